@@ -40,7 +40,7 @@ class AnomalyFinding(NamedTuple):
 
     anomaly: Anomaly
     text: SafeText
-    """For the screen, with numbers."""
+    """With numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class QuarantinedListing:
     since: MonotonicS
     """Request of the first listing."""
     missing: frozenset[SafeText] = frozenset()
-    """Ids in no listing."""
+    """Ids that every listing lacked."""
     confirmed_absent: frozenset[SafeText] = frozenset()
     """Ids that do not exist, says the server."""
     listings: int = 1
@@ -77,7 +77,7 @@ class Acceptance:
     """The believed parts of a listing."""
 
     quarantine: QuarantinedListing | None = None
-    """The rest."""
+    """The parts not believed."""
     believed_absences: frozenset[SafeText] = frozenset()
     """Ids whose absence was quarantined, and is believed from now on."""
     listings_quarantined: int = 0
@@ -130,7 +130,7 @@ def _is_repeated(
     environments: Mapping[SafeText, TrackedEnvironment],
     unconfirmed: frozenset[SafeText],
 ) -> bool:
-    """Whether a listing repeats the anomaly; enough vanished rows must be the same."""
+    """Whether enough vanished rows are the same."""
     if quarantine.anomaly is not finding.anomaly:
         return False
     return (
@@ -162,7 +162,6 @@ def _beats_lost(
 def _vanished(
     environments: Mapping[SafeText, TrackedEnvironment], unconfirmed: frozenset[SafeText]
 ) -> AnomalyFinding | None:
-    """Return the finding if many rows vanished without confirmation."""
     missing = [environments[id_] for id_ in unconfirmed]
     vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
@@ -210,11 +209,8 @@ class StallDetector:
     ) -> StallDetector:
         """Return the detector after a listing.
 
-        Args:
-            asked_at: request of the listing.
-            covered_s: since the listing before, 0 after a failed poll: unpolled time proves no silence.
-            environments: before the listing.
-            rows: each id's row and request time.
+        `environments` are from before. `covered_s` is the time since the listing before, 0 after a failed poll:
+        unpolled time proves no silence.
         """
         if _are_silent(environments, rows):
             silent_s = self.silent_s + covered_s
@@ -248,7 +244,7 @@ def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[Saf
 
 
 def has_advanced(before: Environment, after: Environment) -> bool:
-    """Whether a heartbeat advanced on one connection: a new connection brings a heartbeat, ping or not.
+    """Whether a heartbeat advanced on its connection: a new connection brings a heartbeat, ping or not.
 
     Comparing a row with itself needs no clock.
     """

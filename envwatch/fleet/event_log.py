@@ -28,7 +28,7 @@ _ONE_POLL_MS: Final = 1_000.0
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EventLog(Sequence[Event]):
-    """Events, oldest first, groups among them."""
+    """Events and groups, oldest first."""
 
     _events: tuple[Event, ...] = ()
     _sizes: tuple[int, ...] = ()
@@ -105,7 +105,6 @@ class EventLog(Sequence[Event]):
     def _of_newest(
         self, events: tuple[Event, ...], sizes: tuple[int, ...], polls: tuple[int, ...], most: int
     ) -> EventLog:
-        """Return the newest events, not yet sorted by environment."""
         kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
         first = max(len(events) - kept, 0)
         cut_at = events[first - 1].at if first else self.cut_at
@@ -146,7 +145,6 @@ def _size_of(event: Event) -> int:
 
 
 def _poll_numbers(events: Sequence[Event]) -> Iterator[int]:
-    """Yield each past event's poll number, below 0."""
     number = -len(events)
     for before, event in pairwise((*events[:1], *events)):
         number += event.profile != before.profile or abs(event.at - before.at) >= _ONE_POLL_MS

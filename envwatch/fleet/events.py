@@ -1,7 +1,7 @@
-"""Events: values for changes of an environment or the platform; and periods between two events.
+"""Events: changes of an environment or the platform; and periods between two events.
 
-A heartbeat's age is never an event. In a period the data is missing, old or not believed; one event begins the period,
-one ends it, whatever the number of polls. `profile_state` decides which outcome does so.
+A heartbeat's age is never an event. In a period the data is missing, old or not believed. An event begins the period,
+an event ends the period, whatever the number of polls. `profile_state` decides on begin and end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NO_PROFILE: Final = EMPTY
 """If only one profile is polled."""
 NOT_RUNNING: Final = clean("envwatch did not run")
-"""The reason of a `while blind` group that compares two runs."""
+"""Reason of a `while blind` group between two runs."""
 
 
 class Kind(StrEnum):
@@ -41,7 +41,7 @@ class Kind(StrEnum):
     RECONNECTED = "reconnected"
     """A new connection, not seen offline."""
     RESTARTED = "restarted"
-    """The same, with another process or version of the listener."""
+    """With another process or version of the listener."""
     GONE = "gone"
     MISSING = "missing"
     """Expected, and gone for longer than `limits.MISSING_AFTER`, or never listed."""
@@ -56,39 +56,38 @@ class Kind(StrEnum):
     FLAPPING = "flapping"
     STEADY = "steady"
     TOGETHER = "together"
-    """Many events of one kind in one listing."""
+    """Many of one kind in one listing."""
     WHILE_BLIND = "while blind"
-    """All changes while blind, asleep or not running (`NOT_RUNNING`)."""
+    """All changes while blind, asleep or not running."""
     HELD = "held"
     RELEASED = "hold ended"
-    """Around an answer too unlikely to be believed at once."""
+    """An unlikely answer is quarantined, or no longer."""
     STALLED = "stalled"
     RESUMED = "resumed"
-    """Around a stall of the platform's heartbeats."""
+    """The platform's heartbeats stand still, or move again."""
     BLIND = "blind"
     VISIBLE = "visible again"
-    """Around data too old to be true."""
+    """The data is too old to be true, or recent again."""
     FAILING = "polls fail"
     REACHED = "polls succeed"
-    """After two failed polls in a row; then after a success."""
+    """Two polls in a row failed, or a poll succeeded again."""
     KEY_REFUSED = "key refused"
     KEY_ACCEPTED = "key accepted"
     SLEPT = "slept"
-    """This machine slept, or the process was stopped, from `since` to `at`."""
+    """From `since` to `at`; or the process was stopped."""
     NOTICE = "notice"
-    """About envwatch; the text is `reason`."""
+    """About envwatch, in `reason`."""
 
 
 class EventState(NamedTuple):
     """An environment at an event."""
 
     environment: Environment
-    """For a loss the row before, as a disconnected row has no pod."""
+    """For a loss from before, as a disconnected row has no pod."""
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
     left_pod_id: SafeText | None = None
-    """See `TrackedEnvironment`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,27 +98,24 @@ class Event:
     at: ServerMs
     """Request of the listing that proved the change."""
     profile: SafeText = NO_PROFILE
-    """Empty if only one profile is polled."""
     id: SafeText | None = None
     """None for the fleet."""
     name: SafeText | None = None
     field: str | None = None
-    """For `changed`."""
     before: SafeText | None = None
     after: SafeText | None = None
-    """For some kinds presences."""
+    """Presences for some kinds."""
     reason: SafeText | None = None
     lasted: timedelta | None = None
-    """Duration of the state before."""
+    """The state before."""
     of: Kind | None = None
-    """The members' kind, for `binding_scopes`."""
+    """The members' kind."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
     """Begin of the event's period, by the newest data before."""
     incident: SafeText | None = None
-    """The incident that a loss may open, or that a return leaves."""
+    """Of a loss, or of a return from the loss."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
-    """None for the fleet."""
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:
@@ -150,12 +146,12 @@ ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
         Kind.STALLED: Kind.RESUMED,
     }
 )
-"""The last kind of a period by the first."""
+"""The last kind of event by the first."""
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
 BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
-"""Periods that any listing ends, believed or not, new or not."""
+"""Ended by any listing, believed or not, new or not."""
 
 
 def blind_after(interval: timedelta) -> timedelta:
@@ -164,7 +160,7 @@ def blind_after(interval: timedelta) -> timedelta:
 
 
 def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods with an event's period, and the event if the period is new.
+    """Return the periods with an event's period, and the event if new.
 
     A period begins at `event.since`, else at the event.
     """
@@ -196,11 +192,11 @@ def woken(
 ) -> tuple[Periods, tuple[Event, ...], float]:
     """Return the periods without a sleep, the sleep's events, and by how many ms the wall clock was set meanwhile.
 
-    The server's clock measures the sleep. The wall clock was set if the two clocks advanced differently. Without a
-    sleep, the only event is a notice.
+    The server's clock measures the sleep. The wall clock was set if the server's clock advanced differently; without a
+    sleep, a notice is then the only event.
 
     Args:
-        periods: with the sleep, which began by the server's clock as known before.
+        periods: with the sleep.
         last_awake: this machine's clocks before the sleep.
         now: this machine's clocks at the first listing's request.
         at: the same by the server's clock as known from that listing; None without a `Date`.

@@ -1,4 +1,4 @@
-"""The fleet: the state of each profile, mostly of one.
+"""The fleet: the state of each profile.
 
 Each profile has a clock, listings and unknown rows, so `Fleet.for_environment` gives the state for drawing a row.
 """
@@ -113,7 +113,7 @@ class Fleet:
         return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
     def identity(self, key: EnvironmentKey) -> tuple[SafeText, SafeText]:
-        """Return the same value for an environment under two profiles of one server."""
+        """Return the same value for an environment under two profiles of a server."""
         profile, id_ = key
         return (self.server_of(profile) or profile, id_)
 

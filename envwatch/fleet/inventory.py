@@ -46,14 +46,7 @@ def next_environments(
 ) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
     """Return the environments after a listing, the events, and whether a row's identity moved.
 
-    The first listing gives no events.
-
-    Args:
-        old: before the listing.
-        rows: each id's row and request time.
-        at: request of the listing.
-        listing: values shared by all rows.
-        acceptance: the believed parts.
+    `rows` are each id's row and request time. The first listing gives no events.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
@@ -97,12 +90,7 @@ def with_inventory(
 ) -> Mapping[SafeText, TrackedEnvironment]:
     """Return the environments after a believed listing, with the missing.
 
-    Args:
-        expect: names or device ids that must exist.
-        environments: after the listing, with earlier missing environments.
-        listing: the first listing is a silent baseline.
-        at: request of the listing.
-        is_proof: whether absent rows do not exist; if not, nothing more becomes missing.
+    The first listing is a silent baseline. Nothing more becomes missing unless absent rows do not exist (`is_proof`).
     """
     expected = tuple(dict.fromkeys(expect))
     if not expected:
@@ -148,7 +136,7 @@ def missing_events(
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
-    """Return the absent expected names by row id; a gone row keeps the id."""
+    """Return names by row id; a gone row keeps the id."""
     present: set[SafeText] = set()
     gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:

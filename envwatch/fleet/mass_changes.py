@@ -1,4 +1,4 @@
-"""Groups of events: a blind time's events, or many events of one kind in one listing."""
+"""Groups of events: a blind time's events, or many events of the same kind in a listing."""
 
 from __future__ import annotations
 
@@ -42,14 +42,10 @@ def in_groups(
     at: ServerMs,
     unseen_since: ServerMs | None,
 ) -> list[Event]:
-    """Return a listing's events: one group after a blind time, else one for each mass change.
+    """Return a listing's events: one group after a blind time, else a group for each mass change.
 
-    Args:
-        events: in order.
-        before: the environments before the listing.
-        after: the environments after; an absent row is here, or among the events.
-        at: request of the listing.
-        unseen_since: None if not blind.
+    `before` and `after` are the environments around the listing; an absent row is in `after`, or among the events.
+    `unseen_since` is None without a blind time.
     """
     if not events:
         return []
@@ -94,10 +90,10 @@ def _together(
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
-    """Whether events of one kind in one listing (at least one) are a mass change."""
+    """Whether a listing's events of the same kind (at least one) are a mass change of the rows online before."""
     if len(same) >= limits.MASS_COUNT:
         return True
-    # A row gone after being offline was not online before.
+    # An offline row that is gone was not online before.
     affected = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
     is_of_the_connected = same[0].kind in _OF_THE_CONNECTED
     return is_of_the_connected and affected >= limits.MASS_MIN and affected >= limits.MASS_SHARE * were_online

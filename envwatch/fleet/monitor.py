@@ -1,4 +1,4 @@
-"""The state machine of all commands: the fleet, then acknowledgements, incidents, and the event log."""
+"""The state machine of all commands: fleet, then acknowledgements, incidents, and event log."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class MonitorChanges(NamedTuple):
     """None if only time has passed."""
     outcome: Outcome | None = None
     events: tuple[Event, ...] = ()
-    """Oldest first; a mass change is one event. A loss has the id of the incident that the loss may open."""
+    """Oldest first; a mass change is one event. A loss has the id of the incident that may open."""
     ended_acks: frozenset[ServerKey] = frozenset()
     """The environments recovered, or have another problem."""
     opened: tuple[Incident, ...] = ()
-    """The oldest loss has lasted for the policy's `alert_after`; each incident opens once."""
+    """The oldest loss has lasted for `alert_after`; each opens once."""
     resolved: tuple[Incident, ...] = ()
-    """All environments are back; each incident resolves once."""
+    """All environments are back; each resolves once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +78,20 @@ class Monitor:
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """Until recovery."""
     event_log: EventLog = field(default_factory=EventLog)
-    """Loaded past events, then the events since the start."""
+    """Loaded past events, then new events."""
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
     """See `watched_at`."""
     alerts: Alerts = field(default_factory=Alerts)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
-    """The default policy for unnamed profiles."""
+    """Default policy for unnamed profiles."""
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     """By id, ended silences included."""
     incidents: Incidents = field(default_factory=Incidents)
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
-    """An earlier run's states, until compared with the next listing."""
+    """States of an earlier run, until compared with the next listing."""
     beating: frozenset[SafeText] = frozenset()
-    """Profiles with a heartbeat that was young, or was seen to advance."""
+    """Profiles with a young or an advancing heartbeat."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -107,13 +106,8 @@ class Monitor:
     ) -> Monitor:
         """Return a monitor before the first outcome.
 
-        Args:
-            limits: by profile; `NO_PROFILE` for a single profile.
-            acks: from an earlier run.
-            policies: the default policy for unnamed profiles.
-            silences: from an earlier run or another process.
-            profile_name: of a single profile.
-            servers: see `ProfileState.server`; empty for unnamed profiles.
+        `limits` are by profile, `NO_PROFILE` for a single profile with the name `profile_name`. `acks` and `silences`
+        come from an earlier run. Unnamed profiles have the default policy and no server, see `ProfileState.server`.
         """
         fleet = {
             profile: ProfileState(
@@ -193,7 +187,7 @@ class Monitor:
         )
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor at a moment, and the changes by time, as losses that have lasted long enough."""
+        """Return the monitor at a moment, and the changes by time, as old enough losses."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
@@ -210,19 +204,15 @@ class Monitor:
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
         """Return the monitor with a profile's recorded past.
 
-        Call once per profile, after the first listing, whose clock places the polls. Events of this run do no harm.
-
-        Args:
-            profile: the profile.
-            events: in the order of recording.
-            polls: of the same time, in order.
+        Call once per profile, after the first listing, whose clock places the polls. Both sequences are in the order of
+        recording; events of this run do no harm.
         """
         past = WatchedTime.recorded(polls, events, self.fleet.by_profile[profile].clock)
         watched = {**self.watched, profile: past.united(self.watched.get(profile, NOT_WATCHED))}
         return replace(self, event_log=self.event_log.with_past(events), watched=watched)
 
     def watched_at(self, profile: SafeText, now: Clocks) -> WatchedTime:
-        """Return a profile's watched time whose events are all in the log.
+        """Return a profile's watched time, as far back as the event log is complete.
 
         The time reaches the moment if the newest listing holds then.
         """
@@ -259,7 +249,7 @@ class Monitor:
         return self.ack_of(tracked) is not None
 
     def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
-        """Return every acknowledgement of an environment, to change or withdraw."""
+        """Return all acknowledgements of an environment."""
         keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
         return {key: self.acks[key] for key in keys if key in self.acks}
 
@@ -286,8 +276,7 @@ class Monitor:
     ) -> AlertState:
         """Return the alert state for the next run.
 
-        `undelivered` are resolved incidents whose end is not delivered: still open for the next run. For `announced`
-        and `failing` see `AlertState`.
+        `undelivered` are resolved incidents with an undelivered end: still open for the next run.
         """
         profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
         looked_at, online, is_stalled = now.wall, frozenset[SafeText](), not profile_state.stall_detector.beats_count
@@ -328,8 +317,7 @@ class Monitor:
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is a problem that needs a person.
 
-        The alert policy finds the environment, which is neither acknowledged nor silenced. An end by design needs
-        nobody.
+        The policy finds the environment, which is neither acknowledged nor silenced. An end by design needs nobody.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
@@ -344,7 +332,7 @@ class Monitor:
         )
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
-        """Return the monitor, and the open incidents for one bell now."""
+        """Return the monitor, and the incidents for one bell now."""
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
 

@@ -35,7 +35,6 @@ class UptimeState(StrEnum):
     DOWN = "down"
     """Offline, gone or missing."""
     FLAPPING = "flapping"
-    """Up, with frequent changes."""
     UP = "up"
     ABSENT = "absent"
     """Before the first appearance, and after a replacement."""
@@ -76,12 +75,9 @@ def states(
 ) -> tuple[Interval, ...]:
     """Return an environment's states between two moments: no holes, no equal neighbours.
 
-    Args:
-        tracked: after all events; None if no longer tracked.
-        own_events: oldest first, without groups, complete from `since`; see `EventLog.for_environment`.
-        watched: the rest is unknown.
-        since: server's clock in ms.
-        until: server's clock in ms.
+    `tracked` is from after all events, None if no longer tracked. `own_events` are oldest first, without groups,
+    complete from `since`; see `EventLog.for_environment`. Unwatched time is unknown. Instants are by the server's clock
+    in ms.
     """
     course = _ValueHistory.from_changes(
         _presences(own_events), None if tracked is None else _presence_of(tracked), watched
@@ -124,10 +120,8 @@ class Outage(NamedTuple):
     until: ServerMs
     """When seen up again, or last seen down."""
     down: timedelta
-    """Seen down."""
     reason: SafeText | None
     is_over: bool = False
-    """Whether seen up again."""
 
     @property
     def unseen(self) -> timedelta:
@@ -149,8 +143,6 @@ def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
     return tuple(found)
 
 
-
-
 class _What(NamedTuple):
     state: UptimeState
     reason: SafeText | None = None
@@ -159,7 +151,6 @@ class _What(NamedTuple):
 class _Change(NamedTuple):
     at: ServerMs
     before: _What | None
-    """None if unknown."""
     after: _What
 
 
@@ -181,7 +172,6 @@ _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.
 
 @dataclass(frozen=True, slots=True)
 class _ValueHistory:
-
     begins: Sequence[float]
     """The first at minus infinity."""
     values: Sequence[_What]
@@ -191,7 +181,7 @@ class _ValueHistory:
         """Return the history of changes, oldest first; `now` is the present value.
 
         If a change begins with another value than the last change's end, a change was unseen: the last value lasts to
-        the end of the watched span, if earlier.
+        the end of the span watched then, if that end comes first.
         """
         if not changes:
             return cls((-inf,), (now or _ABSENT,))
@@ -229,7 +219,7 @@ class _ValueHistory:
 
 
 def _presences(own_events: Iterable[Event]) -> list[_Change]:
-    """Return the changes of presence; a row that appears anew was gone before."""
+    """Return the changes; a row that appears anew was gone before."""
     changes: list[_Change] = []
     is_gone = is_replaced = False
     for event in own_events:

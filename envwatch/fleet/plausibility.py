@@ -1,7 +1,7 @@
 """Plausible instants of a row, and a server's plausible `Date`.
 
-A platform may send seconds for milliseconds: such a heartbeat is decades off and proves nothing. A wrong `Date` header
-makes all heartbeats look old, or in the future, at once. `SkewCheck` is a second opinion on one heartbeat's age.
+A platform may send seconds for milliseconds: such a heartbeat is decades off and proves nothing. A wrong `Date` makes
+all heartbeats look old, or in the future, at once. `SkewCheck` is a second opinion on one heartbeat's age.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
 def without_impossible(environment: Environment, before: Environment | None, latest: ServerMs) -> Environment:
     """Return a row without instants before 2020 or after `latest`.
 
-    An impossible `last_heartbeat_at` or `connected_at` becomes None. `first_seen_at` and `last_seen_at` come from the
-    row before, if any.
+    An impossible `last_heartbeat_at` or `connected_at` becomes None, an impossible `first_seen_at` or `last_seen_at`
+    the earlier row's.
     """
     beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
     # Inlined for speed: this runs for every changed row.
@@ -72,7 +72,7 @@ def believed_clock(
     """Return the server's clock after a listing, and the `Date`'s error in ms if the clock before is kept.
 
     The clock is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more than one
-    beat. `date_error_ms` is from the listing before.
+    beat. `date_error_ms` is from before.
     """
     by_date = clock
     for bounds in snapshot.clock:
@@ -91,9 +91,8 @@ def is_date_wrong(
     """Whether a listing's heartbeats fit the believed clock, and none fits the server's `Date`.
 
     A heartbeat fits the `Date` below the age of offline, and the believed clock below the age of late, as machines that
-    are up have beaten within the last 30 s; either may be up to 30 s in the future. The limits lie 75 s apart, so a
-    slightly wrong local clock never beats a right `Date`. If the fleet is stale by both clocks, or both are wrong, the
-    `Date` holds.
+    are up have beaten within the last 30 s; 30 s in the future fit both. The limits lie 75 s apart, so a slightly wrong
+    local clock never beats a right `Date`. If the fleet is stale by both clocks, or both are wrong, the `Date` holds.
 
     Offsets are the server's clock minus the wall clock; an unknown believed offset is 0.
     """
@@ -118,25 +117,25 @@ class LastHeartbeat(NamedTuple):
     connection_id: SafeText
     at: ServerMs
     elapsed_ms: float
-    """When a listing last held the heartbeat, since the first listing."""
+    """Of the last listing, since the first listing."""
 
 
 class SkewCheck(NamedTuple):
     """Bounds of the server's clock from the listings with a heartbeat.
 
-    A heartbeat is at least as old as its first listing, by the monotonic clock, which may stand still while this
+    A heartbeat is at least as old as the first listing, by the monotonic clock, which may stand still while this
     machine sleeps. A heartbeat seen to advance is younger than the last listing of the heartbeat before, in *elapsed*
-    milliseconds: each gap between two listings by the clock that says more. So both bounds hold after a sleep.
+    milliseconds: each gap by the clock that says more. So both bounds hold after a sleep.
     """
 
     listed_at: MonotonicS = MonotonicS(0.0)
-    """Request of the first listing with the heartbeat."""
+    """Request of the first listing."""
     previous_elapsed_ms: float | None = None
     """`LastHeartbeat.elapsed_ms` of the heartbeat before."""
     lowest_ms: float = -inf
-    """Of server's clock minus monotonic clock: below, the heartbeat would be younger than the first listing."""
+    """Server's clock minus monotonic clock: below, the heartbeat would be younger than the first listing."""
     highest_ms: float = inf
-    """Of server's clock minus elapsed time: above, the heartbeat would be older than the last listing of the heartbeat
+    """Server's clock minus elapsed time: above, the heartbeat would be older than the last listing of the heartbeat
     before."""
 
     @classmethod

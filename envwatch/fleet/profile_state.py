@@ -65,38 +65,33 @@ class ProfileState:
 
     limits: Limits = field(default_factory=Limits)
     profile: SafeText = NO_PROFILE
-    """Empty if only one profile is polled."""
     profile_name: SafeText = NO_PROFILE
-    """The name in the settings, also of a single profile."""
+    """Set also for a single profile."""
     server: SafeText = EMPTY
-    """Host, port and path of the base URL; empty if unknown, as in a recording."""
+    """Host, port and path; empty if unknown, as in a recording."""
     expect: tuple[SafeText, ...] = ()
     """See `inventory`."""
     environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)
-    """By id, in the listing's order; absent rows last."""
+    """In the listing's order, absent rows last."""
     listings: int = 0
     """Believed listings."""
     began_at: ServerMs | None = None
-    """Request of the first believed listing."""
     listed: Clocks | None = None
-    """Request of the newest believed listing."""
     elapsed_ms: float = 0.0
-    """From the first believed listing to the newest: the sum of the gaps, each by the clock that said more."""
+    """From `began_at` to `listed`: the sum of the gaps, each by the clock that said more."""
     newest: SafeText | None = None
-    """See `newest_version`."""
     clock: ServerClock = field(default_factory=ServerClock)
     date_error: float | None = None
-    """Ms of the newest `Date` ahead of the believed clock; None if the `Date` is believed."""
+    """By how many ms the newest `Date` is ahead of the believed clock; None if believed."""
     interval: timedelta = timedelta()
     """The longest since the newest outcome."""
     failure: Failed | None = None
     failures: int = 0
     """In a row."""
     quarantine: QuarantinedListing | None = None
-    """For the newest listing."""
     stall_detector: StallDetector = field(default_factory=StallDetector)
     snapshot: Snapshot | None = None
-    """The newest believed listing without rows."""
+    """The newest believed listing, without rows."""
     unseen_since: Clocks | None = None
     """The last moment before a sleep, until the next listing."""
     last_up: Clocks | None = None
@@ -131,7 +126,7 @@ class ProfileState:
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
         """Return the state at a later moment, and the event if the profile becomes blind.
 
-        After a sleep, the profile is not blind before a poll fails: the next listing comes at once.
+        After a sleep, no profile is blind before a poll fails: the next listing comes at once.
         """
         is_awake = self.unseen_since is None or self.failures > 0
         if self.listed is None or not is_awake:
@@ -157,7 +152,7 @@ class ProfileState:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the newest poll's key was refused (401): no verdict changes until the server takes a key."""
+        """Whether the newest poll's key was refused (401), so that no verdict changes."""
         return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
 
     def with_interval(self, interval: timedelta) -> ProfileState:
@@ -182,7 +177,7 @@ class ProfileState:
     def freshness(self, now: Clocks) -> Freshness:
         """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
 
-        While a listing is quarantined as a whole, the server still answers: blind at twice that age.
+        While quarantined as a whole, blind at twice that age, as the server still answers.
         """
         age = self.age(now)
         if age is None:
@@ -193,7 +188,7 @@ class ProfileState:
         return Freshness.STALE if age > stale_after else Freshness.LIVE
 
     def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether a row is shown as unknown: while blind or unproven."""
+        """Whether a row is shown as unknown: while blind, or unproven."""
         return self.is_unproven(tracked) or self.freshness(now) is Freshness.BLIND
 
     def is_unproven(self, tracked: TrackedEnvironment) -> bool:
@@ -206,20 +201,20 @@ class ProfileState:
 
     @property
     def proven(self) -> list[TrackedEnvironment]:
-        """The rows whose state the newest listing and clock prove, if not blind."""
+        """The rows proven by the newest listing and clock, if not blind."""
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
         if has_unreadable or self.stall_detector.is_stalled:
             return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]
         return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]  # nearly always
 
     def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing set a row aside: not absent, but unknown."""
+        """Whether a row was set aside: not absent, but unknown."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
 
     def blindness(self, now: Clocks) -> tuple[ServerMs, SafeText] | None:
-        """Return the newest data's time and the reason if the profile is blind.
+        """Return the newest data's time and the reason, if blind.
 
-        After a sleep, the profile is not blind before a poll fails: the next listing comes at once.
+        After a sleep, no profile is blind before a poll fails.
         """
         listed, failure = self.listed, self.failure
         since = self.clock.server_time(now.wall if listed is None else listed.wall)
@@ -235,7 +230,7 @@ class ProfileState:
 
     @property
     def has_fresh_heartbeat(self) -> bool:
-        """Whether an online row has beaten within the time in which every listener beats once."""
+        """Whether an online row has beaten within one heartbeat period."""
         if self.listed is None:
             return False
         since = self.clock.server_time(self.listed.wall) - limits.HEARTBEAT_EVERY / MS
@@ -246,7 +241,7 @@ class ProfileState:
 
     @property
     def none_up_since(self) -> Clocks | None:
-        """The newest listing with an environment up, if none is up now."""
+        """The newest listing with an environment up, unless one is up now."""
         return None if self.last_up == self.listed else self.last_up
 
     def counts(self) -> Mapping[Presence, int]:
@@ -272,7 +267,7 @@ def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[Profil
 def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
     """Return the state and events after the first listing since a sleep.
 
-    If the wall clock was set, earlier wall times are moved. Without a sleep nothing was missed.
+    If the wall clock was set, earlier wall times are moved.
     """
     last_awake = profile_state.unseen_since
     if last_awake is None or Kind.SLEPT not in profile_state.periods:
@@ -305,7 +300,7 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
     seen = replace(
         profile_state, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0
     )
-    # The first listing after a sleep counts, even from before: the sleep may have cut the poll short.
+    # The first listing after a sleep counts, however old: the sleep may have cut the poll short.
     is_awaited = profile_state.listed is None or (
         profile_state.unseen_since is not None and profile_state.quarantine is None
     )
@@ -390,7 +385,7 @@ def _next_periods(
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods after a listing, and the events, ends first.
 
-    A quarantine for another reason is another period. `profile_state` is from before, with the listing's interval.
+    A quarantine for another reason is another period. `profile_state` is from before, with the listing's interval;
     `seen_at` is this process's request, later than `at` for a served listing.
     """
     quarantine, profile = acceptance.quarantine, profile_state.profile

@@ -172,8 +172,8 @@ def change_rate(changed_at: Iterable[float], now: float) -> float:
     """Return the weighted share of slots with a change, from 0 to 100 percent, by Nagios' flap detection.
 
     Nagios weighs the 20 possible changes between a service's newest 21 samples from 1.25 (newest) to 0.75 (oldest).
-    Here a sample is a slot of 30 s with a change of presence or connection. The constants stand in `limits`. Instants
-    are ms by one clock.
+    Here a sample is a slot of 30 s, which counts with a change of presence or connection. The constants stand in
+    `limits`. Instants are in ms.
     """
     slots = {int((now - at) // _SLOT_MS) for at in changed_at}
     return sum(limits.FLAP_HIGH_WEIGHT - _STEP * slot for slot in slots if 0 <= slot < _SLOTS) * 100 / _SLOTS

@@ -74,11 +74,9 @@ class RuleInputs:
     """Values shared by all rows of a listing."""
 
     at: ServerMs
-    """Request of the listing."""
     latest: ServerMs
-    """The latest instant that a row can hold."""
     is_off: bool = False
-    """Whether the server changed a row's `firstSeenAt`, which then proves nothing."""
+    """Whether `firstSeenAt` proves nothing, because the server changed a row's."""
     is_first: bool = False
     """Then a replacement is as old as the new row."""
 
@@ -86,10 +84,7 @@ class RuleInputs:
 def with_replacements(
     environments: Mapping[SafeText, TrackedEnvironment], listed: Collection[SafeText], inputs: RuleInputs
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments with replaced rows marked; the same value if nothing changed.
-
-    `listed` are the listing's ids.
-    """
+    """Return the environments with replaced rows marked, or `environments` if unchanged."""
     rows_on = Counter(map(_device_of, environments.values()))
     if len(rows_on) == len(environments) and not inputs.is_off:
         return environments  # nearly always: no device has two rows
@@ -110,10 +105,7 @@ def with_replacements(
 def renamed_events(
     before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
-    """Yield an event for each newly replaced row.
-
-    The event explains the old row's loss. The new row has a separate event.
-    """
+    """Yield an event for each newly replaced row, which explains the old row's loss."""
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
             continue
@@ -138,7 +130,7 @@ def is_replacement(event: Event) -> bool:
 def with_memory_of(
     environments: Mapping[SafeText, TrackedEnvironment], before: Mapping[SafeText, TrackedEnvironment]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return a new run's environments with the last run's memory of rows on one device."""
+    """Return a new run's environments with the last run's memory of twins and siblings."""
     changed = {}
     for id_, was in before.items():
         if not (was.twins or was.offline_beside) or was.presence.is_absent:
@@ -187,7 +179,6 @@ _NO_IDS: Final[frozenset[SafeText]] = frozenset()
 def _with_memory(
     tracked: TrackedEnvironment, present: Collection[SafeText], up: frozenset[SafeText], down: frozenset[SafeText]
 ) -> TrackedEnvironment:
-    """Return a row with twins and offline siblings, limited to listed rows."""
     id_ = tracked.environment.id
     if id_ not in present:
         return _remembering(tracked, _NO_IDS, _NO_IDS)
@@ -234,7 +225,7 @@ def _last_sign(tracked: TrackedEnvironment) -> float:
 def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mapping[SafeText, TrackedEnvironment]:
     """Return the new rows by the old row's id.
 
-    A row replaces only the row with the newest sign of life. Of several new rows, the first seen is named.
+    Each row replaces at most one row, with the newest sign of life. Of several new rows, the first seen counts.
     """
     old = [tracked for tracked in rows if obstacle_of(tracked, inputs.latest) is None]
     if not old:
@@ -266,7 +257,7 @@ def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
 
 
 def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the replacements without circles: two rows of a few seconds may both look newer.
+    """Return replacements without circles: two rows of a few seconds may both look newer.
 
     In a circle, the row with the newest sign of life is the loss.
     """
@@ -284,7 +275,7 @@ def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[Sa
 
 
 def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
-    """Return the listed rows of the same place."""
+    """Return the other listed rows of a row's place."""
     place = place_of(tracked.environment)
     if place is None:
         return ()
@@ -307,7 +298,7 @@ class Obstacle(StrEnum):
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:
-    """Return why no row can replace a row, if so."""
+    """Return why a row cannot be replaced, if so."""
     if place_of(tracked.environment) is None:
         return Obstacle.OTHER_SURFACE
     if tracked.presence is not Presence.OFFLINE:

@@ -42,7 +42,7 @@ _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
-    """Whether two states can be of one account: an organization has rows in both, or one state names none."""
+    """Whether two states can be of the same account: an organization has rows in both, or a state names none."""
     old, new = (
         {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
         for profile_state in (before, first)
@@ -59,20 +59,15 @@ def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
     )
 
 
-
-
 def _is_recent(gap: Span) -> bool:
-    """Whether to mark all changes in a gap.
-
-    The gap reaches from the last run's newest listing to this run's.
-    """
+    """Whether to mark all changes between the newest listings of two runs."""
     return gap.until - gap.since < _RESTART_MEMORY_MS
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
-    """Return a new run's state with the last run's knowledge.
+    """Return a new run's state with the last run's knowledge, if both have a listing.
 
-    Both are of one profile, host and account; nothing is taken over unless both have a listing.
+    Profile, host and account are the same.
     """
     if profile_state.listed is None or before.listed is None:
         return profile_state
@@ -151,7 +146,6 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
 
 
 def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> bool:
-    """Whether the row stayed up by the connection, or down by the last sign of life."""
     if tracked.verdict.is_up != before.verdict.is_up or before.presence.is_absent:
         return False
     if tracked.verdict.is_up:
@@ -160,7 +154,7 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
 
 
 def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) -> RecentChange | None:
-    """Return the change in the gap; None if the row does not date the change."""
+    """Return the change, if the row dates the change."""
     row = tracked.environment
     at = row.connected_at if tracked.verdict.is_up else row.last_seen_alive_at
     if at is None or not gap.since <= at <= gap.until:
@@ -173,7 +167,7 @@ def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) ->
 
 
 def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Iterator[TrackedEnvironment]:
-    """Yield the last run's environments that this run lacks, while kept.
+    """Yield the rows that this run lacks.
 
     A row last listed by the run before is gone since this run's listing, so that a listing can return the row.
     """
@@ -191,7 +185,7 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
 
 
 def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> TrackedEnvironment:
-    """Return a gone row without measurements by the last run's clocks.
+    """Return a row without measurements by the last run's clocks.
 
     `listed_at_ms` is the last listing of the newest heartbeat, since this run's first listing.
     """

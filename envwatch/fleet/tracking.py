@@ -1,4 +1,4 @@
-"""A tracked environment: the newest row, the verdict, and the past that the next verdict needs.
+"""A tracked environment: the newest row, the verdict, and the past for the next verdict.
 
 `profile_state` decides which listing is believed.
 """
@@ -56,9 +56,8 @@ class TrackedEnvironment:
     environment: Environment
     verdict: Verdict
     profile: SafeText = NO_PROFILE
-    """Empty if only one profile is polled."""
     since_at: ServerMs | None = None
-    """When the environment came or went; None if never seen."""
+    """When the environment was seen to come or go, if ever."""
     last_change: RecentChange | None = None
     skew_check: SkewCheck = _NO_SKEW_CHECK
     clock_suspect: bool = False
@@ -69,14 +68,14 @@ class TrackedEnvironment:
     last_known_heartbeat: LastHeartbeat | None = None
     """The newest heartbeat, while no row with a heartbeat is listed."""
     left_pod_id: SafeText | None = None
-    """The last pod, while the row has none."""
+    """While the row has no pod."""
     absent: int = 0
     """Successive complete listings without the row."""
     transitions: tuple[ServerMs, ...] = ()
     """Changes of presence or connection in the last hour."""
     is_flapping: bool = False
     replaced_by: SafeText | None = None
-    """The id of this offline row's replacement, see `replacement`."""
+    """The id, see `replacement`."""
     replaced_by_name: SafeText | None = None
     twins: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were once online together with this row."""
@@ -90,7 +89,7 @@ class TrackedEnvironment:
 
     @property
     def key(self) -> EnvironmentKey:
-        """Profile and id: two profiles may list one environment, and two servers may use one id."""
+        """Profile and id: profiles may share an environment, and two servers may use one id."""
         return (self.profile, self.environment.id)
 
     @property
@@ -122,12 +121,12 @@ class TrackedEnvironment:
 
     @property
     def lost_at(self) -> ServerMs:
-        """Begin of being down (server's clock, ms); meaningful only while down."""
+        """Server's clock in ms; meaningful only while down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
     @property
     def up_since(self) -> float | None:
-        """Begin of the connection (server's clock, ms); None while down, though the row keeps `connectedAt`."""
+        """Server's clock in ms; None while down, though the row keeps `connectedAt`."""
         return self.environment.connected_at if self.verdict.is_up else None
 
     @property
@@ -162,10 +161,8 @@ class ListingContext:
     in_doubt: Collection[SafeText] = ()
     """Ids of absent rows that may exist."""
     unreadable: Collection[SafeText] = ()
-    """Ids of rejected rows."""
     profile: SafeText = NO_PROFILE
     latest: ServerMs = _NO_LIMIT
-    """See `latest_possible`."""
     is_date_wrong: bool = False
     """Verdicts use the clock from before."""
 
@@ -178,7 +175,7 @@ def observed(
 ) -> TrackedEnvironment:
     """Return the environment after a listing with the row, or `tracked` if unchanged.
 
-    `at` is when the row was asked for. `tracked` is None for a new environment.
+    `at` is when the row was asked for.
     """
     if tracked is not None and _is_unchanged(tracked, environment, at, listing):
         return tracked
@@ -236,7 +233,6 @@ def observed(
 
 
 def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext) -> bool:
-    """Whether neither the row nor time changes anything, as for most rows."""
     if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
         return False
     before = tracked.environment
@@ -277,10 +273,7 @@ def _verdict(
     contradiction: SkewCheck | None,
     listing: ListingContext,
 ) -> Verdict:
-    """Return the verdict for a heartbeat's age.
-
-    `contradiction` is the skew check that rules out the age by the server's clock.
-    """
+    """Return the verdict; `contradiction` rules out the age by the server's clock."""
     before = UNTIMED if tracked is None else tracked.verdict
     # No heartbeat grows younger, though the skew check may have begun seconds ago.
     if tracked is not None and before == HEARTBEAT_LOST and contradiction == tracked.skew_check:
@@ -313,13 +306,13 @@ def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
 
 
 def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
-    """Return the environment after a quarantined listing without the row: only the last known heartbeat is kept."""
+    """Return the environment after a quarantined listing without the row: only the heartbeat is kept."""
     last_known = _newest_heartbeat(tracked, listing)
     return tracked if last_known == tracked.last_known_heartbeat else replace(tracked, last_known_heartbeat=last_known)
 
 
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
-    """Yield an environment's events up to the listing at `at`; `before` is None for a new environment."""
+    """Yield an environment's events up to the listing at `at`."""
     if before is not None and _is_as_before(before, after):
         return
     environment = after.environment
@@ -349,7 +342,6 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
 
 
 def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool:
-    """Whether nothing but the heartbeat changed, as for most changed rows."""
     row = before.environment
     return (
         before.verdict == after.verdict
@@ -365,7 +357,7 @@ def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
 
 
 def _is_news(before: Verdict, after: Verdict) -> bool:
-    """Whether a verdict can be an event: the first verdict on an untimed row is none, unless disconnected or absent."""
+    """Whether a verdict can be an event: not the first on an untimed row, unless disconnected or absent."""
     return before != UNTIMED or after == DISCONNECTED or after.presence.is_absent
 
 
@@ -382,7 +374,7 @@ def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> L
 
 
 def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: ServerMs) -> Environment:
-    """Return the row with the connection's newest heartbeat, listed or last known.
+    """Return the row with a heartbeat that does not go backwards.
 
     A known heartbeat from the future is dropped: the server's clock was ahead then.
     """
@@ -412,7 +404,7 @@ def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
-    """Return the presence's duration, since seen to begin, else by the row."""
+    """Return the duration since seen to begin, else by the row."""
     is_as_listed = tracked.verdict.is_up and tracked.since_at is None
     began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)

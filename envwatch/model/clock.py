@@ -40,8 +40,8 @@ class Clocks:
     def not_before(self, other: Clocks) -> Clocks:
         """Return the later moment by the monotonic clock.
 
-        A later wall time is clamped between this wall time and this wall time plus the monotonic difference, as the
-        wall clock may have been set.
+        A later wall time is clamped from this wall time to this wall time plus the monotonic difference, as the clock
+        may have been set.
         """
         ahead_s = other.monotonic - self.monotonic
         if ahead_s <= 0:
@@ -59,7 +59,7 @@ class OffsetBounds:
 
     @classmethod
     def of_answer(cls, date: float, asked: float, answered: float) -> OffsetBounds:
-        """Return the bounds from one response: the server read `date` between request and response.
+        """Return the bounds from a response: the server read `date` between request and response.
 
         Args:
             date: the `Date` header, ms, cut to the second.
@@ -99,7 +99,7 @@ class ServerClock:
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
     def with_bounds(self, bounds: OffsetBounds) -> ServerClock:
-        """Return the clock after a response; contradicting samples are dropped."""
+        """Return the clock after a response; if the samples contradict each other, only the newest stays."""
         latest = ServerClock((*self.samples[1 - limits.CLOCK_SAMPLES :], bounds))
         agreed = latest.bounds
         return latest if agreed is not None and agreed.low <= agreed.high else ServerClock((bounds,))

@@ -1,7 +1,7 @@
-"""The row as a frozen value of cleaned text; each field of the API is declared once.
+"""A row as a frozen value of cleaned text; each field is declared once.
 
-Decoding (`page`), `wire_row`, the history's cells, redaction, the names in JSON and CSV, and the demo's rows derive
-from the declarations. `presentation` decides how a field looks.
+Decoding (`page`), `wire_row`, the history's cells, redaction, JSON, CSV and the demo's rows derive from the
+declarations. `presentation` decides how a field looks.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,8 +41,6 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
 class _Constraints:
-    """Adds constraints of `pydantic_core.core_schema`."""
-
     def __init__(self, **constraints: object) -> None:
         self._constraints = constraints
 
@@ -65,7 +63,6 @@ DESKTOP_LISTENER: Final = "desktop-primary:"
 DESKTOP_CLOUD_LISTENER: Final = "desktop-direct-cloud:"
 LOCAL_ORGANIZATION: Final = "local"
 LOCAL_CONNECTION: Final = "local-"
-"""See `Environment.is_desktop_app`."""
 
 NEVER = ServerMs(float("-inf"))
 """The instants of an environment that was never listed."""
@@ -96,7 +93,6 @@ class ValueKind(Enum):
 
     TEXT = auto()
     INSTANT = auto()
-    """Milliseconds since the epoch."""
     OBJECT = auto()
 
 
@@ -107,13 +103,12 @@ class Declaration:
     identifies: Identifies | None = None
     """None for instants, which redaction keeps, and objects, which redaction drops."""
     label: str = ""
-    """The name in events and comparisons, as `key owner`; by default the attribute's name."""
+    """In events and comparisons, as `key owner`; by default the attribute's name."""
     examples: tuple[str, ...] = ()
-    """The demo's values, in turn; empty if the demo has a special rule."""
+    """The demo's values, in turn; empty for a special rule."""
     name: str = field(default="", init=False)
-    """Also the name in JSON and CSV."""
     place: int = field(default_factory=count().__next__, init=False)
-    """The place in JSON and CSV: hence this module evaluates annotations at once."""
+    """The place in JSON and CSV, for which this module evaluates annotations at once."""
 
     def example(self, index: int) -> str:
         """Return the value of a demo machine."""
@@ -130,7 +125,7 @@ class ApiField(Declaration):
 
     wire: str
     number: int
-    """The cell in histories and recordings; a number never changes meaning."""
+    """In histories and recordings; a number never changes meaning."""
     is_null_sent: bool = False
     """Whether the platform sends null instead of leaving the member out."""
     kind: ValueKind = field(default=ValueKind.TEXT, init=False)
@@ -138,7 +133,7 @@ class ApiField(Declaration):
 
 @dataclass(slots=True, eq=False)
 class MetadataField(Declaration, Generic[T]):
-    """The declaration of a key of `metadata`, read as an attribute of `Environment`.
+    """A key of `metadata`, read as an attribute of `Environment`.
 
     The attribute is None if the key is missing, or has another type.
     """
@@ -146,7 +141,6 @@ class MetadataField(Declaration, Generic[T]):
     key: str
     kind: type[Any]
     read: Callable[[Any], T] | None = None
-    """Converts the value; None keeps the already clean value."""
     is_output: bool = True
 
     def __set_name__(self, _: type, name: str) -> None:
@@ -191,7 +185,7 @@ def wire_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A row of the listing with cleaned text; instants may be integers or floats.
+    """A row of the listing; instants may be integers or floats.
 
     Declarations stand in the order of JSON and CSV, so a new declaration comes last. A new member is optional, because
     older histories lack the member, and has the next free number of `storage/history/encoding/cells.py`.
@@ -200,11 +194,11 @@ class Environment:
     __pydantic_config__: ClassVar = {"extra": "forbid", "alias_generator": wire_name}
 
     id: Annotated[_Text, _Constraints(min_length=1), ApiField("id", 0, identifies=_I.MACHINE)]
-    """Permanent; from `clean_key`, so distinct for distinct rows."""
+    """Permanent; from `clean_key`."""
     name: Annotated[_Text, ApiField("connectionName", 1, identifies=_I.MACHINE)]
     """Chosen by the machine's user; not unique."""
     device_id: Annotated[_Text, ApiField("deviceId", 2, identifies=_I.MACHINE, label="device")]
-    """Stable per machine; shared by two listeners on one machine."""
+    """Stable; shared by two listeners on one machine."""
     connection_id: Annotated[
         _Text | None, ApiField("connectionId", 6, is_null_sent=True, identifies=_I.CONNECTION, label="connection")
     ] = None
@@ -247,9 +241,7 @@ class Environment:
     )
     """Undocumented: `v2-input`."""
     has_paired_generations = _metadata_flag("supportsPairedListenerGenerations")
-    """Undocumented."""
     subagents_notify_caller = _metadata_flag("launch_subagent_notify_caller")
-    """Undocumented."""
 
     @property
     def label(self) -> SafeText:
@@ -270,8 +262,7 @@ class Environment:
     def is_desktop_app(self) -> bool:
         """Whether the Desktop app, and not `letta server`, brings the row back.
 
-        The rule for device and listener comes from Letta Code 0.32.18 and 0.34.12. A local row belongs to the Desktop
-        app on this very machine.
+        Source: Letta Code 0.32.18 and 0.34.12. A local row belongs to the Desktop app on this very machine.
         """
         if self.organization_id == LOCAL_ORGANIZATION or (self.connection_id or "").startswith(LOCAL_CONNECTION):
             return True
@@ -332,20 +323,19 @@ _OUTPUT_PLACES: Final = {
     **{each.name: each.place for each in METADATA_FIELDS.values() if each.is_output},
 }
 OUTPUT_NAMES: Final = tuple(sorted(_OUTPUT_PLACES, key=_OUTPUT_PLACES.__getitem__))
-"""In the order of JSON and CSV."""
 
 WIRE_FIELDS: Final = tuple(
     sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))
 )
-"""All but `unknown`, in the order of declarations."""
+"""All but `unknown`."""
 _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
-    """Return a row under the API's names, so that `environment_of` reads an equal row.
+    """Return a row under the API's names, from which `environment_of` reads an equal row, apart from a hashed id.
 
-    `environment_of` changes a hashed id. Instants are whole numbers if possible. Fields without a value are null or
-    left out, as on the platform's fresh rows.
+    Instants are whole numbers if possible. Fields without a value are null or left out, as on the platform's fresh
+    rows.
     """
     row: dict[str, JsonValue] = dict(zip(_SENT, _values_to_send(environment), strict=True))
     for wire in _SENT_INSTANTS:
@@ -355,8 +345,7 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
             del row[wire]
     if not environment.unknown:
         return row
-    # Cleaning may have made an unknown name equal to a known name. The hint distinguishes both, and cleaning removes
-    # the hint.
+    # A cleaned unknown name may equal a known name. The hint distinguishes both, and cleaning removes the hint.
     return {
         name + _REMOVED_BY_CLEANING if name in _WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
@@ -367,12 +356,10 @@ _SENT: Final = [each.wire for each in WIRE_FIELDS]
 _SENT_INSTANTS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.INSTANT]
 _OPTIONAL: Final = {each.name for each in fields(Environment) if each.default is None}
 _LEFT_OUT: Final = [each.wire for each in WIRE_FIELDS if each.name in _OPTIONAL and not each.is_null_sent]
-"""Left out without a value."""
 _values_to_send: Final[Callable[[Environment], tuple[Any, ...]]] = attrgetter(*(each.name for each in WIRE_FIELDS))
 
 _REMOVED_BY_CLEANING = "\ufe0f"
 _EXACT_BELOW = 1 << 53
-"""A float holds smaller whole numbers exactly."""
 
 
 def _wire_instant(at: Any) -> float | None:  # noqa: ANN401  an instant or None
@@ -381,7 +368,7 @@ def _wire_instant(at: Any) -> float | None:  # noqa: ANN401  an instant or None
 
 
 def update_text(environment: Environment) -> SafeText | None:
-    """Return in a word or two whether the listener can update itself."""
+    """Return shortly whether the listener can update itself."""
     update = environment.self_update
     if update is None:
         return None

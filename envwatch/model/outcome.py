@@ -63,7 +63,6 @@ class Snapshot:
     """Ids of an earlier listing that may exist."""
     requests: int = 0
     received: int = 0
-    """Bytes on the wire."""
     served: RelayInfo | None = None
     """None without a stored listing."""
 
@@ -172,7 +171,6 @@ class Failed:
     interval: timedelta
     retry_after: timedelta | None = None
     pages_read: int = 0
-    """Before the failure."""
     page: int | None = None
     """From 1; None for the whole listing, or if unknown."""
 

@@ -3,9 +3,10 @@
 Usually pydantic validates the whole page. `is_plain_json` proves within a tenth of a millisecond, without parsing, that
 cleaning changes nothing.
 
-A page with an unfit row or an unknown field goes row by row, so that one row cannot lose the page. No parser accepts
-deep nesting, bytes that are not UTF-8, or a number of 5,000 digits, so `split` counts only brackets outside of strings,
-in linear time and without recursion. Bytes suffice: JSON's syntax is ASCII, and no byte of a longer UTF-8 sequence is.
+A page with an unfit row or an unknown field goes row by row. A row may hold something that no parser accepts: deep
+nesting, bytes that are not UTF-8, a number of 5,000 digits. `split` counts only brackets outside of strings, in linear
+time and without recursion, so such a row is set aside alone. Bytes suffice: JSON's syntax is ASCII, and no byte of a
+longer UTF-8 sequence is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-# An unterminated string matches too: else the search would restart at each escaped quote and read to the page's end.
+# An unterminated string matches too: else the search would read to the page's end from each escaped quote.
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|([\[{]+)|([\]}]+)', re.DOTALL)
 _SPACE: Final = rb"[ \t\r\n]*"
 _ARRAY: Final = re.compile(_SPACE + rb":" + _SPACE + rb"\[")
@@ -40,10 +41,7 @@ _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*"
 
 
 def split(page: bytes) -> tuple[list[bytes], bytes] | None:
-    """Return a page's rows, and the page without rows; None without a complete array `connections` of objects.
-
-    Nothing is validated.
-    """
+    """Return a page's rows, and the page without rows; None without a complete array `connections` of objects."""
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
         return None
@@ -62,13 +60,12 @@ def split(page: bytes) -> tuple[list[bytes], bytes] | None:
 
 
 def id_in(row: bytes) -> bytes | None:
-    """Return a row's text `id` as written, with quotes."""
+    """Return a row's text `id` as written."""
     texts = [text[1] for key in _members(row, b'"id"') if (text := _TEXT.match(row, key))]
     return texts[-1] if texts else None
 
 
 def _members(text: bytes, name: bytes) -> Iterator[int]:
-    """Yield the ends of the outermost object's keys with a name."""
     depth = 0
     for token in _TOKEN.finditer(text):
         if depth == 1 and token[0] == name:
@@ -77,7 +74,6 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
-    """Return the end of an object, or None if incomplete."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
@@ -96,12 +92,11 @@ def _change(token: re.Match[bytes]) -> int:
 
 _ESCAPE: Final = re.compile(rb"\\(.)")
 _UNPRINTABLE: Final = frozenset([b"u", b"b", b"f", b"n", b"r", b"t"])
-"""Escapes of characters that may be unprintable."""
 _ASCII: Final = bytes(range(128))
 
 
 def is_plain_json(data: bytes) -> bool:
-    r"""Whether `clean` surely keeps every character of a JSON document's strings, apart from the length.
+    r"""Whether `clean` surely keeps all characters of a JSON document's strings, up to a limit.
 
     A document with `\u00e9` is never proven plain; nesting and numbers are not checked. A NUL fails because
     `json.loads` would read such bytes as UTF-16; other raw controls are no JSON.
@@ -115,7 +110,6 @@ def is_plain_json(data: bytes) -> bool:
 
 
 def _keeps_beyond_ascii(data: bytes) -> bool:
-    """Whether `clean` keeps all non-ASCII characters: marks only after letters."""
     try:
         text, others = data.decode(), set(data.translate(None, _ASCII).decode())
     except UnicodeDecodeError:
@@ -137,7 +131,7 @@ _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def environment_of(row: JsonValue) -> Environment:
-    """Return a decoded row as a value with clean text and unknown fields.
+    """Return a decoded row with clean text.
 
     Raises:
         ValueError: if the row is unfit or too large.
@@ -155,7 +149,7 @@ def environment_of(row: JsonValue) -> Environment:
 
 
 def is_too_large(value: JsonValue) -> bool:
-    """Whether a decoded row, or a part, exceeds `ROW_BYTES` as JSON."""
+    """Whether a decoded row, or a part, exceeds `ROW_BYTES`."""
     return len(pydantic_core.to_json(value)) > limits.ROW_BYTES
 
 
@@ -170,13 +164,12 @@ class Page:
     environments: list[Environment]
     has_next_page: bool
     cursor: str | None
-    """The last row's `id` as received, uncleaned: only for the next page's `after`."""
+    """The last row's `id` as received: only for the next page's `after`."""
     rejected: int
-    """Number of unfit rows."""
     rejected_ids: tuple[SafeText, ...] = ()
     """If readable."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids as received, by cleaned id, if cleaning changed the id."""
+    """Ids as received, by cleaned id, if different."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +182,6 @@ _WHOLE_PAGE = TypeAdapter(_WholePage)
 
 
 _TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]
-"""`clean_key` cleans the id."""
 _OBJECTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.OBJECT]
 _texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrgetter(*_TEXTS)
 
@@ -199,8 +191,7 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
 
     Args:
         data: the body of a response, inflated.
-        known: rows of an earlier listing. Unchanged rows are reused, which saves memory and makes comparing listings
-            cheap.
+        known: rows of an earlier listing; reusing unchanged rows saves memory and makes comparisons cheap.
         pool: makes equal values of metadata one object.
 
     Raises:
@@ -218,14 +209,13 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
 
 
 def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | None:
-    """Return the page if all rows fit, else None."""
     try:
         page = _WHOLE_PAGE.validate_json(data)
     except ValidationError:
         return None
     rows = page.connections
     cursor = rows[-1].id if rows else None
-    # In later listings few rows are new: testing these costs less than testing the page.
+    # In later listings few rows are new, and cheaper to test than the page.
     is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
     received_ids: dict[SafeText, str] = {}
@@ -253,7 +243,7 @@ def _has_large_object(row: Environment) -> bool:
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
-    """Return a row with clean text, and with the earlier row's equal metadata.
+    """Return a row with clean text, and the earlier row's equal metadata.
 
     Raises:
         ValueError: if the row needs `_page_row_by_row`.
@@ -361,14 +351,13 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _is_sendable(id_: str) -> bool:
-    """Whether an id can be a cursor in a URL."""
     return not any("\ud800" <= character <= "\udfff" for character in id_)
 
 
 def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
-    """Whether `cleaned` surely leaves a decoded value unchanged.
+    """Whether `cleaned` surely keeps a value: short JSON exceeds no limit.
 
-    `is_plain` means that `cleaned` can only shorten texts. Short JSON exceeds no limit of `cleaned`.
+    `is_plain` means that `cleaned` can only shorten texts.
     """
     text = pydantic_core.to_json(value)
     is_nested = text.count(b"{") + text.count(b"[") > DEPTH
@@ -377,11 +366,11 @@ def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
 
 
 POOL_LIMIT: Final = 10_000
-"""Most values of each kind: values that differ from row to row must not fill the memory twice."""
+"""By kind: values that differ from row to row must not fill the memory twice."""
 
 
 class Pool:
-    """Makes equal values of decoded JSON one object: 100,000 rows hold the same few values.
+    """Makes equal values of JSON one object: 100,000 rows hold the same few values.
 
     Shared values must not be changed in place.
     """

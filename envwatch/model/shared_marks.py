@@ -74,5 +74,4 @@ def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
 
 
 def _text(value: JsonValue, longest: int) -> SafeText:
-    """Return a text on one line, cut; empty for anything else."""
     return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else EMPTY

@@ -1,8 +1,8 @@
 r"""Cleaning, measuring and cutting of untrusted text for a terminal.
 
-`clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, alone and next to any character;
-the rest become escapes like `\x1b`, so that columns stay aligned. The accepted price: flags, skin tones, joined emoji,
-and vowel signs and viramas of Indian scripts read as escapes. Ambiguous width counts as narrow.
+`clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, alone and next to any character,
+so that columns stay aligned; the rest become escapes like `\x1b`. The price: flags, skin tones, joined emoji, and vowel
+signs and viramas of Indian scripts. Ambiguous width counts as narrow.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 SafeText = NewType("SafeText", str)
-"""The only text that widgets, logs and exports accept; only this module makes such text."""
+"""The only text for widgets, logs and exports; only this module makes such text."""
 
 EMPTY: Final = SafeText("")
 
 LONGEST: Final = 1024
-"""Enough characters for a path or an error message, few enough to keep 100,000 texts."""
+"""Enough for a path or an error message, few enough to keep 100,000 texts."""
 
 MARKS: Final = 2
 """Combining marks on a character: a vowel and a tone, as in Vietnamese and Thai."""
@@ -37,12 +37,11 @@ BITS: Final = 13_000
 """3,914 digits; Python prints up to 4,300."""
 
 _ESCAPE: Final = 10
-"""As in `\\U0001f1e9`."""
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
 _HASH_DIGITS: Final = 8
-"""Two ids that read alike collide once in four billion."""
+"""Ids that read alike collide once in four billion."""
 
 # Presentation hints (VS15, VS16): only some terminals widen the character before.
 _HINTS: Final = "\ufe0e\ufe0f"
@@ -54,7 +53,7 @@ _BLANK: Final = (
     "\U00016fe4\U0001d159\U000e0100-\U000e01ef"
 )
 
-# Trigrams, digrams, hexagrams, tetragrams and counting rods are wide since Unicode 16, an Ahom vowel sign is spacing.
+# Unicode 16 widened trigrams, digrams, hexagrams, tetragrams and counting rods, and made an Ahom vowel sign spacing.
 # Terminals disagree about regional indicators and skin tones.
 _DISPUTED: Final = (
     "\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001171e\U0001d300-\U0001d356\U0001d360-\U0001d376"
@@ -85,7 +84,7 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
 
     Args:
         text: lone surrogates included; characters beyond `limit` are ignored.
-        limit: most characters of the result, at least 1.
+        limit: at least 1.
     """
     if len(text) <= limit and (text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text)):
         return SafeText(text)
@@ -111,7 +110,7 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
 
 
 def composed(text: str) -> SafeText:
-    """Return a text made of clean texts, cleaned without a limit."""
+    """Return a text made of clean texts, without a limit."""
     if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # as in `clean`: a call costs as much
         return SafeText(text)
     return clean(text, _ESCAPE * len(text))
@@ -141,8 +140,8 @@ def cleaned(value: JsonValue) -> JsonValue:
     If cleaning makes two keys equal, the key that was clean before wins.
 
     Raises:
-        ValueError: for a number that JSON cannot hold or Python does not print (NaN, 1e999, over `BITS`), or nesting
-            deeper than `DEPTH`.
+        ValueError: for a number that JSON cannot hold or Python does not print (NaN, 1e999, over `BITS`), or deeper
+            than `DEPTH`.
     """
     return _cleaned(value, DEPTH)
 
@@ -214,7 +213,7 @@ def fitted(
 
 
 def wrapped(text: SafeText, width: int) -> list[SafeText]:
-    """Return a text in lines of at most `width` cells, broken at spaces or within a longer word.
+    """Return lines of at most `width` cells, broken at spaces or within a longer word.
 
     A width below 2 counts as 2, because a wide character must fit.
     """
@@ -299,8 +298,8 @@ def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
     """Return the names that look like a different name.
 
     Skeletons are compared: without compatibility forms, case, accents and runs of spaces, with Latin letters for
-    similar Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal. That part of Unicode's confusables
-    suffices for the scripts of forged names.
+    similar Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal. Forged names use no more of Unicode's
+    confusables.
     """
     skeletons = {name: _skeleton(name) for name in names}
     counts = Counter(skeletons.values())
@@ -343,7 +342,6 @@ def _head(text: str, room: int) -> str:
 
 
 def _tail(text: str, room: int) -> str:
-    """Return the longest end that does not begin with a mark."""
     if text.isascii():
         return text[max(len(text) - room, 0) :]
     start = len(text)

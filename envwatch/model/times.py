@@ -14,7 +14,6 @@ from envwatch.model.text import SafeText, clean
 
 
 class _Process:
-
     zone: tzinfo | None = None
 
 
@@ -157,7 +156,7 @@ def _time_ago(text: str) -> timedelta | None:
 
 
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
-    """Return a local time's instants (UTC), earliest first: two if the clocks go back."""
+    """Return a local time's instants: two if the clocks go back."""
     first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
     return (first, second) if first < second else (first,)
 

@@ -37,7 +37,6 @@ def finite_number(raw: object) -> float | None:
 
 
 LONGEST_NOTE: Final = 200
-"""Characters of a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def with_server(acks: OwnAcks, server: SafeText) -> Acks:
 
 
 def note_of(typed: str) -> SafeText:
-    """Return typed text as a note."""
+    """Return a typed note."""
     return clean(typed.strip(), LONGEST_NOTE)
 
 

@@ -304,7 +304,7 @@ def _blindness_in(raw: object, now: Clocks) -> Blindness | None:
 
 
 def _monotonic(wall: object, now: Clocks) -> MonotonicS:
-    """Return a file's time by the monotonic clock; now if missing or in the future."""
+    """Return a file's time; missing and future times count as now."""
     at = finite_number(wall)
     return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
 

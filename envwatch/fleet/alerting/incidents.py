@@ -1,8 +1,8 @@
 """Incidents: losses that lasted; each incident has a stable id, opens once and resolves once.
 
 Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in
-docs/without-a-screen.md. An acknowledgement or a silence prevents the opening, but no resolution: every channel that
-announced an incident must announce the end, when the rows are back.
+docs/without-a-screen.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
+rows are back: every channel that announced the incident must announce the end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""Before an event that is no new loss: offline, then gone, then missing."""
+"""After these presences, gone or missing is no new loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +45,16 @@ class Incident:
     began_at: ServerMs
     """Request of the listing that proved the first loss."""
     losses: tuple[Event, ...]
-    """One event per environment, as lost: kind, reason and `then`."""
+    """By environment, as lost: kind, reason and `then`."""
     is_storm: bool = False
-    """Whether unrelated losses share the incident, because too many incidents opened before."""
+    """Whether the losses are unrelated, because too many incidents opened before."""
     shared: SafeText | None = None
-    """Field values of all lost and no online environments: `pod p-7`."""
+    """Values of all lost and no online environments: `pod p-7`."""
     noticed_at: MonotonicS
-    """Notice of the first loss."""
+    """The first loss."""
     remaining: frozenset[Key]
-    """Environments not back yet."""
     ended_by: SafeText | None = None
-    """Reason of the end if no environment came back: `replaced by mac-2`."""
+    """If no environment came back: `replaced by mac-2`."""
 
     @property
     def keys(self) -> frozenset[Key]:
@@ -69,7 +68,7 @@ class Incident:
 
     @property
     def is_blindness(self) -> bool:
-        """Whether envwatch cannot see the profile."""
+        """Whether the profile is blind."""
         return self.losses[0].id is None
 
 
@@ -78,12 +77,12 @@ class Blindness(NamedTuple):
 
     noticed_at: MonotonicS
     since: ServerMs
-    """Request of the newest data; without data, the notice of the blindness."""
+    """When the newest data was asked for, else when noticed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Everything outside that decides which incidents open and resolve."""
+    """The basis of opening and resolving."""
 
     now: Clocks
     fleet: Fleet
@@ -100,11 +99,10 @@ class Incidents:
     open: tuple[Incident, ...] = ()
     """Oldest first."""
     used: tuple[SafeText, ...] = ()
-    """The newest incidents' ids: a row that came and went without a sign of life needs another id."""
+    """The newest ids: a row that came and went without a sign of life needs another id."""
     openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
-    """The newest openings by profile, for the storm rule."""
+    """The newest openings, for the storm rule."""
     blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
-    """Profiles that cannot be seen."""
 
     def with_events(
         self,
@@ -114,7 +112,7 @@ class Incidents:
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with incident ids.
 
-        `loss_of` makes a loss of an event and the event's group, if any. `fleet` is from after the listing.
+        `loss_of` makes the loss of an event and a group. `fleet` is from after the listing.
         """
         events = tuple(events)
         known = set(map(fleet.identity, _ids(self)))
@@ -137,7 +135,7 @@ class Incidents:
         return following, tuple(_marked(event, ids) for event in events)
 
     def with_proof(self, fleet: Fleet) -> Incidents:
-        """Return the incidents without doubt about quarantined rows that are listed as down now.
+        """Return the incidents without doubt about quarantined rows now listed as down.
 
         Doubt stays for a heartbeat lost before the platform's heartbeats were seen to arrive.
         """
@@ -203,7 +201,7 @@ class Incidents:
         return self if following == self else following, tuple(opened), tuple(resolved)
 
     def noticed_times(self) -> Mapping[Key, MonotonicS]:
-        """Return the notice of each loss by environment."""
+        """Return when each loss was noticed, by environment."""
         opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
         return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
 
@@ -231,7 +229,7 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
 
 
 def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
-    """Return the losses that still wait; the rest of a chain gets another id."""
+    """Return the waiting losses; the rest of a chain gets another id."""
     ready = {key for incident in opened for key in incident.keys}
     ids = {incident.id for incident in opened}
     rest = (loss for loss in waiting if key_of(loss.event) not in ready)
@@ -244,7 +242,7 @@ def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
 
 
 def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet) -> list[Loss]:
-    """Return new losses with incident ids: a chain has the first noticed loss's id."""
+    """Return losses with ids: a chain has the id of the loss noticed first."""
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
@@ -269,10 +267,7 @@ def _order(loss: Loss) -> tuple[float, float, str]:
 
 
 def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
-    """Return the chains of losses, linked by overlapping or touching death intervals.
-
-    Too many losses are one chain.
-    """
+    """Return chains, linked by overlapping or touching death intervals; too many losses are one chain."""
     by_start = sorted(losses, key=lambda loss: loss.died.since)
     if len(by_start) > limits.MOST_LOSSES_WAITING:
         return [by_start]
@@ -295,7 +290,6 @@ def _opened(
     openings: Sequence[MonotonicS],
     around: Surroundings,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
-    """Return a profile's incidents that open now, and the newest openings."""
     policy = around.policy(profile)
     alert_after_s = policy.alert_after.total_seconds()
     doubtful_after_s = max(alert_after_s, (policy.blind_after or policy.alert_after).total_seconds())
@@ -410,7 +404,7 @@ def _blindnesses(
 
 
 def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
-    """Return the incidents beyond a profile's limit, which resolve so that new incidents can open."""
+    """Return incidents over the limit, which resolve so that new incidents can open."""
     by_profile: dict[SafeText, list[Incident]] = {}
     for incident in incidents:
         by_profile.setdefault(incident.profile, []).append(incident)
@@ -423,7 +417,7 @@ def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
-    """Return an event with an incident id; a group has the id if all members agree."""
+    """Return an event with an id; a group has the id if all members agree."""
     if event.members:
         members = tuple(_marked(member, ids) for member in event.members)
         found = {member.incident for member in members if member.incident is not None}

@@ -78,11 +78,8 @@ class Loss:
 def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs) -> Span:
     """Return when a row was lost, at the earliest and at the latest.
 
-    Args:
-        loss: from the newest listing.
-        group: the loss's group; nothing could be seen from `since` on.
-        tracked: after the listing.
-        listed_at: the listing before.
+    `tracked` is from the newest listing, `listed_at` the time of the listing before. Nothing could be seen since the
+    group's `since`.
     """
     group = group or loss
     if group.since is not None:

@@ -35,7 +35,6 @@ class Silence:
     """A silence of a query's or listed environments."""
 
     id: SafeText
-    """Eight hexadecimal digits."""
     matcher: Matcher | None = None
     """None for `environments`."""
     environments: frozenset[ServerKey] = frozenset()
@@ -50,7 +49,7 @@ class Silence:
     def holds(self, wall: float) -> bool:
         """Whether the silence is in force.
 
-        It is not if the clock was set back behind the begin: the silence would last longer than asked for.
+        Not if the clock was set back behind the begin: the silence would last longer than asked for.
         """
         return self.at - _SLACK_MS <= wall < self.until
 
@@ -62,7 +61,6 @@ class Silence:
 
 
 Silences: TypeAlias = Mapping[SafeText, Silence]
-"""By id."""
 
 NO_SILENCES: Final[Silences] = {}
 
@@ -157,7 +155,7 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
 
 
 def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
-    """Return an entry's environments; none if the two lists do not match."""
+    """Return the environments, none if the two lists do not match."""
     ids, servers = raw.get("environments"), raw.get("servers")
     if not isinstance(ids, list):
         return frozenset()
