@@ -32,7 +32,7 @@ class EventLog(Sequence[Event]):
 
     _events: tuple[Event, ...] = ()
     _sizes: tuple[int, ...] = ()
-    """Members of each event."""
+    """How many events each event stands for."""
     _polls: tuple[int, ...] = ()
     """The poll of each event, below 0 before the start."""
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)

@@ -107,14 +107,14 @@ class Event:
     """Presences for some kinds."""
     reason: SafeText | None = None
     lasted: timedelta | None = None
-    """The state before."""
+    """How long the state before lasted."""
     of: Kind | None = None
     """The members' kind."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
     """Begin of the event's period, by the newest data before."""
     incident: SafeText | None = None
-    """Of a loss, or of a return from the loss."""
+    """The incident that a loss may open, or that a return leaves."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
@@ -146,7 +146,7 @@ ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
         Kind.STALLED: Kind.RESUMED,
     }
 )
-"""The last kind of event by the first."""
+"""First and last kinds of a period's events."""
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
@@ -192,8 +192,8 @@ def woken(
 ) -> tuple[Periods, tuple[Event, ...], float]:
     """Return the periods without a sleep, the sleep's events, and by how many ms the wall clock was set meanwhile.
 
-    The server's clock measures the sleep. The wall clock was set if the server's clock advanced differently; without a
-    sleep, a notice is then the only event.
+    The server's clock measures the sleep. The wall clock was set if the server's clock advanced differently; if nothing
+    slept, a notice is then the only event.
 
     Args:
         periods: with the sleep.

@@ -1,7 +1,7 @@
 """The environments after a listing: listed, absent, and expected but missing.
 
 The expected inventory is names or device ids that must exist. An expected environment never listed is a row with only a
-name. A listed environment's row is missing after being gone for longer than `limits.MISSING_AFTER`.
+name. A listed environment is missing after being gone for longer than `limits.MISSING_AFTER`.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class Monitor:
         )
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor at a moment, and the changes by time, as old enough losses."""
+        """Return the monitor at a moment, and the changes by time alone."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642

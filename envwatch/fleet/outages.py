@@ -204,7 +204,7 @@ class _ValueHistory:
         return self.values[bisect_right(self.begins, at) - 1]
 
     def where_up(self, other: _ValueHistory) -> _ValueHistory:
-        """Return the history with values of `other` where up."""
+        """Return the history with the values of `other` where this history is up."""
         begins = sorted({*self.begins, *other.begins})
         values = [(self.value_at(begin), other.value_at(begin)) for begin in begins]
         return _ValueHistory(begins, [other if own.state is UptimeState.UP else own for own, other in values])

@@ -241,7 +241,7 @@ class ProfileState:
 
     @property
     def none_up_since(self) -> Clocks | None:
-        """The newest listing with an environment up, unless one is up now."""
+        """The newest listing with an environment up, unless the newest listing has."""
         return None if self.last_up == self.listed else self.last_up
 
     def counts(self) -> Mapping[Presence, int]:

@@ -105,7 +105,7 @@ def with_replacements(
 def renamed_events(
     before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
-    """Yield an event for each newly replaced row, which explains the old row's loss."""
+    """Yield an event of each newly replaced row, which explains the row's loss."""
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
             continue

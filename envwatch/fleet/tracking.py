@@ -64,18 +64,18 @@ class TrackedEnvironment:
     """Whether the heartbeat's age is uncertain: the skew check contradicts the server's clock (and decides the
     verdict), the heartbeat's time is impossible, or the server's `Date` is not believed."""
     has_impossible_time: bool = False
-    """The verdict before stays, and is shown as unknown."""
+    """The verdict before stays, but is shown as unknown."""
     last_known_heartbeat: LastHeartbeat | None = None
     """The newest heartbeat, while no row with a heartbeat is listed."""
     left_pod_id: SafeText | None = None
-    """While the row has no pod."""
+    """The last pod, while the row has none."""
     absent: int = 0
     """Successive complete listings without the row."""
     transitions: tuple[ServerMs, ...] = ()
     """Changes of presence or connection in the last hour."""
     is_flapping: bool = False
     replaced_by: SafeText | None = None
-    """The id, see `replacement`."""
+    """The new row's id, see `replacement`."""
     replaced_by_name: SafeText | None = None
     twins: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were once online together with this row."""
@@ -121,12 +121,12 @@ class TrackedEnvironment:
 
     @property
     def lost_at(self) -> ServerMs:
-        """Server's clock in ms; meaningful only while down."""
+        """When the row went down (server's clock, ms); meaningful only while down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
     @property
     def up_since(self) -> float | None:
-        """Server's clock in ms; None while down, though the row keeps `connectedAt`."""
+        """When the row connected (server's clock, ms); None while down, though the row keeps `connectedAt`."""
         return self.environment.connected_at if self.verdict.is_up else None
 
     @property
@@ -164,7 +164,7 @@ class ListingContext:
     profile: SafeText = NO_PROFILE
     latest: ServerMs = _NO_LIMIT
     is_date_wrong: bool = False
-    """Verdicts use the clock from before."""
+    """Whether the `Date` contradicts every heartbeat: verdicts use the clock from before."""
 
 
 def observed(

@@ -40,8 +40,8 @@ class Clocks:
     def not_before(self, other: Clocks) -> Clocks:
         """Return the later moment by the monotonic clock.
 
-        A later wall time is clamped from this wall time to this wall time plus the monotonic difference, as the clock
-        may have been set.
+        A later moment's wall time is clamped from this wall time to this wall time plus the monotonic difference, as
+        the clock may have been set.
         """
         ahead_s = other.monotonic - self.monotonic
         if ahead_s <= 0:

@@ -138,7 +138,7 @@ class SourceError(Exception):
         self.retry_after = retry_after
         self.pages_read = pages_read
         self.is_relayed = is_relayed
-        """Whether the server is well, but upstream failed."""
+        """Whether the server is well, but has no listing because upstream failed."""
 
 
 @dataclass(frozen=True, slots=True)

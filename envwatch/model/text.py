@@ -1,8 +1,8 @@
 r"""Cleaning, measuring and cutting of untrusted text for a terminal.
 
 `clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, alone and next to any character,
-so that columns stay aligned; the rest become escapes like `\x1b`. The price: flags, skin tones, joined emoji, and vowel
-signs and viramas of Indian scripts. Ambiguous width counts as narrow.
+so that columns stay aligned. The rest become escapes like `\x1b`: also flags, skin tones, joined emoji, and vowel signs
+and viramas of Indian scripts. Ambiguous width counts as narrow.
 """
 
 from __future__ import annotations
@@ -298,8 +298,8 @@ def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
     """Return the names that look like a different name.
 
     Skeletons are compared: without compatibility forms, case, accents and runs of spaces, with Latin letters for
-    similar Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal. Forged names use no more of Unicode's
-    confusables.
+    similar Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal: a small part of Unicode's confusables,
+    enough for the scripts of forged names.
     """
     skeletons = {name: _skeleton(name) for name in names}
     counts = Counter(skeletons.values())

@@ -47,11 +47,11 @@ class Incident:
     losses: tuple[Event, ...]
     """By environment, as lost: kind, reason and `then`."""
     is_storm: bool = False
-    """Whether the losses are unrelated, because too many incidents opened before."""
+    """Whether the losses are unrelated: too many incidents opened before."""
     shared: SafeText | None = None
     """Values of all lost and no online environments: `pod p-7`."""
     noticed_at: MonotonicS
-    """The first loss."""
+    """When the first loss was noticed."""
     remaining: frozenset[Key]
     ended_by: SafeText | None = None
     """If no environment came back: `replaced by mac-2`."""
@@ -174,7 +174,7 @@ class Incidents:
         return replace(self, blindnesses=blindnesses)
 
     def tick(self, around: Surroundings) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
-        """Return the incidents at a moment, the opened and the resolved."""
+        """Return the incidents at a moment, and the opened and the resolved incidents."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
