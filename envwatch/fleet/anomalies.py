@@ -36,7 +36,7 @@ class Anomaly(StrEnum):
 
 
 class AnomalyFinding(NamedTuple):
-    """An anomaly of one listing."""
+    """An anomaly of a listing."""
 
     anomaly: Anomaly
     text: SafeText

@@ -56,7 +56,7 @@ class Kind(StrEnum):
     FLAPPING = "flapping"
     STEADY = "steady"
     TOGETHER = "together"
-    """Many of one kind in one listing."""
+    """Many of the same kind in a listing."""
     WHILE_BLIND = "while blind"
     """All changes while blind, asleep or not running."""
     HELD = "held"
@@ -155,7 +155,7 @@ BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
 
 
 def blind_after(interval: timedelta) -> timedelta:
-    """Return the age from which data is blind."""
+    """Return the age above which data is blind."""
     return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
 
 

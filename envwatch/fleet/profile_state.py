@@ -1,4 +1,4 @@
-"""The state of one profile, and a poll's effect.
+"""A profile's state, and a poll's effect.
 
 Only a complete, fresh, believed listing makes transitions; a failed poll changes no verdict.
 """
@@ -61,7 +61,7 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileState:
-    """The state of one profile."""
+    """The state of a profile."""
 
     limits: Limits = field(default_factory=Limits)
     profile: SafeText = NO_PROFILE
@@ -241,7 +241,7 @@ class ProfileState:
 
     @property
     def none_up_since(self) -> Clocks | None:
-        """The newest listing with an environment up, unless the newest listing has."""
+        """The newest listing with an environment up, if no environment is up now."""
         return None if self.last_up == self.listed else self.last_up
 
     def counts(self) -> Mapping[Presence, int]:

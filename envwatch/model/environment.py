@@ -108,7 +108,7 @@ class Declaration:
     """The demo's values, in turn; empty for a special rule."""
     name: str = field(default="", init=False)
     place: int = field(default_factory=count().__next__, init=False)
-    """The place in JSON and CSV, for which this module evaluates annotations at once."""
+    """The place in JSON and CSV: hence this module evaluates annotations at once."""
 
     def example(self, index: int) -> str:
         """Return the value of a demo machine."""
@@ -332,7 +332,7 @@ _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
-    """Return a row under the API's names, from which `environment_of` reads an equal row, apart from a hashed id.
+    """Return a row under the API's names, equal when read by `environment_of`, apart from a hashed id.
 
     Instants are whole numbers if possible. Fields without a value are null or left out, as on the platform's fresh
     rows.

@@ -78,8 +78,8 @@ _MACHINES_NEEDED: Final = 2
 def newest_version(running: Iterable[tuple[SafeText | None, SafeText]]) -> SafeText | None:
     """Return the newest version that two of the machines that are up run or exceed.
 
-    A single machine may run a special build, or report nonsense. Of one or two machines, the newest version counts. A
-    bare number never counts.
+    A single machine may run a special build, or report nonsense. If at most two machines are up, the newest version
+    counts. A bare number never counts.
 
     `running` are version and device.
     """

@@ -1,6 +1,6 @@
 """Acknowledged problems, not new until the environment recovers.
 
-The key is (server, id): two profiles of one server share environments, and two servers may use one id for two
+The key is (server, id): two profiles of a server share environments, and two servers may use the same id for two
 environments. `storage` owns the file.
 """
 

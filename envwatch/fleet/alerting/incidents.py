@@ -73,7 +73,7 @@ class Incident:
 
 
 class Blindness(NamedTuple):
-    """The time in which a profile could not be seen, without sleep."""
+    """Time without a view of a profile, apart from sleep."""
 
     noticed_at: MonotonicS
     since: ServerMs
