@@ -72,7 +72,7 @@ def believed_clock(
     """Return the server's clock after a listing, and the `Date`'s error in ms if the clock before is kept.
 
     The clock is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more than one
-    beat. `date_error_ms` is from before.
+    beat.
     """
     by_date = clock
     for bounds in snapshot.clock:

@@ -1,4 +1,4 @@
 """The values of all packages: environment, page, outcome, clock, limits, clean text, times.
 
-Decides nothing about an environment, and imports no other package of envwatch.
+Decides nothing about an environment, and imports no further package of envwatch.
 """

@@ -30,7 +30,7 @@ class Clocks:
     """Never set; may stand still while the machine sleeps."""
 
     def slept_since(self, earlier: Clocks) -> bool:
-        """Whether the clocks drifted apart: a sleep, or the wall clock was set."""
+        """Whether the machine slept, or the wall clock was set."""
         return abs(self.drift_since(earlier)) > limits.SLEPT_FROM.total_seconds()
 
     def drift_since(self, earlier: Clocks) -> float:
@@ -40,8 +40,8 @@ class Clocks:
     def not_before(self, other: Clocks) -> Clocks:
         """Return the later moment by the monotonic clock.
 
-        A later moment's wall time is clamped from this wall time to this wall time plus the monotonic difference, as
-        the clock may have been set.
+        The wall time of `other` is limited to `self.wall` plus the monotonic difference, as the clock may have been
+        set.
         """
         ahead_s = other.monotonic - self.monotonic
         if ahead_s <= 0:
@@ -61,10 +61,7 @@ class OffsetBounds:
     def of_answer(cls, date: float, asked: float, answered: float) -> OffsetBounds:
         """Return the bounds from a response: the server read `date` between request and response.
 
-        Args:
-            date: the `Date` header, ms, cut to the second.
-            asked: wall clock before the request, ms.
-            answered: wall clock at the arrival of the head, ms.
+        `date` is the `Date` header in ms, cut to the second. `answered` is the arrival of the head.
         """
         return cls(date - answered, date + 1000 - asked)
 
