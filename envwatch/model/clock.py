@@ -40,8 +40,8 @@ class Clocks:
     def not_before(self, other: Clocks) -> Clocks:
         """Return the later moment by the monotonic clock.
 
-        The wall time of `other` is limited to `self.wall` plus the monotonic difference, as the clock may have been
-        set.
+        The wall time of a later `other` is clamped from `self.wall` to `self.wall` plus the monotonic difference, as
+        the clock may have been set.
         """
         ahead_s = other.monotonic - self.monotonic
         if ahead_s <= 0:
