@@ -108,9 +108,6 @@ def is_date_wrong(
     return fits_believed
 
 
-_TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
-
-
 class LastHeartbeat(NamedTuple):
     """The newest heartbeat of an environment."""
 
