@@ -53,7 +53,7 @@ class About:
     """The origin of a recording."""
 
     profile: SafeText
-    """In the settings."""
+    """Name in the settings."""
     base_url: SafeText
     version: SafeText
     """Of the recording envwatch."""
@@ -77,7 +77,7 @@ class About:
 
     @property
     def host(self) -> SafeText:
-        """With the port."""
+        """The server's host, with a port."""
         return composed(self.base_url.partition("://")[2].partition("/")[0])
 
 
@@ -99,13 +99,13 @@ class Past(Protocol):
     def moment(self, poll: RecordedPoll) -> Moment:
         """Return the moment right after a poll, equal to the recorded moment.
 
-        The moment after the previous call's is much cheaper.
+        The moment after the previous call's is much cheaper than others.
         """
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
         """Yield the polls of a period with events, both ends included, in recording order.
 
-        Events without a poll are a separate step.
+        Events without a poll are a separate step. A group has its members.
         """
 
 

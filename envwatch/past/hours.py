@@ -100,7 +100,7 @@ class LastDays:
 
 @dataclass(slots=True)
 class _Entry:
-    """Of an environment, or of all environments in a state without events."""
+    """Results for an environment, or for a state without events."""
 
     own_events: Sequence[Event]
     state: UptimeState
@@ -115,7 +115,6 @@ class _Entry:
 
 
 class _Profile:
-
     def __init__(self, since: ServerMs, now: ServerMs, watched: WatchedTime, earlier: _Profile | None) -> None:
         self._since, self._now, self._watched = since, now, watched
         self._until = since if watched.until is None else watched.until

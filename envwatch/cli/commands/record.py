@@ -127,7 +127,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write an update; a moment that cannot be encoded is skipped with a message.
+    """Write an update; skip a moment that cannot be encoded, with a message.
 
     Raises:
         OSError: if the recording cannot be written.

@@ -24,7 +24,6 @@ _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or 
 
 
 class _Source(NamedTuple):
-
     profile: SafeText
     host: SafeText
     past: Past

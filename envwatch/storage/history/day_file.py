@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""SQLITE_ERROR is an invalid statement: all statements are constant, so somebody changed the tables."""
+"""SQLITE_ERROR is an invalid statement: somebody changed the tables, since statements are constant."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _FULL = "the disk is full; free some space"
@@ -78,7 +78,7 @@ APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
 """See `PRAGMA application_id`."""
 
 PAGE_BYTES: Final = 16_384
-"""A table's tree then has two levels up to 30 MB, so a truncated file loses only the end."""
+"""Tables then have two levels up to 30 MB: a truncated file loses only the end."""
 
 TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -186,13 +186,13 @@ class DayFile:
     Args:
         path: created if missing.
         about: for a new file.
-        numbers: lowest next poll and event.
+        numbers: lowest numbers of the next poll and event.
         is_checked: whether an existing file is known to be whole.
         is_recording: whether the file stands alone between commits, which then do not wait for the disk.
 
     Raises:
         DamagedError: if damaged, or no history.
-        NewerError: if a newer envwatch wrote the file.
+        NewerError: if newer.
         OSError: if the file cannot be opened, as is `sqlite3.Error`.
     """
 
@@ -248,7 +248,7 @@ class DayFile:
 
     def close(self) -> None:
         """Close, and merge the write-ahead log unless a reader prevents that."""
-        with suppress(sqlite3.Error):  # an unmerged log remains readable
+        with suppress(sqlite3.Error):  # an unmerged log is readable
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing skips this while a reader exists
         self._connection.close()
 

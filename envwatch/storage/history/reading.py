@@ -75,8 +75,8 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
         OSError: if unreadable, as is `sqlite3.Error`.
     """
     # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer makes a log before a
-    # change.
-    # With a log, an unwritable folder may lack the log's index: an exclusive connection makes the index in memory.
+    # change. With a log, an unwritable folder may lack the log's index: an exclusive connection makes the index in
+    # memory.
     has_log = path.with_name(f"{path.name}-wal").exists()
     for mode in modes or (("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",)):
         connection = sqlite3.connect(
@@ -121,7 +121,7 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
         raise DamagedError("it is damaged from its beginning on")
     pages = len(found) // page_bytes
     content = bytearray(found[: pages * page_bytes].ljust(_ROOT_PAGES * page_bytes, b"\0"))
-    content[18:20] = b"\1\1"  # a copy in memory cannot have a write-ahead log
+    content[18:20] = b"\1\1"  # memory has no write-ahead log
     content[28:32] = (len(content) // page_bytes).to_bytes(4, "big")
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
@@ -204,7 +204,7 @@ class DayReader:
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
 
     def last_numbers(self) -> Numbers:
-        """Return the numbers of the newest poll and event; 0 without any."""
+        """Return the newest poll's and event's number, or 0."""
         with _explaining():
             return last_numbers(self._connection)
 
@@ -233,7 +233,7 @@ class DayReader:
             return key[0], bridge[0] if bridge else key[0]
 
     def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of a range of polls, both ends included."""
+        """Return the frames of polls, both ends included."""
         query = "SELECT kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ? ORDER BY number"
         with _explaining():
             rows = self._connection.execute(query, (first, last))
@@ -243,7 +243,7 @@ class DayReader:
         return found
 
     def quick_check(self) -> None:
-        """Raise `DamagedError` with the first problem of the whole file."""
+        """Raise `DamagedError` with the file's first problem."""
         with _explaining():
             if self.is_cut:
                 raise DamagedError("its end is missing")
@@ -285,7 +285,6 @@ def _explaining() -> Iterator[None]:
 
 
 class _Mark(NamedTuple):
-
     file: object
     number: int
     builder: MomentBuilder
@@ -338,7 +337,7 @@ def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
 
 
 _LATEST: Final = 1e15
-"""Milliseconds: more than from year 1 to year 9999, and few enough for a `timedelta`."""
+"""Milliseconds: more than years 1 to 9999, within a `timedelta`."""
 _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 

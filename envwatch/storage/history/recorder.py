@@ -37,7 +37,6 @@ def nothing(*_: object) -> None:
 
 
 class _Entry(NamedTuple):
-
     changes: MonitorChanges
     profile_state: ProfileState | None
     """None if only time has passed."""

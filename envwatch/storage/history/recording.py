@@ -133,7 +133,7 @@ def opened(path: Path) -> DayReader:
     """Return the reader of a recording, a copied day file, or a recording of envwatch 1.0.0.
 
     Raises:
-        HistoryError: if unreadable, no recording, or newer.
+        HistoryError: if unreadable, no recording, or of a newer envwatch.
     """
     try:
         with os.fdopen(open_regular(path), "rb") as file:

@@ -49,8 +49,8 @@ _NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
 class FolderWriter:
     """Writes day files while holding the folder's lock, in one thread.
 
-    After any error, the next call reopens the file and starts with a KEY. `HistoryError` means a full day or a value
-    that cannot be encoded; `OSError` and `sqlite3.Error`, an unusable folder or file.
+    After any error, the next call reopens the file and starts with a KEY. `HistoryError` means a day over the size
+    limit or a value that cannot be encoded; `OSError` and `sqlite3.Error`, an unusable folder or file.
 
     Args:
         folder: created if missing.

@@ -108,7 +108,6 @@ class Destinations:
         index = timeline.place_at(before)
         return Place(timeline, index) if index >= 0 else None
 
-
     async def _stepped(self, place: Place | None, by: int) -> Destination:
         if (start := place or await self._last()) is None:
             return Destination(None, status_text.NOTHING_RECORDED)
@@ -139,7 +138,6 @@ class Destinations:
             timeline = later
         return Destination(Place(timeline, index))
 
-
     async def _at_time(self, place: Place | None, wall: WallMs) -> Destination:
         if wall >= self.newest_at and not self.is_replay:
             return Destination(None)
@@ -169,7 +167,6 @@ class Destinations:
         interval_ms = place.poll_ref.poll.interval_s * 1000
         is_gap = following.place.wall - place.wall > max(_GAP_MS, _GAP_INTERVALS * interval_ms)
         return following if is_gap and wall >= place.wall + interval_ms else Destination(place)
-
 
     async def _at_event(self, place: Place | None, goal: EventSteps) -> Destination:
         if (start := place or await self._last()) is None:

@@ -129,7 +129,6 @@ class PastReader:
         self._kept.clear()
         self._events = None
 
-
     async def around(self, wall: WallMs) -> Timeline:
         """Return the polls around a moment, at least one before the moment if possible."""
         timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
@@ -171,7 +170,6 @@ class PastReader:
             )
 
         return await asyncio.to_thread(read)
-
 
     async def moments(self, timeline: Timeline, place: int) -> Mapping[SafeText, Moment]:
         """Return each profile's moment after a poll."""
@@ -218,7 +216,6 @@ class PastReader:
             self._ahead = None
         for key in list(self._kept)[:-most]:
             del self._kept[key]
-
 
     async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         """Return the events of the day before a moment, and of some time around.

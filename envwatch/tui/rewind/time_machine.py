@@ -41,7 +41,6 @@ _SLOW_S: Final = 0.1
 
 
 class _Rewound(NamedTuple):
-
     place: Place
     moments: Mapping[SafeText, Moment]
     monitor: Monitor
@@ -79,7 +78,7 @@ class Screen(Protocol):
 
     @property
     def options(self) -> DisplayOptions:
-        """Options for times."""
+        """How to show times."""
 
 
 class TimeMachine:
@@ -117,7 +116,6 @@ class TimeMachine:
         if self._has_past:
             self._log_ends.note(now.wall, monitor.event_log)
             self.reader.note(profile, monitor, now)
-
 
     def shown(self, live: MonitorState) -> MonitorState:
         """Return the visible state: the present, or a recorded moment."""
@@ -159,7 +157,6 @@ class TimeMachine:
     def is_moving(self) -> bool:
         return self._is_running or self._is_day_read
 
-
     def go(self, goal: Goal) -> None:
         """Go to another moment, from the destination of pending wishes."""
         if isinstance(goal, Live) and self._replay is None:
@@ -195,7 +192,6 @@ class TimeMachine:
     def _answer(self, text: str) -> None:
         self._has_answered = bool(text)
         self._screen.answer(text)
-
 
     def _run(self) -> None:
         if not self._is_running:
@@ -326,7 +322,6 @@ class TimeMachine:
             self._answer(f"cannot read the events: {error}")
         finally:
             self._is_day_read = False
-
 
     async def start_replay(self) -> None:
         if self._replay is None:

@@ -59,7 +59,7 @@ class Codec(Generic[T]):
     value: Callable[[Any], T]
     """Raises `ValueError` for invalid input."""
     kinds: frozenset[type] = frozenset()
-    """Types read without conversion; a text must be clean."""
+    """Types read without conversion; texts must be clean."""
 
 
 def _same(value: T) -> T:
@@ -67,7 +67,7 @@ def _same(value: T) -> T:
 
 
 def text_of(plain: object) -> SafeText:
-    """Return a cleaned text, unchanged if envwatch recorded the text."""
+    """Return a cleaned text; recorded texts stay the same."""
     if type(plain) is not str:
         raise ValueError("no text")
     return clean(plain, max(len(plain), LONGEST))
@@ -205,7 +205,7 @@ _nested: dict[bytes, Any] = {}
 
 
 def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a cleaned list or object; equal values become one object."""
+    """Return a cleaned list or object; equal values become one."""
     text = to_json(value, inf_nan_mode="constants")  # distinguishes 1, 1.0 and true
     known = _nested.get(text)
     if known is None:
@@ -294,7 +294,7 @@ class MembersReader:
 
 
 def difference_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Members, list[str]]:
-    """Return new or changed members, and the names of removed members."""
+    """Return new or changed members, and names of removed members."""
     changed = {name: each for name, each in after.items() if name not in before or not is_same(before[name], each)}
     return changed, [name for name in before if name not in after]
 

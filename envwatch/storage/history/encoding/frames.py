@@ -116,7 +116,6 @@ NEW: Final = -1
 
 
 class _Beat(NamedTuple):
-
     place: int
     """After the change."""
     steps: int
@@ -126,7 +125,7 @@ class _Beat(NamedTuple):
 
 
 def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
-    """Return a difference; `base` is the checksum of the frame of `before`."""
+    """Return the difference from `before`, or a whole moment; `base` is the checksum of the frame of `before`."""
     profile_state, old = after.profile_state, None if before is None else before.profile_state
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
@@ -147,7 +146,7 @@ def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> di
 
 
 def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
-    """Return numbers of newest samples, from old clock and listing, that make up the clock; None if impossible."""
+    """Return how many newest samples of old clock and listing make up the clock; None if impossible."""
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
     for count in range(min(len(samples), len(listed)), 0, -1):
@@ -158,7 +157,6 @@ def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | Non
 
 
 class _Rows:
-
     def __init__(
         self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
     ) -> None:
@@ -267,5 +265,5 @@ def _steps(before: float, after: float, scale: int) -> int | None:
 
 
 def later(instant: float, steps: int, scale: int) -> float:
-    """Return an instant after some steps; part of the format."""
+    """Return an instant after steps; part of the format."""
     return instant + (steps if scale == 1 else steps / scale)
