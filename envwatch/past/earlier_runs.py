@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _DAY_MS: Final = 86_400_000
 _SEARCHED_DAYS: Final = 31
-"""How far back to search for the last run."""
 
 
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
@@ -111,6 +110,7 @@ def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnv
 
 
 def _as_not_running(group: Event) -> Event:
+    """Return a group without durations: nobody watched how long earlier states lasted."""
     return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 

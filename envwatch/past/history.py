@@ -85,7 +85,6 @@ class RecordedStep(NamedTuple):
     """A poll with events, or events without a poll."""
 
     at: WallMs
-    """See `RecordedPoll`."""
     poll: RecordedPoll | None
     events: Sequence[Event]
 

@@ -1,8 +1,8 @@
 """A day file: SQLite tables, errors in words, and the writer.
 
-Recordings have the same format. Every file starts with a KEY and so stands alone. Each poll is a commit: a killed
-process loses at most the current poll. A recording's rollback journal exists only during a commit, so a recording is a
-single file.
+Every file starts with a KEY and so stands alone. Each poll is a commit: a killed process loses at most the current
+poll. A recording has the same format; its rollback journal exists only during a commit, so a recording is a single
+file.
 """
 
 from __future__ import annotations
@@ -170,7 +170,6 @@ def check_regular(path: Path) -> os.stat_result:
 
 
 _BUSY_S: Final = 0.5
-"""Seconds to wait for another program's lock."""
 _SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
 """Seconds to wait for a recording's readers."""
@@ -192,8 +191,9 @@ class DayFile:
 
     Raises:
         DamagedError: if damaged, or no history.
-        NewerError: if newer.
-        OSError: if the file cannot be opened, as is `sqlite3.Error`.
+        NewerError: if a newer envwatch wrote the file.
+        OSError: if the file cannot be opened.
+        sqlite3.Error: likewise.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".sqlite"
 BESIDE: Final = ("-wal", "-shm")
-"""SQLite's newest polls and index, next to a file."""
+"""SQLite's newest polls, and index."""
 DAMAGED: Final = ".damaged"
 LOCK: Final = "lock"
 

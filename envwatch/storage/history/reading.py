@@ -72,7 +72,8 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
     Raises:
         GoneError: if the file is empty so far.
         HistoryError: if the file has another format.
-        OSError: if unreadable, as is `sqlite3.Error`.
+        OSError: if the file cannot be read.
+        sqlite3.Error: likewise.
     """
     # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer makes a log before a
     # change. With a log, an unwritable folder may lack the log's index: an exclusive connection makes the index in

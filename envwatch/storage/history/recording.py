@@ -168,7 +168,6 @@ _RESULTS: Final = (PollResult.LISTED, PollResult.FAILED, PollResult.SLEPT)
 
 
 def _converted(content: bytes) -> tuple[sqlite3.Connection, bool]:
-    """Return a recording's tables, and whether the end is missing."""
     line, has_end, _ = content.partition(b"\n")
     version = line.removeprefix(_TITLE)
     if not has_end or not version.isdigit():
@@ -213,7 +212,6 @@ def _about_rows(body: bytes) -> dict[str, str]:
 
 
 def _added(connection: sqlite3.Connection, chunks: Iterable[tuple[int, bytes, int]]) -> Iterator[int]:
-    """Yield the end of each added chunk."""
     poll = event = run = 0
     for kind, body, end in chunks:
         at, rest = 0.0, b""

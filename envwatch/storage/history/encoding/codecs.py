@@ -27,7 +27,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound="StrEnum")
 
 _INT_BITS: Final = 1_000
-"""Longest integer that fits a float."""
+"""Such an integer fits a float."""
 _US: Final = timedelta(microseconds=1)
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
 

@@ -205,7 +205,6 @@ class _Rows:
         return False
 
     def plain(self) -> dict[str, Any]:
-        """Return the plain part; empty entries are left out."""
         written = {
             "beats": [
                 [*check, scale, len(beats), any(beat.apart for beat in beats)]
