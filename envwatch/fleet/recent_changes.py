@@ -1,6 +1,6 @@
 """An environment's changes: fields that differ, tags, and flapping.
 
-A tag stays for `limits.MARK_DURATION`: a fresh loss looks fresh for 15 minutes.
+A tag stays for `limits.MARK_DURATION`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
 _SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
-"""Sources of the fields below: mostly unchanged."""
+"""The attributes from which all event fields are read; they rarely change."""
 
 EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "name": Kind.RENAMED,
@@ -40,7 +40,6 @@ EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "node_version": Kind.CHANGED,
     "os": Kind.CHANGED,
 }
-"""By attribute."""
 
 
 def has_same_sources(before: Environment, after: Environment) -> bool:
@@ -51,7 +50,7 @@ def has_same_sources(before: Environment, after: Environment) -> bool:
 def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str, SafeText | None, SafeText | None]]:
     """Yield kind, label and both values of each changed field, in a fixed order.
 
-    Instants and connections change all the time, and decide verdicts instead.
+    Instants and connections, which change all the time, are left out.
     """
     if has_same_sources(before, after):
         return
@@ -66,12 +65,12 @@ def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str
 
 
 def value_of(environment: Environment, name: str) -> SafeText | None:
-    """Return an attribute's text, a mode under the present name."""
+    """Return an attribute's text, a mode under the current name."""
     return mode_of(environment.mode) if name == "mode" else getattr(environment, name)
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:
-    """Whether the connection was replaced, by id or by `connectedAt` to the second."""
+    """Whether the connection was replaced: the id differs, or `connectedAt` by a second or more."""
     if not before.connection_id or not after.connection_id:
         return False
     if before.connection_id != after.connection_id:
@@ -95,24 +94,24 @@ _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
 
 class ChangeTag(StrEnum):
-    """A change in at most five letters, most important first."""
+    """Tags of changes, at most five letters, most important first."""
 
     NEW = "NEW"
-    """Went down, is gone, or appeared as offline."""
+    """Went offline, is gone, or appeared as offline."""
     BACK = "BACK"
     """Online or listed again."""
     JOINED = "JOIN"
     """Appeared online."""
     MOVED = "MOVED"
-    """Replaced, see `replacement`."""
+    """Replaced by a new row."""
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"
-    """A new connection, not seen offline."""
+    """A new connection of a row that was not seen offline."""
 
     @property
     def is_loss(self) -> bool:
-        """Whether lost."""
+        """Whether the change is a loss."""
         return self is ChangeTag.NEW
 
 
@@ -144,7 +143,7 @@ def turn(verdict: Verdict, at: ServerMs) -> RecentChange:
 def later_change(
     last: RecentChange | None, before: Environment, after: Environment, at: ServerMs
 ) -> RecentChange | None:
-    """Return the change to show if an environment neither came nor went.
+    """Return the change to show after a listing in which an environment neither came nor went.
 
     A less important change does not replace a recent change.
     """
@@ -172,8 +171,7 @@ def change_rate(changed_at: Iterable[float], now: float) -> float:
     """Return the weighted share of slots with a change, from 0 to 100 percent, by Nagios' flap detection.
 
     Nagios weighs the 20 possible changes between a service's newest 21 samples from 1.25 (newest) to 0.75 (oldest).
-    Here a sample is a slot of 30 s, which counts with a change of presence or connection. The constants stand in
-    `limits`. Instants are in ms.
+    Here a sample is a slot of 30 s, which counts if presence or connection changed. Instants are in ms.
     """
     slots = {int((now - at) // _SLOT_MS) for at in changed_at}
     return sum(limits.FLAP_HIGH_WEIGHT - _STEP * slot for slot in slots if 0 <= slot < _SLOTS) * 100 / _SLOTS

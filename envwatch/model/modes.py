@@ -19,7 +19,7 @@ _LEGACY: Mapping[str, SafeText] = {
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }
-"""Of older listeners."""
+"""Names that older listeners send."""
 
 _BY_FOLDED_NAME: Mapping[str, SafeText] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 
@@ -32,7 +32,6 @@ _MEANING: Mapping[str, str] = {
 
 
 KNOWN_MODES: Final = frozenset({*_LEGACY, *_MEANING})
-"""Under all names."""
 
 
 def mode_of(raw: SafeText | None) -> SafeText | None:
@@ -46,7 +45,7 @@ def mode_from_query(typed: SafeText) -> SafeText:
 
 
 def is_known_mode(raw: str) -> bool:
-    """Whether a mode is Letta's."""
+    """Whether Letta documents a mode."""
     return raw in KNOWN_MODES
 
 
