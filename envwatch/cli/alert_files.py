@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 _WRITTEN_EVERY_MS: Final = 60_000
-"""How often an unchanged state is written."""
 _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
-"""A process without a write for this long runs no hooks."""
+"""A process that has not written for this long runs no hooks."""
 
 
 def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:

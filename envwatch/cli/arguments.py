@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 
 DASHBOARD: Final = "dashboard"
-"""The default command."""
 
 PLUGIN: Final = "check"
 """The monitoring plugin: prints failures to standard output, with separate exit codes."""
@@ -57,7 +56,7 @@ GROUPS: Final = {
         "completion": "completion of this command line in bash, zsh or fish",
     },
 }
-"""The commands of each group with the help's lines: a screen of 80x24. `commands` has a module for each name."""
+"""The help's groups with the line of each command, on a screen of 80x24."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
@@ -137,7 +136,6 @@ def _within_bounds(name: str) -> Callable[[str], object]:
 
 
 _WIDEST_HELP: Final = 100
-"""In cells."""
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
     "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
@@ -174,10 +172,10 @@ QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
 _ADVANCED: Final = frozenset(
     {"no_mouse", "no_history", "page_size", "online_only", "source", "user", "log_file", "log_level"}
 )
-"""Shared options at the end of the help: few people need these."""
+"""Shared options that few people need, at the end of the help."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
 DASHBOARD_OPTIONS: Final = ("profile", *QUERY_OPTIONS, "interval", "no_mouse", "no_history", *OUTPUT_OPTIONS, "config")
-"""Every shared option; each may stand before a command."""
+"""All shared options; each may stand before a command."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -208,7 +206,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser without abbreviations; sets only given options.
+    """A parser without abbreviations that sets only given options.
 
     `fill` adds the arguments at the first use.
     """
@@ -249,12 +247,12 @@ class Parser(argparse.ArgumentParser):
             self._action_groups.sort(key=lambda group: group is self._advanced)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        """Parse. Only the named subcommand's parser gets here."""
+        """Parse arguments; only the named subcommand's parser gets here."""
         self.fill()
         return super().parse_known_args(args, namespace)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
-        """Raise the help: argparse ignores errors of writing."""
+        """Raise the help as `HelpRequested`, because argparse ignores errors of writing."""
         raise HelpRequested(self.format_help())
 
     def error(self, message: str) -> NoReturn:
@@ -277,7 +275,7 @@ class _FirstParser(Parser):
 
 
 class CommandModule(Protocol):
-    """The interface of a module in `commands`. A module imports late everything that only `run` needs."""
+    """The interface of a module in `commands`, which imports late everything that only `run` needs."""
 
     def add_arguments(self, parser: Parser) -> None:
         """Set the parser's description and add the options."""
@@ -311,15 +309,15 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         _, extras = first.parse_known_args(arguments, namespace=options)
     except StopError:
         if options.command is None and PLUGIN in arguments:
-            options.command = PLUGIN  # the mistake precedes the command
+            options.command = PLUGIN  # the mistake comes before the command is known
         raise
-    parser: Parser = vars(options).pop("parser")  # of the command or the action
+    parser: Parser = vars(options).pop("parser")
     if extras:
         flags = [f"--{name.replace('_', '-')}" for name in parser.names]
         raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, flags)}; see `{parser.prog} --help`")
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
-    # Every shared option is accepted before a command.
+    # Before a command, the first parser accepts every shared option.
     for name in vars(options):
         if name not in parser.names:
             parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
@@ -388,7 +386,7 @@ def plain(message: str) -> SafeText:
     if match := _CHOICE.fullmatch(message):
         name, word, choices = match[1], _without_keys(match[2]), re.findall(r"[\w-]+", match[3])
         nearest = did_you_mean(word, choices)
-        if name.isupper():  # a command or an action
+        if name.isupper():  # an upper-case name is a command or an action
             hint = nearest or f"; there are {', '.join(choices)}"
             return composed(f"there is no {name.lower()} {word}{hint}")
         return composed(f"{name} must be one of {', '.join(choices)}{nearest}")

@@ -43,7 +43,7 @@ _TOKENS: Final = "serve-tokens"
 
 
 def new_token(options: Options) -> int:
-    """Add and print a token; return the exit code."""
+    """Add and print a token."""
     settings = all_settings_for(options)
     paths = {_tokens_path(each, options) for each in settings}
     if len(paths) > 1:
@@ -67,7 +67,6 @@ class Plan:
     """Checked settings and files, and a listening socket."""
 
     settings: Mapping[SafeText, Settings]
-    """By the name under which the profile is polled."""
     tokens: Mapping[SafeText, TokensFile]
     address: Address
     listening: ListeningSocket
@@ -75,7 +74,7 @@ class Plan:
 
     @staticmethod
     def check(options: Options) -> None:
-        """Stop if a package is missing or options contradict; needs no settings."""
+        """Stop if a package is missing or options contradict each other; needs no settings."""
         if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
             how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
             raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
@@ -142,7 +141,6 @@ class Plan:
 
 
 _COUNTED_EVERY_S: Final = 3_600.0
-"""Seconds between log lines about answers."""
 
 
 class Service:
@@ -179,7 +177,7 @@ class Service:
     def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
         """Show an update to viewers; never waits. `hooks` tells whether each hook is failing.
 
-        Raises the bug that ended the server, if any.
+        Raises the unexpected exception that ended the server, if any.
         """
         if self._server.error is not None:
             raise self._server.error
@@ -218,7 +216,6 @@ class Service:
                     self._server.call(partial(self._take_certificate, tls))
 
     def _series(self, accept: str) -> tuple[bytes, str]:
-        """Return body and content type of the metrics."""
         from envwatch.metrics.exposition import exposition
 
         if self._newest is None:

@@ -56,16 +56,14 @@ BASE_URL: Final = "LETTA_BASE_URL"
 LETTA_CLOUD: Final = "https://api.letta.com"
 
 LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
-"""The login of the Letta CLI."""
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""The user in the keyring, after the profile's name."""
+"""The user name in the keyring, after the profile's name."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
 _KEY_FILE_BYTES: Final = 4096
-"""More than any key."""
 
 KEYS_PAGE: Final = "https://app.letta.com/api-keys"
 
@@ -79,7 +77,6 @@ HELP_WITHOUT_KEY: Final = (
     "               or in a file that `envwatch config init` explains",
     "  look around  `envwatch demo` needs none",
 )
-"""`NO_KEY` for the prompt, in lines of at most 80 cells."""
 
 _GET_ONE_OF_ITS_OWN: Final = (
     "of several profiles, each needs its own api_key_env or api_key_file "
@@ -100,7 +97,7 @@ class CredentialsError(ValueError):
 
 
 class AddressError(CredentialsError):
-    """The key has no usable address."""
+    """There is a key, but no usable address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,21 +106,22 @@ class Credentials:
 
     key: SecretStr
     base_url: str = ""
-    """Checked. In a candidate: the unchecked address next to the key, for this key alone, or empty."""
+    """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
+    only; may be empty."""
     origin: str
-    """For people; never the key."""
+    """Names the key's origin for people."""
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
-    """Milliseconds since the epoch; None if unknown."""
+    """None if unknown."""
 
 
 _Address: TypeAlias = tuple[str, str]
-"""An unchecked address, or empty, and the origin."""
+"""An unchecked address, which may be empty, and the address's origin."""
 
 _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
-"""Finds the key in a place, with addresses for this key. The first non-empty address counts, the address next to the
-key last."""
+"""A function that looks for a key in a place, and addresses for this key. The first non-empty address counts; the
+address next to the key comes last."""
 
 
 def credentials_of(
@@ -136,7 +134,7 @@ def credentials_of(
 ) -> Credentials:
     """Return a profile's key and address.
 
-    `now_ms`, milliseconds since the epoch, decides whether a login has expired. `ask` is None without a person.
+    `now_ms`, in ms since the epoch, decides whether a login has expired. `ask` is None without a person.
 
     Raises:
         CredentialsError: if there is no key, or the first key cannot be used.
@@ -188,7 +186,7 @@ def _candidates(
     in_profile = partial(_key_of_profile, settings, environ)
     in_keyring = partial(_key_in_keyring, settings.profile)
     if settings.is_one_of_several:
-        # Any further key or address would go to the servers of all profiles.
+        # Other keys or addresses would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
     can_ask = ask is not None and unchosen_profiles(settings) is None
     table: list[_Candidate] = [
@@ -321,7 +319,7 @@ def _login(path: Path, now_ms: float) -> Credentials | None:
     """
     try:
         content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: no such home
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: there is no such home
         return None
     except OSError as error:
         raise CredentialsError(f"{path} cannot be read: {error.strerror}; `export {KEY}=…` instead") from None

@@ -285,7 +285,8 @@ def marked_absent(
 ) -> TrackedEnvironment:
     """Return the environment after a complete listing without the row.
 
-    Two such listings prove the row gone, unless in doubt. `quarantined` earlier listings without the row count from now on.
+    Two such listings prove the row gone, unless in doubt. `quarantined` earlier listings without the row count from now
+    on.
     """
     if tracked.presence.is_absent:
         return tracked

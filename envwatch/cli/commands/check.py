@@ -1,6 +1,6 @@
 """`envwatch check`: a plugin for Nagios, Icinga and similar monitoring systems.
 
-A failure goes to standard output too, as 3 (UNKNOWN): 1 and 2 are alerts.
+A failure goes to standard output too, with the status 3 (UNKNOWN), because 1 and 2 are alerts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.views.output.check_result import NagiosRange, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
-"""As in `views.check_result.Metric`, which the parser need not import."""
+"""Copied from `views.check_result.Metric`, so that the parser need not import the module."""
 _ENDS: Final = {
     signal.SIGALRM: "no listing within {:g} s",
     signal.SIGTERM: "terminated before there was a listing",
@@ -95,8 +95,8 @@ def run(options: Options) -> int:
 def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator[None]:
     """End this process after a time, or at once on SIGTERM or SIGINT.
 
-    Nothing can end the thread of a host look-up, so the exit does not wait. `end` gets the signal (SIGALRM after the
-    time) and returns the exit code.
+    The exit does not wait, because nothing can end the thread of a host look-up. `end` gets the signal (SIGALRM after
+    the time) and returns the exit code.
     """
 
     def leave(number: int, _frame: FrameType | None) -> None:

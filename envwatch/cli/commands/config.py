@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 _SETTINGS: Final = ("interval", "profile", *QUERY_OPTIONS)
-"""Options that change a setting."""
 
 _ACTIONS: Final = {
     "show": "print each value with its origin, but never the key",
@@ -113,7 +112,7 @@ def _validate(path: Path, *, is_named: bool) -> int:
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
-    """Yield mistakes outside the file: of the screen and of named files."""
+    """Yield mistakes outside the configuration file: in the screen's settings and in named files."""
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KEY_TRIES: Final = 3
-"""Attempts at the prompt."""
 
 TURN_S: Final = 0.001
 """Seconds that a history thread may keep the interpreter while a key waits: a fifth of Python's default."""
@@ -88,7 +87,6 @@ exit codes:
   `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
   3 UNKNOWN, also for a wrong option or configuration
 """
-"""For the dashboard's help and the manual."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -142,7 +140,6 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
 
 def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
-    """Return the server's words if the key is refused."""
     import asyncio
     from dataclasses import replace
 
@@ -196,7 +193,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
-        # The first requests run during Textual's import, which takes longer.
+        # The first requests run during Textual's import, which takes longer than the requests.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
@@ -311,7 +308,7 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
         error = context.get("exception")
         poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)
 
-    # asyncio prints errors of unawaited tasks to standard error, the screen.
+    # By default, asyncio prints errors of unawaited tasks to standard error, over the screen.
     asyncio.get_running_loop().set_exception_handler(log_error)
     await app.run_async(mouse=mouse)
     if app.crash is not None:
@@ -347,7 +344,7 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
 
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
-            # The value may be a misplaced secret.
+            # The message omits the value, which may be a misplaced secret.
             nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
             hint = nearest or f"; it must be {own} or one of Textual's"
             yield f"{settings.origin('theme')}: there is no such theme{hint}"

@@ -62,7 +62,6 @@ def _chosen(hooks: Sequence[HookSettings], wanted: str | None) -> Sequence[HookS
 
 
 async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
-    """Try hooks, print results, and return the number of failures."""
     failed = 0
     for hook in hooks:
         print_error(f"trying {hook.name}: {hook.target}")

@@ -38,8 +38,8 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Print a listing of each profile, fetched concurrently.
 
-    The caller knows better when to try again. If a profile fails, the rest is printed, and the exit code is the
-    failure's.
+    A failure is not retried, because the caller knows better when to try again. The rest is printed, and the exit code
+    is the failure's.
     """
     import asyncio
     from dataclasses import replace
@@ -53,7 +53,7 @@ def run(options: Options) -> int:
     stdout()  # stop early if closed
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
-    # Only the option filters, never the dashboard's filter.
+    # The dashboard's saved filter does not apply.
     query = parse(options.filter)
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))

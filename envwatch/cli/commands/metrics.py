@@ -151,7 +151,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
                 if profile is not None and outcome is not None:
                     polls = polls.apply(profile, outcome)
                 if is_change(update):
-                    # Neither a large fleet nor a slow disk may delay polls.
+                    # In threads, because neither a large fleet nor a slow disk may delay polls.
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
                     await asyncio.to_thread(textfile.write, body)
                 if isinstance(outcome, Listed):
@@ -187,7 +187,7 @@ class Textfile:
             StopError: if the first write fails.
         """
         with self._lock:
-            if self._is_closed:  # by a signal, while a thread waited
+            if self._is_closed:  # closed by a signal, while a thread waited
                 return
             try:
                 self._file.write(body)

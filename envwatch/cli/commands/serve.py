@@ -49,7 +49,7 @@ def run(options: Options) -> int:
     from envwatch.cli.monitoring import run_until_signalled
 
     Plan.check(options)
-    # Viewers ask for `onlineOnly`; rows missing here would be gone for every viewer.
+    # Viewers set `onlineOnly` themselves; rows missing here would be gone for every viewer.
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
     with Plan.from_options(profiles, options) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))

@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 _ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
-"""Most names in the message."""
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
-"""Seconds for the listing."""
+"""Seconds to wait for the listing."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -63,7 +62,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
-    with suppress(StopError):  # only for the time zone
+    with suppress(StopError):  # the settings are only needed for the time zone
         all_settings_for(options)
     match getattr(options, "action", None):
         case "list":
@@ -98,7 +97,7 @@ def _make(options: Options) -> int:
 
 
 def _matching(options: Options) -> tuple[str, bool]:
-    """Return the filter's matches as text, and whether every environment matches.
+    """Return a text about the matches, and whether every environment matches.
 
     The listing takes at most `_LOOK_S`.
     """
@@ -143,7 +142,6 @@ def _matching(options: Options) -> tuple[str, bool]:
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
-    """Return a text about the matching environments among `count`; `unlisted` says why profiles have no listing."""
     total = counted(count, "environment")
     text = f"matches {len(names) if names else 'none'} of {total} now"
     if names:
@@ -193,7 +191,7 @@ def _list(options: Options) -> int:
 
 
 def _silences() -> list[Silence]:
-    """Return the silences in force, the next to end first."""
+    """Return the silences in force; the silence that ends next comes first."""
     from envwatch.storage.remembered import silences_in
     from envwatch.views.events.matching import matcher_or_none
 

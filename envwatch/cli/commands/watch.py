@@ -128,7 +128,7 @@ class EarlierEvents:
 
     @classmethod
     async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
-        """Return the events since a moment, none if `since` is None.
+        """Return the events since a moment; none if `since` is None.
 
         An unreadable history is reported on standard error, and counts as empty.
         """
@@ -192,7 +192,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
 
 
 def _moment_text(raw: object) -> str:
-    """Check the end in any zone: the settings are read later."""
+    """Check that the end is a future time in some zone; the settings with the zone are read later."""
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")

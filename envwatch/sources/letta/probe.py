@@ -49,6 +49,8 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class TlsHandshake:
+    """A TLS handshake's result."""
+
     version: SafeText
     """OpenSSL's spelling: `TLSv1.3`."""
     valid_until: WallMs | None
