@@ -91,7 +91,6 @@ class HookDispatch:
         self._states = {hook.name: HookState(rule=hook.rule(profile)) for hook in prepared.hooks}
         self._newest: MonitorUpdate | None = None
         self._resolved = dict[SafeText, Incident]()
-        """Resolved incidents by id, kept until the end is delivered."""
 
     def take(self, update: MonitorUpdate) -> None:
         """Queue an update's messages; never waits."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 QUICK_S: Final = 1.0
-"""Seconds before the first line of progress."""
 
 
 async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:

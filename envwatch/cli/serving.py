@@ -157,7 +157,6 @@ class Service:
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._polls: PollCounts | None = None
-        """None without the extra `metrics`."""
         self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
         if find_spec("prometheus_client") is not None:
             from envwatch.metrics.exposition import PollCounts

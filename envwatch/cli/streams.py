@@ -118,7 +118,6 @@ class ProgressLine:
     def __init__(self, after_s: float = 0.0) -> None:
         self._shown_at = time.monotonic() + after_s - _EVERY_S
         self._width = 0
-        """Cells of the shown line."""
 
     def __enter__(self) -> Self:
         return self

@@ -109,11 +109,9 @@ class Credentials:
     """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
     only; may be empty."""
     origin: str
-    """Names the key's origin for people."""
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
-    """None if unknown."""
 
 
 _Address: TypeAlias = tuple[str, str]
@@ -278,7 +276,6 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
 
 
 def _key_in_file(path: Path) -> Credentials:
-    """Return the key in a file that only this user can read."""
     name = clean(str(path))
     try:
         descriptor = open_regular(path)

@@ -241,7 +241,6 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
 
 
 def _variable_layer(sources: Sources) -> _Layer:
-    """Return the settings in variables, without empty variables and variables about a row."""
     ignored = {CONFIG, PROFILE}
     if ROW in sources.environ:  # a dashboard or a hook started this process
         from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
@@ -308,9 +307,7 @@ def mistakes_in_limits(settings: Settings) -> list[str]:
 
 def _mismatch(settings: Settings, name: str, relation: str, other: str) -> str:
     one, two = (f"{limit} ({seconds_text(getattr(settings.limits, limit).total_seconds())})" for limit in (name, other))
-    origin = (
-        settings.origins.get(name) or settings.origins[other]
-    )  # the defaults fit, so one of the limits has an origin
+    origin = settings.origins.get(name) or settings.origins[other]  # one of both limits has an origin
     return f"{origin}: {one} {relation} {two}"
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _KEY_PART: Final = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _KEY_LINE: Final = re.compile(rf"[ \t]*(\[*)[ \t]*({_KEY_PART}(?:[ \t]*\.[ \t]*{_KEY_PART})*)[ \t]*[\]=]")
 _BETWEEN: Final = re.compile(r"[ \t\r]*(#.*)?")
-"""A line without a statement."""
 
 _MOST_MISTAKES: Final = 20
 """After this many mistakes the rest is skipped, because the file is no TOML."""
@@ -31,7 +30,6 @@ class TomlText(NamedTuple):
     """The table, lines and mistakes of a file."""
 
     table: dict[str, Any]
-    """The content without unreadable statements."""
     lines: Mapping[str, int]
     """The line of each table and key by full name, except in inline tables. An array's tables have numbers, from 0. In
     a multi-line text, a line like a key counts."""
@@ -78,7 +76,6 @@ def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, st
 
 
 def _statement_around(lines: Sequence[str], reported: int) -> int | None:
-    """Return the first line of the statement with a mistake; the lines before are valid."""
     for start in range(reported, max(reported - _MOST_LINES, 0), -1):
         if not _BETWEEN.fullmatch(lines[start - 1]) and _is_toml(lines[: start - 1]):
             return start
@@ -94,7 +91,6 @@ def _is_toml(lines: Iterable[str]) -> bool:
 
 
 def _end_of_statement(lines: Sequence[str], start: int) -> int:
-    """Return the line after a statement; after a table's header, the line after the table's keys."""
     is_header = lines[start - 1].lstrip().startswith("[")
     for number in range(start + 1, len(lines) + 1):
         line = lines[number - 1]

@@ -40,7 +40,6 @@ class AnomalyFinding(NamedTuple):
 
     anomaly: Anomaly
     text: SafeText
-    """A message with numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,6 @@ class QuarantinedListing:
     since: MonotonicS
     """The time of the first such listing's request."""
     missing: frozenset[SafeText] = frozenset()
-    """Ids that all these listings lacked."""
     confirmed_absent: frozenset[SafeText] = frozenset()
     """Ids that the server says do not exist."""
     listings: int = 1
@@ -223,7 +221,6 @@ class StallDetector:
 def _are_silent(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
 ) -> bool:
-    """Whether no heartbeat advanced although enough rows are up."""
     online = 0
     for id_, (row, _) in rows.items():
         if row.connection_id and (tracked := environments.get(id_)) is not None and tracked.verdict.is_up:

@@ -31,7 +31,6 @@ class EventLog(Sequence[Event]):
 
     _events: tuple[Event, ...] = ()
     _sizes: tuple[int, ...] = ()
-    """For each event the number of members, or 1."""
     _polls: tuple[int, ...] = ()
     """For each event the number of the poll; below 0 for loaded past events."""
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)

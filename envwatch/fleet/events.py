@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 NO_PROFILE: Final = EMPTY
 """The profile's key if only one profile is polled."""
 NOT_RUNNING: Final = clean("envwatch did not run")
-"""The reason of a `while blind` group between two runs."""
 
 
 class Kind(StrEnum):
@@ -46,7 +45,6 @@ class Kind(StrEnum):
     MISSING = "missing"
     """Expected, and gone for longer than `limits.MISSING_AFTER`, or never listed."""
     RETURNED = "returned"
-    """Listed again after being gone."""
     MODE = "mode"
     VERSION = "version"
     BRANCH = "branch"
@@ -76,7 +74,6 @@ class Kind(StrEnum):
     SLEPT = "slept"
     """This machine slept, or the process was stopped, from `since` to `at`."""
     NOTICE = "notice"
-    """A message about envwatch, in `reason`."""
 
 
 class EventState(NamedTuple):
@@ -109,7 +106,6 @@ class Event:
     lasted: timedelta | None = None
     """How long the previous state lasted."""
     of: Kind | None = None
-    """The kind of a group's members."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
     """The begin of the event's period: the time of the newest data before."""
@@ -172,10 +168,7 @@ def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
 def ended(
     periods: Periods, ends: Mapping[Kind, ServerMs], profile: SafeText, reason: SafeText | None = None
 ) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods without some kinds, and an event for each ended period.
-
-    `ends` are the earliest ends by kind.
-    """
+    """Return the periods without some kinds, and an event for each ended period."""
     # A served listing's time is uncertain by a request's duration: no period ends before the begin.
     over = [(ENDS[kind], max(ends[kind], since), since) for kind, since in periods.items() if kind in ends]
     events = tuple(

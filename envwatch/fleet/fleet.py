@@ -29,7 +29,6 @@ class Fleet:
     by_profile: Mapping[SafeText, ProfileState] = field(
         default_factory=lambda: MappingProxyType({NO_PROFILE: ProfileState()})
     )
-    """By profile; the key is `NO_PROFILE` for a single profile."""
 
     def apply(self, profile: SafeText, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
         """Return the fleet after a poll, and the events, oldest first."""

@@ -42,10 +42,7 @@ def in_groups(
     at: ServerMs,
     unseen_since: ServerMs | None,
 ) -> list[Event]:
-    """Return a listing's events: one group after a blind time, else a group for each mass change.
-
-    `before` and `after` are the environments around the listing. `unseen_since` is None without a blind time.
-    """
+    """Return a listing's events: one group after a blind time, else a group for each mass change."""
     if not events:
         return []
     if unseen_since is not None:

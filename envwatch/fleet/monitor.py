@@ -60,7 +60,6 @@ class MonitorChanges(NamedTuple):
 
     now: Clocks
     profile: SafeText | None = None
-    """None if only time has passed."""
     outcome: Outcome | None = None
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is one event. A loss names the incident that the loss may open."""
@@ -82,7 +81,6 @@ class Monitor:
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
     alerts: Alerts = field(default_factory=Alerts)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
-    """A profile without an entry has the default policy."""
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     incidents: Incidents = field(default_factory=Incidents)
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
@@ -101,11 +99,7 @@ class Monitor:
         profile_name: SafeText = NO_PROFILE,
         servers: Mapping[SafeText, SafeText] = NO_SERVERS,
     ) -> Monitor:
-        """Return a monitor before the first outcome.
-
-        `limits` are by profile, with the key `NO_PROFILE` for a single profile, whose name is `profile_name`. `acks`
-        and `silences` come from an earlier run. A profile without an entry in `servers` has no server.
-        """
+        """Return a monitor before the first outcome."""
         fleet = {
             profile: ProfileState(
                 limits=each,

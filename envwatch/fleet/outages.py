@@ -163,7 +163,6 @@ _STATES: Final[Mapping[str, UptimeState]] = {
     Presence.GONE.value: UptimeState.DOWN,
     Presence.MISSING.value: UptimeState.DOWN,
 }
-"""Any other presence is unknown."""
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
 
 

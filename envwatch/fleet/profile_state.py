@@ -72,7 +72,6 @@ class ProfileState:
     environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)
     """In the listing's order, followed by absent rows."""
     listings: int = 0
-    """Number of believed listings."""
     began_at: ServerMs | None = None
     listed: Clocks | None = None
     elapsed_ms: float = 0.0
@@ -85,7 +84,6 @@ class ProfileState:
     """The longest poll interval since the newest outcome."""
     failure: Failed | None = None
     failures: int = 0
-    """Number of failed polls in a row."""
     quarantine: QuarantinedListing | None = None
     stall_detector: StallDetector = field(default_factory=StallDetector)
     snapshot: Snapshot | None = None
@@ -204,17 +202,14 @@ class ProfileState:
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
         if has_unreadable or self.stall_detector.is_stalled:
             return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]
-        return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]  # the usual case
+        return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]
 
     def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
         """Whether the newest listing has the row, but rejected the content: the row is unknown, not absent."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
 
     def blindness(self, now: Clocks) -> tuple[ServerMs, SafeText] | None:
-        """Return the newest data's time and the reason of blindness, if blind.
-
-        After a sleep, no profile is blind before a poll fails.
-        """
+        """Return the newest data's time and the reason of blindness, if blind."""
         listed, failure = self.listed, self.failure
         since = self.clock.server_time(now.wall if listed is None else listed.wall)
         if self.stall_detector.is_stalled:

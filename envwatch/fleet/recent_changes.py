@@ -28,7 +28,6 @@ _SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
 _SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
-"""The attributes from which all event fields are read; they rarely change."""
 
 EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "name": Kind.RENAMED,
@@ -103,7 +102,6 @@ class ChangeTag(StrEnum):
     JOINED = "JOIN"
     """Appeared online."""
     MOVED = "MOVED"
-    """Replaced by a new row."""
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"
@@ -123,7 +121,6 @@ class RecentChange(NamedTuple):
 
     tag: ChangeTag
     at: ServerMs
-    """Request of the listing that proved the change."""
 
     def is_recent(self, now: float) -> bool:
         """Whether to show the change (server's clock, ms)."""

@@ -74,7 +74,6 @@ class TrackedEnvironment:
     """Times of changes of presence or connection in the last hour."""
     is_flapping: bool = False
     replaced_by: SafeText | None = None
-    """The new row's id."""
     replaced_by_name: SafeText | None = None
     twins: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were once online together with this row."""
@@ -171,10 +170,7 @@ def observed(
     at: ServerMs,
     listing: ListingContext,
 ) -> TrackedEnvironment:
-    """Return the environment after a listing with the row, or `tracked` if nothing changed.
-
-    `at` is the time of the row's request.
-    """
+    """Return the environment after a listing with the row, or `tracked` if nothing changed."""
     if tracked is not None and _is_unchanged(tracked, environment, at, listing):
         return tracked
     newest = None if tracked is None else _newest_heartbeat(tracked, listing)

@@ -56,7 +56,7 @@ class WatchedTime:
         """
         offset, spans = clock.offset, list[Span]()
         since = until = 0.0  # the open span, by this machine's clock
-        run: int | None = None  # the open span's run
+        run: int | None = None
         interval_s = 0.0
         for _, at, result, poll_run, poll_interval_s in polls:
             longest_s, interval_s = max(interval_s, poll_interval_s), poll_interval_s

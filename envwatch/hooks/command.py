@@ -67,7 +67,7 @@ class HookCommand:
         except asyncio.CancelledError:
             is_over.set()
             with suppress(DeliveryError):
-                await running  # kills the command
+                await running
             raise
 
     def _run_to_end(self, message: Message, is_over: threading.Event) -> SafeText:

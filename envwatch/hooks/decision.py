@@ -52,8 +52,6 @@ class Fired(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """An event that waits for the end of `after` or a cooldown."""
-
     event: Event
     group: Event | None
     since: MonotonicS
@@ -167,7 +165,6 @@ def _incident_topic(loss: Event) -> _Topic:
 
 
 def _undoes(event: Event, before: Event) -> bool:
-    """Return whether an event restores the state before an earlier event of the topic."""
     if event.kind in _PRESENCE:
         return (event.kind in LOSSES) is not (before.kind in LOSSES)
     if event.kind in _PAIRS or event.kind in _PAIRS.values():
@@ -176,7 +173,6 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Return whether a loss still alerts, or whether another event's environment is loud."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

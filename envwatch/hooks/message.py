@@ -51,7 +51,6 @@ class Message:
     cloud_event: bytes
     variables: Mapping[str, SafeText]
     pagerduty: Mapping[str, object] | None = None
-    """Without the routing key; None if the message is about an event."""
     incident: SafeText | None = None
     """The incident's id; None if the message is about an event."""
     is_resolved: bool = False
@@ -62,7 +61,6 @@ class Context:
     """The origin of a message."""
 
     source: str
-    """See `cloud_events.source_of`."""
     host: str
     profile: str
     """Empty if the configuration has no such profile."""
@@ -225,11 +223,8 @@ def _lines(leaves: tuple[Event, ...]) -> str:
 class DeliveryError(Exception):
     """A failed delivery; the text is a line.
 
-    Args:
-        why: continues a sentence after the hook's name.
-        is_final: whether no later try can succeed.
-        wait: requested by the receiver.
-        output: printed by a command.
+    `why` continues a sentence after the hook's name. `is_final` means that no later try can succeed. The receiver may
+    ask to `wait`. A command may have printed `output`.
     """
 
     def __init__(

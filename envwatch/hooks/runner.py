@@ -57,12 +57,9 @@ class _Entry:
 
 @dataclass(slots=True)
 class _HookQueue:
-    """A hook's waiting messages and streak of failures."""
-
     name: SafeText
     delivery: Delivery
     waiting: deque[_Entry] = field(default_factory=deque)
-    """At most one entry per incident."""
     sending: _Entry | None = None
     opened: set[SafeText] = field(default_factory=set)
     """Ids of incidents with a delivered opening and no delivered end."""
@@ -70,7 +67,6 @@ class _HookQueue:
     failures: int = 0
     failed_since: Clocks | None = None
     is_failing: bool = False
-    """Whether the streak has lasted for `limits.HOOK_FAILING_AFTER`."""
     dropped: int = 0
     """Events dropped from a full queue since the last success."""
     has_news: asyncio.Event = field(default_factory=asyncio.Event)

@@ -230,9 +230,7 @@ class Environment:
     machine = _metadata_object("machine", is_output=False)
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
-    """An open set of keys."""
     unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
-    """Members that this version does not declare."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
     )
@@ -301,7 +299,6 @@ def _types_in(hint: Any) -> set[object]:  # noqa: ANN401  any annotation
 
 
 API_FIELDS: Final[Mapping[str, ApiField]] = _api_fields()
-"""By attribute, in the order of numbers."""
 
 METADATA_FIELDS: Final[Mapping[str, MetadataField[Any]]] = MappingProxyType(
     {each.key: each for each in vars(Environment).values() if isinstance(each, MetadataField)}

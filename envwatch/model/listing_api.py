@@ -66,7 +66,6 @@ class PageParams:
 
     limit: int = DEFAULT_LIMIT
     after: str | None = None
-    """The `id` of the previous page's last row."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user_id: str | None = None
@@ -134,10 +133,7 @@ def is_online(connection_id: str | None, last_heartbeat: float | None, now_ms: f
 
 
 def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], bool]:
-    """Return a page's rows, and whether more rows follow; reads at most one row beyond the page.
-
-    `rows` are the filtered rows after the cursor.
-    """
+    """Return a page's rows, and whether more rows follow; reads at most one row beyond the page."""
     page: list[_Row] = []
     for row in rows:
         if len(page) == limit:

@@ -19,7 +19,6 @@ _LEGACY: Mapping[str, SafeText] = {
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }
-"""Names that older listeners send."""
 
 _BY_FOLDED_NAME: Mapping[str, SafeText] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 

@@ -40,9 +40,7 @@ class RelayInfo:
     age_s: float
     """The listing's age at the first page's request; the oldest age if the pages came from several listings."""
     interval: timedelta | None = None
-    """The time between the server's listings."""
     is_repeat: bool = False
-    """Whether the previous snapshot had the same listing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +51,6 @@ class Snapshot:
     clock: tuple[OffsetBounds, ...] = ()
     """Bounds from the responses, the oldest response first."""
     rejected: int = 0
-    """The number of unusable rows."""
     rejected_ids: frozenset[SafeText] = frozenset()
     """The readable ids of rejected rows, without ids that a usable row has."""
     confirmed_absent: frozenset[SafeText] = frozenset()
@@ -83,7 +80,6 @@ class Snapshot:
 
 
 def _recency(environment: Environment) -> tuple[float, float, str]:
-    """Return a key that orders the rows of one id by age, whatever the order of arrival."""
     beat_at = environment.last_heartbeat_at
     return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
 

@@ -300,7 +300,6 @@ def _note_id(received_ids: dict[SafeText, str], key: SafeText, received: str) ->
 
 
 def _decoded_page(data: bytes) -> JsonValue:
-    """Return a decoded page; a row that cannot be decoded is reduced to the id, or to null."""
     try:
         return _decoded(data)
     except PageError:

@@ -76,9 +76,7 @@ class Body:
 class _Entry:
     body: Body
     cursor: str | None
-    """None for the last page."""
     made_at: float = -inf
-    """In ms of upstream's clock."""
     oldest_beat_at: float | None = None
     """The body is valid until this heartbeat is too old; None without a time limit."""
 
@@ -164,9 +162,7 @@ def _oldest_beat(rows: Sequence[ServedRow]) -> float | None:
 
 _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0
-"""A restart takes no longer."""
 _EARLIER_KEPT: Final = 2
-"""Earlier listings kept for unfinished walks."""
 _EARLIER_KEPT_S: Final = 60.0
 """How long earlier listings are kept: a walk takes 30 s at most."""
 _LAST_DATE_S: Final = 253_402_300_799
@@ -227,7 +223,6 @@ class ProfileEndpoint:
         """Listings that a viewer has begun to read, the newest first."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
-        """Ids of the silences in force when the marks were made."""
         self._is_ending = False
 
     def update(
@@ -295,7 +290,6 @@ class ProfileEndpoint:
         self._pages = PageBodies(listing)
 
     def _walked(self, newest: PageBodies, request: Request) -> PageBodies:
-        """Return the pages of a walk's listing, or `newest` for an unknown cursor."""
         if not self._earlier:
             return newest
         cursor = PageParams.from_query(request.query, LARGEST_PAGE).after

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 METRICS_PATH: Final = "/metrics"
 PROFILES_PATH: Final = "/profiles"
 IS_VIEWER: Final = "is_viewer"
-"""Key in a request's state, set for a valid token."""
 
 _HEALTH: Final = {"version": f"envwatch-{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
@@ -53,14 +52,9 @@ _AnswerOf: TypeAlias = "Callable[[Request, Clocks], Awaitable[Answer]]"
 
 
 class ServingApp:
-    """The whole application.
+    """The whole application; endpoints and tokens are by profile.
 
-    Args:
-        endpoints: by profile; a single profile also has paths without a name.
-        tokens: by profile.
-        clocks: reads this machine's clocks.
-        note: logs a line.
-        metrics: None to offer no metrics.
+    A single profile also has paths without a name. Without `metrics`, no metrics are offered.
     """
 
     def __init__(

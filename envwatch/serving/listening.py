@@ -34,7 +34,6 @@ class Address(NamedTuple):
 
     host: str
     port: int
-    """0 for any free port."""
 
     @property
     def is_loopback(self) -> bool:
@@ -78,7 +77,6 @@ class ListeningSocket(socket.socket):
         self.most_handshakes: Callable[[], int] | None = None
         """Returns the limit of simultaneous handshakes; None without TLS."""
         self._handshaking: dict[int, socket.socket] = {}
-        """Accepted sockets by descriptor, the oldest first; some may be closed."""
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection."""

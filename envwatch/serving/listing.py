@@ -39,7 +39,6 @@ SharedMark: TypeAlias = "Mapping[str, JsonValue]"
 """`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
 SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
-"""By environment id."""
 
 NO_SHARED_MARKS: Final[SharedMarks] = MappingProxyType({})
 
@@ -80,7 +79,6 @@ NOTHING_SHARED: Final = SharedState()
 
 
 def _instant(at: float) -> float:
-    """Return milliseconds as the API sends them: whole if possible."""
     return int(at) if at.is_integer() else at
 
 

@@ -140,7 +140,6 @@ class Connection(asyncio.Protocol):
         self._agreed = agreed
         self._transport: asyncio.Transport | None = None
         self._unread = 0
-        """Bytes of requests whose answers have not begun."""
 
     def is_overdue(self, now: float) -> bool:
         """Whether the phase has lasted too long."""
@@ -230,7 +229,6 @@ _OWN_DESCRIPTORS: Final = 256
 
 asyncio accepts 100 connections in a row before `Connections` counts the first."""
 _USUAL_DESCRIPTORS: Final = 1_024
-"""The default limit of open files on Linux and in systemd."""
 _NEVER_S: Final = 1 << 20
 """Disables uvicorn's idle timeout, which would wait for a client that does not read."""
 _CONNECTION: Final = "connection"
@@ -248,14 +246,10 @@ def most_connections() -> int:
 
 
 class HttpServer:
-    """A server in a separate thread.
+    """A server in a separate thread, which closes the listening socket at the end.
 
-    Args:
-        app: answers requests.
-        listening: closed at the end.
-        note: gets a line about a problem, in any thread.
-        tls: None for plain HTTP.
-        connections: None for as many as this process can hold.
+    `note` gets a line about a problem, in any thread. By default there are as many connections as this process can
+    hold.
     """
 
     def __init__(
@@ -276,7 +270,6 @@ class HttpServer:
         self._state = ServerState()
         self._thread = threading.Thread(target=self._run, name="envwatch-serve", daemon=True)
         self.error: Exception | None = None
-        """The unexpected exception that ended the server."""
 
     def start(self) -> None:
         """Start accepting connections."""

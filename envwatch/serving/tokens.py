@@ -40,7 +40,6 @@ GUESSES: Final = 10
 GUESSES_WITHIN_S: Final = 60.0
 """An address may send `GUESSES` wrong tokens within this time."""
 _MOST_ADDRESSES: Final = 4_096
-"""The address with the oldest guess is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ _TICK_S = 1.0
 """Seconds between clock readings; after a longer gap the process did not run."""
 
 _Due: TypeAlias = "Callable[[], float]"
-"""Returns the monotonic second of the next poll."""
 
 FASTEST = timedelta(seconds=1)
 SLOWEST = timedelta(minutes=10)
@@ -56,7 +55,6 @@ class PollSchedule:
     next_at: float | None = None
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
-    """A poll in flight still completes."""
     requests: int = 0
     """Requests of the newest listing; 0 unless the budget lengthens the interval."""
     requests_per_minute: int = 0
@@ -128,25 +126,23 @@ class Poller:
         self._runtime = runtime
         self.wanted_interval = settings.interval
         self._last_requests = 1
-        self._failures = 0  # in a row
+        self._failures = 0
         self._source_interval = timedelta()
         """A relay's time between listings, from the newest listing."""
         self._is_relayed = False
         """Whether the polled server works, but its upstream failed."""
-        self._refusals = 0  # polls with a refused key since the last listing
+        self._refusals = 0
         self._failing_since = 0.0
         self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
         """The monotonic second from which the budget covers all polls."""
         self._was_early = False
-        """Whether the newest poll was requested before the due time."""
         self._slept_s = 0.0
         """Seconds of sleep since the newest poll, which the monotonic clock did not count."""
         self._wake = asyncio.Event()
         self._is_paused = False
         self._is_requested = False
         self._due: _Due | None = None
-        """None during a poll."""
         self.pages_read = 0
 
     @property
@@ -248,7 +244,6 @@ class Poller:
             await asyncio.gather(task, return_exceptions=True)
 
     def _due_after(self, outcome: Outcome) -> _Due:
-        """Update the pace from an outcome; return the next due time."""
         match outcome:
             case Slept(awake=awake):
                 return lambda: awake.monotonic
@@ -336,7 +331,6 @@ class Poller:
                 return Slept(last, now)
 
     def _next_at(self, due: _Due) -> float | None:
-        """Return the monotonic second of the next poll; sleep counts as waiting."""
         at = None if self._is_paused else due()
         if self._is_requested:
             soonest = self._started_at + limits.FORCED_EVERY.total_seconds()

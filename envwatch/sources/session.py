@@ -29,7 +29,6 @@ class Target:
     profile: str
     host: str
     key_origin: str
-    """Names the key's origin in messages."""
     poller: Poller
     limits: Limits
     close: Callable[[], Awaitable[None]] = _nothing_to_close

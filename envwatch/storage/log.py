@@ -47,7 +47,6 @@ class LogLine(NamedTuple):
     """A line without time and profile."""
 
     level: int
-    """A level of `logging`."""
     text: SafeText
 
 
@@ -110,12 +109,8 @@ class BlindnessLog:
 class PollLog:
     """The log file; the first line starts the writing thread.
 
-    Args:
-        path: None for no log.
-        redactor: redacts the lines.
-        least: the lowest level of written lines.
-        follows_link: see `open_private`.
-        notify: called from the writing thread when the file cannot be written.
+    Without a path there is no log. `least` is the lowest level of written lines. `notify` is called from the writing
+    thread when the file cannot be written.
     """
 
     def __init__(

@@ -90,7 +90,6 @@ def _init(path: Path) -> None:
 
 
 def _validate(path: Path, *, is_named: bool) -> int:
-    """Print each mistake to standard error."""
     from envwatch.config.describe import checked_text, mistakes_in
     from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
 
@@ -112,7 +111,6 @@ def _validate(path: Path, *, is_named: bool) -> int:
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
-    """Yield mistakes outside the configuration file: in the screen's settings and in named files."""
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by

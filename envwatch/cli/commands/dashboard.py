@@ -288,7 +288,6 @@ def _saved_state(
 
 
 def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
-    """Return a function for any thread that calls `function` in the running loop."""
     import asyncio
 
     loop = asyncio.get_running_loop()

@@ -57,7 +57,6 @@ async def _run(options: Options) -> int:
 
 
 async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Finding]]:
-    """Yield each check's id, profile (of several) and finding."""
     from envwatch.cli.doctor.check import findings_of, skipped
     from envwatch.cli.doctor.machine import CONFIG, MACHINE, MachineContext
     from envwatch.cli.doctor.server import PROFILE, ServerContext

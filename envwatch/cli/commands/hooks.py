@@ -86,7 +86,6 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
 
 
 def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
-    """Return the messages of opening and end."""
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
     from envwatch.fleet.monitor import Monitor

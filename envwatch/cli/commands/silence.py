@@ -31,7 +31,6 @@ _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
-"""Seconds to wait for the listing."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -191,7 +190,6 @@ def _list(options: Options) -> int:
 
 
 def _silences() -> list[Silence]:
-    """Return the silences in force; the silence that ends next comes first."""
     from envwatch.storage.remembered import silences_in
     from envwatch.views.events.matching import matcher_or_none
 

@@ -58,7 +58,6 @@ Acks: TypeAlias = "Mapping[ServerKey, Ack]"
 every server with the id."""
 
 OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
-"""A profile's acknowledgements by id."""
 
 NO_ACKS: Final[Acks] = MappingProxyType({})
 NO_OWN_ACKS: Final[OwnAcks] = MappingProxyType({})

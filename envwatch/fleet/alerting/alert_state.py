@@ -82,7 +82,6 @@ class AlertState:
     looked_at: WallMs
     """Request of the newest believed listing."""
     online: frozenset[SafeText] = frozenset()
-    """Ids of the rows online in that listing."""
     siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
     """By id: the `TrackedEnvironment.twins` and `offline_beside` of a row."""
     is_stalled: bool = False
@@ -93,7 +92,6 @@ class AlertState:
     """Names of the hooks that delivered the opening, by incident id."""
     blindness: Blindness | None = None
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    """The begin of each failing hook's failures."""
 
     def can_compare(self, before: ProfileState, after: ProfileState) -> bool:
         """Whether a new listing proves losses since this state: not while the platform's heartbeats stand still."""

@@ -45,7 +45,6 @@ class _Missing:
 @dataclass(slots=True)
 class _Results:
     found: list[ListedPage] = field(default_factory=list)
-    """A page for each missing row that exists."""
     not_found: set[SafeText] = field(default_factory=set)
     is_route_proven: bool = False
     requests: int = 0
@@ -58,7 +57,6 @@ class Absences:
     def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
         self._get_device = get_device
         self._missing: dict[SafeText, _Missing] = {}
-        """By id, the longest missing first."""
         self._failed_polls = limits.ABSENCE_TRIES
         """Consecutive polls without a row in any response."""
         self._polls = 0

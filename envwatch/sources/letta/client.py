@@ -36,20 +36,9 @@ if TYPE_CHECKING:
 class Client:
     """A `Source` for Letta's `GET /v1/environments`; connects with the first request.
 
-    Args:
-        base_url: without `/v1/environments`.
-        key: sent to the host of `base_url` only.
-        key_origin: the key's origin, named in messages.
-        find_key: looks for a renewed key after a refusal, in a thread.
-        limits: page size, deadlines and limits.
-        online_only: list online environments only.
-        source: None for both sources.
-        user: None for all users.
-        wall: reads this machine's wall clock, in ms since the epoch.
-        monotonic: reads the monotonic clock, in seconds.
-        sleep: waits for some seconds.
-        on_page: called after each page with the counts of pages and rows.
-        environ: proxy and certificate settings.
+    The key goes to the host of `base_url` only. Messages name `key_origin`. After a refusal, `find_key` looks for a
+    renewed key in a thread. `on_page` is called after each page with the counts of pages and rows. `wall` reads ms
+    since the epoch, `monotonic` seconds.
 
     Raises:
         SettingsError: if the base URL, the key, or a proxy or certificate setting cannot be used.
@@ -85,7 +74,7 @@ class Client:
         self._monotonic = monotonic
         self._sleep = sleep
         self._history = PageHistory()
-        self._rows: Mapping[SafeText, Environment] = {}  # of the newest complete listing
+        self._rows: Mapping[SafeText, Environment] = {}
         self._pool = Pool()
         self._listing: RelayedListing | None = None
         """The relay's listing in the newest snapshot that was no repetition."""
@@ -166,7 +155,6 @@ class Client:
         await self.aclose()
 
     async def _read(self, fetch: ListingFetch, *, to_the_end: bool = False) -> bool:
-        """Read all pages; return False if a relay has a newer listing meanwhile."""
         requested_at = self._monotonic()
         cursor = await self._read_page(fetch, None)
         while cursor is not None:

@@ -47,7 +47,6 @@ FAILURES: Final = (
     OverflowError,
     MemoryError,
 )
-"""Expected exceptions; any other exception is a bug."""
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
 """Error codes of a relay that has no listing: blind, just started, or stopping."""
@@ -82,7 +81,6 @@ class Endpoint:
     """The server, as messages name the server."""
 
     host: SafeText
-    """Host and port."""
     proxy: SafeText | None
     key: SecretStr
     """Removed from all messages, also from the server's."""
@@ -206,7 +204,6 @@ def _words(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
-    """Return "a web page" with the title, or None for other responses."""
     start = response.body[:ERROR_BYTES].decode(errors="replace")
     is_html = start.lstrip("\ufeff \t\r\n")[:9].lower().startswith(("<!doctype", "<html"))
     if not is_html and "html" not in response.headers.get("Content-Type", "").lower():
@@ -217,7 +214,6 @@ def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
 
 
 def _target(response: Response, endpoint: Endpoint) -> SafeText:
-    """Return a redirect's target: host and path on the same host, otherwise the host."""
     location = response.headers.get("Location")
     if not location:
         return composed("nowhere")

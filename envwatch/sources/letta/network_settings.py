@@ -104,21 +104,13 @@ def trust_variable(environ: Mapping[str, str]) -> str | None:
 
 
 def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
-    """Return the proxy for a URL; None for a direct connection, always for loopback.
-
-    Raises:
-        SettingsError: for an unusable setting.
-    """
+    """Return the proxy for a URL; None for a direct connection, always for loopback."""
     proxy = None if is_loopback(url.host) else _proxy(environ)
     return None if proxy is None or _is_exempt(url.host, url.port or 443, environ) else proxy
 
 
 def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return the TLS context with the trusted certificates.
-
-    Raises:
-        SettingsError: for an unusable setting.
-    """
+    """Return the TLS context with the trusted certificates."""
     if url.scheme == "http":
         # Plain HTTP never uses the context; an empty context saves 20 ms for reading the default certificates.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

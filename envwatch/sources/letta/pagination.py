@@ -134,7 +134,6 @@ class ListingFetch:
         self.rows_read = 0
         self.requests: int = 0 if before is None else before.requests
         self.received: int = 0 if before is None else before.received
-        """Bytes on the wire."""
         self._listings: list[RelayedListing] = []
 
     @property
@@ -214,11 +213,7 @@ class ListingFetch:
         return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
-        """Return the next cursor.
-
-        Raises:
-            SourceError: if the next page cannot hold new rows.
-        """
+        """Return the next cursor."""
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
             why = f"page {number} promises more and has no row to go on from"

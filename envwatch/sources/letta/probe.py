@@ -44,7 +44,6 @@ class Connected:
     address: SafeText
     took: timedelta
     refused: tuple[SafeText, ...]
-    """Addresses that failed before `address`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,6 @@ class TlsHandshake:
     version: SafeText
     """OpenSSL's spelling: `TLSv1.3`."""
     valid_until: WallMs | None
-    """The end of the certificate's validity, if stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +64,10 @@ class Exchange:
     """From the request to the response's end, on an open connection."""
     offset: OffsetBounds | None
     failure: SourceError | None = None
-    """Why the response is no listing; None if no listing was requested."""
     version: SafeText | None = None
     environments: Sequence[Environment] = ()
     is_whole: bool = True
     listing_age_s: float | None = None
-    """The age of a relay's listing in seconds; None without a relay."""
 
 
 class Probe:

@@ -51,7 +51,6 @@ class Response:
     body: bytes = field(repr=False)
     """Inflated; complete for status 200, otherwise the start."""
     received: int
-    """Bytes before inflating."""
     requests: int
     asked_at: float
     """This machine's wall clock before the request, ms."""
@@ -71,12 +70,8 @@ class Response:
 class Transport:
     """A connection to a server, kept open between requests.
 
-    Args:
-        url: without a query.
-        key: sent with every request.
-        wall: reads the wall clock, in ms since the epoch.
-        error_patience: time for an error's body; the status alone names the failure.
-        environ: proxy and certificate settings.
+    `url` has no query. `wall` reads ms since the epoch. `error_patience` is the time for an error's body, because the
+    status alone names the failure.
 
     Raises:
         SettingsError: if a proxy or certificate setting cannot be used.
