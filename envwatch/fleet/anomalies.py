@@ -172,7 +172,7 @@ def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:
 def still_listed(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a quarantined listing, in which listed rows are no longer absent."""
+    """Return the environments after a quarantined listing: listed rows are no longer absent."""
     present = {
         id_: replace(tracked, absent=0)
         for id_, tracked in environments.items()

@@ -101,7 +101,7 @@ def blast_radius_text(lost: Sequence[Environment], survivors: Iterable[Environme
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:
-    """Return the field values that all lost rows (at least one) share and no survivor has."""
+    """Return the field values that all lost rows (at least one) share, without values of survivors."""
     shared = []
     for name in _SHAREABLE:
         values = {value_of(environment, name) for environment in lost}

@@ -105,7 +105,7 @@ class Counts:
     unknown: int = 0
     """Rows that read unknown; otherwise counted only as alerting."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """Problems that need a person, see `Monitor.is_alerting`; the online ones flap. None while blind."""
+    """Problems that need a person, see `Monitor.is_alerting`; online rows among the problems flap. None while blind."""
     flapping: int = 0
     unrestricted: int = 0
     """Environments that are up in the mode that approves everything."""

@@ -140,7 +140,7 @@ def turn(verdict: Verdict, at: ServerMs) -> RecentChange:
 def later_change(
     last: RecentChange | None, before: Environment, after: Environment, at: ServerMs
 ) -> RecentChange | None:
-    """Return the change to show after a listing in which an environment neither came nor went.
+    """Return the change to show if an environment neither came nor went.
 
     A less important change does not replace a recent change.
     """

@@ -42,7 +42,7 @@ _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
-    """Whether two states can be of the same account: both have rows of an organization, or a state has none."""
+    """Whether two states can be of the same account: both name the same organization, or a state names none."""
     old, new = (
         {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
         for profile_state in (before, first)

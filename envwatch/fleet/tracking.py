@@ -1,7 +1,4 @@
-"""A tracked environment: the newest row, the verdict, and the memory for the next verdict.
-
-`profile_state` decides which listing is believed.
-"""
+"""A tracked environment: the newest row, the verdict, and the memory for the next verdict."""
 
 from __future__ import annotations
 
@@ -296,7 +293,7 @@ def marked_absent(
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
-    """Return the environment after a listing in which only the row's id was readable."""
+    """Return the environment after a listing whose row was unreadable, apart from the id."""
     return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
 
 
@@ -399,7 +396,7 @@ def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
-    """Return how long a state lasted: since its begin was seen, else by the row's instants."""
+    """Return how long a state lasted, since the observed begin, or else by the row's instants."""
     is_as_listed = tracked.verdict.is_up and tracked.since_at is None
     began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)

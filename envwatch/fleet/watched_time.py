@@ -80,7 +80,7 @@ class WatchedTime:
         return watched
 
     def begun_by(self, asked_at: ServerMs) -> WatchedTime:
-        """Return the watched time in which a span begins with the first listing's request."""
+        """Return the watched time; the span of the run's first listing begins with the request."""
         place = bisect_right(self.spans, asked_at, key=attrgetter("since"))
         is_within = place > 0 and asked_at <= self.spans[place - 1].until
         if is_within or place == len(self.spans) or self.spans[place].since - asked_at > _ANSWERED_WITHIN_MS:
@@ -107,7 +107,7 @@ class WatchedTime:
         return WatchedTime((*self.spans[:-1], Span(self.spans[-1].since, at)))
 
     def united(self, other: WatchedTime) -> WatchedTime:
-        """Return the time that is watched in either."""
+        """Return the union of both watched times."""
         return WatchedTime(_united((*self.spans, *other.spans)))
 
     def without(self, since: ServerMs, until: ServerMs) -> WatchedTime:

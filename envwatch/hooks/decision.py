@@ -140,7 +140,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, li
         if event.kind in LOSSES:
             hold = max(hold, monitor.policy_of(event.profile).alert_after)
         has_held = now.monotonic - since >= hold.total_seconds()
-        # Events of the whole fleet, such as blindness, are known even while blind.
+        # Events of a whole profile, such as blindness, are sent even while the profile is blind.
         is_seen = event.id is None or monitor.sees(event.profile, now)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
             del waiting[topic]

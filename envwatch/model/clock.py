@@ -33,7 +33,7 @@ class Clocks:
         return abs(self.drift_since(earlier)) > limits.SLEPT_FROM.total_seconds()
 
     def drift_since(self, earlier: Clocks) -> float:
-        """Return the wall clock's seconds ahead of the monotonic clock."""
+        """Return by how many seconds more the wall clock advanced than the monotonic clock."""
         return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
     def not_before(self, other: Clocks) -> Clocks:
@@ -95,7 +95,7 @@ class ServerClock:
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
     def with_bounds(self, bounds: OffsetBounds) -> ServerClock:
-        """Return the clock after a response; a sample that contradicts the earlier samples replaces all of them."""
+        """Return the clock after a response; if the samples contradict each other, only the newest stays."""
         latest = ServerClock((*self.samples[1 - limits.CLOCK_SAMPLES :], bounds))
         agreed = latest.bounds
         return latest if agreed is not None and agreed.low <= agreed.high else ServerClock((bounds,))

@@ -104,7 +104,7 @@ class Declaration:
     """The demo's values, in turn; empty if the demo has a special rule."""
     name: str = field(default="", init=False)
     place: int = field(default_factory=count().__next__, init=False)
-    """The position in JSON and CSV. The order of evaluation counts, hence this module evaluates annotations at once."""
+    """The position in JSON and CSV, counted while the annotations are evaluated; hence evaluation is not postponed."""
 
     def example(self, index: int) -> str:
         """Return the value of a demo machine."""

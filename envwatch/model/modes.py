@@ -44,7 +44,7 @@ def mode_from_query(typed: SafeText) -> SafeText:
 
 
 def is_known_mode(raw: str) -> bool:
-    """Whether Letta documents a mode."""
+    """Whether a name, old or current, is a mode of Letta."""
     return raw in KNOWN_MODES
 
 

@@ -251,7 +251,7 @@ def words_of(text: SafeText) -> list[SafeText]:
 
 
 def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
-    """Return a slice of a clean text."""
+    """Return a slice of a clean text; a combining mark at the start loses the base character."""
     return SafeText(text[start:stop])
 
 

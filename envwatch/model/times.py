@@ -55,7 +55,7 @@ NOTHING = clean("–")
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
-"""From this age on, a heartbeat is late or missing, and seconds do not matter."""
+"""From this age on a heartbeat is lost, so seconds no longer matter."""
 
 
 class TimeStyle(StrEnum):

@@ -1,7 +1,4 @@
-"""Answers to viewers' requests for a profile: status, headers and body.
-
-Headers give the listing's age. Bodies are made once per query, for all viewers.
-"""
+"""Answers to viewers' requests for a profile: status, headers and body."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The state files: screen settings, acknowledgements, silences, alert state.
-
-Checks and bounds all content.
-"""
+"""The state files: screen settings, acknowledgements, silences, alert state."""
 
 from __future__ import annotations
 

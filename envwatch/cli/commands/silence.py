@@ -1,7 +1,4 @@
-"""`envwatch silence`: keeps environments quiet during planned work.
-
-Reports the environments that the filter matches now, but needs no listing.
-"""
+"""`envwatch silence`: keeps environments quiet during planned work."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Alerts: incidents that wait for the terminal's bell, and the alert state for the next run.
 
-The bell rings seldom, once for all due incidents. `storage.remembered` owns the file.
+The bell rings seldom, once for all due incidents.
 """
 
 from __future__ import annotations

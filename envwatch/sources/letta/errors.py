@@ -226,7 +226,7 @@ def _target(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def retry_after(headers: Mapping[str, str], answered_at: float) -> timedelta | None:
-    """Return the bounded wait of `Retry-After`, None without.
+    """Return the bounded wait of `Retry-After`, if any.
 
     A date is compared with the server's `Date`, or with `answered_at` (this machine's wall clock, ms). Header names may
     be in any case.

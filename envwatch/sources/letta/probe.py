@@ -1,7 +1,4 @@
-"""Measure the way to the server for `envwatch doctor`: addresses, connection, TLS, requests.
-
-Uses the client's proxy, certificates and messages. Does not judge the values.
-"""
+"""Measure the way to the server for `envwatch doctor`: addresses, connection, TLS, requests."""
 
 from __future__ import annotations
 
