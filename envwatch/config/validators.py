@@ -65,7 +65,7 @@ def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic decl
 
 
 def one_of(*words: str, none: str | None = None) -> BeforeValidator:
-    """Read one of some words; the word `none` means None."""
+    """Read one of `words`; the word that `none` gives means None."""
 
     def read(raw: object) -> str | None:
         word = raw.strip() if isinstance(raw, str) else ""

@@ -106,6 +106,7 @@ class Event:
     lasted: timedelta | None = None
     """How long the previous state lasted."""
     of: Kind | None = None
+    """The kind of a group's members."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
     """The begin of the event's period: the time of the newest data before."""

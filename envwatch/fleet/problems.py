@@ -112,6 +112,7 @@ class Counts:
     behind: int = 0
     """Environments that are up with an older version than the profile's newest."""
     newest: SafeText | None = None
+    """None if the profiles' newest versions differ."""
 
     def with_presence(self, presence: Presence) -> int:
         """Return a presence's number."""

@@ -80,7 +80,7 @@ class WatchedTime:
         return watched
 
     def begun_by(self, asked_at: ServerMs) -> WatchedTime:
-        """Return the watched time; the span of the run's first listing begins with the request."""
+        """Return the watched time, extended to the request of a span's first listing."""
         place = bisect_right(self.spans, asked_at, key=attrgetter("since"))
         is_within = place > 0 and asked_at <= self.spans[place - 1].until
         if is_within or place == len(self.spans) or self.spans[place].since - asked_at > _ANSWERED_WITHIN_MS:

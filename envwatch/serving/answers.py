@@ -74,6 +74,7 @@ class _Entry:
     body: Body
     cursor: str | None
     made_at: float = -inf
+    """In ms of upstream's clock."""
     oldest_beat_at: float | None = None
     """The body is valid until this heartbeat is too old; None without a time limit."""
 
@@ -159,6 +160,7 @@ def _oldest_beat(rows: Sequence[ServedRow]) -> float | None:
 
 _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0
+"""A restart takes no longer."""
 _EARLIER_KEPT: Final = 2
 _EARLIER_KEPT_S: Final = 60.0
 """How long earlier listings are kept: a walk takes 30 s at most."""

@@ -34,6 +34,7 @@ class Address(NamedTuple):
 
     host: str
     port: int
+    """0 for any free port."""
 
     @property
     def is_loopback(self) -> bool:

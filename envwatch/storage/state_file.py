@@ -49,6 +49,7 @@ class StateFormat:
     limit: int
     """Largest size in bytes."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
+    """Returns the new content, within the limit."""
 
     def read_or_empty(self, path: Path) -> dict[str, Any]:
         """Return the content; empty if missing, damaged or unreadable."""

@@ -113,7 +113,7 @@ class Absences:
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)
             else:
-                missing.tries += 1  # the device id has a different row: a second listener on the machine
+                missing.tries += 1  # a row with a different id is a second listener on the machine
                 if row is None:
                     return
 
