@@ -51,7 +51,6 @@ class QuarantinedListing:
     """The time of the first such listing's request."""
     missing: frozenset[SafeText] = frozenset()
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids that the server says do not exist."""
     listings: int = 1
 
     @property

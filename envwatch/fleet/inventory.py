@@ -46,7 +46,7 @@ def next_environments(
 ) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
     """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
 
-    `rows` are each id's row and request time. The first listing gives no events.
+    The first listing gives no events.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []

@@ -250,10 +250,7 @@ class Monitor:
         return own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
-        """Return the monitor with an earlier run's losses and incidents.
-
-        The next listing is compared with the rows that were online in the earlier run.
-        """
+        """Return the monitor with an earlier run's losses and incidents."""
         incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
         return replace(self, incidents=incidents, resumed={**self.resumed, profile: state})
 

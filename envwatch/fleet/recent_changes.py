@@ -105,7 +105,6 @@ class ChangeTag(StrEnum):
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"
-    """A new connection of a row that was not seen offline."""
 
     @property
     def is_loss(self) -> bool:

@@ -153,7 +153,6 @@ class ListingContext:
     beats_count: bool = True
     """False while the platform's heartbeats stand still, so that an old heartbeat proves nothing."""
     in_doubt: Collection[SafeText] = ()
-    """Ids of absent rows that may exist."""
     unreadable: Collection[SafeText] = ()
     profile: SafeText = NO_PROFILE
     latest: ServerMs = _NO_LIMIT

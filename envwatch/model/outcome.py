@@ -30,7 +30,6 @@ class ListedPage:
 
     For a served listing, the time when the server asked upstream, or a little earlier."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids as received, by cleaned id, where cleaning changed the id."""
 
 
 @dataclass(frozen=True, slots=True)

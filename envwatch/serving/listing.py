@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 
 SharedMark: TypeAlias = "Mapping[str, JsonValue]"
-"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
 SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
 

@@ -109,8 +109,6 @@ def recovered(
     sign of life after the acknowledgement was up unseen. An acknowledgement for one server ends once no profile of the
     server has the problem. An acknowledgement for every server ends once every profile is listed (`are_all_listed`), a
     server lists the id, and no server has the problem.
-
-    `environments` are the rows of all profiles.
     """
     if not acks:
         return frozenset()

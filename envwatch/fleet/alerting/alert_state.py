@@ -174,7 +174,7 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
     """Return the alert state in a file, if any; damaged entries are dropped.
 
-    `profile` is the profile's present name. Times after `now` count as `now`, as the clock was set back.
+    Times after `now` count as `now`, as the clock was set back.
     """
     looked_at, online = finite_number(content.get("looked_at")), content.get("online")
     if looked_at is None:
@@ -221,7 +221,7 @@ def open_incidents(
 ) -> tuple[tuple[Incident, ...], Mapping[SafeText, frozenset[SafeText]]]:
     """Return open incidents, oldest first, and the hooks that announced each; damaged entries are dropped.
 
-    `entries` are by incident id, as in the file of 1.0.0. `profile` is the profile's present name.
+    `entries` are by incident id, as in the file of 1.0.0.
     """
     found: list[Incident] = []
     announced: dict[SafeText, frozenset[SafeText]] = {}
