@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.environment import LABELS
+from envwatch.model.environment import API_FIELDS, LABELS
 from envwatch.model.modes import mode_of
 from envwatch.model.times import MS
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
-_SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
-
 EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "name": Kind.RENAMED,
     "mode": Kind.MODE,
@@ -39,6 +37,8 @@ EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "node_version": Kind.CHANGED,
     "os": Kind.CHANGED,
 }
+_SOURCES = attrgetter(*dict.fromkeys(name if name in API_FIELDS else "metadata" for name in (*EVENT_KINDS, "pod_id")))
+"""The declared fields that hold the attributes; mostly unchanged."""
 
 
 def has_same_sources(before: Environment, after: Environment) -> bool:
