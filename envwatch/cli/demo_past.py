@@ -1,7 +1,7 @@
-"""The demo's past: a shipped day before the opening, moved in time and written into the history of the demo.
+"""The demo's past: a shipped day before the opening, moved in time and written into the demo's history.
 
-`docs/demo_day.py` simulates the day once. Each line of the shipped file is a poll: a frame and the events of a day
-file, as plain JSON.
+`docs/demo_day.py` simulates the day. Each line of the shipped file is a poll: a day file's frame and events, as plain
+JSON.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment
 
 SHIPPED_START: Final = 1_767_236_260_000
-"""When the opening begins after the shipped days, in milliseconds since the epoch: 2026-01-01, 02:57:40 UTC."""
+"""The opening's start after the shipped days, in milliseconds since the epoch: 2026-01-01, 02:57:40 UTC."""
 _FIRST_INSTANT: Final = 1e12
-"""A number of a day from here on is an instant in milliseconds since the epoch; no other number is as large."""
+"""From here on, a number of a day is an instant in milliseconds since the epoch."""
 _FAST: Final = 1
-"""The level of compression for bytes that are read at once."""
+"""Compression level for bytes that are read at once."""
 
 
 class PastPoll(NamedTuple):
-    """One poll of a day, and what a monitor made of the poll."""
+    """A poll of a day, with the monitor's state and events after the poll."""
 
     moment: Moment
     result: PollResult
@@ -54,21 +54,20 @@ class PastPoll(NamedTuple):
 
 
 def write_past(folder: Path, day: str | None, started_at: int) -> bool:
-    """Write the day before a demo's opening into the folder of its history, unless anything of it is recorded there.
+    """Write the day before a demo's opening into the history folder, unless the folder has polls of these 24 hours.
 
-    A UTC day that has a file already is left out. A reader finds all of the rest at once, or nothing. The start is
-    noted in any case.
+    Skips each UTC day that has a file. A reader finds the whole rest at once, or nothing. The start is always noted.
 
     Args:
-        folder: which need not exist.
-        day: the name of the shipped day; None without one.
-        started_at: when the opening begins, in milliseconds since the epoch.
+        folder: need not exist.
+        day: the shipped day's name; None without a day.
+        started_at: the opening's start, in milliseconds since the epoch.
 
     Returns:
         Whether the day was written.
 
     Raises:
-        HistoryError: if it cannot be written.
+        HistoryError: the day cannot be written.
         OSError: likewise.
         sqlite3.Error: likewise.
     """
@@ -81,7 +80,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
         if day is not None and not polls:
             is_written = True
             new = folder / folder.name
-            rmtree(new, ignore_errors=True)  # of a process that was killed
+            rmtree(new, ignore_errors=True)  # left by a killed process
             _write(folder, new, day, started_at)
             for path in day_paths(new):
                 path.replace(folder / path.name)
@@ -94,7 +93,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
 
 
 def moved_day(day: str, started_at: int) -> Iterator[PastPoll]:
-    """Yield the polls of a shipped day, moved so that the day leads to an opening at a time in ms since the epoch."""
+    """Yield a shipped day's polls, moved to end at an opening at `started_at` (ms since the epoch)."""
     by = started_at - SHIPPED_START
     decoder, base = FrameDecoder(NO_PROFILE), 0
     events: dict[int, bytes] = {}
@@ -121,7 +120,7 @@ def _moved(value: Any, by: int) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _write(folder: Path, new: Path, day: str, started_at: int) -> None:
-    """Write a day into a new folder. Each run of envwatch has a writer of its own, whose numbers go on."""
+    """Write a day into a new folder. Each run of envwatch has a new writer, which continues the numbers."""
 
     def next_writer() -> FolderWriter:
         numbers = next_numbers(folder, new)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNLIMITED: Final = 1_000_000
-"""Requests a minute: the server is our own."""
+"""Requests a minute: no limit, because the server is local."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -43,7 +43,6 @@ def run(options: Options) -> int:
 
 
 def _show(options: Options) -> int:
-    """Run the dashboard on a demo server, which starts while the settings are read."""
     from envwatch.cli.commands.dashboard import check_terminal, run_dashboard
 
     check_terminal()
@@ -89,7 +88,7 @@ def _show(options: Options) -> int:
 
 
 def _write_past(folder: Path, day: str | None, started_at: int | None) -> None:
-    """Write the day before the opening; no start means that the history goes on with the fleet of an earlier demo."""
+    """Write the day before the opening. Without a start, the earlier demo's history goes on."""
     if started_at is not None:
         from envwatch.cli.demo_past import write_past
 
