@@ -1,7 +1,6 @@
-"""Joins pictures of one terminal into an animated SVG. CSS alone plays the animation, also in a README's `<img>`.
+"""Joins pictures of one terminal into an SVG that CSS alone animates, also in a README's `<img>`.
 
-An element of several pictures is stored once, with its times. With reduced motion or without animation, readers see the
-last picture.
+Elements shared by pictures are stored once. Without animation or with reduced motion, readers see the last picture.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LAST_FRAME_S: Final = 4
-"""Seconds of the last picture before the animation starts again."""
+"""Length of the last picture."""
 
 _RULE: Final = re.compile(r"\.t-r(\d+) \{ (.*?) \}")
 _CELLS: Final = re.compile(r"<rect [^>]*/>")
@@ -31,13 +30,12 @@ class Frame:
     picture: str
     """An SVG of `pictures.smaller`."""
     caption: str
-    """At most 4 characters, at the right end of the window's title."""
+    """At most 4 characters, in the window's title."""
     key: str = ""
-    """The key pressed just before, or empty."""
 
 
 def animated(frames: Sequence[Frame]) -> str:
-    """Return an SVG that shows equally large frames in a loop, one second each."""
+    """Return an SVG that repeats frames of equal size, one second each."""
     styles: dict[str, str] = {}
     times = _Times(len(frames))
     width = int(_WIDTH.search(frames[0].picture)[1])  # type: ignore[index]
@@ -55,14 +53,12 @@ def _terminal(picture: str) -> str:
 
 
 def _texts(picture: str, styles: dict[str, str]) -> Iterator[str]:
-    """Yield a picture's texts, with style names shared by all pictures."""
     style_of = dict(_RULE.findall(picture))
     for number, rest in _TEXT.findall(_terminal(picture)):
         yield f'<text class="{styles.setdefault(style_of[number], f"s{len(styles)}")}"{rest}</text>'
 
 
 def _title(frame: Frame, width: int) -> str:
-    """Return the title's additions: the time, and a pressed key."""
     caption = f'<text class="caption" x="{width - 24}" y="27">{escape(frame.caption)}</text>'
     if not frame.key:
         return caption
@@ -74,14 +70,13 @@ def _title(frame: Frame, width: int) -> str:
 
 
 class _Times:
-    """A CSS class with a rule for each set of frames, which shows elements at their times."""
+    """CSS classes that show elements at their times, one class for each set of frames."""
 
     def __init__(self, frame_count: int) -> None:
         self._frame_count = frame_count
         self._names: dict[tuple[int, ...], str] = {}
 
     def grouped(self, frames: Iterable[Iterable[str]]) -> str:
-        """Return the elements of all frames, grouped by their times."""
         seen: dict[str, list[int]] = {}
         for number, elements in enumerate(frames):
             for element in dict.fromkeys(elements):
@@ -98,7 +93,6 @@ class _Times:
         return f'<g class="f {name}">{content}</g>\n'
 
     def rules(self) -> Iterator[str]:
-        """Yield the CSS rules of all groups."""
         duration = self._frame_count - 1 + LAST_FRAME_S
         last = self._frame_count - 1
         yield f".f{{visibility:hidden;animation:{duration}s step-end infinite}}"

@@ -1,8 +1,8 @@
 """Makes the shipped days before the demo's opening: a calm day with a lost pod, a roll-out and a few smaller events.
 
-`uv run python docs/demo_day.py` writes `envwatch/demo/days/`; `tests/demo/test_day_before.py` compares the files.
-Simulated outcomes go through the real `Monitor`. The day has gaps: 40 minutes without envwatch, and 6 minutes of server
-failure. All times count back from the opening, because the demo moves the day in time.
+`uv run python docs/demo_day.py` writes `envwatch/demo/days/`; `tests/demo/test_day_before.py` compares the files. The
+day has gaps: 40 minutes without envwatch, and 6 minutes of server failure. All times count back from the opening,
+because the demo moves the day in time.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ SPECS: Final = (FleetSpec(DEFAULT_SIZE, DEFAULT_SEED), FleetSpec(DEFAULT_SIZE, D
 
 INTERVAL: Final = timedelta(seconds=75)
 _BEFORE_START_MS: Final = 1_520
-"""Milliseconds from the last poll to the opening. Every poll begins half a second past a whole second: the middle of
-the `Date` header's bounds is then the right time."""
+"""From the last poll to the opening. Each poll begins half a second past a whole second: the middle of the `Date`
+header's bounds is then the right time."""
 _ANSWERED_AFTER_MS: Final = 40
 _BOOTED_S: Final = 400_000.0
 """The monotonic clock at the start of the day, in seconds."""
@@ -61,15 +61,15 @@ _NOTE: Final = "disk is full, OPS-412"
 _FAILURE: Final = clean("the demo's server answered 503: Service Unavailable")
 
 _REST_MS: Final = 30 * MINUTE_MS
-"""The opening begins up to 9 minutes before the start. No other event may be going on then."""
+"""Before the start: the opening begins up to 9 minutes before."""
 _EDGE_MS: Final = 20 * MINUTE_MS
 """Free of events at the start of the day."""
 _APART_MS: Final = 2 * MINUTE_MS
-"""Least time between two outages of a machine that does not flap."""
+"""Between two outages of a machine that does not flap."""
 
 _ROLL_OUT_MS: Final = 30 * MINUTE_MS
 _NIGHT: Final = (20 * HOUR_MS, 8 * HOUR_MS)
-"""Laptops sleep between these times before the opening."""
+"""From and until, before the opening."""
 _VERSION_BEFORE: Final = "0.34.11"
 _POD_BEFORE: Final = "p-4"
 """Pods at the start have higher numbers."""
@@ -77,16 +77,14 @@ _ROLLED_OUT_TO: Final = ("build-", "ci-", "gpu-", "staging", "edge-", "nightly",
 _BRANCHES: Final = ("main", "feat/export", "chore/deps")
 _LAPTOPS: Final = ("-laptop-", "-thinkpad", "-surface", "macbook", "MacBook")
 _ROWS: Final = 1 << 30
-"""A row's random sequence has this number plus the row's index."""
+"""A row's random sequence has this number plus the index."""
 
 
 class _Outage(NamedTuple):
-    """A span with one machine down."""
-
     at: int
     until: int
     is_asleep: bool = False
-    """Whether only the heartbeats stop, on a lasting connection."""
+    """Whether the connection stays."""
 
 
 class _Change(NamedTuple):
@@ -98,11 +96,7 @@ class _Change(NamedTuple):
 
 
 class DayBefore:
-    """The events of the 24 hours before a fleet's opening.
-
-    Args:
-        fleet: the fleet at the opening.
-    """
+    """The events of the 24 hours before a fleet's opening, by machine."""
 
     def __init__(self, fleet: FleetWithDay) -> None:
         self.spec = fleet.spec
@@ -124,12 +118,10 @@ class DayBefore:
         self._lost_place = self._fullest_place(random)
         steady = [*self._steady(random)]
         self.broken = steady.pop()
-        """The index of the machine that breaks down."""
         self._flapper = steady.pop()
         self._drifter = next(index for index in steady if self._at_start(index).last.mode not in UNRESTRICTED)
 
     def _span(self, hours: int, minutes: int, *, lasts: int) -> TimeWindow:
-        """Return a span that begins `hours` and `minutes` before the opening."""
         at = self.started_at - hours * HOUR_MS - minutes * MINUTE_MS
         return TimeWindow(at, at + lasts)
 
@@ -150,7 +142,6 @@ class DayBefore:
         return _schedule(base, first, outages, [*self._changes(found, outages, random)], random)
 
     def _until_silence(self, found: SimulatedEnvironment, random: Random) -> list[SimulatedState]:
-        """Return the schedule of an environment that is down at the opening."""
         first = found.last
         if first.seen_at < self.began_at + _EDGE_MS or first.seen_at <= first.since:
             return [first]
@@ -159,7 +150,6 @@ class DayBefore:
             up = first.connected(first.since, connection_id(random), self._pods[self._place(found.index)])
         beat_at = first.since + (first.seen_at - first.since) % HEARTBEAT_MS
         return [replace(up, since=first.since, beat_at=beat_at, is_beating=True), replace(first, since=first.seen_at)]
-
 
     def _place(self, index: int) -> int:
         return index % len(self._pods)
@@ -177,10 +167,9 @@ class DayBefore:
                 yield index
 
     def _is_steady(self, index: int) -> bool:
-        """Whether a machine is up at the opening, on a connection older than the day."""
+        """Whether a machine is up at the opening, connected before the day."""
         state = self._at_start(index).last
         return state.is_beating and state.connected_at is not None and state.connected_at < self.began_at
-
 
     def _outages(self, found: SimulatedEnvironment, random: Random) -> list[_Outage]:
         if found.index == self._flapper:
@@ -195,7 +184,7 @@ class DayBefore:
         return kept
 
     def _candidates(self, found: SimulatedEnvironment, random: Random) -> Iterator[_Outage]:
-        """Yield possible outages, the most important first. The first of two overlapping outages happens."""
+        """Yield possible outages, the most important first; a later overlapping outage is dropped."""
         moment, length = random.randrange(DAY_MS), random.randrange(2 * MINUTE_MS, 40 * MINUTE_MS)
         chance = random.random()
         gap = random.choice((6, 9, 4 * 60, 11 * 60, 37 * 60, 80 * 60)) * SECOND_MS
@@ -218,18 +207,13 @@ class DayBefore:
             yield _Outage(at, at + length)
 
     def _connecting(self, first: SimulatedState, gap: int) -> Iterator[_Outage]:
-        """Yield the outage before the opening's connection, if that connection began in the day.
-
-        Args:
-            first: the state at the opening.
-            gap: the outage's length, in milliseconds.
-        """
+        """Yield the outage before a connection that began in the day; `gap` is in ms."""
         if first.connected_at is None or not self.began_at < first.connected_at < self.started_at - _REST_MS:
             return
         yield _Outage(max(first.since + 1, first.connected_at - gap), first.connected_at)
 
     def _changes(self, found: SimulatedEnvironment, outages: Sequence[_Outage], random: Random) -> Iterator[_Change]:
-        """Yield the changes that lead to the fields' values at the opening."""
+        """Yield the changes that lead to the opening's values."""
         first = found.last
 
         def changed(field: str, before: str, at: int) -> tuple[_Change, _Change]:
@@ -255,7 +239,6 @@ class DayBefore:
             yield from changed_in_the_day("mode", ("standard", "acceptEdits"))
 
     def _in_the_day(self, first: SimulatedState, random: Random) -> int:
-        """Return a moment from 12 hours to 1 hour before the opening."""
         at = self.started_at - random.randrange(HOUR_MS, 12 * HOUR_MS)
         return max(at, first.since + MINUTE_MS)
 
@@ -274,7 +257,7 @@ def _flaps(span: TimeWindow, random: Random) -> Iterator[_Outage]:
 
 
 def _on_beat(at: int, first: SimulatedState) -> int:
-    """Return the first due heartbeat from `at` on, in phase with the opening's heartbeats."""
+    """Return the first moment from `at` on in phase with the opening's heartbeats."""
     return at + ((first.beat_at or 0) - at) % HEARTBEAT_MS
 
 
@@ -309,7 +292,7 @@ def _schedule(
 
 
 class FleetWithDay(SimulatedFleet):
-    """A fleet whose environments have a day before the opening."""
+    """A fleet with a day before the opening."""
 
     @cached_property
     def day(self) -> DayBefore:
@@ -317,16 +300,16 @@ class FleetWithDay(SimulatedFleet):
         return DayBefore(self)
 
     def at_opening(self, index: int) -> SimulatedEnvironment:
-        """Return an environment as the opening finds it without a day before."""
+        """Return an environment at the opening, without the day."""
         return super().at_start(index)
 
     def at_start(self, index: int) -> SimulatedEnvironment:
-        """Return an environment with the schedule of the day."""
+        """Return an environment with the day's schedule."""
         found = super().at_start(index)
         return SimulatedEnvironment(found.machine, index, *self.day.states(found))
 
     def connected_for(self, index: int, usual: int) -> int:  # noqa: ARG002 - the day decides
-        """Return the connection's age without a day before."""
+        """Return the age without the day."""
         return usual
 
 
@@ -339,12 +322,12 @@ class ScenarioWithDay(FleetWithDay, CalmLife):
 
 
 def fleet_with_day(spec: FleetSpec, started_at: int) -> FleetWithDay:
-    """Return a fleet with its day before the opening."""
+    """Return a fleet with its day."""
     return (DefaultWithDay if spec.scenario is None else ScenarioWithDay)(spec, started_at)
 
 
 def polls_of(fleet: FleetWithDay) -> Iterator[PastPoll]:
-    """Yield a fleet's polls from the beginning of its day to its opening."""
+    """Yield a fleet's polls from the day's beginning to the opening."""
     day = fleet.day
     limits = {NO_PROFILE: Limits()}
     profile_name = clean("demo")
@@ -377,7 +360,6 @@ def _with_ack(monitor: Monitor, id_: SafeText, now: Clocks) -> Monitor:
 
 
 def _outcomes(fleet: FleetWithDay) -> Iterator[Listed | Failed]:
-    """Yield each poll's outcome as a poller gives it."""
     day = fleet.day
     known: dict[SafeText, Environment] = {}
     pool = Pool()
@@ -405,7 +387,7 @@ def _clocks(at: int, day: DayBefore) -> Clocks:
 
 
 def lines_of(polls: Iterable[PastPoll]) -> Iterator[bytes]:
-    """Yield a shipped day's lines; `cli/demo_past.py` reads the lines."""
+    """Yield a shipped day's lines, read by `cli/demo_past.py`."""
     before, base, number = None, 0, 0
     event_encoder = EventEncoder()
     for poll in polls:
@@ -428,7 +410,7 @@ def lines_of(polls: Iterable[PastPoll]) -> Iterator[bytes]:
 
 
 def files() -> dict[Path, bytes]:
-    """Return the content of each shipped file, with days uncompressed."""
+    """Return the content of each shipped file, uncompressed."""
     found: dict[Path, bytes] = {}
     connected: dict[str, int] = {}
     for spec in SPECS:
@@ -440,7 +422,7 @@ def files() -> dict[Path, bytes]:
 
 
 def _connected_for(fleet: FleetWithDay) -> Iterator[tuple[str, int]]:
-    """Yield the connection's age at the opening, for each environment with a new connection in the day."""
+    """Yield each environment connected in the day, with the connection's age at the opening."""
     for index in range(fleet.spec.size):
         usual, found = fleet.at_opening(index).last, fleet.at_start(index).last
         if found.connected_at is not None and found.connected_at != usual.connected_at:

@@ -1,7 +1,7 @@
 """Draws the pictures of README.md and docs/screens.md: the dashboard on the demo's fleet, in simulated time.
 
 `uv run python docs/pictures.py [NAME …]` draws all pictures, or the named ones; `report` is docs/report.md. Clock,
-waiting, random numbers and server answers are arguments: every run draws the same pictures.
+random numbers and server answers are simulated: every run draws the same pictures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ REPORT = Path(__file__).parent / "report.md"
 FLEET = FleetSpec(DEFAULT_SIZE, DEFAULT_SEED)
 STARTED = datetime(2026, 11, 25, 2, 57, 40, tzinfo=UTC).timestamp()
 POD_LOST_S = 189
-"""Seconds after the start, just after the demo loses a pod."""
+"""Just after the demo loses a pod."""
 FAILURES = {
     Cause.TIMEOUT: SafeText("api.letta.com did not answer within 10 s. Is the network up here?"),
     Cause.UNAUTHORIZED: SafeText(
@@ -62,24 +62,23 @@ FAILURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A picture: a terminal, a moment and the pressed keys."""
+    """A terminal, a moment and the pressed keys."""
 
     size: tuple[int, int] = (80, 24)
     """Columns and lines."""
     seconds: int = POD_LOST_S
-    """From the start to the moment of the picture."""
+    """From the start."""
     keys: tuple[str, ...] = ()
     theme: str = "envwatch-dark"
     columns: tuple[str, ...] = ()
-    """Column ids; empty for the columns that fit the width."""
+    """Ids; empty for the columns that fit."""
     ascii_only: bool = False
     environ: Mapping[str, str] | None = None
     failure: Cause | None = None
-    """The cause of failing polls from `POD_LOST_S` on; None without failures."""
+    """Of all polls from `POD_LOST_S` on."""
     has_past: bool = False
-    """Whether the demo's past is recorded."""
     pressed_at: Mapping[int, str] | None = None
-    """Keys by second, for an animated picture of the demo with its hints; None for a still."""
+    """Keys by second, for an animated picture with the demo's hints."""
 
 
 PICTURES = {
@@ -103,7 +102,7 @@ PICTURES = {
 
 
 class World:
-    """Simulated time and a simulated server: a source for the poller, and its runtime."""
+    """Simulated time and server: the poller's source and runtime."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
@@ -112,7 +111,6 @@ class World:
         self._s = 0.0
         """Since the start."""
         self._until = 0.0
-        """Limit of `_s`."""
         self._goes_on = asyncio.Event()
         self._has_come = asyncio.Event()
 
@@ -121,7 +119,7 @@ class World:
         return Clocks(WallMs((STARTED + self._s) * 1000), MonotonicS(self._s))
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Let the time pass at once, up to the limit of `pass_until`."""
+        """Let the time pass at once, up to `pass_until`'s limit."""
         for _ in range(3):
             await asyncio.sleep(0)
         if event.is_set():
@@ -134,7 +132,7 @@ class World:
         self._s = end
 
     async def pass_until(self, seconds: float) -> None:
-        """Let the time pass until `seconds` after the start, and wait for all polls before."""
+        """Let the time pass, and wait for all polls before `seconds` after the start."""
         self._until = seconds
         self._has_come.clear()
         self._goes_on.set()
@@ -150,12 +148,12 @@ class World:
         rows, _ = self._fleet.page(int(asked_at), limit=None)
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows))
         if self._picture.has_past:
-            self._s += 0.05  # an hour shows a loss only if the loss lasted
+            self._s += 0.05  # the hour column needs a loss with a duration
         return Snapshot(pages=(ListedPage(page.environments, asked_at),), clock=(OffsetBounds(-500, 500),), requests=1)
 
 
 def write_demo_past(state_folder: Path) -> Path:
-    """Write the demo's past like `envwatch demo`, and return its history folder."""
+    """Write the demo's past, and return its history folder."""
     folder = history_folder(state_folder, DEMO_PROFILE, demo_host(FLEET))
     write_past(folder, FLEET.day, int(STARTED * 1000))
     return folder
@@ -163,7 +161,7 @@ def write_demo_past(state_folder: Path) -> Path:
 
 @asynccontextmanager
 async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[World, Pilot[int]]]:
-    """Run the dashboard, at first at the moment of its start."""
+    """Run the dashboard, paused at its start."""
     world = World(picture)
     pasts = {NO_PROFILE: StoredPast(past_folder)} if picture.has_past else {}
     readable = asyncio.Queue[SafeText]()
@@ -199,7 +197,7 @@ async def draw(picture: Picture, past_folder: Path) -> str:
             await pilot.pause(0.2)
         if picture.has_past:
             await pilot.pause(2)
-            await world.pass_until(picture.seconds + 1)  # draws again every time-dependent part
+            await world.pass_until(picture.seconds + 1)  # redraws the time-dependent parts
         for text_input in pilot.app.screen.query(Input):
             text_input.cursor_blink = False
         await pilot.pause(1.5)
@@ -224,7 +222,7 @@ _CELLS = re.compile(r'<rect fill="([^"]+)" x="([0-9.]+)" y="([0-9.]+)" width="([
 
 
 def smaller(svg: str) -> str:
-    """Return a picture with short names and without comments, web fonts, empty texts and clipped lines."""
+    """Return a picture with short names, without comments, fonts, empty texts and clipped lines."""
     svg = re.sub(r"<!--.*?-->", "", svg)
     svg = re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
     svg = re.sub(r"terminal-[0-9]+-", "t-", svg).replace("&#160;", "\N{NO-BREAK SPACE}")
@@ -235,7 +233,7 @@ def smaller(svg: str) -> str:
 
 
 def _with_wide_cells(svg: str) -> str:
-    """Return a picture with each row of equally coloured neighbours as one rectangle."""
+    """Return a picture with neighbours of one colour as one rectangle."""
     joined: list[tuple[str, float, str, float]] = []
     for fill, x, y, width in _CELLS.findall(svg):
         if joined and (joined[-1][0], joined[-1][2]) == (fill, y):
@@ -275,7 +273,7 @@ def report_in(state_home: Path) -> bytes:
 
 
 def write_pictures(names: Sequence[str], past_folder: Path) -> None:
-    """Draw pictures by their names."""
+    """Draw the named pictures."""
     for name in names:
         picture = PICTURES[name]
         os.environ.pop("NO_COLOR", None)

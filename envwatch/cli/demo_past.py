@@ -1,7 +1,6 @@
-"""The demo's past: a shipped day before the opening, moved in time and written into the demo's history.
+"""Writes the demo's past: a shipped day, moved in time to end at the opening.
 
-`docs/demo_day.py` simulates the day. Each line of the shipped file is a poll: a day file's frame and events, as plain
-JSON.
+`docs/demo_day.py` simulates the day. Each line of the shipped file is a poll: a frame and its events, as plain JSON.
 """
 
 from __future__ import annotations
@@ -34,15 +33,14 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment
 
 SHIPPED_START: Final = 1_767_236_260_000
-"""The opening's start after the shipped days, in milliseconds since the epoch: 2026-01-01, 02:57:40 UTC."""
+"""The opening after the shipped days: 2026-01-01, 02:57:40 UTC, in ms since the epoch."""
 _FIRST_INSTANT: Final = 1e12
-"""From here on, a number of a day is an instant in milliseconds since the epoch."""
+"""From here on, a number is an instant in ms since the epoch."""
 _FAST: Final = 1
-"""Compression level for bytes that are read at once."""
 
 
 class PastPoll(NamedTuple):
-    """A poll of a day, with the monitor's state and events after the poll."""
+    """A poll of a day, and the monitor's state and events."""
 
     moment: Moment
     result: PollResult
@@ -50,18 +48,17 @@ class PastPoll(NamedTuple):
     cause: str | None
     """Of a failure."""
     starts_run: bool
-    """Whether a run of envwatch begins with the poll."""
 
 
 def write_past(folder: Path, day: str | None, started_at: int) -> bool:
-    """Write the day before a demo's opening into the history folder, unless the folder has polls of these 24 hours.
+    """Write the day before a demo's opening into its history, unless the folder has polls of these 24 hours.
 
-    Skips each UTC day that has a file. A reader finds the whole rest at once, or nothing. The start is always noted.
+    Skips each UTC day that has a file. A reader finds all new days at once. The start is always noted.
 
     Args:
         folder: need not exist.
         day: the shipped day's name; None without a day.
-        started_at: the opening's start, in milliseconds since the epoch.
+        started_at: the opening's start, in ms since the epoch.
 
     Returns:
         Whether the day was written.
@@ -93,7 +90,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
 
 
 def moved_day(day: str, started_at: int) -> Iterator[PastPoll]:
-    """Yield a shipped day's polls, moved to end at an opening at `started_at` (ms since the epoch)."""
+    """Yield a shipped day's polls, moved to an opening in ms since the epoch."""
     by = started_at - SHIPPED_START
     decoder, base = FrameDecoder(NO_PROFILE), 0
     events: dict[int, bytes] = {}
@@ -120,7 +117,7 @@ def _moved(value: Any, by: int) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _write(folder: Path, new: Path, day: str, started_at: int) -> None:
-    """Write a day into a new folder. Each run of envwatch has a new writer, which continues the numbers."""
+    """Write a day into a new folder, with a new writer for each run of envwatch."""
 
     def next_writer() -> FolderWriter:
         numbers = next_numbers(folder, new)

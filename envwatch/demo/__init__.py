@@ -1,4 +1,4 @@
 """The demo: a simulated fleet behind a real HTTP server on loopback.
 
-Standard library only. From envwatch the demo imports only the API's rules and fields (`model/`).
+Standard library only; from envwatch, only `model/`.
 """

@@ -22,9 +22,9 @@ _IMPORT_ROOT = Path(__file__).parents[2]
 
 
 class ChildServer:
-    """A demo API server in a separate process. Close the server, or use it as a context manager.
+    """A demo API server in a separate process; usable as a context manager.
 
-    The child ends at the end of its standard input: also when the parent is killed.
+    The child ends with its standard input: also when the parent is killed.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], key: str) -> None:
@@ -34,9 +34,10 @@ class ChildServer:
 
     @classmethod
     def start(cls, spec: FleetSpec, *, ages_from: int | None = None) -> Self:
-        """Start a child with a fleet and a fresh key, without waiting until the child listens.
+        """Start a child with a fleet and a fresh key, without waiting for the server.
 
         Args:
+            spec: of the fleet.
             ages_from: see `SimulatedFleet`.
 
         Raises:
@@ -69,7 +70,7 @@ class ChildServer:
 
     @property
     def started_at(self) -> int:
-        """The opening's start in milliseconds since the epoch; waits like `ready`."""
+        """The opening's start in ms since the epoch; waits like `ready`."""
         return int(self._announced()["started_at"])
 
     def ready(self) -> str:
@@ -93,7 +94,7 @@ class ChildServer:
         return self._message
 
     def close(self) -> None:
-        """Close standard input, then send SIGTERM, then SIGKILL, until the child has ended."""
+        """End the child: close its input, then SIGTERM, then SIGKILL."""
         for end in (self._close_input, self._process.terminate, self._process.kill):
             end()
             with contextlib.suppress(subprocess.TimeoutExpired):

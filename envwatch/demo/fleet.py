@@ -1,7 +1,7 @@
 """The demo fleet's environments, the schedule of their states, and the listing at any moment.
 
-`SimulatedFleet` schedules all states from one random sequence, ahead of the requested moment. A story (`lives.py`) thus
-depends on the fleet and the start only, not on the moments of the polls.
+A story (`lives.py`) depends on the fleet and the start only: one random sequence schedules all states, whenever clients
+poll.
 """
 
 from __future__ import annotations
@@ -28,24 +28,23 @@ if TYPE_CHECKING:
 DAYS: Final = Path(__file__).parent / "days"
 """The shipped days before an opening, made by `docs/demo_day.py`."""
 CONNECTED: Final = DAYS / "connected.json"
-"""Milliseconds from the last connection to the opening, by environment index; only connections made in a shipped
-day."""
+"""Milliseconds from a shipped day's last connection to the opening, by environment index."""
 _BRANCHES = ("main", "main", "feat/search-v2", "feat/export", "fix/race-in-poller", "fix/login-loop", "chore/deps")
 
 
 def beats(environment: SimulatedEnvironment) -> bool:
-    """Whether the heartbeats go on at the end of the schedule."""
+    """Whether the schedule ends with heartbeats."""
     return environment.last.is_beating
 
 
 class SimulatedFleet:
-    """All past, present and future environments with their schedules, oldest first. Not thread-safe.
+    """All environments with their schedules, oldest first. Not thread-safe.
 
     Args:
-        spec: environments are made at first use: a fleet of 100,000 costs nothing at the start.
-        started_at: the story's start, in milliseconds since the epoch.
-        ages_from: the rows' and connections' ages count back from here, in milliseconds since the epoch. An earlier
-            demo's start keeps that demo's connections.
+        spec: 100,000 environments cost nothing at the start.
+        started_at: the story's start, in ms since the epoch.
+        ages_from: ages of rows and connections count back from here, in ms since the epoch. An earlier demo's start
+            keeps that demo's connections.
     """
 
     def __init__(self, spec: FleetSpec, started_at: int, ages_from: int | None = None) -> None:
@@ -70,7 +69,7 @@ class SimulatedFleet:
         raise NotImplementedError
 
     def _from(self, elapsed_ms: int, happen: Callable[[int], int]) -> None:
-        """Put an event on the agenda. `happen` returns the moment of its next call."""
+        """Put an event on the agenda; `happen` returns the moment of its next call."""
         heappush(self._agenda, (self.started_at + elapsed_ms, len(self._agenda), happen))
 
     def __len__(self) -> int:
@@ -104,13 +103,13 @@ class SimulatedFleet:
     ) -> tuple[list[bytes], bool]:
         """Return one page of the listing, each row as JSON, and whether more rows follow.
 
-        Rows are in the order of first appearance, newest first. The order never changes.
+        Rows stand in the order of first appearance, newest first, which never changes.
 
         Args:
-            now: in milliseconds since the epoch.
+            now: in ms since the epoch.
             limit: the most rows; None for all.
-            after: `id` of the previous page's last row. An unknown `id` starts from the top. The `id` of a row that has
-                left the listing still works.
+            after: `id` of the previous page's last row, even if the row has left the listing. An unknown `id` starts
+                from the top.
             is_wanted: the filter.
         """
         self.advance(now)
@@ -130,11 +129,11 @@ class SimulatedFleet:
         return next((row for candidate in candidates if (row := candidate.row(now)) is not None), None)
 
     def start_listener(self, id_: str, now: int) -> bool | None:
-        """Start the listener of an environment that is down; outage scenario only.
+        """Start the listener of a down environment; outage scenario only.
 
         Args:
             id_: of the environment.
-            now: in milliseconds since the epoch, not before any moment of an earlier call.
+            now: in ms since the epoch, not before an earlier call's moment.
 
         Returns:
             Whether the listener starts; None for an unknown environment.
@@ -145,7 +144,6 @@ class SimulatedFleet:
         return None if index is None else self._start_listener(self.environment(index), now)
 
     def _start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:  # noqa: ARG002 - of some lives
-        """Start the listener of a down machine, and return whether that is possible."""
         return False
 
     def _from_cursor(self, after: str | None) -> Iterator[SimulatedEnvironment]:
@@ -164,12 +162,12 @@ class SimulatedFleet:
         self._indexed = len(self)
 
     def at_start(self, index: int) -> SimulatedEnvironment:
-        """Return an environment at the start of the story."""
+        """Return an environment at the story's start."""
         machine = machine_at(self.spec, index)
         return SimulatedEnvironment(machine, index, self._first_state(machine, index))
 
     def connected_for(self, index: int, usual: int) -> int:
-        """Return the age of an environment's connection at the opening, in milliseconds.
+        """Return the age of a connection at the opening, in ms.
 
         Args:
             index: of the environment.
@@ -200,7 +198,6 @@ class SimulatedFleet:
             return replace(linked, connected_at=first_seen_at, beat_at=away.seen_at, is_beating=False)
         return replace(linked, beat_at=self.started_at - random.randrange(HEARTBEAT_MS))
 
-
     def _idle(
         self, at: int, is_eligible: Callable[[SimulatedEnvironment], bool] = beats
     ) -> SimulatedEnvironment | None:
@@ -212,14 +209,13 @@ class SimulatedFleet:
         return None
 
     def _fallen_pod(self, at: int) -> list[SimulatedEnvironment]:
-        """Replace a pod that has many idle environments up, and return these environments."""
+        """Replace a pod, and return its idle environments."""
         places = self._random.sample(range(len(self.pods)), k=min(3, len(self.pods)))
         on_pods = [map(self.environment, range(place, len(self), len(self.pods))) for place in places]
         lost = max(([each for each in pod if each.busy_until <= at and beats(each)] for pod in on_pods), key=len)
         if lost:
             self.pods[lost[0].index % len(self.pods)] = next(self._new_pods)
         return lost
-
 
     def _between(self, low: int, high: int) -> int:
         return self._random.randrange(low, high)
@@ -232,7 +228,7 @@ class SimulatedFleet:
         return happen
 
     def _next(self, at: int, low: int, high: int) -> int:
-        """Return the next moment of an event: after `low` to `high` ms in a fleet of 40, later in a smaller fleet."""
+        """Return an event's next moment: after `low` to `high` ms in a fleet of 40, later in a smaller fleet."""
         return at + int(self._between(low, high) * self._slowdown)
 
     def _reconnect(self, environment: SimulatedEnvironment, at: int, version: str | None = None) -> None:

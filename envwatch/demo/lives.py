@@ -1,6 +1,6 @@
-"""The events of the demo fleet: the default story (an eventful opening, then calm life without end) and the scenarios.
+"""The demo's stories: the default story (an eventful opening, then calm life without end) and the scenarios.
 
-Events depend on the seed, the size, the start and the listeners started by hand, not on the moments of the polls.
+Events depend on the seed, the size, the start and the listeners started by hand, not on polls.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _is_restricted(environment: SimulatedEnvironment) -> bool:
 
 
 class DefaultLife(SimulatedFleet):
-    """A fleet with each kind of event in the first 20 seconds, and occasional events afterwards."""
+    """A fleet with each kind of event in the first 20 seconds, then occasional events."""
 
     def _begin(self) -> None:
         self._listed_count = self.spec.size
@@ -50,7 +50,7 @@ class DefaultLife(SimulatedFleet):
             self._from(3 * MINUTE_MS, self._lose_pod)
             self._from(100 * SECOND_MS, self._rename)
 
-    # The opening has each kind of event within 20 seconds, also for a poll every 5 seconds.
+    # Each kind of event within 20 seconds, also for a poll every 5 seconds.
 
     def _open(self) -> None:
         scenes = (
@@ -168,7 +168,7 @@ class DefaultLife(SimulatedFleet):
             self._reconnect(chosen, at)
 
     def _flap(self, at: int) -> int:
-        """Take one machine offline and back about once a minute, for 12 minutes."""
+        """Interrupt one machine about once a minute, for 12 minutes."""
         chosen = self._idle(at)
         end = at + 12 * MINUTE_MS
         while chosen is not None and at < end:
@@ -177,13 +177,12 @@ class DefaultLife(SimulatedFleet):
         return end + self._between(8 * MINUTE_MS, 20 * MINUTE_MS)
 
     def _lose_pod(self, at: int) -> int:
-        """Replace a pod: its environments go offline at once and return on the new pod."""
         for environment in self._fallen_pod(at):
             self._interrupt(environment, at, at + self._between(9_000, 35_000))
         return at + self._between(9 * MINUTE_MS, 15 * MINUTE_MS)
 
     def _rename(self, at: int) -> int:
-        """Rename a machine: a new row comes, and the platform drops the old row after 5 minutes offline."""
+        """Add the new name's row; the platform drops the old row after 5 minutes offline."""
         chosen = next(
             (each for each in map(self.environment, range(len(self))) if self._can_be_renamed(each, at)), None
         )
@@ -199,7 +198,7 @@ class DefaultLife(SimulatedFleet):
         return FOREVER
 
     def _can_be_renamed(self, environment: SimulatedEnvironment, at: int) -> bool:
-        """Whether a machine is idle and has a single listener, named by `letta server`."""
+        """Whether an idle machine has a single listener, named by `letta server`."""
         has_name = environment.machine.identity.get("listener_instance_id", "").startswith("server-")
         is_machine = has_name and not environment.machine.is_sandbox
         return is_machine and environment.busy_until <= at and beats(environment) and not self._has_twin(environment)
@@ -210,7 +209,7 @@ class DefaultLife(SimulatedFleet):
         return sum(self.environment(index).machine.identity["device_id"] == device for index in beside) > 1
 
     def _arrive(self, at: int) -> None:
-        """Register a new machine, without mode and branch until its first agent run."""
+        """Register a new machine, without mode and branch until the first agent run."""
         index = len(self)
         machine = machine_at(self.spec, index)
         fresh = SimulatedState(since=at, seen_at=at, version=machine.version)
@@ -228,9 +227,8 @@ def _silence(environment: SimulatedEnvironment, beat_at: int, *, until: int) -> 
 
 
 _OLD_MS: Final = 25 * HOUR_MS
-"""A machine down for longer at the start is an old loss, not a current problem."""
+"""An older loss is no current problem."""
 _RECONNECTS_MS: Final = 10 * MINUTE_MS
-"""The shortest life of a connection."""
 
 _ROLLED_OUT: Final = "0.34.13"
 _WAVES: Final = 3
@@ -240,18 +238,18 @@ _LOST_WHILE_BLIND_MS: Final = 95 * SECOND_MS
 _FOUND_AGAIN_MS: Final = 6 * MINUTE_MS
 _CALM_AFTER_NIGHT_MS: Final = 200 * SECOND_MS
 _STARTED_BY_HAND: Final = -103
-"""Index of the random sequence for listeners started by hand."""
+"""Random sequence for listeners started by hand."""
 
 
 class CalmLife(SimulatedFleet):
-    """A fleet without losses: a version is rolled out, and agents change branches and modes."""
+    """A fleet without losses: a version is rolled out, agents change branches and modes."""
 
     def _begin(self) -> None:
         self._from(4 * SECOND_MS, self._stay_calm)
         self._from(10 * SECOND_MS, self._roll_out)
 
     def _first_state(self, machine: Machine, index: int) -> SimulatedState:
-        """Return the state at the start: up, unless the machine was left long ago."""
+        """Return the state at the start: up, except for long-lost machines."""
         first = super()._first_state(machine, index)
         if first.is_beating or self._ages_from - first.seen_at >= _OLD_MS:
             return first
@@ -271,19 +269,19 @@ class CalmLife(SimulatedFleet):
             chosen.add(replace(chosen.last, since=at, mode=mode))
 
     def _reconnect_old(self, at: int) -> None:
-        """Give a machine a new connection, never often enough to flap, even in a small fleet."""
+        """Renew an old connection: a small fleet must not flap either."""
         if chosen := self._idle(at, lambda each: beats(each) and at - (each.last.connected_at or at) >= _RECONNECTS_MS):
             self._reconnect(chosen, at)
 
     def _roll_out(self, at: int) -> int:
-        """Restart one machine with the new version, before a poll can miss the machine."""
+        """Restart a machine with the new version between two polls."""
         if chosen := self._idle(at, lambda each: beats(each) and each.last.version == NEWEST_VERSION):
             self._reconnect(chosen, at, version=_ROLLED_OUT)
         return at + int(self._between(3_000, 7_000) * self._slowdown)
 
 
 class OutageLife(CalmLife):
-    """A fleet that loses a pod. All lost environments return on a new pod when one of their listeners is started."""
+    """A fleet that loses a pod. All lost environments return when one of their listeners is started."""
 
     def _begin(self) -> None:
         self._lost: list[SimulatedEnvironment] = []
@@ -299,9 +297,9 @@ class OutageLife(CalmLife):
         return FOREVER
 
     def _start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:
-        """Start a listener. If the environment was lost with the pod, all lost environments return.
+        """Start a listener, and with the first one all environments of the lost pod.
 
-        An environment that is about to return may be started too: one key then starts a whole incident.
+        A returning environment may be started too: one key starts a whole incident.
         """
         self.advance(at)
         if not environment.last.is_listed or environment.machine.is_sandbox:
@@ -322,7 +320,7 @@ class OutageLife(CalmLife):
 
 
 class NightLife(CalmLife):
-    """A fleet restarted by a deploy in waves. Later the fleet loses one machine while the server answers 503."""
+    """A fleet restarted by a deploy in waves. Later a machine is lost while the server answers 503."""
 
     def _begin(self) -> None:
         self._from(_FIRST_WAVE_MS, self._deploy)
@@ -330,7 +328,6 @@ class NightLife(CalmLife):
         self._from(_CALM_AFTER_NIGHT_MS, self._stay_calm)
 
     def _deploy(self, at: int) -> int:
-        """Restart every third environment with the new version."""
         wave = (at - self.started_at - _FIRST_WAVE_MS) // _WAVE_EVERY_MS
         for index in range(wave, self.spec.size, _WAVES):
             environment = self.environment(index)
@@ -355,5 +352,5 @@ _LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
 
 
 def simulated_fleet(spec: FleetSpec, started_at: int, ages_from: int | None = None) -> SimulatedFleet:
-    """Return a fleet with the story of its scenario; see `SimulatedFleet` for the arguments."""
+    """Return a fleet with its scenario's story; see `SimulatedFleet`."""
     return _LIVES[spec.scenario](spec, started_at, ages_from)

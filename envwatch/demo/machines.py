@@ -40,17 +40,16 @@ class Blueprint(NamedTuple):
     name: str
     os: str
     device: str
-    """Form of the deviceId: uuid, hex, desktop or sandbox; "twin" repeats the previous blueprint's deviceId. The
-    Desktop app has three forms: desktop, "cloud" (a uuid) and "local" (the app on this machine)."""
+    """Form of the deviceId: uuid, hex, desktop or sandbox; "twin" repeats the previous deviceId. Three forms belong to
+    the Desktop app: desktop, "cloud" (a uuid) and "local" (the app on this machine)."""
     mode: str | None
     branch: str | None
     presence: str = "online"
     """online; away (all fields of the connection null); asleep (connection, old heartbeat); left (old heartbeat)."""
 
 
-# Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines. The two other pods are therefore full
-# enough
-# for a mass change, even in a fleet of 40.
+# Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines: the loss of another pod is a mass change,
+# even in a fleet of 40.
 ROSTER = (
     Blueprint("build-box-{n}", "linux", "uuid", "unrestricted", "main"),
     Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "feat/login"),
@@ -98,7 +97,7 @@ _ARRIVALS = tuple(
 )
 
 _DESKTOP_APPS = {"desktop": DESKTOP_LISTENER, "cloud": DESKTOP_CLOUD_LISTENER, "local": DESKTOP_LISTENER}
-"""Prefix of the Desktop app's listener instance, by form of the deviceId."""
+"""Prefix of the listener instance, by form of the deviceId."""
 
 # osName, osVersion, architecture
 _SYSTEMS = {
@@ -117,11 +116,11 @@ _INSTALL_PATHS = {
     "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
 }
 _MODELS = {"darwin": ("Mac14,2", "Mac15,6", "Mac16,5"), "win32": ("Surface Laptop 7", "ThinkPad X1 Carbon")}
-"""Models by system; a listener on Linux sends no model."""
+"""A listener on Linux sends no model."""
 _UPDATE_COMMAND = "npm install -g @letta-ai/letta-code@latest"
 _UPDATE_PIP = "Upgrade with your installer: uv tool upgrade letta, pipx upgrade letta, or pip install --upgrade letta"
 _UPDATE_DESKTOP = "Update the Letta Code desktop app, then restart it."
-"""A listener from pip and the Desktop app send a sentence in place of a command."""
+"""Listeners from pip and the Desktop app send a sentence in place of a command."""
 _NODE_VERSIONS = {
     "darwin": ("v22.21.1", "v24.11.1"),
     "linux": ("v22.21.1", "v22.14.0", "v20.19.5"),
@@ -134,12 +133,12 @@ class Machine:
     """An environment's permanent properties."""
 
     identity: dict[str, str]
-    """Ids, name, owner and listener fields, by attribute of `Environment`."""
+    """By attribute of `Environment`."""
     metadata: dict[str, object] | None
-    """The constant part of `metadata`; None for a listener that never sent metadata."""
+    """The constant part; None for a listener that never sent metadata."""
     home: str
     fraction: float | None
-    """Milliseconds subtracted from the row's times, which are then floats; None for integers."""
+    """Milliseconds subtracted from the row's times, which become floats; None for integers."""
     mode: str | None
     branch: str | None
     version: str
@@ -153,13 +152,13 @@ class Machine:
 
 
 def machine_at(spec: FleetSpec, index: int) -> Machine:
-    """Return the machine at an index: from the roster below the fleet's size, an arrival above."""
+    """Return the machine at an index; from the fleet's size on, an arrival."""
     cycle, place = divmod(index, len(ROSTER))
     rng = random_at(spec.seed, index)
     is_arrival = index >= spec.size
     blueprint = rng.choice(_ARRIVALS) if is_arrival else ROSTER[place]
     is_twin = blueprint.device == "twin"
-    desk = random_at(spec.seed, index - 1) if is_twin else rng  # a twin is a second listener on the previous machine
+    desk = random_at(spec.seed, index - 1) if is_twin else rng  # a second listener on the previous machine
     who = desk.choice(_PEOPLE[: 6 + spec.size // 500])
     number = desk.randrange(2, 30) + 30 * cycle
     agent = f"agent-{_uuid(desk)}"
@@ -195,7 +194,7 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
 
 
 def renamed(machine: Machine, spec: FleetSpec, index: int) -> Machine:
-    """Return a machine under another name: a new row of the same device, with a new name hash."""
+    """Return a machine as a new row of the same device, with another name and name hash."""
     name = f"{machine.identity['name']}-new"
     identity = {
         **machine.identity,
@@ -215,12 +214,12 @@ def _hash_of(name: str) -> str:
 
 
 def random_at(seed: int, index: int) -> Random:
-    """Return an index's random sequence: negative indexes for the whole fleet, 1 << 31 and up for first states."""
+    """Return a random sequence; negative indexes: the fleet, from 1 << 31 on: first states."""
     return Random((seed << 32) ^ (index & 0xFFFF_FFFF))  # noqa: S311 - repeatable, not secret
 
 
 def connection_id(random: Random) -> str:
-    """Return the id of a new connection."""
+    """Return a new connection's id."""
     return f"conn-{UUID(int=random.getrandbits(128))}"
 
 

@@ -1,6 +1,6 @@
 """The demo's scenarios: names, server failures, and the simulated fleet.
 
-`lives.py` has the fleet's events. Cheap to import: the command line needs the names.
+Cheap to import: the command line needs the names.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZE: Final = 40
 DEFAULT_SEED: Final = 7
-"""Only the default fleet has a shipped day before the opening."""
+"""Only the default fleet has a shipped day."""
 
 
 class Scenario(StrEnum):
-    """The demo's stories besides the default story."""
+    """The stories besides the default story."""
 
     CALM = "calm"
     """Nothing is wrong, and a version is rolled out."""
     OUTAGE = "outage"
-    """A pod is lost with its environments, until one of their listeners is started."""
+    """A pod is lost, until one of its listeners is started."""
     NIGHT = "night"
-    """A deploy in waves, a wrong `Date`, and a server that answers 503 for over a minute."""
+    """A deploy in waves, a wrong `Date`, and 503 for over a minute."""
 
 
 _UNAVAILABLE: Final = TimeWindow(72 * SECOND_MS, 142 * SECOND_MS)
-"""The night server's 503 answers, since its start. A client is blind from 60 s after the last listing."""
+"""Since the server's start. A client is blind 60 s after the last listing."""
 _WRONG_DATE: Final = TimeWindow(48 * SECOND_MS, 66 * SECOND_MS)
-"""The night server's wrong `Date` headers, since its start."""
+"""Since the server's start."""
 _DATE_ERROR_MS: Final = 10 * MINUTE_MS
 
 
 def is_unavailable(scenario: Scenario | None, elapsed_ms: int) -> bool:
-    """Return whether a scenario's server answers 503, by time since the server's start."""
+    """Return whether a scenario's server answers 503."""
     return scenario is Scenario.NIGHT and _UNAVAILABLE.covers(elapsed_ms)
 
 
 def date_error_ms(scenario: Scenario | None, elapsed_ms: int) -> int:
-    """Return the milliseconds by which a scenario's `Date` header is ahead, by time since the server's start."""
+    """Return the milliseconds by which a scenario's `Date` header is ahead."""
     return _DATE_ERROR_MS if scenario is Scenario.NIGHT and _WRONG_DATE.covers(elapsed_ms) else 0
 
 
@@ -58,7 +58,7 @@ class FleetSpec(NamedTuple):
 
     @property
     def day(self) -> str | None:
-        """The name of the shipped day before the opening; None for a fleet without one.
+        """The shipped day before the opening, if any.
 
         All scenarios begin with the same states and share a day.
         """
@@ -68,11 +68,11 @@ class FleetSpec(NamedTuple):
 
     @classmethod
     def from_options(cls, options: Namespace) -> Self:
-        """Return the fleet of parsed arguments: `size`, `seed` and `scenario`."""
+        """Return the fleet of parsed arguments."""
         return cls(options.size, options.seed, None if options.scenario is None else Scenario(options.scenario))
 
     def arguments(self) -> list[str]:
-        """Return the arguments that give another process the same fleet; see `add_arguments`."""
+        """Return command-line arguments for another process."""
         scenario = [] if self.scenario is None else [f"--scenario={self.scenario}"]
         return [f"--size={self.size}", f"--seed={self.seed}", *scenario]
 

@@ -52,8 +52,6 @@ def wall_clock() -> int:
 
 
 class _Exchange(BaseHTTPRequestHandler):
-    """A client's connection. GET is served; POST only if the server starts listeners."""
-
     protocol_version = "HTTP/1.1"
     server_version = "envwatch-demo"
     sys_version = ""
@@ -80,7 +78,7 @@ class _Exchange(BaseHTTPRequestHandler):
             self._reply(HTTPStatus.OK, body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  http.server's signature
-        """Send an error of `http.server` as JSON and close the connection: a body may be unread."""
+        """Send an error of `http.server` as JSON, and close the connection: a body may be unread."""
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:  # http.server's status for a method without a do_…
             status = HTTPStatus.METHOD_NOT_ALLOWED
@@ -88,7 +86,7 @@ class _Exchange(BaseHTTPRequestHandler):
         self._reply(status, json.dumps({"error": status.phrase}).encode())
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return the `Date` header from the heartbeats' clock, wrong if the scenario says so."""
+        """Return the `Date` header by the heartbeats' clock, or the scenario's wrong time."""
         return super().date_time_string(self.server.date() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
@@ -121,7 +119,7 @@ class Server(ThreadingHTTPServer):
         spec: of the fleet.
         key: the clients' bearer token.
         largest_page: silently caps `limit`.
-        now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
+        now: the clock of heartbeats and `Date`, in ms since the epoch.
         ages_from: see `SimulatedFleet`.
 
     Raises:
@@ -142,7 +140,7 @@ class Server(ThreadingHTTPServer):
     ) -> None:
         self.key = key
         self.started_at = now()
-        """The opening's start, in milliseconds since the epoch."""
+        """The opening's start, in ms since the epoch."""
         self.starts_listeners = spec.scenario is Scenario.OUTAGE
         self._scenario = spec.scenario
         self._fleet = simulated_fleet(spec, self.started_at, ages_from)
@@ -167,7 +165,7 @@ class Server(ThreadingHTTPServer):
         return (now + date_error_ms(self._scenario, now - self.started_at)) / 1_000
 
     def body(self, target: str, authorization: str) -> bytes:
-        """Return the JSON body for a GET.
+        """Return a GET's JSON body.
 
         Raises:
             RefusedError: the status is not 200.
@@ -182,7 +180,7 @@ class Server(ThreadingHTTPServer):
         return self._listing(query) if device_id is None else self._device(device_id)
 
     def start_listener(self, path: str, authorization: str) -> bytes:
-        """Start the listener of a down environment, and return the JSON body for the POST.
+        """Start a listener, and return the POST's JSON body.
 
         Raises:
             RefusedError: the status is not 200; 409 for an environment that is up, or a sandbox.
@@ -223,7 +221,7 @@ class Server(ThreadingHTTPServer):
         return row
 
     def close(self) -> None:
-        """Stop at once: cut the open connections and end all threads."""
+        """Cut the open connections and end all threads."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -270,10 +268,10 @@ def _announce(message: dict[str, str | int]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve for `child.py` until standard input ends or SIGTERM comes. One line of JSON announces the URL, or the
-    error.
+    """Serve for `child.py` until standard input ends or SIGTERM comes.
 
-    `LETTA_API_KEY` holds the key. Returns the exit code: 0, or 1 if the server cannot listen.
+    One line of JSON announces the URL or the error. `LETTA_API_KEY` holds the key. Returns the exit code: 1 if the
+    server cannot listen, else 0.
     """
     parser = argparse.ArgumentParser(prog="envwatch.demo.server")
     FleetSpec.add_arguments(parser)

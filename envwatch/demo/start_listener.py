@@ -1,6 +1,6 @@
-"""The demo's row command: asks the demo's server to start a down environment's listener.
+"""The demo's row command: asks the demo's server to start a listener.
 
-Standard library only. The dashboard runs the program like any user's command, with the row in `ENVWATCH_…`.
+Standard library only. The dashboard passes the row in `ENVWATCH_…`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import os
 import sys
 
 KEY_VARIABLE = "DEMO_SERVER_KEY"
-"""Names the variable with the server's key."""
 _TIMEOUT_S = 5.0
 
 
 def main(base_url: str) -> str | None:
-    """Ask the server to start the listener, and return the reason of a failure for `sys.exit`."""
+    """Ask the server to start the listener; return an error's text for `sys.exit`."""
     connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=_TIMEOUT_S)
     authorization = f"Bearer {os.environ.get(KEY_VARIABLE, '')}"
     try:

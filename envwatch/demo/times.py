@@ -1,4 +1,4 @@
-"""Durations and spans in whole milliseconds since the epoch."""
+"""Durations and spans of the demo, in ms since the epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DAY_MS: Final = 24 * HOUR_MS
 
 
 class TimeWindow(NamedTuple):
-    """A span from `at` up to, but not including, `until`."""
+    """A span; `until` is excluded."""
 
     at: int
     until: int

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNLIMITED: Final = 1_000_000
-"""Requests a minute: no limit, because the server is local."""
+"""Requests a minute, in effect unlimited: the server is local."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -88,7 +88,7 @@ def _show(options: Options) -> int:
 
 
 def _write_past(folder: Path, day: str | None, started_at: int | None) -> None:
-    """Write the day before the opening. Without a start, the earlier demo's history goes on."""
+    """Write the day before the opening. Without a start, an earlier demo's history goes on."""
     if started_at is not None:
         from envwatch.cli.demo_past import write_past
 
