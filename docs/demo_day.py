@@ -15,7 +15,6 @@ from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from envwatch.model.pool import Pool
 from pydantic_core import to_json
 
 from envwatch.cli.demo_past import SHIPPED_START, PastPoll
@@ -31,7 +30,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
-from envwatch.model.page import page_of
+from envwatch.model.page import Pool, page_of
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.past.history import Moment
 from envwatch.storage.history.encoding.changes import difference
