@@ -260,8 +260,8 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     assert proof(tracked, profile_state, now, UTC) == because
     results = {step.rule: step for step in trace(tracked, profile_state, now)}
     assert results["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
-    assert results["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
-    assert answer(tracked, profile_state, now).startswith("It is unknown, last online: ")
+    assert results["lastHeartbeat"].result == "impossible time: unknown, with the last verdict"
+    assert answer(tracked, profile_state, now).startswith("This environment is unknown, last online: ")
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000])
