@@ -108,8 +108,8 @@ def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict:
 def test_without_a_connection_a_row_is_offline(connection: str | None, inputs: str) -> None:
     found = of_row(connectionId=connection)
     why = (
-        "the listener has no connection. A running listener reconnects, unless its key was refused (401, 403), a "
-        "clone replaced the listener (close code 1000), or the first connection failed for minutes"
+        "the listener has no connection. A running listener reconnects, unless the server refused the key (401, 403), "
+        "a clone replaced the listener (close code 1000), or the first connection failed for minutes"
     )
     assert found["connectionId"].inputs == f"{inputs}: {why}"
     assert found["connectionId"].result == "offline: disconnected"
