@@ -61,7 +61,7 @@ class SilenceControl:
         """
         known = [tracked for key in keys if (tracked := monitor.fleet.tracked(key)) is not None]
         if not known:
-            return monitor, "nothing to silence: it has left the fleet meanwhile"
+            return monitor, "nothing to silence: the row has left the fleet"
         silence = silence_of_environments(
             ((monitor.fleet.server_of(each.profile), each.environment.id) for each in known),
             at,
@@ -78,7 +78,7 @@ class SilenceControl:
         """End silences by their ids, where they have not ended; return the monitor and a line for the user."""
         found = [id_ for id_ in ids if id_ in monitor.silences]
         if not found:
-            return monitor, "it has ended meanwhile"
+            return monitor, "the silence has ended already"
         return self._changed(monitor, dict.fromkeys(found)), "no longer silenced"
 
     def _changed(self, monitor: Monitor, changes: Mapping[SafeText, Silence | None]) -> Monitor:

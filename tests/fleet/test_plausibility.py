@@ -272,7 +272,7 @@ def test_one_sentence_says_that_no_heartbeat_has_a_time_that_can_be_true(factor:
         watched([listed([*rows, down])]) for rows in (odd, [*odd, environment("sane")], [])
     )
     assert doubt_text(all_odd, UTC) == (
-        "no heartbeat has a time that can be true (before 2020, or more than a day ahead): rows read unknown (clk?)"
+        "every heartbeat has an impossible time (before 2020, or more than a day ahead): rows are unknown (clk?)"
     )
     assert doubt_text(one_sane, UTC) is None
     assert doubt_text(none_up, UTC) is None

@@ -67,7 +67,7 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
         await stage.take(replace(outcome, snapshot=replace(outcome.snapshot, clock=an_hour_ahead)), NO_PROFILE)
         assert " DATE +1h " in stage.lines[0]
         assert stage.news.startswith("the server's Date is 1h ahead of this machine's clock, and contradicts every")
-        assert "not believed; what only it proves reads unknown" in stage.text
+        assert "not believed; rows that depend on the Date are unknown" in stage.text
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
 

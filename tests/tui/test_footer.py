@@ -226,7 +226,7 @@ async def test_the_palette_asks_with_its_key_and_offers_quit_once() -> None:
     [
         ("sil", ["Silence for a time, or end that"]),
         ("silx", []),
-        ("export what", ["Export what is shown …"]),
+        ("export what", ["Export the visible rows …"]),
         ("show of", ["Show offline"]),
         ("theme", ["Theme …"]),
     ],

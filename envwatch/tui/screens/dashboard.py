@@ -311,7 +311,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
     def action_open(self) -> None:
         """Open the detail pane, or go into it if it is visible; on a group's header, open or fold the group."""
         if self._detail.has_focus:
-            self.show_message("this is the detail already: esc goes back to the table")
+            self.show_message("the detail is open already: esc goes back to the table")
         elif (header := self.table.header) is not None:
             self.toggle(header)
         elif self._can_open():
@@ -366,7 +366,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         elif self.state.rewound is not None and self.state.rewound.playing is None:
             self.action_live()
         else:
-            self.show_message("nothing to go back from: q quits")
+            self.show_message("nothing to leave here: q quits")
         self._update_keys()
 
     def action_close(self) -> None:
@@ -440,7 +440,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             return
         tracked = self.state.monitor.fleet.tracked(key)
         if tracked is None:
-            self.show_message("it has left the fleet: nothing is known of it any more")
+            self.show_message("the row has left the fleet")
             return
         was_narrowed = self.view.is_narrowed
         self.set_view(replace(self.view.widened, folded=frozenset()))
