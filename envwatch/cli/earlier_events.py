@@ -52,7 +52,7 @@ class EarlierEvents:
             try:
                 runs[profile] = await run_in_daemon_thread(partial(EarlierRuns.read, past, profile, lasts, began.wall))
             except HistoryError as error:
-                print_error(f"envwatch: {profile and f'{profile}: '}nothing is known from before: {error}")
+                print_error(f"envwatch: {profile and f'{profile}: '}earlier events are missing: {error}")
                 runs[profile] = EarlierRuns(profile)
         return cls(runs, since_ms)
 

@@ -208,7 +208,7 @@ class EnvwatchApp(TerminalApp):
             past = await self.time_machine.past_loading.load(profile)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # that nothing can be recorded says the same
-                self._warn(clean(f"nothing is known from before: {error}"))
+                self._warn(clean(f"earlier events are missing: {error}"))
             return
         self._monitor = await past.seed(lambda: self._monitor)
         state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))

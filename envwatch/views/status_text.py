@@ -129,7 +129,7 @@ def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeT
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))
     who = f"hook {first} has" if not others else f"hook {first} and {counted(len(others), 'other')} have"
-    return composed(f"{who} failed since {clock_text(failing[first], zone)}: messages about incidents do not arrive")
+    return composed(f"{who} failed since {clock_text(failing[first], zone)}: no incident message arrives")
 
 
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
@@ -137,9 +137,9 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
-        return clean(f"no new heartbeat since {moment}: the platform stalls, not the machines; all rows are unknown")
+        return clean(f"no new heartbeat since {moment}: the platform stalls, not the machines; online rows are unknown")
     if (warning := date_warning(profile_state)) is not None:
-        return clean(f"{warning}: not believed; rows that depend on the Date are unknown (clk?)")
+        return clean(f"{warning}: not believed; dependent rows are unknown (clk?)")
     # Nearly always the first row is not in doubt, so the other rows cost nothing.
     if not all(map(_is_in_doubt, profile_state.environments.values())):
         return None
@@ -148,9 +148,7 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
         return None
     if all(row.has_impossible_time for row in rows):
         return clean(f"every heartbeat has an impossible time ({IMPOSSIBLE}): rows are unknown (clk?)")
-    return clean(
-        "the server's Date contradicts every heartbeat: heartbeat ages are uncertain, and rows are unknown (clk?)"
-    )
+    return clean("the server's Date contradicts every heartbeat: ages are uncertain, and rows are unknown (clk?)")
 
 
 def _is_in_doubt(row: TrackedEnvironment) -> bool:

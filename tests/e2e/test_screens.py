@@ -215,7 +215,7 @@ def test_what_is_shown_is_compared_with_a_baseline_and_exported(terminal: Termin
     terminal.press("=")
     terminal.wait_for_no("Nothing differs from the baseline")
     terminal.press("\x13")
-    terminal.wait_for("Export the visible rows")
+    terminal.wait_for("Export rows or screen")
     terminal.press(ENTER)
     terminal.wait_for(r"exported to .*\.json")
 

@@ -67,7 +67,7 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
         await stage.take(replace(outcome, snapshot=replace(outcome.snapshot, clock=an_hour_ahead)), NO_PROFILE)
         assert " DATE +1h " in stage.lines[0]
         assert stage.news.startswith("the server's Date is 1h ahead of this machine's clock, and contradicts every")
-        assert "not believed; rows that depend on the Date are unknown" in stage.text
+        assert "not believed; dependent rows are unknown" in stage.text
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
 
@@ -334,7 +334,7 @@ async def test_help_names_every_key_once() -> None:
         text = "\n".join(stage.lines)
         titles = {title for section, title in SECTIONS.items() if section != "command"}  # needs a user-defined command
         assert titles <= {line.strip() for line in stage.lines}
-        entries = ("n +Next loss", "N +Back from the next loss", "p +Pause", "r +Refresh now", "E +Explain", "0 +Reset")
+        entries = ("n +Next loss", "N +Previous loss", "p +Pause", "r +Refresh now", "E +Explain", "0 +Reset")
         for line in entries:
             assert len(re.findall(rf"^ +{line}", text, re.MULTILINE)) == 1
 

@@ -76,7 +76,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
         Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
         Binding("n", "problem(1)", "Next loss", id="find.next_problem"),
-        Binding("N", "problem(-1)", "Back from the next loss", show=False, id="find.previous_problem"),
+        Binding("N", "problem(-1)", "Previous loss", show=False, id="find.previous_problem"),
         Binding("E", "explain", "Explain", show=False, id="row.explain"),
         Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
         Binding("q", "close", "Quit", id="app.quit"),
@@ -85,7 +85,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
             for key, preset in zip("123456", Preset, strict=True)
         ),
-        Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
+        Binding("0", "reset", "Reset the view except the columns", show=False, id="find.reset"),
     ]
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)

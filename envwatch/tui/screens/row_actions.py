@@ -54,11 +54,11 @@ class RowActions(TableScreen):
     """The keys that mark, copy, acknowledge and silence rows, and run the user's own commands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "acknowledge", "Acknowledge a problem, or change that", id="row.acknowledge"),
+        Binding("a", "acknowledge", "Acknowledge a problem, or change the note", id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
-        Binding("M", "silence", "Silence for a time, or end that", show=False, id="row.silence"),
-        Binding("space", "mark_row", "Mark for the keys that act on rows, or unmark", show=False, id="row.mark"),
+        Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
+        Binding("space", "mark_row", "Mark or unmark a row for other keys", show=False, id="row.mark"),
     ]
 
     _settings: CommandSettings = NO_COMMANDS

@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
 """In an SVG: would make every viewer fetch fonts from a third party's host."""
 
-_COMPARE = "Show what differs from the baseline"
+_COMPARE = "Show differences from the baseline"
 
 
 class TableActions(TableScreen):
     """The keys that sort, group, compare and export the rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
+        Binding("ctrl+s", "export", "Export rows or screen …", show=False, id="app.export"),
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
-        Binding("m", "mark", "Mark now as the baseline", show=False, id="baseline.mark"),
+        Binding("m", "mark", "Mark the present as the baseline", show=False, id="baseline.mark"),
         Binding("equals_sign", "compare", _COMPARE, key_display="=", show=False, id="baseline.compare"),
         Binding("x", "fold", "Fold or open a group; again: all groups", show=False, id="sort.fold"),
         without_key("fold_all", "Fold or open all groups", "sort.fold_all"),
         without_key("sort(1)", "Sort by the next column", "sort.right"),
-        without_key("sort(-1)", "Sort by the column before", "sort.left"),
+        without_key("sort(-1)", "Sort by the previous column", "sort.left"),
         without_key("invert", "Invert the sorting", "sort.invert"),
     ]
 
@@ -230,7 +230,7 @@ class TableActions(TableScreen):
                 pieces = json_of(environments) if suffix == "json" else csv_of(environments)
                 self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
 
-        self.app.push_screen(Menu("Export the visible rows", choices), export)
+        self.app.push_screen(Menu("Export rows or screen", choices), export)
 
     def _export_picture(self) -> None:
         picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()
