@@ -295,7 +295,7 @@ def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clo
     """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
-    inputs = "no lastHeartbeat" if beat is None else f"{_ms(now.wall - beat)} old by this machine's clock"
+    inputs = "no heartbeat" if beat is None else f"heartbeat {_ms(now.wall - beat)} old by this machine's clock"
     agrees = verdict.is_up == tracked.verdict.is_up
     note = "" if agrees or not profile_state.listed else ": see clock and listing for the difference"
     return inputs, f"would say {'online' if verdict.is_up else 'offline'}{note}", not agrees
