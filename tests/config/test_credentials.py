@@ -522,7 +522,9 @@ def test_of_several_profiles_each_has_its_own_key_and_address_or_none(tmp_path: 
     assert found.key.get_secret_value() == "sk-let-its-very-own"
     assert found.base_url == "https://work.example.com"
     none = Settings(profile="work", base_url="https://work.example.com", is_one_of_several=True)
-    with pytest.raises(CredentialsError, match="profile work names no key: of several profiles, each needs an api_key_env"):
+    with pytest.raises(
+        CredentialsError, match="profile work names no key: of several profiles, each needs an api_key_env"
+    ):
         credentials_of(none, SEVERAL, now_ms=NOW, login_file=path, ask=lambda: KEY)
     alone = Settings(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com")
     assert credentials_of(alone, SEVERAL, now_ms=NOW, login_file=path).key.get_secret_value() == KEY

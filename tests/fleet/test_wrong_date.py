@@ -198,7 +198,7 @@ def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
         step.rule: step
         for step in trace(profile_state.environments[clean("env-0")], profile_state, reading(NOW + STEP))
     }
-    assert steps["clock"].inputs == "the server's Date is 1m 40s ahead of what it was"
+    assert steps["clock"].inputs == "the server's Date is 1m 40s ahead of its earlier time"
 
 
 def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:

@@ -29,7 +29,7 @@ function _envwatch_filter
     'seen:	last seen: >1d' \
     'first:	first seen: <7d, >2026-11-01' \
     'user:	id of the user' \
-    'pod:	pod of the platform, or the last one' \
+    'pod:	platform pod, or the last pod' \
     'device:	id of the machine' \
     'connection:	id of the live link' \
     'listener:	id of the listener'"'"'s process' \
