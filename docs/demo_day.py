@@ -33,8 +33,8 @@ from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult
 from envwatch.model.page import Pool, page_of
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.past.history import Moment
-from envwatch.storage.history.encoding.changes import difference
 from envwatch.storage.history.encoding.events import EventEncoder
+from envwatch.storage.history.encoding.frames import difference
 from envwatch.storage.history.encoding.packing import checksum_of, packed, unpacked
 
 if TYPE_CHECKING:
@@ -390,7 +390,7 @@ def lines_of(polls: Iterable[PastPoll]) -> Iterator[bytes]:
     before, base, number = None, 0, 0
     event_encoder = EventEncoder()
     for poll in polls:
-        part = difference(before, poll.moment, base)
+        part = difference(before, base, poll.moment)
         base, before = checksum_of(packed([part], 1)), poll.moment
         events = []
         for event in poll.events:

@@ -1,8 +1,7 @@
-"""Files on disk: private files, a file for other users, exports, and reads of the user's files. Knows no content.
+"""Private files, shared files, exports, and reads of the user's files.
 
-Private files have mode 0600, in folders of mode 0700, under any umask. The user's files are read only if they are
-regular, and never more bytes than a limit: a pipe would block until there is a writer, and a device like `/dev/zero`
-has no end.
+Private files have mode 0600, in folders of mode 0700, under any umask. User files must be regular and within a limit: a
+pipe would block, and `/dev/zero` has no end.
 """
 
 from __future__ import annotations
@@ -19,29 +18,25 @@ from envwatch.model.times import in_zone
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and the missing ones above it; existing ones stay as they are.
+    """Make a folder and missing parents; existing folders stay unchanged.
 
     Raises:
-        OSError: if that cannot be done.
+        OSError: on failure.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(0o700, exist_ok=True)
-        path.chmod(0o700)  # the umask may have taken away the owner's own rights
+        path.chmod(0o700)  # a umask can remove the owner's rights
 
 
 def open_private(path: Path, *, follows_link: bool = False) -> int:
-    """Open a file to append to it, and return its descriptor; missing folders are made.
+    """Open a file for appending, and return the descriptor; missing folders are made.
 
-    Never waits: a pipe without a reader is an error. The file gets mode 0600, unless it belongs to another user or was
-    reached by a link.
-
-    Args:
-        path: the file.
-        follows_link: whether to follow a link at `path`, as the user chose the path; otherwise it is an error.
+    Never blocks: a pipe without a reader is an error. The mode becomes 0600, except for links and files of other users.
+    `follows_link` allows a link that the user chose.
 
     Raises:
-        OSError: if that cannot be done.
+        OSError: on failure, or for a link that is not allowed.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
@@ -61,7 +56,6 @@ def open_private(path: Path, *, follows_link: bool = False) -> int:
 
 
 def _open_itself(path: Path, flags: int) -> int:
-    """Open a file that is no link; missing folders are made."""
     try:
         return os.open(path, flags | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
@@ -70,14 +64,14 @@ def _open_itself(path: Path, flags: int) -> int:
 
 
 def _make_private(descriptor: int) -> None:
-    # Devices like /dev/null and files of other users keep their mode, also for root.
+    # Devices and foreign files keep their mode, also for root.
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600)
 
 
 def file_signature(path: Path) -> tuple[int, ...]:
-    """Return numbers that differ after each change of a file's content, mode or owner; empty without the file."""
+    """Return numbers that change with content, mode or owner; empty without the file."""
     try:
         status = path.stat()
     except OSError:
@@ -86,12 +80,10 @@ def file_signature(path: Path) -> tuple[int, ...]:
 
 
 def set_aside(path: Path, name: str) -> Path:
-    """Rename a file within its folder, replacing what has the name already, and return the new path.
-
-    A link is renamed itself, and its target stays as it is.
+    """Rename a file or link within the folder, replacing any existing file; return the new path.
 
     Raises:
-        OSError: if that cannot be done; the file then is as it was.
+        OSError: on failure; the file is unchanged.
     """
     aside = path.with_name(name)
     path.replace(aside)
@@ -105,16 +97,16 @@ def set_aside(path: Path, name: str) -> Path:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file, completely or not at all.
+    """Write a new private file, completely or not at all.
 
     Raises:
-        FileExistsError: if the path exists, even as a dangling link; it stays as it is.
-        OSError: if the file cannot be written; then it does not exist.
+        FileExistsError: if the path exists, even as a dangling link.
+        OSError: on failure; no file is left.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # the umask may have taken away the owner's own rights
+            os.fchmod(descriptor, 0o600)  # a umask can remove the owner's rights
             file.write(data)
             file.flush()
             os.fsync(descriptor)  # some disks report only now that they are full
@@ -124,19 +116,15 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def open_regular(path: Path, *, limit: int | None = None) -> int:
-    """Open a regular file for reading, and return its descriptor; links are followed.
-
-    Args:
-        path: the file.
-        limit: its size in bytes at most; None for any.
+    """Open a regular file of at most `limit` bytes, and return the descriptor; links are followed.
 
     Raises:
-        OSError: if it cannot be opened, is no regular file, or is larger; `strerror` says which.
+        OSError: if the file is unreadable, not regular or too large; see `strerror`.
     """
     # Without O_NONBLOCK, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _check(os.fstat(descriptor), limit)  # not of the path, which may lead elsewhere by now
+        _check(os.fstat(descriptor), limit)  # the path may lead elsewhere by now
     except OSError:
         os.close(descriptor)
         raise
@@ -144,14 +132,14 @@ def open_regular(path: Path, *, limit: int | None = None) -> int:
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """Return the content of a regular file; links are followed.
+    """Return a regular file's content; links are followed.
 
     Raises:
-        OSError: if it cannot be read, is no regular file, or is larger than the limit; `strerror` says which.
+        OSError: if the file is unreadable, not regular or too large; see `strerror`.
     """
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         content = file.read(limit + 1)
-    if len(content) > limit:  # it has grown meanwhile, or is one of /proc, which report size 0
+    if len(content) > limit:  # grown meanwhile, or in /proc, where sizes are 0
         raise _too_large(limit)
     return content
 
@@ -174,18 +162,15 @@ _MODE: Final = 0o644
 
 
 class SharedFile:
-    """A file of mode 0644, under any umask. A reader finds all of one version or all of another.
-
-    Args:
-        path: where it is; links are followed, so that a link stays one.
+    """An atomically replaced file of mode 0644, under any umask; a link stays a link.
 
     Raises:
-        OSError: if something else than a regular file is there, such as a device: it would be replaced.
+        OSError: if a device or other special file would be replaced.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = Path(os.path.realpath(path))  # `resolve` raises RuntimeError on a loop before Python 3.13
-        # Hidden, and without the suffix by which the readers of a folder choose files.
+        # Hidden, and without the suffix that readers of a folder look for.
         self._new = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         self._written: tuple[int, int] | None = None
         with suppress(FileNotFoundError):
@@ -197,9 +182,9 @@ class SharedFile:
         """Replace the content; the folder must exist.
 
         Raises:
-            OSError: if that cannot be done; the file is as it was.
+            OSError: on failure; the file is unchanged.
         """
-        self._new.unlink(missing_ok=True)  # a process of that number was killed
+        self._new.unlink(missing_ok=True)  # left by a killed process of the same number
         descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -214,7 +199,7 @@ class SharedFile:
         self._written = (status.st_dev, status.st_ino)
 
     def remove(self) -> None:
-        """Remove the file, unless something else is there than what this wrote; errors are ignored."""
+        """Remove the file if written by this object; errors are ignored."""
         with suppress(OSError):
             status = self._path.lstat()
             if (status.st_dev, status.st_ino) == self._written:
@@ -222,23 +207,17 @@ class SharedFile:
 
 
 def export_here(data: bytes, suffix: str) -> Path:
-    """Write an export into the working directory; see `export`."""
+    """Export to the working directory; see `export`."""
     return export(data, Path.cwd(), suffix, datetime.now(UTC))
 
 
 def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:
-    """Write a private file, completely or not at all, and return its path.
+    """Write a private file, completely or not at all, and return the path.
 
-    It is named after the local time, followed by a number if that name is taken: no file is overwritten.
-
-    Args:
-        data: the content.
-        folder: made if it is missing.
-        suffix: with its dot: `.json`.
-        now: the time for the name, in any zone.
+    The name is the local time, with a number if taken. The folder is made if missing; `suffix` includes the dot.
 
     Raises:
-        OSError: if it cannot be written; then no part of it is left.
+        OSError: on failure; no file is left.
     """
     make_private_folder(folder)
     stem = f"envwatch-{in_zone(now):%Y%m%d-%H%M%S}"

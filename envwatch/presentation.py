@@ -1,8 +1,7 @@
-"""How each field of a row is named, read, found and drawn: one entry for each field.
+"""Name, reader, filter and drawing of each field of a row.
 
-The filter's fields (`query/fields.py`), the table's columns (`views/table/columns.py`) and the lines of the detail
-pane (`views/pane/details.py`) derive from the entries. Fields that no listing contains, such as the state, are defined
-there.
+`query/fields.py`, `views/table/columns.py` and `views/pane/details.py` derive from these entries and add fields that no
+listing contains, such as the state.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ class Match(Enum):
     """How a filter's value matches a text."""
 
     TEXT = auto()
-    """The value occurs in the text."""
+    """Occurs in the text."""
     PREFIX = auto()
-    """The value begins the text: `os:win` must not match darwin."""
+    """Begins the text: `os:win` must not match darwin."""
     VERSION = auto()
-    """The value is a version, which can be compared."""
+    """Compares as a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +38,41 @@ class Presentation:
     """The presentation of a field that the API sends."""
 
     id: str
-    """The name in filters and settings, and the column's id."""
+    """Name in filters and settings, id of the column."""
     about: str
-    """A few words for the column picker and for the line of completions."""
+    """For the column picker and completions."""
     _: KW_ONLY
     example: str = ""
-    """Values that follow `about` in the line of completions."""
+    """Values behind `about` in completions."""
     aliases: tuple[str, ...] = ()
-    """Other names in filters, such as the column's title."""
+    """Further names in filters."""
     match: Match = Match.TEXT
     text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
-    """Returns the text of an environment, unless the field is an instant."""
+    """Returns None for an instant."""
     instant: Callable[[TrackedEnvironment], float | None] | None = None
-    """Returns the instant of an environment (server's clock, ms), if the field is one.
-
-    A filter's value is an age or a date then, which can be compared.
-    """
+    """Server's clock, ms. Filter values are ages or dates."""
     title: str = ""
-    """The column's title, if the title is not the id."""
+    """If different from the id."""
     width: int = 0
-    """The cells of the column, without the space after the column; 0 for a field without a column."""
+    """Cells without the space behind; 0 for no column."""
     from_width: int = 160
-    """The cells of the terminal from which the column is shown by default."""
+    """Least cells of a terminal that shows the column by default."""
     column_about: str = ""
-    """The words for the column picker, where they differ from `about`."""
+    """Replaces `about` in the column picker."""
     keep: Literal["start", "ends", "end"] = "ends"
-    """The part that stays when the text is cut."""
+    """The part that survives a cut."""
     pane: str = ""
-    """The label of the line in the detail pane; empty for a field without a line of its own."""
+    """The label in the detail pane, if any."""
     is_id: bool = False
-    """Whether the line stands among the ids, at the end of the pane."""
+    """Whether the line stands among the ids, at the end."""
 
 
 def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:
-    """Return the reader of a text of the row."""
     return attrgetter(f"environment.{name}")
 
 
 def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
-    """Return the reader of an instant of the row; None for the instant of an event that never happened."""
+    """Return the reader of an instant; None for an event that never happened."""
     instant_of: Callable[[TrackedEnvironment], float] = attrgetter(f"environment.{name}")
     return lambda tracked: None if instant_of(tracked) == NEVER else instant_of(tracked)
 
@@ -225,4 +220,4 @@ _ALL: Final = (
 )
 
 PRESENTATIONS: Final[Mapping[str, Presentation]] = MappingProxyType({each.id: each for each in _ALL})
-"""By id, in the order of the lines of the detail pane."""
+"""By id, in the order of the detail pane."""

@@ -1,7 +1,6 @@
-"""Removes secrets from text.
+"""Remove secrets from text.
 
-Owns what counts as a part of a secret, and what looks like an API key. All text goes through `redactor()` before it
-reaches standard error, the log, a notice on the screen or a crash report; so does a server's own error message.
+All text for standard error, the log, notices or crash reports passes `redactor()`, including the server's messages.
 """
 
 from __future__ import annotations
@@ -14,26 +13,22 @@ from typing import Final
 from envwatch.model.text import SafeText, clean, composed
 
 KEY: Final = "LETTA_API_KEY"
-"""The variable that Letta's SDK and CLI read too; the CLI's settings use the name as well."""
+"""Also used by Letta's SDK and CLI."""
 
 FRAGMENT: Final = 8
-"""This many characters of a secret in a row count as the secret."""
+"""Consecutive characters that count as the secret."""
 
 LIKE_A_KEY: Final = re.compile(r"sk-[\w-]+|(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
-"""What may be a key in place of an argument: it begins like one, or is a long run of letters with digits."""
+"""Matches an argument that may be a key: `sk-…`, or 20 or more letters and digits."""
 
 _KEY_ANYWHERE: Final = re.compile(r"(?<![A-Za-z0-9])sk-[\w-]{16,}")
-"""What is a key in any text, even one that this process does not use: Letta's begin with `sk-let-`."""
+"""Matches keys in any text; Letta's begin with `sk-let-`."""
 
 _HIDDEN: Final = "…"
 
 
 class Redactor:
-    """Replaces secrets, parts of them, and everything that looks like a Letta key by `…`.
-
-    Args:
-        secrets: see `learn`.
-    """
+    """Replaces secrets, parts of secrets, and everything like a Letta key by `…`."""
 
     def __init__(self, *secrets: str) -> None:
         self._fragments: set[str] = set()
@@ -41,12 +36,12 @@ class Redactor:
             self.learn(secret)
 
     def learn(self, secret: str) -> None:
-        """Add a secret; one shorter than `FRAGMENT` is ignored."""
+        """Add a secret; secrets shorter than `FRAGMENT` are ignored."""
         for spelling in {secret, ascii(secret)[1:-1]}:
             self._fragments.update(spelling[i : i + FRAGMENT] for i in range(len(spelling) - FRAGMENT + 1))
 
     def __call__(self, text: str) -> str:
-        """Return a text without any part of a secret."""
+        """Return the redacted text."""
         text = _KEY_ANYWHERE.sub(_HIDDEN, text)
         if not self._fragments:
             return text
@@ -60,12 +55,12 @@ class Redactor:
         return "".join([*pieces, text[end:]])
 
     def lines(self, text: str) -> list[SafeText]:
-        """Return a text's lines, clean and without any part of a secret."""
-        # Twice: cleaning changes the spelling of some characters, and may produce the secret's own.
+        """Return a text's lines, cleaned and redacted."""
+        # Twice: cleaning changes some characters, and may produce the secret.
         return [composed(self(clean(line))) for line in self(text).splitlines()]
 
 
 @cache
 def redactor() -> Redactor:
-    """Return this process's redactor, which knows the key in the environment, usable or not."""
+    """Return this process's redactor, which knows the environment's key, even if invalid."""
     return Redactor(os.environ.get(KEY, "").strip())

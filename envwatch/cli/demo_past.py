@@ -19,7 +19,8 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.past.earlier_runs import changes_between_runs
 from envwatch.storage.history.encoding.events import EventDecoder
-from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameKind
+from envwatch.storage.history.encoding.frames import Frame, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed
 from envwatch.storage.history.folder import FolderLock, Retention, day_of, day_path, day_paths
 from envwatch.storage.history.past import StoredPast
@@ -92,20 +93,20 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
 def moved_day(day: str, started_at: int) -> Iterator[PastPoll]:
     """Yield a shipped day's polls, moved to an opening in ms since the epoch."""
     by = started_at - SHIPPED_START
-    decoder, base = FrameDecoder(NO_PROFILE), 0
+    builder, base = MomentBuilder(NO_PROFILE), 0
     events: dict[int, bytes] = {}
     event_decoder = EventDecoder(NO_PROFILE, events.__getitem__)
     with lzma.open(DAYS / f"{day}.jsonl.xz") as lines:
         for line in lines:
             poll = _moved(json.loads(line), by)
             data = packed([FramePart(poll["frame"], poll["numbers"], base)], _FAST)
-            decoder.apply(Frame(FrameKind.STEP if base else FrameKind.KEY, data))
+            builder.apply(Frame(FrameKind.STEP if base else FrameKind.KEY, data))
             base = checksum_of(data)
             found = []
             for plain in poll["events"]:
                 event = events[len(events) + 1] = packed([FramePart(plain)], _FAST)
                 found.append(event_decoder.decode(event))
-            yield PastPoll(decoder.moment(), PollResult(poll["result"]), found, poll["cause"], poll["starts_run"])
+            yield PastPoll(builder.moment(), PollResult(poll["result"]), found, poll["cause"], poll["starts_run"])
 
 
 def _moved(value: Any, by: int) -> Any:  # noqa: ANN401  any JSON value
@@ -131,7 +132,6 @@ def _write(folder: Path, new: Path, day: str, started_at: int) -> None:
                 writer.close()
                 writer = next_writer()
             if not day_path(folder, day_of(moment.now.wall)).exists():
-                interval_s = moment.profile_state.interval.total_seconds()
-                writer.write(moment, poll.result, interval_s, poll.events, poll.cause)
+                writer.write(moment, poll.result, poll.events)
     finally:
         writer.close()

@@ -1,7 +1,6 @@
-"""The text of a TOML file: its table, the line of each key, and every mistake of syntax.
+"""The text of a TOML file: the table, the line of each key, and every mistake of syntax.
 
-`tomllib` keeps no positions and stops at the first mistake; a mistake without its line is hard to find among 50
-profiles, and one mistake at a time is a slow way to mend a file. Knows no setting.
+`tomllib` keeps no positions and stops at the first mistake.
 """
 
 from __future__ import annotations
@@ -19,35 +18,34 @@ if TYPE_CHECKING:
 
 _KEY_PART: Final = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _KEY_LINE: Final = re.compile(rf"[ \t]*(\[*)[ \t]*({_KEY_PART}(?:[ \t]*\.[ \t]*{_KEY_PART})*)[ \t]*[\]=]")
-"""The start of a line of TOML that names a table or a key."""
 _BETWEEN: Final = re.compile(r"[ \t\r]*(#.*)?")
-"""A line of TOML without a statement."""
+"""A line without a statement."""
 
 _MOST_MISTAKES: Final = 20
-"""Mistakes of syntax after which the rest is not looked at: then it is no TOML."""
+"""Mistakes after which the rest is skipped: the file is no TOML then."""
 _MOST_LINES: Final = 200
-"""Lines before a mistake among which its statement is looked for."""
+"""Most lines from a statement's start to the mistake."""
 
 
 class TomlText(NamedTuple):
-    """A file that was read as far as possible."""
+    """The table, lines and mistakes of a file."""
 
     table: dict[str, Any]
-    """Without the statements that cannot be read."""
+    """Without unreadable statements."""
     lines: Mapping[str, int]
-    """The line of each table and key by its full name, keys in inline tables excepted; a table of an array has its
-    number, from 0, in its name. Best effort: a line of a multi-line text that looks like a key counts as one."""
+    """The line of each table and key by full name, except in inline tables. An array's tables have numbers, from 0. In
+    a multi-line text, a line like a key counts."""
     mistakes: Sequence[tuple[int, str]]
-    """The line of each mistake of syntax, from 1, or 0 for the file as a whole, and what is wrong there."""
+    """Line, from 1 (0 for the whole file), and message of each mistake."""
 
 
 def parsed(content: bytes) -> TomlText:
-    """Read a file; what cannot be read is left out and noted."""
+    """Return a file's content, without unreadable statements."""
     try:
-        text = content.decode("utf-8-sig")  # editors on Windows put a mark before the first line
+        text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as error:
         return TomlText({}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")])
-    # Not `splitlines`: to TOML, U+2028 and its like end no line.
+    # Not `splitlines`: in TOML, U+2028 ends no line.
     lines = text.split("\n")
     mistakes: list[tuple[int, str]] = []
     while True:
@@ -70,7 +68,7 @@ def parsed(content: bytes) -> TomlText:
 
 
 def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, str]:
-    """Return the line of a mistake, counted from 1, and what it is."""
+    """Return the line of a mistake, from 1, and the message."""
     what, _, place = str(error).rpartition(" (at ")
     if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", what):  # the parser shows a Python tuple
         what = f"{'.'.join(shortened(clean(part), 60) for part in literal_eval(match[1]))} stands in this file twice"
@@ -81,7 +79,7 @@ def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, st
 
 
 def _statement_around(lines: Sequence[str], reported: int) -> int | None:
-    """Return the line in which the statement of a mistake begins: what is before that line can be read."""
+    """Return the first line of a mistake's statement; the lines before can be read."""
     for start in range(reported, max(reported - _MOST_LINES, 0), -1):
         if not _BETWEEN.fullmatch(lines[start - 1]) and _is_toml(lines[: start - 1]):
             return start
@@ -97,7 +95,7 @@ def _is_toml(lines: Iterable[str]) -> bool:
 
 
 def _end_of_statement(lines: Sequence[str], start: int) -> int:
-    """Return the line after a statement that cannot be read; after a table's header, the line after its keys."""
+    """Return the line after a statement; after a table's header, the line after the keys."""
     is_header = lines[start - 1].lstrip().startswith("[")
     for number in range(start + 1, len(lines) + 1):
         line = lines[number - 1]
@@ -110,7 +108,6 @@ def _lines_of_keys(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     table = ""
     counts: Counter[str] = Counter()
-    """How many tables each array of tables has so far."""
     for number, line in enumerate(text.split("\n"), 1):
         if match := _KEY_LINE.match(line):
             parts = [_unquoted(part) for part in re.findall(_KEY_PART, match[2])]
@@ -126,5 +123,5 @@ def _lines_of_keys(text: str) -> dict[str, int]:
 def _unquoted(part: str) -> str:
     try:
         return str(tomllib.loads(f"part = {part}")["part"]) if part[0] in "\"'" else part
-    except tomllib.TOMLDecodeError:  # not a key, but a line within a text
+    except tomllib.TOMLDecodeError:  # a line within a text, not a key
         return part

@@ -1,5 +1,4 @@
-"""The state machine: `Monitor.apply` takes an outcome and returns the next state and the events between the two.
+"""The state machine: `Monitor.apply` takes an outcome and returns the next state and the events.
 
-Pure: no I/O, and clocks are arguments. Must not know the filter language, how anything is shown, where outcomes come
-from, or where state is stored.
+No I/O; clocks are arguments.
 """

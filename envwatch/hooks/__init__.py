@@ -1,5 +1,4 @@
-"""Hooks: messages to programs and web services when something happens to an environment.
+"""Hooks: messages to programs and web services about environments.
 
-`decision` says which hook fires for what and when, `message` what is sent; both are pure. `command` and `webhook`
-deliver one message; `runner` has the queues of all hooks. Must know neither the settings nor the screen.
+`decision` selects hooks, `message` builds messages, `command` and `webhook` deliver a message, `runner` has the queues.
 """

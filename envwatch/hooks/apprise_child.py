@@ -1,6 +1,6 @@
-"""The process that hands one message to apprise, whose services take any time; see `command.apprise_command`.
+"""The child process of `command.apprise_command`.
 
-Addresses hold secrets: they come on standard input, as arguments can be read by every user of a machine.
+Addresses hold secrets and come on standard input: every user can read arguments.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> int | str:
-    """Send the message on standard input; return 0, or one line that says what failed."""
+    """Send the message from standard input; return 0, or a line with the failure."""
     request = json.load(sys.stdin)
     notifier = importlib.import_module("apprise").Apprise()
     for number, url in enumerate(request["urls"], 1):

@@ -1,7 +1,7 @@
-"""Runs a hook's command: no shell, no terminal, its own process group, bounded output and time.
+"""Run a hook's command in a new process group, with bounded output and time, without shell or terminal.
 
-The message comes as a CloudEvent on standard input and in variables. The command may ignore either, print without end,
-leave children behind, or never end.
+A command gets a CloudEvent on standard input, and variables. A command may ignore both, print without end, leave
+children behind, or never end.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from envwatch.hooks.message import Message
 
 _LOOK_S: Final = 0.05
-"""Seconds between checks whether the command has ended: its output may stay open in a child."""
+"""Seconds between checks for the end: a child may keep the output open."""
 _CHUNK: Final = 1 << 16
 _LOGGED: Final = 500
-"""Characters of the output that are logged: its end, which says why it failed."""
+"""Characters from the output's end, where errors stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +49,21 @@ class HookCommand:
 
     arguments: Sequence[str]
     environ: Mapping[str, str]
-    """Without secrets that are not the command's."""
+    """Holds no secrets except the command's."""
     time_limit: timedelta = limits.HOOK_TIME
     standard_input: Callable[[Message], bytes] = attrgetter("cloud_event")
 
     async def send(self, message: Message) -> SafeText:
         """Run the command once; see `Delivery`."""
         is_over = threading.Event()
-        # asyncio's own threads are few, and the polls need them too: hooks that hang would occupy all of them.
+        # asyncio's thread pool is small and also serves polls: hanging hooks would fill the pool.
         running = asyncio.ensure_future(run_in_daemon_thread(partial(self._run_to_end, message, is_over)))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             is_over.set()
             with suppress(DeliveryError):
-                await running  # which kills it, so that nothing is left behind
+                await running  # kills the command
             raise
 
     def _run_to_end(self, message: Message, is_over: threading.Event) -> SafeText:
@@ -76,7 +76,7 @@ class HookCommand:
                 env={**self.environ, **message.variables},
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:  # the latter: a NUL in a variable
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a variable
             why = error.strerror if isinstance(error, OSError) else str(error)
             raise DeliveryError(f"cannot run {self.arguments[0]}: {why}") from None
         exchange = _Exchange(process, self.standard_input(message))
@@ -93,7 +93,7 @@ class HookCommand:
 
 
 def apprise_command(urls: Sequence[SecretStr], environ: Mapping[str, str]) -> HookCommand:
-    """Return the command that hands messages to services of the package apprise, which runs in a process of its own."""
+    """Return the command that passes messages to apprise in a child process."""
 
     def request(message: Message) -> bytes:
         addresses = [url.get_secret_value() for url in urls]
@@ -104,8 +104,6 @@ def apprise_command(urls: Sequence[SecretStr], environ: Mapping[str, str]) -> Ho
 
 
 class _Exchange:
-    """What goes to a process and comes from it; closing it kills the group of one that still runs."""
-
     def __init__(self, process: subprocess.Popen[bytes], standard_input: bytes) -> None:
         self._process = process
         self._rest = memoryview(standard_input)
@@ -118,15 +116,15 @@ class _Exchange:
 
     @property
     def text(self) -> SafeText:
-        """The end of the output, on one line."""
+        """The output's end, as a line."""
         lines = bytes(self._output[-4 * _LOGGED :]).decode(errors="replace").split("\n")
         return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])
 
     def until_end(self, is_over: threading.Event, time_limit_s: float) -> None:
-        """Exchange until the process has ended; `is_over` is set from another thread when it must end at once.
+        """Exchange data until the process has ended, or another thread sets `is_over`.
 
         Raises:
-            DeliveryError: if it does not end in time, or prints too much.
+            DeliveryError: if the process was stopped early.
         """
         ends_at = time.monotonic() + time_limit_s
         while not is_over.is_set():
@@ -143,7 +141,6 @@ class _Exchange:
         raise DeliveryError("was killed, because envwatch ends")
 
     def _move(self, stream: IO[bytes]) -> None:
-        """Write or read once, and close what the other side has closed."""
         try:
             if stream is self._process.stdin:
                 self._rest = self._rest[os.write(stream.fileno(), self._rest[:_CHUNK]) :]
@@ -154,7 +151,7 @@ class _Exchange:
                 is_done = not chunk
         except BlockingIOError:
             return
-        except OSError:  # it reads nothing more
+        except OSError:
             is_done = True
         if is_done:
             self._selector.unregister(stream)
@@ -163,7 +160,7 @@ class _Exchange:
             raise DeliveryError(f"printed more than {limits.HOOK_OUTPUT_BYTES // 1024} KiB, and was killed")
 
     def close(self) -> None:
-        """Kill the process group unless the process has ended by itself, and close everything."""
+        """Kill the group of a running process, and close the streams."""
         self._selector.close()
         if self._process.poll() is None:
             with suppress(ProcessLookupError):

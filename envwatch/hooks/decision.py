@@ -1,7 +1,6 @@
-"""Which hook fires for what, and when: filter, `after`, `cooldown`, once for each incident.
+"""Decide which hooks fire: filter, `after`, `cooldown`, once per incident.
 
-Pure: the monitor and the moment are arguments. Fires nothing for what cannot be seen: while blind, quarantined or
-asleep, what is due waits. What a message looks like is decided elsewhere.
+While blind, quarantined or asleep, due messages wait.
 """
 
 from __future__ import annotations
@@ -26,56 +25,54 @@ _PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
 _PRESENCE: Final = LOSSES | RETURNS
 
 _Topic: TypeAlias = tuple[SafeText, SafeText, str]
-"""Profile, environment (empty for the fleet), and what of it changes: of one topic, the newest event is true."""
+"""Profile, environment (empty for the fleet) and aspect; only a topic's newest event counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookRule:
-    """When one hook fires."""
+    """When a hook fires."""
 
     kinds: frozenset[Kind] = frozenset()
-    """The kinds of events; of a group, each member counts for itself."""
+    """Members of a group count separately."""
     has_incidents: bool = True
-    """Whether it fires when an incident opens and when that resolves."""
+    """Whether opening and resolving incidents fire."""
     matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
-    """Whether the filter finds an event's environment as it was then; never called with events of the fleet."""
+    """Whether the filter matches an environment at the event; not called for fleet events."""
     after: timedelta = timedelta()
-    """How long it must have held: an incident since its first loss, an event since it was found."""
+    """Least duration: of an incident since the first noticed loss, of an event since the discovery."""
     cooldown: timedelta = timedelta()
-    """How long the next message about the same environment and kind of event waits."""
+    """Least time between messages about an environment and kind."""
 
 
 class Fired(NamedTuple):
-    """What one hook has to send now."""
+    """A message to send now."""
 
     subject: Event | Incident
-    """Of a group, the members that the hook is about; one alone is no group."""
+    """A group has only the members that concern the hook."""
     is_resolved: bool = False
-    """Whether the incident is over."""
 
 
 class _Waiting(NamedTuple):
-    """An event that has not held for long enough, or is in a cooldown."""
+    """An event within `after` or a cooldown."""
 
     event: Event
     group: Event | None
-    """The group that it came in."""
     since: MonotonicS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookState:
-    """One hook between two moments."""
+    """The state of a hook."""
 
     rule: HookRule
     announced: frozenset[SafeText] = frozenset()
-    """The ids of open incidents whose opening was sent."""
+    """Ids of open incidents with a sent opening."""
     waiting: Mapping[_Topic, _Waiting] = field(default_factory=dict)
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
-    """When the newest message was sent, by topic and kind, as long as the cooldown lasts."""
+    """Time of the newest message by topic and kind, during the cooldown."""
 
     def apply(self, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the hook after a change of the monitor, or after time alone has passed, and what fires now."""
+        """Return the next state and the firing messages, after a change or the mere passing of time."""
         now = changes.now
         state, incidents = _after_incidents(self, changes, monitor) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
@@ -83,7 +80,7 @@ class HookState:
         return replace(state, sent=cooling), (*incidents, *events)
 
     def is_cooling(self, what: tuple[_Topic, str], at: MonotonicS) -> bool:
-        """Whether a message about a topic and kind of event must wait."""
+        """Return whether a message about a topic and kind must wait."""
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
 
 
@@ -111,24 +108,24 @@ def _after_incidents(state: HookState, changes: MonitorChanges, monitor: Monitor
 
 
 def _with_row(loss: Event, monitor: Monitor) -> Event:
-    """Return a loss with a row for the filter: one of an earlier run has none, and gets the present one."""
+    """Return a loss with a row for the filter; losses of an earlier run get the current row."""
     if loss.then is not None or (tracked := monitor.fleet.tracked(key_of(loss))) is None:
         return loss
     return replace(loss, then=tracked.as_event_state)
 
 
 def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:
-    """Return a hook with the events that wait, and without those that newer ones undo."""
+    """Return the state with new events, without events that newer events undo."""
     if not state.rule.kinds or not events:
         return state
     waiting = dict(state.waiting)
     for event, group in leaves(events):
         topic = _topic_of(event)
         before = waiting.get(topic)
-        # One that is lost, and then gone, is lost since the first of the two.
+        # An environment lost, then gone, counts from the first event.
         is_longer = before is not None and {event.kind, before.event.kind} <= LOSSES
         if before is not None and _undoes(event, before.event):
-            del waiting[topic]  # neither of the two has held, so neither is sent
+            del waiting[topic]  # neither lasted, so neither is sent
         elif event.kind in state.rule.kinds and (event.id is None or state.rule.matches(event)):
             waiting[topic] = _Waiting(event, group, before.since if before and is_longer else at)
         elif not is_longer:
@@ -137,7 +134,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
 
 
 def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, list[Fired]]:
-    """Return a hook without the events that are due, and these; those of one group are one message."""
+    """Return the state without due events, and the due messages, at most one per group."""
     waiting, sent = dict(state.waiting), dict(state.sent)
     classify_loss = monitor.loss_classifier(now)
     groups: dict[int, tuple[Event | None, list[Event]]] = {}
@@ -146,7 +143,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, li
         if event.kind in LOSSES:
             hold = max(hold, monitor.policy_of(event.profile).alert_after)
         has_held = now.monotonic - since >= hold.total_seconds()
-        # That envwatch sees nothing is an event that can be seen.
+        # Fleet events such as blindness are visible while blind.
         is_seen = event.id is None or monitor.sees(event.profile, now)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
             del waiting[topic]
@@ -171,7 +168,7 @@ def _incident_topic(loss: Event) -> _Topic:
 
 
 def _undoes(event: Event, before: Event) -> bool:
-    """Whether an event makes true again what was so before an earlier one of its topic."""
+    """Return whether an event restores the state before an earlier event of the topic."""
     if event.kind in _PRESENCE:
         return (event.kind in LOSSES) is not (before.kind in LOSSES)
     if event.kind in _PAIRS or event.kind in _PAIRS.values():
@@ -180,7 +177,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Whether the alert policy finds an environment and nothing keeps it quiet; of a loss, whether it still is one."""
+    """Return whether a loss still alerts, or whether another event's environment is loud."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

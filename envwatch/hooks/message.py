@@ -1,7 +1,7 @@
-"""What a hook sends: a CloudEvent, variables, a PagerDuty event, a line and a text; what delivers it, and fails. Pure.
+"""The messages of hooks, in every form; the protocol of delivery.
 
-Sources of the formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. Everything in them is cleaned text,
-and lists of names are bounded: 500 environments lost together are one short message.
+Formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. All text is cleaned, and lists are bounded: 500
+environments lost together give a short message.
 """
 
 from __future__ import annotations
@@ -35,45 +35,42 @@ if TYPE_CHECKING:
 
 
 _NAMES: Final = 20
-"""Environments that a text names."""
 _LISTED: Final = 1_000
-"""Environments that the CloudEvent of an incident lists: some 200 KiB."""
+"""In an incident's CloudEvent, some 200 KiB."""
 _SUMMARY_CELLS: Final = 1_000
 """PagerDuty takes 1,024 characters of a summary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message, in every form that a hook may want."""
+    """A message in every form."""
 
     summary: SafeText
-    """One line."""
     text: str
     """Lines for people: names and reasons."""
     cloud_event: bytes
     variables: Mapping[str, SafeText]
     """`ENVWATCH_*`."""
     pagerduty: Mapping[str, object] | None = None
-    """An event of its Events API v2 without the routing key; None if it is about no incident."""
+    """Without the routing key; None without an incident."""
     incident: SafeText | None = None
-    """The id of the incident that opens or resolves; None if it is about none."""
+    """None for events."""
     is_resolved: bool = False
-    """Whether the incident is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a message says beside what happened."""
+    """The origin of a message."""
 
     source: str
-    """Of CloudEvents: see `cloud_events.source_of`."""
+    """See `cloud_events.source_of`."""
     host: str
     profile: str
-    """The name by which `--profile` chooses it; empty if the file has no such profile."""
+    """Empty if the configuration has no such profile."""
 
 
 def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor, now: Clocks) -> Message:
-    """Return what a hook sends; the context is of the profile that it happened in, the monitor of that moment."""
+    """Return a hook's message; `context` describes the profile."""
     if isinstance(fired.subject, Event):
         cloud = to_json(cloud_event(fired.subject, monitor, now, context.source))
         return _of_event(fired.subject, hook, context, cloud)
@@ -227,13 +224,13 @@ def _lines(leaves: tuple[Event, ...]) -> str:
 
 
 class DeliveryError(Exception):
-    """A message was not delivered; the text is one line that says why.
+    """A failed delivery; the text is a line.
 
     Args:
-        why: continues a sentence that begins with the hook's name.
-        is_final: whether no later try can succeed.
-        wait: how long the receiver asks to wait.
-        output: what a command has printed.
+        why: continues a sentence after the hook's name.
+        is_final: no later try can succeed.
+        wait: requested by the receiver.
+        output: printed by a command.
     """
 
     def __init__(
@@ -246,11 +243,11 @@ class DeliveryError(Exception):
 
 
 class Delivery(Protocol):
-    """A program or a web service that takes messages."""
+    """Delivers messages to a program or web service."""
 
     async def send(self, message: Message) -> SafeText:
-        """Deliver a message; return what there is to log of it, empty for nothing. Cancelling ends it at once.
+        """Deliver a message; return text for the log. Cancelling ends delivery at once.
 
         Raises:
-            DeliveryError: if that fails.
+            DeliveryError: if delivery fails.
         """

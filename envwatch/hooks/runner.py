@@ -1,12 +1,11 @@
-"""Delivers the messages of all hooks. Each hook has a queue and a worker, so a hook that hangs delays no other hook.
+"""Deliver the messages of all hooks. Each hook has a queue and a worker, so a hanging hook delays no other hook.
 
-The queue has one entry for each incident, with the newest state of the incident. An opening stays in the queue until
-the opening is delivered, or the incident is over. Other messages have a time limit. The number of events is bounded.
+The queue has one entry per incident, with the newest state. An opening stays queued until delivery or the incident's
+end. Other messages have a time limit; the number of events is bounded.
 
-A failure says that the hook's receiver is down, so the hook rests as a whole: a random time below a bound that doubles
-with each failure. The message that failed goes to the end of the queue. After the rest the first message is tried, and
-the first success ends the rest for all messages. An opening that was never tried does not wait: the opening goes first,
-also during the rest. If this first try fails, the rest stays as long as it was, and the opening waits like the others.
+After a failure the receiver is down, so the whole hook rests: a random time below a doubling bound. The failed message
+goes to the end of the queue. A success ends the rest. A new opening is tried at once; failure of this try does not
+lengthen the rest.
 """
 
 from __future__ import annotations
@@ -33,22 +32,21 @@ if TYPE_CHECKING:
     from envwatch.hooks.message import Delivery, Message
 
 _NO_REST: Final = MonotonicS(0.0)
-"""The end of no rest."""
 _FAILING_AFTER_S: Final = limits.HOOK_FAILING_AFTER.total_seconds()
 
 
 class HookReport(NamedTuple):
-    """One line about a hook."""
+    """A line about a hook."""
 
     text: SafeText
     is_failure: bool = False
     is_news: bool = False
-    """Whether the line is for people, and not only for the log: a streak of failures begins, lasts, or ends."""
+    """Whether the line is for people too: a streak of failures begins, lasts, or ends."""
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """A message in a queue."""
+    """A queued message."""
 
     message: Message
     put_at: MonotonicS
@@ -61,59 +59,52 @@ class _Entry:
 
 @dataclass(slots=True)
 class _HookQueue:
-    """One hook's messages, and the hook's present streak of failures."""
+    """A hook's messages and streak of failures."""
 
     name: SafeText
     delivery: Delivery
     waiting: deque[_Entry] = field(default_factory=deque)
-    """At most one entry for each incident."""
+    """At most one entry per incident."""
     sending: _Entry | None = None
     opened: set[SafeText] = field(default_factory=set)
-    """Ids of incidents whose opening was delivered, and whose end was not."""
+    """Ids of incidents with a delivered opening and no delivered end."""
     rests_until: MonotonicS = _NO_REST
     failures: int = 0
     """Failed tries since the last success."""
     failed_since: Clocks | None = None
-    """The moment of the first of these failures."""
+    """Time of the first of these failures."""
     is_failing: bool = False
     """Whether the streak has lasted for `limits.HOOK_FAILING_AFTER`."""
     dropped: int = 0
-    """Events that found the queue full since the last success."""
+    """Events dropped from a full queue since the last success."""
     has_news: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a message was put."""
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while nothing waits and nothing is sent; see `Runner.all_done`."""
 
     @property
     def unsent(self) -> list[Message]:
-        """The messages that are neither delivered nor given up."""
         entries = self.waiting if self.sending is None else (self.sending, *self.waiting)
         return [entry.message for entry in entries]
 
     def entry_of(self, incident: SafeText | None) -> _Entry | None:
-        """Return the waiting entry of an incident."""
         found = (entry for entry in self.waiting if incident is not None and entry.message.incident == incident)
         return next(found, None)
 
     def has_opened(self, incident: SafeText | None) -> bool:
-        """Whether the receiver knows of an incident, or may know soon because the opening is being sent."""
+        """Return whether the receiver knows of an incident, or may soon."""
         is_sending = self.sending is not None and self.sending.is_opening and self.sending.message.incident == incident
         return is_sending or incident in self.opened
 
     def next_entry(self, now: MonotonicS) -> _Entry | None:
-        """Return the entry to try now; None while the hook rests, and without any."""
         new_openings = (entry for entry in self.waiting if entry.is_opening and not entry.is_tried)
         first = self.waiting[0] if self.waiting and now >= self.rests_until else None
         return next(new_openings, first)
 
     def looks_at(self) -> MonotonicS:
-        """Return the moment of the next try, or the moment from which the hook counts as failing."""
         if self.failed_since is None or self.is_failing:
             return self.rests_until
         return MonotonicS(min(self.rests_until, self.failed_since.monotonic + _FAILING_AFTER_S))
 
     def settle(self) -> None:
-        """Let `is_idle` say whether anything is left."""
         if self.waiting or self.sending is not None:
             self.is_idle.clear()
         else:
@@ -121,13 +112,9 @@ class _HookQueue:
 
 
 class Runner:
-    """The queues and workers of all hooks; leaving the context gives waiting messages a short time, and ends the rest.
+    """The queues and workers of all hooks; leaving the context gives waiting messages the time `farewell`.
 
-    Args:
-        deliveries: of each hook, by the hook's name.
-        report: called with each line; must not wait.
-        runtime: clocks, waiting and randomness.
-        farewell: the time that waiting messages have at the end.
+    `report` must not wait.
     """
 
     def __init__(
@@ -166,8 +153,8 @@ class Runner:
     def put(self, hook: SafeText, message: Message) -> None:
         """Queue a message for a hook; never waits.
 
-        A message about an incident replaces the waiting message about the same incident. A message about an event is
-        dropped, counted and reported if the queue is full.
+        An incident's message replaces the waiting message. An event is dropped, counted and reported if the queue is
+        full.
         """
         hook_queue, now = self._hook_queues[hook], self._now()
         earlier = hook_queue.entry_of(message.incident)
@@ -189,13 +176,13 @@ class Runner:
         hook_queue.has_news.set()
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
-        """Return the messages of a hook that are neither delivered nor given up."""
+        """Return the messages neither delivered nor given up."""
         return self._hook_queues[hook].unsent
 
     def failing(self) -> Mapping[SafeText, WallMs]:
-        """Return the hooks that have failed for `limits.HOOK_FAILING_AFTER`, each with the first failure's time.
+        """Return the hooks that have failed for `limits.HOOK_FAILING_AFTER`, with the first failure's time.
 
-        A hook stays failing until the hook delivers a message.
+        A hook counts as failing until the next delivery.
         """
         return {
             name: hook_queue.failed_since.wall
@@ -204,7 +191,7 @@ class Runner:
         }
 
     async def all_done(self) -> None:
-        """Wait until every queued message was delivered or given up."""
+        """Wait until every message was delivered or given up."""
         await asyncio.gather(*(hook_queue.is_idle.wait() for hook_queue in self._hook_queues.values()))
 
     def _now(self) -> MonotonicS:
@@ -228,7 +215,7 @@ class Runner:
                 await hook_queue.has_news.wait()
 
     async def _try(self, hook_queue: _HookQueue, entry: _Entry, *, does_rest: bool) -> None:
-        """Try to deliver a message once. A cancelled try leaves the message unsent."""
+        """Try a message once; a cancelled try leaves the message unsent."""
         hook_queue.waiting.remove(entry)
         hook_queue.sending = entry
         try:
@@ -259,7 +246,6 @@ class Runner:
         hook_queue.rests_until = _NO_REST
 
     def _note_failure(self, hook_queue: _HookQueue, entry: _Entry, error: DeliveryError, *, does_rest: bool) -> None:
-        """Let the hook rest, keep the message unless its tries are over, and give up messages that are too old."""
         now = self._runtime.clocks()
         if not does_rest:
             hook_queue.rests_until = MonotonicS(now.monotonic + self._rest_after(error, hook_queue.failures))
@@ -295,7 +281,7 @@ class Runner:
         return "given up"
 
     def _rest_after(self, error: DeliveryError, failures: int) -> float:
-        """Return the seconds to rest: full jitter below a doubling bound, or longer if the receiver asks for more."""
+        """Return the rest in seconds: full jitter below a doubling bound, or longer if the receiver asks."""
         cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
         jittered = self._runtime.random() * min(cap, base * float(2 ** min(failures, 10)))
         return max(jittered, min(cap, error.wait.total_seconds()) if error.wait else 0.0)

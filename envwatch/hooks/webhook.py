@@ -1,8 +1,7 @@
-"""Requests to web services: the messages of hooks, and the pings of a dead man's switch. Time and size are bounded.
+"""Requests to web services: hook messages and pings of a dead man's switch, bounded in time and size.
 
-The address, the proxy and the trusted certificates follow the rules of the API (`network_settings`). No redirect is
-followed, no cookie kept, and Letta's key is never sent. Messages name the host alone, as the rest of an address may be
-a secret.
+Address, proxy and certificates follow `network_settings`. No redirects, no cookies, never Letta's key. Errors name only
+the host: the rest of the address may be a secret.
 """
 
 from __future__ import annotations
@@ -36,24 +35,23 @@ if TYPE_CHECKING:
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 
 _BODY_BYTES: Final = 4096
-"""Bytes of the answer to a refused message that are read."""
 _LONGEST_WORDS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class WebService:
-    """A web service that takes the messages of a hook, or the pings of a dead man's switch.
+    """A web service for hook messages or pings.
 
     Raises:
-        SettingsError: if the proxy or the certificates in the environment cannot be used.
+        SettingsError: if proxy or certificates cannot be used.
     """
 
     url: httpx.URL
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
-    """For one request in all; httpx's own limits are for single operations."""
+    """Limits the whole request; httpx limits single operations."""
     key: SecretStr | None = None
-    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
+    """PagerDuty's routing key; otherwise sent as `Authorization: Bearer`."""
     is_pagerduty: bool = False
     proxy: httpx.Proxy | None = field(init=False)
     """None for a direct connection."""
@@ -77,10 +75,10 @@ class WebService:
         return EMPTY
 
     async def ping(self, *, is_failure: bool) -> None:
-        """Fetch the address, with `/fail` at the end of its path for a failure.
+        """Fetch the address, with `/fail` appended to the path for a failure.
 
         Raises:
-            DeliveryError: if the service does not accept the request.
+            DeliveryError: if the service refuses.
         """
         url = self.url
         if is_failure:
@@ -89,11 +87,7 @@ class WebService:
         await self._request("GET", url, {})
 
     async def _request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
-        """Make one request, over a new connection: the last request was minutes or days ago.
-
-        Raises:
-            DeliveryError: if the service does not accept the request.
-        """
+        """Send a request over a new connection: the last request was minutes or days ago."""
         headers = {"User-Agent": f"envwatch/{__version__}", **headers}
         request = httpx.Request(
             method, url, headers=headers, content=content, extensions={"timeout": TIMEOUT.as_dict()}
@@ -115,7 +109,6 @@ class WebService:
             raise DeliveryError(why) from None
 
     async def _check(self, response: httpx.Response) -> None:
-        """Raise unless the request was accepted."""
         status = response.status_code
         if response.is_success:
             return
@@ -129,7 +122,7 @@ class WebService:
         )
 
     async def _body_of(self, response: httpx.Response) -> bytes:
-        """Return the body of a refusal as far as it comes soon: the status alone says what went wrong."""
+        """Return the start of a refusal's body; a slow body is cut, as the status suffices."""
         body = bytearray()
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(self.time_limit.total_seconds() / 4):
@@ -141,7 +134,7 @@ class WebService:
 
 
 def _message_in(body: bytes) -> SafeText:
-    """Return what an answer says in words: the usual fields of JSON, else its first line unless that is markup."""
+    """Return the message in the usual JSON fields, else the first line unless markup."""
     try:
         document = from_json(body)
     except ValueError:

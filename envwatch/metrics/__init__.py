@@ -1,4 +1,1 @@
-"""Metrics for Prometheus: the state of the fleet and of its polls, in the text formats of Prometheus.
-
-Pure: a monitor, the counts of polls and a moment give bytes. Must not know who reads them, or over what.
-"""
+"""Metrics for Prometheus: a monitor, poll counts and a moment give text."""

@@ -1,8 +1,7 @@
-"""Which environments have series of their own, and what those say.
+"""The series of single environments, up to a limit.
 
-Pure. At most as many environments as the caller allows have series: what needs a person comes first, and among equals
-the order of ids decides, which no heartbeat changes. So one that is in stays in while the fleet is as it was. Values
-are as the rows of the dashboard read: what is unknown there has no value here, because a 0 would call it down.
+Environments that need a person come first, then ids decide: no heartbeat changes the selection. States that the
+dashboard shows as unknown have no value, because a 0 would mean down.
 """
 
 from __future__ import annotations
@@ -29,37 +28,34 @@ if TYPE_CHECKING:
 
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _ALERTING, _PROBLEM, _UP, _OTHER = range(4)
-"""What comes first where not all environments have series; the last are old, or gone."""
+"""Order of selection; the last are old or gone."""
 
 
 class SeriesEnvironment(NamedTuple):
-    """An environment that has series of its own."""
+    """An environment with series."""
 
     profile: SafeText
-    """The value of its label `profile`."""
+    """The label `profile`."""
     tracked: TrackedEnvironment
     is_alerting: bool
     is_known: bool
-    """Whether the dashboard shows its state; see `Counts.unknown`."""
+    """Whether the dashboard shows a state; see `Counts.unknown`."""
 
 
 def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
-    """Whether a profile's environments have series: not while blind, nor before the first listing."""
+    """Return whether environments have series: not while blind, nor before the first listing."""
     return profile_state.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
 
 
 def gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
-    """Return a family of which each profile has samples, without any yet."""
+    """Return an empty family with the label `profile`."""
     return GaugeMetricFamily(name, about, labels=("profile", *labels))
 
 
 def selection_of(
     monitor: Monitor, now: Clocks, largest: int
 ) -> tuple[Sequence[SeriesEnvironment], Mapping[SafeText, int]]:
-    """Return which environments have series at a moment, and of each profile that can be seen how many have none.
-
-    At most `largest` environments have series, of all profiles together. The counts are by the label of the profile.
-    """
+    """Return at most `largest` environments with series, and the number omitted, by profile label."""
     seen = [profile_state for profile_state in monitor.fleet if is_seen(profile_state, now)]
     everything = [
         SeriesEnvironment(
@@ -94,7 +90,7 @@ def _place(shown: SeriesEnvironment, monitor: Monitor, now: Clocks) -> tuple[int
 def environment_families(
     shown: Sequence[SeriesEnvironment], mass_losses: Mapping[EnvironmentKey, SafeText]
 ) -> Iterator[Metric]:
-    """Yield the families with a sample for each environment, given the open mass losses by environment."""
+    """Yield the families of single environments; `mass_losses` are the open mass losses."""
     info = InfoMetricFamily(
         "envwatch_environment", "What an environment is, as last listed; always 1.", labels=("profile", "id")
     )

@@ -1,9 +1,7 @@
-"""The text that Prometheus scrapes: all series of a moment, in the text format or in OpenMetrics.
+"""The text that Prometheus scrapes, in the text format or OpenMetrics.
 
-Pure. Owns the counts of polls, which begin at zero with each start, and the series of profiles. The series of
-environments are in `environment_series`. While a profile is blind, and before its first listing, nothing is said of its
-environments: their series are absent, since a value would freeze. No label is a connection's id: each reconnect would
-begin new series.
+Poll counts begin at zero with each start. While a profile is blind, and before the first listing, environments have no
+series, since a value would freeze. Connection ids are no labels: each reconnect would begin new series.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
 
 SUCCESS: Final = "success"
-"""The result of a complete listing; every other one is the cause of a failure."""
+"""Result of a complete listing; failures use their cause."""
 
 
 def _result_of(cause: Cause) -> str:
@@ -47,25 +45,25 @@ def _result_of(cause: Cause) -> str:
 
 
 RESULTS: Final = (SUCCESS, *map(_result_of, Cause))
-"""Every result, so that all counters are there at zero before the first poll."""
+"""All counters exist at zero before the first poll."""
 
 BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
-"""The upper bounds of the histogram's buckets. A page takes 0.1 to 0.5 s, and a request is given up after 10 s."""
+"""Upper bounds of the buckets. A page takes 0.1 to 0.5 s; a request is given up after 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfilePolls:
-    """The polls of one profile."""
+    """The polls of a profile."""
 
     results: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(dict.fromkeys(RESULTS, 0)))
-    """How many ended with each result."""
+    """Counts by result."""
     durations: tuple[int, ...] = (0,) * len(BOUNDS_S)
-    """How many took as long as each bucket says; each is in one bucket only."""
+    """Counts by bucket, not cumulative."""
     seconds: float = 0.0
-    """How long all of them took together, by the monotonic clock."""
+    """Total duration by the monotonic clock."""
 
     def apply(self, outcome: Listed | Failed) -> ProfilePolls:
-        """Return the counts after one more poll."""
+        """Return the counts after another poll."""
         result = SUCCESS if isinstance(outcome, Listed) else _result_of(outcome.cause)
         took = max(outcome.ended.monotonic - outcome.started.monotonic, 0.0)
         bucket = bisect_left(BOUNDS_S, took)
@@ -79,30 +77,29 @@ _NO_POLLS: Final = ProfilePolls()
 
 @dataclass(frozen=True, slots=True)
 class PollCounts:
-    """The polls of all profiles since the start."""
+    """Polls of all profiles since the start."""
 
     by_profile: Mapping[SafeText, ProfilePolls] = field(default_factory=lambda: MappingProxyType({}))
 
     def apply(self, profile: SafeText, outcome: Outcome) -> PollCounts:
-        """Return the counts after an outcome; that this machine slept is none of a poll."""
+        """Return the counts after an outcome; sleep is not a poll."""
         if not isinstance(outcome, Listed | Failed):
             return self
         polls = self.for_profile(profile).apply(outcome)
         return replace(self, by_profile=MappingProxyType({**self.by_profile, profile: polls}))
 
     def for_profile(self, profile: SafeText) -> ProfilePolls:
-        """Return the counts of one profile, all zero before its first poll."""
+        """Return a profile's counts."""
         return self.by_profile.get(profile, _NO_POLLS)
 
 
 LARGEST: Final = 2000
-"""How many environments have series of their own, if nothing else is asked for."""
+"""Default number of environments with series."""
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 NO_HOOKS: Final[Mapping[SafeText, bool]] = MappingProxyType({})
-"""For a process that runs no hooks."""
 
 _UNKNOWN: Final = "unknown"
 
@@ -116,11 +113,10 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
     largest: int = LARGEST,
     accept: str = "",
 ) -> tuple[bytes, str]:
-    """Return all series of a moment and their content type.
+    """Return all series of a moment and the content type.
 
-    `hooks` says of each hook that this process runs whether the hook is failing. At most `largest` environments have
-    series of their own, of all profiles together. The format is OpenMetrics if the header `Accept` of the request names
-    that, otherwise the text format.
+    `hooks` says which hooks of this process are failing. At most `largest` environments have series, over all profiles.
+    The request's header `accept` selects OpenMetrics or the text format.
     """
     collector = _Families(families(monitor, polls, now, largest, hooks))
     if "application/openmetrics-text" in accept:
@@ -130,20 +126,20 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
 
 
 class _Families(Collector):
-    """Families of one moment, in the form in which the encoders take them."""
+    """Families of a moment, for the encoders."""
 
     def __init__(self, of_the_moment: Iterable[Metric]) -> None:
         self._families = of_the_moment
 
     def collect(self) -> Iterable[Metric]:
-        """Return them."""
+        """Return the families."""
         return self._families
 
 
 def families(
     monitor: Monitor, polls: PollCounts, now: Clocks, largest: int, hooks: Mapping[SafeText, bool]
 ) -> Iterator[Metric]:
-    """Yield the families of a moment that have any sample; see `exposition`."""
+    """Yield the families with samples; see `exposition`."""
     shown, omitted_by_profile = selection_of(monitor, now, largest)
     omitted = gauge(
         "envwatch_environments_omitted", "Environments without series of their own, as there are more than the limit."
@@ -202,7 +198,6 @@ def _of_polls(monitor: Monitor, polls: PollCounts, now: Clocks) -> Iterator[Metr
 
 
 def _buckets(polls: ProfilePolls) -> Iterator[tuple[str, float]]:
-    """Yield each bound with the number of polls that took no longer."""
     count = 0
     for bound, more in zip(BOUNDS_S, polls.durations, strict=True):
         count += more
@@ -241,5 +236,4 @@ def _mass_losses(monitor: Monitor, now: Clocks) -> Metric:
 
 
 def _lost_together(monitor: Monitor) -> Mapping[EnvironmentKey, SafeText]:
-    """Return the open mass loss of each environment that is a part of one and not back yet."""
     return {key: incident.id for incident in monitor.incidents.open if incident.is_mass for key in incident.remaining}

@@ -1,4 +1,4 @@
-"""The values that all other packages use: environment, page, outcome, clock, limits, clean text, times.
+"""The values of all packages: environment, page, outcome, clock, limits, clean text, times.
 
-Decides nothing about an environment, does no I/O, and must not import any other package of envwatch.
+Decides nothing about an environment, and imports no further package of envwatch.
 """

@@ -1,7 +1,7 @@
-"""The outcome of one poll: a listing, a failure, or that this machine was asleep. Values only.
+"""The outcome of a poll: a listing, a failure, or a sleep.
 
-A failed poll is a value, so that every failure takes one path through the program. Sources raise `SourceError`, and the
-poller turns it into `Failed`. Nothing here refers to HTTP.
+Failures are values, so all take one path: sources raise `SourceError`, and the poller makes a `Failed`. Nothing here
+refers to HTTP.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """The rows of one page."""
+    """The rows of a page."""
 
     environments: list[Environment]
     asked_at: WallMs
-    """Wall clock before the request: a later moment would count the network's delay as silence of the machines.
+    """Wall clock before the request: a later moment would count the network's delay as silence.
 
-    Where the server answers from a listing of its own, when it asked for that, or a little earlier."""
+    For a served listing, when the server asked upstream, or a little earlier."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids exactly as received, by those that cleaning made of them, to serve them again; only where it changed them."""
+    """Changed ids as received, to serve again, by cleaned id."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayInfo:
-    """What a server says that answers from a listing of its own, as `envwatch serve` does."""
+    """Facts from a server with a stored listing, as `envwatch serve`."""
 
     age_s: float
-    """How old that listing was when the first page was asked for, in seconds; of several, the oldest."""
+    """Age at the first page's request; of several listings, the oldest."""
     interval: timedelta | None = None
-    """From one of its listings to the next, if it says so."""
+    """Between the server's listings."""
     is_repeat: bool = False
-    """Whether the snapshot before this one was of the same listing: it shows nothing new."""
+    """The same listing as in the snapshot before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,28 +52,27 @@ class Snapshot:
 
     pages: tuple[ListedPage, ...]
     clock: tuple[OffsetBounds, ...] = ()
-    """Bounds from the responses' `Date` headers, oldest first; empty without any."""
+    """Oldest first."""
     rejected: int = 0
-    """Rows that could not be used."""
+    """Unusable rows."""
     rejected_ids: frozenset[SafeText] = frozenset()
-    """Their ids where readable, unless another row of that id could be used."""
+    """Readable ids of rejected rows, unless another row with the id was usable."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids of rows that only an earlier listing held, and that do not exist according to the server."""
+    """Ids of an earlier listing that do not exist, says the server."""
     in_doubt: frozenset[SafeText] = frozenset()
-    """Ids of such rows that the server has not confirmed: they may exist."""
+    """Ids of an earlier listing that may exist."""
     requests: int = 0
     received: int = 0
-    """Bytes of the bodies on the wire."""
     served: RelayInfo | None = None
-    """None where the server answers by itself."""
+    """None without a stored listing."""
 
     @property
     def is_repeat(self) -> bool:
-        """Whether it is of the same listing as the snapshot before: it shows only that the server can be reached."""
+        """Whether nothing but the server's reachability is new."""
         return self.served is not None and self.served.is_repeat
 
     def rows(self, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
-        """Return each id's row and when it was asked for; of duplicates, the one with the newest heartbeat."""
+        """Return each id's row and request time; of duplicates, the newest heartbeat counts."""
         rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
         for page in self.pages:
             at = clock.server_time(page.asked_at)
@@ -85,13 +84,13 @@ class Snapshot:
 
 
 def _recency(environment: Environment) -> tuple[float, float, str]:
-    """Return a key that is greater for the newer of two rows of one id, in whatever order they came."""
+    """Return a key that orders rows of one id by age, in any order of arrival."""
     beat_at = environment.last_heartbeat_at
     return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
 
 
 class Cause(StrEnum):
-    """Why a poll failed, in the words on the screen."""
+    """Causes of a failed poll, in the screen's words."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -120,7 +119,7 @@ class Cause(StrEnum):
 
 
 class SourceError(Exception):
-    """A listing failed; the only exception that a source raises."""
+    """The only exception of a source."""
 
     def __init__(
         self,
@@ -133,13 +132,13 @@ class SourceError(Exception):
     ) -> None:
         super().__init__(message)
         self.page: int | None = None
-        """Which page failed, counted from 1; None for the listing as a whole."""
+        """From 1; None for the whole listing."""
         self.cause = cause
         self.message = message
         self.retry_after = retry_after
         self.pages_read = pages_read
         self.is_relayed = is_relayed
-        """Whether the server is well, and has no listing to give because another one failed."""
+        """Whether the server is well, but has no listing because upstream failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +149,11 @@ class Listed:
     started: Clocks
     ended: Clocks
     interval: timedelta
-    """From poll to poll, as in force; from listing to listing of a server that answers from its own, if longer."""
+    """Between polls; between a server's stored listings, if longer."""
 
     @property
     def asked(self) -> Clocks:
-        """When what it says was asked for: at its start, or as much earlier as the listing was old by then."""
+        """The data's request time: `started`, less a stored listing's age."""
         if self.snapshot.served is None:
             return self.started
         age_s = self.snapshot.served.age_s
@@ -163,7 +162,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A poll without a complete listing; the pages that it did read are dropped."""
+    """A poll without a complete listing; pages read are dropped."""
 
     cause: Cause
     message: SafeText
@@ -171,16 +170,14 @@ class Failed:
     ended: Clocks
     interval: timedelta
     retry_after: timedelta | None = None
-    """The server's `Retry-After`."""
     pages_read: int = 0
-    """Pages that were read before it failed."""
     page: int | None = None
-    """Which page failed, counted from 1; None for the listing as a whole, or if unknown."""
+    """From 1; None for the whole listing, or if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """This machine or process stood still: changes meanwhile were not seen when they happened."""
+    """A standstill of this machine or process: changes were seen late."""
 
     last_awake: Clocks
     awake: Clocks
@@ -190,17 +187,17 @@ Outcome: TypeAlias = Listed | Failed | Slept
 
 
 class PollResult(StrEnum):
-    """What came of a poll."""
+    """Recorded kinds of outcomes."""
 
     LISTED = "listed"
-    """A complete listing, believed or quarantined."""
+    """Believed or quarantined."""
     FAILED = "failed"
     SLEPT = "slept"
     """No poll: this machine stood still until then."""
 
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> PollResult:
-        """Return the result of an outcome."""
+        """Return an outcome's result."""
         match outcome:
             case Listed():
                 return cls.LISTED
@@ -211,14 +208,13 @@ class PollResult(StrEnum):
 
 
 class RecordedPoll(NamedTuple):
-    """One poll in the order of recording."""
+    """One poll, as recorded."""
 
     number: int
-    """Identifies it; grows from poll to poll, also over days and runs."""
+    """Grows from poll to poll, also over days and runs."""
     at: WallMs
-    """This machine's wall clock when its outcome was taken; may go back where that clock was set back."""
+    """At the outcome; may go back if the clock was set."""
     result: PollResult
     run: int
-    """The number of the first poll of the run of envwatch that recorded it: a run begins with no knowledge."""
+    """The run's first poll; a run begins with no knowledge."""
     interval_s: float
-    """Seconds from poll to poll, as in force then."""

@@ -1,4 +1,1 @@
-"""The filter language: a line of text becomes a test for environments; errors point at their place in the line.
-
-Pure. Must not know how rows are shown, nor where queries are typed.
-"""
+"""The filter language: a line becomes a test of environments; errors point at a place in the line."""

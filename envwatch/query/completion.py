@@ -1,7 +1,4 @@
-"""What a filter box offers while a person types: fields, the values in the fleet, and operators.
-
-Owns the offers and their order. Knows the language and its fields; must not know widgets or keys.
-"""
+"""Completions of the filter box: fields, the fleet's values, and operators."""
 
 from __future__ import annotations
 
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from envwatch.query.field_types import Field
 
 MOST = 20
-"""Values offered at once."""
 
 _TERM_EXAMPLES = (
     ("mode:unrestricted,strict", "either mode"),
@@ -43,14 +39,14 @@ HELP: tuple[tuple[str, str], ...] = (
     ("offline", "that state, or the word in a column"),
     *_TERM_EXAMPLES,
 )
-"""Examples of queries, and which environments in the table they match."""
+"""With descriptions of the matching rows."""
 
 LOG_HELP: tuple[tuple[str, str], ...] = (
     ("web", "web in the text of an event"),
     ("!flapping", "events without that word"),
     *_TERM_EXAMPLES,
 )
-"""The same for the log of events, where terms match the environment as it was at the event."""
+"""Terms match the environment at the time of the event."""
 
 _COMPARISONS = (">", ">=", "<", "<=")
 _INSTANT_COMPARISONS = (
@@ -65,7 +61,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An offer: replace the line from `start` to `end` with `text`."""
+    """Replaces the line from `start` to `end` with `text`."""
 
     start: int
     end: int
@@ -74,12 +70,9 @@ class Completion:
 
 
 def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironment]) -> list[Completion]:
-    """Return what can stand at the cursor, the likeliest first.
+    """Return the completions at the cursor, the likeliest first.
 
-    Args:
-        text: what is in the box.
-        cursor: the index of the character after it.
-        environments: the fleet, whose values are offered, the most frequent first.
+    `cursor` is the index after the last typed character; values of `environments` are offered by frequency.
     """
     token = _token_at(text, cursor)
     body = token.part(1) if token.shape.startswith("!") else token
@@ -106,7 +99,6 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
 
 
 def _token_at(text: str, cursor: int) -> Token:
-    """Return the token that the cursor is in or right after; an empty one if there is none."""
     for token in tokens(text):
         if token.start < cursor <= token.end:
             return token
@@ -114,17 +106,16 @@ def _token_at(text: str, cursor: int) -> Token:
 
 
 def _end(token: Token, text: str, cursor: int) -> int:
-    """Return where the replaced text ends: an open quote takes in the rest of the line, but is meant for one word."""
+    """Return the end of the replaced text. An open quote takes in the rest of the line, but is meant for a word."""
     return cursor + len(text[cursor : token.end].partition(" ")[0]) if token.is_open else token.end
 
 
 def _typed(token: Token, cursor: int) -> str:
-    """Return the part of a token before the cursor, without quotes."""
     return "".join(letter for letter, place in zip(token.text, token.places, strict=False) if place < cursor)
 
 
 def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[tuple[str, str]]:
-    """Yield the fields whose name or alias starts with what was typed, each with its colon."""
+    """Yield the fields whose name or alias starts with the typed text."""
     prefix = typed.casefold()
     if prefix.startswith(META):
         yield from _metadata_keys(typed[len(META) :], environments)
@@ -138,7 +129,7 @@ def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[t
 
 
 def _statuses(typed: str) -> Iterator[tuple[str, str]]:
-    """Yield the statuses that a word of two letters or more abbreviates, each as a whole term."""
+    """Yield the statuses that two letters or more abbreviate, as whole terms."""
     if len(typed) > 1:
         yield from ((f"{STATUS}:{name}", about) for name, about in _matching_statuses(typed))
 
@@ -148,7 +139,7 @@ def _matching_statuses(typed: str) -> Iterator[tuple[str, str]]:
 
 
 def _metadata_keys(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[tuple[str, str]]:
-    """Yield the keys on the level that is being typed; one that holds further keys ends with a dot."""
+    """Yield the keys of the typed level; a parent key ends with a dot."""
     path, dot, prefix = typed.rpartition(".")
     roots = (tracked.environment.metadata for tracked in environments)
     levels = [level for root in roots if isinstance(level := member(root, path) if dot else root, dict)]
@@ -184,7 +175,6 @@ def _values(
 def _fleet_values(
     field: TextField, operator: str, typed: str, environments: Iterable[TrackedEnvironment]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the values in the fleet that what is typed would match, quoted where that is needed."""
     sought = normalize(typed)
     is_version_field = isinstance(field, VersionField)
     is_prefix = is_version_field or field.is_prefix

@@ -1,8 +1,6 @@
-"""The types of fields that a filter can name, and what a typed value means to each of them.
+"""The types of filter fields, and the matching of a typed value.
 
-Owns the matching of one value. Must not know which fields there are (`fields`) or the line they stand in (`language`),
-and has no clock: a value becomes a test that takes the moment. Both sides of a comparison are cleaned text, so a pasted
-control character matches the escape that the screen shows for it.
+Both sides of a comparison are cleaned text, so a pasted control character matches the escape on the screen.
 """
 
 from __future__ import annotations
@@ -28,10 +26,10 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 NONE = "none"
-"""The value that matches an environment without one; in quotes it is an ordinary text."""
+"""Matches an environment without a value; in quotes an ordinary text."""
 
 OPERATORS = (">=", "<=", ">", "<", "=")
-"""The operators before a value, longer ones first."""
+"""Longer operators first."""
 
 
 def _not_acked(_tracked: TrackedEnvironment) -> bool:
@@ -39,18 +37,17 @@ def _not_acked(_tracked: TrackedEnvironment) -> bool:
 
 
 class MatchContext(NamedTuple):
-    """What a test may need besides the environment."""
+    """Further facts for a test."""
 
     now: float
-    """The moment by the server's clock, in ms."""
+    """The moment (server's clock, ms)."""
     is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
-    """Whether a problem is acknowledged."""
     profile: SafeText = NO_PROFILE
-    """The name of the profile where only one is watched, because its rows do not carry it."""
+    """Set for a single profile: rows lack the name then."""
 
 
 _NOWHERE = MatchContext(0.0)
-"""The context of the values that completion offers."""
+"""For completion."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 """Whether an environment has a value."""
@@ -58,37 +55,33 @@ Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One of the alternatives of a term. Two are equal if their canonical spelling is."""
+    """An alternative of a term. Values compare by canonical spelling."""
 
     source: str
-    """The canonical spelling, which parses to the same value."""
+    """Parses to the same value."""
     test: Test = field(compare=False, repr=False)
     limit: Limit | None = field(default=None, compare=False, repr=False)
-    """Set if an operator leaves one side open."""
+    """Set if an operator leaves a side open."""
 
 
 def operator_of(token: Token) -> str:
-    """Return the operator that a value begins with, unquoted; an empty text for none."""
+    """Return the unquoted operator of a value, or an empty text."""
     return next((operator for operator in OPERATORS if token.shape.startswith(operator)), "")
 
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """A field of the language. Handles what the types share: `none`, operators and ranges."""
+    """A field. Handles `none`, operators and ranges."""
 
     name: str
     about: str
-    """A few words for the line of completions."""
+    """For the line of completions."""
 
     def parse(self, token: Token, zone: tzinfo | None) -> Value:
-        """Read one value.
-
-        Args:
-            token: the value, without the field's name.
-            zone: of dates without an offset; None for this machine's.
+        """Read a value; `zone` is for dates without an offset (None is this machine's).
 
         Raises:
-            QueryError: if it means nothing to this field.
+            QueryError: if the field cannot have the value.
         """
         if token.shape.casefold() == NONE and (is_missing := self._missing()) is not None:
             return Value(NONE, is_missing)
@@ -97,11 +90,11 @@ class Field(ABC):
 
     @abstractmethod
     def _missing(self) -> Test | None:
-        """Return the test for `none`; None if every environment has a value."""
+        """Return the test for `none`; None if no value can be missing."""
 
     @abstractmethod
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
-        """Read a value that is not `none`: `rest` is the value without its operator, one of `OPERATORS` if any."""
+        """Read any other value; `rest` has no operator."""
 
     def _compared(
         self,
@@ -110,14 +103,7 @@ class Field(ABC):
         read: Callable[[Token], OrderedLiteral],
         test_of: Callable[[Callable[[Any], bool], str], Test],
     ) -> Value:
-        """Read a literal that has an order, or a range of two.
-
-        Args:
-            token: what was typed, with its operator.
-            operator: one of `OPERATORS`, or an empty text.
-            read: reads one literal.
-            test_of: makes a test of environments from a test of their values and the kind of the literal.
-        """
+        """Read an ordered literal, or a range."""
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
             test = test_of(literal.test(operator), literal.kind)
@@ -136,20 +122,20 @@ class Field(ABC):
 
 @dataclass(frozen=True)
 class TextField(Field):
-    """A field with any number of texts, one of which must match.
+    """A field with texts, at least one must match.
 
-    A plain value is looked for within the text, one with wildcards must match it whole, one after `=` must equal it.
+    A plain value matches within the text, wildcards the whole text, a value after `=` an equal text.
     """
 
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
-    """The texts of an environment; an empty one counts as none."""
+    """An empty text counts as none."""
     is_prefix: bool = False
-    """A plain value must begin the text: `os:win` must not match darwin, nor `mode:strict` unrestricted."""
+    """`os:win` must not match darwin, nor `mode:strict` unrestricted."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
-    """Maps another name of a value to the one in `texts`."""
+    """Maps a synonym to the value."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
-        """Return the values of an environment, for completion; a single None if it has none."""
+        """Return the values for completion; a single None without values."""
         return [text for text in self.texts(tracked, _NOWHERE) if text] or [None]
 
     def _missing(self) -> Test:
@@ -182,7 +168,7 @@ class TextField(Field):
 
 @dataclass(frozen=True)
 class VersionField(TextField):
-    """A field with a version: it can be compared, and `0.34` matches every 0.34.x. Any other value is a text."""
+    """A version: comparable, and `0.34` matches every 0.34.x. Any other value is a text."""
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
         is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
@@ -200,10 +186,10 @@ class VersionField(TextField):
 
 @dataclass(frozen=True)
 class InstantField(Field):
-    """A field with an instant, matched by the time since then (`>90s`) or by date (`>2026-11-01`)."""
+    """An instant, matched by age (`>90s`) or date (`>2026-11-01`)."""
 
     instant: Callable[[TrackedEnvironment], float | None]
-    """By the server's clock, in ms; None if there is none."""
+    """Server's clock, ms."""
 
     def _missing(self) -> Test:
         instant = self.instant
@@ -243,7 +229,7 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
         lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
     ),
 }
-"""What each status means, and its test. They overlap."""
+"""With description and test; statuses overlap."""
 
 _STATUS_ALIASES = {
     "on": "online",
@@ -253,16 +239,16 @@ _STATUS_ALIASES = {
     "clock?": "doubted",
     "acked": "acknowledged",
 }
-"""The words that the table and the detail pane show."""
+"""The words of table and detail pane."""
 
 _SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
-"""Those that the STATE column shows as a word or the beginning of one."""
+"""Shown in the STATE column, possibly abbreviated."""
 _LEAST_LETTERS = 3
-"""Letters of an abbreviated status: `on` occurs in too many words, and `status:o` has two meanings."""
+"""`on` occurs in too many words, and `status:o` has two meanings."""
 
 
 def state_test(word: str) -> Test | None:
-    """Return the test of the state that a word abbreviates (`off`, `offline`, `late`); None if it abbreviates none."""
+    """Return the test of an abbreviated state (`off`), or None."""
     if len(word) < _LEAST_LETTERS:
         return None
     return next((STATUSES[name][1] for name in _SHOWN_STATUSES if name.startswith(word.casefold())), None)
@@ -270,7 +256,7 @@ def state_test(word: str) -> Test | None:
 
 @dataclass(frozen=True)
 class StatusField(Field):
-    """The verdict and marks, by the beginning of a name: a search within would match `on` in `gone`."""
+    """The verdict and marks, by the begin of a name: `on` must not match `gone`."""
 
     def _missing(self) -> None:
         """Every environment has a state."""

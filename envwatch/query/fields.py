@@ -1,7 +1,4 @@
-"""The fields that a filter can name, and any key of the metadata.
-
-Owns the names. What a value means to a field is the business of its type (`field_types`).
-"""
+"""The fields of the filter language, and any key of the metadata."""
 
 from __future__ import annotations
 
@@ -25,17 +22,16 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Token
 
 META = "meta."
-"""Precedes the path of a metadata key, whose levels are separated by dots."""
+"""Precedes a metadata path; dots separate levels."""
 
 STATUS = "status"
-"""The name of the field of states."""
 
 
 def named_field(token: Token) -> Field:
     """Return the field of a name.
 
     Raises:
-        QueryError: if there is none; the message names the nearest.
+        QueryError: with the nearest names.
     """
     name = token.text.casefold()
     if name.startswith(META) and len(name) > len(META):
@@ -49,14 +45,14 @@ def named_field(token: Token) -> Field:
 
 
 def known_field(typed: str) -> str | None:
-    """Return the name of the field that a text names, without those of the metadata; None for any other text."""
+    """Return the name of a field or alias, except metadata."""
     name = typed.casefold()
     name = ALIASES.get(name, name)
     return name if name in FIELDS else None
 
 
 def may_become_field(typed: str) -> bool:
-    """Whether a field's name begins with a text, so that a person may be about to type it."""
+    """Return whether a person may be about to type a field's name."""
     typed = typed.casefold()
     return typed.startswith(META) or any(name.startswith(typed) for name in (*FIELDS, *ALIASES, META))
 
@@ -69,7 +65,7 @@ def _nearest(typed: str) -> str:
 
 
 def meta_field(key: str) -> Field:
-    """Return the field of a metadata key, or of a key that the API has added to the row itself."""
+    """Return the field of a metadata key, or of an unknown key of the row."""
 
     def texts(tracked: TrackedEnvironment, _: MatchContext) -> Iterator[SafeText]:
         environment = tracked.environment
@@ -80,7 +76,7 @@ def meta_field(key: str) -> Field:
 
 
 def member(value: JsonValue, path: str) -> JsonValue:
-    """Return the value at a dotted path, None if there is none. A key may itself contain dots."""
+    """Return the value at a dotted path, or None. A key may itself contain dots."""
     if not isinstance(value, dict):
         return None
     if path in value:
@@ -94,7 +90,7 @@ def member(value: JsonValue, path: str) -> JsonValue:
 
 
 def _texts_of(value: JsonValue) -> Iterator[SafeText]:
-    """Yield a metadata value as texts: each item of a list, and anything that is not a text as JSON."""
+    """Yield texts: items of a list, and JSON for anything but a text."""
     if isinstance(value, list):
         for item in value:
             yield from _texts_of(item)
@@ -138,18 +134,18 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
-"""The fields that are no single text or instant of the row."""
+"""No single text or instant of the row."""
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
     " listener owner org id update command"
 )
-"""The order of completions; a field that is not here comes last."""
+"""Unnamed fields come last."""
 
 _ALL: Final = {field.name: field for field in (*_COMPUTED, *map(_field_of, PRESENTATIONS.values()))}
 
 FIELDS: Final[Mapping[str, Field]] = {name: _ALL[name] for name in dict.fromkeys([*_ORDER.split(), *_ALL])}
-"""By name, in the order in which completion offers them."""
+"""By name, in the order of completions."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "state": STATUS,
@@ -157,4 +153,4 @@ ALIASES: Final[Mapping[str, str]] = {
     "heartbeat": "beat",
     "commands": "command",
 }
-"""Other accepted names: those in column titles and in the detail pane."""
+"""From column titles and the detail pane."""

@@ -1,4 +1,4 @@
-"""The filter language: one line that says which environments to show.
+"""The filter language: a line that selects environments.
 
     query    = { term }                         all must hold, in any order
     term     = [ "!" ] ( word | field ":" value { "," value } )
@@ -6,16 +6,12 @@
     operator = ">" | ">=" | "<" | "<=" | "="
     word, text, field = characters without a space, or "quoted", where a quote is doubled
 
-In a word, or a text without an operator, an unquoted `*` matches any characters and an unquoted `?` one character; such
-a pattern must match the whole text.
+In a word, or a text without an operator, an unquoted `*` matches any characters and `?` a single one; such a pattern
+must match the whole text.
 
-Terms on one field are alternatives, like several values after one colon: `mode:strict mode:unrestricted` is the same as
-`mode:strict,unrestricted`. Every negated term must hold, and it holds exactly where the term without `!` does not:
-`!branch:main` also matches an environment without a branch. A word is looked for in every visible column; with three
-letters or more it also matches the state that it abbreviates: `off`, `late`, `flap`. `fields` lists what can stand
-before a colon; `none` matches an environment without a value, `!field:none` one with a value.
-
-Pure: the moment, the visible columns and the number of listings are arguments. Must not know widgets or keys.
+Terms on the same field are alternatives. Every negated term must hold: `!branch:main` also matches an environment
+without a branch. A word is searched in every visible column; three letters or more also match an abbreviated state
+(`off`).
 """
 
 from __future__ import annotations
@@ -40,21 +36,21 @@ if TYPE_CHECKING:
 
 
 Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
-"""Returns the text of a column in which words are looked for, without the marks of the screen."""
+"""Returns the searched text of a column, without marks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A text that a visible column must show. Two are equal if their canonical spelling is."""
+    """A text in a visible column. Words compare by canonical spelling."""
 
     source: str
-    """The canonical spelling, which parses to the same word."""
+    """Parses to the same word."""
     sought: str = field(compare=False, repr=False)
-    """The text to look for, normalised; empty if the word has wildcards."""
+    """Normalised; empty if the word has wildcards."""
     matches: Callable[[str], bool] = field(compare=False, repr=False)
-    """Whether a normalised text contains the word; the text has one column, or one part of a sentence, a line."""
+    """Tests a normalised text, a line for each column."""
     state: Test | None = field(compare=False, repr=False)
-    """The test of the state that it abbreviates: matching that is enough."""
+    """The abbreviated state; a match suffices."""
     is_negated: bool = False
 
     def __str__(self) -> str:
@@ -63,7 +59,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A field and its alternative values."""
+    """A field and alternative values."""
 
     field: str
     values: tuple[Value, ...]
@@ -74,10 +70,9 @@ class Term:
 
 
 class SearchCache:
-    """The searchable texts of rows, kept from one query to the next, so that each key typed costs less.
+    """The searchable texts of rows, kept between queries to speed up typing.
 
-    Holds one text for each row that the last round of tests looked into, and reuses it while the row is the same object
-    and the searched columns are equal.
+    A text is valid while the row object and the columns are the same.
     """
 
     __slots__ = ("_columns", "_texts")
@@ -87,7 +82,7 @@ class SearchCache:
         self._texts: dict[SafeText, tuple[Environment, str]] = {}
 
     def reader(self, columns: Sequence[Searched]) -> Callable[[TrackedEnvironment], str]:
-        """Begin a round: return the function that gives the searchable text of a row."""
+        """Begin a round and return the reader of a row's text."""
         before = self._texts if columns == self._columns else {}
         texts: dict[SafeText, tuple[Environment, str]] = {}
         self._columns, self._texts = columns, texts
@@ -105,7 +100,7 @@ class SearchCache:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed query; false if it is empty."""
+    """A parsed query; false if empty."""
 
     terms: tuple[Word | Term, ...] = ()
     _tests: tuple[Test, ...] = field(init=False, compare=False, repr=False)
@@ -119,12 +114,11 @@ class Query:
         return bool(self.terms)
 
     def __str__(self) -> str:
-        """Return the canonical spelling, which parses to an equal query."""
         return " ".join(map(str, self.terms))
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether every term is a `*` alone: such a query matches whatever is listed."""
+        """Whether every term is a `*` alone, which matches everything."""
         sources = [
             [term.source] if isinstance(term, Word) else [value.source for value in term.values]
             for term in self.terms
@@ -133,14 +127,14 @@ class Query:
         return len(sources) == len(self.terms) and all(any(not each.strip("*") for each in some) for some in sources)
 
     def demands(self, field: str | None = None) -> bool:
-        """Whether it has a term without `!`, on a given field if any."""
+        """Return whether a term without `!` exists, on a given field if any."""
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
         return any(field in (None, term.field) for term in terms)
 
     def hits(self, text: SafeText) -> list[tuple[int, int]]:
-        """Return where a text has the words of the query: begin and end of each part, in order, without overlaps.
+        """Return the spans of the query's words in a text, without overlaps.
 
-        Words with wildcards or `!` have no parts. A text whose length changes when it is normalised has none either.
+        Wildcards and negated words have none, nor a text whose length changes when normalised.
         """
         normal = normalize(text)
         sought = [word.sought for word in self._words if word.sought and not word.is_negated]
@@ -150,23 +144,17 @@ class Query:
         return [match.span() for match in re.finditer(expression, normal)]
 
     def has_words(self, text: str) -> bool:
-        """Whether the words alone hold for a normalised text that has no state; a pattern must match a whole line."""
+        """Return whether the words alone match a normalised text, a pattern a whole line."""
         return all(word.matches(text) is not word.is_negated for word in self._words)
 
     def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
-        """Whether the terms alone hold for an environment."""
+        """Return whether the terms alone match an environment."""
         return all(test(tracked, context) for test in self._tests)
 
     def test(
         self, context: MatchContext, columns: Sequence[Searched], cache: SearchCache | None = None
     ) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test whether an environment matches.
-
-        Args:
-            context: the moment and the state of the fleet.
-            columns: the texts of the visible columns, in which words are looked for.
-            cache: speeds up words for callers that keep it from call to call.
-        """
+        """Return the test of an environment by `columns`; a kept `cache` speeds up words."""
         tests = self._tests
         words = [(word.matches, word.state, not word.is_negated) for word in self._words]
         text_of = cache.reader(columns) if cache is not None and words else partial(_searchable_text, columns=columns)
@@ -186,11 +174,7 @@ class Query:
 
 
 def parse(text: str, zone: tzinfo | None = None) -> Query:
-    """Parse a query.
-
-    Args:
-        text: what was typed.
-        zone: of dates without an offset; None for this machine's.
+    """Parse a query; `zone` (None is this machine's) is for dates without an offset.
 
     Raises:
         QueryError: for the first mistake.
@@ -208,18 +192,13 @@ class PartialQuery:
     query: Query
     """All valid terms."""
     settled: Query
-    """The same without the word at the cursor, if that may still become the name of a field."""
+    """Without a word at the cursor that may become a field's name."""
     mistake: QueryError | None
     """The first."""
 
 
 def partial_query(text: str, cursor: int) -> PartialQuery:
-    """Parse a query that is still being typed.
-
-    Args:
-        text: what was typed so far.
-        cursor: the index of the character after it.
-    """
+    """Parse an unfinished query; `cursor` is the index after the last typed character."""
     from envwatch.query.fields import may_become_field
 
     terms, mistake = _parsed(text, None)
@@ -233,7 +212,6 @@ def partial_query(text: str, cursor: int) -> PartialQuery:
 
 
 def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Term]], QueryError | None]:
-    """Return the valid terms of a line, each with its token, and the first mistake."""
     terms: list[tuple[Token, Word | Term]] = []
     limits: dict[tuple[str, str], dict[str, Any]] = {}
     mistake: QueryError | None = None
@@ -280,7 +258,7 @@ _CONNECTIVES: Final = {
     **dict.fromkeys(("OR", "||"), "there is no {}: separate values by a comma, mode:a,b"),
     "NOT": "a ! before the term stands for {}: !os:darwin",
 }
-"""What to write in place of words that other languages have, typed in capitals."""
+"""Advice for capitalised words of other query languages."""
 
 
 def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
@@ -298,7 +276,7 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
 
 
 def _refuse_other_languages(word: Token) -> None:
-    """Refuse a word that means a term in other languages: as a text to look for, it would silently match nothing."""
+    """Refuse a term of other languages, which as a text would match nothing."""
     from envwatch.query.fields import known_field
 
     if (hint := _CONNECTIVES.get(word.shape)) is not None:
@@ -312,12 +290,9 @@ def _refuse_other_languages(word: Token) -> None:
 
 
 def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
-    """Refuse alternatives that together match everything: `beat:>30s beat:<90s` is meant as a range.
+    """Refuse alternatives that match everything: `beat:>30s beat:<90s` is meant as a range.
 
-    Args:
-        limits: the lowest `from` and the highest `to` so far, by field and kind; updated.
-        term: the next one.
-        token: where it stands.
+    `limits` is updated: lowest `from` and highest `to` by field and kind.
     """
     for value in term.values:
         if value.limit is None:
@@ -330,7 +305,7 @@ def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, tok
 
 
 def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
-    """Yield one test for each negated term, and one for all other terms on each field."""
+    """Yield a test for each negated term and each field."""
     by_field: dict[str, list[Test]] = {}
     for term in terms:
         if isinstance(term, Term):
@@ -354,5 +329,5 @@ def _none_of(tests: Sequence[Test]) -> Test:
 
 
 def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searched]) -> str:
-    """Return the searched texts of a row, one column a line: cleaned text has no line ends."""
+    """Return the texts, a column a line: cleaned text has no line ends."""
     return normalize("\n".join([text_of(tracked) or "" for text_of in columns]))

@@ -1,12 +1,10 @@
-"""The lexer of the filter language: a line becomes tokens with their places, and a token a literal or a text pattern.
+"""The lexer of the filter language.
 
-Owns spaces, quotes, durations, dates, versions and wildcards. Must not know fields or environments. Any text can be
-split into tokens: a quote that is not closed yet is no error here, because it is common while a person types; the token
-carries `is_open` instead.
+Any text can be split: an open quote is common while a person types.
 
-A date or version covers everything that begins like it: `2026-11-01` is that whole day, `0.34` is every 0.34.x. `>`
-starts after its end and `<` ends before its start, as in npm's `>0.34`. A compared duration is exact (`>2m` is more
-than 120 s); without an operator, `2m` covers the ages that the screen shows as `2m`.
+A date or version covers everything that begins alike: `2026-11-01` is the whole day, `0.34` every 0.34.x. `>` starts
+after that range and `<` ends before, as in npm's `>0.34`. A compared duration is exact (`>2m` is more than 120 s);
+without an operator, `2m` covers the ages shown as `2m`.
 """
 
 from __future__ import annotations
@@ -30,13 +28,7 @@ _BARE = re.compile(r'[^\s",:!<>=*?]+')
 
 
 class QueryError(ValueError):
-    """A query that cannot be understood.
-
-    Attributes:
-        message: what is wrong and what to write instead, in one line.
-        start: index in the query's text at which the mistake begins.
-        end: index after the mistake.
-    """
+    """A query that cannot be understood: mistake and remedy in a line, with the mistake's indices."""
 
     def __init__(self, message: str, start: int, end: int) -> None:
         self.message: SafeText = clean(message, 240)
@@ -47,31 +39,30 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A run of characters between spaces, with its quotes removed; or a part of one."""
+    """Characters between spaces without quotes, or a part."""
 
     text: str
     shape: str
-    """The text with `"` in place of each quoted character: an operator found here was typed without quotes."""
+    """`"` replaces each quoted character: an operator here was typed without quotes."""
     places: tuple[int, ...]
-    """The index in the line of each character, and the index after the token."""
+    """Index of each character, and the end."""
     start: int
-    """The index in the line at which the token begins, quotes included."""
+    """The first index, quotes included."""
     is_open: bool = False
-    """Whether a quote is not closed."""
 
     @property
     def end(self) -> int:
-        """The index in the line after the token."""
+        """The index after the token."""
         return self.places[-1]
 
     def part(self, start: int, end: int | None = None) -> Token:
-        """Return the characters from one index of `text` to another."""
+        """Return the characters between two indices of `text`."""
         end = len(self.text) if end is None else end
         first = self.start if start == 0 else self.places[start - 1] + 1
         return Token(self.text[start:end], self.shape[start:end], self.places[start : end + 1], first, self.is_open)
 
     def parts(self, separator: str) -> Iterator[Token]:
-        """Split the token at each separator that is not quoted."""
+        """Split the token at each unquoted separator."""
         start = 0
         while (end := self.shape.find(separator, start)) >= 0:
             yield self.part(start, end)
@@ -79,12 +70,12 @@ class Token:
         yield self.part(start)
 
     def error(self, message: str) -> QueryError:
-        """Return an error that points at this token."""
+        """Return an error for this token."""
         return QueryError(message, self.start, self.end)
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a line. A quote within quotes is doubled, as in CSV; a backslash has no special meaning."""
+    """Yield the tokens of a line. A quote within quotes is doubled, as in CSV."""
     letters: list[tuple[str, str, int]] = []
     start: int | None = None
     is_open, closed_at = False, -2
@@ -111,17 +102,17 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def quote_if_needed(text: str) -> str:
-    """Return a text as it must be typed to be taken literally: in quotes if any character has a special meaning."""
+    """Return a text in quotes if any character is special."""
     if _BARE.fullmatch(text) and ".." not in text and text.casefold() != "none":
         return text
     return quoted(text)
 
 
 def normalize(text: str) -> str:
-    """Return a text for comparison: case-folded, and accents in composed form (macOS file names decompose them)."""
+    """Return a text for comparison: case-folded, accents composed (macOS file names decompose accents)."""
     if text.isascii():
         return text.casefold()
-    # Caseless matching by the Unicode standard decomposes before it folds. Composed again so that `?` is one letter.
+    # Unicode's caseless matching decomposes before folding; composed again so that `?` is a letter.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
@@ -144,33 +135,29 @@ _TIME = re.compile(
 
 
 Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
-"""The bounded side of a one-sided comparison such as `>90s`: kind, side, position.
+"""The bounded side of a comparison such as `>90s`: kind (`age`, `date` or `version`), side, position.
 
-Limits of one kind (`age`, `date` or `version`) are comparable by their positions. With the side `from`, values after
-the limit match, with `to` values before the limit.
-"""
+`from` matches values after the limit, `to` values before."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedLiteral:
-    """A typed duration (kind `age`, compared with the time since an instant), date (ms) or version (its key).
+    """A typed duration (kind `age`), date (ms) or version (sort key).
 
-    A version, or the beginning of one, covers a range: 0.34 covers 0.34.12, and 0.34-rc1 comes before it. A duration
-    covers one point: its `end` is the next float above `start`.
+    0.34 covers 0.34.12; 0.34-rc1 sorts before. A duration covers a point: `end` is the next float above `start`.
     """
 
     text: str
     """The canonical spelling."""
     kind: Literal["age", "date", "version"]
     start: Any
-    """The first value that it covers."""
     end: Any
-    """Sorts after every value that it covers."""
+    """After every covered value."""
     shown_end: Any
-    """The first value that the screen shows differently: 3m for `2m`. For a date or a version, the same as `end`."""
+    """The first value shown differently: 3m for `2m`. Otherwise `end`."""
 
     def test(self, operator: str) -> Callable[[Any], bool]:
-        """Return the test of a value against this literal; no operator means equality."""
+        """Return the test of a value; no operator means equality."""
         start, end, shown_end = self.start, self.end, self.shown_end
         match operator:
             case ">":
@@ -185,8 +172,8 @@ class OrderedLiteral:
                 return lambda value: start <= value < shown_end
 
     def limit(self, operator: str) -> Limit | None:
-        """Return the limit that an operator sets; None for equality, which sets two."""
-        # `>90s,<90s` leaves out a single instant, which counts as nothing: there, a duration ends where it starts.
+        """Return the operator's limit; None for equality, which sets two."""
+        # `>90s,<90s` leaves out a single instant, so here a duration ends at its start.
         end = self.start if self.kind == "age" else self.end
         limits: dict[str, Limit] = {
             ">": (self.kind, "from", end),
@@ -198,14 +185,10 @@ class OrderedLiteral:
 
 
 def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
-    """Read a duration (`90s`, `1h30m`) or a date with or without a time (`2026-11-24T03:00`).
-
-    Args:
-        token: what was typed.
-        zone: of dates without an offset; None for this machine's.
+    """Read a duration (`90s`, `1h30m`) or a date (`2026-11-24T03:00`); `zone` None is this machine's.
 
     Raises:
-        QueryError: if it is neither, or the date does not exist.
+        QueryError: for anything else, or if the date does not exist.
     """
     if _DURATION.fullmatch(text := token.text.lower()):
         parts = [(int(part[:-1]), _UNITS_MS[part[-1]]) for part in re.findall(r"[0-9]+[a-z]", text)]
@@ -230,7 +213,7 @@ def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> tuple[float, 
     if offset is None:
         start = with_zone(start, zone)
     if minute is None:
-        # Calendar arithmetic: a day on which the clocks change has 23 or 25 hours.
+        # A day on which the clocks change has 23 or 25 hours.
         return start.timestamp() * 1000, (start + timedelta(days=1)).timestamp() * 1000
     start_ms = start.timestamp() * 1000
     return start_ms, start_ms + _UNITS_MS["m" if second is None else "s"]
@@ -240,7 +223,7 @@ def version_of(token: Token) -> OrderedLiteral:
     """Read a version.
 
     Raises:
-        QueryError: if it is none.
+        QueryError: if the token is no version.
     """
     text = token.text.lower()
     if not is_version(text):
@@ -251,28 +234,27 @@ def version_of(token: Token) -> OrderedLiteral:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A text to look for; false if it is empty."""
+    """A text to search; false if empty."""
 
     pieces: tuple[SafeText, ...]
-    """Literal texts alternating with runs of wildcards: `*` for any characters, `?` for one."""
+    """Literal texts alternating with runs of wildcards: `*` any characters, `?` a single one."""
 
     def __bool__(self) -> bool:
         return any(self.pieces)
 
     def __str__(self) -> str:
-        """Return it as it must be typed."""
         return "".join(
             piece if index % 2 else quote_if_needed(piece) for index, piece in enumerate(self.pieces) if piece
         )
 
     @property
     def plain(self) -> SafeText | None:
-        """The text, if there are no wildcards."""
+        """The text, without wildcards."""
         return self.pieces[0] if len(self.pieces) == 1 else None
 
 
 def pattern_of(token: Token) -> Pattern:
-    """Read a text in which `*` and `?` outside quotes are wildcards."""
+    """Read a text with unquoted `*` and `?` as wildcards."""
     pieces, start = [], 0
     for shape in re.split(r"([*?]+)", token.shape):
         pieces.append(clean(token.text[start : start + len(shape)]))
@@ -281,14 +263,10 @@ def pattern_of(token: Token) -> Pattern:
 
 
 def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
-    """Return the test whether a text, normalised by `normalize`, matches a pattern.
+    """Return the test of a normalised text.
 
-    The text may have several lines: a pattern with wildcards must match one of them whole.
-
-    Args:
-        pattern: what was typed.
-        is_exact: a pattern without wildcards must be the whole text.
-        is_prefix: a pattern without wildcards must begin the text.
+    A pattern with wildcards must match a whole line; another must be the text (`is_exact`), begin the text
+    (`is_prefix`) or occur.
     """
     if pattern.plain is None:
         search = wildcards(pattern).search
@@ -302,7 +280,7 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
 
 
 def wildcards(pattern: Pattern) -> re.Pattern[str]:
-    """Return the expression that finds a line, normalised by `normalize`, which matches a pattern with wildcards."""
+    """Return the expression that finds a normalised line matching wildcards."""
     between = [""]
     for index, piece in enumerate(pattern.pieces):
         between[-1] += "." * piece.count("?") if index % 2 else re.escape(normalize(piece))
@@ -311,6 +289,6 @@ def wildcards(pattern: Pattern) -> re.Pattern[str]:
     first, *others = between
     if not others:
         return re.compile(f"^{first}$", re.MULTILINE)
-    # Atomic groups keep it linear: the leftmost match of each piece is as good as any other, so none is retried.
+    # Atomic groups keep the search linear: leftmost matches are good enough.
     middle = "".join(f"(?>.*?{piece})" for piece in others[:-1])
     return re.compile(f"^{first}{middle}.*{others[-1]}$", re.MULTILINE)

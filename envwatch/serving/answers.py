@@ -1,8 +1,6 @@
-"""Answers to the requests of viewers, for one profile: status, headers and body.
+"""Answers to viewers' requests for a profile: status, headers and body.
 
-Pure: the moment is an argument. Owns what is answered, and which headers say how old it is. Bodies are encoded,
-compressed and tagged once for all viewers that ask for the same; the cache of bodies holds nothing that could not be
-made again. Must not know sockets, tokens, or a library for HTTP.
+Headers give the listing's age. Bodies are made once per query, for all viewers.
 """
 
 from __future__ import annotations
@@ -44,18 +42,17 @@ if TYPE_CHECKING:
 
 
 WALKS_KEPT: Final = 20_000
-"""Pairs of reader and page that are remembered for one listing, about 3 MB; the oldest pairs are forgotten first."""
+"""Pairs of reader and page kept for a listing, about 3 MB."""
 LARGEST_PAGE: Final = 1_000
-"""Rows; a larger `limit` is reduced to it silently."""
+"""Rows; a larger `limit` is silently reduced."""
 CACHED_BYTES: Final = 8 << 20
-"""Of one listing's bodies and their queries: 10,000 rows in pages of 100 take 2 MB compressed."""
+"""Bytes of a listing's bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
 
 _GZIP_LEVEL: Final = 1
 _GZIP_WBITS: Final = 31
-"""zlib's number for the gzip format."""
+"""zlib's number for gzip."""
 _TAG_BYTES: Final = 12
 _ENTRY_BYTES: Final = 500
-"""What an entry of the cache takes beside its body and its query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +61,12 @@ class Body:
 
     content: bytes
     tag: str
-    """An entity tag: equal for two bodies only if their JSON is the same."""
+    """Equal only for equal JSON."""
     is_gzip: bool = False
 
     @classmethod
     def from_bytes(cls, data: bytes, *, may_be_gzip: bool) -> Body:
-        """Return the body for some JSON, compressed if that is allowed and of use."""
+        """Return the body for JSON, compressed if allowed and useful."""
         tag = f'W/"{blake2b(data, digest_size=_TAG_BYTES).hexdigest()}"'
         if may_be_gzip and len(data) >= GZIP_FROM_BYTES:
             return cls(zlib.compress(data, _GZIP_LEVEL, _GZIP_WBITS), tag, is_gzip=True)
@@ -80,11 +77,11 @@ class Body:
 class _Entry:
     body: Body
     cursor: str | None
-    """The id of the page's last row; None for the last page."""
+    """Id of the page's last row; None for the last page."""
     made_at: float = -inf
-    """From when on it holds, in ms of upstream's clock."""
+    """Start of validity, in ms of upstream's clock."""
     oldest_beat_at: float | None = None
-    """It holds until this heartbeat is too old; None if it does not depend on time."""
+    """Valid until this heartbeat is too old; None without a time limit."""
 
     def holds(self, now_ms: float) -> bool:
         if self.oldest_beat_at is None:
@@ -93,23 +90,19 @@ class _Entry:
 
 
 class PageBodies:
-    """The bodies of one listing's pages, and which viewers walk the listing.
-
-    Keeps at most `cached_bytes` of bodies and `WALKS_KEPT` walks.
-    """
+    """The cached bodies of a listing's pages, and the viewers' walks."""
 
     def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
         self.cached = 0
-        """Bytes that are kept."""
         self.listing = listing
         """The newest listing with these rows."""
         self.replaced_at: float = inf
-        """When a listing with other rows came, in seconds of the monotonic clock; infinite for the newest listing."""
+        """Monotonic second of the next listing with different rows; infinite for the newest."""
         self._walks: dict[tuple[str, str], None] = {}
-        """Pairs of a reader and the id of a page's last row, the oldest pair first."""
+        """Pairs of reader and last row's id, the oldest first."""
         self._cached_bytes = cached_bytes
         self._entries: dict[tuple[str, bool], _Entry] = {}
-        """By query and whether gzip is accepted, the least recently used first."""
+        """By query and gzip, least recently used first."""
 
     @property
     def is_begun(self) -> bool:
@@ -117,16 +110,14 @@ class PageBodies:
         return bool(self._walks)
 
     def is_walked_by(self, reader: str, cursor: str) -> bool:
-        """Whether a reader got a page of this listing whose last row has the id `cursor`."""
+        """Return whether a reader got a page that ends with the row `cursor`."""
         return (reader, cursor) in self._walks
 
     def body(self, query: str, now_ms: float, *, may_be_gzip: bool, readers: Sequence[str] = ()) -> Body:
-        """Return the body of the page that the query of a URL asks for, at a moment of upstream's clock.
-
-        Remembers the page's last row for each of `readers`.
+        """Return the page's body, at a moment of upstream's clock, and note the page for each of `readers`.
 
         Raises:
-            RefusedError: a parameter is not allowed (400).
+            RefusedError: for a bad parameter (400).
         """
         entry = self._entry(query, now_ms, may_be_gzip=may_be_gzip)
         if entry.cursor is not None:
@@ -177,16 +168,16 @@ _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0
 """A restart takes no longer."""
 _EARLIER_KEPT: Final = 2
-"""How many listings before the newest are kept for the viewers that have begun to read them."""
+"""Earlier listings kept for unfinished walks."""
 _EARLIER_KEPT_S: Final = 60.0
-"""For how long a replaced listing is kept: a walk takes 30 s at most."""
+"""A walk takes 30 s at most."""
 _LAST_DATE_S: Final = 253_402_300_799
 """The end of the year 9999."""
 
 _CONTENT_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _VARY: Final = ("Vary", "Accept-Encoding")
 _CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
-"""Nothing between server and viewer may keep an answer, as it would grow older than its headers say."""
+"""A cached answer would grow older than the headers say."""
 _GZIP: Final = ("Content-Encoding", "gzip")
 _METHOD_NOT_ALLOWED: Final = HTTPStatus.METHOD_NOT_ALLOWED
 _ALLOW: Final = ("Allow", "GET")
@@ -194,10 +185,10 @@ _ALLOW: Final = ("Allow", "GET")
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request of a viewer; header fields are empty where the request lacks them."""
+    """A viewer's request; missing header fields are empty."""
 
     path: str
-    """Still quoted; for a `ProfileEndpoint`, the path within the profile: `/v1/environments`."""
+    """Still quoted; for a `ProfileEndpoint`, without the profile: `/v1/environments`."""
     query: str = ""
     """Without the question mark."""
     method: str = "GET"
@@ -206,21 +197,20 @@ class Request:
     accept: str = ""
     authorization: str = ""
     address: str = ""
-    """Of the client."""
     connection: str = ""
-    """Address and port of the client."""
+    """The client's address and port."""
     viewer: str = ""
-    """The name of the token, once the token was found to be right; the name contains no space."""
+    """The token's name, set after authentication; contains no space."""
 
     @property
     def readers(self) -> tuple[str, str]:
-        """The connection and the viewer: a client may send each request of a walk on another connection."""
+        """Connection and viewer: a walk may use several connections."""
         return f"{self.viewer} {self.connection}", self.viewer
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response; its headers lack only `Content-Length` and those of the connection."""
+    """A response without `Content-Length` and connection headers."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -228,29 +218,28 @@ class Answer:
 
 
 class ProfileEndpoint:
-    """The newest state of one profile, and the answers from it; to be used by one thread.
+    """The newest state of a profile, and the answers; for a single thread.
 
-    While a listing is quarantined, viewers get the last listing before the quarantine. The pages of a walk are pages of
-    one listing: a page's last row leads a viewer back to the listing of the page.
+    A quarantine does not change the served listing. A walk stays within a listing: a cursor leads back to the listing
+    of the cursor's page.
     """
 
     def __init__(self) -> None:
         self._profile_state: ProfileState | None = None
         self._pages: PageBodies | None = None
-        """Pages of the newest believed listing."""
         self._earlier: list[PageBodies] = []
-        """Pages of listings before the newest that a viewer has begun to read, the newest first."""
+        """Listings that a viewer has begun to read, the newest first."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
-        """Ids of the silences in force when the marks were made."""
+        """Silences in force when the marks were made, by id."""
         self._is_ending = False
 
     def update(
         self, profile_state: ProfileState, outcome: Outcome | None, now: Clocks, shared: SharedState = NOTHING_SHARED
     ) -> None:
-        """Note an update of the monitor; `outcome` is the outcome of a poll, None if only time has passed."""
+        """Apply an update of the monitor; `outcome` is None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
-        # Of a listing that another server has handed on twice, absences are not looked up the second time.
+        # A relay's repeated listing is not checked for absences: keep the first copy.
         if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(profile_state):
             listed = None
         if profile_state.quarantine is not None:
@@ -267,15 +256,15 @@ class ProfileEndpoint:
 
     @property
     def listing(self) -> ServedListing | None:
-        """The newest believed listing; None before the first listing."""
+        """The newest believed listing, if any."""
         return None if self._pages is None else self._pages.listing
 
     def end(self) -> None:
-        """Answer 503 from now on: the server is about to stop."""
+        """Answer 503 from now on."""
         self._is_ending = True
 
     def answer(self, request: Request, now: Clocks) -> Answer:
-        """Return the answer to a request at a moment: 200, 304, 400, 404, 405 or 503."""
+        """Return the answer to a request: 200, 304, 400, 404, 405 or 503."""
         try:
             return self._answer(request, now)
         except RefusedError as refusal:
@@ -288,7 +277,7 @@ class ProfileEndpoint:
         now: Clocks,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Answer:
-        """Return an answer that depends on no listing, dated as all others are."""
+        """Return an answer independent of listings."""
         content = json.dumps(body, separators=(",", ":")).encode()
         return Answer(
             status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._profile_state, now.wall)), content
@@ -310,11 +299,7 @@ class ProfileEndpoint:
         self._pages = PageBodies(listing)
 
     def _walked(self, newest: PageBodies, request: Request) -> PageBodies:
-        """Return the pages of a walk's listing, or `newest` if no kept listing knows the cursor.
-
-        Raises:
-            RefusedError: a parameter is not allowed (400).
-        """
+        """Return the pages of a walk's listing, or `newest` for an unknown cursor."""
         if not self._earlier:
             return newest
         cursor = PageParams.from_query(request.query, LARGEST_PAGE).after
@@ -372,13 +357,11 @@ class ProfileEndpoint:
 
 
 def _ages(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> tuple[tuple[str, str], ...]:
-    """Return the headers that say how old a listing is, and how long after it the next one comes."""
     age_s = max(now.monotonic - listing.asked.monotonic, 0.0)
     return (AGE_HEADER, f"{age_s:.3f}"), (INTERVAL_HEADER, f"{profile_state.interval.total_seconds():.3f}")
 
 
 def _blindness(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> str | None:
-    """Return why nothing can be said of the environments at a moment; None if something can."""
     if profile_state.unseen_since is not None or now.slept_since(listing.asked):
         return _why("envwatch serve slept, and has no listing since", profile_state)
     age_s = max((now.wall - listing.asked.wall) / 1000, now.monotonic - listing.asked.monotonic)
@@ -396,13 +379,12 @@ def _why(what: str, profile_state: ProfileState | None) -> str:
 
 
 def _date(profile_state: ProfileState | None, wall: WallMs) -> tuple[str, str]:
-    """Return the `Date` header: upstream's clock as it is believed, so that a viewer calculates as it would there."""
+    """Return upstream's clock as `Date`: viewers compute as if upstream had answered."""
     at = wall if profile_state is None else profile_state.clock.server_time(wall)
     return "Date", formatdate(min(max(at // 1000, 0), _LAST_DATE_S), usegmt=True)
 
 
 def _matches(if_none_match: str, tag: str) -> bool:
-    """Whether the value of `If-None-Match` names a tag, by weak comparison."""
     if not if_none_match:
         return False
     tags = [each.strip() for each in if_none_match.split(",")]

@@ -1,7 +1,6 @@
-"""The routes of `envwatch serve` as an ASGI application: who may ask what, and the answers of the endpoints.
+"""The routes of `envwatch serve` as an ASGI application: paths, tokens and refusals.
 
-Owns paths, tokens and refusals. The endpoint of a profile owns its answers. All of it runs in the thread of the
-server, except that metrics are made in another. There is no access log: requests are counted.
+Everything runs in the server's thread, except making metrics. Requests are counted instead of logged.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ if TYPE_CHECKING:
 METRICS_PATH: Final = "/metrics"
 PROFILES_PATH: Final = "/profiles"
 IS_VIEWER: Final = "is_viewer"
-"""Name in the state of a request: set once a right token has come with it."""
+"""Key in a request's state, set for a valid token."""
 
 _HEALTH: Final = {"version": f"envwatch-{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
-"""How long metrics are given again: nothing else costs as much, and no scraper asks as often."""
+"""No scraper asks as often, and no answer is as expensive."""
 
 
 Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
-"""Returns body and content type for the value of an `Accept` header; called in any thread, one call at a time."""
+"""Returns body and content type for an `Accept` header; called in any thread, one call at a time."""
 
 _AnswerOf: TypeAlias = "Callable[[Request, Clocks], Awaitable[Answer]]"
 
@@ -57,11 +56,11 @@ class ServingApp:
     """The whole application.
 
     Args:
-        endpoints: by the names of the profiles; a single profile is served without its name in the path too.
-        tokens: see `tokens`.
+        endpoints: by profile; a single profile also has paths without a name.
+        tokens: by profile.
         clocks: reads this machine's clocks.
-        note: called with one line for the log.
-        metrics: None if there are none.
+        note: logs a line.
+        metrics: None without metrics.
     """
 
     def __init__(
@@ -73,9 +72,9 @@ class ServingApp:
         metrics: Metrics | None = None,
     ) -> None:
         self.tokens = tokens
-        """Tokens of those who may ask, by profile; replaced once a file has changed."""
+        """By profile; replaced after a file has changed."""
         self._statuses, self._viewers = Counter[int](), Counter[str]()
-        """Answers by their status, and requests by the name of their token, since the last `take_counts`."""
+        """Answers by status and requests by token name, since the last `take_counts`."""
         self._endpoints = endpoints
         self._first = next(iter(endpoints))
         self._clocks = clocks
@@ -84,7 +83,6 @@ class ServingApp:
         self._metrics = metrics
         self._metrics_lock = asyncio.Lock()
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
-        """The newest metrics and when they were made, by the value of `Accept`."""
         routes = {
             LISTING_PATH: self._listing,
             f"{LISTING_PATH}/{{rest:path}}": self._listing,
@@ -99,11 +97,11 @@ class ServingApp:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer a request."""
         await self._router(scope, receive, send)
 
     def take_counts(self) -> SafeText:
-        """Return for people how often was answered what, and to whom, since the last call."""
+        """Return and reset the counts, for people."""
         statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self._statuses.items()))
         viewers = ", ".join(f"{name} {count:,}" for name, count in self._viewers.most_common(10))
         self._statuses.clear()
@@ -111,8 +109,8 @@ class ServingApp:
         return clean(f"answered {statuses or 'nothing'}; requests by token: {viewers or 'none'}")
 
     async def answer(self, scope: Scope, answer_of: _AnswerOf) -> Answer:
-        """Return the answer that an endpoint gives to a request, or that refuses it."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}  # of two of a name, the last
+        """Return an endpoint's answer or a refusal."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}  # of duplicates, the last
         has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
         request, now = _request_of(scope, headers), self._clocks()
         try:
@@ -130,7 +128,7 @@ class ServingApp:
         return answer
 
     def _refused(self, refusal: RefusedError, request: Request, now: Clocks) -> Answer:
-        # Without a right token, each request costs a connection of its own.
+        # Without a valid token, each request costs a connection.
         headers = refusal.headers if request.viewer else (("Connection", "close"), *refusal.headers)
         return self._endpoints[self._first].plain(refusal.status, refusal.body, now, headers)
 
@@ -164,7 +162,6 @@ class ServingApp:
         return self._endpoints[profile].answer(replace(request, path=path), now)
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
-        """Return the refusal of a path that names no profile; it names those that the token opens."""
         own = [name for name, tokens in self.tokens.items() if tokens.name_of(request.authorization) is not None]
         self._admit([own[0] if own else self._first], request, now)
         paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
@@ -176,7 +173,7 @@ class ServingApp:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": "there are no series: they need the extra `metrics`"})
         if request.method not in {"GET", "HEAD"}:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
-        # Made once for all who ask at the same time, in a thread, as viewers must not wait for metrics.
+        # Made once for simultaneous scrapers, in a thread: viewers must not wait.
         async with self._metrics_lock:
             made_at, made = self._kept_metrics.get(request.accept, (None, None))
             if made_at is None or made is None or now.monotonic - made_at >= _METRICS_KEPT_S:
@@ -186,10 +183,10 @@ class ServingApp:
         return Answer(HTTPStatus.OK, (("Content-Type", content_type), ("Cache-Control", "no-store")), body)
 
     def _admit(self, profiles: Iterable[str], request: Request, now: Clocks) -> None:
-        """Let a request pass whose token opens all of some profiles.
+        """Authenticate a request for all given profiles.
 
         Raises:
-            RefusedError: it does not (401), or its address has sent too many such tokens (429).
+            RefusedError: for a wrong token (401), or too many from the address (429).
         """
         names = [self.tokens[profile].name_of(request.authorization) for profile in profiles]
         if (viewer := names[0]) is not None and None not in names:
@@ -220,8 +217,6 @@ def _request_of(scope: Scope, headers: Mapping[bytes, str]) -> Request:
 
 
 class _Endpoint:
-    """What a route leads to: sends the answer."""
-
     def __init__(self, app: ServingApp, answer_of: _AnswerOf) -> None:
         self._app = app
         self._answer_of = answer_of

@@ -1,7 +1,4 @@
-"""Where the server listens: addresses with ports, the socket, and the certificate for TLS.
-
-The socket holds TLS handshakes within a number. The certificate is read again when it is renewed.
-"""
+"""Addresses, the listening socket, and the TLS certificate."""
 
 from __future__ import annotations
 
@@ -23,26 +20,25 @@ if TYPE_CHECKING:
 
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8283"
-"""The port is that of Letta's own server."""
+"""The port of Letta's own server."""
 
 _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|localhost):(?P<port>[0-9]{1,5})")
 
 
 class ServerError(Exception):
-    """The server cannot start, or not go on as it should; the message is one line that says why, without a token."""
+    """The server cannot start or continue; the message is a line without a token."""
 
 
 class Address(NamedTuple):
     """Where to listen."""
 
     host: str
-    """An IP address."""
     port: int
-    """0 for any free one."""
+    """0 for any free port."""
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can reach the address."""
         return ip_address(self.host).is_loopback
 
     def __str__(self) -> str:
@@ -50,12 +46,12 @@ class Address(NamedTuple):
 
 
 def address_of(text: object) -> Address:
-    """Read an address with a port: `127.0.0.1:8283`, `[::1]:8283`, `localhost:8283`.
+    """Parse an address with a port: `127.0.0.1:8283`, `[::1]:8283`, `localhost:8283`.
 
-    An IPv4 address written as IPv6 (`::ffff:127.0.0.1`) is none: whether that is loopback depends on Python's version.
+    IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: Python versions disagree whether that is loopback.
 
     Raises:
-        ValueError: it is none; the message is the end of a sentence.
+        ValueError: the message is the end of a sentence.
     """
     parts = _ADDRESS.fullmatch(str(text))
     with suppress(ValueError):
@@ -70,25 +66,25 @@ def address_of(text: object) -> Address:
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket that ends the oldest TLS handshakes where there are too many of them.
+    """A listening socket that limits TLS handshakes, ending the oldest first.
 
-    asyncio makes the protocol of a connection known only after its handshake, so these are counted here. A viewer's
-    takes some milliseconds, one that never ends takes until its timeout.
+    asyncio creates a connection's protocol only after the handshake, so handshakes are counted here. A viewer's
+    handshake takes milliseconds, an endless handshake until the timeout.
     """
 
     def __init__(self, listening: socket.socket) -> None:
-        """Take the place of another socket, which cannot be used any more."""
+        """Take over a socket, which becomes unusable."""
         super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
         self.most_handshakes: Callable[[], int] | None = None
-        """Returns how many there may be; None where connections begin without one."""
+        """Returns the greatest number of handshakes; None without TLS."""
         self._handshaking: dict[int, socket.socket] = {}
-        """Accepted sockets by their descriptors, the oldest first; some may be closed already."""
+        """Accepted sockets by descriptor, the oldest first; some may be closed."""
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection."""
         accepted, address = super().accept()
         if self.most_handshakes is not None:
-            self._handshaking.pop(accepted.fileno(), None)  # a closed one that had its number
+            self._handshaking.pop(accepted.fileno(), None)  # closed, with the same number
             self._handshaking[accepted.fileno()] = accepted
             self._end_oldest(self.most_handshakes())
         return accepted, address
@@ -102,15 +98,15 @@ class ListeningSocket(socket.socket):
             return
         self._handshaking = {number: each for number, each in self._handshaking.items() if each.fileno() == number}
         for number in list(self._handshaking)[: max(len(self._handshaking) - most, 0)]:
-            with suppress(OSError):  # its client has ended it
-                self._handshaking.pop(number).shutdown(socket.SHUT_RDWR)  # its transport then closes it
+            with suppress(OSError):  # already closed by the client
+                self._handshaking.pop(number).shutdown(socket.SHUT_RDWR)  # the transport then closes the socket
 
 
 def listen(address: Address) -> ListeningSocket:
-    """Return a socket that listens at an address.
+    """Return a listening socket.
 
     Raises:
-        ServerError: that is not possible.
+        ServerError: if listening fails.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
@@ -122,17 +118,17 @@ def listen(address: Address) -> ListeningSocket:
             raise ServerError(f"{address} is in use, maybe by another `envwatch serve`; --bind takes another") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ServerError(f"cannot listen at {address}: {reason}") from None
-    # Connections inherit it. Without it a body waits for the acknowledgement of its head, which clients delay by 40 ms;
-    # asyncio sets it only on sockets that were made for TCP by number.
+    # Inherited by connections. Otherwise a body waits for the head's acknowledgement, which clients delay by 40 ms.
+    # asyncio sets the option only on sockets created with TCP's number.
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ListeningSocket(found)
 
 
 class Certificate:
-    """A certificate with its chain and its key, in files of PEM, which may be the same.
+    """A certificate chain and key in PEM files.
 
     Raises:
-        ServerError: they cannot be used.
+        ServerError: if the files cannot be used.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -140,14 +136,13 @@ class Certificate:
         self._key = key
         self._signature: list[tuple[int, ...]] | None = self._signed()
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        """For the server."""
         self._load(self.context)
 
     def is_renewed(self) -> bool:
-        """Whether the files have changed since the last call, and can be used.
+        """Return whether the files have changed since the last call.
 
         Raises:
-            ServerError: they have changed, and cannot be used.
+            ServerError: if the changed files cannot be used.
         """
         signature = self._signed()
         if signature == self._signature:
@@ -157,10 +152,10 @@ class Certificate:
         return True
 
     def renew(self) -> None:
-        """Use the files as they are for connections from now on; to be called in the server's thread.
+        """Load the files for new connections; call in the server's thread.
 
         Raises:
-            ServerError: they cannot be used, as they have changed since `is_renewed`, which looks at them again.
+            ServerError: if the files cannot be used; `is_renewed` then tries again.
         """
         try:
             self._load(self.context)
@@ -172,12 +167,12 @@ class Certificate:
         return [file_signature(path) for path in (self._certificate, self._key)]
 
     def _load(self, context: ssl.SSLContext) -> None:
-        def no_password() -> str:  # OpenSSL would ask for it at the terminal
+        def no_password() -> str:  # OpenSSL would ask at the terminal
             raise ServerError(f"{clean(str(self._key))} cannot be used for TLS: it has a password")
 
         try:
             for path in (self._certificate, self._key):
-                with path.open("rb"):  # OpenSSL does not say which of the two it cannot read
+                with path.open("rb"):  # OpenSSL does not say which file cannot be read
                     pass
             context.load_cert_chain(self._certificate, self._key, password=no_password)
         except ssl.SSLError as error:

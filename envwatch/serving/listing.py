@@ -1,9 +1,7 @@
-"""A listing to serve: the rows of one complete listing of upstream, each as the bytes of its JSON.
+"""A listing to serve: upstream's rows as JSON bytes.
 
-Pure. Rows are not judged: a viewer judges for itself, as if it had asked upstream. Listings share unchanged rows.
-
-What the serving host knows of an environment is one more field of its row. Stock clients ignore an unknown field, and
-envwatch shows it. No viewer's verdict depends on the field.
+Viewers judge rows, not the server. The host's acknowledgements and silences are an extra field of a row, which stock
+clients ignore and no verdict uses.
 """
 
 from __future__ import annotations
@@ -39,29 +37,29 @@ if TYPE_CHECKING:
 
 
 SharedMark: TypeAlias = "Mapping[str, JsonValue]"
-"""The value of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
 SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
-"""By the environment's id; only environments with an acknowledgement or a silence."""
+"""By environment id; only environments with an acknowledgement or a silence."""
 
 NO_SHARED_MARKS: Final[SharedMarks] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """What users of the serving host have said of environments."""
+    """Acknowledgements and silences of the serving host."""
 
     name: SafeText = EMPTY
-    """How the host calls itself: the setting `serve_name`."""
+    """The setting `serve_name`."""
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
 
     def holding(self, now: Clocks) -> frozenset[SafeText]:
-        """Return the ids of the silences that hold at a moment."""
+        """Return the ids of the silences in force."""
         return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
 
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
-        """Return the marks of a profile's environments at a moment."""
+        """Return the marks of a profile's environments."""
         found: dict[SafeText, dict[str, JsonValue]] = {}
         for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
             found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
@@ -84,15 +82,15 @@ NOTHING_SHARED: Final = SharedState()
 
 
 def _instant(at: float) -> float:
-    """Return milliseconds since the epoch as the API sends them: a whole number, where it is one."""
+    """Return milliseconds as the API sends them: whole if possible."""
     return int(at) if at.is_integer() else at
 
 
 PAGE_BYTES: Final = 4 << 20
-"""A page ends before it would be larger, with fewer rows than its limit; envwatch reads 8 MiB, usual rows take 2 KB."""
+"""A larger page ends early. envwatch reads 8 MiB, usual rows take 2 KB."""
 
 _GONE_KEPT_S: Final = 60.0
-"""For how long a row that has left the listing still marks its place: a walk takes 30 s at most."""
+"""How long a gone row marks a place: a walk takes 30 s at most."""
 
 _NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
 _UNKNOWN: Final = Environment(
@@ -107,19 +105,18 @@ _UNKNOWN: Final = Environment(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedRow:
-    """One row; two of them are equal only if they are the same object."""
+    """A row, compared by identity."""
 
     environment: Environment
     id: str
-    """As upstream sent it, and so the cursor."""
+    """Upstream's spelling, also the cursor."""
     mark: SharedMark | None
     data: bytes
-    """The row as JSON."""
     is_readable: bool = True
-    """Whether it could be read from upstream; if not, the environment is what was last known of it."""
+    """If not, `environment` is the last known state."""
 
     def is_online(self, now_ms: float) -> bool:
-        """Return what the official rule says at a moment of upstream's clock."""
+        """Return the official rule's result at a moment of upstream's clock."""
         return is_online(self.environment.connection_id, self.environment.last_heartbeat_at, now_ms)
 
 
@@ -127,23 +124,23 @@ class _Gone(NamedTuple):
     """The place of a row that has left the listing."""
 
     after: str | None
-    """The id of the nearest row before it that is still listed; None if it would be the first."""
+    """The nearest listed row before; None for the first place."""
     at: MonotonicS
-    """When the first listing without it was asked for."""
+    """Request time of the first listing without the row."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServedListing:
-    """One complete listing."""
+    """A complete listing."""
 
     asked: Clocks
-    """When upstream was asked for it."""
+    """Time of the request to upstream."""
     rows: tuple[ServedRow, ...]
-    """In upstream's order, one for each id; those that could not be read stand at the end."""
+    """In upstream's order, a row per id; unreadable rows last."""
     in_doubt: tuple[ServedRow, ...]
-    """Rows that it lacks and that may exist according to upstream, as an earlier listing held them."""
+    """Absent rows that may exist, from an earlier listing."""
     gone: Mapping[str, _Gone] = field(default_factory=dict)
-    """Rows that have left the listing lately, by their ids as served."""
+    """Recently gone rows, by served id."""
 
     @classmethod
     def from_outcome(
@@ -153,7 +150,7 @@ class ServedListing:
         previous: ServedListing | None = None,
         marks: SharedMarks = NO_SHARED_MARKS,
     ) -> ServedListing:
-        """Return the listing of a poll, given the state after the poll, the listing before, and the marks of rows."""
+        """Return a poll's listing; `profile_state` is the state after the poll."""
         snapshot = outcome.snapshot
         known = {} if previous is None else previous.by_key()
         received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
@@ -161,7 +158,7 @@ class ServedListing:
 
         def id_of(key: SafeText) -> str:
             id_ = received_ids.get(key) or (known[key].id if key in known else key)
-            while id_ in taken:  # it was received, and is also what cleaning made of one that cannot be sent
+            while id_ in taken:  # also made by cleaning an id that cannot be sent
                 id_ = clean_key(id_)
             taken.add(id_)
             return id_
@@ -175,17 +172,17 @@ class ServedListing:
 
     @cached_property
     def places(self) -> Mapping[str, int]:
-        """The place of each row, by its id as served."""
+        """Index of each row, by served id."""
         return {row.id: place for place, row in enumerate(self.rows)}
 
     @cached_property
     def devices(self) -> Mapping[str, ServedRow]:
-        """The first row of each device, by `deviceId`."""
+        """First row of each device, by `deviceId`."""
         rows = reversed((*self.rows, *self.in_doubt))
         return {row.environment.device_id: row for row in rows if row.environment.device_id}
 
     def with_shared_marks(self, marks: SharedMarks) -> ServedListing:
-        """Return the listing with other marks on its rows."""
+        """Return the listing with new marks."""
         rows, in_doubt = (
             tuple(
                 _served(row.environment, row.id, marks.get(row.environment.id), row) if row.is_readable else row
@@ -196,18 +193,15 @@ class ServedListing:
         return replace(self, rows=rows, in_doubt=in_doubt)
 
     def by_key(self) -> dict[SafeText, ServedRow]:
-        """Return the rows by the environments' ids."""
+        """Return the rows by environment id."""
         return {row.environment.id: row for row in (*self.in_doubt, *self.rows)}
 
     def is_same_as(self, other: ServedListing) -> bool:
-        """Whether all rows are the same; when upstream was asked may differ."""
+        """Whether all rows are identical; `asked` may differ."""
         return self.rows == other.rows and self.in_doubt == other.in_doubt
 
     def page(self, params: PageParams, now_ms: float) -> tuple[list[ServedRow], bool]:
-        """Return one page at a moment of upstream's clock, and whether there are more rows.
-
-        An unknown cursor starts from the top.
-        """
+        """Return a page, and whether more rows follow; an unknown cursor starts from the top."""
         rows, has_next_page = page_of_rows(self._wanted(params, now_ms), params.limit)
         size = 0
         for count, row in enumerate(rows):
@@ -217,7 +211,7 @@ class ServedListing:
         return rows, has_next_page
 
     def row_of(self, device_id: str) -> ServedRow | None:
-        """Return the first row of a device; two listeners may share it."""
+        """Return a device's first row; two listeners may share a device."""
         return self.devices.get(device_id)
 
     def _wanted(self, params: PageParams, now_ms: float) -> Iterator[ServedRow]:
@@ -229,14 +223,12 @@ class ServedListing:
                 yield row
 
     def _first_after(self, cursor: str | None) -> int:
-        """Return the place of the first row after a cursor: 0 if it is unknown."""
         if cursor is not None and cursor not in self.places and cursor in self.gone:
             cursor = self.gone[cursor].after
         return 0 if cursor is None else self.places.get(cursor, -1) + 1
 
 
 def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[str, _Gone]:
-    """Return the rows that have left lately, each with the nearest row before it that is still listed."""
     missing = before.places.keys() - listed
     gone: dict[str, _Gone] = {}
     if missing:
@@ -254,21 +246,20 @@ def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[s
 
 
 def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedRow | None) -> ServedRow:
-    """Return a row as it is served: the one before, if nothing has changed."""
     if before is not None and before.environment is row and before.id == id_ and before.mark == mark:
         return before
     wire = wire_row(row) | {"id": id_}
     if mark is not None:
         data = to_json({**wire, SHARED_FIELD: dict(mark)})
-        if len(data) < limits.ROW_BYTES:  # a viewer must not reject the row because of the mark
+        if len(data) < limits.ROW_BYTES:  # the mark must not make a viewer reject the row
             return ServedRow(row, id_, mark, data)
     return ServedRow(row, id_, mark, to_json(wire))
 
 
 def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
-    """Return a row that says that there is one and nothing of its state: viewers that check rows set it aside, too.
+    """Return a row without state, which viewers set aside.
 
-    Without it, a viewer would take the environment for gone.
+    Without any row, viewers would take the environment for gone.
     """
     if before is not None and not before.is_readable:
         return before

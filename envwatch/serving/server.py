@@ -1,9 +1,7 @@
-"""The HTTP server of `envwatch serve`: its thread, its connections, and a graceful end.
+"""The HTTP server of `envwatch serve`: thread, connections, graceful end.
 
-It has a thread with an event loop of its own, so that no viewer holds up the polls. Connections are held within limits
-of their number, and of the time and the bytes that each may take. `Connection` stands between a transport and uvicorn's
-HTTP protocol, and depends on the details of neither: it counts the bytes that pass, and notes when a request begins and
-when its answer ends. No code of the server waits for a client, nor knows what is served.
+In a separate thread, viewers do not delay polls. `Connection` stands between a transport and uvicorn's HTTP protocol,
+counts bytes and times requests and answers. The server never waits for a client.
 """
 
 from __future__ import annotations
@@ -34,21 +32,21 @@ if TYPE_CHECKING:
 
 
 MOST_CONNECTIONS: Final = 1_000
-"""Open at once: one more closes that which has been idle for longest."""
+"""Open at once; for another, see `Connections.add`."""
 HEAD_BYTES: Final = 16 << 10
-"""Of a request, which has no body: the path, the token, and what clients add."""
+"""A request has no body."""
 HEAD_S: Final = 10.0
-"""How long a request may take to arrive, and how long a connection without a right token may be idle."""
+"""Limit for a request's arrival, and for an idle connection without a valid token."""
 IDLE_S: Final = 75.0
-"""How long a viewer's connection may be idle: a little more than the longest interval that is usual."""
+"""Limit for a viewer's idle connection: slightly more than the longest usual interval."""
 ANSWER_S: Final = 30.0
-"""How long an answer may take to be taken."""
+"""Limit for a client to read an answer."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Phase(Enum):
-    """What a connection is doing."""
+    """A connection's activity."""
 
     IDLE = auto()
     READING = auto()
@@ -57,9 +55,9 @@ class Phase(Enum):
 
 
 def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
-    """Return how many seconds a connection may stay as it is.
+    """Return the longest duration of a phase in seconds.
 
-    A viewer has sent a right token by it; `has_unsent` is whether a part of an answer waits for its reader.
+    A valid token makes a connection a viewer's; `has_unsent` tells of an unread answer.
     """
     match phase:
         case Phase.READING:
@@ -73,27 +71,28 @@ def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
 
 
 class Connections:
-    """All open connections, `most` of them at once; `now` is a clock that is never set, in seconds."""
+    """At most `most` open connections; `now` is a monotonic clock, in seconds."""
 
     def __init__(self, most: int, now: Callable[[], float]) -> None:
         self.now = now
         self._most = most
         self._open: dict[Connection, None] = {}
         self.emptied = asyncio.Event()
-        """Whether none is open any more."""
+        """Set while no connection is open."""
 
     def __len__(self) -> int:
         return len(self._open)
 
     @property
     def reading(self) -> int:
-        """How many have sent a part of a request."""
+        """Number of connections with a partial request."""
         return sum(each.phase is Phase.READING for each in list(self._open))
 
     def add(self, connection: Connection) -> bool:
-        """Take a connection, and return whether there is room for it.
+        """Add a connection, and return whether there is room.
 
-        Where there is none, the one that is idle for longest makes room: rather one by which no right token came.
+        A full server cuts the connection with the oldest phase, unless answering; connections without a valid token go
+        first.
         """
         if len(self._open) >= self._most:
             idle = (each for each in self._open if each.phase is not Phase.ANSWERING)
@@ -106,13 +105,13 @@ class Connections:
         return True
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that has ended."""
+        """Remove a closed connection."""
         self._open.pop(connection, None)
         if not self._open:
             self.emptied.set()
 
     def cut_overdue(self) -> None:
-        """Cut every connection that has taken too long."""
+        """Cut every overdue connection."""
         now = self.now()
         for connection in [each for each in self._open if each.is_overdue(now)]:
             connection.cut()
@@ -124,12 +123,10 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection.
+    """A connection.
 
-    Args:
-        connections: all of them.
-        speaking: makes the protocol that speaks HTTP on the connection.
-        agreed: called with the descriptor of the socket once bytes can flow, which with TLS is after the handshake.
+    `speaking` makes the HTTP protocol. `agreed` gets the socket's descriptor once bytes can flow: with TLS, after the
+    handshake.
     """
 
     def __init__(
@@ -140,40 +137,40 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.phase = Phase.IDLE
         self.since = connections.now()
-        """When the phase began."""
+        """Start of the phase."""
         self.is_viewer = False
         self._connections = connections
         self._protocol = speaking(self)
         self._agreed = agreed
         self._transport: asyncio.Transport | None = None
         self._unread = 0
-        """Bytes of requests that have arrived and are not being answered yet."""
+        """Bytes of requests not yet being answered."""
 
     def is_overdue(self, now: float) -> bool:
-        """Whether it has taken too long."""
+        """Whether the phase has lasted too long."""
         if self._transport is None:
             return False
         has_unsent = self._transport.get_write_buffer_size() > 0
         return now - self.since >= longest_s(self.phase, is_viewer=self.is_viewer, has_unsent=has_unsent)
 
     def cut(self) -> None:
-        """End it at once, whatever is unsent."""
+        """Close the connection at once, dropping unsent bytes."""
         self._connections.remove(self)
         if self._transport is not None:
             self._transport.abort()
 
     def answering(self) -> None:
-        """Note that a request is complete and begins to be answered."""
+        """Note a complete request."""
         self._unread = 0
         self._enter(Phase.ANSWERING)
 
     def answered(self, *, is_viewer: bool) -> None:
-        """Note that the answer is written, maybe not sent, and whether a right token came with the request."""
+        """Note a written, perhaps unsent, answer, and whether the token was valid."""
         self.is_viewer = self.is_viewer or is_viewer
         self._enter(Phase.READING if self._unread else Phase.IDLE)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, if there is room."""
+        """Start if there is room."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - as asyncio has it for a stream
         self._agreed(transport.get_extra_info("socket").fileno())
         self._transport = transport
@@ -184,7 +181,7 @@ class Connection(asyncio.Protocol):
             self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what has arrived, unless it is more than any request has."""
+        """Forward bytes, unless the request is too large."""
         self._unread += len(data)
         if self._unread > HEAD_BYTES:
             self._refuse()
@@ -194,21 +191,21 @@ class Connection(asyncio.Protocol):
         self._protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Hand on that the client sends no more."""
+        """Forward the client's end of data."""
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hand on that it has ended."""
+        """Forward the end of the connection."""
         if self._transport is not None:
             self._connections.remove(self)
             self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Hand on that the client reads too slowly."""
+        """Forward the pause."""
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on that the client reads again."""
+        """Forward the end of the pause."""
         self._protocol.resume_writing()
 
     def _enter(self, phase: Phase) -> None:
@@ -224,32 +221,30 @@ class Connection(asyncio.Protocol):
 
 
 _SWEEP_S: Final = 1.0
-"""How often connections are looked for that have taken too long."""
 _HANDSHAKE_S: Final = 5.0
-"""How long a TLS handshake may take; a connection counts from its end on."""
+"""A connection's time counts from the handshake's end."""
 _LEAST_HANDSHAKES: Final = 32
-"""How many there may be at once, however many connections there are; otherwise half as many as there is room for."""
+"""Least limit of simultaneous handshakes; usually half of the free connections."""
 _LAST_ANSWERS_S: Final = 1.0
-"""How long requests are still answered once the end has begun, as long as a client is connected."""
+"""How long a stopping server still answers."""
 _LAST_BYTES_S: Final = 2.0
-"""How long answers may still be read after that."""
+"""How long clients may still read after that."""
 _OWN_DESCRIPTORS: Final = 256
-"""Files and sockets that are left for polls, history, log and hooks, and for connections that are about to be closed.
+"""Reserved for polls, history, log, hooks and closing connections.
 
-asyncio accepts 100 of them in a row, before any is counted."""
+asyncio accepts 100 connections in a row before `Connections` counts the first."""
 _USUAL_DESCRIPTORS: Final = 1_024
-"""What Linux and systemd allow a process to open, if nothing else is set."""
+"""The default of Linux and systemd."""
 _NEVER_S: Final = 1 << 20
-"""For uvicorn's own timeout of idle connections, which would wait for a client that does not read."""
+"""Disables uvicorn's idle timeout, which would wait for a client that does not read."""
 _CONNECTION: Final = "connection"
-"""Name in the state of a request."""
 
 
 def most_connections() -> int:
-    """Return how many connections there may be at once within this process's limit of open files."""
+    """Return the connection limit under this process's limit of open files."""
     try:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    except OSError:  # the system call is forbidden, as a hardened service may have it
+    except OSError:  # a hardened service may forbid the system call
         files = _USUAL_DESCRIPTORS
     if files == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
@@ -257,14 +252,14 @@ def most_connections() -> int:
 
 
 class HttpServer:
-    """A server in its own thread.
+    """A server in a separate thread.
 
     Args:
-        app: what answers.
-        listening: the socket to take connections from; it is closed at the end.
-        note: called with one line about what should not happen; in any thread.
+        app: answers requests.
+        listening: closed at the end.
+        note: gets a line about a problem, in any thread.
         tls: None for plain HTTP.
-        connections: where they are kept; None for as many as this process can have.
+        connections: None for as many as this process can hold.
     """
 
     def __init__(
@@ -285,22 +280,22 @@ class HttpServer:
         self._state = ServerState()
         self._thread = threading.Thread(target=self._run, name="envwatch-serve", daemon=True)
         self.error: Exception | None = None
-        """The bug that ended it."""
+        """The bug that ended the server."""
 
     def start(self) -> None:
-        """Take connections from now on."""
+        """Start accepting connections."""
         self._thread.start()
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call a function in the server's thread, soon; it is not called if the server has ended.
+        """Call a function soon in the server's thread, unless the server has ended.
 
-        An exception of it ends the server: what is served could be old from then on.
+        An exception ends the server: answers could be outdated from then on.
         """
-        with suppress(RuntimeError):  # the loop is closed
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._called, function)
 
     async def close(self) -> None:
-        """End: answer for another moment as long as a client is connected, then close the port and the connections."""
+        """Answer connected clients for a moment, then close port and connections."""
         self.call(self._stop.set)
         await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + _SWEEP_S)
 
@@ -367,14 +362,12 @@ class HttpServer:
         return config
 
     def _speaking(self, config: Config, connection: Connection) -> asyncio.Protocol:
-        """Return what speaks HTTP on a connection."""
         make: Any = config.http_protocol_class
         state = {_CONNECTION: connection}
         protocol: asyncio.Protocol = make(config=config, server_state=self._state, app_state=state)
         return protocol
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and let its connection know."""
         connection: Connection = scope["state"][_CONNECTION]
         connection.answering()
         try:
@@ -383,14 +376,14 @@ class HttpServer:
             connection.answered(is_viewer=IS_VIEWER in scope["state"])
 
     def _on_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Note what asyncio complains of; a client may break a connection at any time."""
+        """Note asyncio's errors; clients may break connections at any time."""
         error = context.get("exception")
         if not isinstance(error, ConnectionError | TimeoutError):
             self._note(f"serving: {context.get('message')}: {error!r}")
 
 
 class _Notes(logging.Handler):
-    """Takes what uvicorn logs as an error; less is about clients that do not speak HTTP."""
+    """Notes uvicorn's errors; lower levels concern clients that do not speak HTTP."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         super().__init__(logging.ERROR)

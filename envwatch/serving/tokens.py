@@ -1,7 +1,6 @@
-"""The tokens of viewers: the file that holds them, who a request comes from, and a limit on guessing.
+"""Viewers' tokens: file, authentication, and a limit on guessing.
 
-A token is no key of the platform: it opens this server alone. Only digests of tokens are kept, and each request is
-compared with every one of them in constant time. No message contains a token.
+A token opens this server only, never the platform. Only digests are kept. No message contains a token.
 """
 
 from __future__ import annotations
@@ -29,25 +28,24 @@ if TYPE_CHECKING:
     from envwatch.model.clock import MonotonicS
 
 FILE_BYTES: Final = 1 << 17
-"""Of a file of tokens at most."""
 MOST_TOKENS: Final = 200
-"""In one file: each request is compared with all of them."""
+"""Each request is compared with all tokens."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
 _SCHEME: Final = re.compile(r"bearer +", re.IGNORECASE)
-"""RFC 9110 11.1: the name of a scheme is case-insensitive, and blanks follow it."""
+"""RFC 9110 11.1: scheme names are case-insensitive; blanks follow."""
 
 GUESSES: Final = 10
 GUESSES_WITHIN_S: Final = 60.0
-"""Wrong tokens that one address may send in this time before it is asked to wait."""
+"""An address may send `GUESSES` wrong tokens within this time."""
 _MOST_ADDRESSES: Final = 4_096
-"""Addresses whose guesses are counted: the one that guessed longest ago is forgotten first."""
+"""The address with the oldest guess is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Who may ask: names with the digests of their tokens."""
+    """Names with the digests of their tokens."""
 
     digests: tuple[tuple[str, bytes], ...] = ()
 
@@ -55,9 +53,9 @@ class Tokens:
         return len(self.digests)
 
     def name_of(self, authorization: str) -> str | None:
-        """Return whose token an `Authorization` header has; None if it is no one's here.
+        """Return the name for an `Authorization` header, or None.
 
-        Takes as long whether the token is right, nearly right, or wrong.
+        Takes equally long for right and wrong tokens.
         """
         scheme = _SCHEME.match(authorization)
         sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
@@ -73,32 +71,35 @@ def _digest(token: str) -> bytes:
 
 
 def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
-    """Return the tokens in a file that belongs to this user and that no other user can read.
+    """Return the tokens in a file that only this user can read; links are followed.
 
-    A line has a name and a token, with blanks between them; `#` begins a comment. Links are followed. `learn` gets each
-    token, so that texts can be rid of it.
+    A line has a name and a token, separated by blanks; `#` begins a comment. `learn` gets each token, for redaction.
 
     Raises:
         ServerError: if the file cannot be used.
     """
-    return _tokens_of(_content(path), clean(str(path)), learn)
+    name = clean(str(path))
+    tokens = _tokens_of(_content(path), name, learn)
+    if not tokens:
+        raise ServerError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
+    return tokens
 
 
 class TokensFile:
-    """A file of tokens that is read again when it changes; errors as in `tokens_in`."""
+    """A token file that is read again after changes; errors as in `tokens_in`."""
 
     def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
         self.path = path
         self._learn = learn
         self._signature = file_signature(path)
         self.tokens = tokens_in(path, learn)
-        """The tokens of the last time when the file could be used."""
+        """From the newest usable version."""
 
     def reread(self) -> bool:
-        """Read the file if it has changed since the last call, and return whether it has.
+        """Read the file again if changed; return whether the file changed.
 
         Raises:
-            ServerError: it has changed, and cannot be used; the tokens stay as they are.
+            ServerError: if the changed file cannot be used; the tokens are unchanged.
         """
         signature = file_signature(self.path)
         if signature == self._signature:
@@ -130,7 +131,7 @@ def _content(path: Path) -> bytes:
 
 
 def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
-    # One wrong line is no reason to lock out the others, but a typing error must not remove a user silently either.
+    # A typing error must not silently remove a user; the old tokens stay valid.
     found: dict[str, bytes] = {}
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         words = re.sub(r"(?:^|\s)#.*", "", line).split()
@@ -150,29 +151,24 @@ def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Token
             raise ServerError(f"{place}: another name has the same token")
         found[user] = digest
         learn(token)
-    if not found:
-        raise ServerError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
     if len(found) > MOST_TOKENS:
         raise ServerError(f"{name}: has more than {MOST_TOKENS} tokens")
     return Tokens(tuple(found.items()))
 
 
 def add_token(path: Path, user: str) -> str:
-    """Add a new token to a file, which is made if it is missing, and return the token.
+    """Add a new token to a file, made if missing, and return the token.
 
     Raises:
-        ServerError: if that cannot be done; the file then is as it was.
+        ServerError: on failure; the file is unchanged.
     """
     if not _NAME.fullmatch(user):
         raise ServerError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
     content = b""
     if path.exists():
         content = _content(path)
-        names = {line.split()[0] for line in content.decode("utf-8-sig", "replace").splitlines() if line.split()}
-        if user in names:
+        if user in dict(_tokens_of(content, clean(str(path)), lambda _: None).digests):
             raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
-        if content.strip():
-            _tokens_of(content, clean(str(path)), lambda _: None)
     token = f"ew-{secrets.token_urlsafe(32)}"
     try:
         make_private_folder(path.parent)
@@ -189,27 +185,21 @@ def add_token(path: Path, user: str) -> str:
 
 @dataclass(slots=True)
 class _Guesses:
-    """The wrong tokens of one address."""
-
     at: deque[MonotonicS] = field(default_factory=lambda: deque(maxlen=GUESSES))
-    """When they came, the newest last."""
     is_known: bool = False
-    """Whether it was said that there are too many."""
 
 
 @dataclass(slots=True)
 class GuessLimit:
-    """Counts the wrong tokens of each address; right tokens do not count."""
+    """Counts wrong tokens by client address."""
 
     _by_address: OrderedDict[str, _Guesses] = field(default_factory=OrderedDict)
-    """The address that sent the newest wrong token comes last."""
 
     def count_wrong(self, address: str, now: MonotonicS) -> tuple[int, bool]:
-        """Note a wrong token of an address; an IPv6 network of one customer (/64) counts as one address.
+        """Count a wrong token; an IPv6 /64 network, a single customer, is one address.
 
         Returns:
-            For how many seconds the sender must wait, 0 for none; and whether the address must wait for the first time
-            after a minute without a wrong token.
+            Seconds to wait, 0 for none, and whether this wait is the first since the count was empty.
         """
         network = _network(address)
         guesses = self._by_address.setdefault(network, _Guesses())

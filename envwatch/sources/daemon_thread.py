@@ -1,4 +1,4 @@
-"""Calls that block for an unknown time, as a slow disk or the look-up of a host may, in threads nothing waits for."""
+"""Run blocking calls, such as slow disks or DNS, in daemon threads."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 async def run_in_daemon_thread(function: Callable[[], T]) -> T:
-    """Return what a blocking function returns, or raise what it raises, without ever waiting for its end.
+    """Return a blocking function's result, or raise the function's exception.
 
-    asyncio's own threads are joined at the end of the loop: a call that hangs would hold up the exit of the program.
+    asyncio joins the threads of `to_thread`, so a hanging call would delay exit.
     """
     result: Future[T] = Future()
-    result.set_running_or_notify_cancel()  # so that no end of the waiting cancels the call
+    result.set_running_or_notify_cancel()  # cancelling the wait must not cancel the call
 
     def run() -> None:
         try:

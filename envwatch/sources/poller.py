@@ -1,8 +1,7 @@
-"""Polls a source at the right moments: an async iterator of outcomes.
+"""Poll a source and yield outcomes.
 
-Owns the pace: the interval, the request budget, the backoff, `Retry-After`, rare polls while the key is refused, and
-the detection that this machine slept. There is one poll at a time, and it never gives up. Must not know HTTP (a
-`Source` does) nor the screen; clocks, waiting and random numbers are passed in as its `Runtime`.
+The poller decides the pace: interval, request budget, backoff, `Retry-After`, rare polls after a refused key. Polls
+never overlap, and polling never gives up.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ if TYPE_CHECKING:
     from envwatch.model.limits import Limits
 
 _TICK_S = 1.0
-"""Seconds between readings of the clocks while waiting; a longer gap shows that the process did not run."""
+"""Seconds between clock readings; a longer gap shows that the process did not run."""
 
 _Due: TypeAlias = "Callable[[], float]"
-"""Returns the monotonic second of the next poll, by the settings of the moment in which it is called."""
+"""Returns the next poll's monotonic second."""
 
 FASTEST = timedelta(seconds=1)
-"""Least interval that a user may set."""
+"""Shortest interval that a user may set."""
 SLOWEST = timedelta(minutes=10)
-"""Greatest interval that a user may set."""
+"""Longest interval that a user may set."""
 
 
 class Source(Protocol):
-    """Where listings come from."""
+    """Produces listings."""
 
     async def snapshot(self) -> Snapshot:
         """Return one complete listing, or raise `SourceError`."""
@@ -47,29 +46,28 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """What the poller will do next."""
+    """The poller's plan, for display."""
 
     is_polling: bool
-    """Whether a poll is under way; otherwise the poller waits for the next poll, or for the end of a pause."""
     interval: timedelta
-    """From poll to poll, lengthened where the request budget requires it."""
+    """Longer than set if the request budget requires that."""
     next_at: float | None = None
-    """Monotonic second of the next poll; None during a poll, or while none is due."""
+    """Monotonic second; None if no poll is due."""
     is_paused: bool = False
-    """Whether the user paused polling; a poll that is under way is completed."""
+    """A poll in flight still completes."""
     requests: int = 0
-    """Requests of the newest listing, if the request budget lengthens the interval for them; 0 otherwise."""
+    """Requests of the newest listing, if the budget lengthens the interval; else 0."""
     requests_per_minute: int = 0
-    """The request budget, if the budget lengthens the interval; 0 otherwise."""
+    """The budget, if the budget lengthens the interval; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshDelay:
-    """Why a poll that the user requests does not start at once."""
+    """Why a requested poll does not start at once."""
 
     left: timedelta
     is_forbidden: bool
-    """Whether `Retry-After` forbids it and the request is dropped; otherwise the poll starts after the delay."""
+    """Whether `Retry-After` forbids the poll, which drops the request."""
 
 
 def read_clocks() -> Clocks:
@@ -78,7 +76,7 @@ def read_clocks() -> Clocks:
 
 
 async def wait_within(event: asyncio.Event, seconds: float) -> None:
-    """Wait until an event is set, at most the given seconds."""
+    """Wait until an event is set, at most `seconds`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -86,20 +84,19 @@ async def wait_within(event: asyncio.Event, seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Clocks, waiting and random numbers; this machine's by default."""
+    """Clocks, waiting and random numbers."""
 
     clocks: Callable[[], Clocks] = read_clocks
     wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_within
-    """Waits until the event is set, at most the given seconds."""
     random: Callable[[], float] = random.random
-    """Returns a number from 0 up to, but not including, 1."""
+    """Returns a number in [0, 1)."""
 
 
 _THIS_MACHINE = Runtime()
 
 
 async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
-    """Poll one time, by this machine's clocks."""
+    """Poll a source once."""
     started = read_clocks()
     try:
         snapshot = await source.snapshot()
@@ -122,12 +119,10 @@ def _failed(error: SourceError, started: Clocks, ended: Clocks, interval: timede
 
 
 class Poller:
-    """Polls a source again and again.
+    """Polls a source repeatedly.
 
     Args:
-        source: where the listings come from.
         settings: interval and request budget.
-        runtime: clocks, waiting and random numbers.
     """
 
     def __init__(self, source: Source, settings: Limits, runtime: Runtime = _THIS_MACHINE) -> None:
@@ -135,38 +130,37 @@ class Poller:
         self._limits = settings
         self._runtime = runtime
         self.wanted_interval = settings.interval
-        """From poll to poll as the user set it, see `want_interval`."""
-        self._last_requests = 1  # for the newest listing
+        self._last_requests = 1  # of the newest listing
         self._failures = 0  # in a row
         self._source_interval = timedelta()
-        """From listing to listing of a server that answers from its own, as the newest one said."""
+        """A relay's interval, from the newest listing."""
         self._is_relayed = False
-        """Whether the newest failure is of another server than the one that was polled, see `SourceError`."""
-        self._refusals = 0  # polls since the last listing whose key was refused
+        """Whether the polled server is healthy and the failure is upstream."""
+        self._refusals = 0  # polls with a refused key since the last listing
         self._failing_since = 0.0  # monotonic second
         self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
-        """Monotonic second from which the request budget covers all polls so far."""
+        """Monotonic second from which the budget covers all polls."""
         self._was_early = False
-        """Whether the user requested the newest poll before it was due."""
+        """Whether the newest poll was requested before the due time."""
         self._slept_s = 0.0
-        """Seconds since the newest poll that the monotonic clock did not measure."""
+        """Sleep since the newest poll, which the monotonic clock did not count."""
         self._wake = asyncio.Event()
         self._is_paused = False
         self._is_requested = False
         self._due: _Due | None = None
         """None during a poll."""
         self.pages_read = 0
-        """Pages of the poll under way that have come; for showing."""
+        """Pages received by the current poll."""
 
     @property
     def interval(self) -> timedelta:
-        """From poll to poll: as the user set it, or longer if a listing of this size needs more requests."""
+        """The user's interval, or longer if the newest listing's size requires that."""
         return max(self.wanted_interval, self._budgeted(self._last_requests))
 
     @property
     def schedule(self) -> PollSchedule:
-        """What the poller will do next; for showing."""
+        """The poller's current plan."""
         is_stretched = self.interval > self.wanted_interval
         return PollSchedule(
             self._due is None,
@@ -178,13 +172,10 @@ class Poller:
         )
 
     def refresh(self) -> RefreshDelay | None:
-        """Poll as soon as allowed, also when paused.
+        """Poll as soon as allowed, also when paused; return the delay, if any.
 
-        After a poll that was due, the next one may start before the request budget covers the last one: the polls after
-        it wait longer instead. After a requested poll, the budget comes first.
-
-        Returns:
-            The delay, if there is one.
+        After a scheduled poll, a requested poll may precede the budget; later polls wait longer instead. After a
+        requested poll, the budget comes first.
         """
         now = self._runtime.clocks().monotonic
         if (left := self._forbidden_until - self._slept_s - now) > 0:
@@ -196,21 +187,21 @@ class Poller:
         return RefreshDelay(timedelta(seconds=at - now), is_forbidden=False)
 
     def pause(self, *, paused: bool) -> None:
-        """Pause polling, or go on."""
+        """Pause or resume polling."""
         self._is_paused = paused
         self._wake.set()
 
     def want_interval(self, interval: timedelta) -> None:
-        """Set the interval, within `FASTEST` and `SLOWEST`."""
+        """Set the interval, clamped to `FASTEST` and `SLOWEST`."""
         self.wanted_interval = min(max(interval, FASTEST), SLOWEST)
         self._wake.set()
 
     def note_pages(self, pages: int, _rows: int) -> None:
-        """Note how many pages of the poll under way have come."""
+        """Note the pages received by the current poll."""
         self.pages_read = pages
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Poll for ever and yield each outcome; the first poll starts at once. Closing cancels the one in flight."""
+        """Poll for ever and yield each outcome, starting at once. Closing cancels the poll in flight."""
         while True:
             self._was_early = self._is_early()
             self._is_requested = False
@@ -228,7 +219,7 @@ class Poller:
                 yield slept
 
     async def _poll(self) -> Outcome:
-        """Poll once; if the clocks show that this machine slept meanwhile, the response is dropped."""
+        """Poll once; drop the response if this machine slept meanwhile."""
         done = asyncio.Event()
         started = self._runtime.clocks()
         self._started_at = started.monotonic
@@ -254,11 +245,11 @@ class Poller:
             return Listed(snapshot, started, self._runtime.clocks(), max(self.interval, self._source_interval))
         finally:
             task.cancel()
-            # Retrieves its exception, which asyncio would otherwise log.
+            # Retrieve the exception, which asyncio would otherwise log.
             await asyncio.gather(task, return_exceptions=True)
 
     def _due_after(self, outcome: Outcome) -> _Due:
-        """Note what an outcome says of the pace, and return when the next poll is due."""
+        """Update the pace from an outcome; return the next due time."""
         match outcome:
             case Slept(awake=awake):
                 return lambda: awake.monotonic
@@ -280,10 +271,10 @@ class Poller:
                 return lambda: at
 
     def _next_tick(self, listed: Listed, spread: float) -> float:
-        """Return the monotonic second of the next tick after a poll; ticks during the poll are skipped.
+        """Return the next tick's monotonic second; ticks during the poll are skipped.
 
-        `spread` is the share of the interval by which it is late, or early if negative. Where the budget allows no
-        earlier poll, it is late in both cases.
+        `spread` is the delay as a share of the interval, negative for early. If the budget allows no earlier poll, the
+        tick is late in both cases.
         """
         started, ended = listed.started.monotonic, listed.ended.monotonic
         least = self._budgeted(self._last_requests)
@@ -291,10 +282,10 @@ class Poller:
         return started + interval * max(math.ceil((ended - started) / interval), 1)
 
     def _retry_at(self, failed: Failed) -> float:
-        """Return the monotonic second of the next poll after a failure.
+        """Return the monotonic second of the poll after a failure.
 
-        The failed request costs no budget, which would undo the jitter. The backoff counts from the start of the poll:
-        one that hung until its deadline has waited long enough already.
+        The failed request is not charged to the budget: the charge would undo the jitter. The backoff counts from the
+        poll's start, since a poll that hung until the deadline has waited enough.
         """
         started, ended = failed.started.monotonic, failed.ended.monotonic
         return max(
@@ -304,7 +295,6 @@ class Poller:
         )
 
     def _backoff(self, failed: Failed) -> timedelta:
-        """Return how long to wait after a failure: long while the key is refused, otherwise with full jitter."""
         match failed.cause:
             case Cause.UNAUTHORIZED if self._refusals == 1:
                 return limits.UNAUTHORIZED_RECHECK
@@ -313,7 +303,7 @@ class Poller:
             case Cause.FORBIDDEN:
                 return limits.FORBIDDEN_RECHECK
         if self._is_relayed:
-            # The server is well and says when it has a listing again: there is no load to take from it.
+            # A healthy relay needs no backoff.
             return self.interval * (1 + limits.POLL_SPREAD * (2 * self._runtime.random() - 1))
         lasted = timedelta(seconds=failed.started.monotonic - self._failing_since)
         is_long = failed.cause.is_overload or lasted > limits.LONG_OUTAGE
@@ -322,18 +312,17 @@ class Poller:
         return self._runtime.random() * min(limits.BACKOFF_BASE * doubled, cap)
 
     def _budget_free_after(self, outcome: Listed | Failed, requests: int) -> float:
-        """Return from which monotonic second the budget covers a poll of so many requests and all before it."""
         free_at = max(self._budget_free_at, outcome.started.monotonic) + self._budgeted(requests).total_seconds()
         if isinstance(outcome, Listed):
             return free_at
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
     def _budgeted(self, requests: int) -> timedelta:
-        """Return the time for which the budget allows so many requests."""
+        """Return the budget's time for `requests`."""
         return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
-        """Wait until a poll is due or requested; return early if this machine slept since the reading `last`."""
+        """Wait until a poll is due or requested; return early if this machine slept since `last`."""
         now = self._runtime.clocks()
         if now.slept_since(last):
             return Slept(last, now)
@@ -349,7 +338,7 @@ class Poller:
                 return Slept(last, now)
 
     def _next_at(self, due: _Due) -> float | None:
-        """Return the monotonic second of the next poll, if any; time that the machine slept counts as waited."""
+        """Return the next poll's monotonic second; sleep counts as waiting."""
         at = None if self._is_paused else due()
         if self._is_requested:
             soonest = self._started_at + limits.FORCED_EVERY.total_seconds()
@@ -358,21 +347,18 @@ class Poller:
         return None if at is None else at - self._slept_s
 
     def _is_early(self) -> bool:
-        """Return whether a poll that starts now does so before it is due."""
         return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
     def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
-        """Return whether the machine slept, or the process was stopped for several intervals."""
+        """Return whether the machine slept, or the process stopped for `SLEPT_TICKS` intervals."""
         overrun_s = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()
 
 
 def _listing_interval(snapshot: Snapshot, interval: timedelta) -> timedelta:
-    """Return the time from listing to listing: the interval of polls, or longer where the server has them seldomer."""
     served = snapshot.served
     return interval if served is None or served.interval is None else max(interval, served.interval)
 
 
 def _server_wait(failed: Failed) -> timedelta:
-    """Return the wait that `Retry-After` asks for, as far as it is obeyed."""
     return min(failed.retry_after or timedelta(), limits.RETRY_AFTER_CAP)

@@ -1,7 +1,4 @@
-"""A session: polls several targets at once and merges their outcomes into one stream.
-
-Owns the tasks that wait for outcomes, and the order in which everything ends. Must not know what an outcome means.
-"""
+"""Poll several targets and merge their outcomes into a single stream."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import Poller
 
 Observer: TypeAlias = "Callable[[SafeText, Outcome], None]"
-"""Called with the name of a target and each of its outcomes, as soon as there is one."""
+"""Called at once with a target's name and each outcome."""
 
 
 async def _nothing_to_close() -> None:
@@ -27,30 +24,28 @@ async def _nothing_to_close() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One profile that is polled."""
+    """A polled profile."""
 
     profile: str
-    """Its name, for people."""
+    """Name for people."""
     host: str
-    """The server's host and port."""
+    """Host and port."""
     key_origin: str
-    """Where the key came from, never the key."""
+    """The key's origin, never the key."""
     poller: Poller
     limits: Limits
     close: Callable[[], Awaitable[None]] = _nothing_to_close
-    """Closes the connection."""
 
 
 class Session:
-    """An async iterator of `(name, outcome)` over several targets, in the order in which the outcomes come.
+    """An async iterator of `(name, outcome)` over several targets, in order of arrival.
 
-    A target waits with its next poll until its last outcome was taken; none waits for another target. Entering the
-    context starts the first polls. Leaving it ends the iteration, also for a consumer that still waits, and then drops
-    the polls in flight and closes the connections.
+    A target polls again only after the last outcome was taken; targets do not wait for each other. Entering the context
+    starts the first polls. Leaving the context ends the iteration, cancels polls and closes connections.
 
     Args:
-        targets: by name; `NO_PROFILE` where there is only one.
-        observers: see `Observer`; what one raises ends the iteration, as a bug in a poller does.
+        targets: by name; `NO_PROFILE` for a single target.
+        observers: an observer's exception ends the iteration.
     """
 
     def __init__(self, targets: Mapping[SafeText, Target], *observers: Observer) -> None:
@@ -58,9 +53,8 @@ class Session:
         self._observers = observers
         self._streams: dict[SafeText, AsyncGenerator[Outcome]] = {}
         self._waiting: dict[SafeText, asyncio.Task[Outcome]] = {}
-        """By target; the one that was served last comes last."""
+        """By target, the most recently served last."""
         self._taken: SafeText | None = None
-        """The target whose outcome was handed out last."""
         self._is_closed = False
 
     async def __aenter__(self) -> Self:

@@ -1,11 +1,10 @@
-"""The log: one line per poll and per notable event, in one file of bounded size. Also the reports of a crash.
+"""The log: a line per poll and notable event, in a file of bounded size; also crash reports.
 
-Owns the wording of the lines, and the file. A thread writes the log. A line that cannot be written, as on a full or
-slow disk, is dropped, and disturbs nothing else. A crash report is one screen for the user and the whole traceback for
-the log. Both are cleaned and without secrets: a report never reads local variables.
+A thread writes the log. A line that cannot be written, as on a full or slow disk, is dropped. Crash reports omit local
+variables.
 
-Python's `logging` does not fit: its rotating file keeps a descriptor open, fails for good once its buffer meets a full
-disk, and takes the file's mode from the umask.
+Python's `logging` does not fit: the rotating file keeps a descriptor open, fails for good after a full disk, and takes
+the mode from the umask.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ if TYPE_CHECKING:
 
 
 LIMIT: Final = 1 << 20
-"""Bytes of the file at most. A full one is renamed to `.1` and replaces the one before."""
+"""Bytes of the file. A full file replaces `.1`."""
 
 _QUEUED_LINES: Final = 1_000
 _CLOSE_TIMEOUT_S: Final = 0.3
 
 
 class LogLine(NamedTuple):
-    """A line before it gets its time and its profile."""
+    """A line without time and profile."""
 
     level: int
-    """Of the module `logging`."""
+    """A level of `logging`."""
     text: SafeText
 
 
@@ -77,7 +76,6 @@ def log_line_of(outcome: Outcome) -> LogLine:
 
 
 def _age_text(served: RelayInfo) -> str:
-    """Return how old a served listing was."""
     return f"{'the same listing' if served.is_repeat else 'a listing'} of {served.age_s:.1f} s before"
 
 
@@ -86,18 +84,18 @@ def _seconds(started: Clocks, ended: Clocks) -> str:
 
 
 class BlindnessLog:
-    """Notices when the dashboard goes blind, and when it recovers."""
+    """Notices the start and end of blindness."""
 
     def __init__(self) -> None:
         self._fleet = ProfileState()
         self._freshness = Freshness.WAITING
 
     def observe(self, outcome: Outcome) -> LogLine | None:
-        """Return a line if an outcome starts or ends a blind time, else None."""
+        """Return a line if an outcome starts or ends blindness, else None."""
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         age = self._fleet.age(now)
         if isinstance(outcome, Listed):
-            # Only the listing's age counts here: the rows would cost time and memory.
+            # Only the listing's age counts; applying rows would cost time and memory.
             self._fleet = replace(self._fleet, listed=outcome.asked, interval=outcome.interval)
         else:
             self._fleet, _ = self._fleet.apply(outcome)
@@ -110,14 +108,14 @@ class BlindnessLog:
 
 
 class PollLog:
-    """The log file and the thread that writes it; the first line starts both.
+    """The log file and the writing thread, both started by the first line.
 
     Args:
-        path: the file; None for no log.
-        redactor: takes secrets out of the lines.
-        least: lines of a lower level are left out.
-        follows_link: whether a link in the file's place is followed, as the user named it; see `open_private`.
-        notify: called with one line when the file cannot be written any more, from the writing thread.
+        path: None for no log.
+        redactor: redacts the lines.
+        least: the lowest level.
+        follows_link: see `open_private`.
+        notify: called from the writing thread when the file cannot be written.
     """
 
     def __init__(
@@ -139,10 +137,10 @@ class PollLog:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.trouble: str | None = None
-        """Why the last line could not be written; None if it was. Final only after `close`."""
+        """Why the last line could not be written; None if written. Final after `close`."""
 
     def write(self, line: LogLine, profile: SafeText = NO_PROFILE) -> None:
-        """Queue a line, with its profile where there are several; never waits, never fails."""
+        """Queue a line with the profile, if any; never waits, never fails."""
         if self._path is None or line.level < self._least:
             return
         with self._starting:
@@ -157,26 +155,26 @@ class PollLog:
             )
 
     def note(self, text: str) -> None:
-        """Write a line of level INFO that is not about a poll."""
+        """Write a line of level INFO."""
         self.write(LogLine(logging.INFO, clean(text)))
 
     def note_stray_line(self, text: str) -> None:
-        """Write a line that a library or a child process printed to standard error."""
+        """Write a line from standard error, printed by a library or child process."""
         self.write(LogLine(logging.WARNING, clean(f"standard error: {text}")))
 
     def write_crash(self, error: BaseException) -> None:
-        """Write an exception with its whole traceback, without local variables."""
+        """Write an exception's whole traceback."""
         for line in (clean("crashed:"), *whole_report(error, self._redactor)):
             self.write(LogLine(logging.ERROR, line))
 
     def observe(self, profile: SafeText, outcome: Outcome) -> None:
-        """Write a line about an outcome, and one when the dashboard goes blind or recovers."""
+        """Write the lines about an outcome and a change of blindness."""
         blindness = self._blindness.setdefault(profile, BlindnessLog())
         for line in filter(None, (log_line_of(outcome), blindness.observe(outcome))):
             self.write(line, profile)
 
     def close(self) -> None:
-        """Write what is left, unless that takes too long."""
+        """Write queued lines, for a limited time."""
         if self._thread is not None:
             with suppress(Full):
                 self._lines.put(None, timeout=_CLOSE_TIMEOUT_S)
@@ -185,7 +183,7 @@ class PollLog:
                 self.trouble = "it takes too long"
 
     def screen_report(self, error: BaseException, *, columns: int, lines: int) -> list[SafeText]:
-        """Return one screen about a crash; call `close` first, so that it can say whether the log has the rest."""
+        """Return a screenful about a crash; call `close` first, to know whether the log has the rest."""
         if self._path is None:
             where = "No log was kept: --log-file keeps one."
         elif self.trouble is not None:
@@ -217,32 +215,27 @@ def _append(path: Path, line: bytes, *, follows_link: bool) -> None:
             return
     finally:
         os.close(descriptor)
-    full = path.resolve()  # the file itself is renamed, and a link to it stays
+    full = path.resolve()  # rename the file itself, not a link
     full.replace(full.with_name(f"{full.name}.1"))
     _append(path, line, follows_link=follows_link)
 
 
 _LOG_LINES: Final = 300
-"""Lines of one traceback in the log at most, the last ones: the bug is at the end."""
+"""The last lines stay: the bug is at the end."""
 
 _APOLOGY: Final = clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
 
 
 def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
-    """Return the lines of an exception's traceback, its causes included, for the log."""
+    """Return a traceback's lines, with causes, for the log."""
     lines = redactor.lines("".join(TracebackException.from_exception(error).format()))
     return lines[-_LOG_LINES:]
 
 
 def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[SafeText]:
-    """Return as much of an exception's traceback as fits on one screen: its last frames and its message.
+    """Return a traceback's last frames and message, cut to a screen.
 
-    Args:
-        error: the exception.
-        redactor: takes secrets out of the text.
-        log: a sentence about where the rest is.
-        columns: of the terminal.
-        lines: of the terminal. The report leaves one line to the shell.
+    `log` says where the rest is. The report leaves a line to the shell.
     """
     traceback = TracebackException.from_exception(error)
     message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]
@@ -262,5 +255,5 @@ def _fitting(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
 
 
 def _wrapped(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
-    """Return lines broken at the terminal's edge: a shortened path would be of no use."""
+    """Return lines broken at the terminal's edge: shortened paths are useless."""
     return [sliced(line, start, start + columns) for line in lines for start in range(0, len(line), columns)]

@@ -1,7 +1,6 @@
-"""The state files: how the screen looked, acknowledgements, silences, and the alert state of each profile.
+"""The state files: screen settings, acknowledgements, silences, alert state.
 
-Owns their content and its bounds, and checks everything that it reads from them. `state_file` reads and writes. The
-JSON forms of acknowledgements, silences and alert state belong to `fleet.alerting`.
+Checks and bounds all content. `state_file` reads and writes; `fleet.alerting` defines the JSON.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ if TYPE_CHECKING:
 
 
 _LONGEST: Final = 200
-"""Characters of a remembered text at most; a longer one is not envwatch's own."""
+"""Longest remembered text, in characters."""
 
 MOST_ACKS: Final = 1_000
-"""Acknowledgements in the file at most: the newest."""
+"""The newest acknowledgements stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The screen's settings as the last run left them; None for what was never chosen."""
+    """The last run's screen settings; None for settings never chosen."""
 
     theme: str | None = None
     columns: tuple[str, ...] | None = None
     bell: bool | None = None
     hints: bool | None = None
-    """False once the hints of the demo were closed, or followed."""
+    """False after the user closed or followed the demo's hints."""
 
 
 def remembered(path: Path) -> Remembered:
-    """Return the screen's settings in a file: none, where it is missing or damaged."""
+    """Return the screen settings; none if missing or damaged."""
     content = REMEMBERED.read_or_empty(path)
     bell, hints = content.get("bell"), content.get("hints")
     return Remembered(
@@ -55,7 +54,7 @@ def remembered(path: Path) -> Remembered:
 
 
 def acknowledged(path: Path) -> Acks:
-    """Return the acknowledged problems in a file: none, where it is missing or damaged."""
+    """Return the acknowledgements; none if missing or damaged."""
     return acks_of(ACKNOWLEDGEMENTS.read_or_empty(path))
 
 
@@ -68,9 +67,9 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
     known = acks_of(content)
     acks = {key: ack for key, ack in {**known, **changes}.items() if ack is not None}
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
-    # Unknown names stay here too, beside the acknowledgements and within each that does not change.
+    # Unknown names stay, also within acknowledgements.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    # Of two spellings of one key, one may be damaged or older.
+    # Of two spellings of a key, one may be damaged or older.
     before = {
         key: each
         for name, each in content.items()
@@ -93,19 +92,20 @@ def _words(value: object) -> tuple[str, ...] | None:
 
 
 REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=_with_changes)
-"""The screen's settings, by the names of `Remembered`'s fields."""
+"""By the field names of `Remembered`."""
 
 ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)
-"""Acknowledgements (`Ack`), by `ServerKey`."""
+"""`Ack` by `ServerKey`."""
 
 
 MOST_SILENCES: Final = 1_000
-"""Silences in the file at most; a further one is refused, as an old one must not end early."""
+"""A further silence is refused: old silences must not end early."""
 
 
 def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
     new = {id_: silence for id_, silence in changes.items() if silence is not None}
-    # Unknown entries stay: a newer envwatch may have written them. Those that ended before a new one began are over.
+    # Unknown entries stay: a newer envwatch may have written them. Silences that ended before a new silence began are
+    # dropped.
     newest = max((silence.at for silence in new.values()), default=float("-inf"))
     kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, newest)}
     following = kept | content_of(new)
@@ -120,11 +120,11 @@ def _ended_by(entry: object, at: float) -> bool:
 
 
 SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 << 20, changed=_with_silences)
-"""Silences (`Silence`), by their ids."""
+"""`Silence` by id."""
 
 
 def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
-    """Return the silences in a file: none, where it is missing or damaged."""
+    """Return the silences; none if missing or damaged."""
     return silences_of(SILENCES.read_or_empty(path), matcher_of)
 
 
@@ -133,7 +133,7 @@ def _replaced(_content: dict[str, Any], changes: Mapping[str, object]) -> dict[s
 
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_replaced)
-"""The alert state of one profile (`fleet.alerting.alert_state`); each change replaces the whole content."""
+"""A profile's alert state; each change replaces the whole content."""
 
 INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_replaced)
-"""The file of 1.0.0, `incidents.json`: the open incidents of all profiles, which are read once and never written."""
+"""`incidents.json` of 1.0.0, for all profiles; read once and never written."""

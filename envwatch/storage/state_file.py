@@ -1,9 +1,8 @@
-"""State files: JSON objects in the state folder that keep named values from run to run; never configuration.
+"""State files: JSON objects that keep named values between runs; never configuration.
 
-Owns how such a file is read and written, and knows nothing of its content. Everything is best effort: a file that
-cannot be read counts as empty, a damaged one is set aside before a new one takes its place, a failure to write is
-reported once. A thread does all writing, so that no caller waits for a disk. Several instances may write at once: each
-merges its changes into the file under a lock, so that the last change of each name counts and no other is lost.
+An unreadable file counts as empty; a damaged file is set aside before the next write; a write failure is reported once.
+Instances may write at once: a thread merges changes under a lock, so the last change of each name wins and none is
+lost.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Changes: TypeAlias = "Mapping[Any, Any]"
-"""New values by name, of the types that the format expects; None removes a name."""
+"""New values by name; None removes a name."""
 
 _CLOSE_TIMEOUT_S: Final = 1.5
-"""Less than the exit guard allows. A busy machine needs up to 0.5 s to write, and a lost write repeats a message."""
+"""Less than the exit guard allows. Writing takes up to 0.5 s on a busy machine; a lost write repeats a message."""
 _LONGEST_PID: Final = 20
 
 T = TypeVar("T")
@@ -44,34 +43,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateFormat:
-    """The content of one kind of state file."""
+    """A kind of state file."""
 
     about: str
-    """What is lost if the file is damaged, for people."""
+    """The loss if the file is damaged, for people."""
     limit: int
-    """Bytes of a file at most."""
+    """Bytes of a file."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
-    """Returns the new content, within the limit, from the old content and changes."""
+    """Returns the new content, within the limit."""
 
     def read_or_empty(self, path: Path) -> dict[str, Any]:
-        """Return the content of a file, empty if it is missing, damaged or unreadable."""
+        """Return the content; empty if missing, damaged or unreadable."""
         try:
             return self.read(path) or {}
         except OSError:
             return {}
 
     def is_damaged(self, path: Path) -> bool:
-        """Whether a file exists and its content cannot be read."""
+        """Return whether an existing file cannot be read."""
         try:
             return self.read(path) is None
         except OSError:
             return True
 
     def read(self, path: Path) -> dict[str, Any] | None:
-        """Return the content of a file, empty if it is missing; None if it is damaged.
+        """Return the content, empty if missing; None if damaged.
 
         Raises:
-            OSError: if it cannot be read.
+            OSError: if the file cannot be read.
         """
         try:
             with os.fdopen(open_regular(path), "rb") as file:
@@ -84,11 +83,11 @@ class StateFormat:
 
 
 def within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the first entries of a file that fit into so many bytes; one that is too large is left out alone."""
+    """Return the entries that fit into `limit` bytes, in order; larger entries are skipped."""
     kept: dict[str, Any] = {}
     room = limit
     for name, entry in entries.items():
-        size = len(json.dumps({name: entry}, indent=2)) + 1  # its own braces make up for the comma
+        size = len(json.dumps({name: entry}, indent=2)) + 1  # the braces make up for the comma
         if size <= room:
             kept[name] = entry
             room -= size
@@ -96,11 +95,9 @@ def within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ChangedFile(Generic[T]):
-    """Reads a file again when another process has changed it.
+    """Reads a file again after another process has changed the file.
 
-    Args:
-        path: the file, which need not exist.
-        read: returns its content; never fails.
+    The file need not exist; `read` never fails.
     """
 
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
@@ -109,7 +106,7 @@ class ChangedFile(Generic[T]):
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> T | None:
-        """Return the content if the file changed since the last call, the first one included; None if not."""
+        """Return the content on the first call and after changes, else None."""
         seen = file_signature(self._path)
         if seen == self._seen:
             return None
@@ -118,12 +115,9 @@ class ChangedFile(Generic[T]):
 
 
 class StateFile:
-    """One state file and the thread that writes it; the first change starts the thread.
+    """A state file and the writing thread, started by the first change.
 
-    Args:
-        state_format: of the file.
-        path: the file.
-        note: called with one line if the file is damaged, and once if it cannot be written; from any thread.
+    `note` gets a line, in any thread, for a damaged file, and once for a failure to write.
     """
 
     def __init__(self, state_format: StateFormat, path: Path, note: Callable[[str], None]) -> None:
@@ -140,14 +134,14 @@ class StateFile:
             note(f"forgot {self._format.about}: {trouble} ({path})")
 
     def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
-        """Queue changes, as a mapping or by name, for the writing thread; never waits, never fails."""
+        """Queue changes for the writing thread; never waits, never fails."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
             self._thread.start()
-        self._changes.put({**changes, **named})  # a copy: the thread reads it later
+        self._changes.put({**changes, **named})  # a copy: the thread reads later
 
     def close(self) -> None:
-        """Write what is left, unless that takes too long."""
+        """Write queued changes, for a limited time."""
         if self._thread is not None:
             self._changes.put(None)
             self._thread.join(_CLOSE_TIMEOUT_S)
@@ -168,10 +162,10 @@ class StateFile:
 
 
 def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | None:
-    """Merge changes into a file under a lock; return the new path of a damaged file that was set aside, if any.
+    """Merge changes into a file under a lock; return the new path of a damaged file.
 
     Raises:
-        OSError: if that cannot be done; the file then is as it was.
+        OSError: on failure; the file is unchanged.
     """
     make_private_folder(path.parent)
     with _locked(path.with_name(f"{path.name}.lock")):
@@ -191,7 +185,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock, which the system releases even if the process is killed."""
+    """Hold a file lock, which the system releases if the process is killed."""
     descriptor = open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -201,18 +195,14 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 class HooksLock:
-    """The lock that a process holds while it runs the hooks of a profile; the system releases it with the process.
-
-    Args:
-        path: of the lock file, which is made if it is missing.
-    """
+    """The lock for running a profile's hooks; the system releases the lock with the process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock unless another process has it; return whether this process has it now.
+        """Take the lock unless another process has it; return whether this process has the lock.
 
         Raises:
             OSError: if the lock file cannot be used.
@@ -233,13 +223,13 @@ class HooksLock:
 
     @property
     def holder(self) -> str:
-        """The number of the process that has the lock; empty if it cannot be read."""
+        """The holder's process number; empty if unreadable."""
         with suppress(OSError, ValueError):
             return str(int(read_regular(self._path, limit=_LONGEST_PID)))
         return ""
 
     def release(self) -> None:
-        """Let another process take the lock."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,7 +1,4 @@
-"""How states look and read: glyphs, a word, a style's name, instants, marks, clocks. Also the text of JSON values.
-
-Pure. Must not know widgets or colours.
-"""
+"""The look and the words of states: glyphs, styles, instants, marks, clock warnings."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 IMPOSSIBLE = clean("before 2020, or more than a day ahead")
-"""The instants that cannot be true, see `plausible`."""
+"""See `fleet.plausibility`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +36,14 @@ class StateStyle:
     ascii: str
     word: SafeText
     style: str
-    """The state's name in the stylesheet, which holds its colour."""
+    """The state's name in the stylesheet."""
 
 
 FAINT: Final = "faint"
 
 
 class Piece(NamedTuple):
-    """A part of a row with one style: a state's name, `FAINT`, another style of a widget, or empty for that of text."""
+    """A part of a row; the style is a state's, `FAINT`, a widget's, or empty."""
 
     text: SafeText
     style: str = ""
@@ -57,12 +54,12 @@ _DAY_MS: Final = timedelta(days=1) / MS
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
-"""Of events and counts of it; a row keeps the glyph of its presence."""
+"""A row keeps the presence's glyph."""
 CLOCK_SUSPECT: Final = clean("clk?")
-"""Words in place of that of the presence."""
+"""Replaces the word of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
-"""With the word of an impossible time; blindness keeps that of the last verdict."""
+"""A blind row keeps the last verdict's word."""
 
 PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
@@ -79,7 +76,7 @@ HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
     UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
     UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }
-"""The look of what an environment was in an hour of the past: what was down is tallest."""
+"""`down` has the tallest glyph."""
 
 
 _SGR: Final[Mapping[str, str]] = {
@@ -90,17 +87,16 @@ _SGR: Final[Mapping[str, str]] = {
     "gone": "2",
     "unrestricted": "1;35",
 }
-"""The parameters of `ESC [ … m` by the name of a style, as in the theme `envwatch-ansi`. A terminal's yellow, green and
-cyan vanish on white, so only red and magenta are used."""
+"""Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. A terminal's yellow, green and cyan vanish on white."""
 
 
 def painted(text: str, style: str) -> str:
-    """Return a text with the escape sequences of a style, for a terminal; the text itself where a style has none."""
+    """Return a text with a style's escape sequences, if any."""
     return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if style in _SGR else text
 
 
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
-    """Return the look of an environment: an impossible time outranks unknown, a suspect clock, flapping, presence."""
+    """Return the look by priority: impossible time, unknown, suspect clock, flapping, presence."""
     style = PRESENCE_STYLES[tracked.presence]
     if tracked.has_impossible_time:
         return UNKNOWN
@@ -120,7 +116,7 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 
 
 def date_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return what is wrong with the server's `Date` header; None if it is believed."""
+    """Return the error of the server's `Date` header; None if believed."""
     if profile_state.date_error is None:
         return None
     whose = (
@@ -130,7 +126,7 @@ def date_warning(profile_state: ProfileState) -> SafeText | None:
 
 
 def clock_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return what is wrong with the clocks that ages are computed by; None if they agree within 5 s."""
+    """Return a sentence about wrong clocks; None if the clocks agree within 5 s."""
     if (warning := date_warning(profile_state)) is not None:
         return clean(f"{warning}: not believed")
     if not profile_state.clock.is_far_off:
@@ -140,7 +136,7 @@ def clock_warning(profile_state: ProfileState) -> SafeText | None:
 
 
 def clock_error(error_ms: float) -> timedelta:
-    """Return how large a clock's error is, without the seconds that a `Date` cannot tell where they do not matter."""
+    """Return a clock's error, from a minute on in steps of 5 s."""
     exact = span(abs(error_ms))
     return exact if exact < _MINUTE else _FIVE_SECONDS * round(exact / _FIVE_SECONDS)
 
@@ -150,15 +146,12 @@ def _ahead_or_behind(error: float) -> str:
 
 
 def json_text(value: JsonValue) -> SafeText:
-    """Return a value for people: a text as it is, anything else as JSON."""
+    """Return a text unchanged, any other value as JSON."""
     return composed(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
 
 
 def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return an instant: the time of day, or the date and the minute if it is more than a day from now.
-
-    Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
-    """
+    """Return the time of day, or date and minute if over a day from now (server's clock, ms)."""
     if abs(now - at) < _DAY_MS:
         return clock_text(at, zone)
     text = date_text(at, zone)[:16]
@@ -169,9 +162,9 @@ _ANY_WIDTH: Final = 1_000
 
 
 def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
-    """Return what was done about a loss: `acked by ana: disk swap`.
+    """Return the mark of a loss: `acked by ana: disk swap`.
 
-    Without room in `width` cells, the note goes first, then the name. The rest may be wider than the room.
+    If wider than `width` cells, the note goes first, then the name.
     """
     named = f"{done} by {by}" if by else done
     whole = f"{named}: {note}" if note else named
@@ -179,7 +172,7 @@ def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH
 
 
 def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
-    """Return who acknowledged or silenced a row on the serving host; None if nobody did."""
+    """Return the serving host's acknowledgement or silence of a row, or None."""
     if (ack := shared_ack_of(environment)) is not None:
         return marked_text("acked", ack.by, ack.note, width)
     if (silence := shared_silence_of(environment, wall)) is not None:
@@ -189,8 +182,8 @@ def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) 
 
 
 def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
-    """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms.
+    """Return how long a silence lasts; `wall` is this machine's clock in ms.
 
-    The text says who silenced the environment, and the note, if both fit into `width` cells.
+    Author and note follow if `width` cells allow.
     """
     return marked_text(f"silenced {minutes_age(span(silence.until - wall))}", silence.by, silence.note, width)

@@ -1,7 +1,6 @@
-"""The wording of the status line: the moment on the screen, and what is wrong with the data that comes.
+"""The wording of the status line, and the answers of keys that go back in time.
 
-Also the answers of keys that go back in time. Pure: the present is an argument. A text about data says what is wrong,
-since when, what envwatch believes, and until when. A failed poll has its own message.
+A text about data says the problem, the begin, envwatch's belief and the end.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"
-"""Moments as people write them; `past_moment_of` understands all of them."""
+"""Examples that `past_moment_of` understands."""
 
 NO_HISTORY: Final = "there is no history, because it is off: set history = true, and start envwatch again"
 NOTHING_RECORDED: Final = "no history yet: [ goes back after the second recorded listing"
@@ -41,10 +40,7 @@ IS_LIVE: Final = "the screen is live already: [ goes back, T goes to a time"
 
 
 def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
-    """Return an instant as the clock shows it, with its date unless it is of the present day.
-
-    Both are in ms by this machine's wall clock; `zone` None is the local one.
-    """
+    """Return an instant (this machine's clock, ms), with the date unless today."""
     when, now = moment(at, zone), moment(present, zone)
     if when is None or now is None:
         return NOTHING
@@ -53,7 +49,7 @@ def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
 
 
 def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
-    """Return how far a moment lies back: `(−41 m)`, and in two units from the first hour on: `(−1 h 51 m)`."""
+    """Return the age of a moment: `(−41 m)`, from an hour on in two units: `(−1 h 51 m)`."""
     seconds = int(span(present - at).total_seconds())
     minutes, hours = seconds // 60, seconds // 3600
     if seconds < 120:
@@ -66,17 +62,14 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
 
 
 def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
-    """Return why the present cannot be seen while the screen shows the past; empty if the present can be seen.
-
-    The line of the newest loss names what is down in the present.
-    """
+    """Return why the present cannot be seen, for a screen of the past."""
     if any(profile_state.is_refused for profile_state in fleet):
         return clean("key refused")
     return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
 
 
 def mistake_text(text: str) -> SafeText:
-    """Return what is wrong with a moment that someone has typed, with examples."""
+    """Return a message about a wrongly typed moment."""
     if not text.strip():
         return clean(f"type a past time: {EXAMPLES}")
     return clean(f"this is no past time; write {EXAMPLES}")
@@ -92,11 +85,10 @@ _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
     Anomaly.VANISHED: "rows vanished",
     Anomaly.BEATS_LOST: "beats lost",
 }
-"""Each anomaly in few words."""
 
 
 def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
-    """Return the anomaly of the quarantined listing, and how long the quarantine lasts; None without quarantine."""
+    """Return the quarantined listing's anomaly and the quarantine's age, or None."""
     if profile_state.quarantine is None:
         return None
     lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
@@ -104,7 +96,7 @@ def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText
 
 
 def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return why the newest listing is quarantined, and what the rows show meanwhile; None without quarantine."""
+    """Return the quarantine's reason and the rows' state, or None."""
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:
         return None
@@ -119,12 +111,12 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
 
 
 def stalled_since(profile_state: ProfileState) -> ServerMs | None:
-    """Return since when no heartbeat advances (server's clock); None if they do."""
+    """Return when heartbeats stopped advancing (server's clock), or None."""
     return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
 
 
 def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
-    """Return which hooks fail, and since when by this machine's clock; None if no hook fails."""
+    """Return the failing hooks and the first failure's time, or None."""
     if not failing:
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))
@@ -133,14 +125,14 @@ def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeT
 
 
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
-    """Return why rows read unknown although polls succeed; None if nothing is wrong with all of them."""
+    """Return why rows read unknown although polls succeed, if a cause concerns all rows."""
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
         return clean(f"no new heartbeat since {moment}: the platform stalls, not the machines; online rows are unknown")
     if (warning := date_warning(profile_state)) is not None:
         return clean(f"{warning}: not believed; dependent rows are unknown (clk?)")
-    # Nearly always the first row is not in doubt, so the other rows cost nothing.
+    # Nearly always the first row is not in doubt, so further rows cost nothing.
     if not all(map(_is_in_doubt, profile_state.environments.values())):
         return None
     rows = [row for row in profile_state.environments.values() if row.clock_suspect]
@@ -152,5 +144,5 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
 
 
 def _is_in_doubt(row: TrackedEnvironment) -> bool:
-    """Whether the age of a row's heartbeat is uncertain, or the row has no heartbeat that could prove anything."""
+    """Return whether a row has no heartbeat of certain age."""
     return row.clock_suspect or not row.environment.connection_id or row.presence.is_absent

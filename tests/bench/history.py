@@ -16,7 +16,8 @@ from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.storage.history.encoding.events import EventEncoder
-from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.frames import FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -121,14 +122,14 @@ def _way_to(recorded: Sequence[Frame], place: int) -> list[Frame]:
 
 
 def _rebuilt(frames: Sequence[Frame]) -> Moment:
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     for frame in frames:
         decoder.apply(frame)
     return decoder.moment()
 
 
 def _stepped(frames: Sequence[Frame]) -> None:
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     for frame in frames:
         decoder.apply(frame)
         decoder.moment()

@@ -27,7 +27,7 @@ from envwatch.past.history import Moment
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.tui.rewind.past_reader import PastLoading
+from envwatch.tui.rewind.past_reader import PastReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,10 +97,9 @@ async def _holds(folder: Path) -> tuple[float, float, float]:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
 
     async def load() -> None:
-        loading = PastLoading({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
+        loading = PastReader({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
         loading.note(NO_PROFILE, monitor, outcome.ended)
-        past = await loading.load(NO_PROFILE)
-        await past.seed(lambda: monitor)
+        await loading.load(NO_PROFILE, lambda: monitor)
 
     idle = await _longest_hold(asyncio.ensure_future(asyncio.sleep(1)))
     started = time.perf_counter()
@@ -133,7 +132,7 @@ def _write_history(folder: Path) -> None:
         outcome = replace(outcome, started=clocks, ended=clocks, interval=timedelta(seconds=5))
         monitor, changes = monitor.apply(NO_PROFILE, outcome, clocks)
         moment = Moment(clocks, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
-        writer.write(moment, PollResult.LISTED, 5.0, changes.events)
+        writer.write(moment, PollResult.LISTED, changes.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()
 

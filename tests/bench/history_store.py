@@ -63,7 +63,7 @@ def _written(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> flo
     assert writer.take()
     started = time.process_time()
     for moment, changes in life:
-        writer.write(moment, PollResult.LISTED, 5.0, changes.events)
+        writer.write(moment, PollResult.LISTED, changes.events)
     spent = time.process_time() - started
     writer.close()
     return spent * 1000 / len(life)
@@ -109,7 +109,7 @@ def _listing(folder: Path) -> Finding:
     assert writer.take()
     for number in range(_DAY):
         now = Clocks(WallMs(_MIDNIGHT + number * 5_000.25), MonotonicS(number * 5.0))
-        writer.write(Moment(now, ProfileState()), PollResult.LISTED, 5.0)
+        writer.write(Moment(now, ProfileState()), PollResult.LISTED)
     writer.close()
     (spent,) = in_turn(partial(StoredPast(folder).polls, *ALWAYS))
     return Finding(what=f"list the {_DAY:,} polls of a day (CPU)", measured=spent, unit="ms")

@@ -64,7 +64,7 @@ def _write_history(folder: Path) -> None:
         outcome = listed(rows, at, page_size=_ROWS)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
         moment = Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE])
-        writer.write(moment, PollResult.LISTED, _STEP_S, changes.events)
+        writer.write(moment, PollResult.LISTED, changes.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()
 

@@ -13,8 +13,8 @@ from support.simulated_life import simulated_life
 
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
+from envwatch.past.history import About
 from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def _recording(path: Path) -> None:
     about = About(profile=clean("bench"), base_url=clean("https://api.letta.com"), version=clean("1"))
     with RecordingWriter(path, about) as writer:
         for moment, _, changes in simulated_life(_ROWS, _POLLS):
-            writer.write(moment, PollResult.LISTED, 5.0, changes.events)
+            writer.write(moment, PollResult.LISTED, changes.events)
 
 
 def _answers(program: Glass, key: str) -> Iterator[float]:

@@ -71,7 +71,7 @@ def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
     folder = tmp_path / "demo@demo-40-7"
     unfinished = FolderWriter(folder / folder.name, Retention())
     poll = next(moved_day("default", START - MINUTE))
-    unfinished.write(poll.moment, poll.result, 75.0)
+    unfinished.write(poll.moment, poll.result)
     unfinished.close()
     assert polls_in(folder) == []
     assert write_past(folder, "default", START)

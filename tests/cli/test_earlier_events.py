@@ -11,7 +11,7 @@ import pytest
 from support.builders import NOW, reading
 from support.memory_history import MemoryHistory
 
-from envwatch.cli.earlier_events import EarlierEvents
+from envwatch.cli.commands.watch import EarlierEvents
 from envwatch.fleet.events import NO_PROFILE
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from support.eventful_life import plain_life
 from support.fake_clock import Script, World, error, poller_of
 from support.faulty_server import KEY, Faulty, faulty_server
 from support.pty_terminal import environment as environment_of
+from support.recording import kinds as frame_kinds
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
@@ -31,12 +32,12 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
+from envwatch.past.history import About, events_of
 from envwatch.sources.session import Session, Target
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, history_folder
-from envwatch.storage.history.past import StoredPast
-from envwatch.storage.history.recording import RecordedFile, RecordingWriter
-from envwatch.storage.history.schema import About
+from envwatch.storage.history.past import RecordedFile, StoredPast
+from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.events.cloud_events import source_of
 from envwatch.views.events.event_stream import EventFormat, EventStream
@@ -95,7 +96,7 @@ async def test_a_replay_prints_what_watch_printed(
     assert replay.run(options_in(["replay", str(path), "-o", format_])) == Exit.FINE
     assert capfdbinary.readouterr() == (b"".join(printed), b"")
     with RecordedFile(path) as file:
-        assert file.moment(file.all_polls()[0]).acks.keys() == {"env-3"}
+        assert file.moment(file.polls()[0]).acks.keys() == {"env-3"}
 
 
 def lines_of(capfd: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -121,7 +122,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("life") / "life.rec"
     with RecordingWriter(path, ABOUT) as writer:
         for moment, result, events in plain_life().steps:
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
     return path
 
 
@@ -139,7 +140,7 @@ def steps_in(path: Path) -> list[tuple[str, list[str]]]:
     if not path.exists() or not path.stat().st_size:
         return []
     with RecordedFile(path) as file:
-        return [(step.poll.result, [event.kind for event in step.events]) for step in file.all_steps() if step.poll]
+        return [(step.poll.result, [event.kind for event in step.events]) for step in file.steps() if step.poll]
 
 
 def environ_for(server: Faulty, home: Path, **more: str) -> dict[str, str]:
@@ -208,7 +209,7 @@ def remember(home: Path, base_url: str, at: float, profile: str = "default") -> 
     writer = FolderWriter(history_folder(home / ".local/state/envwatch", profile, host), Retention())
     writer.take()
     for moment, result, events in plain_life(at).steps:
-        writer.write(moment, result, 5.0, events)
+        writer.write(moment, result, events)
     writer.close()
 
 
@@ -224,20 +225,20 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
     life = plain_life(at)
     with RecordedFile(tmp_path / "a.rec") as file:
         assert file.about.base_url == base_url
-        assert list(file.moments(file.all_polls())) == life.moments
-        assert file.events(WallMs(0), WallMs(at * 2)) == life.events
+        assert list(map(file.moment, file.polls())) == life.moments
+        assert events_of(file.steps(WallMs(0), WallMs(at * 2))) == life.events
     with RecordedFile(tmp_path / "b.rec") as file:
         assert file.about.is_redacted
-        assert [poll.at for poll in file.all_polls()] == [moment.now.wall for moment in life.moments]
-        left = list(file.moments(file.all_polls()))
+        assert [poll.at for poll in file.polls()] == [moment.now.wall for moment in life.moments]
+        left = list(map(file.moment, file.polls()))
     assert not any("text " in str(moment) for moment in left)
     until = datetime.fromtimestamp(life.moments[3].now.wall / 1000, UTC).isoformat(timespec="seconds")
     done = await run(environ, tmp_path, "record", "--since=2h ago", "--until", until, "-o", "c.rec")
     assert len(steps_in(tmp_path / "c.rec")) == 4
     done = await run(environ, tmp_path, "record", "--since", until, "-o", "later.rec")
     with RecordedFile(tmp_path / "later.rec") as file:
-        assert file.frames(1, 1)[0].kind is FrameKind.KEY
-        assert list(file.moments(file.all_polls())) == life.moments[3:]
+        assert frame_kinds(tmp_path / "later.rec")[0] is FrameKind.KEY
+        assert list(map(file.moment, file.polls())) == life.moments[3:]
     done = await run(environ, tmp_path, "record", "--since=5m ago", "-o", "d.rec")
     assert done.returncode == Exit.FAILED
     assert done.stderr.startswith(f"envwatch: nothing was recorded of profile default at {base_url} from ".encode())
@@ -245,7 +246,7 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
     remember(tmp_path, base_url, at + 600_000)
     done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "runs.rec")
     with RecordedFile(tmp_path / "runs.rec") as file:
-        assert [poll.run for poll in file.all_polls()] == [1] * 16 + [17] * 16
+        assert [poll.run for poll in file.polls()] == [1] * 16 + [17] * 16
     for day in (tmp_path / ".local/state/envwatch/history").glob("*/*.sqlite"):
         day.write_bytes(b"something else" * 9_999)
     done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "e.rec")
@@ -317,12 +318,14 @@ async def test_a_file_is_replaced_only_on_demand_and_never_what_is_no_file(tmp_p
     )
 
 
-def test_a_cut_recording_says_so_and_prints_what_is_there(
-    life: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_cut_recording_says_so_and_prints_what_is_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.rec"
-    path.write_bytes(life.read_bytes()[:-10])
-    everything = lines_of(capfd, str(life))
+    with RecordingWriter(path, ABOUT) as writer:
+        for number in range(30):
+            for moment, result, events in plain_life(NOW + number * 600_000).steps:
+                writer.write(moment, result, events)
+    everything = lines_of(capfd, str(path))
+    os.truncate(path, path.stat().st_size - 40_000)
     assert replay.run(options_in(["replay", str(path), "-o", "text"])) == Exit.FINE
     out, err = capfd.readouterr()
     lines = out.splitlines()

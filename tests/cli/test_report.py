@@ -17,9 +17,9 @@ from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.report import run as run_command
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
+from envwatch.past.history import About
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS
 from envwatch.storage.state_file import StateFile
@@ -166,7 +166,7 @@ def recording(machine: Path, ends: float) -> Path:
     history = recorded(an_outage(ends))
     with RecordingWriter(path, about) as writer:
         for poll in history.polls(*ALWAYS):
-            writer.write(history.moment(poll), poll.result, poll.interval_s, history.events(poll.at, poll.at))
+            writer.write(history.moment(poll), poll.result, history.events(poll.at, poll.at))
     return path
 
 

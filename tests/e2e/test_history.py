@@ -21,6 +21,7 @@ from support.scripted_server import Scripted, down, up
 from envwatch.fleet.events import Kind, flatten
 from envwatch.model.clock import WallMs
 from envwatch.model.page import environment_of
+from envwatch.past.history import events_of
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
@@ -85,7 +86,7 @@ def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_
             terminal.press("q")
             assert terminal.wait_for_end() == 0
         past = past_of(server, tmp_path)
-        (group,) = (event for event in past.events(*ALWAYS) if event.kind is Kind.WHILE_BLIND)
+        (group,) = (event for event in events_of(past.steps(*ALWAYS)) if event.kind is Kind.WHILE_BLIND)
         assert {(event.kind, event.id) for event in group.members} == {
             (Kind.OFFLINE, "ben-box"),
             (Kind.MODE, "dora-box"),
@@ -107,7 +108,7 @@ def test_a_step_to_an_event_moves_the_cursor_to_its_row_on_a_line_with_hours(tmp
         wait_until_recorded(terminal, server, tmp_path, 2)
         of_dora["connectionId"] = "again"
         terminal.wait_for("dora-box +reconnected")
-        terminal.wait_until(lambda: past_of(server, tmp_path).events(*ALWAYS), "the event in the history")
+        terminal.wait_until(lambda: events_of(past_of(server, tmp_path).steps(*ALWAYS)), "the event in the history")
         wait_until_recorded(terminal, server, tmp_path, len(past_of(server, tmp_path).polls(*ALWAYS)) + 1)
         terminal.press("g")
         terminal.wait_for("►● on .* ana-box")
@@ -144,7 +145,7 @@ def test_of_two_dashboards_one_records_and_the_other_takes_over_and_both_show_ev
             other.wait_for("came back together|back online")
             other.send_signal(signal.SIGTERM)
             assert other.wait_for_end() == 143
-        kinds = [event.kind for event in past.events(*ALWAYS)]
+        kinds = [event.kind for event in events_of(past.steps(*ALWAYS))]
         assert kinds[:2] == [Kind.OFFLINE, Kind.OFFLINE]
         assert kinds.count(Kind.ONLINE) == 2
 

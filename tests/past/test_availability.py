@@ -18,7 +18,7 @@ from envwatch.fleet.presence import GONE
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.past.availability import Availability, availability_text
+from envwatch.past.hours import Availability, availability_text
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

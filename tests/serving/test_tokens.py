@@ -136,6 +136,14 @@ def wait_s(limit: GuessLimit, address: str, seconds: float) -> int:
     return limit.count_wrong(address, MonotonicS(seconds))[0]
 
 
+def test_a_token_is_added_to_a_file_of_comments(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text("# on call\n")
+    path.chmod(0o600)
+    token = add_token(path, "ann")
+    assert path.read_text() == f"# on call\nann {token}\n"
+
+
 def test_the_eleventh_wrong_token_of_an_address_in_a_minute_must_wait_for_the_first_to_be_a_minute_old() -> None:
     limit = GuessLimit()
     assert [wait_s(limit, "192.0.2.1", i) for i in range(GUESSES)] == [0] * GUESSES

@@ -193,7 +193,7 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
                     update.changes.now, update.monitor.fleet.by_profile[NO_PROFILE], update.monitor.own_acks(NO_PROFILE)
                 )
                 result = PollResult.LISTED if update.has_new_listing else PollResult.FAILED
-                history.write(moment, result, 5.0, update.changes.events)
+                history.write(moment, result, update.changes.events)
                 polls += 1
                 if polls == WARM_WATCH:
                     warm = Use.now()

@@ -30,11 +30,10 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, PollResult, Slept
 from envwatch.model.text import clean
-from envwatch.past.history import Moment
+from envwatch.past.history import About, Moment, events_of
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ class _Step:
     def __init__(self, run: int, moment: Moment, outcome: Outcome, events: Sequence[Event]) -> None:
         self.run, self.moment, self.events = run, moment, events
         self.result = PollResult.from_outcome(outcome)
-        self.cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
 
 
 def main(folder: Path) -> None:
@@ -67,14 +65,14 @@ def main(folder: Path) -> None:
         for run, step in zip([0, *(step.run for step in steps)], steps, strict=False):
             if step.run != run:
                 writer.start_run()
-            writer.write(step.moment, step.result, _EVERY / 1000, step.events)
+            writer.write(step.moment, step.result, step.events)
     with TemporaryDirectory() as history:
         for run in (0, 1):
             day = FolderWriter(Path(history), Retention())
             assert day.take()
             for step in steps:
                 if step.run == run:
-                    day.write(step.moment, step.result, _EVERY / 1000, step.events, step.cause)
+                    day.write(step.moment, step.result, step.events)
             day.close()
         (path,) = day_paths(Path(history))
         (folder / f"{name}.sqlite.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
@@ -88,7 +86,7 @@ def main(folder: Path) -> None:
 
 def held_by_past(past: Past) -> dict[str, Any]:
     polls = past.polls(*ALWAYS)
-    return held_by([*past.moments(polls)], past.events(*ALWAYS))
+    return held_by([*map(past.moment, polls)], events_of(past.steps(*ALWAYS)))
 
 
 def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any]:

@@ -51,9 +51,6 @@ class MemoryHistory:
     def moment(self, poll: RecordedPoll) -> Moment:
         return self._moments[poll.number - 1]
 
-    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        return map(self.moment, polls)
-
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         return [event for step in self.steps(since, until) for event in step.events]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from support.builders import NOW, environment, list_of, listed, page_bytes, wire_row
 from support.golden_history import ALWAYS, held_by_past
 from support.memory_history import recorded
+from support.recording import decode_event, encode_event
 from support.tracked_environments import tracked
 
 import envwatch
@@ -30,9 +31,9 @@ from envwatch.model.times import TimeStyle
 from envwatch.query.completion import completions
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import parse
-from envwatch.storage.history.encoding.events import decode_event, encode_event
-from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
-from envwatch.storage.history.recording import RecordedFile
+from envwatch.storage.history.encoding.frames import FrameEncoder
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
+from envwatch.storage.history.past import RecordedFile
 from envwatch.storage.history.redaction import Redaction
 from envwatch.views.output import formats
 from envwatch.views.pane.details import about_lines
@@ -66,7 +67,7 @@ def recorded_and_replayed() -> None:
     others = [environment(f"env-{number}", site=f"us-{number}") for number in range(12)]
     gone = [environment(row.id, connectionId=None, site=site_of(row)) for row in others]
     history = recorded([listed([environment("env-x", site=HOSTILE), *others]), listed(gone, NOW + 5_000)])
-    encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
+    encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
     for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
         moment = history.moment(poll)
         decoder.apply(encoder.encode(moment))
@@ -86,7 +87,7 @@ def older_recordings_open(copy: Path) -> None:
         held = held_by_past(past)
         assert {part: held[part] for part in expected} == expected
         rows = chain.from_iterable(
-            moment.profile_state.environments.values() for moment in past.moments(past.polls(*ALWAYS))
+            moment.profile_state.environments.values() for moment in map(past.moment, past.polls(*ALWAYS))
         )
         assert {site_of(each.environment) for each in rows} == {None}
 

@@ -12,7 +12,9 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Failed, Slept
+from envwatch.model.outcome import Slept
+from envwatch.past.history import events_of
+from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.storage.history.encoding.frames import FrameKind
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from envwatch.fleet.events import Event
     from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
     from envwatch.past.history import Past
     from envwatch.storage.history.writer import FolderWriter
 
@@ -57,14 +61,13 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
         history.record(monitor, changes)
         poll = history.polls(*ALWAYS)[-1]
-        cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        writer.write(history.moment(poll), poll.result, poll.interval_s, changes.events, cause)
+        writer.write(history.moment(poll), poll.result, changes.events)
     return history
 
 
 def content(past: Past) -> tuple[list[Any], list[Any], list[Any]]:
     polls = past.polls(*ALWAYS)
-    return [*polls], [*past.moments(polls)], [*past.events(*ALWAYS)]
+    return [*polls], [*map(past.moment, polls)], [*events_of(past.steps(*ALWAYS))]
 
 
 def kinds(path: Path) -> list[FrameKind]:
@@ -72,3 +75,13 @@ def kinds(path: Path) -> list[FrameKind]:
     rows = connection.execute("SELECT kind FROM polls ORDER BY number").fetchall()
     connection.close()
     return [FrameKind(kind) for (kind,) in rows]
+
+
+def encode_event(event: Event) -> bytes:
+    """Return an event as the bytes of the first event of a file."""
+    return EventEncoder().encode(event, 1)
+
+
+def decode_event(data: bytes, profile: SafeText) -> Event:
+    """Return the event of bytes that refer to no event before."""
+    return EventDecoder(profile, lambda _: data).decode(data)

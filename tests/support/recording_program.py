@@ -21,7 +21,7 @@ def main() -> None:
     assert writer.take()
     for poll in history.polls(*ALWAYS):
         events = history.events(poll.at, poll.at)
-        writer.write(history.moment(poll), poll.result, poll.interval_s, events)
+        writer.write(history.moment(poll), poll.result, events)
         sys.stdout.write(f"{poll.number}\n")
         sys.stdout.flush()
 

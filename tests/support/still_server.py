@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.lives import DefaultLife
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 
-class _StillFleet(SimulatedFleet):
+class _StillFleet(DefaultLife):
     """A fleet whose rows never change; only the heartbeats' ages grow."""
 
     def page(self, now: int, **wanted: Any) -> tuple[list[bytes], bool]:
@@ -26,5 +26,5 @@ class _StillFleet(SimulatedFleet):
 def still_server(size: int, seed: int, key: str) -> Server:
     """Start a server on such a fleet with the machine's clock, so that no clock appears to stand still."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("envwatch.demo.server.SimulatedFleet", _StillFleet)
+        patch.setattr("envwatch.demo.server.simulated_fleet", _StillFleet)
         return Server(FleetSpec(size, seed), key=key)

@@ -18,7 +18,7 @@ from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.past.history import HistoryError
-from envwatch.tui.rewind.destinations import Destinations, Present
+from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps
 
@@ -69,9 +69,10 @@ def pasts_of(*steps: Recorded) -> Mapping[SafeText, Shortening]:
 class Walk:
     def __init__(self, *steps: Recorded, is_replay: bool = False) -> None:
         self.pasts = pasts_of(*steps)
-        self._destinations = Destinations(PastReader(self.pasts), has_several=len(self.pasts) > 1)
         newest_at = WallMs(NOW + max(each.at for each in steps if each.is_poll) * 1000)
-        self._present = Present(
+        self._destinations = Destinations(
+            reader=PastReader(self.pasts),
+            has_several=len(self.pasts) > 1,
             newest_at=newest_at,
             is_replay=is_replay,
             clocks=dict.fromkeys(self.pasts, ServerClock()),
@@ -83,14 +84,13 @@ class Walk:
         self.text = ""
 
     async def go(self, at: float) -> None:
-        self.place, self.text, _ = await self._destinations.find(
-            AtTime(WallMs(NOW + at * 1000)), self.place, self._present
-        )
+        """Go to a time."""
+        self.place, self.text, _ = await self._destinations.find(AtTime(WallMs(NOW + at * 1000)), self.place)
 
     async def event(self, by: int) -> float | None:
         """Go `by` events on, and return the time; None for the present."""
         goal = EventSteps(by, is_wanted=lambda _: True)
-        self.place, self.text, _ = await self._destinations.find(goal, self.place, self._present)
+        self.place, self.text, _ = await self._destinations.find(goal, self.place)
         return None if self.place is None else (self.place.wall - NOW) / 1000
 
     async def all_events(self, by: int) -> list[float | None]:

@@ -18,7 +18,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
 from envwatch.past.history import HistoryError
-from envwatch.tui.rewind.past_reader import LoadedPast
+from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.event_log import EventLogScreen
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ async def test_every_outcome_is_recorded_and_what_time_alone_changes() -> None:
         await stage.show(rows(90))
     polls = history.polls(*EVER)
     assert [poll.result for poll in polls] == [PollResult.LISTED, PollResult.FAILED, PollResult.LISTED]
-    notes = [[ack.note for ack in moment.acks.values()] for moment in history.moments(polls)]
+    notes = [[ack.note for ack in moment.acks.values()] for moment in map(history.moment, polls)]
     assert notes == [[], ["disk"], []], "an acknowledgement is a part of what is recorded next"
     kinds = [event.kind for event in history.events(*EVER)]
     assert kinds[0] is Kind.BLIND
@@ -179,10 +179,10 @@ async def test_what_happens_while_the_past_is_read_is_not_lost() -> None:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, first, first.ended)
     later = listed(rows(HOUR + 5, **DOWN), NOW + (HOUR + 5) * 1000)
     newer, _ = monitor.apply(NO_PROFILE, later, later.ended)
-    moment = recorded([first]).moment(recorded([first]).polls(*EVER)[0])
-    past = LoadedPast.read(before, NO_PROFILE, first.ended.wall, moment)
+    reader = PastReader({NO_PROFILE: before})
+    reader.note(NO_PROFILE, monitor, first.ended)
     given = iter([monitor, newer, newer, newer])
-    seeded = await past.seed(lambda: next(given))
+    seeded, _ = await reader.load(NO_PROFILE, lambda: next(given))
     assert [(event.kind, event.id) for event in seeded.event_log] == [
         (Kind.OFFLINE, "env-1"),
         (Kind.WHILE_BLIND, None),

@@ -133,7 +133,7 @@ def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
     assert "by hand" not in lines_of(newest, metadata=update)
     itself = update | {"self_update": {"supported": True, "writable": True, "manual_command": "npm i"}}
     assert [text for _, text, _ in helps(newest, metadata=itself)] == [
-        "restart the listener: it then runs the new version"
+        "restart the listener: a restart updates the listener"
     ]
     assert lines_of(newest, metadata=itself)["by hand"] == "npm i"
 

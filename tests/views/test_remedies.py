@@ -330,7 +330,7 @@ NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"}
 
 
 REPORTED = "the machine reported this command: read the command before you run it"
-RESTART = "restart the listener: it then runs the new version"
+RESTART = "restart the listener: a restart updates the listener"
 PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
 

@@ -12,6 +12,7 @@ from support.builders import NOW, environment, list_of, listed, reading
 from support.exact import exact
 from support.memory_history import MemoryHistory
 from support.policies import soon
+from support.recording import decode_event, encode_event
 from support.series import Watch
 from support.tracked_environments import ALL
 
@@ -24,8 +25,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.past.history import Moment
 from envwatch.query.language import parse
-from envwatch.storage.history.encoding.events import decode_event, encode_event
-from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
+from envwatch.storage.history.encoding.frames import FrameEncoder
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.redaction import Redaction
 from envwatch.views.events.cloud_events import cloud_event, line_of
 from envwatch.views.events.event_stream import initial_line, layout_of
@@ -203,7 +204,7 @@ def test_the_event_is_the_same_once_it_was_recorded() -> None:
 
 def test_a_recorded_moment_is_rebuilt_with_twins_and_replacements() -> None:
     twins = [row("a"), row("b"), row("old", up=False, deviceId="other"), row("new", firstSeenAt=NOW, deviceId="other")]
-    encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
+    encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
     monitor = Monitor.create({NO_PROFILE: Limits()})
     back = row("old", beat=NOW + 10_000, deviceId="other")
     for number, rows in enumerate((twins, twins, [*twins[:2], back, twins[3]], twins[1:])):

@@ -1,4 +1,4 @@
-"""One module per command: `add_arguments(parser)`, and `run(options)`, which returns the exit code. See `registry`.
+"""A module for each command; `arguments.CommandModule` is the interface.
 
-Must not know each other, except that `demo` runs the dashboard.
+Some commands use functions of `dashboard`.
 """

@@ -1,4 +1,4 @@
-"""`envwatch record`: what is watched, or was, as one file for `envwatch replay`. Needs no terminal library."""
+"""`envwatch record`: polls or history as a file for `envwatch replay`. Needs no terminal library."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recording import RecordingWriter
 
-_SECOND: Final = timedelta(seconds=1)
 _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Record polls into one file, until ctrl+c. `envwatch replay` shows the file, also on\n"
         "another machine. With --since, copy a part of the history, without asking the\n"
@@ -57,7 +56,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Record what is polled, or cut from the history."""
+    """Record polls, or cut from the history."""
     from envwatch.cli.bootstrap import past_moment
 
     _check(options)
@@ -71,7 +70,6 @@ def run(options: Options) -> int:
 
 
 def _check(options: Options) -> None:
-    """Stop where options contradict each other."""
     if options.since is None and options.until is not None:
         raise StopError(Exit.USAGE, "--until needs --since; a recording of new polls ends with --for")
     if options.since is not None and options.lasts is not None:
@@ -99,7 +97,7 @@ def _record(settings: Settings, options: Options) -> int:
 
 
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
-    """Write what is polled until the end; the loop waits for no disk. The history gets it as well."""
+    """Write to recording and history; the loop waits for no disk."""
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -131,7 +129,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write the news of an update, if there is any; a moment that has no form is left out, and said so.
+    """Write an update; skip a moment that cannot be encoded, with a message.
 
     Raises:
         OSError: if the recording cannot be written.
@@ -148,7 +146,7 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     moment = Moment(changes.now, profile_state, monitor.own_acks(changes.profile))
     result = PollResult.from_outcome(changes.outcome)
     try:
-        writer.write(moment, result, profile_state.interval / _SECOND, changes.events)
+        writer.write(moment, result, changes.events)
     except HistoryError as error:
         print_error(f"envwatch: a poll is not in the recording: {error}")
 
@@ -181,7 +179,7 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write what was recorded in a time, both ends included; yield how many polls are written, and of how many.
+    """Write a period's records, both ends included; yield the numbers of written polls and of all polls.
 
     Raises:
         HistoryError: if the history cannot be read, or a moment cannot be written.
@@ -197,20 +195,21 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
         if step.poll.run != run:
             run = step.poll.run
             writer.start_run()
-        writer.write(next(moments), step.poll.result, step.poll.interval_s, step.events)
+        writer.write(next(moments), step.poll.result, step.events)
         yield writer.polls, len(polls)
 
 
 def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
-    """Return the writer of a new recording.
+    """Return a new recording's writer; the closing stack reports the result.
 
-    When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
-    was to be cut.
+    A file without polls and an incomplete cut are removed.
     """
-    from envwatch.storage.history.recording import RecordingWriter
-    from envwatch.storage.history.redaction import Redaction
-    from envwatch.storage.history.schema import About
-
+    try:
+        from envwatch.past.history import About
+        from envwatch.storage.history.recording import RecordingWriter
+        from envwatch.storage.history.redaction import Redaction
+    except ImportError as error:  # Python can be built without SQLite
+        raise StopError(Exit.FAILED, f"cannot write {options.file}: {error}") from None
     path = Path(options.file)
     about = About(profile=clean(settings.profile), base_url=base_url, version=clean(__version__))
     redaction = Redaction() if options.redact else None

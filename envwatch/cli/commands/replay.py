@@ -1,4 +1,4 @@
-"""`envwatch replay`: the dashboard on a recording, or its events as `watch` prints them. Needs no key."""
+"""`envwatch replay`: a recording in the dashboard, or recorded events as lines of `watch`. Needs no key."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
     from envwatch.model.clock import WallMs
-    from envwatch.storage.history.recording import RecordedFile
+    from envwatch.storage.history.past import RecordedFile
 
 _FASTEST: Final = 10_000.0
 _DRAWN_AFTER_S: Final = 1.0
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } T go back\n"
         "and forth. With -o, print the recorded events like `envwatch watch`. The command\n"
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Show a recording, or print its events."""
+    """Show a recording, or print the events."""
     if options.output is not None and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed does not go with -o, which prints all events at once")
     from envwatch.cli.bootstrap import display_settings_of
@@ -73,27 +73,26 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    """Return the recording, with at least one poll in it."""
+    """Return the recording; stop without polls."""
     from envwatch.past.history import HistoryError
-    from envwatch.storage.history.recording import RecordedFile
+    from envwatch.storage.history.past import RecordedFile
 
     try:
         file = RecordedFile(Path(options.file))
     except HistoryError as error:
         raise StopError(Exit.USAGE, f"cannot replay {options.file}: {error}") from None
-    if not file.all_polls():
+    if not file.polls():
         file.close()
         raise StopError(Exit.USAGE, f"cannot replay {options.file}: it has no polls")
     return file
 
 
 def _start(file: RecordedFile, options: Options) -> WallMs | None:
-    """Return the moment at which to start; None for the beginning."""
     if options.at is None:
         return None
     from envwatch.model.clock import WallMs
 
-    times = [poll.at for poll in file.all_polls()]
+    times = [poll.at for poll in file.polls()]
     first, last = min(times), max(times)
     end = datetime.fromtimestamp(last / 1000, UTC)
     at = past_moment_of(options.at, end)
@@ -106,11 +105,11 @@ def _start(file: RecordedFile, options: Options) -> WallMs | None:
 
 
 def _missing_end(file: RecordedFile, options: Options) -> str:
-    return f"the end of {Path(options.file).name} is missing: it ends at {date_text(file.all_polls()[-1].at, None)}"
+    return f"the end of {Path(options.file).name} is missing: it ends at {date_text(file.polls()[-1].at, None)}"
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
-    """Show the dashboard on a recording; of the user's own settings and state, only those of the screen count."""
+    """Show the dashboard, with the user's settings and state for the screen only."""
     import asyncio
 
     from envwatch.cli import gc_tuning
@@ -139,7 +138,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
             replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
         ),
         Persistence(export=export_here, keep=memory.keep),
-        # A row of somebody else's must not start a command of the user's.
+        # A stranger's row must not start a command of the user.
         preferences_of(display_settings, options, NO_COMMANDS),
     )
     asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
@@ -151,7 +150,6 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
-    """Yield the events from a moment on, as they were printed when they happened."""
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
@@ -172,9 +170,9 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
         ascii_only=options.ascii or not is_utf8(out),
         zone=configured_zone() or UTC,
     )
-    poll = file.all_polls()[0]
+    poll = file.polls()[0]
     try:
-        for step in file.all_steps():
+        for step in file.steps():
             poll = step.poll or poll
             if step.events and (at is None or step.at >= at):
                 moment = file.moment(poll)

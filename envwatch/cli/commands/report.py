@@ -1,4 +1,4 @@
-"""`envwatch report`: what happened in a time, for the next person on call. Reads what was recorded, asks no server."""
+"""`envwatch report`: a period's summary for the next person on call. Reads records, asks no server."""
 
 from __future__ import annotations
 
@@ -24,25 +24,18 @@ _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or 
 
 
 class _Source(NamedTuple):
-    """The history of one profile on one server."""
-
     profile: SafeText
     host: SafeText
     past: Past
     advice: str
-    """What to do if nothing was recorded."""
+    """What to do without records."""
     acks: Acks | None = None
-    """See `recorded_in`, as for `server`."""
+    """See `recorded_in`, also for `server`."""
     server: SafeText = EMPTY
 
 
-class _Period(NamedTuple):
-    since: WallMs
-    until: WallMs
-
-
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Print a handover report for the next person on call: environments still down,\n"
         "losses, outages, flapping, modes, versions, unwatched time and availability. The\n"
@@ -62,20 +55,20 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print the report; where one of several profiles has no history, that of the others."""
+    """Print the report; name profiles without a history on standard error."""
     from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
-    stdout()  # refuses a closed one before anything is read
+    stdout()  # refuses a closed stdout before any read
     now = WallMs(time.time() * 1000)
     reports: list[ProfileReport] = []
     stops: list[StopError] = []
     with ExitStack() as stack:
-        sources, period = _histories(options, now) if options.file is None else _recording(options, stack)
+        sources, since, until = _histories(options, now) if options.file is None else _recording(options, stack)
         for source in sources:
             try:
-                reports.append(_report(source, period, options.filter))
+                reports.append(_report(source, since, until, options.filter))
             except HistoryError as error:
                 stops.append(StopError(Exit.FAILED, f"the history of {source.profile} cannot be read: {error}"))
             except StopError as error:
@@ -83,7 +76,7 @@ def run(options: Options) -> int:
     if not reports:
         raise stops[0]
     query = clean(options.filter) or None
-    _print(Report(since=period.since, until=period.until, made_at=now, filter=query, profiles=reports), options)
+    _print(Report(since=since, until=until, made_at=now, filter=query, profiles=reports), options)
     for stop in stops:
         print_error(f"envwatch: {stop.line}")
     return max((stop.code for stop in stops), default=Exit.FINE)
@@ -100,16 +93,15 @@ def _print(report: Report, options: Options) -> None:
     write_text(markdown_of(report))
 
 
-def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
-    """Return the histories of the selected profiles on this machine, and the period."""
+def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
     from envwatch.cli.bootstrap import server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.storage.remembered import acknowledged
 
-    # No poll has recorded what was acknowledged after the last one.
+    # Acknowledgements after the last poll are in no record.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
     found = recorded_settings_for(options)
-    period = _period(options, now, None)
+    since, until = _period(options, now, None)
     sources = []
     for settings in found:
         base_url = base_url_of(settings)
@@ -119,38 +111,37 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
             advice = "the setting `history` is false, so nothing is recorded"
         past, known_acks = past_of(settings, base_url), None if is_demo(settings) else acks
         sources.append(_Source(clean(settings.profile), host, past, advice, known_acks, clean(server_in(base_url))))
-    return sources, period
+    return sources, since, until
 
 
-def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Period]:
-    """Return the history in a file, and the period, which ends with it."""
+def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallMs, WallMs]:
     from pathlib import Path
 
     from envwatch.cli.bootstrap import display_settings_of
     from envwatch.past.history import HistoryError
-    from envwatch.storage.history.recording import RecordedFile
+    from envwatch.storage.history.past import RecordedFile
 
     name = clean(options.file)
     if options.profile is not None:
         raise StopError(Exit.USAGE, "a recording has one profile: leave out --profile")
-    display_settings_of(options)  # the zone of the times
+    display_settings_of(options)  # sets the zone of times
     try:
         past = stack.enter_context(RecordedFile(Path(options.file)))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
-    walls = [poll.at for poll in past.all_polls()]
+    walls = [poll.at for poll in past.polls()]
     if not walls:
         raise StopError(Exit.FAILED, f"{name} has no poll: the recording was too short, or the file is cut")
     if past.is_cut:
         print_error(f"envwatch: the end of {name} is missing")
-    period = _period(options, max(walls), min(walls))
-    return [_Source(past.about.profile, past.about.host, past, "choose another time")], period
+    since, until = _period(options, max(walls), min(walls))
+    return [_Source(past.about.profile, past.about.host, past, "choose another time")], since, until
 
 
-def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
-    """Return the period that the options ask for; times are meant as of its latest possible end.
+def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:
+    """Return the period; times are relative to `end`.
 
-    Without an option it begins at `begin`, or a shift before the end.
+    Without `--since`, the period begins at `begin`, or a shift before `end`.
     """
     what = "the present" if begin is None else "the end of the recording"
     since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end, what)
@@ -160,7 +151,7 @@ def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
             Exit.USAGE,
             f"the period begins at {date_text(since, None)}, which is not before its end, {date_text(until, None)}",
         )
-    return _Period(since, until)
+    return since, until
 
 
 def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
@@ -172,13 +163,13 @@ def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
     return WallMs(at.timestamp() * 1000)
 
 
-def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
+def _report(source: _Source, since: WallMs, until: WallMs, query: str) -> ProfileReport:
     from envwatch.views.report.profile_report import matching, recorded_in, report_of
 
     recorded = recorded_in(
         source.past,
-        period.since,
-        period.until,
+        since,
+        until,
         profile=source.profile,
         host=source.host,
         acks=source.acks,
@@ -186,7 +177,7 @@ def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
     )
     if recorded is None:
         what = f"nothing was recorded of profile {source.profile} on {source.host}"
-        line = f"{what} from {date_text(period.since, None)} to {date_text(period.until, None)}; {source.advice}"
+        line = f"{what} from {date_text(since, None)} to {date_text(until, None)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
     if query:
         from envwatch.views.events.matching import matcher_of

@@ -1,4 +1,4 @@
-"""`envwatch watch`: each transition as a line, as it happens, until interrupted. Needs no terminal library."""
+"""`envwatch watch`: prints each transition as a line, until interrupted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
@@ -13,16 +15,25 @@ from envwatch.cli.bootstrap import past_moment, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
 from envwatch.model.text import clean, counted
-from envwatch.model.times import configured_zone, date_text, long_age, moment_of
+from envwatch.model.times import configured_zone, date_text, long_age, moment_of, span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from envwatch.cli.bootstrap import Profiles
+    from envwatch.cli.monitoring import MonitorUpdate
+    from envwatch.fleet.events import Event
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
+    from envwatch.past.earlier_runs import EarlierRuns
+    from envwatch.past.history import Past
     from envwatch.views.events.event_stream import EventStream
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Print each change as it happens, one per line, until ctrl+c. A failing poll is an\n"
         "event (blind, resumed). The exit code is 4 if the server refuses the keys of all\n"
@@ -48,10 +59,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print transitions until the end that the options set, or until interrupted."""
+    """Print transitions until the end."""
     from envwatch.cli.monitoring import run_until_signalled
 
-    stdout()  # refuses a closed one before the first request
+    stdout()  # stop early if closed
     profiles = profiles_for(options)
     if options.since is not None and (
         options.no_history or not any(each.settings.history for each in profiles.values())
@@ -63,7 +74,6 @@ def run(options: Options) -> int:
 
 
 async def _watch(profiles: Profiles, options: Options) -> int:
-    from envwatch.cli.earlier_events import EarlierEvents
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
@@ -103,6 +113,63 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     return Exit.FINE
 
 
+class EarlierEvents:
+    """Recorded events since a moment before `watch` began, by profile, up to the first listing.
+
+    The first listing is compared with the last recorded moment, so no event is missing or doubled, whether envwatch did
+    not run or another process records.
+    """
+
+    def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:
+        self._runs = dict(runs)
+        self._since = since
+
+    @classmethod
+    async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
+        """Return the events since a moment, none if `since` is None.
+
+        An unreadable history is reported on standard error, and counts as empty.
+        """
+        from envwatch.past.earlier_runs import EarlierRuns
+        from envwatch.past.history import HistoryError
+        from envwatch.sources.daemon_thread import run_in_daemon_thread
+
+        if since is None:
+            return cls({}, began.wall)
+        since_ms = WallMs(since.timestamp() * 1000)
+        lasts = span(began.wall - since_ms)
+        runs: dict[SafeText, EarlierRuns] = {}
+        for profile, its_past in pasts.items():
+            try:
+                runs[profile] = await run_in_daemon_thread(
+                    partial(EarlierRuns.read, its_past, profile, lasts, began.wall)
+                )
+            except HistoryError as error:
+                print_error(f"envwatch: {profile and f'{profile}: '}earlier events are missing: {error}")
+                runs[profile] = EarlierRuns(profile)
+        return cls(runs, since_ms)
+
+    def lines(self, stream: EventStream) -> Iterator[bytes]:
+        """Yield the lines of recorded events and of gaps in the recording."""
+        from envwatch.fleet.fleet import Fleet
+
+        if not self._runs:
+            return
+        events = [event for runs in self._runs.values() for event in (*runs.events, *runs.gaps(self._since))]
+        last = {profile: runs.last.profile_state for profile, runs in self._runs.items() if runs.last is not None}
+        yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
+
+    def until(self, update: MonitorUpdate) -> Sequence[Event]:
+        """Return the events between the recording and the first listing of a profile."""
+        from envwatch.past.history import Moment
+
+        profile = update.changes.profile
+        if profile is None or profile not in self._runs or not update.has_new_listing:
+            return ()
+        moment = Moment(update.changes.now, update.monitor.fleet.by_profile[profile])
+        return self._runs.pop(profile).until_now(moment, self._since)
+
+
 def _stream(profiles: Profiles, options: Options) -> EventStream:
     from envwatch.query.language import parse
     from envwatch.views.events.cloud_events import source_of
@@ -123,7 +190,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
 
 
 def _moment_text(raw: object) -> str:
-    """Check the moment at which watching ends: the settings say in which zone it is meant, and are read later."""
+    """Check the end in any zone: the settings are read later."""
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
@@ -153,7 +220,7 @@ def _end(options: Options) -> str:
 
 
 def _narrates() -> bool:
-    """Whether standard error leads elsewhere than the lines, so that it gets what happens to the polls as well."""
+    """Return whether standard error differs from standard output."""
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())

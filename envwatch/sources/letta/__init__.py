@@ -1,13 +1,8 @@
-"""Letta's API over HTTP, as a source of snapshots; the only package that knows httpx.
+"""Letta's API over HTTP; no httpx object leaves this package.
 
-`client` reads all pages within deadlines, `transport` sends one request within limits, `errors` turns a response into a
-page or a failure, `pagination` joins pages, `absences` asks for missing rows, `network_settings` decides which server,
-proxy and certificates are allowed. No httpx object leaves this package.
-
-Import httpx from here, without its command line. `httpx/__init__.py` imports its CLI whenever click is installed, and
-with it click, Rich and Pygments: 45 ms of 120, and Rich in commands that draw nothing. httpx also works without the
-CLI. An entry of None in `sys.modules`, Python's documented way to make an import fail, hides it; the entry is removed
-at once, so that others still find the CLI.
+Import httpx from here. `httpx/__init__.py` imports its CLI if click is installed, with click, Rich and Pygments: 45 ms
+of 120, and Rich in commands that draw nothing. None in `sys.modules`, Python's documented way to fail an import, hides
+the CLI; removing the entry at once keeps the CLI available to the rest of the process.
 """
 
 import sys

@@ -1,10 +1,8 @@
-"""Confirms absences: requests each row that a complete listing lacks before its absence is believed.
+"""Confirm absences: request each row that a complete listing lacks.
 
-A listing may shift while it is read, and then lacks rows that exist. `GET /v1/environments/{deviceId}` shows which do:
-a response with the row adds it to the listing; 404 confirms the absence, if in the same poll another such request was
-answered with a row, which proves that the route works. All else proves nothing, and fails no listing.
-
-Owns what to request and what the responses prove. Which absence makes a row gone is the fleet's rule.
+A listing that shifts during the walk lacks existing rows. A row from `GET /v1/environments/{deviceId}` joins the
+listing. A 404 confirms the absence if another response of the poll has a row, which proves the route. Other responses
+prove nothing, and fail no listing.
 """
 
 from __future__ import annotations
@@ -31,51 +29,48 @@ if TYPE_CHECKING:
     from envwatch.sources.letta.transport import Response
 
 _DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
-"""Device ids that can be requested: those that the API documents.
+"""Device ids that the API documents.
 
-For any other a 404 proves nothing: cleaning may have changed it, and gateways may reject a quoted slash.
-"""
+For other ids a 404 proves nothing: cleaning may have changed the id, and gateways may reject a quoted slash."""
 
 
 @dataclass(slots=True)
 class _Missing:
-    """A row that an earlier listing held."""
+    """A row that the newest listing lacks."""
 
     row: Environment
     listings: int = 0
-    """Listings in a row that lacked it; counted anew when any missing row turns out to exist."""
+    """Consecutive listings without the row; counted anew when any missing row turns out to exist."""
     tries: int = 0
-    """Requests for it that proved nothing."""
+    """Inconclusive requests."""
 
 
 @dataclass(slots=True)
 class _Results:
-    """The results of one poll."""
-
     found: list[ListedPage] = field(default_factory=list)
-    """Missing rows that exist, each on a page of its own."""
+    """Existing missing rows, a page each."""
     not_found: set[SafeText] = field(default_factory=set)
-    """Ids of missing rows whose requests got 404."""
+    """Ids with a 404."""
     is_route_proven: bool = False
     requests: int = 0
     received: int = 0
 
 
 class Absences:
-    """The rows that the newest complete listing lacks; `get_device` requests one device by its id."""
+    """Rows that the newest complete listing lacks; `get_device` requests a device by id."""
 
     def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
         self._get_device = get_device
         self._missing: dict[SafeText, _Missing] = {}
         """By id, the longest missing first."""
         self._failed_polls = limits.ABSENCE_TRIES
-        """Polls in a row with requests of which none got a row."""
+        """Consecutive polls whose requests got no row."""
         self._polls = 0
 
     async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
-        """Return a complete listing with the missing rows that exist, and the ids of those that do not or are in doubt.
+        """Return a complete listing with found rows, confirmed absences and ids in doubt.
 
-        The rows of the listing before it are given by id. It stops at a moment of the event loop's clock, in seconds.
+        `before` has the previous listing's rows; `until` is a deadline in seconds of the event loop's clock.
         """
         listed = {row.id: row for page in snapshot.pages for row in page.environments}
         self._note(before, listed.keys() | snapshot.rejected_ids)
@@ -94,7 +89,6 @@ class Absences:
         )
 
     def _note(self, before: Mapping[SafeText, Environment], listed: Collection[SafeText]) -> None:
-        """Note the rows that a listing lacks."""
         self._polls += 1
         still = {id_: missing for id_, missing in self._missing.items() if id_ not in listed}
         newly = {id_: _Missing(row) for id_, row in before.items() if id_ not in listed and _can_be_requested(row)}
@@ -103,17 +97,16 @@ class Absences:
             missing.listings += 1
 
     def _to_request(self) -> list[_Missing]:
-        """Return the missing rows to request: untried ones first, and of those the longest missing.
+        """Return the missing rows to request: fewest tries first, then longest missing.
 
-        If more are missing than one poll can request, most of them are back in the next listing: only rows that two
-        listings lacked are requested then.
+        If a poll cannot request all missing rows, most are back in the next listing; only rows absent from two listings
+        are then requested.
         """
         missing = sorted(self._missing.values(), key=lambda one: one.tries)
-        most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
+        most = limits.ABSENCE_QUESTIONS - 1  # a request is for a listed row
         return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
 
     async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
-        """Request missing rows, until a request fails."""
         to_request = self._to_request()
         if not to_request or not await self._is_route_usable(listed, results):
             return
@@ -126,12 +119,12 @@ class Absences:
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)
             else:
-                missing.tries += 1  # a row with another id belongs to a second listener on the same machine
+                missing.tries += 1  # another id: a second listener on the machine
                 if row is None:
                     return
 
     async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
-        """Request a listed row, another one in each poll; an empty listing needs no such control."""
+        """Prove the route by requesting a listed row, different in each poll; an empty listing needs no proof."""
         controls = [row for row in listed.values() if _can_be_requested(row)]
         if not controls:
             return not listed
@@ -150,7 +143,7 @@ class Absences:
         return response
 
     def _settle(self, results: _Results) -> frozenset[SafeText]:
-        """Drop the rows that are settled or cannot be; return the ids of those that do not exist."""
+        """Drop rows that are settled or out of tries; return confirmed absences."""
         confirmed: frozenset[SafeText] = frozenset()
         if results.is_route_proven:
             self._failed_polls = 0
@@ -178,7 +171,6 @@ def _can_be_requested(row: Environment) -> bool:
 
 
 def _row_in(response: Response) -> Environment | None:
-    """Return the row in a response, parsed as a page of one row; None if there is no usable one."""
     if response.status != HTTPStatus.OK:
         return None
     try:

@@ -1,6 +1,6 @@
-"""Reads the listing from the API: one complete walk over all pages, or one failure in plain words.
+"""Read the listing: a complete walk over all pages, or a failure in plain words.
 
-Owns the walk's order and its deadlines. Nothing of httpx, and nothing that could hold the key, leaves this module.
+No httpx object, nor any object that could hold the key, leaves this module.
 """
 
 from __future__ import annotations
@@ -34,24 +34,22 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """A `Source` that reads Letta's `GET /v1/environments` over one connection.
-
-    It connects with the first request; everything that can be checked before is checked here.
+    """A `Source` for Letta's `GET /v1/environments`; connects with the first request.
 
     Args:
-        base_url: the part of the URL before `/v1/environments`.
-        key: the API key; sent in requests to that host, and nowhere else.
-        key_origin: where the key came from, for messages.
-        find_key: looks for the key again after it was refused, in a thread of its own; it may have been renewed.
+        base_url: without `/v1/environments`.
+        key: sent to that host only.
+        key_origin: for messages.
+        find_key: looks for a renewed key after a refusal, in a thread.
         limits: page size, deadlines and limits.
-        online_only: whether the server leaves out other environments.
-        source: whether the server leaves out other sources; None for all.
-        user: whether the server leaves out environments of other users; None for all.
+        online_only: list online environments only.
+        source: None for all.
+        user: None for all.
         wall: this machine's wall clock, milliseconds since the epoch.
-        monotonic: a clock that is never set, in seconds.
-        sleep: waits for the given seconds.
-        on_page: called after each page with the numbers of pages and of rows read so far; may be set later.
-        environ: variables with proxy and certificate settings.
+        monotonic: seconds.
+        sleep: waits for seconds.
+        on_page: called after each page with the counts of pages and rows.
+        environ: proxy and certificate settings.
 
     Raises:
         SettingsError: if the base URL, the key, or a proxy or certificate setting cannot be used.
@@ -80,9 +78,8 @@ class Client:
             raise SettingsError("the API key is empty or holds characters that no key has")
         self._find_key = find_key
         self._search: asyncio.Future[SecretStr] | None = None
-        """For a new key, if one is under way."""
         self._is_refused = False
-        """Whether the newest listing failed because of the key."""
+        """Whether a refused key failed the newest listing."""
         self._limits = limits
         self._filters = {"onlineOnly": "true" if online_only else None, "source": source, "userId": user}
         self.on_page = on_page
@@ -90,19 +87,19 @@ class Client:
         self._sleep = sleep
         self._history = PageHistory()
         self._rows: Mapping[SafeText, Environment] = {}  # of the newest complete listing, by id
-        self._pool = Pool()  # of the current walk
+        self._pool = Pool()
         self._listing: RelayedListing | None = None
-        """That of the newest snapshot that was no repetition, where the server answers from listings of its own."""
+        """A relay's listing behind the newest snapshot that was no repetition."""
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
-        # In a listing of online rows only, a row that goes offline is missing, but still exists.
+        # With `online_only`, a row that goes offline is missing but exists.
         self._absences = None if online_only else Absences(partial(self._transport.get, {}))
         self._endpoint = Endpoint.from_url(url, self._transport.proxy, key, key_origin)
 
     async def snapshot(self) -> Snapshot:
-        """Return one complete listing, read page by page.
+        """Return a complete listing.
 
         Raises:
-            SourceError: if there is none; the next call starts again with the first page.
+            SourceError: on failure; the next call starts with the first page.
         """
         if self._is_refused and self._find_key is not None:
             await self._renew_key(self._find_key)
@@ -112,7 +109,7 @@ class Client:
         try:
             async with asyncio.timeout(self._limits.walk_deadline.total_seconds()) as deadline:
                 if not await self._read(fetch):
-                    # Only once: a walk that takes longer than the time between two listings is always of several.
+                    # Only once: a walk longer than the relay's interval always spans several listings.
                     fetch = ListingFetch(self._limits, self._history.last_pages, fetch)
                     await self._read(fetch, to_the_end=True)
                 snapshot = fetch.snapshot()
@@ -130,18 +127,18 @@ class Client:
             self._listing = fetch.listing
             self._rows = {row.id: row for page in snapshot.pages for row in page.environments}
             return snapshot
-        # Raised outside of the `except`, without the original exception and the frames that hold the response.
+        # Raised outside the `except`: the frames of the original exception hold the response.
         failure.pages_read = fetch.pages_read
         self._is_refused = failure.cause is Cause.UNAUTHORIZED
         self._history.note_failed(failure.cause)
         try:
             raise failure.with_traceback(None)
         finally:
-            # The traceback holds this frame, which must neither form a reference cycle nor keep the pages.
+            # The traceback holds this frame: avoid a reference cycle, and free the pages.
             del failure, fetch
 
     async def refusal(self) -> SafeText | None:
-        """Return what the server says if it refuses the key; None if it takes it or cannot be asked."""
+        """Return the server's message if the key is refused, else None."""
         try:
             await self._read_page(ListingFetch(self._limits, self._history.last_pages), None)
         except SourceError as error:
@@ -149,7 +146,7 @@ class Client:
         return None
 
     async def _renew_key(self, find_key: Callable[[], SecretStr]) -> None:
-        """Look for the key, in limited time: a keyring may hang. A search that goes on is not begun a second time."""
+        """Look for the key, for a limited time: a keyring may hang. A running search continues."""
         self._search = self._search or asyncio.ensure_future(run_in_daemon_thread(find_key))
         done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)
         if done:
@@ -170,21 +167,20 @@ class Client:
         await self.aclose()
 
     async def _read(self, fetch: ListingFetch, *, to_the_end: bool = False) -> bool:
-        """Read all pages; return False where the server turns out to answer from a later listing than at first."""
+        """Read all pages; return False if a relay has a later listing meanwhile."""
         requested_at = self._monotonic()
         cursor = await self._read_page(fetch, None)
         while cursor is not None:
             now = self._monotonic()
             if pause := fetch.pause(now - requested_at):
                 await self._sleep(pause)
-            requested_at = now + pause  # as planned, so that sleeping a bit too long does not add up
+            requested_at = now + pause  # as planned, so that long sleeps do not add up
             cursor = await self._read_page(fetch, cursor)
             if fetch.is_outrun and not to_the_end:
                 return False
         return True
 
     async def _with_absences_checked(self, snapshot: Snapshot, deadline: float | None) -> Snapshot:
-        """Return a complete listing after the check of the rows that it lacks, as far as time allows."""
         if self._absences is None:
             return snapshot
         patience = asyncio.get_running_loop().time() + self._limits.page_deadline.total_seconds() / 2
@@ -192,7 +188,6 @@ class Client:
         return await self._absences.checked(snapshot, self._rows, until)
 
     async def _read_page(self, fetch: ListingFetch, cursor: str | None) -> str | None:
-        """Add the page after a cursor to the walk and return the next cursor."""
         failure: SourceError
         try:
             async with asyncio.timeout(self._limits.page_deadline.total_seconds()):

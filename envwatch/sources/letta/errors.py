@@ -1,8 +1,6 @@
-"""Explains responses: a page, or a failure in words that say what to do.
+"""Explain responses: a page, or a failure with advice.
 
-Owns the reading of statuses, headers and error bodies, and a plain message for every exception of the layers below.
-Fetches nothing. Functions return a `SourceError` and do not raise it, so that the caller can raise it without the
-response, or the key, in its context.
+Functions return a `SourceError` instead of raising, so that the exception's context holds neither response nor key.
 """
 
 from __future__ import annotations
@@ -49,12 +47,10 @@ FAILURES: Final = (
     OverflowError,
     MemoryError,
 )
-"""What fetching and decoding a response may raise; anything else is a bug."""
+"""Expected exceptions; any other exception is a bug."""
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
-"""Error codes of a server that answers from listings of its own, as `envwatch serve` does, and has none to give.
-
-Such a server is well: it is blind, has just started, or is about to stop."""
+"""Codes of a relay like `envwatch serve` without a listing: blind, just started, or stopping."""
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -70,7 +66,7 @@ _ADVICE: Final = {
     Cause.NO_SUCH_ROUTE: "A self-hosted Letta server has no such route: environments are a feature of Letta's cloud",
 }
 
-# OpenSSL's numbers (X509_V_ERR_…), and what the user can do.
+# OpenSSL's numbers (X509_V_ERR_…), and advice.
 _CERTIFICATES: Final = {
     9: "is not valid yet: is this machine's clock right?",
     10: "has expired",
@@ -83,45 +79,44 @@ _CERTIFICATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The server, as messages name it."""
+    """The server, for messages."""
 
     host: SafeText
-    """Its host and port."""
+    """Host and port."""
     proxy: SafeText | None
-    """Host and port of the proxy, if there is one."""
     key: SecretStr
-    """The key, which no message may repeat, even if the server does."""
+    """Removed from all messages, even from the server's."""
     key_origin: SafeText
     is_plain: bool = False
-    """Whether requests go without TLS."""
+    """Whether TLS is off."""
 
     @property
     def nearest(self) -> str:
-        """The first host of a connection: the proxy if there is one."""
+        """The proxy, else the server."""
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
     @classmethod
     def from_url(cls, url: httpx.URL, proxy: httpx.Proxy | None, key: SecretStr, key_origin: str) -> Endpoint:
-        """Return the server at a URL."""
+        """Return the endpoint for a URL."""
         nearest = host_of(proxy.url) if proxy else None
         return cls(host_of(url), nearest, key, clean(key_origin, 200), is_plain=url.scheme == "http")
 
     def quoted(self, text: str, limit: int = 200) -> SafeText:
-        """Return the server's text as one line that is safe to show, without any part of the key."""
+        """Return the server's text as a safe line without the key."""
         key = self.key.get_secret_value()
-        # Redacted after cleaning, because cleaning removes characters and can so join parts of the key.
+        # Redact after cleaning: removed characters can join parts of the key.
         return composed(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
 
 
 def host_of(url: httpx.URL) -> SafeText:
-    """Return host and port, for messages."""
+    """Return host and port."""
     return clean(url.netloc.decode(), 100)
 
 
 def page_in(
     response: Response, endpoint: Endpoint, rows: Mapping[SafeText, Environment], pool: Pool
 ) -> Page | SourceError:
-    """Return the page in a response, or why there is none; unchanged `rows` of the last listing are reused."""
+    """Return the page or the failure; unchanged `rows` of the last listing are reused."""
     if response.status != httpx.codes.OK:
         return _refusal(response, endpoint)
     try:
@@ -136,7 +131,7 @@ def page_in(
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
-    """Return bounds of the server's clock by a response's `Date`; None without one, or if a cache may have sent it."""
+    """Return bounds of the server's clock from `Date`; None without `Date` or from a cache."""
     date = _instant(response.headers.get("Date"))
     if date is None or response.headers.get("Age", "0").strip() != "0":
         return None
@@ -144,7 +139,7 @@ def offset_in(response: Response) -> OffsetBounds | None:
 
 
 def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
-    """Return the failure, with a plain message, for one of `FAILURES`."""
+    """Return the failure, with a plain message, for an exception in `FAILURES`."""
     host, nearest = endpoint.host, endpoint.nearest
     cause = Cause.GARBLED
     match error:
@@ -159,7 +154,7 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             cause, what = Cause.TIMEOUT, f"{host} was silent for {limits.READ_TIMEOUT.total_seconds():g} s"
         case httpx.ProxyError():
             cause, what = Cause.UNREACHABLE, f"{nearest} refused: {endpoint.quoted(str(error), 100)}"
-        # Only the texts of httpcore and h11 distinguish a response that broke off from one that is not HTTP.
+        # Only the texts of httpcore and h11 tell a broken response from a reply that is not HTTP.
         case httpx.RemoteProtocolError() if "disconnected" in str(error) or "closed connection" in str(error):
             hint = ": is it https there?" if endpoint.is_plain else ""
             cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete{hint}"
@@ -200,7 +195,6 @@ def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
 
 
 def _words(response: Response, endpoint: Endpoint) -> SafeText:
-    """Return the message in an error's body, in whichever field the platform or a gateway put it."""
     if (page := _web_page(response, endpoint)) is not None:
         return page
     document = response.json_object
@@ -213,7 +207,7 @@ def _words(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
-    """Return "a web page" with its title for a response that is one, None for any other."""
+    """Return "a web page" with the title, or None for other responses."""
     start = response.body[:ERROR_BYTES].decode(errors="replace")
     is_html = start.lstrip("\ufeff \t\r\n")[:9].lower().startswith(("<!doctype", "<html"))
     if not is_html and "html" not in response.headers.get("Content-Type", "").lower():
@@ -224,7 +218,7 @@ def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
 
 
 def _target(response: Response, endpoint: Endpoint) -> SafeText:
-    """Return where a redirect leads: host and path on the same host, only the host otherwise."""
+    """Return a redirect's target: host and path on the same host, otherwise the host."""
     location = response.headers.get("Location")
     if not location:
         return composed("nowhere")
@@ -237,11 +231,11 @@ def _target(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def retry_after(headers: Mapping[str, str], answered_at: float) -> timedelta | None:
-    """Return the wait that `Retry-After` asks for, bounded; a date is compared with the server's own clock.
+    """Return the bounded wait of `Retry-After`; a date is compared with the server's clock.
 
     Args:
-        headers: of a response, in any case.
-        answered_at: this machine's wall clock when it came, ms, for a response without `Date`.
+        headers: names in any case.
+        answered_at: this machine's wall clock, ms, used without `Date`.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -266,9 +260,9 @@ def _instant(date: str | None) -> float | None:
 
 
 def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, str]:
-    """Return cause and message by the system's error behind those of httpx, httpcore and anyio.
+    """Return cause and message by the system error behind an error of httpx, httpcore or anyio.
 
-    The connection is made to the nearest: the server or a proxy, with its port.
+    `nearest` is the server or a proxy, with port.
     """
     for reason in _behind(error):
         match reason:
@@ -276,7 +270,7 @@ def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, s
                 problem = _CERTIFICATES.get(reason.verify_code) or f"is refused: {clean(reason.verify_message, 100)}"
                 return Cause.TLS, f"the certificate of {host} {problem}"
             case ssl.SSLError():
-                text = getattr(reason, "reason", None) or "no reason given"  # errors of Python itself have none
+                text = getattr(reason, "reason", None) or "no reason given"  # Python's errors have none
                 text = clean(text.replace("_", " ").lower(), 100)
                 return Cause.TLS, f"no TLS with {host} ({text}): is that an https port?"
             case gaierror():
@@ -290,9 +284,8 @@ def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, s
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all errors that led to it."""
     found = [error]
-    for reason in found:  # grows meanwhile
+    for reason in found:
         yield reason
         parts = reason.exceptions if isinstance(reason, BaseExceptionGroup) else ()
         found += [one for one in (reason.__cause__, reason.__context__, *parts) if one is not None and one not in found]

@@ -1,8 +1,7 @@
-"""The connection's settings: allowed addresses, the proxy, and the trusted certificates.
+"""Rules for addresses, proxy and trusted certificates.
 
-Owns every rule about addresses and about the variables that other programs use too (`HTTPS_PROXY`, `ALL_PROXY`,
-`NO_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). They are read here and not by httpx, which crashes on some values and does
-not say which. Opens no connection. Messages never repeat an address or a proxy, which may hold a password.
+The variables are read here, because httpx crashes on some values without naming the variable. Messages never repeat an
+address or proxy: both may hold a password.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ _NO_CERTIFICATE: Final = "holds no certificates"
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text is one line that names it."""
+    """An unusable setting; the text is a line that names the setting."""
 
 
 def checked_base_url(text: str) -> str:
-    """Return a base URL without a slash at its end and with its host in lower case.
+    """Return a base URL with the host in lower case, without a trailing slash.
 
-    It is parsed by httpx, so that the host that is checked is the host that gets the key.
+    httpx parses the URL, so the checked host gets the key.
 
     Raises:
-        SettingsError: unless it is https, or http to this machine, and has only host, port and path.
+        SettingsError: unless https, or http to this machine, with host, port and path only.
     """
     url = _checked_url(text.strip(), "the base URL", "key")
     if "?" in text or "#" in text:
@@ -58,10 +57,10 @@ def checked_base_url(text: str) -> str:
 
 
 def checked_hook_url(text: str) -> httpx.URL:
-    """Return the address of a web service that gets messages; it may have a query.
+    """Return a web service's address, which may have a query.
 
     Raises:
-        SettingsError: unless it is https, or http to this machine, without a user or a password.
+        SettingsError: unless https, or http to this machine, without user or password.
     """
     return _checked_url(text.strip(), "the address", "messages")
 
@@ -83,10 +82,10 @@ def _checked_url(text: str, what: str, secret: str) -> httpx.URL:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, without DNS: 127.0.0.0/8, ::1 or `localhost`.
+    """Return whether a host is 127.0.0.0/8, ::1 or `localhost`, without DNS.
 
-    `ipaddress.is_loopback` depends on Python's version for IPv4 addresses written as IPv6 (`::ffff:127.0.0.1`). They
-    are refused here, because the system decides where they lead.
+    IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: `ipaddress.is_loopback` depends on Python's version, and the
+    system decides the target.
     """
     try:
         return any(ip_address(host) in network for network in _LOOPBACK)
@@ -95,39 +94,39 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the variable that names a proxy, whether it applies to a URL or not; None if none is set."""
+    """Return the variable that names a proxy, whether or not the proxy applies."""
     return _first_set(environ, _PROXIES)
 
 
 def trust_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the variable that names the trusted certificates; None for the usual ones."""
+    """Return the variable that names the trusted certificates; None for the defaults."""
     return _first_set(environ, _TRUST)
 
 
 def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
-    """Return the proxy for a URL, None for a direct connection; to this machine it is always direct.
+    """Return the proxy for a URL; None for a direct connection, always for loopback.
 
     Raises:
-        SettingsError: if a setting that applies to the URL cannot be used.
+        SettingsError: for an unusable setting.
     """
     proxy = None if is_loopback(url.host) else _proxy(environ)
     return None if proxy is None or _is_exempt(url.host, url.port or 443, environ) else proxy
 
 
 def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return the TLS context with the trusted certificates.
+    """Return the TLS context.
 
     Raises:
-        SettingsError: if a setting that applies to the URL cannot be used.
+        SettingsError: for an unusable setting.
     """
     if url.scheme == "http":
-        # Never used. It trusts no certificate, and saves the 20 ms for reading the usual ones.
+        # Never used; saves 20 ms for reading the default certificates.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _trust(environ)
 
 
 def _has_host(url: httpx.URL) -> bool:
-    """Return whether host and port of a URL are valid; httpx accepts more."""
+    """Return whether host and port are valid; httpx accepts more."""
     try:
         ip_address(url.host)
     except ValueError:
@@ -155,9 +154,9 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
 
 
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
-    """Return whether `NO_PROXY` lists a host, by curl's rules: `*`, names with their subdomains, addresses, networks.
+    """Return whether `NO_PROXY` lists a host, by curl's rules: `*`, names with subdomains, addresses, networks.
 
-    Every entry is checked, so that an unusable one is always reported.
+    Every entry is checked, to report unusable entries.
     """
     variable = _first_set(environ, _NO_PROXY)
     entries = environ[variable].lower().replace(",", " ").split() if variable else []
@@ -190,13 +189,13 @@ def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
 def _context(variable: str, path: str) -> ssl.SSLContext:
     try:
         if variable == "SSL_CERT_FILE":
-            os.close(open_regular(Path(path), limit=CERTIFICATES_BYTES))  # OpenSSL would wait for a pipe
+            os.close(open_regular(Path(path), limit=CERTIFICATES_BYTES))  # OpenSSL would block on a pipe
             return ssl.create_default_context(cafile=path)
         if not Path(path).is_dir():
             raise SettingsError(f"{variable} names {clean(path, 200)}, which is no folder")
         return ssl.create_default_context(capath=path)
     except OSError as error:
-        # The reason of ssl.SSLError is internal to OpenSSL; in effect the file is no certificate file.
+        # The reason of ssl.SSLError is internal to OpenSSL.
         reason = _NO_CERTIFICATE if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{variable} names {clean(path, 200)}: {reason}") from None
 

@@ -1,9 +1,7 @@
-"""Puts pages together to one listing, and stops listings that do not end. Pure: does not know how pages are fetched.
+"""Join pages to a listing, and stop endless listings.
 
-Owns the headers that say which listing a server answers from, if it is one of its own, as `envwatch serve` does. A
-served listing is as old as it is: its pages count from when the server asked for it, not from when it was asked. The
-moments of such a listing are read from this machine's monotonic clock, in seconds: no setting of the wall clock moves
-them.
+A relay such as `envwatch serve` answers from an earlier listing, whose age is in the headers. Relayed pages count from
+the relay's request, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -30,16 +28,16 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,9})?", re.ASCII)
 _SLACK_S: Final = 0.1
-"""What the clocks of two machines may differ in over the age of a listing. Listings are 0.9 s or more apart."""
+"""Allowed drift between two machines' clocks over a listing's age. Listings are 0.9 s or more apart."""
 
 
 def age_in(headers: Mapping[str, str]) -> float | None:
-    """Return the age of the listing in a response, in seconds; None if it has none that can be true."""
+    """Return the listing's age in seconds; None without a plausible age."""
     return _seconds(headers, AGE_HEADER)
 
 
 def asked_at_of(response: Response) -> WallMs:
-    """Return the wall clock before a request, or as much earlier as the listing that it was answered from was old."""
+    """Return the wall clock before a request, minus the listing's age."""
     return WallMs(response.asked_at - (age_in(response.headers) or 0.0) * 1000)
 
 
@@ -51,18 +49,17 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RelayedListing:
-    """The listing that a page was taken from: the server asked for it between two moments."""
+    """A relay's listing, requested by the relay between `earliest` and `latest`."""
 
     asked: float
-    """When the page was asked for."""
     earliest: float
     latest: float
     interval: timedelta | None = None
-    """From one such listing to the next, if the server says so."""
+    """Time between the relay's listings."""
 
     @classmethod
     def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
-        """Return the listing behind a response, by when it was asked for and had come; None if there is none."""
+        """Return the relayed listing behind a response, given the request's and response's times."""
         age_s = age_in(response.headers)
         if age_s is None:
             return None
@@ -70,12 +67,12 @@ class RelayedListing:
         return cls(asked, asked - age_s, answered - age_s, timedelta(seconds=interval_s) if interval_s else None)
 
     def is_surely_after(self, other: RelayedListing) -> bool:
-        """Whether it is a later listing than another one: both cannot have been asked for at one moment."""
+        """Whether this listing is later than `other`: the request times cannot coincide."""
         return self.earliest > other.latest + _SLACK_S
 
 
 def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
-    """Return the listings of some pages, the first one first, as one; None for none."""
+    """Return the relayed listings of pages, the first page first, merged."""
     if not listings:
         return None
     intervals = [each.interval for each in listings if each.interval is not None]
@@ -88,10 +85,10 @@ def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
 
 
 def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
-    """Return what a snapshot says of the listing that its pages were taken from, given that of the snapshot before.
+    """Return a snapshot's relay information.
 
-    It is a repetition unless all of its pages are surely later than all pages of the snapshot before: an absence must
-    not be counted twice because it was served twice.
+    A snapshot is a repetition unless all pages are surely later than all previous pages: an absence that was served
+    twice must not count twice.
     """
     if listing is None:
         return None
@@ -100,16 +97,16 @@ def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> 
 
 
 class PageHistory:
-    """The number of pages of the last complete walk, which bounds the next one."""
+    """Page count of the last complete walk, which bounds the next walk."""
 
     def __init__(self) -> None:
         self._last_pages: int | None = None
         self._endless_walks = 0
-        """Walks since the last complete one that had no end."""
+        """Since the last complete walk."""
 
     @property
     def last_pages(self) -> int | None:
-        """Pages of the last complete walk; None if there is none, or too many walks since had no end."""
+        """Pages of the last complete walk; None without such a walk, or after `ENDLESS_WALKS` endless walks."""
         return self._last_pages if self._endless_walks < limits.ENDLESS_WALKS else None
 
     def note_complete(self, pages: int) -> None:
@@ -117,7 +114,7 @@ class PageHistory:
         self._last_pages, self._endless_walks = pages, 0
 
     def note_failed(self, cause: Cause) -> None:
-        """Note a failed walk; after a walk without a bound, the next one has the bound again."""
+        """Note a failed walk; after an unbounded walk the bound returns."""
         if self._endless_walks == limits.ENDLESS_WALKS:
             self._endless_walks = 0
         elif cause is Cause.ENDLESS:
@@ -125,7 +122,7 @@ class PageHistory:
 
 
 class ListingFetch:
-    """One pass over all pages, as far as it got; requests of a walk before, given up for this one, count as well."""
+    """A walk so far; includes the requests of an abandoned walk `before`."""
 
     def __init__(self, limits: Limits, last_pages: int | None = None, before: ListingFetch | None = None) -> None:
         self._limits = limits
@@ -137,32 +134,32 @@ class ListingFetch:
         self._rejected_ids: set[SafeText] = set()
         self._rejected = 0
         self.rows_read = 0
-        """Rows that have come so far, usable or not."""
+        """Includes unusable rows."""
         self.requests: int = 0 if before is None else before.requests
         self.received: int = 0 if before is None else before.received
-        """Bytes of the bodies on the wire."""
+        """Bytes on the wire."""
         self._listings: list[RelayedListing] = []
 
     @property
     def listing(self) -> RelayedListing | None:
-        """The listing that the server took the pages from; None if it answers by itself."""
+        """The pages' relayed listing, if any."""
         return united(self._listings)
 
     @property
     def is_outrun(self) -> bool:
-        """Whether the newest page is of a later listing than the first one."""
+        """Whether the newest page is of a later listing than the first page."""
         return len(self._listings) > 1 and self._listings[-1].is_surely_after(self._listings[0])
 
     @property
     def pages_read(self) -> int:
-        """Pages that have come so far."""
+        """Pages so far."""
         return len(self._pages)
 
     def pause(self, since_request_s: float) -> float:
-        """Return the seconds to wait before the next page is requested, so many seconds after the last one.
+        """Return the seconds to wait before the next page.
 
-        There is no pause within the request budget of a minute, nor within the length of the last complete walk. Pages
-        beyond that may be endless, and are spaced.
+        There is no wait within a minute's request budget, or within the last complete walk's length. Later pages may be
+        endless, and are spaced.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:
@@ -179,10 +176,10 @@ class ListingFetch:
         received: int,
         listing: RelayedListing | None = None,
     ) -> str | None:
-        """Add the next page, with what its response said; return the cursor of the one after it, None after the last.
+        """Add a page; return the next cursor, or None after the last page.
 
         Raises:
-            SourceError: if the listing does not end, or too many of its rows are unusable.
+            SourceError: if the listing does not end, or too many rows are unusable.
         """
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
@@ -201,7 +198,7 @@ class ListingFetch:
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
-        """Return the listing, after the last page; raise `SourceError` if too many of its rows are unusable."""
+        """Return the listing; raise `SourceError` if too many rows are unusable."""
         self._check_rows()
         return Snapshot(
             pages=tuple(self._pages),
@@ -213,11 +210,10 @@ class ListingFetch:
         )
 
     def _id_count(self) -> int:
-        """Return how many different ids there are, of usable and unusable rows."""
         return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
-        """Return the cursor of the next page, if that page can hold new rows."""
+        """Return the next cursor; raise `SourceError` if the next page cannot hold new rows."""
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
             why = f"page {number} promises another page, but has no row"
@@ -232,7 +228,7 @@ class ListingFetch:
         else:
             self._cursors.add(page.cursor)
             return page.cursor
-        self._check_rows()  # unusable rows stop a walk too, and explain it better
+        self._check_rows()  # unusable rows also stop a walk, and explain better
         raise _endless(why)
 
     def _check_rows(self) -> None:

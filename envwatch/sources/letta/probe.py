@@ -1,7 +1,6 @@
-"""Measures the way to the server step by step: addresses, a connection, TLS, single requests. For `envwatch doctor`.
+"""Measure the way to the server for `envwatch doctor`: addresses, connection, TLS, requests.
 
-Goes the way that the client goes, with the same proxy, certificates and messages, but one step at a time. Only
-measures: which values are good is judged elsewhere.
+Uses the client's proxy, certificates and messages. Does not judge the values.
 """
 
 from __future__ import annotations
@@ -40,50 +39,49 @@ _LONGEST_VERSION: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A TCP connection that was made, and closed again."""
+    """A TCP connection, already closed."""
 
     address: SafeText
     took: timedelta
     refused: tuple[SafeText, ...]
-    """Addresses that were tried before and did not take one."""
+    """Addresses that failed before `address`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsHandshake:
-    """What was agreed on in a TLS handshake."""
+    """A TLS handshake's result."""
 
     version: SafeText
-    """As OpenSSL writes it: `TLSv1.3`."""
+    """OpenSSL's spelling: `TLSv1.3`."""
     valid_until: WallMs | None
-    """The end of the certificate; None if it names none."""
+    """The certificate's end, if stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request and its response."""
+    """A request and the response."""
 
     status: int
     took: timedelta
-    """From the request to the end of the response, on a connection that is open."""
+    """Until the response's end, on an open connection."""
     offset: OffsetBounds | None
-    """Bounds of the server's clock; None if the response does not date itself."""
+    """Bounds of the server's clock; None without `Date`."""
     failure: SourceError | None = None
-    """Why the response is no listing; None if it is one, or if none was requested."""
+    """Why the response is no listing; None if no listing was requested."""
     version: SafeText | None = None
-    """The server's, if it says so where it is asked for its health."""
+    """The server's version in a health response."""
     environments: Sequence[Environment] = ()
-    """The rows of the page."""
     is_whole: bool = True
-    """Whether the listing has no further page."""
+    """Whether this page is the whole listing."""
     listing_age_s: float | None = None
-    """How old the listing is, if the server answers from one of its own as `envwatch serve` does."""
+    """Age of a relayed listing; None without a relay."""
 
 
 class Probe:
-    """The way to one server, whose base URL is checked. Clocks are as in `Client`.
+    """The way to a server. Clocks as in `Client`.
 
     Raises:
-        SettingsError: if the proxy setting that applies cannot be used.
+        SettingsError: if the applicable proxy setting cannot be used.
     """
 
     def __init__(
@@ -99,7 +97,7 @@ class Probe:
         self.proxy = proxy_for(self.url, environ)
         nearest = self.proxy.url if self.proxy else self.url
         self.host = nearest.host
-        """Of the first machine of a connection: the proxy if there is one."""
+        """The proxy, else the server."""
         self.port = nearest.port or {"https": 443, "http": 80}.get(nearest.scheme, 1080)
         self._limits = limits
         self._environ = environ
@@ -108,11 +106,15 @@ class Probe:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the server is reached by TLS; if not, it is this machine."""
+        """Whether TLS is on; otherwise the server is this machine."""
         return self.url.scheme == "https"
 
     async def addresses(self) -> tuple[SafeText, ...]:
-        """Return the addresses of the nearest host, in the order to try them; raise `SourceError` without any."""
+        """Return the addresses of `host`, in the order of attempts.
+
+        Raises:
+            SourceError: if there are none.
+        """
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT.total_seconds()):
                 found = await run_in_daemon_thread(
@@ -121,12 +123,16 @@ class Probe:
         except TimeoutError:
             what = f"no address of {self.host} was found within {limits.CONNECT_TIMEOUT.total_seconds():g} s"
             raise SourceError(Cause.TIMEOUT, clean(what)) from None
-        except (OSError, UnicodeError) as error:  # the latter: a name that cannot be one
+        except (OSError, UnicodeError) as error:  # UnicodeError: an invalid name
             raise self._unreachable(error) from None
         return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
 
     async def connect(self, addresses: tuple[SafeText, ...]) -> Connected:
-        """Open a TCP connection to the first address that takes one, and close it; raise `SourceError` if none does."""
+        """Open and close a TCP connection to the first reachable address.
+
+        Raises:
+            SourceError: if all fail.
+        """
         patience_s = limits.CONNECT_TIMEOUT.total_seconds() / len(addresses)
         refused: list[SafeText] = []
         problem: OSError = TimeoutError()
@@ -144,7 +150,7 @@ class Probe:
         raise self._unreachable(problem)
 
     def requests(self, key: SecretStr, key_origin: str) -> Requests:
-        """Return a connection for requests with a key; it connects with the first one."""
+        """Return a connection for requests, opened by the first request."""
         endpoint = Endpoint.from_url(self.url, self.proxy, key, key_origin)
         transport = Transport(
             self.url,
@@ -156,14 +162,13 @@ class Probe:
         return Requests(transport, endpoint, self._limits, self._monotonic)
 
     def _unreachable(self, error: Exception) -> SourceError:
-        """Return the failure, with a plain message, for an error before anything was sent."""
         problem = httpx.ConnectTimeout("") if isinstance(error, TimeoutError) else httpx.ConnectError("")
         problem.__cause__ = error
         return failure_of(problem, Endpoint.from_url(self.url, self.proxy, SecretStr(""), ""))
 
 
 class Requests:
-    """Single requests over one connection, which raise `SourceError` without a response. Made by `Probe.requests`."""
+    """Single requests over a connection; raise `SourceError` without a response. Made by `Probe.requests`."""
 
     def __init__(
         self, transport: Transport, endpoint: Endpoint, limits: Limits, monotonic: Callable[[], float]
@@ -174,7 +179,7 @@ class Requests:
         self._monotonic = monotonic
         self._sent_at = 0.0
         self.tls: TlsHandshake | None = None
-        """Of the newest handshake with the server."""
+        """The newest handshake with the server."""
         transport.observe = self._note
 
     async def health(self) -> Exchange:
@@ -185,7 +190,7 @@ class Requests:
         )
 
     async def first_page(self) -> Exchange:
-        """Request the first page of the listing."""
+        """Request the listing's first page."""
         response, took = await self._get("environments", {"limit": str(self._limits.page_size)})
         page = page_in(response, self._endpoint, {}, Pool())
         exchange = Exchange(status=response.status, took=took, offset=offset_in(response))
@@ -203,12 +208,10 @@ class Requests:
         await self._transport.aclose()
 
     def _version_in(self, response: Response) -> SafeText | None:
-        """Return the version in a response about the server's health; None without one."""
         version = response.json_object.get("version")
         return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
 
     async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, timedelta]:
-        """Return a response and how long it took to its end."""
         deadline = self._limits.page_deadline
         failure: SourceError
         try:
@@ -221,15 +224,14 @@ class Requests:
             failure = failure_of(error, self._endpoint)
         else:
             return response, timedelta(seconds=self._monotonic() - self._sent_at)
-        raise failure  # outside of the `except`: exceptions of httpx hold the key
+        raise failure  # outside the `except`: exceptions of httpx hold the key
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:
-        """Note one of httpcore's trace events: the start of a request, the end of a handshake with the server."""
         layer, _, what = event.partition(".")
         if what == "send_request_headers.started":
             self._sent_at = self._monotonic()
         stream = details.get("return_value")
-        # Through a proxy there may be two handshakes, and the one that is not the connection's is the server's.
+        # With a proxy, the handshake of the layer `connection` is the proxy's.
         if what == "start_tls.complete" and (layer == "connection") == (self._transport.proxy is None) and stream:
             connection = stream.get_extra_info("ssl_object")
             end = connection.getpeercert().get("notAfter")

@@ -1,10 +1,7 @@
-"""One HTTP request and its response, within bounds of time and size.
+"""Send an HTTP request within bounds of time and size.
 
-Owns the connection pool, the only place where the key leaves the process, and the inflating of bodies. Must not know
-what a response means: statuses, pages and messages are those of `errors`.
-
-Uses httpx's transport and not its client, which adds redirects, cookies, logins and settings from the environment. All
-of them would have to be turned off again for a key that must reach one host only.
+Only this module sends the key, through httpx's transport: httpx's client would add redirects, cookies, logins and
+settings from the environment.
 """
 
 from __future__ import annotations
@@ -30,16 +27,16 @@ if TYPE_CHECKING:
     from pydantic import JsonValue, SecretStr
 
 ERROR_BYTES: Final = 64 * 1024
-"""Bytes of an error's body that are read: enough to find its message."""
+"""Bytes read of an error's body: enough for the message."""
 
 _IDLE_S: Final = 60.0
-"""Seconds for which an idle connection is kept: as long as load balancers do. httpx's 5 s end just before a poll."""
+"""Seconds to keep an idle connection, as load balancers do. httpx's 5 s end just before a poll."""
 
 TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 
 
 class BodyError(Exception):
-    """A body that cannot be used; the text continues the sentence "the answer of HOST …"."""
+    """An unusable body; the text continues "the answer of HOST …"."""
 
     def __init__(self, cause: Cause, what: str) -> None:
         super().__init__(what)
@@ -48,20 +45,20 @@ class BodyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A response; nothing of it is cleaned yet."""
+    """A response, not cleaned."""
 
     status: int
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
-    """Inflated; complete if the status is 200, otherwise its start."""
+    """Inflated; complete for status 200, otherwise the start."""
     received: int
-    """Bytes of the body, before inflating."""
+    """Bytes before inflating."""
     requests: int
-    """How often the request was sent, 1 or 2."""
+    """1, or 2 after a retry."""
     asked_at: float
     """This machine's wall clock before the request, milliseconds since the epoch."""
     answered_at: float
-    """The same clock when the response's head had come."""
+    """The same clock at the response's head."""
 
     @property
     def json_object(self) -> dict[str, JsonValue]:
@@ -74,14 +71,17 @@ class Response:
 
 
 class Transport:
-    """A connection to one server, kept open from request to request.
+    """A connection to a server, kept open between requests.
 
     Args:
-        url: of the request, without a query.
-        key: see `Transport.key`.
-        wall: this machine's wall clock, milliseconds since the epoch.
-        error_patience: time for which an error's body is read; the status is enough to know what went wrong.
-        environ: variables with proxy and certificate settings, which raise `SettingsError` if they cannot be used.
+        url: without a query.
+        key: sent with every request.
+        wall: wall clock, milliseconds since the epoch.
+        error_patience: time for an error's body; the status alone names the failure.
+        environ: proxy and certificate settings.
+
+    Raises:
+        SettingsError: if such a setting cannot be used.
     """
 
     def __init__(
@@ -95,10 +95,9 @@ class Transport:
     ) -> None:
         self._url = url
         self.key = key
-        """Sent with every request."""
         self._wall = wall
         self.observe: Callable[[str, Mapping[str, Any]], None] = lambda _event, _details: None
-        """Called with the name and the details of each of httpcore's trace events; may be set later."""
+        """Called with each httpcore trace event."""
         self._error_patience = error_patience.total_seconds()
         self.proxy = proxy_for(url, environ)
         """None for a direct connection."""
@@ -110,13 +109,13 @@ class Transport:
         )
 
     async def get(self, params: Mapping[str, str], segment: str = "") -> Response:
-        """Send a GET request, and once more if a connection that was idle turns out to be dead.
+        """Send a GET request; retry once if an idle connection is dead.
 
-        A server may close an idle connection just when a request is sent, which is no failure. A new connection that
-        breaks is one. A segment is quoted and appended to the path.
+        A server may close an idle connection during a request, which is no failure. A broken new connection is a
+        failure. `segment` is quoted and appended to the path.
 
         Raises:
-            Exception: one of `errors.FAILURES`. Exceptions of httpx hold the key: they must not leave this package.
+            Exception: a member of `errors.FAILURES`. httpx's exceptions hold the key and must not leave this package.
         """
         traced: set[str] = set()
         url = self._url
@@ -143,7 +142,7 @@ class Transport:
             if is_ok:
                 await _read(response, body, limits.PAGE_BYTES)
             else:
-                # The status is known, and a body that fails does not change it.
+                # A failing body does not change the status.
                 with suppress(httpx.HTTPError, OSError, zlib.error, BodyError):
                     async with asyncio.timeout(self._error_patience):
                         await _read(response, body, ERROR_BYTES)
@@ -160,7 +159,7 @@ class Transport:
         )
 
     def _request(self, url: httpx.URL, params: Mapping[str, str], traced: set[str]) -> httpx.Request:
-        """Return a request whose trace events are observed; their names are added to `traced`."""
+        """Return a request whose trace events are observed and added to `traced`."""
 
         async def trace(event: str, details: Mapping[str, Any]) -> None:
             self.observe(event, details)
@@ -181,15 +180,12 @@ class Transport:
 
 
 async def _read(response: httpx.Response, body: bytearray, bound: int) -> None:
-    """Read a body to its end, inflated; not by httpx, whose inflating has no bound: 8 KiB can become 8 MiB at once.
+    """Read and inflate a body; httpx inflates without bound: 8 KiB can become 8 MiB.
 
-    Args:
-        response: whose body has not been read.
-        body: gets the content, also if the rest fails.
-        bound: of the content and of the bytes on the wire.
+    `body` keeps the content if the rest fails. `bound` limits content and wire data, in bytes.
 
     Raises:
-        BodyError: if the body is larger, in another encoding, or damaged.
+        BodyError: if the body is too large, in another encoding, or damaged.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", ""}:

@@ -1,30 +1,25 @@
-"""A file of a history that is being written: its tables in SQLite, and what is added to them.
+"""A day file: SQLite tables, errors in words, and the writer.
 
-A day file and a recording have the same form. Every file stands alone: its first frame is a KEY. What is written is
-committed poll by poll in SQLite's write-ahead log: a killed process loses at most the poll in flight, a power cut the
-newest ones. Knows nothing of folders, days and locks.
+Every file starts with a KEY and so stands alone. Each poll is a commit: a killed process loses at most the current
+poll. A recording has the same format; its rollback journal exists only during a commit, so a recording is a single
+file.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.files import make_private_folder, write_private
+from envwatch.model.outcome import PollResult
+from envwatch.past.history import DamagedError, HistoryError, NewerError
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameEncoder
-from envwatch.storage.history.schema import (
-    APPLICATION_ID,
-    PAGE_BYTES,
-    TABLES,
-    Numbers,
-    check_form,
-    check_regular,
-    check_whole,
-    last_numbers,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,40 +27,191 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.model.outcome import PollResult
     from envwatch.past.history import Moment
 
+
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+"""SQLITE_ERROR is an invalid statement: somebody changed the tables, since statements are constant."""
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_FULL = "the disk is full; free some space"
+_LOCKED = "another program holds it locked; end that program"
+_REFUSED = "check the owner and the mode of that folder, or set history = false"
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code, or 0."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error means damaged content."""
+    return isinstance(error, DamagedError) or (isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE)
+
+
+def explained(error: Exception) -> str:
+    """Return problem and remedy, without a path."""
+    if isinstance(error, sqlite3.Error):
+        return _of_sqlite(error)
+    if isinstance(error, OSError):
+        if error.errno in _DISK_FULL:
+            return _FULL
+        return f"{error.strerror or error}; {_REFUSED}"
+    return str(error) if isinstance(error, HistoryError) else f"{type(error).__name__}: {error}"
+
+
+def _of_sqlite(error: sqlite3.Error) -> str:
+    match primary_code(error):
+        case sqlite3.SQLITE_FULL:
+            return _FULL
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return _LOCKED
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return f"{error}; {_REFUSED}"
+        case sqlite3.SQLITE_IOERR:
+            return f"{error}; see whether the disk is full or fails"
+        case _:
+            return str(error)
+
+
+APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
+"""See `PRAGMA application_id`."""
+
+PAGE_BYTES: Final = 16_384
+"""Tables then have two levels up to 30 MB: a truncated file loses only the end."""
+
+TABLES: Final = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE polls (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,          -- wall clock of the machine that recorded it, ms since the epoch
+    result TEXT NOT NULL,      -- listed, failed, slept
+    run INTEGER NOT NULL,      -- the number of the first poll of the same process
+    interval_s REAL NOT NULL,
+    cause TEXT,                -- of a failure
+    kind INTEGER NOT NULL      -- of its frame: 0 KEY, 1 BRIDGE, 2 STEP
+);
+CREATE TABLE frames (number INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,          -- wall clock when it was recorded
+    poll INTEGER NOT NULL,     -- the newest poll then; 0 for none
+    data BLOB NOT NULL
+);
+"""
+
+
+class Numbers(NamedTuple):
+    """A poll's and an event's number."""
+
+    poll: int
+    event: int
+
+
+def check_form(connection: sqlite3.Connection) -> bool:
+    """Return whether the tables exist; False also while another process creates the tables.
+
+    Raises:
+        DamagedError: if the file is no history.
+        NewerError: if a newer envwatch wrote the file.
+        sqlite3.Error: if the file cannot be read.
+    """
+    connection.execute("BEGIN")  # one commit for all reads
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    finally:
+        if connection.in_transaction:  # some failures end the transaction
+            connection.execute("ROLLBACK")
+    if application != APPLICATION_ID:
+        if application or version or has_tables:
+            raise DamagedError("it is no history of envwatch")
+        return False
+    if version > FORMAT_VERSION:
+        raise NewerError("a newer envwatch recorded this day; update this one")
+    return True
+
+
+def last_numbers(connection: sqlite3.Connection) -> Numbers:
+    """Return the newest poll's and event's number, or 0."""
+    newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
+    poll, event = connection.execute(newest).fetchone()
+    return Numbers(poll or 0, event or 0)
+
+
+def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether a file ends within a page; may be wrong while the file grows."""
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    size = path.lstat().st_size
+    return size % page_bytes != 0 and path.lstat().st_size == size
+
+
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `DamagedError` with a file's first problem. Takes some 10 ms."""
+    if is_cut(connection, path):
+        raise DamagedError("its end is missing")
+    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if result != "ok":
+        raise DamagedError(str(result))
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Return a file's status; raise `OSError` if missing, a link, or not regular.
+
+    Does not open the file: closing would release SQLite's locks.
+    """
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "It is a link, which is not followed here")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    return status
+
+
 _BUSY_S: Final = 0.5
-"""Seconds to wait where another program holds the file locked."""
+_SECOND: Final = timedelta(seconds=1)
+_READ_S: Final = 10.0
+"""Seconds to wait for a recording's readers."""
 _WAL_PAGES: Final = 128
-"""Pages of the write-ahead log after which it is merged into the file: 2 MiB."""
+"""Pages before a merge into the file: 2 MiB."""
 
 
 class DayFile:
-    """One file, open for writing; it is made if it does not exist. Of one thread. After an error, close it.
+    """Writes a file, in one thread at a time. After an error, call `restart` or `close`.
 
-    Methods raise `HistoryError` for what cannot be encoded, and `sqlite3.Error` if it cannot be written.
+    Methods raise `sqlite3.Error`, and `HistoryError` for a value that cannot be encoded.
 
     Args:
-        path: the file.
-        about: what is noted in a new file, by name.
-        numbers: of the next poll and the next event, unless the file has them already.
+        path: created if missing.
+        about: for a new file.
+        numbers: lowest numbers of the next poll and event.
         is_checked: whether an existing file is known to be whole.
+        is_recording: whether the file stands alone between commits, which then do not wait for the disk.
 
     Raises:
-        DamagedError: if the file is no history, or damaged.
-        NewerError: if a newer envwatch wrote it.
-        OSError: if it cannot be opened, as does sqlite3.Error.
+        DamagedError: if damaged, or no history.
+        NewerError: if a newer envwatch wrote the file.
+        OSError: if the file cannot be opened.
+        sqlite3.Error: likewise.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, str], numbers: Numbers, *, is_checked: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        about: Mapping[str, str],
+        numbers: Numbers,
+        *,
+        is_checked: bool = False,
+        is_recording: bool = False,
+    ) -> None:
         _make(path)
         self.path = path
-        self._encoder = FrameEncoder()
-        self._event_encoder = EventEncoder()
-        self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        self.restart()
+        timeout_s = _READ_S if is_recording else _BUSY_S
+        self._connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
-            self._begin(about, is_checked=is_checked)
+            self._begin(about, is_checked=is_checked, is_recording=is_recording)
             poll, event = last_numbers(self._connection)
             self.numbers = Numbers(max(numbers.poll, poll + 1), max(numbers.event, event + 1))
             self._status = path.lstat()
@@ -73,34 +219,27 @@ class DayFile:
             self._connection.close()
             raise
 
-    def write(  # noqa: PLR0913, PLR0917 - the parts of a poll
-        self,
-        moment: Moment,
-        result: PollResult,
-        interval_s: float,
-        events: Sequence[Event],
-        cause: str | None,
-        run: int,
-    ) -> None:
-        """Add one poll with its events, completely or not at all.
-
-        The columns of `schema.TABLES` say what interval, cause and run are.
-        """
-        number = self.numbers.poll
+    def write(self, moment: Moment, result: PollResult, events: Sequence[Event], run: int) -> None:
+        """Add a poll with events, atomically; `run` is the run's first poll."""
+        number, profile_state = self.numbers.poll, moment.profile_state
+        failure = profile_state.failure if result is PollResult.FAILED else None
+        cause = None if failure is None else f"{failure.cause}: {failure.message}"
+        interval_s = profile_state.interval / _SECOND
         frame = self._encoder.encode(moment)
         poll = (number, moment.now.wall, result, run, interval_s, cause, frame.kind)
         self._insert(moment.now.wall, events, number, poll, frame.data)
 
     def write_events(self, at: WallMs, events: Sequence[Event]) -> None:
-        """Add events that came with no poll."""
+        """Add events without a poll."""
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
-        """Let the next frame be a KEY."""
-        self._encoder.restart()
+        """Make the next frame a KEY, and refer to no earlier event."""
+        self._encoder = FrameEncoder()
+        self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
-        """Return the size of the file without what is beside it; None if it is no longer in its place."""
+        """Return the bytes without the log; None if the file is no longer at the path."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -108,18 +247,18 @@ class DayFile:
         return status.st_size if os.path.samestat(status, self._status) else None
 
     def close(self) -> None:
-        """Merge what is beside the file into it, as far as it is not read at the moment."""
-        with suppress(sqlite3.Error):  # it stays beside the file, and is read from there
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does not where a reader is connected
+        """Close, and merge the write-ahead log unless a reader prevents that."""
+        with suppress(sqlite3.Error):  # an unmerged log is readable
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing skips this while a reader exists
         self._connection.close()
 
-    def _begin(self, about: Mapping[str, str], *, is_checked: bool) -> None:
+    def _begin(self, about: Mapping[str, str], *, is_checked: bool, is_recording: bool) -> None:
         execute = self._connection.execute
-        execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; without effect on another
+        execute(f"PRAGMA page_size = {PAGE_BYTES}")  # no effect on an existing file
         execute("PRAGMA cell_size_check = ON")
         execute("PRAGMA trusted_schema = OFF")
         if not check_form(self._connection):
-            execute("PRAGMA journal_mode = WAL")
+            execute(f"PRAGMA journal_mode = {'DELETE' if is_recording else 'WAL'}")
             rows = ", ".join(["(?, ?)"] * len(about))
             with self._transaction():
                 for statement in TABLES.split(";\n"):
@@ -130,8 +269,8 @@ class DayFile:
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif not is_checked:
             check_whole(self._connection, self.path)
-        # A power cut may lose the newest commits, and damages nothing.
-        execute("PRAGMA synchronous = NORMAL")
+        # In WAL mode, a power cut loses the newest commits only.
+        execute(f"PRAGMA synchronous = {'OFF' if is_recording else 'NORMAL'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         execute(f"PRAGMA journal_size_limit = {2 * _WAL_PAGES * PAGE_BYTES}")
 
@@ -142,7 +281,7 @@ class DayFile:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # some failures have ended it already
+            with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
 
@@ -165,7 +304,6 @@ class DayFile:
 
 
 def _make(path: Path) -> None:
-    """Make an empty private file if there is none; raise `OSError` if something else than a regular file is there."""
     try:
         check_regular(path)
     except FileNotFoundError:

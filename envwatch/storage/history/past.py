@@ -1,15 +1,17 @@
-"""The history in a folder, read day by day, also while another process records it.
+"""Readers of recorded time: a folder's history, and a recording.
 
-SQLite and the encoding are imported with the first reading: a dashboard is on the screen before.
+The first read imports SQLite, so the dashboard appears earlier.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from functools import cached_property
+from itertools import groupby
 from math import inf
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
@@ -18,7 +20,6 @@ from envwatch.storage.history.folder import day_of, day_path, day_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import date
     from pathlib import Path
     from typing import TypeVar
 
@@ -26,21 +27,22 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment
-    from envwatch.storage.history.encoding.frames import Rebuilder
-    from envwatch.storage.history.reading import DayReader, RecordedEvent
+    from envwatch.storage.history.reading import DayReader, Rebuilder
 
     T = TypeVar("T")
 
+_FIRST: Final = WallMs(-inf)
+_LAST: Final = WallMs(inf)
+
 
 class StoredPast:
-    """Reads the history in a folder, which need not exist: a `Past`.
+    """Reads the history in a folder, which may not exist.
 
-    Unreadable days are left out. If no day is readable, `HistoryError` is raised, as for a moment.
+    Unreadable days are skipped; without a readable day, raises `HistoryError`.
 
     Args:
-        folder: the profile's history.
-        profile: the label of events and moments.
-        wait: called before each reading; returns once the folder may be read.
+        profile: label of events and moments.
+        wait: called before each read; returns once the folder may be read.
     """
 
     def __init__(self, folder: Path, profile: SafeText = NO_PROFILE, wait: Callable[[], None] = lambda: None) -> None:
@@ -51,74 +53,55 @@ class StoredPast:
 
     @cached_property
     def _rebuilder(self) -> Rebuilder:
-        return self._new_rebuilder()
-
-    def _new_rebuilder(self) -> Rebuilder:
-        from envwatch.storage.history.encoding.frames import Rebuilder
+        from envwatch.storage.history.reading import Rebuilder
 
         return Rebuilder(self._profile)
 
-    def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
-        """Return the polls of a time, both ends included, in the order of recording."""
+    def polls(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Sequence[RecordedPoll]:
+        """See `Past.polls`."""
         days = self._each_day(since, until, lambda reader: reader.polls(since, until))
         return sorted((poll for day in days for poll in day), key=itemgetter(0))
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return what was known right after a poll."""
-        with self._rebuilding, self._reader_of(poll) as reader:
-            return self._rebuilder.moment(reader, poll.number)
+        """See `Past.moment`."""
+        (moment,) = self.moments([poll])
+        return moment
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield what was known after each of consecutive polls."""
-        rebuilder = self._new_rebuilder()
-        day: date | None = None
-        reader: DayReader | None = None
-        try:
-            for poll in polls:
-                if reader is None or day_of(poll.at) != day:
-                    if reader is not None:
-                        reader.close()
-                    day, reader = day_of(poll.at), self._reader_of(poll)
-                yield rebuilder.moment(reader, poll.number)
-        finally:
-            if reader is not None:
-                reader.close()
+        """Yield the moment after each poll; consecutive polls of a day share an open file."""
+        for path, of_day in groupby(polls, lambda poll: day_path(self._folder, day_of(poll.at))):
+            self._wait()
+            with self._reader(path) as reader:
+                for poll in of_day:
+                    with self._rebuilding:
+                        moment = self._rebuilder.moment(reader, poll.number)
+                    yield moment
 
-    def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
-        """Return the events of a time, both ends included, in the order of recording; groups with their members."""
-        return [each.event for each in self._recorded_events(since, until)]
-
-    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
+    def steps(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Iterator[RecordedStep]:
+        """See `Past.steps`."""
         events: dict[tuple[int, WallMs], list[Event]] = {}
-        for each in self._recorded_events(since, until):
-            events.setdefault((each.poll, each.at), []).append(each.event)
-        polls = {(poll.number, poll.at): poll for poll in self.polls(since, until)}
-        for number, at in sorted({**polls, **events}, key=itemgetter(0)):  # stable: a poll is before what came after it
-            yield RecordedStep(at, polls.get((number, at)), events.get((number, at), ()))
-
-    def _recorded_events(self, since: WallMs, until: WallMs) -> list[RecordedEvent]:
         days = self._each_day(since, until, lambda reader: reader.events(since, until, self._profile))
-        return sorted((each for day in days for each in day), key=itemgetter(0))
+        for _, at, number, event in sorted((each for day in days for each in day), key=itemgetter(0)):
+            events.setdefault((number, at), []).append(event)
+        polls = {(poll.number, poll.at): poll for poll in self.polls(since, until)}
+        for number, at in sorted({**polls, **events}, key=itemgetter(0)):  # stable: a poll precedes later events
+            yield RecordedStep(at, polls.get((number, at)), events.get((number, at), []))
 
     def last_listing(self) -> RecordedPoll | None:
-        """Return the newest poll that gave a listing; None without one."""
-        days = self._each_day(WallMs(-inf), WallMs(inf), lambda reader: reader.last_listing())
+        """Return the newest poll with a listing."""
+        days = self._each_day(_FIRST, _LAST, lambda reader: reader.last_listing())
         return max(filter(None, days), key=itemgetter(0), default=None)
 
-    def _reader_of(self, poll: RecordedPoll) -> DayReader:
-        self._wait()
-        return self._reader(day_path(self._folder, day_of(poll.at)))
-
-    def _reader(self, path: Path) -> DayReader:
+    @contextmanager
+    def _reader(self, path: Path) -> Iterator[DayReader]:
         try:
             from envwatch.storage.history.reading import DayReader
         except ImportError as error:  # Python can be built without SQLite
             raise HistoryError(str(error)) from None
-        return DayReader(path)
+        with DayReader(path) as reader:
+            yield reader
 
     def _each_day(self, since: WallMs, until: WallMs, read: Callable[[DayReader], T]) -> list[T]:
-        """Return what can be read of each day of a time."""
         self._wait()
         found: list[T] = []
         error: HistoryError | None = None
@@ -126,7 +109,7 @@ class StoredPast:
             try:
                 with self._reader(path) as reader:
                     found.append(read(reader))
-            except GoneError:  # deleted by now, as it is too old; or just begun
+            except GoneError:  # deleted as too old, or just begun
                 continue
             except HistoryError as its_error:
                 error = its_error
@@ -138,6 +121,53 @@ class StoredPast:
         try:
             return day_paths(self._folder, day_of(since), day_of(until))
         except OSError as error:
-            from envwatch.storage.history.schema import explained
+            from envwatch.storage.history.day_file import explained
 
             raise HistoryError(explained(error)) from error
+
+
+class RecordedFile(StoredPast):
+    """Reads a recording, also while another process writes the file.
+
+    Raises:
+        HistoryError: if unreadable, no recording, or of a newer envwatch.
+    """
+
+    def __init__(self, path: Path, profile: SafeText = NO_PROFILE) -> None:
+        super().__init__(path, profile)
+        try:
+            from envwatch.past.history import About
+            from envwatch.storage.history.recording import opened
+        except ImportError as error:  # as above
+            raise HistoryError(str(error)) from None
+        self._file = opened(path)
+        # Some builds of SQLite do not allow two threads at once.
+        self._reading = threading.RLock()
+        try:
+            self.about = About.from_rows(self._file.about())
+            self.polls()  # finds damage
+        except BaseException:
+            self.close()
+            raise
+        self.is_cut = self._file.is_cut
+        """Whether the end is missing or damaged."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @contextmanager
+    def _reader(self, path: Path) -> Iterator[DayReader]:
+        del path
+        with self._reading:
+            yield self._file
+
+    def _paths(self, since: WallMs, until: WallMs) -> list[Path]:
+        del since, until
+        return [self._folder]

@@ -1,21 +1,24 @@
-"""Reads a day file of a history, while another process may write it: polls, events, and the frames of moments.
+"""Reads a day file, also while another process writes the file.
 
-Of a file that is cut off, the whole pages before the cut are read.
+A truncated file is read up to the last whole page. A recording may come from anybody: each clock reading must be
+possible; a row's instants, from the platform, must only be numbers.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import contextmanager, suppress
+from math import inf
+from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.times import MS
 from envwatch.past.history import DamagedError, GoneError, HistoryError
-from envwatch.storage.history.encoding.events import EventDecoder
-from envwatch.storage.history.encoding.frames import Chain, Frame, FrameKind
-from envwatch.storage.history.encoding.packing import NONSENSE
-from envwatch.storage.history.possible_clocks import LATEST, LONGEST_INTERVAL_S
-from envwatch.storage.history.schema import (
+from envwatch.storage.history.day_file import (
     Numbers,
     check_form,
     check_regular,
@@ -26,35 +29,57 @@ from envwatch.storage.history.schema import (
     last_numbers,
     primary_code,
 )
+from envwatch.storage.history.encoding.events import EventDecoder
+from envwatch.storage.history.encoding.frames import Frame, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
+from envwatch.storage.history.encoding.packing import NONSENSE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.model.clock import WallMs
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment
 
 
 _BUSY_S: Final = 1.0
+_LONGEST_INTERVAL_S: Final = 1e9
+"""About 30 years."""
+_LATEST_MS: Final = 250_000_000_000_000
+"""Year 9892: any zone can show a poll's time."""
+_ROOT_PAGES: Final = 5
+"""Schema, and first page of each table: SQLite reads no table if one is missing."""
+_NEAR: Final = 8
+"""Frames before the requested moment, so that several steps back are cheap."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_ROLLING_BACK: Final = "mode=rw"
+RECORDING_MODES: Final = ("mode=ro", _ROLLING_BACK)
+"""`rw` applies the rollback journal of a killed process."""
 
 
-def connected(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """Return a connection that reads a file, and whether the file is cut off.
+def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
+    """Return a connection that reads a file, and whether the file is truncated.
+
+    Args:
+        path: the file.
+        modes: query strings of SQLite's URI, each tried if the previous mode lacks a right; empty for a day file.
 
     Raises:
-        GoneError: if there is nothing in the file yet.
-        HistoryError: if it is of another form.
-        OSError: if it cannot be read.
+        GoneError: if the file is empty so far.
+        HistoryError: if the file has another format.
+        OSError: if the file cannot be read.
         sqlite3.Error: likewise.
     """
-    # A file without a write-ahead log changes only by one that is made first, and is read without locks, which would
-    # leave such a log behind. With one, a folder that cannot be written may lack the index of it: then it is made in
-    # memory, which takes a connection of its own without locks.
+    # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer makes a log before a
+    # change. With a log, an unwritable folder may lack the log's index: an exclusive connection makes the index in
+    # memory.
     has_log = path.with_name(f"{path.name}-wal").exists()
-    for mode in ("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",):
+    for mode in modes or (("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",)):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{mode}",
             timeout=_BUSY_S,
@@ -72,7 +97,7 @@ def connected(path: Path) -> tuple[sqlite3.Connection, bool]:
                 return connection, False
         except sqlite3.Error as error:
             connection.close()
-            if is_damage(error):
+            if is_damage(error) or (mode == _ROLLING_BACK and primary_code(error) in _NOT_WRITABLE):
                 break
             if primary_code(error) not in _NOT_WRITABLE or mode != "mode=ro":
                 raise
@@ -91,15 +116,14 @@ def _check_begun(connection: sqlite3.Connection) -> None:
 
 
 def _whole_pages_of(path: Path) -> sqlite3.Connection:
-    """Return a connection to a copy in memory of the whole pages of a file."""
     found = path.read_bytes()
     page_bytes = int.from_bytes(found[16:18], "big")
     if not found.startswith(b"SQLite format 3\0") or not 512 <= page_bytes <= len(found):
         raise DamagedError("it is damaged from its beginning on")
     pages = len(found) // page_bytes
-    content = bytearray(found[: pages * page_bytes])
-    content[18:20] = b"\1\1"  # without a write-ahead log, which a copy in memory cannot have
-    content[28:32] = pages.to_bytes(4, "big")
+    content = bytearray(found[: pages * page_bytes].ljust(_ROOT_PAGES * page_bytes, b"\0"))
+    content[18:20] = b"\1\1"  # memory has no write-ahead log
+    content[28:32] = (len(content) // page_bytes).to_bytes(4, "big")
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         connection.deserialize(bytes(content))
@@ -110,48 +134,39 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
     return connection
 
 
-_IS_TIME: Final = f"at BETWEEN -{LATEST} AND {LATEST}"
-"""What is no number is not between two numbers."""
+_IS_TIME: Final = f"at >= 0 AND at < {_LATEST_MS}"
+"""Also rejects texts, blobs and NULL."""
 _POLLS: Final = (
     "SELECT number, at, result, run, interval_s FROM polls"  # noqa: S608 - numbers of our own
-    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
+    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {_LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
 )
 _EVENTS: Final = (
     f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
 )
 _NONSENSE: Final = (sqlite3.DatabaseError, KeyError, TypeError)
-"""What is raised where a column holds something else, or a page cannot be right."""
 _poll: Final = RecordedPoll._make
 _RESULTS: Final = {result.value: result for result in PollResult}
 
 
-class RecordedEvent(NamedTuple):
-    """An event, and when it was recorded."""
-
-    number: int
-    """Grows from event to event, also over days and runs."""
-    at: WallMs
-    poll: int
-    """The number of the newest poll then; 0 before the first."""
-    event: Event
-
-
 class DayReader:
-    """One file, open for reading; of one thread at a time. Use it in a `with` statement.
+    """Reads a file, in one thread at a time. Use it in a `with` statement.
 
-    Every method raises `HistoryError` if the file cannot be read.
+    Methods raise `HistoryError` for an unreadable file.
+
+    Args:
+        connect: returns a connection, and whether the end of the content is missing.
 
     Raises:
-        GoneError: if there is no such file, or nothing in it yet.
+        GoneError: if the file is missing, or empty so far.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connect: Callable[[Path], tuple[sqlite3.Connection, bool]] = connected) -> None:
         with _explaining():
             status = check_regular(path)
             self._path = path
-            self._connection, self._is_cut = connected(path)
+            self._connection, self.is_cut = connect(path)
         self.identity = (path.name, status.st_dev, status.st_ino)
-        """Differs from that of another file that takes its place."""
+        """Changes when another file takes the path."""
 
     def __enter__(self) -> Self:
         return self
@@ -164,17 +179,17 @@ class DayReader:
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return what is noted in the file, by name."""
+        """Return the `about` table."""
         with _explaining():
             return dict(self._connection.execute("SELECT name, value FROM about"))
 
     def polls(self, since: WallMs, until: WallMs) -> list[RecordedPoll]:
-        """Return the polls of a time, both ends included, in the order of recording."""
+        """Return the polls of a period, both ends included, in recording order."""
         with _explaining():
-            if not self._is_cut:
+            if not self.is_cut:
                 rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
                 with suppress(*_NONSENSE):
-                    # A day has 17,280 polls, of which `_make` makes values in two thirds of the time.
+                    # `_make` saves a third of the time; a day has 17,280 polls.
                     return [_poll((n, at, _RESULTS[result], run, every)) for n, at, result, run, every in rows]
             last = max((number for (number, *_) in self._intact("SELECT number, data FROM frames")), default=0)
             found = []
@@ -184,41 +199,42 @@ class DayReader:
             return found
 
     def last_listing(self) -> RecordedPoll | None:
-        """Return the newest poll that gave a listing; None without one."""
+        """Return the newest poll with a listing."""
         with _explaining():
             row = self._row(f"{_POLLS} AND result = ? ORDER BY number DESC LIMIT 1", PollResult.LISTED)
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
 
     def last_numbers(self) -> Numbers:
-        """Return the numbers of the newest poll and event; 0 without any."""
+        """Return the newest poll's and event's number, or 0."""
         with _explaining():
             return last_numbers(self._connection)
 
-    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[RecordedEvent]:
-        """Return the events that were recorded in a time, both ends included, in that order, under a profile's label.
+    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
+        """Return the events of a period, both ends included, in recording order.
 
-        A damaged one is left out.
+        Each entry has the event's number (grows over days and runs), the recording time, the newest poll's number (0
+        before the first poll), and the event. Damaged events are left out.
         """
         found = []
         decoder = EventDecoder(profile, self._event_bytes)
         with _explaining():
             for number, at, poll, data in self._intact(_EVENTS, since, until):
                 with suppress(HistoryError, TypeError):
-                    found.append(RecordedEvent(number, at, poll, decoder.decode(data)))
+                    found.append((number, at, poll, decoder.decode(data)))
         return found
 
-    def chain(self, number: int) -> Chain:
-        """Return which frames give the moment of a poll."""
+    def chain(self, number: int) -> tuple[int, int]:
+        """Return the numbers of a moment's KEY and BRIDGE; without a BRIDGE, the KEY twice."""
         with _explaining():
             newest = "SELECT number FROM polls WHERE kind = ? AND number BETWEEN ? AND ? ORDER BY number DESC LIMIT 1"
             key = self._row(newest, FrameKind.KEY, 0, number)
             if key is None or self._row("SELECT 1 FROM polls WHERE number = ?", number) is None:
                 raise HistoryError("that poll is no longer there")
             bridge = self._row(newest, FrameKind.BRIDGE, key[0], number)
-            return Chain(key[0], bridge[0] if bridge else key[0])
+            return key[0], bridge[0] if bridge else key[0]
 
     def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of polls with these numbers, both included."""
+        """Return the frames of polls, both ends included."""
         query = "SELECT kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ? ORDER BY number"
         with _explaining():
             rows = self._connection.execute(query, (first, last))
@@ -228,9 +244,9 @@ class DayReader:
         return found
 
     def quick_check(self) -> None:
-        """Check the whole file; raise `DamagedError` with the first thing that is wrong."""
+        """Raise `DamagedError` with the file's first problem."""
         with _explaining():
-            if self._is_cut:
+            if self.is_cut:
                 raise DamagedError("its end is missing")
             check_whole(self._connection, self._path)
 
@@ -246,18 +262,18 @@ class DayReader:
         return row
 
     def _intact(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a table in the order of their numbers, up to where the file is damaged or cut off."""
+        """Yield rows by number, up to the first damage."""
         self._connection.text_factory = lambda data: data.decode(errors="replace")
         try:
             yield from self._connection.execute(f"{query} ORDER BY number", values)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
+            self.is_cut = True
 
 
 @contextmanager
 def _explaining() -> Iterator[None]:
-    """Turn every error of reading into a `HistoryError`."""
     try:
         yield
     except FileNotFoundError:
@@ -265,5 +281,117 @@ def _explaining() -> Iterator[None]:
     except (OSError, sqlite3.Error) as error:
         kind = DamagedError if is_damage(error) else HistoryError
         raise kind(explained(error)) from error
-    except (KeyError, TypeError, ValueError) as error:  # a column that holds something else
+    except (KeyError, TypeError, ValueError) as error:  # a column with a wrong type
         raise DamagedError(NONSENSE) from error
+
+
+class _Mark(NamedTuple):
+    file: object
+    number: int
+    builder: MomentBuilder
+
+
+class Rebuilder:
+    """Rebuilds moments, in one thread. The next moment costs one frame, a slightly earlier moment a few."""
+
+    def __init__(self, profile: SafeText) -> None:
+        self._profile = profile
+        self._newest: _Mark | None = None
+        self._checked: Mapping[SafeText, TrackedEnvironment] = {}
+        self._marks: tuple[_Mark, ...] = ()
+        """At the newest BRIDGE, and shortly before the requested moment; steps back start here."""
+
+    def moment(self, file: DayReader, number: int) -> Moment:
+        """Return the moment right after a poll; raise `HistoryError` if unreadable."""
+        newest, self._newest = self._newest, None
+        if newest is not None and newest.file == file.identity and newest.number in (number - 1, number):
+            builder = newest.builder
+            _apply(builder, file.frames(newest.number + 1, number))
+        else:
+            builder = self._rebuilt(file, number)
+        self._newest = _Mark(file.identity, number, builder)
+        moment = builder.moment()
+        check_clocks(moment, self._checked)
+        self._checked = moment.profile_state.environments
+        return moment
+
+    def _rebuilt(self, file: DayReader, number: int) -> MomentBuilder:
+        (key, bridge), marks, self._marks = file.chain(number), self._marks, ()
+        marks = tuple(mark for mark in marks if mark.file == file.identity and bridge <= mark.number <= number)
+        if not marks:
+            builder = MomentBuilder(self._profile)
+            _apply(builder, file.frames(key, key))
+            if bridge != key:
+                _apply(builder, file.frames(bridge, bridge))
+            marks = (_Mark(file.identity, bridge, builder),)
+        start = marks[-1]
+        builder, near = start.builder.copy(), max(number - _NEAR, start.number)
+        _apply(builder, file.frames(start.number + 1, near))
+        self._marks = (marks[0], _Mark(file.identity, near, builder.copy()))
+        _apply(builder, file.frames(near + 1, number))
+        return builder
+
+
+def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
+    for frame in frames:
+        builder.apply(frame)
+
+
+_LATEST: Final = 1e15
+"""Milliseconds: more than years 1 to 9999, within a `timedelta`."""
+_LARGEST: Final = sys.float_info.max
+_instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
+
+
+def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
+    """Raise `HistoryError` for an impossible number; rows in `known` were checked before."""
+    now, profile_state = moment.now, moment.profile_state
+    # NaN fails every comparison.
+    is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
+    for id_, tracked in profile_state.environments.items():
+        if known.get(id_) is not tracked:
+            is_possible = is_possible and all(map(_is_time, tracked.transitions))
+            is_possible = is_possible and all(
+                -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
+            )
+    if not is_possible:
+        raise HistoryError("a clock in it shows what none can")
+
+
+def _is_time(number: float) -> bool:
+    return -_LATEST < number < _LATEST
+
+
+def _in_ms(reading: Clocks) -> tuple[float, float]:
+    return reading.wall, reading.monotonic * 1000
+
+
+def _numbers(profile_state: ProfileState) -> Iterator[float]:
+    failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
+    polls = () if failure is None else (failure.started, failure.ended)
+    for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):
+        if reading is not None:
+            yield from _in_ms(reading)
+    for bounds in profile_state.clock.samples:
+        yield from (bounds.low, bounds.high)
+    yield from (
+        profile_state.elapsed_ms,
+        profile_state.interval / MS,
+        stall.silent_s * 1000,
+        *profile_state.periods.values(),
+    )
+    yield from (
+        number for number in (profile_state.began_at, profile_state.date_error, stall.resumed_at) if number is not None
+    )
+    if quarantine is not None:
+        yield quarantine.since * 1000
+
+
+def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
+    row, change, last_known = tracked.environment, tracked.last_change, tracked.last_known_heartbeat
+    numbers = (*_instants_of(row), tracked.since_at, *tracked.skew_check)
+    yield from (number for number in numbers if number is not None)
+    if change is not None:
+        yield change.at
+    if last_known is not None:
+        yield from (last_known.at, last_known.elapsed_ms)

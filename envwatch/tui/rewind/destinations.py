@@ -1,7 +1,4 @@
-"""Where a wish to go to another moment leads.
-
-Must not know the screen: what there is to say comes back with the place. Every coroutine here raises `HistoryError`.
-"""
+"""Finds the destination of a wish to go to another moment. Every coroutine raises `HistoryError`."""
 
 from __future__ import annotations
 
@@ -28,19 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import tzinfo
 
+    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import SafeText
     from envwatch.past.rewound import PollRef
-    from envwatch.tui.rewind.past_reader import EventfulPoll, Order, PastReader
+    from envwatch.tui.rewind.past_reader import Order, PastReader
     from envwatch.tui.screens.time_actions import Goal
 
 _GAP_INTERVALS: Final = 3
-"""So many intervals after a poll without another one are a gap."""
+"""Intervals without a poll that make a gap."""
 _GAP_MS: Final = timedelta(minutes=1) / MS
-"""A replay skips a gap that is longer than this, and than so many intervals."""
+"""A replay skips a gap longer than this and than `_GAP_INTERVALS`."""
 _SPARE: Final = 50
-"""Polls before a place in which every profile has its last poll, unless it is nearly the history's beginning."""
+"""Polls before a place, so that every profile has a poll."""
 
 
 class Place(NamedTuple):
@@ -55,125 +53,111 @@ class Place(NamedTuple):
 
     @property
     def wall(self) -> WallMs:
-        """When its poll was taken, by the clock of the machine that recorded it."""
+        """By the recording machine's clock."""
         return self.poll_ref.poll.at
 
 
 class Destination(NamedTuple):
-    """Where a wish leads."""
+    """The result of a wish."""
 
     place: Place | None
     """None for the present."""
     text: str = ""
-    """What there is to say to it."""
     rows: Sequence[EnvironmentKey] = ()
-    """The environments of the event."""
+    """Environments of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Present:
-    """What is known of the present, and how moments are written."""
+class Destinations:
+    """Finds places in the records, given the present."""
 
+    reader: PastReader
+    has_several: bool
     newest_at: WallMs
-    """When the newest outcome was taken; in a replay, when the recording ends."""
+    """Time of the newest outcome; in a replay, the recording's end."""
     is_replay: bool
-    """Whether there is nothing after that."""
+    """A replay has no present after `newest_at`."""
     clocks: Mapping[SafeText, ServerClock]
-    """Estimates of the server's clock of each profile at the moment that is shown."""
+    """At the visible moment."""
     ambiguous_names: frozenset[SafeText]
-    """Names that stand for more than one environment there."""
+    """At the visible moment."""
     wall: WallMs
     zone: tzinfo | None
 
-    def text(self, wall: float) -> SafeText:
-        """Return a moment for people."""
+    def _text(self, wall: float) -> SafeText:
         return status_text.moment_text(wall, self.wall, self.zone)
 
-
-class Destinations:
-    """Finds the places of what was recorded, of one profile or several."""
-
-    def __init__(self, reader: PastReader, *, has_several: bool) -> None:
-        self._reader = reader
-        self._spare = _SPARE if has_several else 0
-
-    async def find(self, goal: Goal, place: Place | None, present: Present) -> Destination:
-        """Return where a wish leads from a place, None for the present."""
+    async def find(self, goal: Goal, place: Place | None) -> Destination:
+        """Return the destination of a wish from a place, None for the present."""
         match goal:
             case Steps(by):
-                return await self._stepped(place, by, present)
+                return await self._stepped(place, by)
             case AtTime(wall):
-                return await self._at_time(place, wall, present)
+                return await self._at_time(place, wall)
             case Reached(wall):
-                return await self._reached(place, wall, present)
+                return await self._reached(place, wall)
             case EventSteps():
-                return await self._at_event(place, goal, present)
+                return await self._at_event(place, goal)
             case Live():
-                return await self._at_time(place, present.newest_at, present)
+                return await self._at_time(place, self.newest_at)
 
-    async def _last(self, present: Present) -> Place | None:
-        """Return the place before the newest listing, which may not have been recorded yet; None if there is none."""
-        before = WallMs(nextafter(present.newest_at, -inf))
-        timeline = await self._reader.around(before)
+    async def _last(self) -> Place | None:
+        """Return the place before the newest outcome, which may not be recorded yet."""
+        before = WallMs(nextafter(self.newest_at, -inf))
+        timeline = await self.reader.around(before)
         index = timeline.place_at(before)
         return Place(timeline, index) if index >= 0 else None
 
-    # By steps.
-
-    async def _stepped(self, place: Place | None, by: int, present: Present) -> Destination:
-        if (start := place or await self._last(present)) is None:
+    async def _stepped(self, place: Place | None, by: int) -> Destination:
+        if (start := place or await self._last()) is None:
             return Destination(None, status_text.NOTHING_RECORDED)
         moved = Place(start.timeline, start.position + by + (place is None))
-        return await (self._back(moved, present) if by < 0 else self._forward(moved, present))
+        return await (self._back(moved) if by < 0 else self._forward(moved))
 
-    async def _back(self, place: Place, present: Present) -> Destination:
-        """Return a poll that may be before the first poll that was read."""
+    async def _back(self, place: Place) -> Destination:
+        """Return a place, maybe before the loaded polls."""
         timeline, index = place
-        while index < self._spare:
-            if (earlier := await self._reader.earlier(timeline)) is None:
-                begin = f"the history begins at {present.text(timeline.poll_refs[0].poll.at)}"
+        while index < (_SPARE if self.has_several else 0):
+            if (earlier := await self.reader.earlier(timeline)) is None:
+                begin = f"the history begins at {self._text(timeline.poll_refs[0].poll.at)}"
                 return Destination(Place(timeline, max(index, 0)), begin if index < 0 else "")
             index += earlier.place_of(timeline.poll_refs[0])
             timeline = earlier
         return Destination(Place(timeline, index))
 
-    async def _forward(self, place: Place, present: Present) -> Destination:
-        """Return a poll that may be behind the last poll that was read; behind the last poll of all is the present."""
+    async def _forward(self, place: Place) -> Destination:
+        """Return a place, maybe after the loaded polls; the present follows the last poll."""
         timeline, index = place
         while index >= (last := len(timeline.poll_refs) - 1):
-            if (later := await self._reader.later(timeline)) is None:
-                if not present.is_replay:
+            if (later := await self.reader.later(timeline)) is None:
+                if not self.is_replay:
                     return Destination(None)
-                end = f"the recording ends at {present.text(timeline.until)}"
+                end = f"the recording ends at {self._text(timeline.until)}"
                 return Destination(Place(timeline, last), end if index > last else "")
             index += later.place_of(timeline.poll_refs[last]) - last
             timeline = later
         return Destination(Place(timeline, index))
 
-    # By time.
-
-    async def _at_time(self, place: Place | None, wall: WallMs, present: Present) -> Destination:
-        if wall >= present.newest_at and not present.is_replay:
+    async def _at_time(self, place: Place | None, wall: WallMs) -> Destination:
+        if wall >= self.newest_at and not self.is_replay:
             return Destination(None)
-        timeline = await self._reader.around(wall)
-        if not timeline.poll_refs and (later := await self._reader.later(timeline)) is not None:
+        timeline = await self.reader.around(wall)
+        if not timeline.poll_refs and (later := await self.reader.later(timeline)) is not None:
             timeline = later
         if not timeline.poll_refs:
             return Destination(place, status_text.NOTHING_RECORDED)
         index = timeline.place_at(wall)
         if index < 0:
-            return Destination(
-                Place(timeline, 0), f"the history begins at {present.text(timeline.poll_refs[0].poll.at)}"
-            )
+            return Destination(Place(timeline, 0), f"the history begins at {self._text(timeline.poll_refs[0].poll.at)}")
         found = Place(timeline, index)
         is_gap = found.wall + _GAP_INTERVALS * found.poll_ref.poll.interval_s * 1000 < wall
-        text = f"nothing was recorded at {present.text(wall)}: this is the newest before it" if is_gap else ""
+        text = f"nothing was recorded at {self._text(wall)}: this is the newest before it" if is_gap else ""
         return Destination(found, text)
 
-    async def _reached(self, place: Place | None, wall: WallMs, present: Present) -> Destination:
+    async def _reached(self, place: Place | None, wall: WallMs) -> Destination:
         if place is None:
-            return await self._at_time(place, wall, present)
-        following = await self._forward(Place(place.timeline, place.position + 1), present)
+            return await self._at_time(place, wall)
+        following = await self._forward(Place(place.timeline, place.position + 1))
         if following.text or following.place is None:
             return Destination(place, following.text)
         timeline = following.place.timeline
@@ -184,18 +168,16 @@ class Destinations:
         is_gap = following.place.wall - place.wall > max(_GAP_MS, _GAP_INTERVALS * interval_ms)
         return following if is_gap and wall >= place.wall + interval_ms else Destination(place)
 
-    # By events.
-
-    async def _at_event(self, place: Place | None, goal: EventSteps, present: Present) -> Destination:
-        if (start := place or await self._last(present)) is None:
+    async def _at_event(self, place: Place | None, goal: EventSteps) -> Destination:
+        if (start := place or await self._last()) is None:
             return Destination(None, status_text.NOTHING_RECORDED)
-        here = (present.newest_at, -1) if place is None else self._reader.order(place.poll_ref)
-        eventful_polls = self._polls_before(here, present) if goal.by < 0 else self._polls_after(here, present)
-        found: EventfulPoll | None = None
+        here = (self.newest_at, -1) if place is None else self.reader.order(place.poll_ref)
+        eventful_polls = self._polls_before(here) if goal.by < 0 else self._polls_after(here)
+        found: tuple[PollRef, Sequence[Event]] | None = None
         left = abs(goal.by)
-        async for each in eventful_polls:
-            if wanted := [event for event in each.events if goal.is_wanted(event)]:
-                found = each._replace(events=wanted)
+        async for poll_ref, events in eventful_polls:
+            if wanted := [event for event in events if goal.is_wanted(event)]:
+                found = (poll_ref, wanted)
                 left -= 1
                 if not left:
                     break
@@ -203,42 +185,40 @@ class Destinations:
             return Destination(place, f"no {'later' if goal.by > 0 else 'earlier'} event of the visible rows")
         poll_ref, events = found
         event = headline(events, now_of=lambda event: event.at) or events[-1]
-        tail = "" if event.name is None else id_tail(event.name, event.id, present.ambiguous_names)
+        tail = "" if event.name is None else id_tail(event.name, event.id, self.ambiguous_names)
         name = f"{event.name or event.id}{tail}" if event.id is not None else ""
-        text = " ".join(filter(None, (event.profile, name, event_text(event, present.zone))))
-        is_now = poll_ref.poll.at >= present.newest_at and not present.is_replay
+        text = " ".join(filter(None, (event.profile, name, event_text(event, self.zone))))
+        is_now = poll_ref.poll.at >= self.newest_at and not self.is_replay
         rows = [key_of(single) for single in flatten([event]) if single.id is not None]
         return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text, rows)
 
-    async def _polls_before(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
-        """Yield the polls with events before a place, newest first."""
+    async def _polls_before(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
         wall = WallMs(here[0])
         while True:
-            window = await self._reader.events(wall, present.newest_at, present.clocks)
+            window = await self.reader.events(wall, self.newest_at, self.clocks)
             for each in reversed(window.eventful_polls[: bisect_left(window.eventful_polls, here, key=self._order)]):
                 yield each
-            earlier = await self._reader.earlier(Timeline((), window.since))
+            earlier = await self.reader.earlier(Timeline((), window.since))
             if earlier is None:
                 return
             here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
-    async def _polls_after(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
-        """Yield the polls with events after a place, oldest first."""
+    async def _polls_after(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
         wall = WallMs(here[0])
         while True:
-            window = await self._reader.events(wall, present.newest_at, present.clocks)
+            window = await self.reader.events(wall, self.newest_at, self.clocks)
             for each in window.eventful_polls[bisect_right(window.eventful_polls, here, key=self._order) :]:
                 yield each
-            if window.until >= present.newest_at:
+            if window.until >= self.newest_at:
                 return
-            here, wall = (window.until, inf), WallMs(min(window.until + DAY_MS / 3, present.newest_at))
+            here, wall = (window.until, inf), WallMs(min(window.until + DAY_MS / 3, self.newest_at))
 
-    def _order(self, each: EventfulPoll) -> Order:
-        return self._reader.order(each.poll_ref)
+    def _order(self, each: tuple[PollRef, Sequence[Event]]) -> Order:
+        return self.reader.order(each[0])
 
     async def _place_of(self, poll_ref: PollRef, timeline: Timeline) -> Place:
         if (index := timeline.place_of(poll_ref)) < 0:
-            timeline = await self._reader.around(poll_ref.poll.at)
+            timeline = await self.reader.around(poll_ref.poll.at)
             index = timeline.place_of(poll_ref)
         if index < 0:
             raise HistoryError("that poll is no longer there")

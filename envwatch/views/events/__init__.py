@@ -1,4 +1,1 @@
-"""Events in words: which event a query finds, its sentence, the lines of `watch`, CloudEvents, the line of a day.
-
-Pure.
-"""
+"""Events: filters, sentences, the lines of `watch`, CloudEvents, the day's line."""

@@ -1,6 +1,6 @@
-"""Events as CloudEvents 1.0 in the structured JSON format: what programs and hooks get of an event.
+"""Events as CloudEvents 1.0 in the structured JSON format, for programs and hooks.
 
-Owns the types, the ids and the data; names, order and types of the fields are a stable interface. Pure.
+Names, order and types of the fields are a stable interface.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ROUTE: Final = "/v1/environments"
 _URI: Final = "/:?#[]@!$&'()*+,;=%"
-"""Characters that stand in a URI as they are, beside letters, digits and `-._~`."""
+"""Allowed in a URI besides letters, digits and `-._~`."""
 
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
@@ -38,46 +38,46 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.KEY_REFUSED: "refused",
     Kind.KEY_ACCEPTED: "accepted",
 }
-"""Kinds that another word stands for than their own."""
+"""Kinds whose word differs from the value."""
 
 
 class CloudEvent(TypedDict, total=False):
-    """The attributes of a CloudEvent, and its data."""
+    """The attributes of a CloudEvent, and the data."""
 
     specversion: str
     id: str
     source: str
     type: str
     subject: str
-    """Id of the environment, or of the incident; absent for a group and for what is about the fleet."""
+    """Id of the environment or incident; absent for a group or the fleet."""
     time: str
-    """RFC 3339, by the server's clock; absent if the calendar does not have it."""
+    """RFC 3339, server's clock; absent outside the calendar."""
     datacontenttype: str
     data: Mapping[str, Any]
 
 
 def source_of(base_url: str) -> str:
-    """Return the source of a server's events: the address of its list, as a URI."""
+    """Return a source: the URI of the server's list."""
     return quote(f"{base_url.rstrip('/')}{_ROUTE}", safe=_URI)
 
 
 def word_of(event: Event) -> SafeText:
-    """Return what happened in one word: `offline`, for a group what happened to its members."""
+    """Return the event in a word: `offline`."""
     kind = event.kind if event.of is None else event.of
     return clean(_WORDS.get(kind, kind.value))
 
 
 def type_of(event: Event) -> str:
-    """Return the type: `envwatch.environment.offline`, `envwatch.group.offline`, `envwatch.blind`."""
+    """Return the type: `envwatch.group.offline`."""
     scope = "group." if event.members else "" if event.id is None else "environment."
     return f"envwatch.{scope}{word_of(event)}"
 
 
 def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
-    """Return an event or a group as a CloudEvent, given the monitor after it; `source` is that of `source_of`.
+    """Return an event or a group as a CloudEvent; `monitor` is the state afterwards.
 
-    Its data has the environment's row after the event, as in `list -o json`, and what the event changed. That of an
-    event about the fleet, or of a group, has the latter only; the members of a group are such rows.
+    The data has the row, as in `list -o json`, and the change; a group or an event about the fleet only the change. A
+    group's members are rows.
     """
     return envelope(
         type_of(event),
@@ -90,7 +90,7 @@ def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> Clo
 
 
 def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
-    """Return an environment as it is when watching begins: its data is the row, with no change."""
+    """Return the CloudEvent of a row at the begin of watching."""
     at = _judged_at(tracked, monitor, now)
     return envelope(
         "envwatch.environment.initial",
@@ -111,10 +111,9 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     subject: SafeText | None,
     identity: tuple[str, ...],
 ) -> CloudEvent:
-    """Return data with the attributes of a CloudEvent; `subject` is what it is about, if that is one thing.
+    """Return data as a CloudEvent.
 
-    No other event of the source shares its `identity`. The id is a hash over it: one event has one id, wherever it is
-    made.
+    The id is a hash of `identity`, which is unique within the source.
     """
     digest = blake2s("\0".join(identity).encode(), digest_size=12).hexdigest()
     attributes: CloudEvent = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}
@@ -126,14 +125,14 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
 
 
 def line_of(event: CloudEvent) -> bytes:
-    """Return a CloudEvent in UTF-8 on one line."""
+    """Return a CloudEvent in UTF-8 on a line."""
     return to_json(event) + b"\n"
 
 
 def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event | None = None) -> dict[str, Any]:
-    """Return an environment's row as in `list -o json`, and what an event has changed in it.
+    """Return a row as in `list -o json`, with the event's change.
 
-    `reason` is the event's, if it has one, and otherwise that of the state.
+    `reason` is the event's, or else the state's.
     """
     ack = monitor.ack_of(tracked)
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
@@ -151,7 +150,6 @@ def _data(event: Event, monitor: Monitor, now: Clocks) -> dict[str, Any]:
 
 
 def _environment_of(event: Event, monitor: Monitor) -> TrackedEnvironment | None:
-    """Return an event's environment as it is now, or as it was then if it has left the fleet; None without one."""
     if event.id is None:
         return None
     return monitor.fleet.tracked((event.profile, event.id)) or tracked_then(event)
@@ -172,7 +170,7 @@ def _change(event: Event | None) -> dict[str, Any]:
 
 
 def _judged_at(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
-    """Return when the newest believed listing of an environment's fleet was asked for."""
+    """Return the request time of the newest believed listing."""
     profile_state = monitor.fleet.by_profile[tracked.profile]
     return profile_state.clock.server_time(now.wall if profile_state.listed is None else profile_state.listed.wall)
 

@@ -1,7 +1,4 @@
-"""A part of the time as one line: its events as marks, its gaps, and the moment that is shown.
-
-Pure. Text that is composed of cleaned text is clean. Must not know widgets.
-"""
+"""A time span as a line: events as marks, gaps, and the shown moment."""
 
 from __future__ import annotations
 
@@ -28,21 +25,21 @@ if TYPE_CHECKING:
     from envwatch.fleet.watched_time import Span
 
 DAY: Final = timedelta(days=1)
-"""The longest time that the line shows."""
+"""The longest time on the line."""
 
 _NEEDS_SECONDS: Final = timedelta(minutes=10)
-"""A line that is shorter has seconds in its labels."""
+"""Shorter lines have seconds."""
 
 _WATCHED, MARKER = ("─", "-"), ("┃", "|")
-"""In Unicode, and in ASCII."""
+"""In Unicode and ASCII."""
 
 _STEPS: Final = tuple(timedelta(minutes=minutes) / MS for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720))
-"""Milliseconds between two labels of hours."""
+"""Milliseconds."""
 _LABEL_CELLS: Final = 10
-"""Cells between two labels of hours, at least."""
+"""Least cells between two hour labels."""
 
 HERE: Final = "rewound"
-"""The style of the cell of the moment that is shown."""
+"""The style of the shown moment's cell."""
 
 
 class Mark(NamedTuple):
@@ -50,7 +47,7 @@ class Mark(NamedTuple):
 
     at: float
     rank: int
-    """Of several in one cell, the highest is shown, and of those the last."""
+    """A cell shows the highest rank, of several the last."""
     glyph: str
     ascii: str
     style: str
@@ -58,17 +55,17 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What the line shows. All instants are by the servers' clocks, in ms, as those of events are."""
+    """The line's content; instants are by the servers' clocks, in ms."""
 
     since: float
     until: float
     marks: Sequence[Mark] = ()
     """In the order of time."""
     spans: Sequence[Span] = ()
-    """The times in which anything was watched; between them are gaps."""
+    """Gaps lie between."""
 
     def covers(self, at: float) -> bool:
-        """Whether a moment is on the line, or so near to its end that it may be marked there."""
+        """Return whether a moment is on the line or near the end."""
         return self.since <= at <= self.until + DAY / MS / 100
 
 
@@ -76,7 +73,7 @@ _GAP: Final = Piece(clean(" "))
 
 
 def day_of(events: Iterable[Event], watched: Iterable[WatchedTime], until: ServerMs) -> Day:
-    """Return what the line shows up to a moment: a day, or less if less was watched."""
+    """Return the line up to a moment: a day, or less if less was watched."""
     spans = reduce(WatchedTime.united, watched, NOT_WATCHED).between(ServerMs(until - DAY / MS), until).spans
     since = spans[0].since if spans else until
     marks = sorted(map(_mark, events))
@@ -89,12 +86,12 @@ def _mark(event: Event) -> Mark:
     if kinds & LOSSES:
         return Mark(event.at, 4, look.glyph, look.ascii, "offline")
     rank = 3 if look.style in {"unknown", "late", "offline", "unrestricted"} else 2 if kinds & RETURNS else 1
-    # In reverse, as unknown states are drawn elsewhere, it would be taken for the moment that is shown.
+    # Reverse means unknown elsewhere, here the shown moment.
     return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
 
 
 def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
-    """Return the labels of begin and end: times of day, with seconds or the first date where they are needed."""
+    """Return labels of begin and end, with seconds or date if needed."""
     first, last = moment(day.since, zone), moment(day.until, zone)
     if first is None or last is None:
         return EMPTY, EMPTY
@@ -104,7 +101,7 @@ def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
 
 
 def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Piece]:
-    """Return the line's cells: marks, the time that was watched, and blanks for gaps."""
+    """Return the line's cells: marks, watched time, and blanks for gaps."""
     cells = [_GAP] * width
     if width > 0:
         watched = Piece(clean(_WATCHED[ascii_only]), FAINT)
@@ -120,14 +117,13 @@ def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Piece]:
 
 
 def _place(day: Day, at: float, width: int) -> int:
-    """Return the cell of a moment; that of an end for what is beyond it."""
     return min(max(int((at - day.since) / max((day.until - day.since) / width, 1.0)), 0), width - 1)
 
 
 def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, SafeText]]:
-    """Return the cells at which hours begin, each with the time: `06h`, or `06:15` on a line of a few hours.
+    """Return the cells at which hours begin, with the time: `06h` or `06:15`.
 
-    Labels at even distances are first. Other hours follow, the roundest first, as marks may stand at the first.
+    Even distances come first, then the roundest hours, because marks may cover labels.
     """
     cell_ms = (day.until - day.since) / width if width > 0 else 0.0
     even = next((step for step in _STEPS if step >= _LABEL_CELLS * cell_ms), None)
@@ -152,9 +148,9 @@ def day_runs(
     *,
     ascii_only: bool,
 ) -> list[Piece]:
-    """Return the cells of `day_cells` as runs of one style, with a mark at the visible moment, if any.
+    """Return `day_cells` as runs of the same style, with a mark at the visible moment.
 
-    A label of `hour_labels` stands where no mark is in the way and no other label is near.
+    A label needs cells without marks and distance to other labels.
     """
     marked = list(cells)
     if at is not None and marked:

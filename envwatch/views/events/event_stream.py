@@ -1,7 +1,7 @@
-"""The lines of `watch`: which events of an update, in which format.
+"""The lines of `watch`.
 
-An event is always one line, because all text in it is cleaned. Columns are aligned. A long name is not cut: a person
-who searches a log for a name finds the name. Pure.
+An event is always a single line, because all text is cleaned. A long name is not cut, so that a person can search for
+the name.
 """
 
 from __future__ import annotations
@@ -37,37 +37,34 @@ if TYPE_CHECKING:
 
 
 GAP: Final = "  "
-"""Between two columns."""
 _WORD_CELLS: Final = 11
-"""Of `reconnected`, the longest word but some for hours in which nothing was seen."""
+"""For `reconnected`, the longest frequent word."""
 _WIDEST_NAME: Final = 40
-"""Cells for names at most; a longer one moves the details of its own line."""
+"""A longer name moves the details of its line."""
 _FLEET: Final = clean("-")
-"""In place of a name, for what is about the fleet."""
+"""For the fleet."""
 _INITIAL: Final = clean("initial")
 
 _ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
-"""Characters of our own words."""
+"""In envwatch's words."""
 
 
 class Layout(NamedTuple):
-    """The widths of the columns in cells, and which names need a part of their id."""
+    """The columns' widths in cells, and the ambiguous names."""
 
     name: int
     profile: int = 0
-    """0 where only one is watched: then there is no such column."""
+    """0 for no column."""
     ambiguous: frozenset[SafeText] = frozenset()
-    """Names that others share or resemble."""
     zone: tzinfo = UTC
-    """Of the times."""
 
     def named(self, name: SafeText, id_: SafeText) -> SafeText:
-        """Return a name that no other environment has."""
+        """Return a unique name."""
         tail = id_tail(name, id_, self.ambiguous)
         return composed(f"{name}{tail}") if tail else name
 
     def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
-        """Return a line, without its end."""
+        """Return a line, without line end."""
         when = moment(at, self.zone)
         time = clean(when.isoformat(timespec="seconds").replace("+00:00", "Z")) if when else NOTHING
         columns = [time, _padded(word, _WORD_CELLS)]
@@ -78,19 +75,19 @@ class Layout(NamedTuple):
 
 
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
-    """Return widths that suit the names of all environments."""
+    """Return widths that suit all names."""
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
     ambiguous = AmbiguousNames().among(fleet.environments)
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
     layout = Layout(1, profile, ambiguous, zone)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
     if len(named) > 1:
-        widest = max(widest, cells(counted(len(named), "environment")))  # in place of a name, for a group
+        widest = max(widest, cells(counted(len(named), "environment")))  # replaces the name of a group
     return layout._replace(name=min(widest, _WIDEST_NAME))
 
 
 def event_line(event: Event, layout: Layout) -> SafeText:
-    """Return an event as a line, without its end."""
+    """Return an event as a line, without line end."""
     if event.members:
         name = counted(len(event.members), "environment")
     else:
@@ -99,7 +96,7 @@ def event_line(event: Event, layout: Layout) -> SafeText:
 
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
-    """Return an environment as it is when watching begins, at a moment of the server's clock in ms."""
+    """Return an environment's line at the begin of watching (server's clock, ms)."""
     state = "unknown" if is_unknown else tracked.presence
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
@@ -107,7 +104,7 @@ def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_u
 
 
 def encoded(line: str, encoding: str, *, ascii_only: bool) -> bytes:
-    r"""Return a line with its end as bytes; characters that the encoding lacks are written as `\x…`."""
+    r"""Return a line with line end as bytes; characters that the encoding lacks are written as `\x…`."""
     if ascii_only:
         for character, plain in _ASCII.items():
             line = line.replace(character, plain)
@@ -120,7 +117,6 @@ def _padded(text: SafeText, width: int) -> SafeText:
 
 
 def _details(event: Event, zone: tzinfo) -> SafeText:
-    """Return what the columns before do not say."""
     lasted = None if event.lasted is None else long_age(event.lasted)
     parts: list[str | None]
     match None if event.members else event.kind:
@@ -144,7 +140,7 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
 
 
 def _without_kind(text: str, event: Event) -> str:
-    """Return the sentence of an event without the kind and the number of members, which other columns say."""
+    """Return an event's sentence without words of other columns."""
     if event.kind is Kind.TOGETHER:
         return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
@@ -163,27 +159,26 @@ class EventFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream:
-    """How events become lines."""
+    """Turns events into lines."""
 
     sources: Mapping[SafeText, str]
-    """Of the events of each profile, see `cloud_events.source_of`."""
+    """See `cloud_events.source_of`."""
     format: EventFormat = EventFormat.TEXT
     query: Query = field(default_factory=Query)
-    """Which environments' events are written; what is about the fleet always is."""
+    """Events about the fleet are always written."""
     profile_name: SafeText = NO_PROFILE
-    """The profile's name where only one is watched."""
+    """Set if only one profile is watched."""
     has_initial: bool = False
-    """Whether the environments of each first listing are written, before what changes in it."""
+    """Whether the environments of each first listing are written."""
     encoding: str = "utf-8"
     ascii_only: bool = False
-    """Both of the text; JSON is UTF-8."""
+    """Like `encoding`, only for text; JSON is UTF-8."""
     has_colours: bool = False
-    """Whether the word of each line of the text has the colour of the state."""
     zone: tzinfo = UTC
-    """Of the times in the text; those in JSON are UTC."""
+    """For text; JSON has UTC."""
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
-        """Yield the lines of one update, each with its end, given the monitor before and after it."""
+        """Yield the lines of an update, with line ends."""
         if chosen := self._chosen(events, monitor):
             layout = layout_of(monitor.fleet, self.zone)
             for event in chosen:
@@ -196,10 +191,7 @@ class EventStream:
                     )
 
     def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
-        """Yield the lines of events of earlier runs, each with its end; each row is as the event keeps it.
-
-        The names in `fleet`, as they were last, decide the widths.
-        """
+        """Yield the lines of events of earlier runs, with line ends; the names in `fleet` decide the widths."""
         blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
         layout = layout_of(fleet, self.zone)
         for event in self._chosen(events, blank):
@@ -219,7 +211,6 @@ class EventStream:
         return self._encoded(event_line(event, layout), event_style(event).style)
 
     def _encoded(self, line: SafeText, style: str) -> bytes:
-        """Return a line with its end, with the word after the time in a style."""
         text: str = line
         if self.has_colours:
             time, word, *_ = text.split(None, 2)

@@ -1,7 +1,4 @@
-"""The wording of each event and its glyph in the log, and the message of a table without rows.
-
-Pure. Text that is composed of cleaned text is clean.
-"""
+"""The wording and the glyph of each event, and the message of a table without rows."""
 
 from __future__ import annotations
 
@@ -62,8 +59,7 @@ _KIND_GLYPHS = {
 def event_style(event: Event, block: Block | None = None) -> StateStyle:
     """Return the glyph and colour of an event in the log.
 
-    With a block, a loss has the colour of a loss only while the loss needs a person: an earlier loss of the same
-    environment is over.
+    With a block, a loss keeps the colour only while the loss needs a person.
     """
     look = _event_style(event)
     if look.style != "offline" or block is None:
@@ -108,13 +104,12 @@ _GROUP_VERBS = {
 }
 
 _NAMES_SHOWN = 8
-"""Members of a group that its sentence names."""
 
 _NAME_CELLS = 24
-"""Cells of each of these names: two fit into a line of 80 cells."""
+"""Two names fit into a line of 80 cells."""
 
 _BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
-"""The kinds that are counted separately after a blind period, in this order."""
+"""Counted separately after a blind period, in this order."""
 
 
 _RUN_SUMMARY: Mapping[Kind, str] = {
@@ -127,7 +122,7 @@ _RUN_SUMMARY: Mapping[Kind, str] = {
     Kind.RESTARTED: "restarted",
     Kind.RECONNECTED: "reconnected",
 }
-"""The words by which changes since the last run are counted."""
+"""For counts of changes since the last run."""
 
 _RUN_SUMMARY_ORDER = (
     "offline",
@@ -149,19 +144,19 @@ def _change_text(event: Event) -> str:
 
 
 def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
-    """Return the first names of some events, at most so many: `amara-imac, ben-box and 12 more`."""
+    """Return the first names of events: `amara-imac, ben-box and 12 more`."""
     first = (event.name or event.id or NOTHING for event in events[:most])
     return enumerated([shortened(name, _NAME_CELLS, keep="ends") for name in first], len(events))
 
 
 def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:
-    """Return what happened to several environments, without their names: `14 went offline`."""
+    """Return a sentence without names: `14 went offline`."""
     verb = _GROUP_VERBS.get(kind)
     return f"{len(events):,} {verb}{how}" if verb else f"{len(events):,} changed{how}: {kind}"
 
 
 def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
-    """Return the sentence of a group with at most so many names; without names, the shared value stays."""
+    """Return the sentence of a group; without names, the shared value stays."""
     is_together = event.kind is Kind.TOGETHER
     what = several_text(event.of or event.kind, event.members, " together" if is_together and names else "")
     if is_together and event.reason:
@@ -170,7 +165,6 @@ def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
 
 
 def _after(event: Event, what: str) -> str:
-    """Return the sentence of the end of a period: for how long it was otherwise, and what became of it."""
     return _with_reason(what + _lasted(event, " after"), event)
 
 
@@ -204,7 +198,7 @@ _SHORTER: Mapping[Kind, Callable[[Event], Sequence[str]]] = {
     Kind.RECONNECTED: lambda _: ["reconnected · new connection", "reconnected"],
     Kind.RESTARTED: lambda _: ["restarted · new listener", "restarted"],
 }
-"""Sentences for lines without room for the whole sentence, the longest first."""
+"""For lines without room for the whole sentence, the longest first."""
 
 
 def _while_blind_text(event: Event, since: str, until: str) -> str:
@@ -219,12 +213,12 @@ def _while_blind_text(event: Event, since: str, until: str) -> str:
 
 
 def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
-    """Return that nothing changed since the last run, which ended so long ago."""
+    """Return that nothing changed since the last run."""
     return composed(f"{profile and f'{profile}: '}nothing changed since the last run, {long_age(lasted)} ago")
 
 
 def _run_summary(members: Sequence[Event]) -> str:
-    """Return what changed between two runs in numbers, the worst first: `2 offline, 1 new, 3 versions`."""
+    """Return numbers of changes, the worst first: `2 offline, 1 new, 3 versions`."""
     counts = Counter(_summary_word(member) for member in members)
     found = [(counts[word], word) for word in _RUN_SUMMARY_ORDER if counts[word]]
     return ", ".join(f"{count:,} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
@@ -247,11 +241,11 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
     Kind.STALLED: lambda _, since, __: f"upstream heartbeats stalled: none has advanced since {since}",
     Kind.WHILE_BLIND: _while_blind_text,
 }
-"""Sentences with the moments of a period: when it began, and when it ended or was noticed."""
+"""With the begin of a period, and the end or the time of notice."""
 
 
 def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
-    """Return what happened, without time and name: `went offline · heartbeat lost (121 s)`."""
+    """Return an event's sentence, without time and name: `went offline · heartbeat lost (121 s)`."""
     if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         return composed(timed(event, since, clock_text(event.at, zone)))
@@ -260,9 +254,9 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
 
 
 def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
-    """Return the sentence of an event, with fewer names or a shorter wording where `room` cells require that.
+    """Return the sentence of an event, with fewer names or shorter to fit into `room` cells.
 
-    Without room for the shortest sentence too, the result is the whole sentence, which the caller cuts.
+    If nothing fits, the caller must cut.
     """
     whole = event_text(event, zone)
     if cells(whole) <= room:
@@ -275,7 +269,7 @@ def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
 
 
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return since when the fleet is watched, the earliest time of all profiles; None before the first listing."""
+    """Return the earliest begin of all profiles' watch, or None."""
     began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
     if not began:
         return None
@@ -284,21 +278,17 @@ def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | 
 
 
 def _is_same_day(at: float, now: float, zone: tzinfo | None) -> bool:
-    """Whether two instants, in ms, are on one day of a zone, None for the local zone."""
     when, present = moment(at, zone), moment(now, zone)
     return when is None or present is None or when.date() == present.date()
 
 
 def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return an instant: the time of day, or the date and the minute of another day than the present's.
-
-    Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
-    """
+    """Return the time of day, or on another day date and minute (server's clock, ms)."""
     return instant_text(at, now if _is_same_day(at, now, zone) else inf, zone)
 
 
 def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return what the event log covers: since when, what was dropped, what could not be seen."""
+    """Return the coverage of the event log: begin, unwatched time, dropped events."""
     watched = [each for each in monitor.watched.values() if each.spans]
     if not watched:
         return clean("no listing yet")
@@ -316,7 +306,7 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
 
 
 def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return why the event log is empty, and what will appear in it."""
+    """Return why the event log is empty, and what will appear."""
     since = watched_since(fleet, now, zone)
     if since is None:
         return clean("Nothing is listed yet. Changes after the first listing appear here.")
@@ -336,9 +326,9 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
 def empty_table_text(  # noqa: PLR0913  the state of the screen
     fleet: Fleet, view: View, now: Clocks, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
 ) -> SafeText:
-    """Return why the table has no rows, since when, and what to do about it or what will appear.
+    """Return why the table has no rows, and a remedy.
 
-    `is_past` is whether a recorded moment is shown, `in_block` how many rows of the block match the view.
+    `in_block` is the number of the block's rows that match the view.
     """
     since = watched_since(fleet, now, zone)
     if since is None:

@@ -1,7 +1,4 @@
-"""The choice of the event for the news line: minor changes do not push out a loss.
-
-Pure. The wording belongs to `event_text`.
-"""
+"""The event for the news line: minor changes do not push out a loss."""
 
 from __future__ import annotations
 
@@ -21,23 +18,22 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
-"""The kinds that concern the whole fleet, or envwatch's view of it. The end of such a time is no bad news."""
+"""The end of these times is no bad news."""
 
 _SEVERAL = 2
-"""Events of one kind in one poll that become one sentence."""
+"""Events that become a single sentence."""
 
 _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
 _STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
-    """Return the most severe event within `limits.HEADLINE_STANDS`, of several the newest.
+    """Return the newest of the most severe events within `limits.HEADLINE_STANDS`.
 
-    Without a severe one it is the newest event, of those of its listing the one of most environments, and None without
-    events. A loss is no longer severe once all of its environments are back or replaced, nor is the begin of a period
-    that has ended. A change of a row that flaps is no news: the row is known to flap.
+    Otherwise, of the newest listing's events, return the event with most environments. A loss is over once all
+    environments are back or replaced, a period once ended. Changes of a flapping row are no news.
 
-    The events are oldest first; `now_of` returns the current moment by the clock of an event's server, in ms.
+    The events are oldest first; `now_of` is by the event's server, in ms.
     """
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
@@ -65,15 +61,11 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
 
 
 def _is_flap(event: Event) -> bool:
-    """Whether an event is a loss, a return or a new connection of a row that is known to flap."""
     return event.kind in _FLAPS and event.then is not None and event.then.is_flapping
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
-    """Return what stands for the event of `headline` and its poll, and how many other changes of that poll it omits.
-
-    Single events of one kind become one event of that kind with members.
-    """
+    """Return the event merged with events of the same kind and poll, and the number of omitted changes."""
     total = len(flatten(same_poll))
     replaced = {other.id for other in same_poll if is_replacement(other) and other is not event}
     singles = (other for other in same_poll if not other.members and other.id is not None)
@@ -85,7 +77,7 @@ def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
 
 
 def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
-    """Return the other events of one poll about the environment of an event: an update explains a return."""
+    """Return the poll's further events about the environment: an update explains a return."""
     others = (other for other in same_poll if other is not event and not other.members)
     return [other for other in others if event.id is not None and other.id == event.id]
 
@@ -105,9 +97,9 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for what concerns many, 1 for a single loss or a change to unrestricted, 0 for the rest.
+    """Return 2 for fleet-wide events and group losses, 1 for a single loss or a change to unrestricted, else 0.
 
-    What changed since the last run, however much, is no more than a single loss: it must not hide what is lost now.
+    Changes since the last run must not hide a present loss.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1

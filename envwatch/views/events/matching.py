@@ -1,11 +1,8 @@
-"""Queries as tests: of environments for the alert policy, silences and hooks, of events, and of a fleet for `wait`.
+"""Queries as tests: of environments, of events, and of a fleet for `wait`.
 
-Pure. Words are looked for in every column, whatever the screen shows, as in `list`. Must not know widgets.
-
-In the event log, words match the text of an event. A term matches the environment at the time of the event: `pod:p-7`
-finds an environment that was lost in that pod even if it runs in another one now. States are those that the event led
-to, so `status:off` finds losses and no returns; `status:changed` finds what marks a row of the table. Ages are those at
-the event.
+Words are searched in every column, in the event log in the event's text. A term matches the environment at the event:
+`pod:p-7` finds a loss in that pod even if running in another pod now; `status:off` finds losses and no returns. Ages
+are at the event.
 """
 
 from __future__ import annotations
@@ -50,11 +47,11 @@ _TAGS: Final = {
     Kind.MODE: ChangeTag.MODE,
     Kind.VERSION: ChangeTag.VERSION,
 }
-"""The kinds of events that mark a row of the table, with their mark."""
+"""Kinds that mark a row."""
 
 
 def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
-    """Return a query as a test; `profile` is the name where only one is watched, see `MatchContext`.
+    """Return a query as a test.
 
     Raises:
         QueryError: for the first mistake.
@@ -65,14 +62,13 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
 
     @lru_cache(maxsize=4)
     def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test of a moment, made once for all rows of a profile."""
         return query.test(MatchContext(now, profile=profile), SEARCHED, cache)
 
     return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
 
 
 def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:
-    """Return a query as a test, see `matcher_of`; None if it cannot be parsed."""
+    """Return a query as a test; None for a wrong query."""
     try:
         return matcher_of(text, profile)
     except QueryError:
@@ -80,7 +76,7 @@ def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None
 
 
 def tracked_then(event: Event) -> TrackedEnvironment | None:
-    """Return an event's environment as it was, with what terms can look at; None without one."""
+    """Return an event's environment at the event, for terms, or None."""
     if event.then is None:
         return None
     environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
@@ -97,7 +93,7 @@ def tracked_then(event: Event) -> TrackedEnvironment | None:
 
 
 def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], bool]:
-    """Return a query as a test of events, see `matcher_of`: whether it finds the environment as it was then.
+    """Return a query as a test of events.
 
     Raises:
         QueryError: for the first mistake.
@@ -115,23 +111,21 @@ def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], b
 class EventFilter:
     """Tests events by a query.
 
-    A group matches if any of its members does. Words are looked for in the text of a member and of the groups around
-    it, so a negated word hides a member if any of those lines contains it. An event without an environment matches
-    negated terms only.
+    A group matches if any member does. A member is searched with all groups around, so a negated word hides a member if
+    any of these texts has the word. Without an environment, only negated terms match.
     """
 
     query: Query
     zone: tzinfo | None = None
-    """In which the log shows instants."""
+    """For instants in the log."""
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile_name: SafeText = NO_PROFILE
-    """The profile's name where only one is watched."""
+    """Set if only one profile is watched."""
     texts: dict[int, str] = field(default_factory=dict)
-    """Searchable texts by the `id` of their event, for callers that keep them from query to query; each is valid as
-    long as its event exists and the zone is the same."""
+    """A cache by the event's `id`, valid while the event exists and the zone is the same."""
 
     def results(self, event: Event, *groups: Event) -> Iterator[bool]:
-        """Yield whether an event matches, for a group whether each of its members does; `groups` are around it."""
+        """Yield whether an event, or each member of a group, matches; `groups` are around the event."""
         if event.members:
             for member in event.members:
                 yield from self.results(member, *groups, event)
@@ -145,7 +139,7 @@ class EventFilter:
         return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
-        """Return the text of an event in its groups, one part a line, because a wildcard must match a whole line."""
+        """Return the text, a part a line: a wildcard must match a whole line."""
         text = self.texts.get(id(event))
         if text is None:
             parts = (
@@ -157,7 +151,7 @@ class EventFilter:
 
 
 class Progress(NamedTuple):
-    """How far a condition is met."""
+    """The progress of a wait condition."""
 
     matching: Sequence[TrackedEnvironment]
     """Problems first."""
@@ -168,25 +162,23 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitCondition:
-    """The condition of `wait`: that so many environments match, or that none does.
+    """The condition of `wait`.
 
-    Only a complete listing that is believed proves anything, and only of rows that can be judged.
+    Only a complete, believed listing proves anything, and only about rows that can be judged.
     """
 
     queries: Sequence[Query]
-    """An environment matches if it matches all of them."""
+    """An environment must match all queries."""
     count: int = 1
-    """How many must match."""
     is_absence: bool = False
-    """Whether none must match instead."""
+    """Whether no environment may match."""
     profile_name: SafeText = NO_PROFILE
-    """The profile's name where only one is watched."""
 
     def progress(self, monitor: Monitor, now: Clocks) -> Progress:
-        """Return how far the condition is met after a listing.
+        """Return the progress after a listing.
 
-        What is gone or missing matches only a query for states, as it is listed no more. An environment that cannot be
-        judged does not count as matching, and is no proof that none matches.
+        Gone or missing environments match only a query with states. An environment that cannot be judged neither
+        matches nor proves absence.
         """
         fleet = monitor.fleet
         matching = in_default_order(

@@ -1,11 +1,10 @@
-"""The result of `check`: what is counted, the thresholds, the status, and the plugin's output within 4 KiB.
+"""The result of `check`: counts, thresholds, status, and the plugin's output within 4 KiB.
 
-Pure. Counts what one listing of each profile proves. The true count lies between `CheckResult.count` and that number
-plus the unknown environments.
+The true count lies between `CheckResult.count` and that number plus the unknown environments.
 
 Source: Monitoring Plugins Development Guidelines, "Plugin Output", "Plugin Return Codes", "Performance data" and
-"Threshold and Ranges". A range is `[@]start:end`. `start:` may be left out if it is 0, `~` is negative infinity, a
-missing end is infinity, and both ends belong to the range. A value outside raises an alert; with `@`, a value inside.
+"Threshold and Ranges". A range is `[@]start:end`, both ends included. `start:` defaults to 0, `~` is negative infinity,
+a missing end is infinity. A value outside alerts; with `@`, a value inside.
 """
 
 from __future__ import annotations
@@ -42,31 +41,28 @@ if TYPE_CHECKING:
 _NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE: Final = re.compile(rf"(?P<inside>@?)(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?", re.ASCII)
 _LONGEST: Final = 64
-"""Characters of a range."""
 _NAMED: Final = 16
-"""Characters of a wrong range that its message has."""
 
 
 @dataclass(frozen=True, slots=True)
 class NagiosRange:
-    """One range."""
+    """A threshold range."""
 
     text: str
-    """As it was written; performance data repeats it."""
     start: float
     end: float
     alerts_inside: bool = False
 
     def alerts(self, value: float) -> bool:
-        """Whether a value raises an alert."""
+        """Return whether a value raises an alert."""
         return (self.start <= value <= self.end) is self.alerts_inside
 
 
 def parse_nagios_range(text: str) -> NagiosRange:
-    """Return the range that a text describes.
+    """Parse a range.
 
     Raises:
-        ValueError: if it describes none; the message says what does.
+        ValueError: for anything else; the message has examples.
     """
     match = _RANGE.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or not (match["colon"] or match["end"]):
@@ -80,22 +76,22 @@ def parse_nagios_range(text: str) -> NagiosRange:
 
 
 def _named(text: str) -> SafeText:
-    """Return a short text itself: a longer text may be a key in the wrong place."""
+    """Hide a longer text, which may be a key in the wrong place."""
     return clean((text if len(text) <= _NAMED else "…") or "an empty text")
 
 
 _SERVICE: Final = "ENVWATCH"
 _LONGEST_TEXT: Final = 400
-"""Cells of the first line's text: callers send it as a short message."""
+"""Cells: callers send the first line as a short message."""
 _LONGEST_DETAIL: Final = 200
 _MOST_BYTES: Final = 4096
-"""Of the whole output: what the oldest callers read."""
+"""Limit of the oldest callers for the whole output."""
 _ROOM_FOR_REST: Final = 32
-"""Bytes of the last line, which says how many details there are besides."""
+"""Bytes of a last line that counts omitted details."""
 
 
 class PluginStatus(IntEnum):
-    """A plugin's verdict; the value is its exit code."""
+    """A plugin's verdict; the value is the exit code."""
 
     OK = 0
     WARNING = 1
@@ -105,24 +101,22 @@ class PluginStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceDatum:
-    """One item of performance data."""
+    """An item of performance data."""
 
     label: str
-    """A word of ASCII letters: it needs no quotes."""
+    """ASCII letters, which need no quotes."""
     value: float
     unit: Literal["", "s"] = ""
-    """Seconds, or a plain number."""
     warning: NagiosRange | None = None
     critical: NagiosRange | None = None
     greatest: float
-    """The greatest possible value; the least is 0."""
+    """The least is 0."""
 
 
 def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
-    """Return the status that is certain, whichever of the possible values, at least one, is the true one.
+    """Return the status that is certain, given all possible values (at least one).
 
-    It is UNKNOWN if only some of them are OK. An alert that is certain is never hidden by what is not known, and of two
-    possible alerts the lesser one is certain. A value for which both thresholds alert is CRITICAL.
+    UNKNOWN if only some values are OK. Without an OK value, the lesser alert is certain.
     """
     possible = {_status(value, warning, critical) for value in values}
     return PluginStatus.UNKNOWN if PluginStatus.OK in possible and len(possible) > 1 else min(possible)
@@ -137,10 +131,7 @@ def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | Non
 def output_of(
     status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
 ) -> str:
-    """Return the output: a line of status, text and performance data, and a line for each detail that has room.
-
-    The text is one sentence; the most important detail comes first.
-    """
+    """Return a line of status, text and performance data, then the details that fit, the most important first."""
     first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
     if metrics:
         first += f" | {' '.join(map(_performance, metrics))}"
@@ -157,7 +148,7 @@ def output_of(
 
 
 def _plain(text: SafeText, width: int) -> SafeText:
-    """Return a text that cannot be taken for performance data: a caller looks for it behind `|`, on every line."""
+    """Return a text without `|`, which begins performance data on every line."""
     return shortened(composed(text.replace("|", "/")), width)
 
 
@@ -167,76 +158,70 @@ def _performance(metric: PerformanceDatum) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number in digits, to a thousandth: no exponent is allowed."""
+    """Return digits, to a thousandth: no exponent is allowed."""
     return str(value) if isinstance(value, int) else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 _NAMES: Final = 3
-"""Names in the first line."""
 _NAME_CELLS: Final = 40
 _STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
-"""The states in performance data: the same ones in every run, as graphs are made of them."""
+"""Always the same, for graphs."""
 
 
 class Metric(StrEnum):
-    """What is counted."""
+    """The countable kinds of environments."""
 
     PROBLEMS = "problems"
-    """Those that are worth a person's attention by the alert policy; losses once they have lasted for `alert_after`."""
+    """By the alert policy; a loss counts after `alert_after`."""
     OFFLINE = "offline"
-    """Off and in the block, as the status line counts."""
+    """Off and in the block, as in the status line."""
     LATE = "late"
     ONLINE = "online"
     MISSING = "missing"
     UNRESTRICTED = "unrestricted"
     """Up, in the mode that approves everything."""
     BEHIND = "behind"
-    """Up, and of a version before the newest version in their profile."""
+    """Up, with a version before the profile's newest."""
 
 
 _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
-"""What the status line counts by state: a row that reads unknown there is unknown here."""
+"""Rows that read unknown in the status line are unknown here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The counts of the environments that a filter finds."""
+    """The counts of a filter's environments."""
 
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """The environments that are counted; for `ONLINE` the others, which are the news.
+    """Name (with profile, if several) and state of each counted environment.
 
-    Each has its name, with its profile if there are several, and its state with the reason and how long ago.
-    """
+    For `ONLINE`, the environments that are not online, which are the news."""
     block: Block
-    """The counts of the status line and of the rule below the block."""
     counted_states: Mapping[Presence, int]
-    """How many of the counted ones have each state."""
     acked: int
-    """Problems that do not count, because they are acknowledged."""
+    """Acknowledged problems, which do not count."""
     waiting: int
-    """Problems that do not count yet, because they are newer than `alert_after`."""
+    """Problems newer than `alert_after`, which do not count yet."""
     unknown: int
-    """How many more there may be: those that cannot be judged."""
+    """Environments that cannot be judged and might count."""
     unreadable: int
-    """How many rows could not be read."""
     doubts: Sequence[SafeText]
-    """Why, in sentences, and what else makes verdicts doubtful."""
     total: int
-    """All that the filter finds or may find."""
+    """Environments that the filter finds or may find."""
     old: timedelta | None
-    """The age of the oldest listing, if it is not recent: a host that serves it may be cut off from the platform."""
+    """The oldest listing's age unless recent: the serving host may be cut off from the platform."""
     is_listing_empty: bool
     """Whether no profile lists or expects any environment."""
 
     def status_and_text(
         self, warning: NagiosRange | None, critical: NagiosRange | None
     ) -> tuple[PluginStatus, SafeText]:
-        """Return the status, and what was found in one sentence.
+        """Return the status and a sentence.
 
-        An empty listing proves nothing of machines: the key may be another organization's, or the platform may have
-        lost the list. Where a filter finds nothing, an alert stands (`1:` asks for at least one), and OK does not.
+        An empty listing proves nothing: the key may be another organization's, or the platform may have lost the list.
+        If a filter finds nothing, an alert stands (`1:` asks for at least one), and OK becomes UNKNOWN.
         """
         if self.is_listing_empty:
             return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")
@@ -246,7 +231,7 @@ class CheckResult:
         return status, self.text
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
-        """Return the performance data: what is counted with its ranges, then the counts of the dashboard."""
+        """Return the performance data: the metric, then the dashboard's counts."""
         values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
         values["unknown"] = self.block.unknown + self.unreadable
         values |= {aside.value.split()[0]: self.block.asides.get(aside, 0) for aside in Aside}
@@ -258,7 +243,7 @@ class CheckResult:
 
     @property
     def text(self) -> SafeText:
-        """What was found, in one sentence, without semicolons: Nagios replaces them."""
+        """The result in a sentence without semicolons: Nagios replaces semicolons."""
         remarks = []
         if self.of is Metric.PROBLEMS:
             found = counted(self.count, "problem") if self.count else "no problem"
@@ -281,12 +266,12 @@ class CheckResult:
 
     @property
     def details(self) -> Sequence[SafeText]:
-        """What is not known, and why each that is named is so."""
+        """The doubts, then the state of each named environment."""
         return [*self.doubts, *(composed(f"{name}: {why}") for name, why in self.named)]
 
 
 def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
-    """Count the environments that a matcher finds, after one listing of every profile."""
+    """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
     acked = waiting = total = unknown = 0
@@ -346,7 +331,6 @@ def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> lis
 def _test_of(
     of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
 ) -> Callable[[TrackedEnvironment], bool | None]:
-    """Return the test whether an environment of a profile is counted; the test returns None if nobody can know."""
     match of:
         case Metric.PROBLEMS:
             at = profile_state.clock.server_time(now.wall)
@@ -380,7 +364,7 @@ def _unreadable(profile_state: ProfileState) -> int:
 
 
 def _unlisted(profile_state: ProfileState) -> int:
-    """Return how many expected names may belong to rows that could not be read, so that none is missing for sure."""
+    """Return the number of expected names that unreadable rows may have."""
     if not _unreadable(profile_state):
         return 0
     known = {
@@ -394,7 +378,6 @@ def _unlisted(profile_state: ProfileState) -> int:
 def _doubts(
     profile_state: ProfileState, unreadable: int, untimed: int, undated: int, unlisted: int
 ) -> Iterator[SafeText]:
-    """Yield a sentence for each reason why environments cannot be judged."""
     if unreadable and profile_state.snapshot is not None:
         ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
         yield clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
@@ -407,7 +390,6 @@ def _doubts(
 
 
 def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float) -> SafeText:
-    """Return the state of an environment, the reason, and since when."""
     environment = tracked.environment
     if of is Metric.UNRESTRICTED:
         return composed(f"{tracked.presence}, mode {environment.mode}")
@@ -424,7 +406,6 @@ _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.G
 
 
 def _urgency(tracked: TrackedEnvironment) -> tuple[int, float]:
-    """Return a sort key: the worst state first, in it what was lost last."""
     return _URGENCY.index(tracked.presence), -tracked.environment.last_seen_alive_at
 
 

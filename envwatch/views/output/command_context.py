@@ -1,6 +1,6 @@
-"""What a command that envwatch starts for a row gets to know: variables, never words of its command line.
+"""Variables of commands for a row, never words of a command line.
 
-Pure. The values are cleaned text from strangers' machines; a command must quote them like any other input.
+The values come from strangers' machines; a command must quote the values.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
     from envwatch.views.output.environment_list import ListedEnvironment
 
 KEY_VARIABLE: Final = "LETTA_API_KEY"
-"""Never passed on; neither is the variable that a profile names for its key."""
+"""Never passed on, nor is a profile's key variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCommand:
-    """A command of the user's own for the row under the cursor."""
+    """A user's command for the row under the cursor."""
 
     name: str
     key: str
-    """In Textual's words."""
+    """In Textual's notation."""
     run: tuple[str, ...]
-    """The program and its arguments; no shell reads them."""
+    """Without a shell."""
     description: str
     starts_listener: bool = False
-    """Whether it starts the listener of a row that is down, so that the detail pane names its key."""
+    """Whether the command starts a down row's listener; the detail pane names the key."""
 
     @property
     def id(self) -> str:
-        """The id of its binding."""
+        """The id of the binding."""
         return f"command.{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
-    """The user's own commands, and what they need beside a row."""
+    """The user's commands and further settings."""
 
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     """By name."""
     secret_variables: frozenset[str] = frozenset()
-    """Names of variables that hold an API key, or a secret of a hook; no command gets these variables."""
+    """Variables with an API key or a hook's secret, hidden from commands."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
-    """Names of profiles by those that rows are marked with, which are empty if there is only one."""
+    """By the rows' profile, empty if only one is watched."""
 
     @property
     def start_key(self) -> SafeText:
-        """The key that starts the listener of a row that is down; empty if no command does."""
+        """The key that starts a listener, or empty."""
         return next((clean(each.key) for each in self.commands.values() if each.starts_listener), EMPTY)
 
 
@@ -80,20 +80,20 @@ _VALUES: Final[Mapping[str, Callable[[ListedEnvironment], SafeText | None]]] = {
 }
 
 ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
-"""Names of the variables; an envwatch that finds `ENVWATCH_ID` among its own takes none of them for a setting."""
+"""If `ENVWATCH_ID` is set, these variables are no settings."""
 
 
 EVENT_VARIABLES: Final = frozenset(
     f"ENVWATCH_{name}" for name in ("HOOK", "EVENT", "SUMMARY", "REASON", "INCIDENT", "COUNT", "TIME")
 )
-"""Names of the variables that a hook's command gets as well."""
+"""Further variables for a hook's command."""
 
 NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
-"""The variables of what is about several environments, or about none."""
+"""For several environments, or none."""
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
-    """Return the variables about a row that a profile lists. All are set; one without a value is empty."""
+    """Return a row's variables, empty without a value."""
     values = {name: value_of(row) or EMPTY for name, value_of in _VALUES.items()}
     return values | {"ENVWATCH_PROFILE": composed(profile)}
 
@@ -101,13 +101,13 @@ def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
 def child_environment(
     environ: Mapping[str, str], variables: Mapping[str, str], secret_variables: Iterable[str]
 ) -> dict[str, str]:
-    """Return the whole environment of a command: ours without the secrets, and the variables about a row."""
+    """Return a command's environment: this process's variables without secrets, plus `variables`."""
     hidden = {KEY_VARIABLE, *secret_variables}
     return {name: value for name, value in environ.items() if name not in hidden} | dict(variables)
 
 
 def ending_text(code: int) -> str:
-    """Return how a command ended: an exit status, or the number of a signal if negative."""
+    """Return how a command ended; a negative code is a signal."""
     if code == 0:
         return "done"
     return f"failed with exit status {code}" if code > 0 else f"ended by signal {-code}"

@@ -1,7 +1,4 @@
-"""Environments with their verdicts, as commands and exports give them out, and how lists are joined and filtered.
-
-Pure. The formats are in `output`.
-"""
+"""Environments with verdicts for commands and exports; joins and filters lists."""
 
 from __future__ import annotations
 
@@ -34,19 +31,18 @@ if TYPE_CHECKING:
 
 
 UNKNOWN: Final = clean("unknown")
-"""The state of an environment whose last verdict is out of date."""
+"""The last verdict is out of date."""
 
 
 class ListedEnvironment(NamedTuple):
-    """An environment with the moment of its verdict."""
+    """An environment with the moment of the verdict."""
 
     tracked: TrackedEnvironment
     judged_at: ServerMs
-    """The moment of both the verdict and the heartbeat's age."""
+    """For both the verdict and the heartbeat's age."""
     is_unknown: bool = False
-    """Whether the verdict is out of date (`ProfileState.is_unknown`)."""
+    """See `ProfileState.is_unknown`."""
     limits: Limits = Limits()
-    """The thresholds of the profile."""
 
     @property
     def state(self) -> SafeText:
@@ -56,34 +52,30 @@ class ListedEnvironment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentList:
-    """Environments with their verdicts: a listing, or what a dashboard shows."""
+    """A listing with verdicts, or the rows of a dashboard."""
 
     rows: Sequence[ListedEnvironment]
-    """In the order of the output."""
     taken_at: float
-    """When the listing was requested, the oldest of several: server's clock, in ms."""
+    """When the oldest listing was requested (server's clock, ms)."""
     rejected: int
-    """Rows that could not be read."""
     rejected_ids: frozenset[SafeText] = frozenset()
-    """The ids of those rows, as far as they could be read."""
+    """Without unreadable ids."""
     is_by_server_clock: bool
-    """False if no response had a Date header, so that this machine's clock was used."""
+    """False without a Date header: this machine's clock is used."""
     clock_warnings: Sequence[SafeText] = ()
-    """What is wrong with the clocks: one sentence for each profile where they differ by 5 s or more."""
+    """For profiles whose clocks differ by 5 s or more."""
     filter: SafeText | None = None
-    """The query that the rows match."""
     preset: Preset | None = None
-    """The preset that they match as well. It is no part of the query, where terms on one field are alternatives."""
+    """Apart from the query, where terms on the same field are alternatives."""
     hidden: int = 0
     """Environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """Notes by the key of the row."""
+    """By row."""
     block: Block = NO_BLOCK
-    """The losses that need a person, and the counts of the rows as the dashboard shows the counts."""
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """Who acknowledged or silenced a row on this machine, in a few words for the table."""
+    """Local acknowledgements and silences in a few words."""
     unlisted: Sequence[SafeText] = ()
-    """Profiles that were requested but could not be listed."""
+    """Requested profiles without a listing."""
 
     @property
     def is_complete(self) -> bool:
@@ -92,22 +84,22 @@ class EnvironmentList:
 
     @property
     def untimed(self) -> int:
-        """How many of the rows have a heartbeat whose time cannot be true."""
+        """The number of rows with an impossible heartbeat time."""
         return sum(row.tracked.has_impossible_time for row in self.rows)
 
     def counts(self) -> Counter[str]:
-        """Return how many of the rows have each state."""
+        """Return the number of rows by state."""
         return Counter(row.state for row in self.rows)
 
 
 def environment_list(listed: Listed, profile_state: ProfileState) -> EnvironmentList:
-    """Return the environments of a first listing, problems first; `profile_state` is the one after it."""
+    """Return a first listing's environments, problems first; `profile_state` is the state afterwards."""
     judged_at: dict[SafeText, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = profile_state.clock.server_time(page.asked_at)
         # Of an id listed twice, the fleet has chosen one row.
         for row in page.environments:
-            # A row with an impossible time is no longer the one that was received.
+            # The fleet replaces a row with an impossible time.
             if row.id not in judged_at or profile_state.environments[row.id].environment is row:
                 judged_at[row.id] = at
     ordered = in_default_order(profile_state.environments.values())
@@ -131,7 +123,7 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
-    """Return the acknowledgements of rows that are down, and the silences, as WHY has them: `acked: known`."""
+    """Return acknowledgements of down rows, and silences: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
     for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
         if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
@@ -151,7 +143,7 @@ def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
 def environment_list_of_rows(
     rows: Sequence[TrackedEnvironment], fleet: Fleet, view: View, acks: Acks, now: Clocks
 ) -> EnvironmentList:
-    """Return the rows that a dashboard shows, in their order, as matched by its view."""
+    """Return the rows of a dashboard in order."""
     taken_at = {
         profile_state.profile: profile_state.clock.server_time(profile_state.listed.wall)
         for profile_state in fleet
@@ -182,9 +174,9 @@ def environment_list_of_rows(
 
 
 def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
-    """Return the environments of several profiles in one list, problems first.
+    """Return several profiles' environments in a list, problems first.
 
-    There is at least one listing, each of another profile, all with the same filter; `unlisted` profiles have none.
+    All listings have the same filter; `unlisted` profiles have none.
     """
     rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
@@ -202,10 +194,9 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
 
 
 def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE) -> EnvironmentList:
-    """Return the environments of one profile that match a query, in the same order.
+    """Return the matching environments of a profile, in order.
 
-    Words are looked for in every column, whatever the format shows, and ages are of each row's own moment.
-    `profile_name` is given also where only one profile is listed.
+    Every column is searched for words, and ages are of each row's moment.
     """
     if not query:
         return listing

@@ -1,8 +1,4 @@
-"""Environments as bytes: JSON, JSON lines, CSV and names for programs, a table and one line for people.
-
-Owns the formats. Does no I/O; verdicts come from the fleet, and the order from `table_view` or the dashboard. All texts
-are cleaned before they get here. Must not import Textual or Rich.
-"""
+"""Environments as bytes: JSON, JSON lines, CSV and names for programs, a table and a line for people."""
 
 from __future__ import annotations
 
@@ -52,7 +48,7 @@ class ListFormat(StrEnum):
 
 
 def json_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield one JSON document in UTF-8, row by row: whole, 100,000 rows would fill 200 MiB."""
+    """Yield a JSON document in UTF-8 by rows: 100,000 rows would fill 200 MiB."""
     counts = listing.counts()
     document: dict[str, object] = {
         "taken_at": iso(listing.taken_at),
@@ -72,21 +68,21 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def row_json_of(listing: EnvironmentList) -> str:
-    """Return a list's only environment as one JSON object, formatted as in `json_of`."""
+    """Return the only environment as a JSON object, as in `json_of`."""
     (row,) = _rows(listing)
     return to_json(row, indent=2).decode()
 
 
 def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield one JSON object for each environment, one a line, in UTF-8."""
+    """Yield a JSON object for each environment, one a line, in UTF-8."""
     for row in _rows(listing):
         yield to_json(row) + b"\n"
 
 
 def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield a header and one line for each environment, in UTF-8: the fields of the JSON, nested ones as JSON.
+    """Yield a header and a line for each environment, in UTF-8: the fields of the JSON, nested fields as JSON.
 
-    No cell is a formula to a spreadsheet. A null is an empty cell, like an empty text.
+    No cell is a formula to a spreadsheet. A null is an empty cell.
     """
     yield _csv_line(ROW_NAMES)
     for row in _rows(listing):
@@ -94,16 +90,15 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def names_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield names alone in UTF-8, one a line; a row without a name has its id."""
+    """Yield names in UTF-8, one a line; the id without a name."""
     for row in listing.rows:
         yield f"{row.tracked.environment.label}\n".encode()
 
 
 def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
-    """Return one line for a prompt or a status bar: the counts of the status line, whose fleet it is, the data's age.
+    """Return a line for a prompt or a status bar: counts, `label`, the data's age.
 
-    Rows that cannot be read or judged are unknown. A profile that could not be listed has a `?` after its name. `label`
-    names the profiles, or the host where no profile is chosen.
+    Rows that cannot be read or judged count as unknown. `?` marks a profile without a listing.
     """
     block = replace(listing.block, unknown=listing.block.unknown + listing.rejected)
     parts: list[str] = [counts_text(block, ascii_only=ascii_only, has_online=True)]
@@ -117,15 +112,10 @@ def table_of(
     r"""Yield the lines of an aligned table for people.
 
     Names have priority: the rightmost columns go before a name is cut below `_NAME_AT_LEAST` cells, and a name is never
-    shorter than in a narrower terminal. A name takes at most 40 cells; one that others share or resemble ends with a
-    part of its id, as in the dashboard.
+    shorter than in a narrower terminal. An ambiguous name ends with a part of the id.
 
-    Args:
-        listing: the rows.
-        width: cells of the terminal; None for no limit.
-        encoding: of the lines. Characters that the encoding lacks are written as `\x…`.
-        ascii_only: whether glyphs and marks are ASCII; names keep all characters of the encoding.
-        has_colours: whether states have the escape sequences of their colours.
+    `width` None has no limit. Characters outside `encoding` are written as `\x…`; `ascii_only` concerns glyphs and
+    marks, not names.
     """
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
@@ -170,23 +160,20 @@ def table_of(
 
 
 class _TableLine(NamedTuple):
-    """One line of the table, before it is fitted into columns."""
-
     state: SafeText
     age: SafeText
     name: SafeText
     tail: SafeText
-    """Of the id, after an ambiguous name; never cut."""
+    """The end of an ambiguous name's id; never cut."""
     others: list[SafeText]
     style: str
-    """The name of the state's style."""
 
     @property
     def cells(self) -> list[SafeText]:
         return [self.state, self.age, composed(self.name + self.tail), *self.others]
 
     def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
-        """Return the line with the columns that have a width, cut to the width of the terminal if there is one."""
+        """Return the line, cut to columns and terminal."""
         for_state, for_age, for_name, *rooms = widths
         name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
         fields = [
@@ -201,9 +188,9 @@ class _TableLine(NamedTuple):
 
 
 def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
-    """Return one line for people: counts and caveats, in ASCII except for the host.
+    """Return a line for people: counts and caveats, in ASCII except for the host.
 
-    `old` is the listing's age, if it is not recent: the host has it from the platform, and may be cut off from there.
+    `old` is the listing's age unless recent.
     """
     counts = ", ".join(f"{count:,} {word}" for count, word in _counted(listing.block))
     caveats = ""
@@ -224,7 +211,6 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
 
 
 def _counted(block: Block) -> Iterator[tuple[int, str]]:
-    """Yield the counts of the status line and of the rule below the block, with their words; none that is zero."""
     for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE):
         count = block.presences.get(presence, 0)
         if count or presence is Presence.ONLINE:
@@ -234,36 +220,28 @@ def _counted(block: Block) -> Iterator[tuple[int, str]]:
 
 
 def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
-    """Return the time since the last sign of life; None if there never was one."""
     seen_at = tracked.environment.last_seen_alive_at
     return None if seen_at == NEVER else short_age(span(now - seen_at))
 
 
 _COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "why", "mode", "version", "branch", "os"))
-"""The columns after state, age and name. In a narrow terminal, the last ones go first."""
+"""In a narrow terminal, the last columns go first."""
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
-"""Cells of a name with the part of its id: a UUID with a prefix."""
+"""A UUID with a prefix and a part of the id."""
 _NAME_AT_LEAST: Final = 20
-"""Cells that a name keeps before any other column: rule 8 of the screen."""
+"""Cells that a name keeps: rule 8 of the screen."""
 _WIDEST_OTHER: Final = 30
-"""Cells of a column after the name in a terminal."""
 
 
 def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
-    """Return the widths of the columns that fit into a terminal; the columns after them are dropped.
-
-    Args:
-        widths: cells of each column if nothing is cut.
-        terminal: cells of a line.
-    """
+    """Return the widths of the columns that fit; later columns are dropped."""
     state, age, name, *others = widths
     others = [min(other, _WIDEST_OTHER) for other in others]
     before_name = state + age + 2 * len(_GAP)
 
     def chosen(columns: int) -> tuple[int, int]:
-        """Return how many columns fit behind the name in a terminal, and the cells that are left for the name."""
         goal = min(name, max(_NAME_AT_LEAST, columns // 3))
         left, count = columns - before_name, 0
         for other in others:
@@ -297,27 +275,23 @@ def _row_names() -> Iterator[str]:
 
 
 ROW_NAMES: Final = tuple(_row_names())
-"""The names of an environment's fields in every format for programs. Names, order and types are a stable interface."""
+"""Names, order and types are a stable interface of every format for programs."""
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
 
 
 def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
-    """Return the fields of an environment by the names of `ROW_NAMES`. envwatch adds some fields to the declared ones.
+    """Return the fields of an environment by `ROW_NAMES`.
 
     * Instants are ISO 8601 in UTC with milliseconds.
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
-    * `reason` is the reason for the state; for an offline row that another row replaced, `replaced by NAME`.
-    * `mode` is as received, including the names that older listeners use.
-    * `profile` is null if only one is watched. With several, ids may repeat, but not with the same profile.
-    * `acknowledged` is the note of the acknowledgement: `by NAME: note` if the host that serves the listing gave it.
+    * `reason` is the reason for the state; for a replaced row, `replaced by NAME`.
+    * `mode` is as received, including names of older listeners.
+    * `profile` is null if only one is watched. With several, an id is unique only within a profile.
+    * `acknowledged` is the note here (`note`) or of the serving host, `by NAME: note`.
     * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
-    * `unknown` has the fields of the row that this version of envwatch has no name for, as received.
-
-    Args:
-        row: the environment.
-        note: the note of its acknowledgement here, if there is one.
+    * `unknown` has fields unknown to this version of envwatch, as received.
     """
     tracked = row.tracked
     environment = tracked.environment
@@ -329,7 +303,7 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
         values[name] = iso(getattr(environment, name))
     values["state"] = row.state
     values["reason"] = _reason(row)
-    # Cut, not rounded: 119.9996 s is not yet the 120 at which it would be offline.
+    # Cut, not rounded: 119.9996 s is not yet the 120 of an offline row.
     values["heartbeat_age_s"] = None if age is None else age // MS / 1000
     values["profile"] = tracked.profile or None
     values["acknowledged"] = note
@@ -344,7 +318,7 @@ def _reason(row: ListedEnvironment) -> str:
 
 
 def iso(at: float | None) -> str | None:
-    """Return an instant in UTC, with milliseconds; None if it is outside the calendar."""
+    """Return an instant in UTC, with milliseconds; None outside the calendar."""
     when = moment(at, UTC)
     return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -1,4 +1,1 @@
-"""The text about one environment or several: the detail pane and its layout, Explain, remedies, the legend.
-
-Pure.
-"""
+"""Texts about environments: detail pane, Explain, remedies, legend."""

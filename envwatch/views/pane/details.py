@@ -1,7 +1,6 @@
-"""What one environment is, what helps it and what happened to it, as labelled lines for the detail pane.
+"""An environment's properties, remedies and events, as labelled lines for the detail pane.
 
-Pure: the moment and the style of instants are arguments. The state is in `state_details`; here is what only
-a listing changes.
+Lines change only with a listing, unlike lines of `state_details`.
 """
 
 from __future__ import annotations
@@ -43,15 +42,15 @@ if TYPE_CHECKING:
 _NO_KEY: Final = EMPTY
 
 EVENTS: Final = 5
-"""Events of an environment that the pane has at least, if there are so many."""
+"""Least number of events in the pane, if available."""
 
 
 def help_lines(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
 ) -> Iterator[DetailLine]:
-    """Yield what a person can do: the command to run on that machine, with its letter, and what to know before.
+    """Yield remedies: the command to run on that machine with its copy letter, and notes.
 
-    `start_key` is the key that starts the listener of an environment that is down; empty if none does.
+    `start_key` is the key that starts a down listener, or empty.
     """
     for remedy in remedies(tracked, profile_state, now, start_key):
         label, notes = remedy.label, remedy.notes
@@ -78,10 +77,9 @@ def event_line(  # noqa: PLR0913  the moment and the options of the screen
     is_ascii: bool,
     is_named: bool = False,
 ) -> DetailLine:
-    """Return an event of one environment, labelled with its time, or with its age if it is a day old.
+    """Return an event of an environment, labelled with the time, or from a day on with the age.
 
-    `now` is by the server's clock in ms. With `is_named` the environment's name stands before what happened. `block`
-    tells losses that need a person from other losses.
+    `now` is the server's clock in ms. `block` tells losses that need a person from other losses.
     """
     look, age = event_style(event, block), span(now - event.at)
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
@@ -94,14 +92,11 @@ def event_line(  # noqa: PLR0913  the moment and the options of the screen
 def about_lines(
     tracked: TrackedEnvironment, profile_state: ProfileState, uptime: SafeText | None, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    """Yield what an environment is, which changes only with a listing.
-
-    `uptime` is its availability in words, if it stands nowhere else.
-    """
+    """Yield an environment's properties; `uptime` is the availability in words, unless shown elsewhere."""
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
-        return  # nothing is known of it but its name or device id
+        return  # only its name or device id is known
     for presentation in PRESENTATIONS.values():
         if presentation.pane and not presentation.is_id:
             own = _OWN_LINES.get(presentation.id)
@@ -120,7 +115,6 @@ def about_lines(
 def _line(
     presentation: Presentation, tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    """Yield the line of a field that has no rule of its own, if the environment has a value."""
     if presentation.instant is None:
         yield from _text_line(presentation, tracked)
     elif (at := presentation.instant(tracked)) is not None and profile_state.listed is not None:
@@ -141,11 +135,11 @@ _COPIED: Final = {
     "id": "environment id",
     "connection": "connection id",
 }
-"""The labels in `COPY_LETTERS` of the fields whose line has a letter."""
+"""The fields whose line has a letter, by label in `COPY_LETTERS`."""
 
 
 def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield how often its connection changed, and the other environments of its device."""
+    """Yield the number of connection changes, and further environments of the device."""
     environment = tracked.environment
     if tracked.transitions:
         changes = counted(len(tracked.transitions), "change")
@@ -160,7 +154,6 @@ def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iter
 
 
 def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle) -> Iterator[DetailLine]:
-    """Yield when it was first and last seen."""
     if profile_state.listed is None:
         return
     listed_at, environment = profile_state.clock.server_time(profile_state.listed.wall), tracked.environment
@@ -174,7 +167,7 @@ def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: Time
 
 
 def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
-    """Yield the ids, each with the letter that copies it; none of what was never listed."""
+    """Yield the ids with copy letters; none if never listed."""
     if tracked.verdict == NEVER_LISTED:
         return
     for presentation in PRESENTATIONS.values():
@@ -183,7 +176,6 @@ def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
 
 
 def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the mode with its meaning, and the name that the listener sent."""
     sent = tracked.environment.mode
     mode = mode_of(sent)
     sent_as = f" (sent as {sent})" if mode != sent else ""
@@ -192,7 +184,6 @@ def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _version(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield the version, and how the version compares with the newest of the profile."""
     version, newest = tracked.environment.version, profile_state.newest
     text = version or NOTHING
     if version is not None and is_behind(version, newest):
@@ -212,7 +203,6 @@ def _pod(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the system, the hardware and the version of Node.js in one line, then the graphics processors."""
     environment = tracked.environment
     machine = environment.machine or {}
     system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
@@ -235,7 +225,7 @@ def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the protocol of messages, and which of its undocumented parts the listener has."""
+    """Yield the protocol, and the undocumented parts that the listener supports."""
     environment = tracked.environment
     flags = (
         ("paired generations", environment.has_paired_generations),
@@ -247,7 +237,7 @@ def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLi
 
 
 def _memory(size: JsonValue) -> str | None:
-    """Return a size in bytes for people (`32.0 GiB`); None if no machine has that much."""
+    """Return a size in bytes for people (`32.0 GiB`); None if absurd."""
     if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MAX_MEMORY:
         return None
     import humanize  # noqa: PLC0415 - 10 ms that the first frame need not wait for
@@ -256,7 +246,6 @@ def _memory(size: JsonValue) -> str | None:
 
 
 def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield how it is updated; what an outdated environment needs stands with what helps."""
     environment = tracked.environment
     update, ability = environment.self_update, update_text(environment)
     if update is None or ability is None:
@@ -280,7 +269,7 @@ _UPDATES: Final = {
     clean("by hand"): "by hand",
     clean("no"): "not by itself",
 }
-"""How a listener is updated, by the word in the column."""
+"""By the word in the column."""
 
 _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iterator[DetailLine]]]] = {
     "mode": _mode,
@@ -291,25 +280,20 @@ _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iter
     "update": _update,
     "protocol": _protocol,
 }
-"""The lines of fields that say more than the field's text, by the field's id."""
+"""The fields with a special line."""
 
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes", "model", "gpus"})
 _KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
 
 _MAX_MEMORY: Final = 2**60
-"""Bytes beyond which a memory size is taken for nonsense."""
 _MAX_DEPTH: Final = 6
-"""Levels of a nested value that are shown."""
 _MAX_LINES: Final = 60
-"""Lines for all fields without a name."""
 _MAX_COUNT: Final = 1_000
-"""Omitted lines are counted up to here."""
 _MAX_CELLS: Final = 300
-"""The width of one value."""
 
 
 def _unknown(environment: Environment) -> Iterator[DetailLine]:
-    """Yield the fields that this version of envwatch has no name for, up to a limit."""
+    """Yield the fields unknown to this version of envwatch, up to a limit."""
     lines = chain.from_iterable(_tree_lines(key, value, 0) for key, value in _unknown_fields(environment))
     yield from islice(lines, _MAX_LINES)
     omitted = sum(1 for _ in islice(lines, _MAX_COUNT))
@@ -330,12 +314,11 @@ def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]
     yield from (
         (key, value)
         for key, value in environment.unknown.items()
-        if key != SHARED_FIELD or not isinstance(value, dict)  # shown in the head, see `state_details.shared_lines`
+        if key != SHARED_FIELD or not isinstance(value, dict)  # `state_details.shared_lines` shows it in the head
     )
 
 
 def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine]:
-    """Yield a value as lines: one of its own, and one for each member, a step deeper."""
     if not value or not isinstance(value, (dict, list)):
         yield DetailLine(label, shortened(json_text(value), _MAX_CELLS), depth=depth)
     elif depth + 1 == _MAX_DEPTH:
@@ -358,25 +341,25 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
     "a sentence for a chat": "s",
     "JSON": "j",
 }
-"""The letter that copies a text at once, after `y`, by the text's label."""
+"""The letter after `y`, by the text's label."""
 
 
 class Copy(NamedTuple):
-    """A text that can be copied to the clipboard."""
+    """A text for the clipboard."""
 
     label: str
-    """One of `COPY_LETTERS`."""
+    """A key of `COPY_LETTERS`."""
     text: str
 
     @property
     def gist(self) -> SafeText:
-        """The text if it is one line, else the number of its lines."""
+        """The text, or the number of lines if several."""
         lines = self.text.count("\n") + 1
         return composed(self.text) if lines == 1 else composed(f"{lines} lines")
 
 
 def copies(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[Copy]:
-    """Return the parts of an environment that are worth copying. The whole of it is JSON, see `output`."""
+    """Return the parts of an environment worth copying."""
     environment = tracked.environment
     texts = {
         "name": environment.name,

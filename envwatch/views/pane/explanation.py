@@ -1,6 +1,6 @@
-"""The explanation of one environment's verdict: the answer, then every rule with its inputs and its result.
+"""The explanation of an environment's verdict: the answer, then every rule with inputs and result.
 
-Pure. Uses the same values as the verdict, so that a reader can check it; decides nothing itself.
+Decides nothing, so a reader can check the verdict.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 _MINUTE: Final = timedelta(minutes=1)
 _EXACT_MS = 600_000.0
-"""Below this a duration is shown to the millisecond: five times the age at which a heartbeat is lost."""
+"""Shorter durations are exact: five times the age of a lost heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One rule as it was applied."""
+    """An applied rule."""
 
     rule: str
     inputs: SafeText
     result: SafeText
     is_against: bool = False
-    """Whether it is a reason to doubt that the environment is online, or that the screen is up to date."""
+    """Whether the result makes the online state, or the screen's freshness, doubtful."""
 
 
 _Finding: TypeAlias = tuple[str, str, bool]
-"""Inputs, result and `is_against` of a rule, composed of cleaned text."""
+"""Inputs, result and `is_against`, composed of cleaned text."""
 
 
 def answer(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> SafeText:
-    """Return the verdict on one environment in a sentence, with its instant in `zone` (None is the local one)."""
+    """Return the verdict in a sentence, with the instant in `zone` (None is local)."""
     verdict = tracked.verdict
     result = verdict.presence.value
     if profile_state.is_unknown(tracked, now):
@@ -70,10 +70,7 @@ def answer(
 def trace(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> list[RuleResult]:
-    """Return what Letta's own client would say, then every rule in the order in which it is applied.
-
-    Instants are shown in `zone`; None is the local one.
-    """
+    """Return the result of Letta's client, then every rule in order of application."""
     findings = {
         "Letta's client": _official(tracked, profile_state, now),
         "listing": _listing(profile_state, now, zone),
@@ -95,7 +92,7 @@ def trace(
 def explanation_rows(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
-    """Return the answer, whether the row ends by design, then each rule with its result, and its inputs below."""
+    """Return the answer, then each rule with the result, and the inputs below."""
     profile_state = monitor.fleet.for_environment(tracked)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
     at = profile_state.clock.server_time(now.wall)
@@ -109,14 +106,13 @@ def explanation_rows(
 
 
 def _ms(value: float) -> str:
-    """Return a duration: to the millisecond where a limit may be near, in its two largest units beyond."""
+    """Return a duration, in milliseconds if a limit may be near."""
     if abs(value) < _EXACT_MS:
         return f"{round(value) / 1000:g} s"
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
 
 
 def _listed_at(profile_state: ProfileState) -> float:
-    """Return when the newest listing was requested, server's clock in ms."""
     return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
 
 
@@ -247,7 +243,6 @@ def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Find
 
 
 def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
-    """Return by which row the row is replaced, or why by none."""
     others = siblings(tracked, profile_state.environments.values())
     count = f"{counted(len(others), 'other row')} with this organization, device and kind of listener"
     if profile_state.has_moved_identity:
@@ -266,7 +261,6 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _F
 
 
 def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
-    """Return what makes the row new that replaces another one."""
     new = next((each for each in others if each.environment.id == tracked.replaced_by), None)
     if new is None:
         return ""
@@ -278,7 +272,6 @@ def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) 
 
 
 def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
-    """Return why none of the other rows replaces a row."""
     if not others:
         return ""
     if len(others) >= limits.REPLACEMENT_ROWS:
@@ -292,7 +285,7 @@ def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment
 
 
 def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
-    """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
+    """Return the verdict of Letta's client: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = "no heartbeat" if beat is None else f"heartbeat {_ms(now.wall - beat)} old by this machine's clock"

@@ -1,7 +1,4 @@
-"""A group of environments, its problems, members and common values, as labelled lines for the detail pane.
-
-Pure. `details` does the same for one environment.
-"""
+"""A group's problems, members and common values, as labelled lines for the detail pane."""
 
 from __future__ import annotations
 
@@ -35,16 +32,14 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 _MAX_LISTED: Final = 8
-"""Values or names in one line."""
 _MAX_CELLS: Final = 20
-"""Of each of them."""
 
 _FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
-"""Of `GROUPINGS`."""
+"""Keys of `GROUPINGS`."""
 
 
 def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool = False) -> list[Piece]:
-    """Return how many environments a group has, and how many of each presence."""
+    """Return the number of environments, in all and by presence."""
     pieces = [Piece(counted(len(environments), "environment"), "bold")]
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in environments):
@@ -56,7 +51,7 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
 def problem_lines(
     environments: Sequence[TrackedEnvironment], fleet: Fleet, acks: Acks, now: Clocks
 ) -> Iterator[DetailLine]:
-    """Yield the members that are not simply online, by name, with the length of their silence."""
+    """Yield the members that are not simply online, with the length of the silence."""
     unknown = sum(fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in environments)
     if unknown:
         yield DetailLine(
@@ -79,7 +74,7 @@ def problem_lines(
 
 
 def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[DetailLine], list[DetailLine]]:
-    """Return the values that all members share, then those in which they differ, with their counts."""
+    """Return the values that all members share, then the differing values."""
     shared, different = [], []
     for label in _FIELDS:
         counts = Counter(filter(None, map(GROUPINGS[label], environments)))
@@ -92,13 +87,12 @@ def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[Detai
 
 
 def newest_events(environments: Sequence[TrackedEnvironment], event_log: EventLog) -> list[Event]:
-    """Return the newest events of the members, the newest first, without groups."""
+    """Return the newest events of the members, without groups."""
     events = (event for tracked in environments for event in event_log.for_environment(tracked.key)[-EVENTS:])
     return nlargest(EVENTS, events, key=lambda event: event.at)
 
 
 def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) -> SafeText:
-    """Return how long the members have been silent, and their names."""
     ages = [span(_silence_ends_at(fleet.for_environment(tracked), now) - _silent_since(tracked)) for tracked in members]
     shortest, longest = state_age(min(ages)), state_age(max(ages))
     silent = shortest if shortest == longest else f"{shortest} to {longest}"
@@ -106,13 +100,13 @@ def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) 
 
 
 def _silent_since(tracked: TrackedEnvironment) -> float:
-    """Return the last sign of life; for a row that was never listed, since when the row is known to be missing."""
+    """Return the last sign of life, or the begin of a never listed row's absence."""
     seen_at = tracked.environment.last_seen_alive_at
     return tracked.lost_at if seen_at == NEVER else seen_at
 
 
 def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
-    """Return until when silence is measured, server's clock in ms: the newest listing, or now while it is fresh."""
+    """Return the end of the measured silence: the newest listing, or now while fresh."""
     listed = profile_state.listed
     return profile_state.clock.server_time(
         now.wall if listed is None or profile_state.freshness(now) is Freshness.LIVE else listed.wall
@@ -125,12 +119,10 @@ def _names(environments: list[TrackedEnvironment]) -> SafeText:
 
 
 def _short(value: SafeText) -> SafeText:
-    """Return a value or name that is not broken in the narrowest pane."""
     return shortened(value, _MAX_CELLS, keep="ends")
 
 
 def _counts_text(counts: Counter[SafeText], *, without: int) -> SafeText:
-    """Return values with their counts, the most frequent first, and at the end how many members have none."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     parts = [f"{_short(value)} ×{count:,}" for value, count in ranked[:_MAX_LISTED]]
     if more := len(ranked) - len(parts):
@@ -148,7 +140,7 @@ def member_line(
     is_ascii: bool,
     ambiguous: frozenset[SafeText] = frozenset(),
 ) -> DetailLine:
-    """Return a member of an incident for the detail pane: state, duration, name, cause and acknowledgement."""
+    """Return a member of an incident."""
     profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
     look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
     lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY

@@ -1,7 +1,6 @@
 """Lays out the detail pane's labelled lines in rows of a given width.
 
-Pure. A row never exceeds the width; a word, a command's argument or an id is never broken unless it is wider than the
-pane itself. Must not know what the lines say, or colours.
+A word, a command's argument or an id is broken only if wider than the pane.
 """
 
 from __future__ import annotations
@@ -31,51 +30,49 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LABEL_CELLS: Final = 9
-"""The column of the labels, with the gap behind it."""
+"""Cells of a label with the gap behind."""
 KEY: Final = "key"
 TITLE: Final = "title"
-"""Styles of pieces that are no state's, in addition to `FAINT`."""
+"""Further styles of pieces."""
 
 _SPACE: Final = clean(" ")
 _CONTINUED: Final = clean(" \\")
-"""At the end of a row of a command that goes on: POSIX shells take the rows pasted together for one command."""
+"""Ends a continued row: POSIX shells take the pasted rows for one command."""
 _BEFORE_COMMENT: Final = ";|&()<>"
-"""Characters after which, as at the start of a word, `#` begins a comment."""
+"""After these, as at the start of a word, `#` begins a comment."""
 _INDENT: Final = 2
-"""Of a command that starts below its label."""
 _SEPARATOR: Final = "·"
 _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
-"""In place of a command that in ASCII would name another environment."""
+"""Replaces a command that in ASCII would name another environment."""
 
 
 class Fit(Enum):
-    """What happens to a text that is wider than its room."""
+    """The treatment of a text wider than the room."""
 
     WORDS = auto()
-    """It is wrapped at spaces."""
+    """Wrap at spaces."""
     ENDS = auto()
-    """It is shortened in its middle: an id."""
+    """Shorten in the middle: an id."""
     END = auto()
-    """It keeps its end: a directory."""
+    """Keep the end: a directory."""
     COMMAND = auto()
-    """It is wrapped between arguments, so that POSIX shells still take it."""
+    """Wrap between arguments, continued for POSIX shells."""
     WINDOWS_COMMAND = auto()
-    """It is wrapped between arguments: no mark of continuation works in all shells of Windows."""
+    """Wrap between arguments: no mark works in all shells of Windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetailLine:
-    """A label and its text."""
+    """A label and a text."""
 
     label: str
     text: SafeText
     style: str = ""
-    """A state's name in the stylesheet, for its colour."""
     depth: int = 0
-    """Steps by which the label is indented: the line belongs to the last one before it with a smaller depth."""
+    """The line belongs to the last line before with a smaller depth."""
     fit: Fit = Fit.WORDS
     letter: str = ""
-    """The letter that copies the whole text, after `y`; empty if none does."""
+    """Copies the whole text after `y`; may be empty."""
 
 
 Row: TypeAlias = tuple[Piece, ...]
@@ -83,16 +80,15 @@ Row: TypeAlias = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class PaneLayout:
-    """The room for the rows, and the glyphs in it."""
+    """The room for the rows, and the glyphs."""
 
     width: int
-    """Cells of a row."""
     is_ascii: bool = False
     ellipsis: str = "…"
     rule: str = "─"
 
     def title(self, text: SafeText) -> list[Row]:
-        """Return a name; one that is wider than two rows is shortened in its middle."""
+        """Return a name in at most two rows."""
         name = shortened(text, 2 * self.width, keep="ends", ellipsis=self.ellipsis)
         return [(Piece(row, TITLE),) for row in wrapped(name, self.width)]
 
@@ -102,7 +98,7 @@ class PaneLayout:
         return (Piece(composed(head + self.rule * (self.width - cells(head))), FAINT),)
 
     def sentence(self, pieces: Iterable[Piece], indent: int = 0) -> list[Row]:
-        """Return pieces, with a space between any two, wrapped at spaces; a separator stands within a row only."""
+        """Return wrapped pieces; a separator never begins or ends a row."""
         width = self.width - indent
         rows: list[list[Piece]] = [[]]
         room = width
@@ -120,7 +116,7 @@ class PaneLayout:
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
-        """Return the rows of a labelled line, its letter at the right edge of the first."""
+        """Return the rows of a labelled line, the letter at the right edge."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
         beside = self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0)
@@ -144,7 +140,7 @@ class PaneLayout:
         return [tuple(head), *((margin, Piece(row, line.style)) for row in body if row)]
 
     def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
-        """Return the text as it stands beside its label; None for a command that has no room there."""
+        """Return the text next to the label; None for a command that does not fit."""
         match line.fit:
             case Fit.WORDS if cells(line.text) <= room:
                 return [line.text]
@@ -169,11 +165,10 @@ _UNBROKEN: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:\S+|[0-9][0-9.,]* (?:[KMGT]iB|%|m?s)(?!\w)|[0-9]+[dhm] [0-9]+[hms](?!\w)|\S+",
     re.ASCII,
 )
-"""What no row breaks: a date with its time, a number with its unit, a duration, a word."""
+"""A date with time, a number with unit, a duration, a word."""
 
 
 def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
-    """Yield the parts of pieces that no row breaks, those wider than `width` cells in parts."""
     for text, style in pieces:
         for match in _UNBROKEN.finditer(text):
             part = sliced(text, *match.span())
@@ -185,7 +180,6 @@ def _whole_or_words(row: SafeText, part: SafeText) -> Iterable[SafeText]:
 
 
 def _joined(words: Sequence[Piece]) -> Row:
-    """Return words as a row, those of one style in one piece."""
     pieces: list[Piece] = []
     for style, group in groupby(words, key=lambda word: word.style):
         texts = [word.text for word in group]
@@ -194,7 +188,6 @@ def _joined(words: Sequence[Piece]) -> Row:
 
 
 def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
-    """Yield a text in parts of at most `width` cells, cut between any two characters."""
     start = 0
     for place in range(len(text)):
         if cells(text[start : place + 1]) > width:
@@ -206,8 +199,7 @@ def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
 def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int | None = None) -> list[SafeText]:
     """Return a command in rows of at most `width` cells, broken between arguments only.
 
-    `first` is the room of the first row in cells, if that is another. An argument that is wider than its row stands in
-    a row of its own and exceeds the room; `continued` ends every row but the last.
+    `first` is the first row's room. A wider argument stands alone; `continued` ends every row but the last.
     """
     first = width if first is None else first
     if cells(command) <= first:
@@ -224,9 +216,9 @@ def command_rows(command: SafeText, width: int, continued: SafeText, *, first: i
 
 
 def shell_arguments(command: SafeText) -> list[SafeText]:
-    """Return the parts of a command between which a POSIX shell allows a break: at spaces outside quotes.
+    """Return a command's parts between which a POSIX shell allows a break: at spaces outside quotes.
 
-    A comment is one part up to the end: broken, its second row would be a command. So is what follows an open quote.
+    A comment stays whole, because its second row would be a command, and so does an open quote.
     """
     parts: list[SafeText] = []
     start, quote, is_escaped = 0, "", False

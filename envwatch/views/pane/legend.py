@@ -1,7 +1,4 @@
-"""The legend of the help: glyphs, tags and colours, made from the values that draw the rows.
-
-Pure. Must not know widgets.
-"""
+"""The legend of the help, made from the values that draw the rows."""
 
 from __future__ import annotations
 
@@ -27,11 +24,10 @@ if TYPE_CHECKING:
 
 
 class LegendEntry(NamedTuple):
-    """A sign and what it means."""
+    """A sign with the meaning."""
 
     sign: str
     style: str
-    """The state's name in the stylesheet; empty for the colour of text."""
     meaning: str
 
 
@@ -54,11 +50,11 @@ _DAY: Final[Mapping[Kind, str]] = {
     Kind.RECONNECTED: "reconnected",
     Kind.VERSION: "other change",
 }
-"""Kinds of events with a sign of their own on the line of events."""
+"""With a distinct sign on the line of events."""
 
 
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the states, with the thresholds by which they are decided."""
+    """Return the states with the deciding thresholds."""
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
     offline = PRESENCE_STYLES[Presence.OFFLINE]
     looks: Sequence[tuple[StateStyle, str]] = (
@@ -78,7 +74,7 @@ def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
 
 
 def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return what an environment can have been in an hour of the past, the worst first."""
+    """Return the states of a past hour, the worst first."""
     return [
         LegendEntry(look.ascii if ascii_only else look.glyph, look.style, look.word)
         for look in (HOUR_STYLES[state] for state in UptimeState)
@@ -86,16 +82,15 @@ def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
 
 
 def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the signs on the line of events of the past, the gravest first."""
+    """Return the signs of past events, the gravest first."""
     looks = [(event_style(Event(kind=kind, at=ServerMs(0))), meaning) for kind, meaning in _DAY.items()]
     entries = [LegendEntry(look.ascii if ascii_only else look.glyph, look.style, meaning) for look, meaning in looks]
     return [*entries, LegendEntry(MARKER[ascii_only], "late", "this moment")]
 
 
 def tag_entries() -> Sequence[LegendEntry]:
-    """Return the tags beside the name, the most important first."""
+    """Return the tags, the most important first."""
     return [LegendEntry(tag, "offline" if tag.is_loss else "online", _TAGS[tag]) for tag in ChangeTag]
 
 
 TAGS_LAST: Final = long_age(limits.MARK_DURATION)
-"""For how long a tag is shown."""

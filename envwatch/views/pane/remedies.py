@@ -1,8 +1,6 @@
-"""Remedies for the problems of an environment: the command to run there, and what to know before.
+"""Remedies for an environment's problems: the command to run there, and notes.
 
-Pure. envwatch runs no command itself. Owns the only command that envwatch composes, `letta server`: text from an
-environment is quoted in it or left out. A text that an environment reports as its update command is offered as a
-command only if the text is a command.
+envwatch runs no command. In `letta server`, text from an environment is quoted or left out.
 """
 
 from __future__ import annotations
@@ -34,24 +32,23 @@ _NO_KEY: Final = EMPTY
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What helps with one problem."""
+    """The remedy for a problem."""
 
     command: SafeText | None
-    """The command to run on that machine; None if no command helps."""
+    """To run on that machine."""
     notes: tuple[SafeText, ...]
-    """What to do without a command, or what to know before running it."""
+    """Advice, or cautions before running the command."""
     label: str = "do"
     copy: str = "start command"
-    """What the command is called where it is copied."""
+    """The label for copying."""
 
 
 def remedies(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
 ) -> Iterator[Remedy]:
-    """Yield the remedies for an environment, the most urgent first; none for a healthy one.
+    """Yield the remedies, the most urgent first.
 
-    While its state is unknown, it is not called down. `start_key` is the key that does what helps one that is down;
-    empty if none does.
+    An unknown environment is not called down. `start_key` starts a down listener.
     """
     if tracked.replaced_by is not None:
         text = f"nothing: {tracked.reason}, this machine's new name"
@@ -72,16 +69,16 @@ def remedies(
 
 
 def is_started_by_command(environment: Environment) -> bool:
-    """Whether `letta server` brings the environment back: neither the Desktop app nor the platform does."""
+    """Return whether `letta server` starts the environment: not the Desktop app, not a sandbox."""
     return not environment.is_desktop_app and not environment.is_sandbox
 
 
 def start_command(environment: Environment, profile_state: ProfileState) -> SafeText | None:
-    """Return the command that starts this environment's listener again; None if no command line does.
+    """Return the command that starts the listener again, if any.
 
     The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
-    show as it is, is left out: then the listener keeps the name that it had. The organization stands in the command
-    only where most rows of the listing have another organization, and the version has the option.
+    show exactly, is left out: the listener keeps the earlier name. The organization is added only if most rows have
+    another.
     """
     if not is_started_by_command(environment):
         return None
@@ -102,17 +99,15 @@ _FIRST_WITH_COMPUTER_NAME: Final = clean("0.31.12")
 _FIRST_WITH_ORG: Final = clean("0.34.12")
 """Letta Code 0.34.12 has `--org`, 0.32.18 has not; the versions between were not checked."""
 _FIRST_WITH_LOCK: Final = clean("0.30.28")
-"""From Letta Code 0.30.28 on, a second `letta server` of one name exits with 1 and names the pid of the first."""
+"""From Letta Code 0.30.28 on, a second `letta server` of a name exits with 1 and names the first's pid."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 
 
 def _has(version: SafeText | None, first: SafeText) -> bool:
-    """Whether a version is known, and is the first one with a feature or a later one."""
     return version is not None and is_version(version) and not is_behind(version, first)
 
 
 def _is_of_another_organization(environment: Environment, profile_state: ProfileState) -> bool:
-    """Whether most rows have another organization than a row whose version has the option `--org`."""
     if not _has(environment.version, _FIRST_WITH_ORG):
         return False
     organizations = [each.environment.organization_id for each in profile_state.environments.values()]
@@ -121,10 +116,10 @@ def _is_of_another_organization(environment: Environment, profile_state: Profile
 
 
 def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
-    """Return a name quoted so that every common shell of its system reads it the same, or None.
+    """Return a name quoted alike for every common shell, or None.
 
-    A backslash may be the escape of a cleaned character, and shells differ in how they read it within single quotes; an
-    ellipsis may mark a name that was cut.
+    A backslash may be the escape of a cleaned character, and shells differ within single quotes; an ellipsis may mark a
+    cut name.
     """
     if is_windows:
         return (f'"{name}"' if " " in name else name) if _PLAIN_ON_WINDOWS.fullmatch(name) else None
@@ -137,7 +132,7 @@ _COMES_BACK: Final = clean("a machine that sleeps or has no network comes back b
 _LOG: Final = clean("~/.letta/logs/remote/ there")
 _LOOK_FOR: Final = clean('look for 401, 403 (key refused) or "Replaced" (by a clone)')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
-"""The reasons under which the platform still has the connection of a listener, so that the listener has not ended."""
+"""The platform still has the connection: the listener has not ended."""
 _DESKTOP: Final = clean("open the Letta Code desktop app there, and turn remote access on")
 _SANDBOX: Final = clean("nothing: the platform manages this sandbox")
 
@@ -192,7 +187,7 @@ def _remedies_for_flapping(tracked: TrackedEnvironment) -> Iterator[Remedy]:
 
 
 def _was_always_up(tracked: TrackedEnvironment) -> bool:
-    """Whether all changes of the last minutes were new connections of a row that stayed up."""
+    """Return whether all recent changes were new connections of a row that stayed up."""
     since_at, changed_at = tracked.since_at, tracked.transitions
     if since_at is None:
         return True
@@ -211,23 +206,19 @@ _UNRESTRICTED = Remedy(
 )
 _REPORTED: Final = clean("the machine reported this command: read the command before you run it")
 _PROSE: Final = clean("the machine's own words")
-_UPDATES_ITSELF: Final = clean("restart the listener: it then runs the new version")
+_UPDATES_ITSELF: Final = clean("restart the listener: a restart updates the listener")
 _RESTART: Final = Remedy(None, (_UPDATES_ITSELF,), "update")
 _UPDATE_DESKTOP: Final = clean("update the Letta Code desktop app there")
 _PROGRAMS: Final = "npm|npx|pnpm|yarn|bun|volta|brew|letta|uv|pipx?|pip3|python3?|py|winget|choco|scoop"
 _COMMAND: Final = re.compile(rf"(?:sudo (?:-\S+ )*)?(?:[^\s,:]*/)?(?:{_PROGRAMS})(?:\.cmd|\.exe)?(?: +\S+)+")
 _PUNCTUATION: Final = re.compile(r"\w[,:.](?: |$)|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})|…")
-"""Marks of a sentence, of a control character that was cleaned, and of a text that was cut."""
+"""Marks of a sentence, of a cleaned control character, and of a cut text."""
 
 
 def update_command(environment: Environment) -> SafeText | None:
-    """Return the command that updates the listener by hand, as the environment reported the command.
+    """Return the reported update command, or None.
 
-    Listeners from pip and the Desktop app report a sentence in its place. So the text must be one line that begins with
-    a known program.
-
-    Returns:
-        None without a text, or with a text that is no command.
+    Listeners from pip and the Desktop app report a sentence, so the text must begin with a known program.
     """
     text = reported_update(environment)
     is_command = text is not None and _COMMAND.fullmatch(text) and not _PUNCTUATION.search(text)
@@ -235,15 +226,15 @@ def update_command(environment: Environment) -> SafeText | None:
 
 
 def reported_update(environment: Environment) -> SafeText | None:
-    """Return what the environment reported about an update by hand: a command or a sentence."""
+    """Return the reported update by hand: a command or a sentence."""
     text = (environment.self_update or {}).get("manual_command")
     return clean(text) if isinstance(text, str) and text else None
 
 
 def outdated_remedy(environment: Environment, profile_state: ProfileState) -> Remedy | None:
-    """Return the remedy for an environment whose version is behind the newest; None without one.
+    """Return the remedy for a version behind the newest, or None.
 
-    A listener that updates itself needs a restart, and its command stands in `details.about_lines`.
+    A listener that updates itself needs a restart.
     """
     if not is_behind(environment.version, profile_state.newest):
         return None

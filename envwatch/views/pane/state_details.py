@@ -1,6 +1,6 @@
-"""The state of one environment in the detail pane: now, with its cause, proof and marks, and in the last 24 hours.
+"""The state of an environment in the detail pane, now and in the last 24 hours.
 
-Pure: the moment is an argument. All of it may change with time alone, so it says durations in units that seldom change.
+Durations are in units that seldom change.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
-from envwatch.past.availability import DAY, Availability, availability_text
-from envwatch.past.hours import worst_states
+from envwatch.past.hours import DAY, Availability, availability_text, worst_states
 from envwatch.views.pane.layout import DetailLine
 from envwatch.views.state_style import FAINT, HOUR_STYLES, IMPOSSIBLE, Piece, instant_text, style_of
 
@@ -46,11 +45,10 @@ _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEA
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
 _DAY_MS: Final = DAY / MS
 _AT_LEAST: Final = timedelta(hours=1)
-"""The time watched from which on a strip says something, unless it has a past from before the start."""
+"""Least watched time for a strip, unless watched before the start."""
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
-"""The gap in an outage that is worth a word."""
+"""Least unwatched time of an outage worth mentioning."""
 _HOURS: Final = (18, 12, 6)
-"""The hours of the marks between the first and now."""
 
 
 def headline(
@@ -61,9 +59,9 @@ def headline(
     *,
     is_ascii: bool = False,
 ) -> list[Piece]:
-    """Return the state, how long it has lasted, and its cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
+    """Return state, duration and cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
 
-    Its own events are oldest first, without groups.
+    `own_events` are oldest first, without groups.
     """
     is_unknown = profile_state.is_unknown(tracked, now)
     look = style_of(tracked, is_unknown=is_unknown)
@@ -76,7 +74,6 @@ def headline(
 
 
 def _lasted(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> timedelta | None:
-    """Return how long the state that is shown has lasted, as far as is known."""
     if profile_state.is_unknown(tracked, now):
         return profile_state.age(now) if profile_state.freshness(now) is Freshness.BLIND else None
     began_at = state_began_at(tracked, profile_state.limits)
@@ -103,7 +100,7 @@ def _causes(
 
 
 def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[str]:
-    """Yield the age of the last heartbeat; for a late one, when it would be offline."""
+    """Yield the heartbeat's age; for a late row, the time until offline."""
     age = heartbeat_age(tracked.environment, profile_state.clock.server_time(now.wall))
     if age is None or tracked.clock_suspect or not _silence_counts(profile_state, now):
         return
@@ -115,15 +112,14 @@ def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, no
 
 
 def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:
-    """Whether a missing heartbeat means anything: listings arrive, and heartbeats of other rows advance."""
+    """Return whether silence means anything: listings arrive, and other rows' heartbeats advance."""
     return profile_state.freshness(now) is Freshness.LIVE and profile_state.stall_detector.beats_count
 
 
 def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[int, int] | None:
-    """Return how many pings an environment can miss before it is offline, and how many it has missed.
+    """Return the pings that an environment can miss before offline, and the missed pings.
 
-    Returns:
-        None if the verdict does not rest on pings (a closed connection), or silence proves nothing at the moment.
+    None if the verdict does not rest on pings, or silence proves nothing.
     """
     if (
         profile_state.listed is None
@@ -139,7 +135,7 @@ def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: 
 
 
 def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return what the verdict rests on, with its instants in `zone` (None is the local one), and how old that is."""
+    """Return the proof of the verdict, and the listing's age if not fresh; `zone` None is local."""
     server_now = profile_state.clock.server_time(now.wall)
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
@@ -183,7 +179,7 @@ def _proof_by_heartbeat(
 
 
 def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[DetailLine]:
-    """Yield the acknowledgement of a problem: how long ago, where, and the note."""
+    """Yield the acknowledgement: age, machine, note."""
     if ack is not None:
         note, age = f": {ack.note}" if ack.note else "", span(server_now - ack.at)
         when = "just now" if age < timedelta(minutes=1) else f"{minutes_age(age)} ago"
@@ -193,10 +189,7 @@ def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[Detail
 def shared_lines(
     tracked: TrackedEnvironment, now: Clocks, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
 ) -> Iterator[DetailLine]:
-    """Yield what the serving host says of it: who has acknowledged and silenced it there.
-
-    An acknowledgement or a silence of this machine (`is_acked`, `is_silenced`) is shown in place of its counterpart.
-    """
+    """Yield the serving host's acknowledgement and silence, unless this machine has any."""
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
         yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
@@ -209,7 +202,7 @@ def shared_lines(
 
 
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
-    """Yield the silence that keeps it quiet: for how long, by whom, and the note; `wall` is the local clock in ms."""
+    """Yield the silence: rest, author, note; `wall` is this machine's clock in ms."""
     if silence is not None:
         note = f": {silence.note}" if silence.note else ""
         yield DetailLine(
@@ -218,7 +211,7 @@ def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
 
 
 def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return the availability in the last 24 hours; None if it is known for less than a minute."""
+    """Return the availability in the last 24 hours; None if known for less than a minute."""
     return availability_text(
         Availability.from_intervals(monitor.states_of(tracked, _day_before(tracked, monitor, now), now))
     )
@@ -227,17 +220,16 @@ def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> S
 def last_day_rows(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
-    """Return a strip as wide as the pane, the hours below it, the availability and the outages.
+    """Return a strip as wide as the pane, hour marks, the availability and the outages.
 
-    Each cell of the strip has the worst state in its time; all stand still until the newest one is over. There are no
-    rows if it was watched for less than an hour, and not before the start.
+    A cell has the worst state of its time. Empty if watched for less than an hour and not before the start.
     """
     intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
     availability = Availability.from_intervals(intervals)
     if not availability.known or not (availability.known >= _AT_LEAST or _has_past(tracked, monitor)):
         return []
     server_now = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    cell_ms = _DAY_MS / max(layout.width - 1, 1)  # with one more than the day has, none of it is missing
+    cell_ms = _DAY_MS / max(layout.width - 1, 1)  # one cell more than the day: none of the day is missing
     begin = ServerMs((ceil(server_now / cell_ms) - layout.width) * cell_ms)
     cells = worst_states(monitor.states_of(tracked, begin, now), begin, cell_ms, layout.width)
     strip = []
@@ -250,7 +242,7 @@ def last_day_rows(
 
 
 def hour_marks(width: int, first: str = "-24h") -> SafeText:
-    """Return how long ago the cells of a strip were, as far as there is room; it begins with `first`."""
+    """Return the hour marks that fit below a strip; the line begins with `first`."""
     line = list(first[:width].ljust(width))
     marks = [("now", width - 3), *((f"-{hours}h", round((1 - hours / 24) * (width - 1))) for hours in _HOURS)]
     for mark, place in marks:
@@ -261,7 +253,6 @@ def hour_marks(width: int, first: str = "-24h") -> SafeText:
 
 
 def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:
-    """Whether its profile was watched before the start."""
     first_at = monitor.watched.get(tracked.profile, NOT_WATCHED).began_at
     began_at = monitor.fleet.for_environment(tracked).began_at
     return first_at is not None and began_at is not None and first_at < began_at
@@ -272,7 +263,6 @@ def _day_before(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> S
 
 
 def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> Iterator[SafeText]:
-    """Yield how many outages there were and what the longest was; nothing without any."""
     if not found:
         return
     longest = max(found, key=attrgetter("down"))

@@ -1,4 +1,1 @@
-"""What is handed over to people in a chat: the report on a period (values, Markdown, JSON), and a sentence.
-
-Pure.
-"""
+"""Texts for a chat: the report on a period, and a sentence."""

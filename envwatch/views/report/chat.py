@@ -1,11 +1,7 @@
-"""Text for a chat: spans that act nowhere, the sentence about environments, and the answer to an acknowledgement.
+"""Text for a chat: code spans, a sentence about environments, the answer to an acknowledgement.
 
-The sentence says what happened, since when, why, what to do, and whether it is acknowledged. The answer says until when
-an acknowledgement holds, and whether a message can still be sent.
-
-Pure. GitHub, Slack and plain text read a code span, and none of them takes what is in it for markup. Chats that get the
-raw text look for mentions and links in it all the same, so these are broken up. What is replaced stays readable; exact
-names are in the JSON. Times carry their zone, because the readers of a chat live in several.
+A code span hides markup, but chats that get the raw text look for mentions and links, so the spans break both up. Exact
+names are in the JSON. Times carry a zone, because readers of a chat live in several.
 """
 
 from __future__ import annotations
@@ -36,9 +32,9 @@ if TYPE_CHECKING:
 
 
 _REPLACED: Final = str.maketrans({"`": "'", "<": "‹", ">": "›", "|": "¦"})
-"""The end of a code span, what Slack's API reads as a mention or a link, and the cells of a table."""
+"""Ends of code spans, mentions and links of Slack's API, cells of tables."""
 _MENTION: Final = re.compile(r"(?<![0-9A-Za-z])@")
-"""A sign that may begin a mention; in `user@host` it does not."""
+"""A sign that may begin a mention, unlike in `user@host`."""
 _LINK: Final = re.compile(r"://")
 
 _LONGEST: Final = 40
@@ -46,17 +42,17 @@ _LONGEST_TEXT: Final = 160
 
 
 def code(text: SafeText, width: int = _LONGEST) -> str:
-    """Return a name or a value as a code span, shortened to some cells, without anything that acts."""
+    """Return a name or a value as a code span, shortened to `width` cells."""
     return _span(_LINK.sub("[:]//", shortened(_plain(text), width, keep="ends")))
 
 
 def code_text(text: SafeText) -> str:
-    """Return a sentence likewise, shortened at its end."""
+    """Return a sentence as a code span, shortened at the end."""
     return _span(_LINK.sub("[:]//", shortened(_plain(text), _LONGEST_TEXT)))
 
 
 def code_note(text: SafeText) -> str:
-    """Return what a person on this machine has written likewise, with its links: they lead to a ticket."""
+    """Return a local user's note as a code span. Links stay: they lead to a ticket."""
     return _span(_plain(text))
 
 
@@ -64,7 +60,7 @@ _OWN_REASON: Final = re.compile(r"[a-z ,]+(?: \([0-9]+ s\))?")
 
 
 def reason_text(reason: SafeText | None) -> str:
-    """Return the reason of a loss: words of our own, unless a recording of others has something else there."""
+    """Return a loss's reason: envwatch's words, or a code span of a foreign recording's words."""
     if reason is None:
         return "reason not known"
     return reason if _OWN_REASON.fullmatch(reason) else code_text(reason)
@@ -80,7 +76,7 @@ def _span(text: str) -> str:
 
 def listed(items: Sequence[str], most: int) -> str:
     """Return items with commas, the first ones if there are many: `a, b and 488 more`."""
-    if len(items) <= most + 1:  # naming it takes no more space than counting it
+    if len(items) <= most + 1:  # the name takes no more space than a count
         return joined(items)
     return enumerated(items[:most], len(items))
 
@@ -94,7 +90,7 @@ def joined(items: Iterable[str]) -> str:
 _NAMES: Final = 4
 _REASONS: Final = 4
 _TOGETHER_MS: Final = timedelta(minutes=1) / MS
-"""States that began within this time have one time in the sentence."""
+"""States with begins this close share a begin in the sentence."""
 _DAY_MS: Final = timedelta(days=1) / MS
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _UNKNOWN: Final = "unknown"
@@ -105,14 +101,11 @@ _ANY_NAME: Final = "`letta server`"
 
 
 class _State(NamedTuple):
-    """The state of one environment."""
-
     tracked: TrackedEnvironment
     word: str
     since: float | None
-    """When the state began, by the server's clock in ms; None if unknown."""
+    """Server's clock, ms; None if unknown."""
     now: float
-    """The moment of the sentence, by the same clock."""
     why: str
 
     @property
@@ -129,15 +122,10 @@ def incident_sentence(  # noqa: PLR0913  the facts that it states
     shared: SafeText | None = None,
     is_past: bool = False,
 ) -> SafeText:
-    """Return the sentence about one or several environments.
+    """Return a sentence about environments: state, begin, reason, remedy, acknowledgement.
 
-    Args:
-        environments: at least one.
-        monitor: knows their profiles and acknowledgements.
-        now: this machine's clocks.
-        zone: of the times; None for the local one.
-        shared: the field values that only these environments have, see `Incident.shared`: `pod p-7`.
-        is_past: whether `now` is a recorded moment; then the sentence names the moment.
+    `environments` has at least one; `shared` is `Incident.shared`. With `is_past`, the sentence names the recorded
+    moment `now`.
     """
     states = [_state_of(tracked, monitor, now) for tracked in environments]
     profiles = {monitor.fleet.for_environment(tracked).profile_name for tracked in environments}
@@ -170,14 +158,12 @@ def _state_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> _St
 
 
 def _one_text(state: _State, profile: str, zone: tzinfo | None) -> str:
-    """Return the state of an environment, its begin and its reason."""
     of = "The state of " if state.word == _UNKNOWN else ""
     why = f": {state.why}" if state.why else ""
     return f"{of}{code(state.tracked.environment.label)}{profile} is {state.word}{_since_text([state], zone)}{why}"
 
 
 def _several_text(states: Sequence[_State], profile: str, zone: tzinfo | None, shared: SafeText | None) -> str:
-    """Return the states of several environments, their begins, the first names, and the reasons."""
     count, words = f"{counted(len(states), 'environment')}{profile}", Counter(state.word for state in states)
     if len(words) == 1:
         of = "The states of " if _UNKNOWN in words else ""
@@ -194,7 +180,6 @@ def _several_text(states: Sequence[_State], profile: str, zone: tzinfo | None, s
 
 
 def _since_text(states: Iterable[_State], zone: tzinfo | None) -> str:
-    """Return the begin of the states and their duration; empty if no begin is known."""
     begins = sorted((state.since, state.now) for state in states if state.since is not None)
     if not begins:
         return ""
@@ -206,7 +191,7 @@ def _since_text(states: Iterable[_State], zone: tzinfo | None) -> str:
 
 
 def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
-    """Return a time with its zone, and with the date from a day's distance on: `03:01:28 UTC+01`."""
+    """Return a time with zone, and from a day's distance on with date: `03:01:28 UTC+01`."""
     when = moment(at, zone)
     if when is None:
         return "a time outside the calendar"
@@ -215,7 +200,6 @@ def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
 
 
 def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iterator[str]:
-    """Yield the way to start the listeners of the lost environments, if there is one."""
     down = [state.tracked for state in states if state.is_down and state.tracked.replaced_by is None]
     if len(states) == 1 and down:
         remedy = next(remedies(down[0], monitor.fleet.for_environment(down[0]), now))
@@ -231,7 +215,6 @@ def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iter
 
 
 def _who_acknowledged(states: Sequence[_State], monitor: Monitor, zone: tzinfo | None) -> Iterator[str]:
-    """Yield the acknowledgements: the time on this machine, or the name of the host that shares the mark."""
     texts = Counter(text for state in states if (text := _acknowledged_text(state, monitor, zone)))
     if len(texts) == 1 and texts.total() == len(states):
         (text,) = texts
@@ -251,20 +234,13 @@ def _acknowledged_text(state: _State, monitor: Monitor, zone: tzinfo | None) -> 
 
 
 def acknowledged_text(name: str, keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
-    """Return the answer to an acknowledgement.
-
-    Args:
-        name: the name of the acknowledged environments.
-        keys: the acknowledged environments.
-        monitor: the state with the acknowledgement.
-        now: this machine's clocks.
-    """
+    """Return the answer to an acknowledgement: until when it holds, and whether a message can still be sent."""
     recovery = "it recovers" if len(keys) == 1 else "they recover"
     return f"acknowledged on this machine until {recovery}: {name}{_about_message(keys, monitor, now)}"
 
 
 def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
-    """Return what becomes of the message about losses; empty if the message may have been sent already."""
+    """Return the fate of the message; empty if possibly sent already."""
     waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
     if not waiting.keys() >= set(keys):
         return ""
@@ -279,7 +255,7 @@ def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
 
 
 def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
-    """Whether a process with hooks on this machine reads the acknowledgement before it sends its message.
+    """Return whether a hook process here reads the acknowledgement before sending.
 
     Such a process reads acknowledgements at each poll.
     """

@@ -1,7 +1,6 @@
-"""What happened to environments in a period: losses, outages, flapping, and changes of modes, versions, names and rows.
+"""Findings about environments in a period: losses, outages, flapping and changes.
 
-Pure: from the events of the period, without groups and oldest first, and from the environments at its end. What an
-environment was at which time is computed in `fleet.outages`.
+Sources are the events, without groups and oldest first, and the environments at the end.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
 from envwatch.model.versions import is_behind
-from envwatch.past.availability import Availability
+from envwatch.past.hours import Availability
 from envwatch.views.report.values import (
     Arrival,
     Available,
@@ -50,33 +49,33 @@ if TYPE_CHECKING:
 
 _EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
 _ONE_LISTING_MS = 1_000.0
-"""The server's clock is estimated anew with each listing: its instants may be that far apart."""
+"""Each listing estimates the server's clock anew: instants may differ by this."""
 _LOST = frozenset({"offline", "gone"})
-"""What an environment was before a loss that is none: offline, then gone, then missing."""
+"""States before a repeated loss: offline, then gone, then missing."""
 
 
 class StateHistory(NamedTuple):
-    """What one environment was in the period."""
+    """The states of an environment in the period."""
 
     subject: Subject
     before: TrackedEnvironment | None
-    """As the period began; None if it was not known then."""
+    """At the begin of the period; None if unknown."""
     events: Sequence[Event]
-    """Its own events in the period, oldest first."""
+    """In the period, oldest first."""
     intervals: Sequence[Interval]
     outages: Sequence[Outage]
     period: Span
 
     @property
     def losses(self) -> Iterator[Event]:
-        """Its events that began an outage."""
+        """The events that began an outage."""
         return (event for event in self.events if is_loss(event))
 
     def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[Downtime]:
-        """Yield its outages, oldest first; `incident_of` is that of `places_of`."""
+        """Yield the outages, oldest first; `incident_of` is from `places_of`."""
         for outage in self.outages:
             began_at = self._began_at(outage)
-            # One that was replaced is back under another name.
+            # A replaced environment is back under another name.
             ends = (each for each in self.intervals if each.state.is_up or each.state is UptimeState.ABSENT)
             back = next((each for each in ends if each.since >= outage.until), None)
             since = outage.since if began_at is None else began_at
@@ -93,7 +92,6 @@ class StateHistory(NamedTuple):
             )
 
     def _began_at(self, outage: Outage) -> ServerMs | None:
-        """Return when an outage began: by its loss, or by what was known as the period began."""
         up_until, latest = self._up_until(outage), outage.since + _ONE_LISTING_MS
         begins = (event for event in self.events if is_loss(event) or event.kind is Kind.APPEARED)
         if (begin := next((event for event in begins if up_until <= event.at <= latest), None)) is not None:
@@ -103,7 +101,7 @@ class StateHistory(NamedTuple):
         return lost_at(self.before)
 
     def _up_until(self, outage: Outage) -> float:
-        """Return until when it was seen up before an outage: its loss may lie in the gap that followed."""
+        """Return the last time up before an outage: the loss may lie in the gap after."""
         ups = (each.until for each in reversed(self.intervals) if each.state.is_up)
         return next((until for until in ups if until <= outage.since), -inf)
 
@@ -119,12 +117,12 @@ class StateHistory(NamedTuple):
 
 
 def is_loss(event: Event) -> bool:
-    """Whether an event is the loss of an environment that was not lost before."""
+    """Return whether an event is a loss of an environment not lost before."""
     return event.kind in LOSSES and event.before not in _LOST
 
 
 def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
-    """Return when one that is down went down; None for an instant that cannot be true."""
+    """Return when a down environment went down; None for an impossible instant."""
     return ServerMs(tracked.lost_at) if tracked.lost_at >= _EARLIEST_MS else None
 
 
@@ -136,10 +134,9 @@ def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
     period: Span,
     subject: Callable[[SafeText], Subject],
 ) -> tuple[StateHistory, ...]:
-    """Return the courses of all environments that are there at the end of the period, or have events in it.
+    """Return the histories of environments present at the end or with events.
 
-    `before` are the environments as the period began, or when the first listing in it came, and `after` those at its
-    end. The events are without groups, oldest first.
+    `before` are the environments at the begin or first listing, `after` at the end.
     """
     own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
     for event in events:
@@ -162,10 +159,7 @@ def downtimes_of(
 
 
 def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Event]]]:
-    """Return what was lost together: the losses, and the groups that they came in, oldest first.
-
-    Losses are together if they came in one group or belong to one incident; a loss alone is not returned.
-    """
+    """Return losses and their groups, for each incident or group of two or more environments, oldest first."""
     losses: dict[object, list[Event]] = defaultdict(list)
     groups: dict[object, list[Event]] = defaultdict(list)
     for event in events:
@@ -179,7 +173,7 @@ def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Eve
 
 
 def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[SafeText, float], int]:
-    """Return the place of the incident of each loss, by the id of the environment and the instant."""
+    """Return the incident's index by environment id and instant."""
     return {
         (loss.id, loss.at): place
         for place, (losses, _) in enumerate(together)
@@ -193,7 +187,7 @@ def incidents_of(
     downtimes: Iterable[Downtime],
     subject: Callable[[SafeText], Subject],
 ) -> tuple[ReportedIncident, ...]:
-    """Return what was lost together as incidents, in their order."""
+    """Return incidents in the order of `losses_together`."""
     by_place: dict[int, list[Downtime]] = defaultdict(list)
     for downtime in downtimes:
         if downtime.incident is not None:
@@ -221,7 +215,7 @@ def incidents_of(
 
 
 def after_gaps(events: Iterable[Event]) -> frozenset[tuple[SafeText | None, float]]:
-    """Return what was found after a time in which nothing was seen: the ids of environments, each with the instant."""
+    """Return ids and instants of changes found after a blind time."""
     groups = (event for event in events if event.kind is Kind.WHILE_BLIND)
     return frozenset((member.id, member.at) for member in flatten(groups))
 
@@ -233,10 +227,9 @@ def down_of(
     *,
     found_after_gap: Collection[tuple[SafeText | None, float]],
 ) -> tuple[Down, ...]:
-    """Return the environments that are down at the end of the period, by the newest believed listing.
+    """Return the environments down at the end, by the newest believed listing.
 
-    First those that are not acknowledged, then those that are, then those that have been offline for a day or more; in
-    each, what was lost last comes first.
+    Order: unacknowledged, acknowledged, old; in each, the newest loss first.
     """
     profile_state, acks = moment.profile_state, moment.acks
     at = profile_state.clock.server_time(moment.now.wall)
@@ -272,7 +265,7 @@ def down_of(
 
 
 def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[Available, ...]:
-    """Return how long each environment that is present at the end was up, the least available first."""
+    """Return availabilities of present environments, the least available first."""
     found = []
     for course in courses:
         up, known = Availability.from_intervals(course.intervals)
@@ -289,9 +282,9 @@ _ARRIVALS = frozenset({Kind.APPEARED, Kind.RETURNED})
 def unrestricted_of(
     events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[SafeText], Subject]
 ) -> tuple[Unrestricted, ...]:
-    """Return the environments that are unrestricted at the end.
+    """Return the unrestricted environments, unless absent.
 
-    One that is offline is among them: it comes back in its mode. One that left the list is not.
+    An offline environment comes back in the same mode.
     """
     latest = {event.id: event for event in events if event.kind is Kind.MODE}
     unrestricted = []
@@ -307,7 +300,7 @@ def unrestricted_of(
 
 
 def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject]) -> tuple[Behind, ...]:
-    """Return the environments that are up with a version before the newest."""
+    """Return the environments that are up with an older version than the newest."""
     behind: dict[SafeText, list[Subject]] = defaultdict(list)
     for tracked in profile_state.environments.values():
         version = tracked.environment.version
@@ -318,9 +311,9 @@ def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject
 
 
 def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
-    """Return the last events of the environments that left the list and are not back.
+    """Return the last events of environments that left the list.
 
-    One that is gone for over an hour is no environment of the fleet any more, so that its last event says that it left.
+    The fleet forgets an environment gone for over an hour.
     """
     last = {event.id: event for event in events if event.kind in _ABSENCES | _ARRIVALS}
     return [
@@ -328,7 +321,7 @@ def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvi
         for id_, event in last.items()
         if id_ is not None
         and event.kind in _ABSENCES
-        and event.before is not None  # one that was never listed has not left
+        and event.before is not None  # a never listed environment cannot leave
         and (id_ not in environments or environments[id_].presence.is_absent)
     ]
 
@@ -342,7 +335,7 @@ def flappers_of(  # noqa: PLR0913  what it is made of, by keyword
     run_ends: Sequence[ServerMs],
     period: Span,
 ) -> tuple[Flapper, ...]:
-    """Return the environments that flapped within the period, those that were lost most often first."""
+    """Return the environments that flapped within the period, the most outages first."""
     spans = _flapping(events, environments, run_ends, period)
     of_each: dict[SafeText, list[Downtime]] = defaultdict(list)
     for outage in outages:
@@ -366,9 +359,9 @@ def _flapping(
     run_ends: Sequence[ServerMs],
     period: Span,
 ) -> dict[SafeText, list[Span]]:
-    """Return when each environment flapped: from `flapping`, or the beginning, to `steady` or what ends it silently.
+    """Return flapping times by environment.
 
-    One that is gone flaps no longer, and a run of envwatch begins without what flapped in the one before.
+    Gone environments and new runs of envwatch end flapping.
     """
     spans: dict[SafeText, list[Span]] = defaultdict(list)
     began_at: dict[SafeText, ServerMs] = {}
@@ -389,7 +382,7 @@ def _flapping(
 
 
 def first_after(moments: Sequence[ServerMs], at: ServerMs, otherwise: ServerMs) -> ServerMs:
-    """Return the first of some moments, in order, that is later than one."""
+    """Return the first of sorted moments later than `at`."""
     place = bisect_right(moments, at)
     return moments[place] if place < len(moments) else otherwise
 
@@ -397,7 +390,7 @@ def first_after(moments: Sequence[ServerMs], at: ServerMs, otherwise: ServerMs) 
 def changes_of(
     events: Iterable[Event], kind: Kind, subject: Callable[[SafeText], Subject]
 ) -> tuple[ReportedChange, ...]:
-    """Return the changes of one kind."""
+    """Return the changes of a kind."""
     return tuple(
         ReportedChange(subject=subject(event.id), at=event.at, before=event.before, after=event.after)
         for event in events
@@ -406,7 +399,7 @@ def changes_of(
 
 
 def arrivals_of(events: Iterable[Event], subject: Callable[[SafeText], Subject]) -> tuple[Arrival, ...]:
-    """Return what events say of environments that appeared, or left the list."""
+    """Return arrivals or departures from events."""
     return tuple(
         Arrival(subject=subject(event.id), at=event.at, state=event.after, reason=event.reason)
         for event in events

@@ -1,8 +1,6 @@
-"""A report as Markdown that can be pasted into a chat: short lines, bounded lists, no tables, names in code spans.
+"""A report as Markdown for a chat: short lines, bounded lists, no tables, names in code spans.
 
-Pure. It reads well as plain text, too. Every section that has something to say has a heading; a sentence at the end
-names what was looked at and is fine. The zone stands there once, a date only where it is needed. All text of our own is
-ASCII.
+Readable as plain text; ASCII except for names. Sections without findings become a sentence at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
 from envwatch.model.times import MS, long_age, moment, span
 from envwatch.model.versions import is_behind
-from envwatch.past.availability import percent_text
+from envwatch.past.hours import percent_text
 from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
 from envwatch.views.report.values import NOT_RUNNING
 from envwatch.views.table.table_view import id_tail
@@ -46,23 +44,23 @@ _DAY_MS: Final = timedelta(days=1) / MS
 
 
 class ReportClock(NamedTuple):
-    """Writes the times of one period."""
+    """Writes the times of a period."""
 
     since: float
-    """Begin and end of the period, server's clock in ms."""
+    """Begin and end of the period (server's clock, ms)."""
     until: float
     zone: tzinfo | None = None
-    """None for the local one."""
+    """None for the local zone."""
 
     def text(self, at: float) -> str:
-        """Return a time: `02:13`; more than a day before the end, or if the period is longer, `Tue 24 Nov 02:13`."""
+        """Return a time: `02:13`; more than a day before the end, or in a longer period, `Tue 24 Nov 02:13`."""
         if (when := moment(at, self.zone)) is None:
             return "a time outside the calendar"
         is_short = self.until - _DAY_MS < at <= self.until <= self.since + _DAY_MS
         return self._time(when) if is_short else f"{self._date(when)} {self._time(when)}"
 
     def span(self, since: float, until: float, *, is_open: bool = False) -> str:
-        """Return from when to when, within a minute only when; or since when."""
+        """Return a time span, a single time within a minute, or `since` the begin if open."""
         begin, end = self.text(since), self.text(until)
         if is_open:
             return f"since {begin}"
@@ -70,7 +68,7 @@ class ReportClock(NamedTuple):
 
     @property
     def headline(self) -> str:
-        """The whole period with its dates and the zone."""
+        """The period with dates and zone."""
         begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
         if begin is None or end is None:
             return "a time outside the calendar"
@@ -79,12 +77,11 @@ class ReportClock(NamedTuple):
         return f"{self._date(begin)} {self._time(begin)} to {last} ({long_age(span(self.until - self.since))}){zone}"
 
     def _date(self, when: datetime) -> str:
-        """Return a date, with its year where that is not the one of the period's end."""
         end = moment(self.until, self.zone)
         return f"{when:%a %d %b}" if end is not None and when.year == end.year else f"{when:%a %d %b %Y}"
 
     def _time(self, when: datetime) -> str:
-        """Return a time of day, with its zone where the clocks go forward or back within the period."""
+        """Return a time of day, with the zone if the clocks change within the period."""
         return f"{when:%H:%M} {_zone_name(when)}" if self._is_shifted else f"{when:%H:%M}"
 
     @property
@@ -94,13 +91,12 @@ class ReportClock(NamedTuple):
 
 
 def _zone_text(when: datetime) -> str:
-    """Return a zone with its offset: `CET (UTC+1)`."""
     name, offset = _zone_name(when), _offset(when)
     return offset if name in {"UTC", "GMT", offset} else f"{name} ({offset})"
 
 
 def _zone_name(when: datetime) -> str:
-    """Return the short name of a zone, or its offset if it has none in letters."""
+    """Return the zone's short name, or the offset without an ASCII name."""
     name = when.tzname() or ""
     return name if name.isascii() and name.isalpha() else _offset(when)
 
@@ -114,15 +110,13 @@ def _offset(when: datetime) -> str:
 
 
 _LINES: Final = 12
-"""Lines of a list."""
 _INCIDENTS: Final = 8
 _OUTAGES: Final = 5
 _NAMES: Final = 4
-"""Names in a line."""
 
 
 def markdown_of(report: Report, zone: tzinfo | None = None) -> str:
-    """Return a report as Markdown; `zone` is that of its times, None for the local one."""
+    """Return a report as Markdown, with times in `zone` (None is the local zone)."""
     return "\n\n".join(_profile_text(report, each, zone) for each in report.profiles) + "\n"
 
 
@@ -183,13 +177,12 @@ def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
     return f"{', '.join(parts)}, by the listing of {clock.text(summary.listed_at)} ({long_age(summary.age)} old)."
 
 
-# Sections: each returns its title, its lines, and a sentence in place of a section without lines.
+# Sections: each returns a title, lines, and a sentence in place of a section without lines.
 
 _Section = tuple[str, list[str], str]
 
 
 def _name(subject: Subject) -> str:
-    """Return a name; one that others have or resemble with the end of its id."""
     tail = id_tail(subject.name, subject.id, frozenset({subject.name}) if subject.is_ambiguous else frozenset())
     return code(subject.name) + (f" {code(sliced(tail, 1))}" if tail else "")
 
@@ -199,7 +192,7 @@ def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
 
 
 def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
-    """Return the first lines and how many more there are; one more line takes no more space than counting it."""
+    """Return the first lines and a count of the rest; a single further line stays."""
     return [*lines] if len(lines) <= most + 1 else [*lines[:most], f"and {len(lines) - most:,} more"]
 
 
@@ -236,12 +229,12 @@ _LOST: Final = {
     Kind.GONE: ("left the list", "found gone"),
     Kind.MISSING: ("went missing", "found missing"),
 }
-"""How environments were lost, by whether that was seen."""
+"""Seen, and found later."""
 
 
 def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     found = profile.incidents
-    # Those that are not over, then the largest.
+    # Incidents with environments still down, then the largest.
     chosen = sorted(found, key=lambda each: (not each.still_down, -len(each.environments)))[:_INCIDENTS]
     lines = [_incident_text(each, clock) for each in sorted(chosen, key=lambda each: each.began_at)]
     if len(found) > len(chosen):
@@ -268,7 +261,6 @@ def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
 
 
 def _pods_text(incident: ReportedIncident) -> str:
-    """Return in which pods most of them were, if that says anything."""
     (pod, count), *others = incident.pods.items() or [(EMPTY, 0)]
     if count * 2 <= len(incident.environments):
         return f", on {len(others) + 1} pods" if others else ""
@@ -276,7 +268,7 @@ def _pods_text(incident: ReportedIncident) -> str:
 
 
 def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    """Return the environments with the longest outages, without those that are in sections before."""
+    """Return the longest ended outages outside incidents, by environment."""
     of_each: dict[Subject, list[Downtime]] = {}
     for outage in profile.outages:
         if outage.ended_at is not None and outage.incident is None:
@@ -331,7 +323,7 @@ def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
 
 
 def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str]:
-    """Return who was unrestricted within the period and is not any more, with the last time of each, newest first."""
+    """Return the environments no longer unrestricted, with the last time, newest first."""
     now = {each.subject.id for each in profile.unrestricted}
     begins: dict[SafeText, ReportedChange] = {}
     spells: dict[SafeText, str] = {}
@@ -363,7 +355,6 @@ def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  #
 
 
 def _version_changes(profile: ProfileReport) -> list[str]:
-    """Return the changes of version: how many there were, to which versions, and which went back to an older one."""
     found = [change for change in profile.version_changes if change.after is not None]
     if not found:
         return []

@@ -1,8 +1,4 @@
-"""What happened in a period: the report that is handed over, made of what was recorded, and when nothing was seen.
-
-Pure: `now` is an argument, and so is the history, which `recorded_in` reads. What happened to environments comes from
-`findings`. The forms of the report belong to `markdown` and `values`.
-"""
+"""The report on a profile's recorded period, and the causes of unseen times."""
 
 from __future__ import annotations
 
@@ -21,6 +17,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import EMPTY
 from envwatch.model.times import MS, span
+from envwatch.past.history import events_of
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.report.findings import (
     after_gaps,
@@ -57,7 +54,7 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment, Past
 
 LEAD: Final = timedelta(minutes=30)
-"""How long before a period its polls are read: the longest time between two polls that leaves no gap."""
+"""How long before a period to read polls: the longest time between polls without a gap."""
 _SLEPT, _BLIND, _NO_POLLS = "this machine slept", "blind", "no polls"
 _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.SLEPT: _SLEPT,
@@ -67,27 +64,26 @@ _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.STALLED: "heartbeats stalled",
     Kind.BLIND: _BLIND,
 }
-"""By the kind of event that begins the time; the first one that applies is named for a gap."""
+"""By the event that begins the time; a gap gets the first that applies."""
 _ORDER: Final = tuple(_CAUSES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What was recorded under one profile in a period."""
+    """A profile's recorded period."""
 
     profile: SafeText
-    """The profile's name in the settings."""
     host: SafeText
     since: WallMs
     until: WallMs
     polls: Sequence[RecordedPoll]
-    """From `LEAD` before the period to its end, in the order of recording; at least one."""
+    """From `LEAD` before the period on, in the order of recording; at least one."""
     events: Sequence[Event]
-    """Those of the period, in the order of recording; groups with their members."""
+    """With group members, in the order of recording."""
     first: Moment
-    """What was known as the period began, or when the first listing in it came."""
+    """The state at the begin of the period, or at the first listing."""
     last: Moment
-    """What was known after the last poll."""
+    """After the last poll."""
 
 
 def recorded_in(  # noqa: PLR0913  the parts of what was recorded
@@ -100,19 +96,12 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     acks: Acks | None = None,
     server: SafeText = EMPTY,
 ) -> Recorded | None:
-    """Return what was recorded in a period, None for nothing; of the moments it reads the first and the last only.
+    """Return a recorded period, None for nothing. Reads only the first and the last moment.
 
-    Args:
-        past: the history of the profile.
-        since: begin of the period.
-        until: end of the period.
-        profile: the profile's name in the settings.
-        host: the server that was watched.
-        acks: the acknowledgements at the end of the period; None if only those recorded with the last poll are known.
-        server: see `ProfileState.server`; empty for a recording.
+    `acks` are the acknowledgements at the end, None to use the last poll's; `server` is empty for a recording.
 
     Raises:
-        HistoryError: if it cannot be read.
+        HistoryError: if the history cannot be read.
     """
     polls = past.polls(WallMs(since - LEAD / MS), until)
     before = [poll for poll in polls if poll.at < since]
@@ -131,16 +120,16 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
         since=since,
         until=until,
         polls=polls,
-        events=past.events(since, until),
+        events=events_of(past.steps(since, until)),
         first=begin,
         last=last,
     )
 
 
 def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
-    """Return what was recorded of the environments that a query finds at the begin, at the end, or at an event between.
+    """Return the period narrowed to environments that match at the begin, at the end or at an event.
 
-    What is about the whole fleet stays. The newest version stays that of the whole fleet.
+    Events about the fleet and the fleet's newest version stay.
     """
     ids = {
         id_
@@ -162,7 +151,6 @@ def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
 
 
 def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
-    """Return an event about some environments only; None if it is about none of them."""
     if event.members:
         members = tuple(kept for member in event.members if (kept := _of_those(member, ids)) is not None)
         return replace(event, members=members) if members else None
@@ -170,7 +158,7 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
 
 
 def report_of(recorded: Recorded) -> ProfileReport:
-    """Return the report on one profile."""
+    """Return the report on a profile."""
     profile_state, polls = recorded.last.profile_state, recorded.polls
     clock, environments = profile_state.clock, profile_state.environments
     period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
@@ -206,7 +194,6 @@ def report_of(recorded: Recorded) -> ProfileReport:
 
 
 def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) -> Callable[[SafeText], Subject]:
-    """Return the function that gives an environment by its id, under the last name that it has."""
     names = {event.id: event.name for event in events if event.id is not None and event.name is not None}
     names |= {tracked.environment.id: tracked.environment.label for tracked in environments}
     ambiguous = ambiguous_names(Counter(names.values()))
@@ -219,7 +206,7 @@ def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) 
 
 
 def _watched(recorded: Recorded, period: Span) -> WatchedTime:
-    """Return when the profile was watched within the period; the newest listing holds until it would be blind."""
+    """Return the watched time within the period; the newest listing counts until its data would be blind."""
     profile_state = recorded.last.profile_state
     watched = WatchedTime.recorded(recorded.polls, recorded.events, profile_state.clock)
     if watched.until is not None and period.until - watched.until <= blind_after(profile_state.interval) / MS:
@@ -270,7 +257,7 @@ def _watch(
 
 
 def _asked_at(poll: RecordedPoll, watched: WatchedTime, profile_state: ProfileState) -> ServerMs:
-    """Return when the first poll of a run was asked for, if its listing began a span; else when it was recorded."""
+    """Return the request time of a run's first poll if its listing began a span; otherwise the recording time."""
     at = profile_state.clock.server_time(poll.at)
     if poll.result is not PollResult.LISTED:
         return at
@@ -279,7 +266,6 @@ def _asked_at(poll: RecordedPoll, watched: WatchedTime, profile_state: ProfileSt
 
 
 def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
-    """Yield the times of a period that were not watched."""
     at = period.since
     for since, until in watched.spans:
         if since > at:
@@ -292,10 +278,10 @@ def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
 def periods_of(
     events: Sequence[Event], open_at_end: Iterable[Kind], run_ends: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the times within a period for which events give a cause, oldest first; they may overlap.
+    """Return the times that events explain within a period, oldest first, maybe overlapping.
 
-    The events are without groups, oldest first. A period ends with its run of envwatch at the latest, whose last polls
-    are `run_ends`, oldest first; those of the kinds `open_at_end` last until the end.
+    The events are without groups. A time ends at the latest with its run of envwatch (`run_ends`: the last polls);
+    times of the kinds in `open_at_end` last until the end.
     """
     found: list[Gap] = []
     begun: dict[Kind, Event] = {}
@@ -330,9 +316,9 @@ def periods_of(
 def with_causes(
     unwatched: Iterable[Span], causes: Sequence[Gap], run_starts: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the times of a period without watching, oldest first, each with why nothing was seen.
+    """Return the unwatched times with causes, oldest first.
 
-    `run_starts` are the first polls of runs of envwatch, oldest first.
+    `run_starts` are the first polls of runs.
     """
     gaps = []
     for began_at, ended_at in unwatched:
@@ -348,7 +334,7 @@ def with_causes(
 
 
 def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
-    """Return the times that are in doubt and no gap names: blind ones and sleeps are gaps as far as they count."""
+    """Return the doubtful times outside gaps. Blind times and sleeps count as gaps."""
 
     def is_in_a_gap(doubt: Gap) -> bool:
         return any(gap.began_at < doubt.ended_at and doubt.began_at < gap.ended_at for gap in gaps)

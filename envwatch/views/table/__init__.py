@@ -1,4 +1,1 @@
-"""The table and the block above it: columns, widths, order, groups, baseline, cursor, and the rows that need a person.
-
-Pure.
-"""
+"""The table and the block above: columns, order, groups, baseline, cursor."""

@@ -1,7 +1,7 @@
-"""Which environments the table shows, and in what order: late rows, rows that are up, rows that are down.
+"""The table's environments in order: late rows, rows that are up, rows that are down.
 
-Pure. A row of the block is not in the table. A row with an `OrderReason` stays in its place, whatever happens to the
-row: the state of the row at that time decides the place. Must not know the cursor, widgets or scrolling.
+Rows of the block are not in the table. A row with an `OrderReason` keeps its place whatever happens: its state at that
+time decides.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 _FEW: Final = 100
-"""Rows without a rank, as new ones are, that are put between the others one by one; for more, all are ranked anew."""
+"""Up to this number, rows without a rank are inserted singly; for more, all rows are ranked anew."""
 
 
 class ArrangeCache:
-    """What is kept from one arrangement to the next, so that each costs less: searched texts, and the order of names.
+    """Searched texts and the order of names, kept between arrangements.
 
     Names seldom change, and comparing texts is slow.
     """
@@ -47,14 +47,11 @@ class ArrangeCache:
 
     def __init__(self) -> None:
         self.searches: dict[SafeText, SearchCache] = {}
-        """By profile."""
         self._ranks: dict[tuple[SafeText, SafeText, SafeText], int] = {}
-        """By profile, name and id."""
         self._is_complete = False
-        """Whether few of the rows that were sorted since they were ranked had no rank."""
 
     def learn(self, environments: Iterable[TrackedEnvironment]) -> None:
-        """Rank environments, unless nearly all that were sorted lately have a rank."""
+        """Rank environments by name, unless nearly all recently sorted rows have a rank."""
         if not self._is_complete:
             rows = {(each.profile, each.environment.name, each.environment.id): each for each in environments}
             ordered = sorted(rows, key=lambda key: name_key(rows[key]))
@@ -62,7 +59,10 @@ class ArrangeCache:
             self._is_complete = True
 
     def by_name(self, environments: Sequence[TrackedEnvironment]) -> list[TrackedEnvironment]:
-        """Return what `by_name` returns, sooner where most environments, of which none occurs twice, have a rank."""
+        """Return the same as the function `by_name`, faster if most environments have a rank.
+
+        No environment may occur twice.
+        """
         ranks, others = self._ranks, []
         places: list[TrackedEnvironment | None] = [None] * len(ranks)
         for tracked in environments:
@@ -82,7 +82,7 @@ class ArrangeCache:
 
 
 class OrderReason(NamedTuple):
-    """What decided the place of a row."""
+    """The state and moment that decided a row's place."""
 
     tracked: TrackedEnvironment
     wall: float
@@ -90,23 +90,21 @@ class OrderReason(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """The rows that a view shows, in order."""
+    """The rows of a view in order."""
 
     rows: Sequence[TrackedEnvironment] = ()
-    """Late rows, rows that are up, rows that are down and need nobody, old rows."""
+    """Late, up, down without need of a person, old."""
     old: int = 0
-    """How many at the end are old; 0 where these are not set apart."""
+    """Old rows at the end, if set apart."""
     in_block: int = 0
-    """How many rows of the block match the view."""
     wall: float = 0.0
-    """The moment that decided."""
+    """This machine's clock, ms."""
     order_reason: OrderReason | None = None
-    """What decided the place of the row that keeps its place."""
     ghost: EnvironmentKey | None = None
-    """The key of the row that keeps its place, if the view would not show the row."""
+    """The row that keeps its place although the view would hide the row."""
 
     def without(self, key: EnvironmentKey) -> Arrangement:
-        """Return the arrangement without one of its rows."""
+        """Return the arrangement without a row."""
         place = next(place for place, tracked in enumerate(self.rows) if tracked.key == key)
         return replace(
             self,
@@ -129,18 +127,10 @@ def arrange(  # noqa: PLR0913  the state of the screen
     order_reason: OrderReason | None = None,
     days: LastDays | None = None,
 ) -> Arrangement:
-    """Return the environments that a view shows, in its order.
+    """Return the environments of a view in order.
 
-    Args:
-        fleet: the environments to choose from.
-        view: what to show.
-        columns: the visible ones, in which words of the query are looked for.
-        wall: the moment (this machine's clock, ms).
-        acks: the acknowledgements, which the query may ask for.
-        in_block: the environments of the block, which the table leaves out.
-        cache: kept from call to call; None for a single call.
-        order_reason: of a row that keeps its place, and stays though the view no longer shows the row.
-        days: the last 24 hours, by which the column of that name sorts.
+    The query searches the visible `columns` for words; `wall` is this machine's clock in ms. The row of `order_reason`
+    keeps its place even if the view hides the row.
     """
     cache = cache or ArrangeCache()
     matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
@@ -176,7 +166,6 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
     acks: Acks,
     searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
-    """Return what the preset, the query and the comparison leave, in no order."""
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
     queries = [query for query in (view.preset.query, view.query) if query]
     searched = searched_in(columns)
@@ -201,7 +190,6 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
 
 
 def _compared(fleet: Fleet, baseline: Baseline) -> dict[SafeText, list[TrackedEnvironment]]:
-    """Return the environments that differ from a baseline by profile, including those that are no longer tracked."""
     found: dict[SafeText, list[TrackedEnvironment]] = {profile: [] for profile in fleet.by_profile}
     for tracked, _ in baseline.differing(fleet.environments):
         found[tracked.profile].append(tracked)
@@ -209,7 +197,6 @@ def _compared(fleet: Fleet, baseline: Baseline) -> dict[SafeText, list[TrackedEn
 
 
 def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fleet) -> EnvironmentKey | None:
-    """Put a row as it was in the place of what it is now; return its key if the rows lack it."""
     current = fleet.tracked(stand_in.key)
     for place, tracked in enumerate(rows):
         if tracked is current or (current is None and tracked.key == stand_in.key):
@@ -222,7 +209,6 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fl
 def _rank_of(
     view: View, fleet: Fleet, wall: float, days: LastDays | None
 ) -> Callable[[TrackedEnvironment], float | None] | None:
-    """Return the value by which a view sorts a row, if the value depends on more than the row; None otherwise."""
     if view.sort == LAST_DAY and days is not None:
         return days.share
     if view.sort != STATE_TIME:
@@ -234,7 +220,7 @@ def _rank_of(
 def _parts_of(
     rows: Sequence[TrackedEnvironment], fleet: Fleet, wall: float, order_reason: OrderReason | None
 ) -> tuple[list[TrackedEnvironment], ...]:
-    """Return the rows by the part of the table that they belong to: late, up, down, and old.
+    """Return the rows of each part of the table: late, up, down, old.
 
     Rows that are down and not old need nobody: silenced, replaced, ephemeral, outside the alert policy, or gone.
     """
@@ -259,7 +245,7 @@ def _is_acked(acks: Acks, server: SafeText, tracked: TrackedEnvironment) -> bool
 
 
 def lines_of(arrangement: Arrangement, view: View) -> Sequence[TableLine]:
-    """Return the lines of the table: rows, and headers of groups."""
+    """Return the lines of the table: rows and group headers."""
     rows, order_reason = arrangement.rows, arrangement.order_reason
     end = len(rows) - arrangement.old
     lines: list[TableLine] = []

@@ -1,7 +1,6 @@
-"""Differences from a baseline: the environments as they were at a marked moment, compared with those of now.
+"""Differences between the current environments and a marked moment.
 
-Pure. Must not know when a person marks a baseline or how a difference is drawn. Instants and ages are not compared,
-because they change all the time.
+Instants and ages are not compared, because they change all the time.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The environments as they were at a moment."""
+    """The environments at a marked moment."""
 
     marked_at: float
     """Milliseconds since the epoch, this machine's clock."""
@@ -52,16 +51,15 @@ class Baseline:
         return cls(marked_at, by_key, frozenset(unlisted))
 
     def differences(self, key: EnvironmentKey, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-        """Return the differences of an environment as it is now; None if it is no longer tracked."""
+        """Return the differences of an environment; `after` is None if the environment is not tracked now."""
         return () if key[0] in self.unlisted else differences(self.environments.get(key), after)
 
     def differing(
         self, environments: Iterable[TrackedEnvironment]
     ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-        """Return the environments that differ from the baseline, each with its differences.
+        """Return the environments that differ from the baseline, with differences, in order; untracked last.
 
-        They are in the given order, followed by those that are no longer tracked, as they were. All must be given that
-        are tracked now, of every profile in the baseline.
+        The argument must hold every tracked environment of the baseline's profiles.
         """
         present: set[EnvironmentKey] = set()
         differing = []
@@ -76,7 +74,7 @@ class Baseline:
         return differing
 
     def columns(self, width: int, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
-        """Return the columns of a table of so many cells that compares rows with the baseline, each with its width."""
+        """Return the columns of a comparing table of `width` cells, with widths."""
 
         def text(tracked: TrackedEnvironment) -> SafeText:
             return difference_text(self.differences(tracked.key, fleet.tracked(tracked.key)))
@@ -104,20 +102,17 @@ class Difference(NamedTuple):
     after: SafeText | None
     """None for no value; for `state`, None while the environment was not tracked."""
     style: str = ""
-    """A state's name in the stylesheet, for its colour."""
 
 
 STATE: Final = "state"
-"""The field of presence."""
 _MAX_CELLS: Final = 200
-"""The width of one value."""
 _MAX_METADATA: Final = 60
-"""Differences in the metadata of one environment, which has no fixed fields and may be replaced as a whole."""
+"""An environment's metadata has no fixed fields and may be replaced as a whole."""
 
 _COMPARED = attrgetter(
     *(each.name for each in API_FIELDS.values() if each.kind is not ValueKind.INSTANT), "connected_at"
 )
-"""All attributes of a row that are compared: one comparison settles the rows that did not change, which are most."""
+"""A single comparison settles unchanged rows, nearly all rows."""
 
 _HAVE_EVENTS: Final = frozenset({*EVENT_KINDS, "pod_id", "connection_id"})
 _EXTRA_FIELDS: Final = tuple(
@@ -129,10 +124,9 @@ _EXTRA_FIELDS: Final = tuple(
 
 
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-    """Return the differences of an environment between two moments, presence first, in a fixed order.
+    """Return an environment's differences between two moments, presence first, in a fixed order.
 
-    Late counts as online, as in events. Swapped arguments give the same differences with their values swapped. None
-    stands for an environment that is not tracked at that moment.
+    Late counts as online, as in events. None means not tracked at that moment.
     """
     if before is after:
         return ()
@@ -197,7 +191,6 @@ def _field_differences(before: Environment, after: Environment) -> Iterator[Diff
 
 
 def _command_differences(before: Environment, after: Environment) -> Iterator[Difference]:
-    """Yield the commands that a listener no longer supports, and the new ones, as one difference."""
     was, now = (frozenset(filter(None, environment.supported_commands or ())) for environment in (before, after))
     if was != now:
         removed, added = (composed(", ".join(sorted(names))) or None for names in (was - now, now - was))
@@ -205,7 +198,6 @@ def _command_differences(before: Environment, after: Environment) -> Iterator[Di
 
 
 def _other_metadata(environment: Environment) -> dict[str, JsonValue]:
-    """Return the metadata without the fields that are compared by name."""
     metadata = environment.metadata or {}
     other = {key: value for key, value in metadata.items() if not isinstance(value, _NAMED_TYPES.get(key, ()))}
     if (update := environment.self_update) is not None:
@@ -215,11 +207,10 @@ def _other_metadata(environment: Environment) -> dict[str, JsonValue]:
 
 _NAMED_TYPES = {key: each.kind for key, each in METADATA_FIELDS.items() if each.kind in {str, list}}
 _SUMMED_UP_UPDATE_KEYS = frozenset({"supported", "writable"})
-"""The keys that `update_text` sums up in a word."""
 
 
 def _json_differences(path: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
-    """Yield where two JSON values differ, by dotted paths; null and an empty object count as no value."""
+    """Yield differences by dotted paths; null and an empty object count as no value."""
     if before == after:
         return
     was, now = ({} if value is None else value for value in (before, after))

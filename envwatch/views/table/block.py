@@ -1,7 +1,6 @@
-"""The block: the losses that need a person, one line for each incident, the newest first.
+"""The block: losses that need a person, a line for each incident, the newest first.
 
-Pure. A loss stands in the block from the first listing that shows the loss until the loss is over. The source of the
-rules is "What needs a person" in docs/states.md. How a line is worded belongs to `block_text`.
+A loss stays until the loss is over. Rules: "What needs a person" in docs/states.md.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks, ServerMs
 
 LineKey: TypeAlias = tuple[str, ...]
-"""Identifies a line of the screen: the key of an environment (two parts), or of another line (three parts)."""
+"""Two parts for an environment, three for any other line."""
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
@@ -44,7 +43,7 @@ _UP: Final = frozenset({_ONLINE, _LATE})
 
 
 class Aside(StrEnum):
-    """Why a row that is down stands outside the block, as the rule line counts the row."""
+    """Why a down row stands outside the block, in the rule line's words."""
 
     OLD = "old"
     SILENCED = "silenced"
@@ -56,76 +55,74 @@ class Aside(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockLine:
-    """One incident, or losses that were found together."""
+    """An incident, or losses that were found together."""
 
     key: LineKey
     profile: SafeText
     off: tuple[TrackedEnvironment, ...] = ()
-    """The members that need a person, by name. Empty on a line whose members are all back."""
+    """By name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
-    """The members that are up, on a line without members that are off."""
+    """The members that are up, if all are back."""
     member_keys: frozenset[EnvironmentKey] = frozenset()
-    """Every member, also a member that is back or silenced and stands in the table."""
+    """All members, including rows of the table that are back or silenced."""
     total: int
     began_at: WallMs
-    """When the first listing showed the first loss, or the last return of a line whose members are all back, by this
-    machine's clock."""
+    """When the first loss was listed; if all members are back, the last return (this machine's clock)."""
     noticed_at: WallMs
-    """When the first listing showed the newest loss that is not acknowledged; the newest loss if all are."""
+    """When the newest unacknowledged loss was listed; the newest loss if all are acknowledged."""
     acked: int = 0
-    """How many of the members that are off are acknowledged."""
+    """Among `off`."""
     shared: SafeText | None = None
-    """The field values that all members share, and no online environment has: `pod p-7`."""
+    """Field values of all members and no online environment: `pod p-7`."""
 
     @property
     def members(self) -> tuple[TrackedEnvironment, ...]:
-        """The members that the line is about: off, or back on a line without members that are off."""
+        """`off`, or `returned` if all members are back."""
         return self.off or self.returned
 
     @property
     def single(self) -> TrackedEnvironment | None:
-        """The environment of a line that is about one environment only."""
+        """The environment of a line with a single member."""
         return self.members[0] if self.total == 1 else None
 
     @property
     def is_acked(self) -> bool:
-        """Whether every member that is still off is acknowledged."""
+        """Whether every member that is off is acknowledged."""
         return bool(self.off) and self.acked == len(self.off)
 
     @property
     def is_open(self) -> bool:
-        """Whether a person is still needed: a member is off and not acknowledged."""
+        """Whether a member is off and not acknowledged."""
         return self.acked < len(self.off)
 
     def is_fresh(self, wall: float) -> bool:
-        """Whether the newest loss is so recent at a moment (this machine's clock, ms) that the line is marked."""
+        """Whether the newest loss deserves a mark at a moment (this machine's clock, ms)."""
         return self.is_open and wall - self.noticed_at < _MARK_DURATION_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The lines of the block, and the rows that are down outside the block."""
+    """The lines of the block, and the counts of all rows."""
 
     lines: tuple[BlockLine, ...] = ()
-    """Lines that need a person, the newest loss first; then lines whose members are back; then acknowledged lines."""
+    """Lines that need a person (the newest loss first), lines whose members are back, acknowledged lines."""
     presences: Mapping[Presence, int] = field(default_factory=dict)
-    """How many rows are online or late, and how many rows of the block are down, by presence."""
+    """Online and late rows, and down rows of the block, by presence."""
     unknown: int = 0
-    """How many rows read unknown; they are counted as nothing else."""
+    """Rows that read unknown, in no other count."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
-    """How many rows stand outside the block, by reason. Rows that read unknown are not among them."""
+    """Down rows outside the block by reason, without unknown rows."""
     keys: frozenset[EnvironmentKey] = frozenset()
-    """The environments that the table leaves out."""
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     """The line of each environment that is off."""
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
-    """When each environment of a line that needs a person was lost."""
+    """The loss times on lines that need a person."""
     changes_at: float = inf
-    """When time alone changes the lines, by this machine's clock in ms."""
+    """When time alone changes the lines (this machine's clock, ms)."""
 
     @property
     def newest(self) -> BlockLine | None:
-        """The line of the newest loss that is not acknowledged."""
+        """The line of the newest unacknowledged loss."""
         return self.lines[0] if self.lines and self.lines[0].is_open else None
 
 
@@ -133,7 +130,7 @@ NO_BLOCK: Final = Block()
 
 
 _Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
-"""The rows of each line, each with the moment of its loss by the server's clock in ms."""
+"""With loss times (server's clock, ms)."""
 
 
 def block_of(
@@ -141,11 +138,7 @@ def block_of(
 ) -> Block:
     """Return the block at a moment. Every count of a fleet for people comes from here.
 
-    Args:
-        monitor: the state to show.
-        now: this machine's clocks.
-        before: the last block. A line keeps its key and its members for as long as one of the members is down.
-        counted: the rows to count; None for every row. The lines hold every row in any case.
+    A line keeps the key and members of `before` while a member is down. `counted` limits the counts, not the lines.
     """
     known = _known_losses(monitor)
     homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
@@ -189,7 +182,6 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     now: Clocks,
     counted: Container[EnvironmentKey] | None,
 ) -> Block:
-    """Return the block with its counts, given the rows of its lines and the rows that are down outside the block."""
     presences: Counter[Presence] = Counter()
     known: dict[SafeText, ProfileState] = {}
     unknown = 0
@@ -215,7 +207,6 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
-    """Whether a row of a profile that is not blind reads unknown."""
     return tracked.clock_suspect or profile_state.is_unproven(tracked)
 
 
@@ -235,7 +226,6 @@ def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks) -> Block:
 
 
 def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
-    """Return the rows that are down or flap: few, in most fleets."""
     return [
         tracked
         for tracked in profile_state.environments.values()
@@ -245,10 +235,7 @@ def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
 
 
 def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, tuple[LineKey, float]]:
-    """Return the losses that wait or belong to an open incident, by environment.
-
-    Each has the key of its line, and when the first listing showed the loss, by the server's clock in ms.
-    """
+    """Return line and loss time (server's clock, ms) of each loss that waits or belongs to an open incident."""
     known = {
         key_of(event): (_key(incident.profile, incident.id), event.at)
         for incident in monitor.incidents.open
@@ -267,9 +254,9 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
 def _aside(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, at: float, *, is_of_this_run: bool
 ) -> Aside | None:
-    """Return why a row stands outside the block; None for a row that needs a person.
+    """Return why a row stands outside the block, or None.
 
-    A loss that this run noticed and nobody acknowledged stays in the block, however old the loss is.
+    An unacknowledged loss noticed in this run stays in the block at any age.
     """
     is_open = is_of_this_run and not monitor.is_acked(tracked)
     presence = tracked.verdict.presence
@@ -288,10 +275,9 @@ def _aside(
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
-    """Return the rows of one profile that no incident knows, as those that were down in the first listing.
+    """Return lines for rows without an incident, such as rows down in the first listing.
 
-    Rows whose last signs of life follow each other within `limits.DEATH_WITHIN` form one line, as losses do in
-    `incidents`.
+    Rows whose last signs of life follow within `limits.DEATH_WITHIN` share a line.
     """
     found: _Lost = {}
     latest, members = -inf, list[tuple[TrackedEnvironment, float]]()
@@ -312,9 +298,9 @@ def _line(  # noqa: PLR0913  the parts of a line
     *,
     places: Mapping[EnvironmentKey, LineKey],
 ) -> BlockLine:
-    """Return the line of rows that are off, with the members and shared values that the line had before.
+    """Return the line of rows that are off, with the members and shared values of `before`.
 
-    `places` has the line of each row that is off: a member of another line is no member any more.
+    A member with another line in `places` leaves this line.
     """
     first = lost[0][0]
     offset = monitor.fleet.for_environment(first).clock.offset
@@ -344,7 +330,6 @@ def _line(  # noqa: PLR0913  the parts of a line
 
 
 def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
-    """Return the field values that rows share and no online row of their profile has."""
     lost = [replace(tracked.environment, pod_id=tracked.pod_id) for tracked in off]
     rows = monitor.fleet.for_environment(off[0]).environments.values()
     survivors = (row.environment for row in rows if row.verdict.is_up)
@@ -352,7 +337,6 @@ def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | N
 
 
 def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iterable[BlockLine]:
-    """Return the lines whose members are all back, for as long as a member may still be lost again."""
     for line in before.lines:
         if line.key in lost:
             continue
@@ -365,7 +349,7 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
-    """Return since when a row has been up, by this machine's clock in ms."""
+    """Return when a row came up (this machine's clock, ms)."""
     return (tracked.since_at or 0.0) - monitor.fleet.for_environment(tracked).clock.offset
 
 

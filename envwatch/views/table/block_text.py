@@ -1,7 +1,6 @@
-"""The words of a line of the block: state, members and reason. Also the counts of the block in a few cells.
+"""The words of a block line, and short counts of the block.
 
-Pure. Must not know styles or widths of cells other than the room for the names, or how a title is sent. A title has
-counts and names of profiles only, nothing that comes from the API.
+A title holds counts and profile names only, nothing from the API.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block, BlockLine
 
 _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
-"""The presences that the title counts, the gravest first."""
+"""The gravest first."""
 
 
 def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
-    """Return the look of a line and its words: `off`, `12 off`, `5 of 12 off`, `12 back`."""
+    """Return the style and the state of a line: `off`, `12 off`, `5 of 12 off`, `12 back`."""
     members = line.members
     looks = Counter(
         style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
@@ -43,14 +42,14 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
 
 
 def lasted_text(line: BlockLine, wall: float) -> SafeText:
-    """Return how long the losses of a line, or its return, have lasted, in at most six cells."""
+    """Return the age of the losses, or of the return, in at most six cells."""
     return state_age(span(wall - line.began_at))
 
 
 def names_text(
     line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
 ) -> SafeText:
-    """Return the shared values and as many names as fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
+    """Return the shared values and the names that fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
     names = [
         composed(tracked.environment.label + id_tail(tracked.environment.label, tracked.environment.id, ambiguous))
         for tracked in line.members[: max(room // 2, 1)]
@@ -70,7 +69,7 @@ def names_text(
 
 
 def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return why the members are down, and who acknowledged them; the note alone on an acknowledged line."""
+    """Return why the members are down and how many are acknowledged; only the notes if all are."""
     acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
         notes = dict.fromkeys(ack.note for ack in acks if ack.note)
@@ -82,19 +81,19 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     if acks:
         parts.append(f"{len(acks):,} acked")
     shared = {shared_text(tracked.environment, now.wall) for tracked in line.off}
-    if len(shared) == 1 and (text := shared.pop()) is not None:  # known there only if all members are
+    if len(shared) == 1 and (text := shared.pop()) is not None:  # None unless all members have the text
         parts.append(text)
     return composed(" · ".join(parts))
 
 
 def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return why an environment is down, as `cause_text` words the cause; empty for one that is well."""
+    """Return the cause by `cause_text`; empty if well."""
     profile_state = monitor.fleet.for_environment(tracked)
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
 
 
 def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
-    """Return what to answer where no other line of the block needs a person: never that none does while one does."""
+    """Return the answer if no further line needs a person."""
     if block.newest is not None:
         return clean("this is the only line that needs a person")
     if not fleet.is_listed:
@@ -110,13 +109,9 @@ def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
 
 
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
-    """Return the counts of the status line that are not zero: `○5 ◐2 ?3`, and `●40` if nothing else is counted.
+    """Return the status line's counts above zero: `○5 ◐2 ?3`, or `●40` alone.
 
-    Args:
-        block: the counts.
-        ascii_only: whether the glyphs are ASCII.
-        flapping: how many rows flap.
-        has_online: whether the rows that are online are always counted.
+    `has_online` always counts online rows.
     """
     counts = {glyph_of(presence, ascii_only=ascii_only): block.presences.get(presence, 0) for presence in _FIRST}
     counts[FLAPPING_GLYPHS[ascii_only]] = flapping
@@ -129,9 +124,9 @@ def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online
 
 
 def window_title(block: Block, flapping: int, profiles: SafeText, mark: str = "", *, ascii_only: bool) -> SafeText:
-    """Return a title with the counts of the status line: `○5 ◐2 acme`, `●40 acme`, or `? acme` if nothing is known.
+    """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? acme` if nothing is known.
 
-    `mark` is the first word, where the title is not about the present.
+    `mark` precedes a title about the past.
     """
     is_known = any(block.presences.values()) or any(block.asides.values())
     counts = counts_text(block, ascii_only=ascii_only, flapping=flapping) if is_known else "?"

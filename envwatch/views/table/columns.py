@@ -1,7 +1,7 @@
-"""The columns of the table: what each shows, how it sorts, and from which width on it may appear.
+"""The columns of the table.
 
-Pure. Must not know widgets or colours. STATE, FOR, BEAT and NAME come first: what changes every second stands at the
-left, so that a tick rewrites only the left edge of each line.
+STATE, FOR, BEAT and NAME come first: values that change every second stand at the left, so that a tick rewrites only
+the left edge of each line.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One value of an environment that can be shown, searched and sorted by."""
+    """A value that can be shown, searched and sorted."""
 
     id: str
     text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
-    """Returns the text at a moment (server's clock, ms) under the thresholds of a fleet."""
+    """At a moment (server's clock, ms) under a fleet's thresholds."""
     search_text: Searched | None = None
-    """Returns the text in which words are looked for; None for no text, as of ages, which change with time."""
+    """Searched for words; None for values that change with time."""
     title: str
     width: int
-    """Cells, without the space after it."""
+    """Cells, without the space behind."""
     from_width: int = 0
-    """Cells of the terminal from which the column may be shown by default."""
+    """Least cells of a terminal that shows the column by default."""
     about: str
-    """A few words for the column picker."""
+    """For the column picker."""
     rank: Callable[[TrackedEnvironment], Any]
-    """Returns the value that sorting compares: of one type for all rows, or None."""
+    """Sort value, of the same type for all rows, or None."""
     is_ticking: bool = False
-    """Whether it changes with time alone, at most once a minute."""
+    """Whether the text changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
-    """Which part stays when the text is cut."""
+    """The part that survives a cut."""
     align: Literal["left", "right"] = "left"
 
 
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
-    """Return a mode as the table shows it: `!` marks the one that approves everything."""
+    """Return a mode's text in the table: `!` marks the mode that approves everything."""
     mode = mode_of(raw_mode)
     return composed(f"{mode}!") if mode == UNRESTRICTED else mode
 
@@ -95,7 +95,6 @@ def _age_text(
 
 
 def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable[[TrackedEnvironment], float | None]:
-    """Return the rank of what is shown as its age: the newest instant comes first."""
 
     def rank(tracked: TrackedEnvironment) -> float | None:
         at = instant(tracked)
@@ -105,37 +104,37 @@ def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable
 
 
 FIXED = ("state", "for", "beat", "name")
-"""Ids of the columns at the left that are always shown."""
+"""Always shown, at the left."""
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
-"""The minimal width of NAME, with the tag of a change; other columns get what is left."""
+"""Least width of NAME, including the tag of a change."""
 _USUAL: Final = Limits()
 _AHEAD_MS: Final = limits.MOST_AHEAD / MS
 
 
 def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return how long an environment has been in its state; None while that is unknown."""
+    """Return how long an environment has been in its state; None if unknown."""
     age_ms = for_rank(tracked, now, fleet_limits)
     return None if age_ms is None else state_age(span(age_ms))
 
 
 def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> float | None:
-    """Return the ms that an environment has been in its state, by the server's clock; None while that is unknown.
+    """Return the ms in the state (server's clock); None if unknown.
 
-    Profiles have limits and clocks of their own, so only this time compares rows of two profiles.
+    Only this time compares rows of two profiles, whose limits and clocks differ.
     """
     began_at = state_began_at(tracked, fleet_limits, now + _AHEAD_MS)
     return None if began_at is None or began_at == NEVER else now - began_at
 
 
 def _beat_at(tracked: TrackedEnvironment) -> float | None:
-    """Return the instant of the heartbeat; None where there is no connection that could have one."""
+    """Return the instant of the heartbeat; None without a connection."""
     environment = tracked.environment
     has_one = bool(environment.connection_id) and not tracked.presence.is_absent
     return environment.last_heartbeat_at if has_one else None
 
 
 def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return why an environment is down or going down, in at most 14 cells; None for one that is well."""
+    """Return why an environment is down, late or flapping, in at most 14 cells; None if well."""
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
             left = (fleet_limits.online_for - span(now - tracked.environment.last_seen_alive_at)).total_seconds()
@@ -147,7 +146,7 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
 
 
 def _reason(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return the reason of a verdict, without what changes with time; None for one that is well."""
+    """Return a verdict's reason without parts that change with time; None if well."""
     if tracked.replaced_by is not None:
         return tracked.reason
     reason = tracked.verdict.reason
@@ -225,7 +224,6 @@ _COMPUTED: Final = (
         rank=lambda _: None,
     ),
 )
-"""The columns that no single field of the row fills."""
 
 _PRESENTED: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values() if each.width}
 _ALL: Final = {
@@ -246,36 +244,36 @@ _ORDER: Final = (
     "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
     " update seen first"
 )
-"""The order of the table; a column that is not here comes last."""
+"""Unnamed columns come last."""
 
 COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
-"""By id, in the order of the table."""
+"""By id, in table order."""
 
 
 def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
-    """Return the texts of columns in which words are looked for."""
+    """Return the search texts of columns."""
     return tuple(column.search_text for column in columns if column.search_text is not None)
 
 
 SEARCHED: Final = searched_in(COLUMNS.values())
-"""The texts in which words are looked for where no columns are visible."""
+"""The search texts where no columns are visible."""
 
 LAST_DAY: Final = "24h"
-"""The column that is not made from a row: what it shows and sorts by comes from `fleet.hours.LastDays`."""
+"""Text and sort value come from `past.hours.LastDays`, not from a row."""
 STATE_TIME: Final = "for"
-"""The column that sorts by the limits and the clock of each row's profile."""
+"""Sorts by the limits and the clock of each row's profile."""
 PROBLEMS: Final = "problems"
-"""The name of the default order in settings, where other names are columns."""
+"""The default order's name in settings."""
 
 
 SCROLLBAR = 1
-"""Cells at the right of the table that belong to no column."""
+"""Cells at the right of the table."""
 GUTTER = 2
-"""Cells at the left of the table: the bar of a recent change, and the mark of the cursor."""
+"""Left cells: bar of a recent change, mark of the cursor."""
 _WIDEST: Final = {"branch": 24, "why": 30}
-"""Cells of a column at most, where there is room that no column takes."""
+"""Cells of a column that grows into free room."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
-"""Cells before NAME: the gutter, and the columns that change every second. STATE and FOR need no space between them."""
+"""Cells before NAME. STATE and FOR need no space between them."""
 
 _Fit: TypeAlias = tuple[tuple[Column, int], ...]
 
@@ -286,7 +284,7 @@ def gap_after(column: Column) -> int:
 
 
 def column_at(fit: _Fit, x: int) -> Column | None:
-    """Return the column that the cell `x` of a table belongs to, with the space behind it."""
+    """Return the column at cell `x`, including the space behind."""
     left = GUTTER
     for column, width in fit:
         left += width + gap_after(column)
@@ -296,16 +294,11 @@ def column_at(fit: _Fit, x: int) -> Column | None:
 
 
 def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False, terminal: int | None = None) -> _Fit:
-    """Return the columns that fit into a table, each with its width.
+    """Return the columns that fit into a table, with widths.
 
-    With the default columns, NAME has the same width in every table of a terminal, never less than in a narrower
-    terminal. Columns that were chosen go before more than the least of it, also beside the detail pane.
-
-    Args:
-        width: cells of the table.
-        ids: the columns to show after the fixed ones, in this order; none for the default ones.
-        has_profiles: whether there are rows of several profiles: PROFILE is shown only then.
-        terminal: cells of the terminal; None if the table has all of them.
+    With default columns, NAME has the same width in every table of a terminal, and never less than in a narrower
+    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. `terminal` is None if the table has all
+    cells.
     """
     terminal = width + SCROLLBAR if terminal is None or ids else terminal
     return _fitting(width, tuple(ids), has_profiles, terminal)
@@ -327,7 +320,6 @@ def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int
 
 
 def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ...]:
-    """Return the columns after the fixed ones, as far as there is room, in their order."""
     chosen = [id_ for id_ in ids or COLUMNS if id_ not in FIXED]
     columns = [COLUMNS[id_] for id_ in chosen if id_ != "profile"]
     if has_profiles:
@@ -336,7 +328,6 @@ def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ..
 
 
 def _chosen(candidates: Sequence[Column], room: int, terminal: int) -> list[Column]:
-    """Return the columns that fit into so many cells behind NAME, up to the first that does not."""
     fit = []
     for column in candidates:
         room -= column.width + 1
@@ -351,13 +342,13 @@ def _cells_of(columns: Iterable[Column]) -> int:
 
 
 def _name_goal(terminal: int) -> int:
-    """Return the cells of NAME that no other column may take: they grow with the terminal."""
+    """Return the cells reserved for NAME, which grow with the terminal."""
     return max(NAME_AT_LEAST, NAME_AT_LEAST + (terminal - 64) // 10)
 
 
 @lru_cache(256)
 def _name_width(terminal: int, candidates: tuple[Column, ...]) -> int:
-    """Return the width of NAME: what is left in this terminal, but no more than is left in any wider one."""
+    """Return the width of NAME: the free cells in this terminal, but no more than in any wider terminal."""
 
     def left(columns: int) -> int:
         room = columns - SCROLLBAR - LEFT

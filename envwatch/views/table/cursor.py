@@ -1,21 +1,16 @@
-"""The lines of the screen, block first, then table, and the cursor among them, through every change of the rows.
+"""The lines of the screen, block first, then table, and the cursor.
 
-Owns the rules that keep a reader's place:
-
-* Until the cursor is moved for the first time, it stays on the first line, and the table at its top.
-* The cursor follows its environment from the table into the block. When the line of an incident goes, the cursor goes
-  to the next line of the block, or else to the first row of the table.
-* A line of the block whose members are back stays for as long as the cursor is on the line.
-* A row of the table under a cursor that was moved keeps its place, also if it changes its state or the view no longer
-  shows it; it goes where it belongs when the cursor has left it. If it was folded away, the cursor goes to the header
-  of its group.
-* A row that another view hid, as a filter does while it is typed, has the cursor again in the next view that shows it,
-  unless the cursor was moved or the filter was kept meanwhile.
-* What is visible of the table stays where it is in the table: the row under the cursor, else most of the visible rows.
-  Only the end of the list moves it: no line stays empty while a row is out of sight.
+* A cursor that was never moved stays on the first line, and the table at its top.
+* The cursor follows an environment into the block. When an incident's line goes, the cursor goes to the next line of
+  the block, or to the table's first row.
+* A block line whose members are back stays under the cursor.
+* A table row under a moved cursor keeps its place, even if the row changes state or stops matching. A folded row gives
+  the cursor to the group's header.
+* A row hidden by a view (a filter being typed) has the cursor again in the next view that shows the row, unless the
+  cursor was moved or the filter kept.
+* Visible rows of the table keep their place on the screen: the row under the cursor, else most rows. At the list's end
+  rows move, so that no line stays empty while a row is out of sight.
 * Rows keep their places while the cursor has just moved.
-
-Must not know widgets or clocks.
 """
 
 from __future__ import annotations
@@ -38,57 +33,54 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import Line
 
 _LEAST_MEMBERS = 2
-"""Members that an unfolded incident shows in a block without room."""
+"""Shown members of an unfolded incident in a block without room."""
 
 
 class More(NamedTuple):
-    """A line in place of others that have no room: lines of the block, or members of an unfolded incident."""
+    """A count of hidden block lines, or of an unfolded incident's hidden members."""
 
     lines: int = 0
     fresh: int = 0
-    """How many of the lines are marked as fresh."""
+    """Hidden lines marked as fresh."""
     members: int = 0
 
 
 class RowCursor:
-    """The lines of block and table, and which of them the cursor is on."""
+    """The lines of block and table, and the cursor."""
 
     def __init__(self) -> None:
         self.lines: Sequence[Line] = ()
-        """The lines of the block, then the rows of the table and the headers of groups."""
+        """Block lines, then rows and group headers."""
         self.table_lines: Sequence[TableLine] = ()
-        """The lines below the block."""
         self.pinned = 0
-        """How many of the lines belong to the block."""
+        """Lines of the block."""
         self.unfolded: LineKey | None = None
-        """The incident whose members are visible in the block."""
         self.was_moved = False
-        """Whether the user has moved the cursor."""
         self.is_due = False
-        """Whether rows are still to be put into their places."""
+        """Whether rows wait for their places."""
         self.place: int | None = None
-        """Index of the line under the cursor; None if there are no lines."""
+        """None without lines."""
         self.passes_on = False
-        """Whether the cursor goes to the next open line once the cursor's line is acknowledged."""
+        """Whether the cursor leaves an acknowledged line for the next open line."""
         self._chosen: LineKey | None = None
-        """What the user moved the cursor to last."""
+        """The last line chosen by the user."""
         self._arrangement = Arrangement()
         self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
-        """What decided the places of rows that have changed since then."""
+        """The deciding states of rows that changed but kept their places."""
         self._lines_of: Callable[[Arrangement], Sequence[TableLine]] = lambda arrangement: arrangement.rows
         self._visited: dict[LineKey, float] = {}
-        """The lines of the block that the cursor stood on, with the moment of their newest loss at that time."""
+        """Visited block lines, with `noticed_at` at the visit."""
         self._trail: deque[LineKey] = deque(maxlen=100)
-        """The lines from which `next_open` led away."""
+        """The lines that `next_open` left."""
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
-        """All environments that the view shows in the table, in order, including those in folded groups."""
+        """All rows of the table, including folded groups."""
         return self._arrangement.rows
 
     @property
     def matches(self) -> int:
-        """How many environments match the view, in the table and in the block."""
+        """Environments that match the view, in table and block."""
         return len(self._arrangement.rows) + self._arrangement.in_block
 
     @property
@@ -98,17 +90,17 @@ class RowCursor:
 
     @property
     def is_in_block(self) -> bool:
-        """Whether the cursor stands in the block."""
+        """Whether the cursor is in the block."""
         return self.place is not None and self.place < self.pinned
 
     @property
     def table_place(self) -> int | None:
-        """Index of the cursor's line among the lines of the table; None if the cursor stands in the block."""
+        """The cursor's index in `table_lines`; None in the block."""
         return None if self.place is None or self.is_in_block else self.place - self.pinned
 
     @property
     def order_reason(self) -> OrderReason | None:
-        """What decided the place of the table's row under the cursor, if it is to stay there."""
+        """The reason for the place of the row under a moved cursor."""
         cursor = self.cursor
         if not self.was_moved or self.is_in_block or not isinstance(cursor, TrackedEnvironment):
             return None
@@ -118,7 +110,7 @@ class RowCursor:
         return OrderReason(tracked, self._arrangement.wall)
 
     def place_of(self, key: LineKey) -> int | None:
-        """Return the index of the line of an environment, an incident or a header; None if it has none."""
+        """Return the index of an environment's, incident's or header's line, or None."""
         place = place_of(self.lines, key)
         if place is None:
             places = enumerate(self.lines[: self.pinned])
@@ -126,18 +118,18 @@ class RowCursor:
         return place
 
     def pin(self) -> None:
-        """Keep the cursor on its line from now on, as if the user had moved it there."""
+        """Keep the cursor on its line, as if moved there by the user."""
         self.was_moved = True
         self._chosen = None if self.cursor is None else self.cursor.key
         self._visit()
 
     def settle(self) -> None:
-        """Take the cursor's line for the one that the user chose, if the cursor was ever moved."""
+        """Pin the cursor if ever moved."""
         if self.was_moved:
             self.pin()
 
     def block_lines(self, block: Block) -> list[Line]:
-        """Return the lines of a block, with the members of the unfolded incident and the line under the cursor."""
+        """Return a block's lines, with the unfolded incident's members and the line under the cursor."""
         lines: list[Line] = []
         for line in self._with_cursor(block):
             lines.append(line)
@@ -146,7 +138,6 @@ class RowCursor:
         return lines
 
     def _with_cursor(self, block: Block) -> Sequence[BlockLine]:
-        """Return the lines of a block; a line under the cursor whose members are back stays in its place."""
         cursor = self.cursor
         is_over = isinstance(cursor, BlockLine) and bool(cursor.returned) and self.was_moved
         if not is_over or not isinstance(cursor, BlockLine) or any(line.key == cursor.key for line in block.lines):
@@ -167,12 +158,8 @@ class RowCursor:
     ) -> None:
         """Replace the rows.
 
-        Args:
-            arrangement: the rows of the table, with given the `order_reason` of a row that keeps its place.
-            lines_of: turns an arrangement into lines.
-            block_lines: what `block_lines` returns.
-            is_steady: whether present rows keep their places for now, followed by new ones; sets `is_due`.
-            is_new_view: whether the user has changed what is shown.
+        `is_steady` keeps present rows in place, followed by new rows, and sets `is_due`. `is_new_view` means that the
+        user changed the view.
         """
         self._lines_of = lines_of
         if is_steady:
@@ -189,7 +176,6 @@ class RowCursor:
             self.place = self.place if place is None else place
 
     def _steady(self, arrangement: Arrangement) -> Arrangement:
-        """Return the rows of an arrangement in the places that they have now; those that are new follow."""
         before = self._arrangement
         coming = {tracked.key: tracked for tracked in arrangement.rows}
         present, old = [], 0
@@ -229,15 +215,12 @@ class RowCursor:
             self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
 
     def _head_of(self, place: int) -> int:
-        """Return the index of the line of the incident that a line of the block belongs to."""
+        """Return the index of the incident's line above."""
         heads = (each for each, line in enumerate(self.lines[: place + 1]) if isinstance(line, BlockLine))
         return max(heads, default=place)
 
     def _place_after(self, before: int) -> int:
-        """Return the index of the cursor's line after an acknowledgement: the next member, else the next open line.
-
-        `before` is the index of the incident's line before the acknowledgement.
-        """
+        """Return the index after an acknowledgement: the next member, else the next open line from `before` on."""
         here = self.place or 0
         head, others = self._head_of(here), self._open_places()
         if head in others:
@@ -249,14 +232,13 @@ class RowCursor:
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
-        """Return the line of the block at or before an index, the first row of the table if the block is empty."""
+        """Return the next incident's line from a place on, else the last; None without lines."""
         heads = [each for each, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
         if not heads:
             return None
         return next((each for each in heads if each >= place), heads[-1])
 
     def _header_of_folded(self, key: LineKey) -> int | None:
-        """Return the index of the header of the folded group that an environment is in."""
         for place, line in enumerate(self.lines):
             if not isinstance(line, GroupHeader) or line.is_open:
                 continue
@@ -265,10 +247,10 @@ class RowCursor:
         return None
 
     def move_to(self, place: int) -> bool:
-        """Move the cursor to the line nearest to an index.
+        """Move the cursor to the nearest line.
 
         Returns:
-            Whether the lines changed, because a row was left that the view does not show.
+            Whether a row that the view hides was left, so that the lines changed.
         """
         if not self.lines:
             return False
@@ -285,23 +267,18 @@ class RowCursor:
         return False
 
     def heading(self) -> GroupHeader | None:
-        """Return the header of the group that the cursor is in or on; None without groups and in the block."""
+        """Return the header of the cursor's group, if any."""
         place = self.place
         lines = self.lines[self.pinned : place + 1] if place is not None else ()
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
 
-    # From one open line of the block to the next.
-
     def _open_places(self) -> list[int]:
-        """Return the indices of the lines of the block that need a person, the newest loss first."""
+        """Return indices of lines that need a person, the newest loss first."""
         lines = enumerate(self.lines[: self.pinned])
         return [place for place, line in lines if isinstance(line, BlockLine) and line.is_open]
 
     def next_open(self) -> int | None:
-        """Return the next line that needs a person: a line not visited since its newest loss, else the next below.
-
-        None if no other line needs a person.
-        """
+        """Return the next line that needs a person: not visited since its newest loss, else the next below, or None."""
         here = self.place
         places = [place for place in self._open_places() if place != here]
         if not places:
@@ -313,7 +290,7 @@ class RowCursor:
         return next(unvisited, next(below, places[0]))
 
     def previous_open(self) -> int | None:
-        """Return the line from which `next_open` led here, else the open line above; None if there is no other."""
+        """Return the line where `next_open` started, else the open line above, or None."""
         while self._trail:
             place = self.place_of(self._trail.pop())
             if place is not None and place != self.place:
@@ -327,19 +304,16 @@ class RowCursor:
         return line.noticed_at if isinstance(line, BlockLine) else 0.0
 
     def _visit(self) -> None:
-        """Note that the user has seen the line under the cursor."""
         if self.place is not None and isinstance(line := self.cursor, BlockLine):
             self._visited[line.key] = self._stamp(self.place)
             present = {each.key for each in self.lines[: self.pinned]}
             self._visited = {key: stamp for key, stamp in self._visited.items() if key in present}
 
-    # The part of the block that has room.
-
     def visible_block(self, most: int, wall: float) -> list[int | More]:
-        """Return the indices of the lines of the block to show in at most so many lines, and the numbers of the others.
+        """Return the block indices that fit into `most` lines, and counts of hidden lines.
 
-        Without room for all, the priority is: the newest loss that is not acknowledged, the cursor's line, the number
-        of hidden lines, then the others from the top. `wall` is this machine's clock in ms.
+        Priority: the newest unacknowledged loss, the cursor's line, the count of hidden lines, then from the top.
+        `wall` is this machine's clock in ms.
         """
         block = self.lines[: self.pinned]
         if len(block) <= most:
@@ -354,7 +328,7 @@ class RowCursor:
         if members and members[0] - 1 not in first and len(first) < most - 1:
             first.append(members[0] - 1)
         first = first[:most]
-        room = most - len(first) - (len(first) < most)  # a line for the number of hidden ones
+        room = most - len(first) - (len(first) < most)  # keep a line for the count of hidden lines
         others = [place for place in heads if place not in first]
         for_members = min(len(members), max(room - len(others), min(_LEAST_MEMBERS, room)))
         chosen = {*first, *others[: max(room - for_members, 0)]}
@@ -371,7 +345,6 @@ class RowCursor:
 
 
 def _shows(line: BlockLine, key: LineKey) -> bool:
-    """Whether a line of the block stands for an environment."""
     return any(tracked.key == key for tracked in line.members)
 
 
@@ -382,17 +355,10 @@ def kept_top(
     height: int,
     cursor: tuple[int, int] | None,
 ) -> int:
-    """Return the first line to show, so that what is visible stays where it is on the screen.
+    """Return the first visible line's index that keeps visible rows in place.
 
-    The row under the cursor keeps its line of the screen while it is visible; otherwise most of the visible lines do. A
-    list that stands at its top, without a cursor in sight that was moved, stays there.
-
-    Args:
-        before: all lines until now.
-        after: all lines from now on.
-        top: the index of the first visible line until now.
-        height: visible lines.
-        cursor: the indices of the line under a cursor that was moved, until now and from now on; None for none.
+    The row under the cursor has priority, then most visible lines. A list at its top stays there, unless a moved cursor
+    is in sight. `cursor` holds the old and new index of a moved cursor's line.
     """
     highest = max(len(after) - height, 0)
     if cursor is not None and top <= cursor[0] < top + height:

@@ -1,7 +1,6 @@
-"""What the user wants to see of the fleet: presets, the orders of rows, and groups that can be folded.
+"""The user's view of the fleet.
 
-Pure. Owns the view, the sorting, and what a group is; `arrangement` applies them. Groups follow the order of their
-first rows, so a group with a late row is first. Must not know widgets.
+Groups follow the order of their first rows, so a group with a late row is first.
 """
 
 from __future__ import annotations
@@ -34,10 +33,9 @@ _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Pres
 
 
 _ROW_KEY: Final = 2
-"""Parts of the key of an environment."""
 
 OLD: Final[LineKey] = ("old", "", "")
-"""The key of the group of environments that have been offline for long."""
+"""Offline for long."""
 
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
     "profile": attrgetter("profile"),
@@ -48,11 +46,11 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
     "mode": lambda tracked: mode_of(tracked.environment.mode),
     "branch": attrgetter("environment.branch"),
 }
-"""What rows can be grouped by: the id of a column, and the value that the members of a group share."""
+"""By column id, the value shared by a group's members."""
 
 
 class Preset(StrEnum):
-    """The parts of the fleet that one key shows."""
+    """The parts of the fleet that a key selects."""
 
     ALL = "all"
     ONLINE = "online"
@@ -63,7 +61,7 @@ class Preset(StrEnum):
 
     @cached_property
     def query(self) -> Query:
-        """The query of the part, empty for the whole fleet."""
+        """The preset's query, empty for the whole fleet."""
         if self is Preset.ALL:
             return Query()
         return parse(f"status:{'offline,gone' if self is Preset.OFFLINE else self}")
@@ -71,33 +69,31 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the user wants to see."""
+    """The user's choice of rows and columns."""
 
     preset: Preset = Preset.ALL
     query: Query = field(default_factory=Query)
-    """The query in the filter box."""
     sort: str | None = None
-    """Id of a column; None for the default order (`in_default_order`)."""
+    """A column id; None for `in_default_order`."""
     is_inverted: bool = False
-    """Whether the column sorts the other way round; the default order has problems first in any case."""
+    """Reverses a column's order, not the default order."""
     columns: tuple[str, ...] = ()
-    """Ids of the columns to show, in this order; none for as many as fit."""
+    """Column ids in order; empty for the default."""
     baseline: Baseline | None = None
-    """The baseline that was marked last."""
+    """Marked last."""
     compares: bool = False
-    """Whether only differences from the baseline are shown."""
     group: str | None = None
-    """What to group by, one of `GROUPINGS`."""
+    """A key of `GROUPINGS`."""
     folded: frozenset[LineKey] = frozenset({OLD})
-    """Keys of the groups whose rows are hidden."""
+    """Groups whose rows are hidden."""
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether it may leave out environments."""
+        """Whether the view may leave out environments."""
         return self.preset is not Preset.ALL or bool(self.query) or self.compares
 
     def chooses_like(self, other: View) -> bool:
-        """Whether another view shows the same environments, in any order."""
+        """Whether another view shows the same environments."""
         chosen, others = (
             (view.preset, view.query, view.baseline.marked_at if view.compares and view.baseline is not None else None)
             for view in (self, other)
@@ -105,7 +101,7 @@ class View:
         return chosen == others
 
     def orders_like(self, other: View) -> bool:
-        """Whether another view has the same order and groups, folded or not."""
+        """Whether another view has the same order and groups."""
         return (self.sort, self.is_inverted, self.group) == (other.sort, other.is_inverted, other.group)
 
     @property
@@ -115,24 +111,24 @@ class View:
 
 
 def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
-    """Return the names, given with their numbers of uses, that are used twice or look like another."""
+    """Return names used twice or similar to another, given the uses of each name."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
 class AmbiguousNames:
-    """The ambiguous names of a fleet, kept from one listing to the next: names seldom change."""
+    """The ambiguous names of a fleet, cached because names seldom change."""
 
     def __init__(self) -> None:
         self._counts: Mapping[SafeText, int] = {}
         self._found: frozenset[SafeText] = frozenset()
 
     def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-        """Return what `ambiguous_names` returns of the names of environments; the same object if nothing changed.
+        """Return the ambiguous names; the same object if unchanged.
 
-        One environment under several profiles is no pair of twins: the id tells nothing apart there.
+        Rows of an environment under several profiles do not count: the id would not tell them apart.
         """
         rows = [tracked.environment for tracked in environments]
-        counts = dict(Counter([row.label for row in rows]))  # compares faster so
+        counts = dict(Counter([row.label for row in rows]))  # a plain dict compares faster
         if repeated := {label for label, count in counts.items() if count > 1}:
             counts |= Counter(label for label, _ in {(row.label, row.id) for row in rows if row.label in repeated})
         if counts != self._counts:
@@ -141,11 +137,10 @@ class AmbiguousNames:
 
 
 _ID_TAIL: Final = 4
-"""Characters of the id that follow an ambiguous name."""
 
 
 def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
-    """Return the suffix of a name: for an ambiguous one, a space and the end of its id."""
+    """Return a space and the id's end for an ambiguous name."""
     return composed(f" {id_[-_ID_TAIL:]}") if id_ is not None and name in ambiguous else EMPTY
 
 
@@ -160,7 +155,7 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
 
 
 def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return environments that are sorted by name in the default order."""
+    """Return name-sorted environments in the default order."""
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
@@ -178,9 +173,9 @@ def by_value(
     is_inverted: bool,
     rank: Callable[[TrackedEnvironment], Any] | None = None,
 ) -> list[TrackedEnvironment]:
-    """Return environments sorted by a column's value: those without one last; equal ones stay in their order.
+    """Return environments sorted by a column, stable, rows without a value last.
 
-    With `is_inverted`, the greatest value comes first. `rank` returns the value, for a column that has none of its own.
+    `is_inverted` puts the greatest value first. `rank` replaces the column's rank.
     """
     rank = rank or COLUMNS[column].rank
     ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
@@ -192,7 +187,7 @@ def by_value(
 
 
 def name_key(tracked: TrackedEnvironment) -> str:
-    """Return the key that sorts by name, then id: one text compares faster than a pair, and clean text has no NUL."""
+    """Return the key for name, then id. A text compares faster than a pair; clean text has no NUL."""
     environment = tracked.environment
     return f"{natural_key(environment.label)}\0{environment.id}"
 
@@ -213,11 +208,11 @@ class GroupHeader:
 
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 Line: TypeAlias = "TableLine | BlockLine"
-"""What the cursor can stand on. In the block, an environment is a member of an unfolded incident."""
+"""In the block, an environment is an unfolded incident's member."""
 
 
 def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
-    """Return the index of the line with a key; None if there is none."""
+    """Return the index of a key's line, or None."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
     profile, id_ = key
@@ -228,7 +223,7 @@ def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
 
 
 def group_key(group: str, value: SafeText | None) -> LineKey:
-    """Return the key of the group with a value; None and an empty text are one group."""
+    """Return a group's key; None equals an empty text."""
     return ("group", group, value or "")
 
 
@@ -238,9 +233,9 @@ def groups_of(
     folded: frozenset[LineKey],
     stand_in: TrackedEnvironment | None = None,
 ) -> list[TableLine]:
-    """Return the lines for rows in groups, without the rows of groups that are folded.
+    """Return the lines of groups, folded groups without rows.
 
-    `group` is one of `GROUPINGS`; `stand_in` decides the group of the row with its key.
+    `stand_in` decides the group of the row with its key.
     """
     value_of = GROUPINGS[group]
     values = list(map(value_of, rows))
@@ -258,7 +253,7 @@ def groups_of(
 
 
 def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
-    """Return the lines for environments that have been offline for long; none if there are none."""
+    """Return the lines of the group `OLD`."""
     title = clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
     return _group_lines(OLD, title, old, folded) if old else ()
 

@@ -23,7 +23,7 @@ from support.recording import ALWAYS, content, life, record
 from support.rights import folder_for_anyone, without_rights
 
 from envwatch.model.clock import WallMs
-from envwatch.past.history import HistoryError
+from envwatch.past.history import HistoryError, events_of
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.reading import DayReader
@@ -184,12 +184,12 @@ def test_bytes_that_changed_are_an_error_or_what_was_recorded(
             for poll in past.polls(*ALWAYS):
                 with suppress(HistoryError):
                     assert past.moment(poll) in recorded.moments
-            past.events(*ALWAYS)
+            events_of(past.steps(*ALWAYS))
         writer = FolderWriter(folder, Retention())
         history = record(writer, NEW)
         writer.close()
         new = past.polls(*ALWAYS)[-3:]
-        assert [*past.moments(new)] == content(history)[1]
+        assert [*map(past.moment, new)] == content(history)[1]
 
 
 @given(st.binary(max_size=70_000), st.sampled_from(["", "-wal", "-shm"]))

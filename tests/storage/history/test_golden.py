@@ -12,8 +12,7 @@ import pytest
 from support.golden_history import ABOUT, ALWAYS, held_by_past
 
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
-from envwatch.storage.history.past import StoredPast
-from envwatch.storage.history.recording import RecordedFile
+from envwatch.storage.history.past import RecordedFile, StoredPast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +46,7 @@ def test_moments_counts_and_events_are_those_that_were_recorded(version: str, pa
 def test_each_moment_is_found_on_its_own_as_well(version: str, past: Past) -> None:
     del version
     polls = past.polls(*ALWAYS)
-    assert [past.moment(poll) for poll in reversed(polls)] == [*past.moments(polls)][::-1]
+    assert [past.moment(poll) for poll in reversed(polls)] == [*map(past.moment, polls)][::-1]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

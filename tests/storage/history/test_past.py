@@ -15,12 +15,11 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.past.history import GoneError, HistoryError
-from envwatch.storage.history.day_file import DayFile
+from envwatch.past.history import GoneError, HistoryError, events_of
+from envwatch.storage.history.day_file import DayFile, Numbers, check_form
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths, tidy
 from envwatch.storage.history.past import StoredPast
-from envwatch.storage.history.schema import Numbers, check_form
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ def test_what_lies_outside_a_time_is_left_out_and_both_ends_are_in(tmp_path: Pat
     for since, until in ((at, at + 30_000), (at + 1, at + 30_000), (at, at + 29_999), (at, at), (at + 1, at + 2)):
         time = (WallMs(since), WallMs(until))
         assert past.polls(*time) == history.polls(*time)
-        assert past.events(*time) == history.events(*time)
-    assert past.events(WallMs(NOW), WallMs(NOW + 30_000))
+        assert events_of(past.steps(*time)) == history.events(*time)
+    assert events_of(past.steps(WallMs(NOW), WallMs(NOW + 30_000)))
 
 
 def test_a_past_is_of_the_profile_that_reads_it(tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_days_that_cannot_be_read_are_left_out_unless_nothing_is_left(tmp_path: 
         past.polls(*ALWAYS)
     second.unlink()
     with pytest.raises(HistoryError, match="newer envwatch"):
-        past.events(*ALWAYS)
+        events_of(past.steps(*ALWAYS))
 
 
 def test_a_day_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
@@ -169,14 +168,14 @@ def test_a_poll_and_an_event_that_make_no_sense_are_left_out_alone(tmp_path: Pat
     past = StoredPast(tmp_path)
     polls, events = content(history)[0], content(history)[2]
     assert past.polls(*ALWAYS) == [poll for poll in polls if poll.number not in {4, 7}]
-    assert past.events(*ALWAYS) == [events[0], *events[3:]]
+    assert events_of(past.steps(*ALWAYS)) == [events[0], *events[3:]]
     odd = ("run = 'x'", "interval_s = 'x'", "interval_s = 1e999", "interval_s = -1.0", "at = x'00'", "at = 1e300")
     for number, change in enumerate(odd, 1):
         changed(path, f"UPDATE polls SET {change} WHERE number = {number}")
     assert past.polls(*ALWAYS) == [poll for poll in polls if poll.number > 7]
     assert past.last_listing() == next(poll for poll in reversed(polls) if poll.result is PollResult.LISTED)
     changed(path, "UPDATE events SET poll = 'x' WHERE number = 4", "UPDATE events SET at = 1e999 WHERE number = 5")
-    assert past.events(*ALWAYS) == [events[0], *events[5:]]
+    assert events_of(past.steps(*ALWAYS)) == [events[0], *events[5:]]
     assert [event for step in past.steps(*ALWAYS) for event in step.events] == [events[0], *events[5:]]
     changed(path, "UPDATE frames SET data = 'x' WHERE number = 12")
     with pytest.raises(HistoryError, match="damaged"):

@@ -30,7 +30,7 @@ def test_steps_are_polls_with_their_events_and_what_time_alone_changed(tmp_path:
         for moment, result, events in life.steps:
             number += 1
             poll = RecordedPoll(number, moment.now.wall, result, run, 5.0)
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
             expected.append(RecordedStep(poll.at, poll, list(events)))
         blind = Event(kind=Kind.BLIND, at=NOW)
         later = Clocks(WallMs(moment.now.wall + 1), moment.now.monotonic)

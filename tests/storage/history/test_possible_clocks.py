@@ -23,10 +23,10 @@ from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, 
 from envwatch.model.environment import Environment
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.past.history import HistoryError, Moment
-from envwatch.storage.history.possible_clocks import ClockCheck
-from envwatch.storage.history.recording import RecordedFile, RecordingWriter
-from envwatch.storage.history.schema import About
+from envwatch.past.history import About, HistoryError, Moment
+from envwatch.storage.history.past import RecordedFile
+from envwatch.storage.history.reading import check_clocks
+from envwatch.storage.history.recording import RecordingWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,25 +71,25 @@ IN_SECONDS: Final = frozenset({"listed, monotonic", "stall", "hold"})
 def test_what_no_clock_shows_is_refused(place: str, number: float) -> None:
     number = number / 1000 if place in IN_SECONDS and number != 10**400 else number
     with pytest.raises(HistoryError, match="a clock in it shows what none can"):
-        ClockCheck()(Moment(reading(), PLACES[place](number)))
+        check_clocks(Moment(reading(), PLACES[place](number)))
 
 
 def test_polls_are_no_longer_apart_than_a_clock_can_show() -> None:
     with pytest.raises(HistoryError):
-        ClockCheck()(Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=1e15))))
-    ClockCheck()(Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=9.99e14))))
+        check_clocks(Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=1e15))))
+    check_clocks(Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=9.99e14))))
 
 
 @pytest.mark.parametrize("number", [0.0, NOW, 9.99e14, -9.99e14])
 @pytest.mark.parametrize("place", PLACES)
 def test_what_a_clock_may_show_is_taken(place: str, number: float) -> None:
-    ClockCheck()(Moment(reading(), PLACES[place](number / 1000 if place in IN_SECONDS else number)))
+    check_clocks(Moment(reading(), PLACES[place](number / 1000 if place in IN_SECONDS else number)))
 
 
 @pytest.mark.parametrize("now", [wall(nan), Clocks(WallMs(NOW), MonotonicS(inf))])
 def test_so_is_the_present_of_a_moment(now: Clocks) -> None:
     with pytest.raises(HistoryError):
-        ClockCheck()(Moment(now, PROFILE_STATE))
+        check_clocks(Moment(now, PROFILE_STATE))
 
 
 def with_row(**changes: Any) -> ProfileState:
@@ -116,13 +116,12 @@ ROWS: Final[dict[str, Callable[[Any], ProfileState]]] = {
 
 @pytest.mark.parametrize("place", ROWS)
 def test_a_row_may_have_any_number_with_which_one_can_calculate(place: str) -> None:
-    check = ClockCheck()
     for number in (0.0, NOW, inf, -inf, 1e300, 0):
-        check(Moment(reading(), ROWS[place](number)))
+        check_clocks(Moment(reading(), ROWS[place](number)))
     for number in (nan, 10**400):
         with pytest.raises(HistoryError):
-            check(Moment(reading(), ROWS[place](number)))
-    check(Moment(reading(), PROFILE_STATE))
+            check_clocks(Moment(reading(), ROWS[place](number)))
+    check_clocks(Moment(reading(), PROFILE_STATE))
 
 
 def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: Path) -> None:
@@ -131,18 +130,17 @@ def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: 
     with RecordingWriter(path, about) as writer:
         for profile_state in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), PROFILE_STATE):
             writer.start_run()
-            writer.write(Moment(reading(), profile_state), PollResult.LISTED, 5.0)
+            writer.write(Moment(reading(), profile_state), PollResult.LISTED)
     with RecordedFile(path) as file:
-        *impossible, fine = file.all_polls()
+        *impossible, fine = file.polls()
         for poll in impossible:
             with pytest.raises(HistoryError, match="shows what none can"):
                 file.moment(poll)
             with pytest.raises(HistoryError, match="shows what none can"):
-                list(file.moments([poll]))
+                list(map(file.moment, [poll]))
         assert file.moment(fine).profile_state == PROFILE_STATE
 
 
 def test_a_whole_life_is_possible() -> None:
-    check = ClockCheck()
     for moment in plain_life().moments:
-        check(moment)
+        check_clocks(moment)

@@ -305,7 +305,7 @@ monitor, changes = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outc
 recorder.record(monitor, changes)
 recorder.close(60.0)
 try:
-    StoredPast(folder).events(0, 1)
+    list(StoredPast(folder).steps(0, 1))
 except HistoryError as error:
     print("reading:", error)
 """

@@ -6,34 +6,42 @@ import json
 import math
 import os
 import resource
+import shutil
+import sqlite3
 import stat
-from contextlib import suppress
+import struct
+import zlib
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, failed, listed
+from support.builders import NOW, beating, listed
 from support.eventful_life import plain_life
 from support.exact import exact
 from support.memory_history import recorded
+from support.recording import content, life, record
+from support.rights import folder_for_anyone, without_rights
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import clean
-from envwatch.past.history import HistoryError, RecordedStep
-from envwatch.storage.history.encoding.events import encode_event
+from envwatch.past.history import About, HistoryError, RecordedStep, events_of
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.encoding.packing import unpacked
-from envwatch.storage.history.recording import RecordedFile, RecordingWriter, _chunk
+from envwatch.storage.history.folder import Retention, day_paths, history_folder
+from envwatch.storage.history.past import RecordedFile
+from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.redaction import Redaction
-from envwatch.storage.history.schema import About
+from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from envwatch.past.history import Moment
 
@@ -47,7 +55,7 @@ LIFE: Final = plain_life()
 def write(path: Path, steps: Iterable[tuple[Moment, PollResult, tuple[Event, ...]]]) -> bytes:
     with RecordingWriter(path, ABOUT) as writer:
         for moment, result, events in steps:
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
     return path.read_bytes()
 
 
@@ -65,9 +73,9 @@ def test_moments_and_events_come_back_exactly(tmp_path: Path) -> None:
         assert not file.is_cut
         assert [moment.now.wall for moment in LIFE.moments] == [poll.at for poll in polls]
         assert [result for _, result, _ in LIFE.steps] == [poll.result for poll in polls]
-        assert [exact(moment) for moment in file.moments(polls)] == [exact(moment) for moment in LIFE.moments]
-        assert exact(list(file.events(*ALWAYS))) == exact(LIFE.events)
-        assert [list(step.events) for step in file.all_steps()] == [list(events) for _, _, events in LIFE.steps]
+        assert [exact(moment) for moment in map(file.moment, polls)] == [exact(moment) for moment in LIFE.moments]
+        assert exact(list(events_of(file.steps(*ALWAYS)))) == exact(LIFE.events)
+        assert [list(step.events) for step in file.steps()] == [list(events) for _, _, events in LIFE.steps]
 
 
 @given(st.lists(st.integers(0, len(LIFE.steps) - 1), max_size=30))
@@ -83,23 +91,27 @@ def test_a_long_recording_has_bridges_and_keys_on_the_way(tmp_path: Path) -> Non
     path = tmp_path / "long.rec"
     with RecordingWriter(path, ABOUT) as writer:
         for poll in history.polls(*ALWAYS):
-            writer.write(history.moment(poll), poll.result, poll.interval_s)
+            writer.write(history.moment(poll), poll.result)
     with RecordedFile(path) as file:
         polls = file.polls(*ALWAYS)
-        assert file.all_polls() == polls == history.polls(*ALWAYS)
+        assert file.polls() == polls == history.polls(*ALWAYS)
         for index in (799, 0, 798, 400, 401, 399, 720, 719, 29, 30, 31):
             assert file.moment(polls[index]) == history.moment(polls[index])
-        assert list(file.moments(polls)) == list(history.moments(polls))
+        assert list(map(file.moment, polls)) == list(map(history.moment, polls))
+
+
+def with_interval(moment: Moment, interval_s: float) -> Moment:
+    return replace(moment, profile_state=replace(moment.profile_state, interval=timedelta(seconds=interval_s)))
 
 
 def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> None:
     (first, result, _), path = LIFE.steps[0], tmp_path / "a.rec"
     with RecordingWriter(path, ABOUT) as writer:
         writer.write_events(WallMs(1), [BLIND])
-        writer.write(first, result, 5.0)
+        writer.write(first, result)
         writer.start_run()
-        writer.write(first, result, 6.0)
-        writer.write(first, PollResult.FAILED, 6.0)
+        writer.write(with_interval(first, 6.0), result)
+        writer.write(with_interval(first, 6.0), PollResult.FAILED)
         writer.write_events(WallMs(2), [BLIND, BLIND])
         assert (writer.polls, writer.size) == (3, path.stat().st_size)
     at = first.now.wall
@@ -109,14 +121,14 @@ def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> Non
         RecordedPoll(3, at, PollResult.FAILED, 2, 6.0),
     ]
     with RecordedFile(path) as file:
-        assert list(file.all_steps()) == [
+        assert list(file.steps()) == [
             RecordedStep(WallMs(1), None, [BLIND]),
             *[RecordedStep(at, poll, []) for poll in polls],
             RecordedStep(WallMs(2), None, [BLIND, BLIND]),
         ]
         assert file.polls(at, at) == polls
         assert file.polls(WallMs(at + 1), WallMs(at + 9)) == []
-        assert file.events(WallMs(2), WallMs(2)) == [BLIND, BLIND]
+        assert events_of(file.steps(WallMs(2), WallMs(2))) == [BLIND, BLIND]
         with pytest.raises(HistoryError):
             file.moment(RecordedPoll(4, at, result, 2, 6.0))
 
@@ -126,92 +138,191 @@ def test_what_was_written_can_be_read_at_once(tmp_path: Path) -> None:
     with RecordingWriter(path, ABOUT) as writer:
         for count in range(3):
             with RecordedFile(path) as file:
-                assert len(file.all_polls()) == count
-            writer.write(moment, result, 5.0, events)
+                assert len(file.polls()) == count
+            writer.write(moment, result, events)
 
 
 def read(path: Path) -> tuple[list[Moment], list[Event], bool]:
     with RecordedFile(path) as file:
-        return list(file.moments(file.all_polls())), list(file.events(*ALWAYS)), file.is_cut
+        return list(map(file.moment, file.polls())), list(events_of(file.steps(*ALWAYS))), file.is_cut
 
 
-def test_a_file_that_is_cut_at_any_byte_loses_its_end_alone(tmp_path: Path) -> None:
-    rows = beating(1)
-    history = recorded([listed(rows), listed([replace(rows[0], mode=clean("strict"))], NOW + 5_000), failed(at=NOW)])
-    moments, events = list(history.moments(history.polls(*ALWAYS))), list(history.events(*ALWAYS))
-    assert len(events) == 1
-    steps = [(moments[0], PollResult.LISTED, ()), (moments[1], PollResult.LISTED, (events[0],))]
-    steps.append((moments[2], PollResult.FAILED, ()))
-    ends = [len(write(tmp_path / f"{count}.rec", steps[:count])) for count in range(4)]
-    path = tmp_path / "3.rec"
-    for length in reversed(range(ends[-1] + 1)):
+def is_prefix(path: Path, moments: list[Moment], events: list[Event]) -> bool:
+    """Whether what can be read is what was recorded first, which may be nothing at all."""
+    try:
+        found, found_events, _ = read(path)
+    except HistoryError:
+        return True
+    return found == moments[: len(found)] and found_events == events[: len(found_events)]
+
+
+def long_recording(path: Path, lives: int = 30) -> tuple[list[Moment], list[Event]]:
+    """Write many lives after each other; return their moments and events."""
+    steps = [step for number in range(lives) for step in plain_life(NOW + number * 600_000).steps]
+    write(path, steps)
+    return [moment for moment, _, _ in steps], [event for _, _, events in steps for event in events]
+
+
+def test_a_file_that_is_cut_anywhere_loses_its_end_alone_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    moments, events = long_recording(path)
+    whole = path.stat().st_size
+    for length in range(whole - 1, 0, -7_919):
         os.truncate(path, length)
-        kept = sum(end <= length for end in ends) - 1
-        if kept < 0:
-            with pytest.raises(HistoryError, match=r"damaged at its beginning|no recording"):
-                RecordedFile(path)
-            continue
-        with RecordedFile(path) as file:
-            assert (len(file.all_polls()), len([*file.all_steps()]), file.is_cut) == (kept, kept, length not in ends)
-        if {length - 1, length, length + 1} & {*ends}:
-            assert read(path) == (moments[:kept], events[: max(kept - 1, 0)], length not in ends)
+        assert is_prefix(path, moments, events), length
+        if length > whole - 16_384:
+            found, found_events, is_cut = read(path)
+            assert len(found) > len(moments) - 100
+            assert len(found_events) > len(events) // 2
+            assert is_cut
+
+
+def test_of_a_short_recording_without_its_last_bytes_the_polls_are_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    os.truncate(path, len(write(path, LIFE.steps)) - 10)
+    assert read(path) == (LIFE.moments, [], True)
 
 
 @given(st.data())
-def test_damage_anywhere_loses_what_follows_alone(data: st.DataObject) -> None:
-    """A damaged file is refused, or the beginning is read."""
+def test_damage_anywhere_is_refused_or_leaves_what_was_recorded(data: st.DataObject) -> None:
     whole = PATHS["life"].read_bytes()
     start = data.draw(st.integers(0, len(whole) - 1))
     damage = data.draw(st.binary(min_size=1, max_size=40))
     path = PATHS["life"].with_name("damaged.rec")
     path.write_bytes(whole[:start] + damage + whole[start + len(damage) :])
-    try:
-        moments, events, _ = read(path)
-    except HistoryError:
-        return
-    assert moments == LIFE.moments[: len(moments)]
-    assert events == LIFE.events[: len(events)]
+    with suppress(HistoryError), RecordedFile(path) as file:
+        for poll in file.polls():
+            with suppress(HistoryError):
+                assert file.moment(poll) in LIFE.moments
+        events_of(file.steps())
+
+
+def test_nothing_stands_next_to_a_recording_between_two_polls(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    with RecordingWriter(path, ABOUT) as writer:
+        for moment, result, events in LIFE.steps:
+            writer.write(moment, result, events)
+            assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_a_process_that_is_killed_within_a_commit_loses_that_commit_alone(is_writable: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    with RecordingWriter(path, ABOUT) as writer, folder_for_anyone() as folder:
+        for step in LIFE.steps:
+            writer.write(step[0], step[1], step[2])
+        connection = writer._file._connection  # noqa: SLF001  as far as a commit comes
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN IMMEDIATE")
+        for number in range(100, 400):
+            connection.execute("INSERT INTO frames VALUES (?, ?)", (number, b"x" * 9_000))
+        for each in tmp_path.iterdir():
+            shutil.copy(each, folder)
+        connection.execute("ROLLBACK")
+        left = folder / path.name
+        assert {each.name for each in folder.iterdir()} == {"a.rec", "a.rec-journal"}
+        assert left.stat().st_size > path.stat().st_size
+        with nullcontext() if is_writable else without_rights(folder):
+            found, found_events, is_cut = read(left)
+        if is_writable:
+            assert (found, found_events, is_cut) == (LIFE.moments, LIFE.events, False)
+            assert [*folder.iterdir()] == [left]
+        else:
+            assert found == LIFE.moments[: len(found)]
+        writer.write(moment, result, events)
+
+
+def test_a_copy_of_a_day_is_a_recording(tmp_path: Path) -> None:
+    folder = history_folder(tmp_path, "prod", "letta.example:8443")
+    writer = FolderWriter(folder, Retention())
+    history = record(writer, life(8))
+    writer.close()
+    (day,) = day_paths(folder)
+    path = Path(shutil.copy(day, tmp_path / "night.rec"))
+    with RecordedFile(path) as file:
+        assert content(file) == content(history)
+        assert (file.about.profile, file.about.base_url) == ("prod", "https://letta.example:8443")
+
+
+@pytest.mark.parametrize("at", [math.inf, -1.0, 1e300])
+def test_a_poll_at_a_time_that_no_calendar_has_is_left_out(at: float, tmp_path: Path) -> None:
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    with RecordingWriter(path, ABOUT) as writer:
+        writer.write_events(WallMs(at), [BLIND])
+        writer.write(replace(moment, now=replace(moment.now, wall=WallMs(at))), result, events)
+        writer.start_run()
+        writer.write(moment, result, events)
+    assert read(path) == ([moment], list(events), False)
+
+
+@pytest.mark.parametrize("interval_s", [-1.0, 1.1e9])
+def test_a_poll_with_an_interval_that_no_poll_has_is_left_out(interval_s: float, tmp_path: Path) -> None:
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    with RecordingWriter(path, ABOUT) as writer:
+        writer.write(with_interval(moment, interval_s), result)
+        writer.start_run()
+        writer.write(moment, result, events)
+    assert read(path) == ([moment], list(events), False)
+
+
+# The form of envwatch 1.0.0.
+
+GOLDEN: Final = (Path(__file__).parent / "golden/version-1.recording").read_bytes()
+LINE: Final = b"envwatch recording 1\n"
+
+
+@pytest.fixture(scope="module")
+def golden() -> tuple[list[Moment], list[Event]]:
+    """The moments and events of the recording of 1.0.0."""
+    return read(write_bytes(GOLDEN))[:2]
+
+
+def write_bytes(content: bytes) -> Path:
+    path = PATHS["life"].with_name("1.0.rec")
+    path.write_bytes(content)
+    return path
+
+
+def chunk(kind: int, body: bytes) -> bytes:
+    head = struct.pack("<IIB", len(body), 0, kind)
+    return struct.pack("<IIB", len(body), zlib.crc32(body, zlib.crc32(head[8:])), kind) + body
+
+
+def test_a_recording_of_1_0_that_is_cut_anywhere_loses_its_end_alone(golden: tuple[list[Moment], list[Event]]) -> None:
+    for length in range(len(GOLDEN) - 1, len(LINE) + 200, -1_009):
+        path = write_bytes(GOLDEN[:length])
+        assert is_prefix(path, *golden)
+        assert read(path)[2]
+
+
+@given(st.data())
+def test_damage_anywhere_in_a_recording_of_1_0_loses_what_follows_alone(
+    golden: tuple[list[Moment], list[Event]], data: st.DataObject
+) -> None:
+    """Whatever stands in the file, it is refused, or its beginning is read."""
+    start = data.draw(st.integers(0, len(GOLDEN) - 1))
+    damage = data.draw(st.binary(min_size=1, max_size=40))
+    assert is_prefix(write_bytes(GOLDEN[:start] + damage + GOLDEN[start + len(damage) :]), *golden)
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_crash_the_reader(tail: bytes) -> None:
-    path = PATHS["life"].with_name("odd.rec")
-    path.write_bytes(b"envwatch recording 1\n" + tail)
+def test_no_bytes_crash_the_reader_of_recordings_of_1_0(tail: bytes) -> None:
     with pytest.raises(HistoryError):
-        RecordedFile(path)
+        RecordedFile(write_bytes(LINE + tail))
 
 
-@given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 3]), st.binary(max_size=60)), max_size=8), st.integers(1, 8))
-def test_chunks_of_any_content_are_left_out_or_damaged(chunks: list[tuple[int, bytes]], after: int) -> None:
-    """Forged chunks with a correct checksum."""
-    path = PATHS["life"].with_name("forged.rec")
-    path.write_bytes(PATHS["life"].read_bytes() + b"".join(_chunk(kind, body) for kind, body in chunks))  # type: ignore[arg-type]
-    with RecordedFile(path) as file:
-        for poll in (*file.all_polls()[len(LIFE.steps) - 1 :], *file.all_polls()[:after]):
+@given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=60)), max_size=8))
+def test_chunks_of_any_content_are_left_out_or_damaged(
+    golden: tuple[list[Moment], list[Event]], chunks: list[tuple[int, bytes]]
+) -> None:
+    """As somebody may have written them, with the right checksum."""
+    with RecordedFile(write_bytes(GOLDEN + b"".join(chunk(kind, body) for kind, body in chunks))) as file:
+        for poll in file.polls()[len(golden[0]) - 1 :]:
             with suppress(HistoryError):
                 file.moment(poll)
         with suppress(HistoryError):
-            file.events(*ALWAYS)
-        assert list(file.moments(file.all_polls()[:after])) == LIFE.moments[:after]
-
-
-@pytest.mark.parametrize("at", [math.nan, math.inf, -1.0, 1e300])
-def test_a_time_that_no_calendar_has_ends_the_recording(at: float, tmp_path: Path) -> None:
-    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
-    with RecordingWriter(path, ABOUT) as writer:
-        writer.write(moment, result, 5.0, events)
-        writer.write_events(WallMs(at), [BLIND])
-        writer.write(replace(moment, now=replace(moment.now, wall=WallMs(at))), result, 5.0, events)
-    assert read(path) == ([moment], list(events), True)
-
-
-@pytest.mark.parametrize("interval_s", [math.nan, math.inf, -1.0, 1e300])
-def test_an_interval_without_polls_ends_the_recording(interval_s: float, tmp_path: Path) -> None:
-    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
-    with RecordingWriter(path, ABOUT) as writer:
-        writer.write(moment, result, 5.0, events)
-        writer.write(moment, result, interval_s, events)
-    assert read(path) == ([moment], list(events), True)
+            events_of(file.steps())
+        assert [*map(file.moment, file.polls()[:4])] == golden[0][:4]
 
 
 PATHS: Final[dict[str, Path]] = {}
@@ -229,6 +340,7 @@ def life_path(tmp_path_factory: pytest.TempPathFactory, recording: bytes) -> Non
     [
         (b"", "it is no recording of envwatch"),
         (b"SQLite format 3\0", "it is no recording of envwatch"),
+        (b"SQLite format 3\0".ljust(16_384, b"\0"), "it is no recording of envwatch"),
         (b"envwatch recording %d\n" % (FORMAT_VERSION + 1), "a newer envwatch made it; update this one"),
         (b"envwatch recording one\n", "it is damaged at its beginning"),
         (b"envwatch recording 1", "it is damaged at its beginning"),
@@ -270,36 +382,39 @@ def test_a_full_disk_costs_the_poll_in_flight_alone(tmp_path: Path) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with RecordingWriter(path, ABOUT) as writer:
-        writer.write(moment, result, 5.0, events)
+        writer.write(moment, result, events)
         size = path.stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
-            with pytest.raises(OSError, match="File too large"):
-                writer.write(moment, result, 5.0, events)
+            with pytest.raises(OSError, match="disk I/O error"):  # noqa: PT012  until the file has to grow
+                while True:
+                    writer.write(moment, result, events)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert path.stat().st_size == size
-        writer.write(moment, result, 5.0, events)
-    assert read(path) == ([moment, moment], [*events, *events], False)
+        assert (path.stat().st_size, [*tmp_path.iterdir()]) == (size, [path])
+        writer.write(moment, result, events)
+        count = writer.polls
+    assert read(path) == ([moment] * count, [*events] * count, False)
 
 
 def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
     with RecordingWriter(path, ABOUT, Redaction()) as writer:
         for moment, result, events in LIFE.steps:
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
             writer.write_events(moment.now.wall, events)
     content = path.read_bytes()
     with RecordedFile(path) as file:
         assert file.about.is_redacted
         assert file.about.host.endswith(".invalid")
-        assert len(file.events(*ALWAYS)) == 2 * len(LIFE.events)
-        content += b"".join(json.dumps(plain).encode() for plain in plain_values(file))
+        assert len(events_of(file.steps(*ALWAYS))) == 2 * len(LIFE.events)
+        content += b"".join(json.dumps(plain).encode() for plain in plain_values(path))
     assert not [text for text in ("api.letta", "prod", "text ") if text.encode() in content]
     assert b"wall" in content
 
 
-def plain_values(file: RecordedFile) -> Iterator[object]:
-    for place in file._places:  # noqa: SLF001  where it stands
-        yield unpacked(file._bytes_at(place.start, place.length))  # noqa: SLF001
-    yield from map(unpacked, map(encode_event, file.events(*ALWAYS)))
+def plain_values(path: Path) -> Iterator[object]:
+    """What stands compressed in a file."""
+    with closing(sqlite3.connect(path)) as connection:
+        for (data,) in connection.execute("SELECT data FROM frames UNION ALL SELECT data FROM events").fetchall():
+            yield unpacked(data)

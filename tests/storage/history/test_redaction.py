@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading
 from support.eventful_life import CAST, Life, plain_life
 from support.marked_values import MARK, field_names, marked
+from support.recording import encode_event
 
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.inventory import missing_id
@@ -24,12 +25,10 @@ from envwatch.model.environment import LABELS
 from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.text import clean
 from envwatch.past.earlier_runs import LACKED
-from envwatch.past.history import Moment
-from envwatch.storage.history.encoding.events import encode_event
+from envwatch.past.history import About, Moment
 from envwatch.storage.history.encoding.frames import FrameEncoder
 from envwatch.storage.history.encoding.packing import unpacked
 from envwatch.storage.history.redaction import REDACTED, Redaction
-from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

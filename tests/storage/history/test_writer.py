@@ -16,7 +16,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.text import clean
 from envwatch.past.earlier_runs import changes_between_runs
-from envwatch.past.history import HistoryError, Moment
+from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.past import StoredPast
@@ -274,7 +274,7 @@ def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(
     history = record(writer, [failed(at=NOW + DAY), *life(1, NOW + DAY + 5000), quarantined, quarantined])
     writer.close()
     assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
-    reasons = [event.reason for event in StoredPast(tmp_path).events(*ALWAYS)]
+    reasons = [event.reason for event in events_of(StoredPast(tmp_path).steps(*ALWAYS))]
     assert reasons.count(clean("between")) == 1
 
 
@@ -287,7 +287,7 @@ def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path)
     assert second.take()
     later = recorded(life(5)).polls(*ALWAYS)[2]
     moment = recorded(life(5)).moment(later)
-    second.write(moment, later.result, later.interval_s)
+    second.write(moment, later.result)
     second.close()
     assert moment.profile_state.listings == 3
     assert comparing.compared == [(history.moment(history.polls(*ALWAYS)[2]), moment)]
@@ -306,8 +306,8 @@ def test_a_loss_that_was_seen_while_nothing_was_recorded_is_recorded_after_that(
     first, *_, last = history.polls(*ALWAYS)
     writer = FolderWriter(tmp_path, Retention(), between_runs=changes_between_runs)
     assert writer.take()
-    writer.write(history.moment(first), first.result, first.interval_s)
+    writer.write(history.moment(first), first.result)
     writer.restart()  # the second poll was left out
-    writer.write(history.moment(last), last.result, last.interval_s, history.events(last.at, last.at))
+    writer.write(history.moment(last), last.result, history.events(last.at, last.at))
     writer.close()
-    assert [event.kind for event in StoredPast(tmp_path).events(*ALWAYS) if event.id] == found
+    assert [event.kind for event in events_of(StoredPast(tmp_path).steps(*ALWAYS)) if event.id] == found

@@ -1,66 +1,236 @@
-"""Tracked environments as rows of cells: what frames compare, write and read.
+"""Codecs of fields, and tracked environments as rows of cells.
 
-Pure. The number of a cell is part of the format. A new cell has the next free number, and unknown numbers are ignored.
+A cell's number is part of the format: a new cell takes the next free number, and unknown numbers are ignored. Elsewhere
+a field's name is part of the format, so renamed fields keep the old name in files (`STORED_NAMES`). `MomentBuilder`
+sets the profile's label, which is not stored.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import accumulate
 from math import inf
 from operator import attrgetter, itemgetter
-from types import NoneType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
+from envwatch.fleet.events import Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import API_FIELDS, Environment, ValueKind
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Snapshot
 from envwatch.storage.history.encoding.codecs import (
     COUNT,
     FLAG,
     IDS,
     NUMBER,
     NUMBER_OR_NONE,
+    SPAN,
     TEXT,
     TEXT_OR_NONE,
     Codec,
     defaults_of,
     is_same,
     list_of,
+    members_of,
     number_of,
     optional,
+    record,
     several,
     text_of,
+    whole_record,
+    word,
 )
-from envwatch.storage.history.encoding.values import ENVIRONMENT_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.text import SafeText
 
+
+_LATEST_CLOCK: Final = 1e15
+"""In ms or s: some 30,000 years."""
+
+
+def _clock_of(plain: object) -> float:
+    """Return a possible clock reading: all ages depend on it."""
+    number: float = number_of(plain)
+    if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
+        raise ValueError("no clock shows that")
+    return number
+
+
+_CLOCK: Final[Codec[Any]] = Codec(lambda number: number, _clock_of)
+CLOCKS: Final = record(Clocks, wall=_CLOCK, monotonic=_CLOCK)
+CLOCKS_OR_NONE: Final = optional(CLOCKS)
+
+VERDICT: Final = record(Verdict, presence=word(Presence), reason=word(Reason), is_up=FLAG)
+
+_CODECS: Final[Mapping[ValueKind, Codec[Any]]] = {
+    ValueKind.TEXT: TEXT,
+    ValueKind.INSTANT: NUMBER,
+    ValueKind.OBJECT: Codec(lambda members: members, members_of),
+}
+_DEFAULTS: Final = defaults_of(Environment)
+
+ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
+    {
+        each.name: optional(_CODECS[each.kind]) if _DEFAULTS.get(each.name, each) is None else _CODECS[each.kind]
+        for each in API_FIELDS.values()
+    }
+)
+"""In the order of cell numbers."""
+ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
+
+_FRACTIONS: Final = 4_096
+"""A float's resolution for an instant of today, in parts of a ms."""
+
+
+def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
+    """Return bounds as differences, unchanged if not exact."""
+    try:
+        whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
+    except (ValueError, OverflowError):
+        whole = []
+    plain: list[Any] = []
+    last = 0
+    for low, high in whole:
+        plain += [low - last, high - low - 1_000 * _FRACTIONS]
+        last = low
+    if whole and is_same(_samples_of(plain), samples):
+        return plain
+    return [[bounds.low, bounds.high] for bounds in samples]
+
+
+def _samples_of(plain: object) -> tuple[OffsetBounds, ...]:
+    numbers = list_of(plain)
+    if numbers and type(numbers[0]) is list:
+        return tuple([OffsetBounds(*map(number_of, pair)) for pair in map(list_of, numbers)])
+    lows = accumulate(map(COUNT.value, numbers[::2]))
+    pairs = zip(lows, map(COUNT.value, numbers[1::2]), strict=True)
+    return tuple([OffsetBounds(low / _FRACTIONS, (low + span) / _FRACTIONS + 1_000) for low, span in pairs])
+
+
+_SAMPLES: Final = Codec(_plain_samples, _samples_of)
+
+_HELD: Final = record(
+    QuarantinedListing,
+    finding=record(AnomalyFinding, anomaly=word(Anomaly), text=TEXT),
+    since=NUMBER,
+    missing=IDS,
+    confirmed_absent=IDS,
+    listings=COUNT,
+)
+
+_SNAPSHOT: Final = record(
+    partial(Snapshot, pages=(), served=None),
+    clock=_SAMPLES,
+    rejected=COUNT,
+    rejected_ids=IDS,
+    confirmed_absent=IDS,
+    in_doubt=IDS,
+    requests=COUNT,
+    received=COUNT,
+)
+
+_FAILED: Final = record(
+    Failed,
+    cause=word(Cause),
+    message=TEXT,
+    started=CLOCKS,
+    ended=CLOCKS,
+    interval=SPAN,
+    retry_after=optional(SPAN),
+    pages_read=COUNT,
+    page=optional(COUNT),
+)
+
+_LIMITS: Final = whole_record(
+    Limits,
+    online_for=SPAN,
+    late_after=SPAN,
+    interval=SPAN,
+    requests_per_minute=COUNT,
+    page_size=COUNT,
+    page_deadline=SPAN,
+    walk_deadline=SPAN,
+    refused_recheck=SPAN,
+    max_pages=COUNT,
+    max_rows=COUNT,
+)
+
+_PERIODS: Final[Codec[Any]] = Codec(
+    lambda periods: [[kind.value, since] for kind, since in periods.items()],
+    lambda plain: MappingProxyType({Kind(kind): number_of(since) for kind, since in map(list_of, list_of(plain))}),
+)
+
+PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
+    {
+        "limits": _LIMITS,
+        "profile_name": TEXT,
+        "expect": several(TEXT),
+        "listings": COUNT,
+        "began_at": NUMBER_OR_NONE,
+        "listed": CLOCKS_OR_NONE,
+        "elapsed_ms": NUMBER,
+        "newest": TEXT_OR_NONE,
+        "clock": record(ServerClock, samples=_SAMPLES),
+        "date_error": NUMBER_OR_NONE,
+        "interval": SPAN,
+        "failure": optional(_FAILED),
+        "failures": COUNT,
+        "quarantine": optional(_HELD),
+        "stall_detector": record(StallDetector, silent_s=NUMBER, is_stalled=FLAG, resumed_at=NUMBER_OR_NONE),
+        "snapshot": optional(_SNAPSHOT),
+        "unseen_since": CLOCKS_OR_NONE,
+        "last_up": CLOCKS_OR_NONE,
+        "has_moved_identity": FLAG,
+        "periods": _PERIODS,
+    }
+)
+"""Without profile, server and environments."""
+
+_ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
+
+
+def plain_acks(acks: OwnAcks) -> list[Any]:
+    """Return acknowledgements in order."""
+    return [[id_, _ACK.plain(ack)] for id_, ack in acks.items()]
+
+
+def acks_of(plain: object) -> OwnAcks:
+    """Return acknowledgements from `plain_acks`."""
+    return MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))})
+
+
 EncodedRow: TypeAlias = "list[Any]"
-"""The cells of one environment, by number."""
+"""Cells by number."""
 
 _TOLERANCE_MS: Final = 30_000.0
-"""Part of the format, as is the sum in `Check.of`."""
+"""Part of the format, like the sum in `CompactSkewCheck.for_heartbeat`."""
 
 
 class CompactSkewCheck(NamedTuple):
-    """A skew check of the row's own heartbeat: what it takes besides that."""
+    """A skew check without bounds, which follow from the heartbeat."""
 
     listed_at: MonotonicS
     previous_elapsed_ms: float | None
 
     @classmethod
     def read(cls, listed_at: object, previous_elapsed_ms: object) -> CompactSkewCheck:
-        """Return the one of plain values, which may be anything."""
+        """Return a check from unchecked values."""
         return cls(number_of(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
 
     def for_heartbeat(self, beat_at: ServerMs) -> SkewCheck:
-        """Return the skew check."""
+        """Return the full skew check."""
         listed_at, previous_ms = self
         highest_ms = inf if previous_ms is None else beat_at - previous_ms + _TOLERANCE_MS
         return SkewCheck(listed_at, previous_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
@@ -72,8 +242,8 @@ def row_of(tracked: TrackedEnvironment) -> EncodedRow:
 
 
 def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
-    """Return the environment of a row, under a profile's label."""
-    # The slots are filled without `__init__`, which takes twice as long: this runs for every row of a moment.
+    """Return the environment of a row."""
+    # `__init__` takes twice as long.
     environment = object.__new__(Environment)
     for put, value in zip(_ENVIRONMENT_SLOTS, _environment_cells(row), strict=True):
         put(environment, value)
@@ -87,7 +257,7 @@ def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
 
 
 def changed_cells(before: EncodedRow, after: EncodedRow) -> list[int]:
-    """Return the numbers of the cells that differ, in value or type."""
+    """Return the numbers of cells with another value or type."""
     return [
         number
         for number, (old, new) in enumerate(zip(before, after, strict=True))
@@ -101,7 +271,6 @@ def _verdict(presence: str, reason: str, is_up: bool) -> Verdict:  # noqa: FBT00
 
 
 def _listed(make: Callable[..., Any]) -> Codec[Any]:
-    """Return the codec of a named tuple as a list."""
     return Codec(list, lambda plain: make(*list_of(plain)))
 
 
@@ -143,7 +312,7 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "twins": (29, IDS),
     "offline_beside": (30, IDS),
 }
-"""The fields of `TrackedEnvironment`, each with the number of its cell; numbers 0 to 15 are in `API_FIELDS`."""
+"""By field; numbers 0 to 15 are in `API_FIELDS`."""
 
 
 _CELLS: Final = dict(
@@ -154,18 +323,18 @@ _CELLS: Final = dict(
         ]
     )
 )
-"""By number, the attribute of `TrackedEnvironment` that the cell holds, and the codec of the cell."""
+"""Attribute and codec by cell number."""
 _COUNT: Final = len(ENVIRONMENT_FIELDS) + len(_TRACKED)
 if [*_CELLS] != [*range(_COUNT)]:
     raise TypeError(f"the numbers of cells must be 0 to {_COUNT - 1}, each once: the next is free for a new field")
 
 NAMES: Final = tuple(path.rpartition(".")[2] for path, _ in _CELLS.values())
-"""The fields by the number of their cell."""
+"""By cell number."""
 CODECS: Final = tuple(codec for _, codec in _CELLS.values())
-"""How each cell is written and read; the cells of `MEMBERS` have a way of their own."""
+"""By cell number; not used for `MEMBERS`."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""The values of the fields that an older version did not know."""
+"""For fields that an older version did not write."""
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")
@@ -180,29 +349,16 @@ _put_check: Final = vars(TrackedEnvironment)["skew_check"].__set__
 _environment_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(each.number for each in API_FIELDS.values()))
 _tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number for number, _ in _TRACKED.values()))
 
-_AS_THEY_ARE: Final[Mapping[int, frozenset[type]]] = {
-    id(TEXT): frozenset({str}),
-    id(TEXT_OR_NONE): frozenset({str, NoneType}),
-    id(NUMBER): frozenset({int, float}),
-    id(NUMBER_OR_NONE): frozenset({int, float, NoneType}),
-    id(COUNT): frozenset({int}),
-    id(FLAG): frozenset({bool}),
-}
-AS_THEY_ARE: Final = {
-    number: _AS_THEY_ARE[id(codec)] for number, codec in enumerate(CODECS) if id(codec) in _AS_THEY_ARE
-}
-"""By the number of a cell, the types of which each plain value is the value itself; texts have to be clean as well."""
-
 
 def plain_check(row: EncodedRow) -> list[Any]:
-    """Return a row's skew check as a plain value, by the row's heartbeat if it is that heartbeat's."""
+    """Return a row's skew check, compact if possible."""
     check, beat_at = row[CHECK], row[BEAT]
     short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
     return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
 
 
 def settle_check(row: EncodedRow) -> None:
-    """Make a skew check independent of the row's heartbeat, before that changes."""
+    """Expand a compact skew check before the row's heartbeat changes."""
     check = row[CHECK]
     if type(check) is CompactSkewCheck:
         row[CHECK] = check.for_heartbeat(row[BEAT])

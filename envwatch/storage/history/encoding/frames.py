@@ -1,40 +1,56 @@
-"""Moments as frames: whole ones, and what changed since the one before.
+"""Frames: whole moments, and differences between moments.
 
-Pure. A KEY frame is a whole moment, a STEP what changed since the moment before, a BRIDGE what changed since the newest
-KEY; so a moment is rebuilt from one KEY, at most one BRIDGE, and the STEPs since. A KEY and a BRIDGE also hold what
-changed since the moment before, so that a reader who goes on from there keeps what did not change. A `Rebuilder` asks a
-`FrameFile` for the frames of a moment.
+A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY: a
+moment needs a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the previous
+moment, so reading on keeps unchanged rows.
+
+Most changed rows have a new heartbeat, a `last_seen_at` moved as far, and a matching skew check: such a *beat* is a few
+small numbers. Further changes are stored by cell, new rows column by column.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from envwatch.past.history import HistoryError, Moment
-from envwatch.storage.history.encoding.changes import difference
-from envwatch.storage.history.encoding.moment_builder import MomentBuilder
-from envwatch.storage.history.encoding.packing import checksum_of, packed, unpacked
+from envwatch.storage.history.encoding.cells import (
+    BEAT,
+    CHECK,
+    CLOCKS,
+    CODECS,
+    MEMBERS,
+    PROFILE_STATE,
+    SEEN,
+    CompactSkewCheck,
+    changed_cells,
+    plain_acks,
+    plain_check,
+    row_of,
+)
+from envwatch.storage.history.encoding.codecs import STORED_NAMES, MembersWriter, is_same
+from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
-    from envwatch.storage.history.encoding.packing import FramePart
+    from envwatch.past.history import Moment
+    from envwatch.storage.history.encoding.cells import EncodedRow
+
 
 FORMAT_VERSION: Final = 1
 
 _KEY_EVERY: Final = 720
 """An hour at a poll every 5 s."""
 _BRIDGE_EVERY: Final = 80
-"""A BRIDGE is as large as some thirty STEPs, and to apply that many STEPs takes as long as to read a whole moment."""
+"""A BRIDGE is as large as some thirty STEPs; applying as many takes as long as reading a whole moment."""
 _LEVEL: Final = 6
-_NEAR: Final = 8
-"""Frames before a moment out of order where a mark is left, so that several steps back cost few frames each."""
 
 
 class FrameKind(IntEnum):
-    """What a frame is relative to."""
+    """A frame's base: nothing, the newest KEY, or the previous moment."""
 
     KEY = 0
     BRIDGE = 1
@@ -42,170 +58,211 @@ class FrameKind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """One moment as bytes."""
+    """An encoded moment."""
 
     kind: FrameKind
     data: bytes
 
 
-class _Sent(NamedTuple):
-    """A moment with the checksum of its frame."""
-
-    moment: Moment
-    checksum: int
-
-    def to(self, later: Moment) -> FramePart:
-        """Return what changed from it to a later moment."""
-        return difference(self.moment, later, self.checksum)
-
-
 class FrameEncoder:
-    """Turns the moments of one profile into frames, in their order."""
+    """Encodes a profile's moments in order."""
 
     def __init__(self, *, key_every: int = _KEY_EVERY, bridge_every: int = _BRIDGE_EVERY) -> None:
         self._key_every = key_every
         self._bridge_every = bridge_every
-        self._key: _Sent | None = None
-        self._last: _Sent | None = None
+        self._key: tuple[Moment, int] | None = None
+        self._last: tuple[Moment, int] | None = None
+        """Moment and checksum, like `_key`."""
         self._count = 0
 
     def encode(self, moment: Moment) -> Frame:
         """Return the frame of the next moment.
 
         Raises:
-            HistoryError: if it cannot be written; the next frame is a KEY.
+            HistoryError: if the moment cannot be encoded; the next frame is then a KEY.
         """
         key, last, count = self._key, self._last, self._count
         self.restart()
         if key is None or last is None or count == self._key_every:
             kind, count = FrameKind.KEY, 0
-            parts = [difference(None, moment)]
+            parts = [difference(None, 0, moment)]
         elif count % self._bridge_every == 0:
-            kind, parts = FrameKind.BRIDGE, [key.to(moment)]
+            kind, parts = FrameKind.BRIDGE, [difference(*key, moment)]
         else:
             kind, parts = FrameKind.STEP, []
         if last is not None:
-            parts.append(last.to(moment))
+            parts.append(difference(*last, moment))
         data = packed(parts, _LEVEL)
-        self._last = _Sent(moment, checksum_of(data))
+        self._last = (moment, checksum_of(data))
         self._key, self._count = key if kind is not FrameKind.KEY else self._last, count + 1
         return Frame(kind, data)
 
     def restart(self) -> None:
-        """Let the next frame be a KEY that refers to no other frame."""
+        """Make the next frame a KEY without a reference."""
         self._key = self._last = None
         self._count = 0
 
 
-class FrameDecoder:
-    """Turns frames back into moments, under a profile's label."""
+USUAL_MS: Final = 30_000
+"""Usual time between heartbeats; beats store the deviation."""
+SCALES: Final = (1, 4_096)
+"""Parts of a ms: 1, or a float's resolution today."""
 
-    def __init__(self, profile: SafeText) -> None:
-        self._profile = profile
-        self._state = MomentBuilder(profile)
-        self._checksum: int | None = None
+_LONGEST_STEPS: Final = 1 << 60
 
-    def copy(self) -> FrameDecoder:
-        """Return a decoder that has reached the same frame, and takes frames on its own from here."""
-        copy = FrameDecoder(self._profile)
-        copy._state, copy._checksum = self._state.copy(), self._checksum
-        return copy
-
-    def apply(self, frame: Frame) -> None:
-        """Take a frame: any KEY, a BRIDGE right after its KEY, or the frame that follows the one applied last.
-
-        Raises:
-            HistoryError: if it is damaged, or another one is missing; then the next one has to be a KEY.
-        """
-        last, self._checksum = self._checksum, None
-        parts = unpacked(frame.data)
-        part = next((part for part in reversed(parts) if part.base == last), None)
-        if part is None:
-            if frame.kind is not FrameKind.KEY or not parts:
-                raise HistoryError("the frame before it is missing")
-            self._state, part = MomentBuilder(self._profile), parts[0]
-        self._state.apply(part)
-        self._checksum = checksum_of(frame.data)
-
-    def moment(self) -> Moment:
-        """Return the moment of the frame that was applied last; what did not change since the last call is the same.
-
-        Raises:
-            HistoryError: if there is none, or it makes no sense.
-        """
-        if self._checksum is None:
-            raise HistoryError("no frame was read")
-        return self._state.moment()
+_NO_CELLS: Final[EncodedRow] = [None] * len(CODECS)
+NEW: Final = -1
+"""Start of a run of new rows."""
 
 
-class Chain(NamedTuple):
-    """The numbers of the polls where the frames begin that give a moment."""
-
-    key: int
-    bridge: int
-    """The newest BRIDGE, which comes right after the KEY; the KEY itself if there is none."""
-
-
-class FrameFile(Protocol):
-    """A file that holds frames, one for each poll: a day file or a recording. Every method raises `HistoryError`."""
-
-    @property
-    def identity(self) -> object:
-        """Differs from the identity of every other file, also of one that took the place of this one."""
-
-    def chain(self, number: int) -> Chain:
-        """Return which frames give the moment of a poll."""
-
-    def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of polls with these numbers, both included."""
+class _Beat(NamedTuple):
+    place: int
+    """After the change."""
+    steps: int
+    """The heartbeat's advance, in the group's unit."""
+    apart: int
+    """`last_seen_at` beyond the heartbeat."""
 
 
-class _Mark(NamedTuple):
-    """A decoder, and the frame that it has reached."""
-
-    file: object
-    number: int
-    decoder: FrameDecoder
-
-
-class Rebuilder:
-    """Rebuilds moments from frames: the next one in a file costs one frame, one shortly before a few. Of one thread."""
-
-    def __init__(self, profile: SafeText) -> None:
-        self._profile = profile
-        self._newest: _Mark | None = None
-        self._marks: tuple[_Mark, ...] = ()
-        """Earlier ones, from which steps back start: the newest BRIDGE, and a frame shortly before."""
-
-    def moment(self, file: FrameFile, number: int) -> Moment:
-        """Return what was known right after a poll; raise `HistoryError` if that cannot be read."""
-        newest, self._newest = self._newest, None
-        if newest is not None and newest.file == file.identity and newest.number in (number - 1, number):
-            decoder = newest.decoder
-            _apply(decoder, file.frames(newest.number + 1, number))
-        else:
-            decoder = self._rebuilt(file, number)
-        self._newest = _Mark(file.identity, number, decoder)
-        return decoder.moment()
-
-    def _rebuilt(self, file: FrameFile, number: int) -> FrameDecoder:
-        """Return a decoder that has reached a frame, by way of the nearest mark or of the KEY before it."""
-        chain, marks, self._marks = file.chain(number), self._marks, ()
-        marks = tuple(mark for mark in marks if mark.file == file.identity and chain.bridge <= mark.number <= number)
-        if not marks:
-            decoder = FrameDecoder(self._profile)
-            _apply(decoder, file.frames(chain.key, chain.key))
-            if chain.bridge != chain.key:
-                _apply(decoder, file.frames(chain.bridge, chain.bridge))
-            marks = (_Mark(file.identity, chain.bridge, decoder),)
-        start = marks[-1]
-        decoder, near = start.decoder.copy(), max(number - _NEAR, start.number)
-        _apply(decoder, file.frames(start.number + 1, near))
-        self._marks = (marks[0], _Mark(file.identity, near, decoder.copy()))
-        _apply(decoder, file.frames(near + 1, number))
-        return decoder
+def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
+    """Return the difference from `before`, or a whole moment; `base` is the checksum of the frame of `before`."""
+    profile_state, old = after.profile_state, None if before is None else before.profile_state
+    rows = _Rows({} if old is None else old.environments, profile_state.environments)
+    plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
+    if before is None or before.acks is not after.acks:
+        plain["acks"] = plain_acks(after.acks)
+    return FramePart(plain, rows.numbers(), base)
 
 
-def _apply(decoder: FrameDecoder, frames: Iterable[Frame]) -> None:
-    for frame in frames:
-        decoder.apply(frame)
+def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> dict[str, Any]:
+    plain = {
+        STORED_NAMES.get(name, name): codec.plain(getattr(after, name))
+        for name, codec in PROFILE_STATE.items()
+        if before is None or not is_same(getattr(before, name), getattr(after, name))
+    }
+    if before is not None and "clock" in plain and (taken := _taken_samples(before, after)):
+        plain["clock"] = taken
+    return plain
+
+
+def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
+    """Return how many newest samples of old clock and listing make up the clock; None if impossible."""
+    samples, old = after.clock.samples, before.clock.samples
+    listed = () if after.snapshot is None else after.snapshot.clock
+    for count in range(min(len(samples), len(listed)), 0, -1):
+        kept = len(samples) - count
+        if is_same((*old[len(old) - kept :], *listed[-count:]), samples):
+            return [kept, count]
+    return None
+
+
+class _Rows:
+    def __init__(
+        self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
+    ) -> None:
+        self._members = MembersWriter()
+        self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
+        """By scale, skew check, and types of the check's values."""
+        self._changed: list[list[Any]] = []
+        self._changed_place = 0
+        self._new: list[EncodedRow] = []
+        old_order, order = [*before], [*after]
+        self._runs = None if old_order == order else runs_between(old_order, order)
+        for place, (id_, tracked) in enumerate(after.items()):
+            was = before.get(id_)
+            if was is None:
+                self._new.append(row_of(tracked))
+            elif was is not tracked:
+                self._compare(place, row_of(was), row_of(tracked))
+
+    def _compare(self, place: int, old: EncodedRow, new: EncodedRow) -> None:
+        numbers = changed_cells(old, new)
+        if BEAT in numbers and self._is_beat(place, old, new):
+            numbers = [number for number in numbers if number not in (SEEN, BEAT, CHECK)]
+        if numbers:
+            cells = [each for number in numbers for each in (number, self._plain(number, old, new))]
+            self._changed.append([place - self._changed_place, *cells])
+            self._changed_place = place
+
+    def _plain(self, number: int, old: EncodedRow, new: EncodedRow) -> Any:  # noqa: ANN401  any JSON value
+        if number in MEMBERS:
+            return self._members.plain_change(old[number], new[number])
+        return plain_check(new) if number == CHECK else CODECS[number].plain(new[number])
+
+    def _is_beat(self, place: int, old: EncodedRow, new: EncodedRow) -> bool:
+        before, after = old[BEAT], new[BEAT]
+        if before is None or after is None:
+            return False
+        check = CompactSkewCheck(new[CHECK].listed_at, new[CHECK].previous_elapsed_ms)
+        if not is_same(check.for_heartbeat(after), new[CHECK]):
+            return False
+        for scale in SCALES:
+            steps, seen_steps = _steps(before, after, scale), _steps(old[SEEN], new[SEEN], scale)
+            if steps is not None and seen_steps is not None:
+                group = self._groups.setdefault((scale, check, *map(type, check)), [])
+                group.append(_Beat(place, steps, seen_steps - steps))
+                return True
+        return False
+
+    def plain(self) -> dict[str, Any]:
+        written = {
+            "beats": [
+                [*check, scale, len(beats), any(beat.apart for beat in beats)]
+                for (scale, check, *_), beats in self._groups.items()
+            ],
+            "rows": self._changed,
+            "new": [[self._plain(number, _NO_CELLS, row) for row in self._new] for number in range(len(CODECS))]
+            if self._new
+            else [],
+            "nested": self._members.table,
+        }
+        order = {} if self._runs is None else {"order": self._runs}
+        return order | {name: each for name, each in written.items() if each}
+
+    def numbers(self) -> list[int]:
+        """Return numbers by group: places as differences, steps, and `apart` if needed."""
+        numbers: list[int] = []
+        for (scale, *_), beats in self._groups.items():
+            last = 0
+            for beat in beats:
+                numbers.append(beat.place - last)
+                last = beat.place
+            numbers += signed(beat.steps - USUAL_MS * scale for beat in beats)
+            if any(beat.apart for beat in beats):
+                numbers += signed(beat.apart for beat in beats)
+        return numbers
+
+
+def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the runs of rows that keep the order; ids are unique.
+
+    A run is the old start, or `NEW`, and the length. Rows outside all runs are gone.
+    """
+    places = {id_: place for place, id_ in enumerate(before)}
+    runs: list[tuple[int, int]] = []
+    start = length = 0
+    for id_ in after:
+        place = places.get(id_, NEW)
+        if place == (NEW if start == NEW else start + length) and length:
+            length += 1
+            continue
+        if length:
+            runs.append((start, length))
+        start, length = place, 1
+    if length:
+        runs.append((start, length))
+    return runs
+
+
+def _steps(before: float, after: float, scale: int) -> int | None:
+    """Return the parts of a ms between two instants; None if not exact."""
+    steps = (after - before) * scale
+    if not -_LONGEST_STEPS < steps < _LONGEST_STEPS:
+        return None
+    whole = int(steps)
+    return whole if is_same(later(before, whole, scale), after) else None
+
+
+def later(instant: float, steps: int, scale: int) -> float:
+    """Return an instant after steps; part of the format."""
+    return instant + (steps if scale == 1 else steps / scale)

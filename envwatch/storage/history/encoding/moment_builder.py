@@ -1,6 +1,6 @@
-"""A moment while it is rebuilt: rows of cells that frames change, made into objects only when they are asked for.
+"""Rebuilds moments: frames change rows of cells, which become objects on demand.
 
-Pure. What it reads may be anything: each value is checked, and each text cleaned again.
+Input may be anything: values are checked, texts cleaned.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerClock
 from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.cells import (
-    AS_THEY_ARE,
     BEAT,
     CHECK,
+    CLOCKS,
     CODECS,
     DEFAULTS,
     ID,
     MEMBERS,
     NAMES,
+    PROFILE_STATE,
     SEEN,
     CompactSkewCheck,
+    acks_of,
     settle_check,
     tracked_of,
 )
-from envwatch.storage.history.encoding.changes import NEW, SCALES, USUAL_MS, later
-from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, list_of
-from envwatch.storage.history.encoding.members import MembersReader
-from envwatch.storage.history.encoding.packing import NONSENSE, unsigned
-from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, acks_of
+from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, MembersReader, list_of
+from envwatch.storage.history.encoding.frames import NEW, SCALES, USUAL_MS, FrameKind, later
+from envwatch.storage.history.encoding.packing import NONSENSE, checksum_of, unpacked, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,37 +38,47 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.storage.history.encoding.cells import EncodedRow
-    from envwatch.storage.history.encoding.members import Members
-    from envwatch.storage.history.encoding.packing import FramePart
+    from envwatch.storage.history.encoding.codecs import Members
+    from envwatch.storage.history.encoding.frames import Frame
 
 _BUILT: Final = len(NAMES)
-"""The last cell of a row: its object, or None if it changed since that was made."""
+"""Last cell: the row's object, or None after a change."""
 
 
 class MomentBuilder:
-    """One moment of one profile; empty before its first part."""
+    """A moment under a profile's label, changed by frames."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
+        self._checksum: int | None = None
+        """None without a frame, and after damage."""
 
     def copy(self) -> MomentBuilder:
-        """Return the same state, which changes on its own from here."""
+        """Return an independent builder after the same frame."""
         copy = MomentBuilder(self._profile)
         copy.__dict__ |= self.__dict__ | {"_rows": [row[:] for row in self._rows]}
         return copy
 
-    def apply(self, part: FramePart) -> None:
-        """Change it as a part says.
+    def apply(self, frame: Frame) -> None:
+        """Apply any KEY, a BRIDGE right after the KEY, or the next frame.
 
         Raises:
-            HistoryError: if the part makes no sense; the state is none any more.
+            HistoryError: if a frame is damaged or missing; the next must be a KEY.
         """
+        last, self._checksum = self._checksum, None
+        parts = unpacked(frame.data)
+        part = next((part for part in reversed(parts) if part.base == last), None)
+        if part is None:
+            if frame.kind is not FrameKind.KEY or not parts:
+                raise HistoryError("the frame before it is missing")
+            self._rows, self._fields, part = [], {}, parts[0]
         try:
             self._apply(part.plain, iter(part.numbers))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
             raise HistoryError(NONSENSE) from error
+        self._checksum = checksum_of(frame.data)
 
     def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value
         self._now = CLOCKS.value(plain["now"])
@@ -87,7 +97,13 @@ class MomentBuilder:
             self._change(place, cells, members)
 
     def moment(self) -> Moment:
-        """Return the moment; what did not change since the last call is the same object. Raises as `apply` does."""
+        """Return the moment; unchanged rows are the previous call's objects.
+
+        Raises:
+            HistoryError: without a moment, or for an impossible moment.
+        """
+        if self._checksum is None:
+            raise HistoryError("no frame was read")
         try:
             environments = {row[ID]: row[_BUILT] or self._built(row) for row in self._rows}
             profile_state = ProfileState(
@@ -141,7 +157,7 @@ class MomentBuilder:
             for row, step, apart in zip(beating, steps, aparts, strict=False):
                 row[BEAT] = later(row[BEAT], step, scale)
                 row[SEEN] = later(row[SEEN], step + apart, scale)
-        else:  # Nearly always; `later` written out for speed.
+        else:  # Nearly always; `later` is inlined for speed.
             for row, step in zip(beating, steps, strict=True):
                 row[BEAT] += step
                 row[SEEN] += step
@@ -158,7 +174,7 @@ class MomentBuilder:
         if BEAT in numbers:
             settle_check(row)
         for number, plain in zip(numbers, cells[1::2], strict=True):
-            if COUNT.value(number) < len(NAMES):  # others are of a later version
+            if COUNT.value(number) < len(NAMES):  # of a later version
                 row[number] = (
                     _members_of(number, row[number], plain, members)
                     if number in MEMBERS
@@ -174,7 +190,7 @@ def _taken(numbers: Iterator[int], count: int) -> list[int]:
 
 
 def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
-    """Return rows that are given column by column; columns of a later version are ignored."""
+    """Return rows, without columns of a later version."""
     known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
     later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
     return [[*cells, *later_cells, None] for cells in zip(*known, strict=True)]
@@ -183,10 +199,10 @@ def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
 def _column(number: int, column: list[Any], members: MembersReader) -> list[Any]:
     if number in MEMBERS:
         return [_members_of(number, None, plain, members) for plain in column]
-    kinds = AS_THEY_ARE.get(number)
-    if kinds is not None and kinds.issuperset(map(type, column)) and (str not in kinds or _are_plain(column)):
+    codec = CODECS[number]
+    if codec.kinds.issuperset(map(type, column)) and (str not in codec.kinds or _are_plain(column)):
         return column
-    return list(map(CODECS[number].value, column))
+    return list(map(codec.value, column))
 
 
 def _members_of(number: int, before: Members | None, plain: object, members: MembersReader) -> Members | None:
@@ -197,6 +213,5 @@ def _members_of(number: int, before: Members | None, plain: object, members: Mem
 
 
 def _are_plain(texts: list[Any]) -> bool:
-    """Whether no text needs to be cleaned."""
     text = "".join([text for text in texts if text is not None])
     return text.isascii() and text.isprintable()

@@ -28,7 +28,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
 from envwatch.model.text import SafeText, clean
 from envwatch.past.history import Moment
-from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
+from envwatch.storage.history.encoding.frames import FrameEncoder
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 
 _ROW = environment()
 _INSTANTS: Any = st.sampled_from(
@@ -149,7 +150,7 @@ def test_one_moment_and_the_next(moments: list[Moment], rows: list[TrackedEnviro
     if is_beat:
         changes = {name: getattr(after.environment, name) for name in ("last_heartbeat_at", "last_seen_at")}
         after = replace(before, environment=replace(before.environment, **changes), skew_check=after.skew_check)
-    encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
+    encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
     for moment, tracked in zip(moments, (before, after), strict=True):
         whole = replace(moment, profile_state=replace(moment.profile_state, environments=_as_listed(tracked)))
         decoder.apply(encoder.encode(whole))

@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import recorded
+from support.recording import decode_event, encode_event
 
 from envwatch.fleet.events import NO_PROFILE, Event, flatten
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.cells import NAMES
-from envwatch.storage.history.encoding.events import decode_event, encode_event
-from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.frames import Frame, FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, unpacked
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _moments_and_events() -> tuple[list[Moment], Sequence[Event]]:
     later = [*beating(7, NOW + 5_000, currentMode="acceptEdits"), environment("new", unknownField=[1])]
     history = recorded([listed(beating(12)), listed(later, NOW + 5_000), failed(at=NOW + 10_000)])
     polls = history.polls(*_ALWAYS)
-    return list(history.moments(polls)), history.events(*_ALWAYS)
+    return list(map(history.moment, polls)), history.events(*_ALWAYS)
 
 
 MOMENTS, EVENTS = _moments_and_events()
@@ -48,7 +49,7 @@ _JSON = st.recursive(
 
 
 def _read(frames: Sequence[Frame]) -> None:
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     with suppress(HistoryError):
         for frame in frames:
             decoder.apply(frame)
@@ -66,7 +67,7 @@ def test_a_byte_that_changed_or_is_missing_is_damage(data: bytes, draws: st.Data
     changed = data[:place] + bytes([data[place] ^ draws.draw(st.integers(1, 255))]) + data[place + 1 :]
     for damaged in (changed, data[:place], data + b"x"):
         with pytest.raises(HistoryError, match="damaged"):
-            FrameDecoder(NO_PROFILE).apply(Frame(FrameKind.KEY, damaged))
+            MomentBuilder(NO_PROFILE).apply(Frame(FrameKind.KEY, damaged))
         with pytest.raises(HistoryError, match="damaged"):
             decode_event(damaged, NO_PROFILE)
 
@@ -136,7 +137,7 @@ def test_a_recording_of_another_program_cannot_bring_a_control_sequence_to_the_s
     text = json.dumps(part.plain)
     for usual in ("laptop of", "/home/hiro"):
         text = text.replace(usual, json.dumps(evil)[1:-1])
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     decoder.apply(Frame(FrameKind.KEY, packed([part._replace(plain=json.loads(text))], 1)))
     shown = [tracked.environment for tracked in decoder.moment().profile_state.environments.values()]
     assert all(row.name == clean(row.name) and "evil" in row.name for row in shown)
@@ -144,7 +145,7 @@ def test_a_recording_of_another_program_cannot_bring_a_control_sequence_to_the_s
 
 
 def test_a_frame_whose_predecessor_is_missing_is_refused() -> None:
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     for before, frame in ([], FRAMES[1]), ([], FRAMES[2]), (FRAMES[:2], FRAMES[1]):
         for each in before:
             decoder.apply(each)
@@ -155,7 +156,7 @@ def test_a_frame_whose_predecessor_is_missing_is_refused() -> None:
 
 
 def test_what_is_read_is_under_the_label_that_its_reader_gives() -> None:
-    decoder = FrameDecoder(clean("prod"))
+    decoder = MomentBuilder(clean("prod"))
     decoder.apply(FRAMES[0])
     profile_state = decoder.moment().profile_state
     assert {profile_state.profile, *(tracked.profile for tracked in profile_state.environments.values())} == {"prod"}
@@ -163,7 +164,7 @@ def test_what_is_read_is_under_the_label_that_its_reader_gives() -> None:
 
 
 def test_after_damage_a_whole_frame_is_read_again() -> None:
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     with pytest.raises(HistoryError):
         decoder.apply(Frame(FrameKind.KEY, b"cut"))
     decoder.apply(FRAMES[0])
@@ -175,7 +176,7 @@ def test_a_clock_that_no_machine_shows_is_refused(wall: object) -> None:
     part = unpacked(FRAMES[0].data)[0]
     part.plain["now"]["wall"] = wall
     with pytest.raises(HistoryError, match="damaged"):
-        FrameDecoder(NO_PROFILE).apply(Frame(FrameKind.KEY, packed([part], 1)))
+        MomentBuilder(NO_PROFILE).apply(Frame(FrameKind.KEY, packed([part], 1)))
 
 
 def _with(change: Callable[[Any], object]) -> Frame:
@@ -185,7 +186,7 @@ def _with(change: Callable[[Any], object]) -> Frame:
 
 
 def test_unknown_fields_are_never_null_as_metadata_may_be() -> None:
-    decoder, rows = FrameDecoder(NO_PROFILE), [None] * len(MOMENTS[0].profile_state.environments)
+    decoder, rows = MomentBuilder(NO_PROFILE), [None] * len(MOMENTS[0].profile_state.environments)
     decoder.apply(_with(lambda plain: plain["new"].__setitem__(NAMES.index("metadata"), rows)))
     with pytest.raises(HistoryError):
         decoder.apply(_with(lambda plain: plain["new"].__setitem__(NAMES.index("unknown"), rows)))
@@ -200,7 +201,7 @@ def test_what_an_earlier_version_did_not_know_has_its_default() -> None:
     part = unpacked(FRAMES[0].data)[0]
     del part.plain["new"][NAMES.index("is_flapping") :]
     del part.plain["fleet"]["failures"]
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     decoder.apply(Frame(FrameKind.KEY, packed([part], 1)))
     assert decoder.moment() == MOMENTS[0]
 
@@ -212,7 +213,7 @@ def test_what_a_later_version_adds_is_ignored() -> None:
     plain["rows"][0] += [99, "a cell"]
     whole = unpacked(FRAMES[0].data)[0]
     whole.plain["new"].append([0] * 12)
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     key = packed([whole], 1)
     decoder.apply(Frame(FrameKind.KEY, key))
     decoder.apply(Frame(FrameKind.STEP, packed([part._replace(base=checksum_of(key))], 1)))

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, environment
 from support.exact import exact
+from support.recording import decode_event, encode_event
 
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
 from envwatch.fleet.presence import GONE, MISSING, ONLINE, UNTIMED
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean, composed
 from envwatch.past.history import HistoryError
-from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder, decode_event, encode_event
+from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
 
 _TEXT = st.sampled_from([clean("online"), clean(""), clean("ключ 漢字"), composed("x" * 1_200)])
 _AT = st.sampled_from([NOW, NOW + 0.1, int(NOW), ServerMs(float("-inf"))]).map(ServerMs)

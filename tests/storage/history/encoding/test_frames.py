@@ -9,6 +9,7 @@ import pytest
 from support.builders import NOW, beating, environment, failed, listed, reading, slept
 from support.exact import exact
 from support.memory_history import recorded
+from support.recording import decode_event, encode_event
 from support.served_listings import served
 from support.tracked_environments import tracked
 
@@ -17,8 +18,8 @@ from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.past.history import Moment
-from envwatch.storage.history.encoding.events import decode_event, encode_event
-from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
+from envwatch.storage.history.encoding.frames import FrameEncoder
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import unpacked
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def test_a_few_polls_are_rebuilt() -> None:
         listed(rows, NOW + 95_000),
     ]
     history = recorded(outcomes)
-    encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
+    encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
     for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
         decoder.apply(encoder.encode(history.moment(poll)))
         assert decoder.moment() == history.moment(poll)
@@ -52,7 +53,7 @@ def test_what_a_viewer_saw_is_rebuilt_and_needs_nothing_new_in_the_form_of_a_rec
     outcomes = [served(listed(beating(20, NOW + at), NOW + at), at / 1000 % 7 + 0.25) for at in range(0, 60_000, 5_000)]
     outcomes[6:6] = [served(listed(beating(20, NOW + 25_000), NOW + 25_000), 4.5, is_repeat=True)] * 2
     history = recorded(outcomes)
-    encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
+    encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
     for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
         frame = encoder.encode(history.moment(poll))
         decoder.apply(frame)
@@ -66,7 +67,7 @@ def test_a_skew_check_comes_back_whether_or_not_it_is_that_of_the_new_heartbeat(
     rows = [tracked(), tracked(lastHeartbeat=NOW + 20_000, lastSeenAt=NOW + 20_000)]
     rows[1] = replace(rows[1], skew_check=check)
     moments = [Moment(reading(), ProfileState(environments={row.environment.id: row})) for row in rows]
-    encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
+    encoder, decoder = FrameEncoder(), MomentBuilder(NO_PROFILE)
     frames = [encoder.encode(moment) for moment in moments]
     for frame, moment in zip(frames, moments, strict=True):
         decoder.apply(frame)

@@ -14,12 +14,22 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
-from envwatch.storage.history.encoding.cells import NAMES
-from envwatch.storage.history.encoding.changes import NEW, runs_between
-from envwatch.storage.history.encoding.codecs import COUNT, FLAG, IDS, NUMBER, TEXT, Codec, is_same, names_of, record
-from envwatch.storage.history.encoding.members import MembersReader, MembersWriter
+from envwatch.storage.history.encoding.cells import NAMES, PROFILE_STATE
+from envwatch.storage.history.encoding.codecs import (
+    COUNT,
+    FLAG,
+    IDS,
+    NUMBER,
+    TEXT,
+    Codec,
+    MembersReader,
+    MembersWriter,
+    is_same,
+    names_of,
+    record,
+)
+from envwatch.storage.history.encoding.frames import NEW, runs_between
 from envwatch.storage.history.encoding.packing import LARGEST, numbers_of, packed_numbers, signed, unsigned
-from envwatch.storage.history.encoding.values import PROFILE_STATE
 
 _IDS = st.lists(st.sampled_from("abcdefghij"), unique=True)
 _NAMES = st.sampled_from(["a", "b", "c", "d"])

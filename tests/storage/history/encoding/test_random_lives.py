@@ -22,7 +22,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.past.history import Moment
 from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
-from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.frames import Frame, FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -41,7 +42,7 @@ class RecordedMachine(MonitoredMachine):
         self.date_error = 0.0
         self.rejected: frozenset[SafeText] = frozenset()
         self.encoder = FrameEncoder(key_every=11, bridge_every=4)
-        self.decoder = FrameDecoder(NO_PROFILE)
+        self.decoder = MomentBuilder(NO_PROFILE)
         self.event_bytes: list[bytes] = []
         self.event_encoder = EventEncoder()
         self.event_decoder = EventDecoder(NO_PROFILE, self.event_bytes.__getitem__)
@@ -141,7 +142,7 @@ class RecordedMachine(MonitoredMachine):
             elif frame.kind is FrameKind.BRIDGE:
                 bridge = place
             for places in ([key, *range(bridge, place + 1)], range(key, place + 1)):
-                decoder = FrameDecoder(NO_PROFILE)
+                decoder = MomentBuilder(NO_PROFILE)
                 for other in dict.fromkeys(places):
                     decoder.apply(self.recorded[other][0])
                 assert exact(decoder.moment()) == recorded
