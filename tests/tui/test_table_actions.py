@@ -330,7 +330,7 @@ async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_ch
             await choose(stage)
             assert isinstance(stage.app.screen, ColumnPicker), key
             assert "[x] MODE        permission mode" in stage.text, key
-            assert "[ ] UP          time since it connected" in stage.text, key
+            assert "[ ] UP          time since the connection" in stage.text, key
             assert "PROFILE" not in stage.text, key
             await stage.press("space")
             assert "[ ] MODE" in stage.text, key
