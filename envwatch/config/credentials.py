@@ -56,16 +56,14 @@ BASE_URL: Final = "LETTA_BASE_URL"
 LETTA_CLOUD: Final = "https://api.letta.com"
 
 LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
-"""The login of the Letta CLI."""
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""The user in the keyring, after the profile's name."""
+"""The user name in the keyring, after the profile's name."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
 _KEY_FILE_BYTES: Final = 4096
-"""More than any key."""
 
 KEYS_PAGE: Final = "https://app.letta.com/api-keys"
 
@@ -79,11 +77,9 @@ HELP_WITHOUT_KEY: Final = (
     "               or in a file that `envwatch config init` explains",
     "  look around  `envwatch demo` needs none",
 )
-"""`NO_KEY` for the prompt, in lines of at most 80 cells."""
 
 _GET_ONE_OF_ITS_OWN: Final = (
-    "of several profiles, each needs its own api_key_env or api_key_file "
-    f"({KEY} and {BASE_URL} count for one profile alone)"
+    f"of several profiles, each needs an api_key_env or api_key_file ({KEY} and {BASE_URL} serve a single profile)"
 )
 
 
@@ -100,7 +96,7 @@ class CredentialsError(ValueError):
 
 
 class AddressError(CredentialsError):
-    """The key has no usable address."""
+    """There is a key, but no usable address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,21 +105,20 @@ class Credentials:
 
     key: SecretStr
     base_url: str = ""
-    """Checked. In a candidate: the unchecked address next to the key, for this key alone, or empty."""
+    """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
+    only; may be empty."""
     origin: str
-    """For people; never the key."""
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
-    """Milliseconds since the epoch; None if unknown."""
 
 
 _Address: TypeAlias = tuple[str, str]
-"""An unchecked address, or empty, and the origin."""
+"""An unchecked address, which may be empty, and the address's origin."""
 
 _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
-"""Finds the key in a place, with addresses for this key. The first non-empty address counts, the address next to the
-key last."""
+"""A function that looks for a key in a place, and addresses for this key. The first non-empty address counts; the
+address next to the key comes last."""
 
 
 def credentials_of(
@@ -136,7 +131,7 @@ def credentials_of(
 ) -> Credentials:
     """Return a profile's key and address.
 
-    `now_ms`, milliseconds since the epoch, decides whether a login has expired. `ask` is None without a person.
+    `now_ms`, in ms since the epoch, decides whether a login has expired. `ask` is None without a person.
 
     Raises:
         CredentialsError: if there is no key, or the first key cannot be used.
@@ -188,7 +183,7 @@ def _candidates(
     in_profile = partial(_key_of_profile, settings, environ)
     in_keyring = partial(_key_in_keyring, settings.profile)
     if settings.is_one_of_several:
-        # Any further key or address would go to the servers of all profiles.
+        # Other keys or addresses would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
     can_ask = ask is not None and unchosen_profiles(settings) is None
     table: list[_Candidate] = [
@@ -208,7 +203,7 @@ def unchosen_profiles(settings: Settings) -> CredentialsError | None:
         return None
     if not (names := list(document.config.profiles)):
         return None
-    how = f"choose by --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
+    how = f"choose with --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in the file"
     return CredentialsError(f"no profile is chosen, and {clean(str(document.path))} has {', '.join(names)}", how)
 
 
@@ -256,7 +251,7 @@ def _echo_restored() -> Iterator[None]:
 
 def _check(credentials: Credentials) -> None:
     if not is_usable(credentials.key.get_secret_value()):
-        remedy = "it must be 8 to 512 characters without spaces"
+        remedy = "a key has 8 to 512 characters without spaces"
         raise CredentialsError(f"the key in {credentials.origin} is no API key", remedy)
 
 
@@ -274,13 +269,12 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
         return None if settings.api_key_file is None else _key_in_file(settings.api_key_file)
     key = _key_of(environ.get(variable, ""), variable)
     if key is None:
-        remedy = f"profile {settings.profile} wants it in {variable}, which is not set"
+        remedy = f"`export {variable}=…`, the variable of profile {settings.profile}"
         raise CredentialsError("no API key", remedy)
     return key
 
 
 def _key_in_file(path: Path) -> Credentials:
-    """Return the key in a file that only this user can read."""
     name = clean(str(path))
     try:
         descriptor = open_regular(path)
@@ -292,7 +286,7 @@ def _key_in_file(path: Path) -> Credentials:
     except OSError as error:
         raise CredentialsError(f"the key file {name} cannot be read: {error.strerror}") from None
     if status.st_uid != os.geteuid():
-        raise CredentialsError(f"the key file {name} belongs to another user", "make one of your own")
+        raise CredentialsError(f"the key file {name} belongs to another user", "make a key file of your own")
     if status.st_mode & 0o077:
         quoted = clean(shlex.quote(str(path)))
         raise CredentialsError(f"the key file {name} can be read by others", f"`chmod 600 {quoted}`")
@@ -321,7 +315,7 @@ def _login(path: Path, now_ms: float) -> Credentials | None:
     """
     try:
         content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: no such home
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: there is no such home
         return None
     except OSError as error:
         raise CredentialsError(f"{path} cannot be read: {error.strerror}; `export {KEY}=…` instead") from None

@@ -1,4 +1,1 @@
-"""The state machine: `Monitor.apply` takes an outcome and returns the next state and the events.
-
-No I/O; clocks are arguments.
-"""
+"""The state machine: `Monitor.apply` takes an outcome and returns the next state and the events."""

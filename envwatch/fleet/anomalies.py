@@ -2,7 +2,7 @@
 
 A listing is quarantined if suddenly empty, or if many rows lose the heartbeat and keep the connection. The quarantine
 ends when three listings in a row, over a minute, agree. If a listing suddenly lacks many rows, only the absences are
-quarantined. Heartbeats that stand still everywhere prove nothing about a machine.
+quarantined. While no heartbeat advances anywhere, an old heartbeat proves nothing about a machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Snapshot
 
 _GRACE_S = (limits.HEARTBEAT_EVERY * 1.5).total_seconds()
-"""A row may beat one period after the platform recovers, and is not late before 45 s."""
+"""After the platform recovers, a row may take one period to beat, and is not late before 45 s."""
 
 
 class Anomaly(StrEnum):
@@ -40,55 +40,50 @@ class AnomalyFinding(NamedTuple):
 
     anomaly: Anomaly
     text: SafeText
-    """With numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedListing:
-    """Successive listings with an anomaly."""
+    """Successive listings with the same anomaly."""
 
     finding: AnomalyFinding
-    """Of the newest listing."""
     since: MonotonicS
-    """Request of the first listing."""
+    """The time of the first such listing's request."""
     missing: frozenset[SafeText] = frozenset()
-    """Ids that every listing lacked."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids that do not exist, says the server."""
     listings: int = 1
 
     @property
     def anomaly(self) -> Anomaly:
-        """The finding's kind."""
+        """The finding's anomaly."""
         return self.finding.anomaly
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is believed; despite absences, listed rows are."""
+        """Whether the whole listing is quarantined; for `VANISHED`, only the absences are."""
         return self.anomaly is not Anomaly.VANISHED
 
     def left_s(self, now: MonotonicS) -> float:
-        """Return the least seconds until belief, if each listing repeats the anomaly."""
+        """Return the seconds until such listings are believed, if each listing repeats the anomaly."""
         return max(limits.ANOMALY_AFTER.total_seconds() - (now - self.since), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The believed parts of a listing."""
+    """The decision which parts of a listing to believe."""
 
     quarantine: QuarantinedListing | None = None
-    """The parts not believed."""
     believed_absences: frozenset[SafeText] = frozenset()
-    """Ids whose absence was quarantined, and is believed from now on."""
+    """Ids whose absence is believed from now on, after a quarantine."""
     listings_quarantined: int = 0
-    """Quarantined listings right before that lacked these rows."""
+    """The number of quarantined listings right before this listing that lacked these rows."""
 
     def quarantines_absence_of(self, id_: SafeText) -> bool:
         """Whether a row's absence is quarantined."""
         return self.quarantine is not None and id_ not in self.believed_absences
 
     def quarantined_absences_of(self, id_: SafeText) -> int:
-        """Return how many quarantined listings lacked a row; 0 if the absence is not believed now."""
+        """Return how many quarantined listings lacked a row; 0 unless the absence is believed now."""
         return self.listings_quarantined if id_ in self.believed_absences else 0
 
 
@@ -99,7 +94,7 @@ def acceptance_of(
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
-    """Return a listing's believed parts; a rejected row is not missing."""
+    """Return which parts of a listing to believe; a rejected row is not missing."""
     missing = frozenset(environments.keys() - rows.keys() - snapshot.rejected_ids)
     confirmed_absent = snapshot.confirmed_absent
     if quarantine is not None:
@@ -130,7 +125,7 @@ def _is_repeated(
     environments: Mapping[SafeText, TrackedEnvironment],
     unconfirmed: frozenset[SafeText],
 ) -> bool:
-    """Whether enough vanished rows are the same."""
+    """Whether the listing repeats the anomaly, with enough of the same rows missing."""
     if quarantine.anomaly is not finding.anomaly:
         return False
     return (
@@ -176,7 +171,7 @@ def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:
 def still_listed(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a quarantined listing: listed rows are not absent."""
+    """Return the environments after a quarantined listing: listed rows are no longer absent."""
     present = {
         id_: replace(tracked, absent=0)
         for id_, tracked in environments.items()
@@ -190,14 +185,14 @@ class StallDetector:
     """Detects that the platform's heartbeats stand still."""
 
     silent_s: float = 0.0
-    """Listings without an advancing heartbeat."""
+    """Seconds of successive listings in which no heartbeat advanced."""
     is_stalled: bool = False
     resumed_at: MonotonicS | None = None
-    """End of a stall, until every row has had time to beat."""
+    """The end of a stall, kept until every row has had time to beat."""
 
     @property
     def beats_count(self) -> bool:
-        """Whether silence proves anything."""
+        """Whether a missing heartbeat proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
     def apply(
@@ -209,8 +204,8 @@ class StallDetector:
     ) -> StallDetector:
         """Return the detector after a listing.
 
-        `environments` are from before. `covered_s` is the time since the listing before, 0 after a failed poll:
-        unpolled time proves no silence.
+        `environments` are from before the listing. `covered_s` is the time since the previous listing, or 0 after a
+        failed poll: time without polls proves nothing.
         """
         if _are_silent(environments, rows):
             silent_s = self.silent_s + covered_s
@@ -225,7 +220,6 @@ class StallDetector:
 def _are_silent(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
 ) -> bool:
-    """Whether no heartbeat advanced, with enough rows up to blame the platform."""
     online = 0
     for id_, (row, _) in rows.items():
         if row.connection_id and (tracked := environments.get(id_)) is not None and tracked.verdict.is_up:
@@ -244,9 +238,9 @@ def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[Saf
 
 
 def has_advanced(before: Environment, after: Environment) -> bool:
-    """Whether a heartbeat advanced on its connection: a new connection brings a heartbeat, ping or not.
+    """Whether a heartbeat advanced on the same connection.
 
-    Comparing a row with itself needs no clock.
+    A new connection brings a heartbeat even without a ping.
     """
     old_at, new_at = before.last_heartbeat_at, after.last_heartbeat_at
     is_newer = old_at is not None and new_at is not None and new_at > old_at

@@ -21,30 +21,28 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _Key: TypeAlias = "tuple[SafeText, SafeText | None]"
-"""Profile and id of an environment."""
 _ONE_POLL_MS: Final = 1_000.0
-"""Nearer events came with one poll: no interval is shorter."""
+"""Two events nearer in time came with one poll, because no poll interval is shorter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EventLog(Sequence[Event]):
-    """Events and groups, oldest first."""
+    """A sequence of events and groups, oldest first."""
 
     _events: tuple[Event, ...] = ()
     _sizes: tuple[int, ...] = ()
-    """How many events each event stands for."""
     _polls: tuple[int, ...] = ()
-    """The poll of each event, below 0 before the start."""
+    """For each event the number of the poll; below 0 for loaded past events."""
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)
     cut_at: ServerMs | None = None
-    """The newest dropped event's time."""
+    """The time of the newest event that was dropped for lack of room."""
     added: int = 0
-    """Events since the start, dropped events included."""
+    """Number of events since the start, including dropped events."""
 
     def with_events(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
         """Return the log with newer events, oldest first.
 
-        At most `most` events, counting members; the newest event is kept however large.
+        Keeps at most `most` events, counting a group's members; the newest event is kept however large.
         """
         number = max(self._polls[-1] + 1, 0) if self._polls else 0
         all_events, sizes = (*self._events, *events), (*self._sizes, *map(_size_of, events))
@@ -60,12 +58,12 @@ class EventLog(Sequence[Event]):
         return replace(following, _by_environment=by_environment, added=self.added + len(events))
 
     def when_added(self, added: int) -> EventLog:
-        """Return the log with past events, and the first `added` events since the start."""
+        """Return the log with all past events, and the first `added` events since the start."""
         kept = len(self._events) - (self.added - added)
         return self._with_those([place < kept for place in range(len(self._events))])
 
     def known(self, is_known: Callable[[Event], bool]) -> EventLog:
-        """Return the log with the events that pass a test, a beginning of each profile's events."""
+        """Return the log with the events that pass a test, which accepts a beginning of each profile's events."""
         return self._with_those([is_known(event) for event in self._events])
 
     def _with_those(self, are_kept: Sequence[bool]) -> EventLog:
@@ -88,7 +86,7 @@ class EventLog(Sequence[Event]):
     def with_past(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
         """Return the log with one profile's past events before the events since the start.
 
-        `events` are in order; known events are left out.
+        `events` are in order; events that the log has already are left out.
         """
         start = bisect_left(self._polls, 0)
         live = self._events[start:]
@@ -115,7 +113,7 @@ class EventLog(Sequence[Event]):
         return self._by_environment.get(key, ())
 
     def with_poll_of(self, event: Event) -> Sequence[Event]:
-        """Return an event's poll: all events, oldest first."""
+        """Return all events of an event's poll, oldest first."""
         place = next((place for place, each in enumerate(reversed(self._events), 1) if each is event), None)
         if place is None:
             return (event,)

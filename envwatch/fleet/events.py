@@ -1,7 +1,7 @@
 """Events: changes of an environment or the platform; and periods between two events.
 
-A heartbeat's age is never an event. In a period the data is missing, old or not believed. An event begins the period,
-an event ends the period, whatever the number of polls. `profile_state` decides on begin and end.
+A heartbeat's age is never an event. In a period the data is missing, old or not believed. One event begins the period
+and one event ends the period, whatever the number of polls.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 
 NO_PROFILE: Final = EMPTY
-"""If only one profile is polled."""
+"""The profile's key if only one profile is polled."""
 NOT_RUNNING: Final = clean("envwatch did not run")
-"""Reason of a `while blind` group between two runs."""
 
 
 class Kind(StrEnum):
@@ -39,32 +38,31 @@ class Kind(StrEnum):
     ONLINE = "online"
     OFFLINE = "offline"
     RECONNECTED = "reconnected"
-    """A new connection, not seen offline."""
+    """A new connection of a row that was not seen offline."""
     RESTARTED = "restarted"
-    """With another process or version of the listener."""
+    """A new connection with another process or version of the listener."""
     GONE = "gone"
     MISSING = "missing"
     """Expected, and gone for longer than `limits.MISSING_AFTER`, or never listed."""
     RETURNED = "returned"
-    """Listed again after being gone."""
     MODE = "mode"
     VERSION = "version"
     BRANCH = "branch"
     RENAMED = "renamed"
     CHANGED = "changed"
-    """Directory, node version, OS, pod, user."""
+    """A new directory, node version, OS, pod or user."""
     FLAPPING = "flapping"
     STEADY = "steady"
     TOGETHER = "together"
-    """Many of the same kind in a listing."""
+    """A group of many events of the same kind in a listing."""
     WHILE_BLIND = "while blind"
-    """All changes while blind, asleep or not running."""
+    """A group of all changes while blind, asleep or not running."""
     HELD = "held"
     RELEASED = "hold ended"
-    """An unlikely answer is quarantined, or no longer."""
+    """Begin and end of the quarantine of unlikely listings."""
     STALLED = "stalled"
     RESUMED = "resumed"
-    """The platform's heartbeats stand still, or move again."""
+    """All heartbeats of the platform stand still, or advance again."""
     BLIND = "blind"
     VISIBLE = "visible again"
     """The data is too old to be true, or recent again."""
@@ -74,16 +72,15 @@ class Kind(StrEnum):
     KEY_REFUSED = "key refused"
     KEY_ACCEPTED = "key accepted"
     SLEPT = "slept"
-    """From `since` to `at`; or the process was stopped."""
+    """This machine slept, or the process was stopped, from `since` to `at`."""
     NOTICE = "notice"
-    """About envwatch, in `reason`."""
 
 
 class EventState(NamedTuple):
-    """An environment at an event."""
+    """An environment's state at an event."""
 
     environment: Environment
-    """For a loss from before, as a disconnected row has no pod."""
+    """For a loss, the row from before the loss, as a disconnected row has no pod."""
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
@@ -92,34 +89,34 @@ class EventState(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change."""
+    """One change of an environment, a profile or envwatch."""
 
     kind: Kind
     at: ServerMs
     """Request of the listing that proved the change."""
     profile: SafeText = NO_PROFILE
     id: SafeText | None = None
-    """None for the fleet."""
+    """None for an event of the whole profile."""
     name: SafeText | None = None
     field: str | None = None
     before: SafeText | None = None
     after: SafeText | None = None
-    """Presences for some kinds."""
+    """The presence after the event, for some kinds."""
     reason: SafeText | None = None
     lasted: timedelta | None = None
-    """How long the state before lasted."""
+    """How long the previous state lasted."""
     of: Kind | None = None
-    """The members' kind."""
+    """The kind of a group's members."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
-    """Begin of the event's period, by the newest data before."""
+    """The begin of the event's period: the time of the newest data before."""
     incident: SafeText | None = None
     """The incident that a loss may open, or that a return leaves."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:
-    """Return the events with members in place of groups."""
+    """Return the events with each group replaced by the members."""
     return [leaf for event in events for leaf in (flatten(event.members) if event.members else [event])]
 
 
@@ -133,7 +130,7 @@ def leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tupl
 
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
-"""Begins of open periods, by the first event's kind."""
+"""Begins of open periods, by the kind of the period's first event."""
 
 NO_PERIODS: Final[Periods] = MappingProxyType({})
 
@@ -146,12 +143,12 @@ ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
         Kind.STALLED: Kind.RESUMED,
     }
 )
-"""First and last kinds of a period's events."""
+"""The kinds of a period's first and last event."""
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
 BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
-"""Ended by any listing, believed or not, new or not."""
+"""Kinds of periods that any listing ends, believed or not."""
 
 
 def blind_after(interval: timedelta) -> timedelta:
@@ -160,9 +157,9 @@ def blind_after(interval: timedelta) -> timedelta:
 
 
 def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods with an event's period, and the event if new.
+    """Return the periods with an event's period, and the event if the period is new.
 
-    A period begins at `event.since`, else at the event.
+    A period begins at `event.since`, or else at the event.
     """
     if event.kind in periods:
         return periods, ()
@@ -172,10 +169,7 @@ def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
 def ended(
     periods: Periods, ends: Mapping[Kind, ServerMs], profile: SafeText, reason: SafeText | None = None
 ) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods without some kinds, and an event for each end.
-
-    `ends` are the earliest ends by kind.
-    """
+    """Return the periods without some kinds, and an event for each ended period."""
     # A served listing's time is uncertain by a request's duration: no period ends before the begin.
     over = [(ENDS[kind], max(ends[kind], since), since) for kind, since in periods.items() if kind in ends]
     events = tuple(
@@ -192,15 +186,11 @@ def woken(
 ) -> tuple[Periods, tuple[Event, ...], float]:
     """Return the periods without a sleep, the sleep's events, and by how many ms the wall clock was set meanwhile.
 
-    The server's clock measures the sleep. The wall clock was set if the server's clock advanced differently; if nothing
-    slept, a notice is then the only event.
+    The server's clock measures the sleep. If the server's clock advanced differently from the wall clock, the wall
+    clock was set. Without a sleep, a notice is then the only event.
 
-    Args:
-        periods: with the sleep.
-        last_awake: this machine's clocks before the sleep.
-        now: this machine's clocks at the first listing's request.
-        at: the same by the server's clock as known from that listing; None without a `Date`.
-        profile: the profile.
+    `last_awake` are this machine's clocks before the sleep, `now` the clocks at the first listing's request. `at` is
+    the server's time then; None without a `Date`.
     """
     since, rest = periods[Kind.SLEPT], dict(periods)
     del rest[Kind.SLEPT]

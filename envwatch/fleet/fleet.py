@@ -1,7 +1,4 @@
-"""The fleet: the state of each profile.
-
-Each profile has a clock, listings and unknown rows, so `Fleet.for_environment` gives the state for drawing a row.
-"""
+"""The fleet: the state of each profile."""
 
 from __future__ import annotations
 
@@ -32,7 +29,6 @@ class Fleet:
     by_profile: Mapping[SafeText, ProfileState] = field(
         default_factory=lambda: MappingProxyType({NO_PROFILE: ProfileState()})
     )
-    """`NO_PROFILE` for a single profile."""
 
     def apply(self, profile: SafeText, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
         """Return the fleet after a poll, and the events, oldest first."""
@@ -54,10 +50,7 @@ class Fleet:
         ), events
 
     def with_interval(self, intervals: Mapping[SafeText, timedelta]) -> Fleet:
-        """Return the fleet with other poll intervals, or `self` if unchanged.
-
-        A profile without polls, as in a replay, has none.
-        """
+        """Return the fleet with changed poll intervals, or `self` if no interval changed."""
         changed = {
             profile: profile_state.with_interval(intervals.get(profile, profile_state.interval))
             for profile, profile_state in self.by_profile.items()
@@ -70,12 +63,11 @@ class Fleet:
         return iter(self.by_profile.values())
 
     def __len__(self) -> int:
-        """Return the number of environments."""
         return sum(len(profile_state.environments) for profile_state in self)
 
     @property
     def are_several(self) -> bool:
-        """Whether rows show the profile."""
+        """Whether there are several profiles, so that rows show the profile."""
         return len(self.by_profile) > 1
 
     @property
@@ -94,13 +86,13 @@ class Fleet:
         return chain.from_iterable(profile_state.environments.values() for profile_state in self)
 
     def tracked(self, key: EnvironmentKey) -> TrackedEnvironment | None:
-        """Return an environment by key."""
+        """Return the environment with a key, if tracked."""
         profile, id_ = key
         profile_state = self.by_profile.get(profile)
         return None if profile_state is None else profile_state.environments.get(id_)
 
     def for_environment(self, tracked: TrackedEnvironment) -> ProfileState:
-        """Return an environment's profile state."""
+        """Return the state of an environment's profile."""
         return self.by_profile[tracked.profile]
 
     @property
@@ -109,11 +101,11 @@ class Fleet:
         return {profile: profile_state.server for profile, profile_state in self.by_profile.items()}
 
     def server_of(self, profile: SafeText) -> SafeText:
-        """Return a profile's server; empty if unwatched, as in a past event."""
+        """Return a profile's server; empty if the profile is not watched, as in a past event."""
         return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
     def identity(self, key: EnvironmentKey) -> tuple[SafeText, SafeText]:
-        """Return the same value for an environment under two profiles of a server."""
+        """Return a key that is equal for an environment under two profiles of a server."""
         profile, id_ = key
         return (self.server_of(profile) or profile, id_)
 

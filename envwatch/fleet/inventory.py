@@ -1,7 +1,7 @@
 """The environments after a listing: listed, absent, and expected but missing.
 
-The expected inventory is names or device ids that must exist. An expected environment never listed is a row with only a
-name. A listed environment is missing after being gone for longer than `limits.MISSING_AFTER`.
+The expected inventory is a list of names or device ids. An expected environment that was never listed is a row with
+only a name.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def next_environments(
     listing: ListingContext,
     acceptance: Acceptance,
 ) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
-    """Return the environments after a listing, the events, and whether a row's identity moved.
+    """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
 
-    `rows` are each id's row and request time. The first listing gives no events.
+    The first listing gives no events.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
@@ -76,7 +76,7 @@ def next_environments(
 
 
 def missing_id(expected: SafeText) -> SafeText:
-    """Return the row id of an expected environment never listed."""
+    """Return a row id for an expected environment that was never listed."""
     return composed(f"expected {expected}")  # no id of the API has a space
 
 
@@ -88,9 +88,10 @@ def with_inventory(
     *,
     is_proof: bool,
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a believed listing, with the missing.
+    """Return the environments after a believed listing, with missing environments.
 
-    The first listing is a silent baseline. Nothing more becomes missing unless absent rows do not exist (`is_proof`).
+    The first listing is a silent baseline. Unless the listing proves absences (`is_proof`), no further environment
+    becomes missing.
     """
     expected = tuple(dict.fromkeys(expect))
     if not expected:
@@ -103,7 +104,7 @@ def with_inventory(
         if tracked.verdict == NEVER_LISTED:
             del following[id_]
         else:
-            following[id_] = replace(tracked, verdict=GONE)  # the name is listed under another id
+            following[id_] = replace(tracked, verdict=GONE)  # the name is listed under a different id
     for id_, name in missing.items() if is_proof else ():
         known = environments.get(id_)
         if known is None:
@@ -117,7 +118,7 @@ def with_inventory(
 def missing_events(
     before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
-    """Yield an event for each environment newly missing."""
+    """Yield an event for each newly missing environment."""
     for id_, tracked in after.items():
         was = before.get(id_)
         if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
@@ -136,7 +137,7 @@ def missing_events(
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
-    """Return names by row id; a gone row keeps the id."""
+    """Return the names of missing environments by row id; a gone row keeps the id."""
     present: set[SafeText] = set()
     gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:

@@ -32,7 +32,7 @@ _SHAREABLE: Final = (
     "branch",
     "mode",
 )
-"""Possible explanations of a common loss, likeliest first."""
+"""Fields that may explain a common loss, likeliest first."""
 
 
 def in_groups(
@@ -42,11 +42,7 @@ def in_groups(
     at: ServerMs,
     unseen_since: ServerMs | None,
 ) -> list[Event]:
-    """Return a listing's events: one group after a blind time, else a group for each mass change.
-
-    `before` and `after` are the environments around the listing; an absent row is in `after`, or among the events.
-    `unseen_since` is None without a blind time.
-    """
+    """Return a listing's events: one group after a blind time, else a group for each mass change."""
     if not events:
         return []
     if unseen_since is not None:
@@ -71,7 +67,7 @@ def _together(
     kind, reason = same[0].kind, None
     if kind in _OF_THE_CONNECTED:
         ids = {event.id for event in same if event.id is not None}
-        # From before the listing: an offline row has no pod.
+        # The row from before the listing: a row that went offline has lost the pod.
         lost = [(before.get(id_) or after[id_]).environment for id_ in ids]
         survivors = (
             tracked.environment
@@ -90,7 +86,7 @@ def _together(
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
-    """Whether a listing's events of the same kind (at least one) are a mass change of the rows online before."""
+    """Whether a listing's events of one kind (at least one) are a mass change."""
     if len(same) >= limits.MASS_COUNT:
         return True
     # An offline row that is gone was not online before.
@@ -105,7 +101,7 @@ def blast_radius_text(lost: Sequence[Environment], survivors: Iterable[Environme
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:
-    """Return the field values of all lost rows (at least one) and no survivor: where to look first."""
+    """Return the field values that all lost rows (at least one) share, without values of survivors."""
     shared = []
     for name in _SHAREABLE:
         values = {value_of(environment, name) for environment in lost}

@@ -1,4 +1,4 @@
-"""The state machine of all commands: fleet, then acknowledgements, incidents, and event log."""
+"""The state machine of all commands: the fleet with acknowledgements, incidents and the event log."""
 
 from __future__ import annotations
 
@@ -56,42 +56,37 @@ _END: Final = ServerMs(inf)
 
 
 class MonitorChanges(NamedTuple):
-    """The effects of an outcome, or of time alone."""
+    """The effects of a poll's outcome, or of time alone."""
 
     now: Clocks
     profile: SafeText | None = None
-    """None if only time has passed."""
     outcome: Outcome | None = None
     events: tuple[Event, ...] = ()
-    """Oldest first; a mass change is one event. A loss has the id of the incident that may open."""
+    """Oldest first; a mass change is one event. A loss names the incident that the loss may open."""
     ended_acks: frozenset[ServerKey] = frozenset()
-    """The environments recovered, or have another problem."""
+    """Acknowledgements that ended: the environment recovered, or has a different problem."""
     opened: tuple[Incident, ...] = ()
-    """The oldest loss has lasted for `alert_after`; each opens once."""
+    """Incidents whose oldest loss has lasted for `alert_after`; each incident opens once."""
     resolved: tuple[Incident, ...] = ()
-    """All environments are back; each resolves once."""
+    """Incidents whose environments are all back; each incident resolves once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """The state of everything polled."""
+    """The state of all profiles, acknowledgements, silences and incidents."""
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     event_log: EventLog = field(default_factory=EventLog)
-    """Loaded past events, then new events."""
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
-    """See `watched_at`."""
     alerts: Alerts = field(default_factory=Alerts)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
-    """Default policy for unnamed profiles."""
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
-    """By id, ended silences included."""
     incidents: Incidents = field(default_factory=Incidents)
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
-    """States of an earlier run, until compared with the next listing."""
+    """Alert states of an earlier run, kept until the profile's next listing is compared."""
     beating: frozenset[SafeText] = frozenset()
-    """Profiles with a young or an advancing heartbeat."""
+    """Profiles whose heartbeats were fresh or advanced in this run."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -104,11 +99,7 @@ class Monitor:
         profile_name: SafeText = NO_PROFILE,
         servers: Mapping[SafeText, SafeText] = NO_SERVERS,
     ) -> Monitor:
-        """Return a monitor before the first outcome.
-
-        `limits` are by profile, `NO_PROFILE` for a single profile with the name `profile_name`. `acks` and `silences`
-        come from an earlier run. Unnamed profiles have the default policy and no server, see `ProfileState.server`.
-        """
+        """Return a monitor before the first outcome."""
         fleet = {
             profile: ProfileState(
                 limits=each,
@@ -187,7 +178,7 @@ class Monitor:
         )
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor at a moment, and the changes by time alone."""
+        """Return the monitor at a later moment, and the changes by time alone."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
@@ -205,7 +196,7 @@ class Monitor:
         """Return the monitor with a profile's recorded past.
 
         Call once per profile, after the first listing, whose clock places the polls. Both sequences are in the order of
-        recording; events of this run do no harm.
+        recording. Events of this run among the past events are ignored.
         """
         past = WatchedTime.recorded(polls, events, self.fleet.by_profile[profile].clock)
         watched = {**self.watched, profile: past.united(self.watched.get(profile, NOT_WATCHED))}
@@ -214,7 +205,7 @@ class Monitor:
     def watched_at(self, profile: SafeText, now: Clocks) -> WatchedTime:
         """Return a profile's watched time, as far back as the event log is complete.
 
-        The time reaches the moment if the newest listing holds then.
+        The watched time reaches until now if the newest listing still counts.
         """
         watched, cut_at = self.watched.get(profile, NOT_WATCHED), self.event_log.cut_at
         if self.sees(profile, now):
@@ -236,7 +227,7 @@ class Monitor:
         return replace(self, event_log=self.event_log.with_events([notice]))
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
-        """Return the monitor with changed acknowledgements; None withdraws."""
+        """Return the monitor with changed acknowledgements; None withdraws an acknowledgement."""
         acks = {**self.acks, **changes}
         return replace(self, acks={key: ack for key, ack in acks.items() if ack is not None})
 
@@ -249,7 +240,7 @@ class Monitor:
         return self.ack_of(tracked) is not None
 
     def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
-        """Return all acknowledgements of an environment."""
+        """Return an environment's acknowledgements, for the server and for every server."""
         keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
         return {key: self.acks[key] for key in keys if key in self.acks}
 
@@ -259,10 +250,7 @@ class Monitor:
         return own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
-        """Return the monitor with an earlier run's losses and incidents.
-
-        The next listing is compared with the rows online then.
-        """
+        """Return the monitor with an earlier run's losses and incidents."""
         incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
         return replace(self, incidents=incidents, resumed={**self.resumed, profile: state})
 
@@ -276,7 +264,7 @@ class Monitor:
     ) -> AlertState:
         """Return the alert state for the next run.
 
-        `undelivered` are resolved incidents with an undelivered end: still open for the next run.
+        `undelivered` are resolved incidents whose end no hook has delivered; the next run takes them as open.
         """
         profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
         looked_at, online, is_stalled = now.wall, frozenset[SafeText](), not profile_state.stall_detector.beats_count
@@ -310,20 +298,20 @@ class Monitor:
         return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
-        """Return the monitor with other poll intervals, or `self` if unchanged."""
+        """Return the monitor with changed poll intervals, or `self` if no interval changed."""
         fleet = self.fleet.with_interval(intervals)
         return self if fleet is self.fleet else replace(self, fleet=fleet)
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is a problem that needs a person.
 
-        The policy finds the environment, which is neither acknowledged nor silenced. An end by design needs nobody.
+        The problem is neither acknowledged nor silenced, and within the alert policy.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
-        """Return an environment's silence, of several the last to end."""
+        """Return an environment's silence; of several, the silence that ends last."""
         if not self.silences:
             return None
         profile_state = self.fleet.for_environment(tracked)
@@ -350,12 +338,12 @@ class Monitor:
         )
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether the alert policy finds an environment, and no silence does."""
+        """Whether an environment is within the alert policy and not silenced."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
         return self.policy_of(tracked.profile).concerns(tracked, at) and self.silence_of(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
-        """Return a moment's classifier of losses."""
+        """Return the classifier of losses for a moment."""
         fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
@@ -369,7 +357,8 @@ class Monitor:
             profile_state = fleet[profile]
             tracked = profile_state.environments.get(id_)
             if tracked is None:
-                # The first listing may lack a row of an earlier run's incident, which proves nothing.
+                # The first listing may lack a row of an earlier run's incident by mistake, so the row's absence proves
+                # nothing.
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN

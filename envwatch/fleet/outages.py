@@ -1,7 +1,7 @@
 """An environment's states over a span of time.
 
-A change found after a gap happened at an unknown moment in the gap, so a gap is neither up nor down. Late leaves no
-event and counts as up.
+A change found after a gap happened at an unknown moment in the gap, so during a gap the state is unknown. Late leaves
+no event and counts as up.
 """
 
 from __future__ import annotations
@@ -33,22 +33,19 @@ class UptimeState(StrEnum):
     """An environment's state, worst first."""
 
     DOWN = "down"
-    """Offline, gone or missing."""
     FLAPPING = "flapping"
     UP = "up"
     ABSENT = "absent"
-    """Before the first appearance, and after a replacement."""
+    """Before the first appearance, or after a replacement."""
     UNKNOWN = "unknown"
-    """Not watched, or not judged."""
 
     @property
     def is_up(self) -> bool:
-        """Whether up."""
+        """Whether up or flapping."""
         return self in (UptimeState.UP, UptimeState.FLAPPING)
 
 
 UNWATCHED: Final = clean("not watched")
-"""The reason of a gap."""
 
 
 class Interval(NamedTuple):
@@ -58,7 +55,7 @@ class Interval(NamedTuple):
     since: ServerMs
     until: ServerMs
     reason: SafeText | None = None
-    """Of being down at the begin, or of being unknown."""
+    """The reason of being down at the begin, or of an unknown state."""
 
     @property
     def lasted(self) -> timedelta:
@@ -73,11 +70,11 @@ def states(
     since: ServerMs,
     until: ServerMs,
 ) -> tuple[Interval, ...]:
-    """Return an environment's states between two moments: no holes, no equal neighbours.
+    """Return an environment's states between two moments, without holes or equal neighbours.
 
-    `tracked` is from after all events, None if no longer tracked. `own_events` are oldest first, without groups,
-    complete from `since`; see `EventLog.for_environment`. Unwatched time is unknown. Instants are by the server's clock
-    in ms.
+    `tracked` is the environment after all events, None if no longer tracked. `own_events` are oldest first, without
+    groups, complete from `since`; see `EventLog.for_environment`. Unwatched time is unknown. Instants are by the
+    server's clock in ms.
     """
     course = _ValueHistory.from_changes(
         _presences(own_events), None if tracked is None else _presence_of(tracked), watched
@@ -106,31 +103,31 @@ def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerM
 
 
 def state_of(tracked: TrackedEnvironment) -> UptimeState:
-    """Return an environment's present state, watched or not."""
+    """Return an environment's present state, even if not watched now."""
     if tracked.verdict.is_up:
         return UptimeState.FLAPPING if tracked.is_flapping else UptimeState.UP
     return _presence_of(tracked).state
 
 
 class Outage(NamedTuple):
-    """The time from a loss until seen up."""
+    """The time from a loss until the environment is seen up."""
 
     since: ServerMs
-    """The loss, or the first interval."""
+    """The loss, or the begin of the first interval."""
     until: ServerMs
-    """When seen up again, or last seen down."""
+    """When the environment was seen up again, or last seen down."""
     down: timedelta
     reason: SafeText | None
     is_over: bool = False
 
     @property
     def unseen(self) -> timedelta:
-        """The unwatched time."""
+        """The unwatched time within the outage."""
         return span(self.until - self.since) - self.down
 
 
 def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
-    """Return the outages, oldest first; down on both sides of a gap is one outage."""
+    """Return the outages, oldest first; down before and after a gap is one outage."""
     found: list[Outage] = []
     for each in intervals:
         last = found[-1] if found and not found[-1].is_over else None
@@ -166,28 +163,27 @@ _STATES: Final[Mapping[str, UptimeState]] = {
     Presence.GONE.value: UptimeState.DOWN,
     Presence.MISSING.value: UptimeState.DOWN,
 }
-"""Any further presence is unknown."""
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
 
 
 @dataclass(frozen=True, slots=True)
 class _ValueHistory:
     begins: Sequence[float]
-    """The first at minus infinity."""
+    """The first begin is minus infinity."""
     values: Sequence[_What]
 
     @classmethod
     def from_changes(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _ValueHistory:
         """Return the history of changes, oldest first; `now` is the present value.
 
-        If a change begins with another value than the last change's end, a change was unseen: the last value lasts to
-        the end of the span watched then, if that end comes first.
+        If a change does not begin with the value that the previous change left, a change in between was unseen: the
+        last value lasts at most to the end of the span watched then.
         """
         if not changes:
             return cls((-inf,), (now or _ABSENT,))
         first = changes[0]
         begins, values = [-inf], [first.before or first.after]
-        # The estimated server's clock may step back.
+        # The estimate of the server's clock may step back.
         moments = [*accumulate((change.at for change in reversed(changes)), min)][::-1]
         next_ones = [(at, change.before) for at, change in zip(moments[1:], changes[1:], strict=True)]
         known_at = inf if watched.until is None else watched.until
@@ -219,7 +215,7 @@ class _ValueHistory:
 
 
 def _presences(own_events: Iterable[Event]) -> list[_Change]:
-    """Return the changes; a row that appears anew was gone before."""
+    """Return the changes; a row that appears again was gone before."""
     changes: list[_Change] = []
     is_gone = is_replaced = False
     for event in own_events:
@@ -248,7 +244,7 @@ def _presences(own_events: Iterable[Event]) -> list[_Change]:
 def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping: bool) -> list[_Change]:
     """Return the changes of flapping; a row that goes or appears does not flap.
 
-    A run takes over flapping without an event: then flapping begins with the watched span.
+    A new run inherits flapping without an event: then flapping begins with the watched span.
     """
     changes: list[_Change] = []
 

@@ -1,7 +1,7 @@
 """Plausible instants of a row, and a server's plausible `Date`.
 
 A platform may send seconds for milliseconds: such a heartbeat is decades off and proves nothing. A wrong `Date` makes
-all heartbeats look old, or in the future, at once. `SkewCheck` is a second opinion on one heartbeat's age.
+all heartbeats look old, or in the future, at once. `SkewCheck` checks one heartbeat's age without the `Date`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
     """Return the latest instant that a row can hold.
 
-    While the server's clock is unknown, nothing is too late: this machine's clock may stand in 1970.
+    While the server's clock is unknown, no instant is too late, because this machine's clock may be years behind.
     """
     return ServerMs(at + _AHEAD_MS if clock.is_known else inf)
 
@@ -40,8 +40,8 @@ def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
 def without_impossible(environment: Environment, before: Environment | None, latest: ServerMs) -> Environment:
     """Return a row without instants before 2020 or after `latest`.
 
-    An impossible `last_heartbeat_at` or `connected_at` becomes None, an impossible `first_seen_at` or `last_seen_at`
-    the earlier row's.
+    An impossible `last_heartbeat_at` or `connected_at` becomes None. An impossible `first_seen_at` or `last_seen_at` is
+    replaced by the earlier row's.
     """
     beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
     # Inlined for speed: this runs for every changed row.
@@ -69,10 +69,10 @@ def _possible(instant: ServerMs | None, latest: ServerMs) -> ServerMs | None:
 def believed_clock(
     clock: ServerClock, date_error_ms: float | None, snapshot: Snapshot, limits: Limits
 ) -> tuple[ServerClock, float | None]:
-    """Return the server's clock after a listing, and the `Date`'s error in ms if the clock before is kept.
+    """Return the server's clock after a listing, and the `Date`'s error in ms if the `Date` is not believed.
 
-    The clock is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more than one
-    beat.
+    The previous clock is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more
+    than one heartbeat period.
     """
     by_date = clock
     for bounds in snapshot.clock:
@@ -92,7 +92,8 @@ def is_date_wrong(
 
     A heartbeat fits the `Date` below the age of offline, and the believed clock below the age of late, as machines that
     are up have beaten within the last 30 s; 30 s in the future fit both. The limits lie 75 s apart, so a slightly wrong
-    local clock never beats a right `Date`. If the fleet is stale by both clocks, or both are wrong, the `Date` holds.
+    local clock never beats a right `Date`. If all heartbeats are old by both clocks, or both clocks are wrong, the
+    `Date` is believed.
 
     Offsets are the server's clock minus the wall clock; an unknown believed offset is 0.
     """
@@ -114,26 +115,26 @@ class LastHeartbeat(NamedTuple):
     connection_id: SafeText
     at: ServerMs
     elapsed_ms: float
-    """Of the last listing, since the first listing."""
+    """Time of the last listing with this heartbeat, since the first listing."""
 
 
 class SkewCheck(NamedTuple):
     """Bounds of the server's clock from the listings with a heartbeat.
 
-    A heartbeat is at least as old as the first listing, by the monotonic clock, which may stand still while this
-    machine sleeps. A heartbeat seen to advance is younger than the last listing of the heartbeat before, in *elapsed*
-    milliseconds: each gap by the clock that says more. So both bounds hold after a sleep.
+    A heartbeat is at least as old as the time since the first listing with the heartbeat, by the monotonic clock, which
+    may stand still while this machine sleeps. A heartbeat that advanced is younger than the last listing with the
+    previous heartbeat, in *elapsed* milliseconds: each gap by the clock that advanced more. So both bounds hold after a
+    sleep.
     """
 
     listed_at: MonotonicS = MonotonicS(0.0)
-    """Request of the first listing."""
+    """The request of the first listing with the heartbeat."""
     previous_elapsed_ms: float | None = None
-    """`LastHeartbeat.elapsed_ms` of the heartbeat before."""
     lowest_ms: float = -inf
-    """Server's clock minus monotonic clock: below, the heartbeat would be younger than the first listing."""
+    """Server's clock minus monotonic clock. With less, the heartbeat would be younger than the first listing."""
     highest_ms: float = inf
-    """Server's clock minus elapsed time: above, the heartbeat would be older than the last listing of the heartbeat
-    before."""
+    """Server's clock minus elapsed time. With more, the heartbeat would be older than the last listing with the
+    previous heartbeat."""
 
     @classmethod
     def for_heartbeat(

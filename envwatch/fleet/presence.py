@@ -1,4 +1,4 @@
-"""The rule that gives a row at a moment a verdict, without history."""
+"""The rule that gives a row a verdict at a moment, without history."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Presence(StrEnum):
 
     ONLINE = "online"
     LATE = "late"
-    """Online, but a ping was missed."""
+    """Online, but without a heartbeat for so long that a ping was missed."""
     OFFLINE = "offline"
     GONE = "gone"
     """Absent from two consecutive complete listings."""
     MISSING = "missing"
-    """Expected, and never listed or gone for longer than `limits.MISSING_AFTER`."""
+    """Expected, and either never listed or gone for longer than `limits.MISSING_AFTER`."""
 
     @property
     def is_absent(self) -> bool:
-        """Whether not listed."""
+        """Whether gone or missing."""
         return self in (Presence.GONE, Presence.MISSING)
 
 
@@ -45,16 +45,16 @@ class Reason(StrEnum):
     NEVER_LISTED = "expected, never listed"
     EXPECTED = "expected, no longer listed"
     UNTIMED = "its heartbeat's time cannot be true"
-    """Without an earlier verdict: shown as unknown."""
+    """A heartbeat with an impossible time and no earlier verdict; shown as unknown."""
 
 
 class Verdict(NamedTuple):
-    """A presence with a reason; compared by value, as a copy may come from a disk."""
+    """A presence with a reason; compared by value, as a verdict may come from a history file."""
 
     presence: Presence
     reason: Reason
     is_up: bool = False
-    """By the official rule."""
+    """Online or late, as the official client decides."""
 
 
 ONLINE = Verdict(Presence.ONLINE, Reason.BEATING, is_up=True)
@@ -69,10 +69,10 @@ UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 
 class PresenceRule:
-    """The rule, with limits converted once.
+    """The rule, with limits converted to ms once.
 
-    Source: the official client. Online iff `connectionId` is a non-empty string, `lastHeartbeat` is a number, and `now
-    - lastHeartbeat < 120 000 ms`; at exactly 120 000 ms a row is offline.
+    Source: the official client. A row is online if `connectionId` is a non-empty string, `lastHeartbeat` is a number,
+    and `now - lastHeartbeat < 120 000 ms`; at exactly 120 000 ms a row is offline.
     """
 
     __slots__ = ("_late_ms", "_online_ms")
@@ -98,6 +98,6 @@ class PresenceRule:
 
 
 def heartbeat_age(environment: Environment, now: ServerMs) -> timedelta | None:
-    """Return the non-negative time since the heartbeat."""
+    """Return the time since the heartbeat, at least zero."""
     beat_at = environment.last_heartbeat_at
     return None if beat_at is None else span(now - beat_at)

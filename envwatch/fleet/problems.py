@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 
-# On Python 3.11, `Presence.ONLINE` takes 50 ns for every row.
+# Constants, because `Presence.ONLINE` takes 50 ns for every row on Python 3.11.
 _ONLINE, _OFFLINE, _GONE, _MISSING = Presence.ONLINE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _OLD_MS: Final = limits.OLD_AFTER / MS
@@ -36,7 +36,7 @@ _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
 
 def is_old(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether an environment is offline for `limits.OLD_AFTER` or longer: chronic, so nobody is needed now.
+    """Whether an environment is offline for `limits.OLD_AFTER` or longer, too long to need a person now.
 
     An impossible instant proves no age.
     """
@@ -58,7 +58,7 @@ def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE:
-        return tracked.is_flapping  # first: nearly all rows are online
+        return tracked.is_flapping  # first, because nearly all rows are online
     if presence is _MISSING:
         return True
     if tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping):
@@ -71,7 +71,7 @@ def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
 def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_limits: Limits) -> bool:
     """Whether a loss has lasted, judged by a single listing; any other state counts at once.
 
-    A heartbeat is lost when too old, a connection at the last sign of life.
+    A heartbeat is lost when too old; a connection is lost at the last sign of life.
     """
     if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
@@ -81,7 +81,7 @@ def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_
 
 
 def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:
-    """Return the begin of a state (server's clock, ms), if known.
+    """Return the begin of a state, if known.
 
     A late row is late since the missed ping. A row always seen online is online at least since connecting. A loss
     before 2020 or after `latest` has no true time.
@@ -99,18 +99,18 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Environments by kind, counted once a listing."""
+    """Numbers of environments, counted once per listing."""
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
-    """Rows that read unknown, see `style_of`; otherwise counted only as alerting."""
+    """Rows that read unknown; otherwise counted only as alerting."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """Problems that need a person, see `Monitor.is_alerting`; online problems flap. None while blind."""
+    """Problems that need a person, see `Monitor.is_alerting`; online rows among the problems flap. None while blind."""
     flapping: int = 0
     unrestricted: int = 0
-    """Up, in the mode that approves everything."""
+    """Environments that are up in the mode that approves everything."""
     behind: int = 0
-    """Up, below the profile's newest version."""
+    """Environments that are up with an older version than the profile's newest."""
     newest: SafeText | None = None
     """None if the profiles' newest versions differ."""
 
@@ -134,7 +134,7 @@ class Counts:
 def counts_at(
     profile_state: ProfileState, now: Clocks, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True
 ) -> Counts:
-    """Count a profile's environments as shown: all unknown while blind."""
+    """Count a profile's environments as the screen shows the rows: all unknown while blind."""
     if profile_state.freshness(now) is Freshness.BLIND:
         return Counts(unknown=len(profile_state.environments))
     at, environments = profile_state.clock.server_time(now.wall), profile_state.environments.values()

@@ -1,6 +1,6 @@
-"""A profile's state, and a poll's effect.
+"""A profile's state, and the effect of a poll on the state.
 
-Only a complete, fresh, believed listing makes transitions; a failed poll changes no verdict.
+Only a complete, fresh, believed listing changes verdicts.
 """
 
 from __future__ import annotations
@@ -49,14 +49,13 @@ if TYPE_CHECKING:
 
 
 class Freshness(StrEnum):
-    """The age of the data."""
+    """How far to trust the data, by age."""
 
     WAITING = "waiting"
-    """Before the first listing."""
     LIVE = "live"
     STALE = "stale"
     BLIND = "blind"
-    """Every row reads unknown."""
+    """The data is too old: every row reads unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,36 +65,33 @@ class ProfileState:
     limits: Limits = field(default_factory=Limits)
     profile: SafeText = NO_PROFILE
     profile_name: SafeText = NO_PROFILE
-    """Set also for a single profile."""
+    """Set even if the only profile has the key `NO_PROFILE`."""
     server: SafeText = EMPTY
     """Host, port and path; empty if unknown, as in a recording."""
     expect: tuple[SafeText, ...] = ()
-    """See `inventory`."""
     environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)
-    """In the listing's order, absent rows last."""
+    """In the listing's order, followed by absent rows."""
     listings: int = 0
-    """Believed listings."""
     began_at: ServerMs | None = None
     listed: Clocks | None = None
     elapsed_ms: float = 0.0
-    """From `began_at` to `listed`: the sum of the gaps, each by the clock that said more."""
+    """Time from `began_at` to `listed`: the sum of the gaps between listings, each by the clock that advanced more."""
     newest: SafeText | None = None
     clock: ServerClock = field(default_factory=ServerClock)
     date_error: float | None = None
-    """By how many ms the newest `Date` is ahead of the believed clock; None if believed."""
+    """By how many ms the newest `Date` is ahead of the believed clock; None if the `Date` is believed."""
     interval: timedelta = timedelta()
-    """The longest since the newest outcome."""
+    """The longest poll interval since the newest outcome."""
     failure: Failed | None = None
     failures: int = 0
-    """In a row."""
     quarantine: QuarantinedListing | None = None
     stall_detector: StallDetector = field(default_factory=StallDetector)
     snapshot: Snapshot | None = None
     """The newest believed listing, without rows."""
     unseen_since: Clocks | None = None
-    """The last moment before a sleep, until the next listing."""
+    """The clocks before a sleep, until the next listing."""
     last_up: Clocks | None = None
-    """The newest listing with an environment up."""
+    """The clocks of the newest listing with an environment up."""
     has_moved_identity: bool = False
     """Whether a row's `firstSeenAt` or device changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)
@@ -118,15 +114,15 @@ class ProfileState:
                 since, at = self.clock.server_time(outcome.last_awake.wall), self.clock.server_time(outcome.awake.wall)
                 slept = Event(kind=Kind.SLEPT, at=at, profile=self.profile, since=since, lasted=span(at - since))
                 if not self.clock.is_known or self.unseen_since is not None:
-                    # No `Date`, or a sleep after a quarantined listing: the wall clock must do.
+                    # Without a `Date`, or after a quarantined listing, only the wall clock measures the sleep.
                     return asleep, (slept,)
-                # Only the server's clock tells a sleep from a set wall clock, so the event waits.
+                # Only the next listing's `Date` tells a sleep from a set wall clock, so the event waits.
                 return replace(asleep, periods=begun(self.periods, slept)[0]), ()
 
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
         """Return the state at a later moment, and the event if the profile becomes blind.
 
-        After a sleep, no profile is blind before a poll fails: the next listing comes at once.
+        After a sleep, no profile becomes blind before a poll fails, because the next listing comes at once.
         """
         is_awake = self.unseen_since is None or self.failures > 0
         if self.listed is None or not is_awake:
@@ -152,18 +148,18 @@ class ProfileState:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the newest poll's key was refused (401), so that no verdict changes."""
+        """Whether the server refused the newest poll's key (401)."""
         return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
 
     def with_interval(self, interval: timedelta) -> ProfileState:
-        """Return the state with a longer interval, so that the wait is not blind.
+        """Return the state with a longer poll interval, so that the wait does not make the profile blind.
 
         A shorter interval takes effect with the next poll.
         """
         return self if interval <= self.interval else replace(self, interval=interval)
 
     def age(self, now: Clocks) -> timedelta | None:
-        """Return the data's age, by the clock that says more."""
+        """Return the data's age, by the clock that advanced more."""
         if self.listed is None:
             return None
         by_wall = (now.wall - self.listed.wall) / 1000
@@ -177,7 +173,8 @@ class ProfileState:
     def freshness(self, now: Clocks) -> Freshness:
         """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
 
-        While quarantined as a whole, blind at twice that age, as the server still answers.
+        While the newest listing is quarantined as a whole, the profile is blind at twice that age, as the server still
+        answers.
         """
         age = self.age(now)
         if age is None:
@@ -192,7 +189,7 @@ class ProfileState:
         return self.is_unproven(tracked) or self.freshness(now) is Freshness.BLIND
 
     def is_unproven(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing proves nothing of a row.
+        """Whether the newest listing proves nothing about a row.
 
         The platform's heartbeats stall, the row's time is impossible, or the row is unreadable.
         """
@@ -201,21 +198,18 @@ class ProfileState:
 
     @property
     def proven(self) -> list[TrackedEnvironment]:
-        """The rows proven by the newest listing and clock, if not blind."""
+        """The rows about which the newest listing proves something, with a trusted clock."""
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
         if has_unreadable or self.stall_detector.is_stalled:
             return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]
-        return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]  # nearly always
+        return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]
 
     def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
-        """Whether a row was set aside: not absent, but unknown."""
+        """Whether the newest listing has the row, but rejected the content: the row is unknown, not absent."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
 
     def blindness(self, now: Clocks) -> tuple[ServerMs, SafeText] | None:
-        """Return the newest data's time and the reason, if blind.
-
-        After a sleep, no profile is blind before a poll fails.
-        """
+        """Return the newest data's time and the reason of blindness, if blind."""
         listed, failure = self.listed, self.failure
         since = self.clock.server_time(now.wall if listed is None else listed.wall)
         if self.stall_detector.is_stalled:
@@ -230,7 +224,7 @@ class ProfileState:
 
     @property
     def has_fresh_heartbeat(self) -> bool:
-        """Whether an online row has beaten within one heartbeat period."""
+        """Whether the heartbeat of a row that is up is younger than one heartbeat period."""
         if self.listed is None:
             return False
         since = self.clock.server_time(self.listed.wall) - limits.HEARTBEAT_EVERY / MS
@@ -241,7 +235,7 @@ class ProfileState:
 
     @property
     def none_up_since(self) -> Clocks | None:
-        """The newest listing with an environment up, if no environment is up now."""
+        """The clocks of the newest listing with an environment up, if none is up now."""
         return None if self.last_up == self.listed else self.last_up
 
     def counts(self) -> Mapping[Presence, int]:
@@ -267,7 +261,7 @@ def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[Profil
 def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
     """Return the state and events after the first listing since a sleep.
 
-    If the wall clock was set, earlier wall times are moved.
+    If the wall clock was set meanwhile, earlier wall times are moved.
     """
     last_awake = profile_state.unseen_since
     if last_awake is None or Kind.SLEPT not in profile_state.periods:
@@ -300,7 +294,7 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
     seen = replace(
         profile_state, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0
     )
-    # The first listing after a sleep counts, however old: the sleep may have cut the poll short.
+    # The first listing after a sleep counts, however old: the sleep may have delayed the answer.
     is_awaited = profile_state.listed is None or (
         profile_state.unseen_since is not None and profile_state.quarantine is None
     )
@@ -358,7 +352,7 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
         began_at=at if profile_state.began_at is None else profile_state.began_at,
         listed=asked,
         elapsed_ms=listing.elapsed_ms,
-        # Every change of the newest version comes with an event.
+        # Any change of the newest version comes with an event.
         newest=_newest_version(environments.values()) if events or is_first else profile_state.newest,
         quarantine=quarantine,
         stall_detector=stall_detector,
@@ -385,8 +379,8 @@ def _next_periods(
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods after a listing, and the events, ends first.
 
-    A quarantine for another reason is another period. `profile_state` is from before, with the listing's interval;
-    `seen_at` is this process's request, later than `at` for a served listing.
+    A quarantine for a different reason is a new period. `profile_state` is the state before the listing, with the
+    listing's interval. `seen_at` is this process's request time, later than `at` for a served listing.
     """
     quarantine, profile = acceptance.quarantine, profile_state.profile
     ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
@@ -413,7 +407,7 @@ def _next_periods(
 
 
 def blind_since(profile_state: ProfileState, now: Clocks) -> Clocks | None:
-    """Return since when this machine slept or was blind, until now."""
+    """Return the clocks at the begin of the present sleep or blindness, if any."""
     return profile_state.unseen_since or (
         profile_state.listed if profile_state.freshness(now) is Freshness.BLIND else None
     )

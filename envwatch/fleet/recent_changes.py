@@ -1,6 +1,6 @@
 """An environment's changes: fields that differ, tags, and flapping.
 
-A tag stays for `limits.MARK_DURATION`: a fresh loss looks fresh for 15 minutes.
+A tag stays for `limits.MARK_DURATION`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.environment import LABELS
+from envwatch.model.environment import API_FIELDS, LABELS
 from envwatch.model.modes import mode_of
 from envwatch.model.times import MS
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 _SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
-_SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
-"""Sources of the fields below: mostly unchanged."""
-
 EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "name": Kind.RENAMED,
     "mode": Kind.MODE,
@@ -40,7 +37,8 @@ EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "node_version": Kind.CHANGED,
     "os": Kind.CHANGED,
 }
-"""By attribute."""
+_SOURCES = attrgetter(*dict.fromkeys(name if name in API_FIELDS else "metadata" for name in (*EVENT_KINDS, "pod_id")))
+"""The declared fields that hold the attributes; mostly unchanged."""
 
 
 def has_same_sources(before: Environment, after: Environment) -> bool:
@@ -51,7 +49,7 @@ def has_same_sources(before: Environment, after: Environment) -> bool:
 def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str, SafeText | None, SafeText | None]]:
     """Yield kind, label and both values of each changed field, in a fixed order.
 
-    Instants and connections change all the time, and decide verdicts instead.
+    Instants and connections, which change all the time, are left out.
     """
     if has_same_sources(before, after):
         return
@@ -66,12 +64,12 @@ def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str
 
 
 def value_of(environment: Environment, name: str) -> SafeText | None:
-    """Return an attribute's text, a mode under the present name."""
+    """Return an attribute's text, a mode under the current name."""
     return mode_of(environment.mode) if name == "mode" else getattr(environment, name)
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:
-    """Whether the connection was replaced, by id or by `connectedAt` to the second."""
+    """Whether the connection was replaced: the id differs, or `connectedAt` by a second or more."""
     if not before.connection_id or not after.connection_id:
         return False
     if before.connection_id != after.connection_id:
@@ -95,24 +93,22 @@ _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
 
 class ChangeTag(StrEnum):
-    """A change in at most five letters, most important first."""
+    """Tags of changes, at most five letters, most important first."""
 
     NEW = "NEW"
-    """Went down, is gone, or appeared as offline."""
+    """Went offline, is gone, or appeared as offline."""
     BACK = "BACK"
     """Online or listed again."""
     JOINED = "JOIN"
     """Appeared online."""
     MOVED = "MOVED"
-    """Replaced, see `replacement`."""
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"
-    """A new connection, not seen offline."""
 
     @property
     def is_loss(self) -> bool:
-        """Whether lost."""
+        """Whether the change is a loss."""
         return self is ChangeTag.NEW
 
 
@@ -124,7 +120,6 @@ class RecentChange(NamedTuple):
 
     tag: ChangeTag
     at: ServerMs
-    """Request of the listing that proved the change."""
 
     def is_recent(self, now: float) -> bool:
         """Whether to show the change (server's clock, ms)."""
@@ -172,8 +167,7 @@ def change_rate(changed_at: Iterable[float], now: float) -> float:
     """Return the weighted share of slots with a change, from 0 to 100 percent, by Nagios' flap detection.
 
     Nagios weighs the 20 possible changes between a service's newest 21 samples from 1.25 (newest) to 0.75 (oldest).
-    Here a sample is a slot of 30 s, which counts with a change of presence or connection. The constants stand in
-    `limits`. Instants are in ms.
+    Here a sample is a slot of 30 s, which counts if presence or connection changed. Instants are in ms.
     """
     slots = {int((now - at) // _SLOT_MS) for at in changed_at}
     return sum(limits.FLAP_HIGH_WEIGHT - _STEP * slot for slot in slots if 0 <= slot < _SLOTS) * 100 / _SLOTS

@@ -1,7 +1,8 @@
 """Replacement of an old row by a new row of the same machine; twins.
 
 A renamed computer connects as a new row with the same device and surface; the old row stays offline until the server
-drops the row. Twins look the same, but were online at once. Source: `letta-environments.md`, "Identity".
+drops the row. Twins are two rows of one device and surface that were online at once. Source: `letta-environments.md`,
+"Identity".
 """
 
 from __future__ import annotations
@@ -41,12 +42,11 @@ _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.d
 
 
 Place: TypeAlias = tuple[SafeText, SafeText, str]
-"""Organization, device and surface (`server` or `listen`), equal in a replacement: only a hash of the computer's name
-differs."""
+"""Organization, device and surface (`server` or `listen`), equal for the old and the new row."""
 
 
 def place_of(environment: Environment) -> Place | None:
-    """Return a row's place; None if the row takes no part, as a sandbox."""
+    """Return a row's place; None if the row cannot be part of a replacement, such as a sandbox."""
     surface = _surface_of(environment.listener_instance_id or "")
     device_id = environment.device_id
     if surface is None or not device_id or device_id.startswith(_SANDBOX):
@@ -61,7 +61,7 @@ def _surface_of(instance_id: str) -> str | None:
 
 
 def keeps_identity(before: Environment, after: Environment) -> bool:
-    """Whether a row kept device, organization and `firstSeenAt`, which two replicas may round."""
+    """Whether a row kept device, organization and `firstSeenAt`, which two replicas may round differently."""
     return (
         abs(before.first_seen_at - after.first_seen_at) < _SAME_INSTANT_MS
         and before.device_id == after.device_id
@@ -76,9 +76,9 @@ class RuleInputs:
     at: ServerMs
     latest: ServerMs
     is_off: bool = False
-    """Whether `firstSeenAt` proves nothing, because the server changed a row's."""
+    """Whether `firstSeenAt` proves nothing, because the server changed the value of a row."""
     is_first: bool = False
-    """Then a replacement is as old as the new row."""
+    """Whether this is the run's first listing: then a replacement is as old as the new row."""
 
 
 def with_replacements(
@@ -105,7 +105,7 @@ def with_replacements(
 def renamed_events(
     before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
-    """Yield an event of each newly replaced row, which explains the row's loss."""
+    """Yield an event for each newly replaced row, which explains the row's loss."""
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
             continue
@@ -123,7 +123,7 @@ def renamed_events(
 
 
 def is_replacement(event: Event) -> bool:
-    """Whether one row replaced another; a row's name may change, too."""
+    """Whether the event is a replacement of a row, not a new name of the same row."""
     return event.kind is Kind.RENAMED and event.field is None
 
 
@@ -151,7 +151,7 @@ def _judged(
         return [_marked(_remembering(tracked, _NO_IDS, _NO_IDS), None, inputs) for tracked in group]
     others = len(group) - 1
     if all(each.verdict.is_up and len(each.twins) == others and each.replaced_by is None for each in group):
-        return group  # mostly: twins that are all up
+        return group  # the usual case: twins that are all up
     present = {tracked.environment.id: tracked for tracked in group if not tracked.presence.is_absent}
     here = [tracked for id_, tracked in present.items() if id_ in listed]
     up = frozenset(tracked.environment.id for tracked in here if tracked.verdict.is_up)
@@ -164,7 +164,7 @@ def _judged(
     for tracked in remembering:
         new = replacing.get(tracked.environment.id)
         if tracked.presence is Presence.GONE and tracked.replaced_by is not None and not inputs.is_off:
-            new = present.get(tracked.replaced_by)  # the server drops the old row: still no loss
+            new = present.get(tracked.replaced_by)  # the server dropped the old row, which is no loss
         after.append(_marked(tracked, new, inputs))
     return after
 
@@ -203,7 +203,7 @@ def _marked(tracked: TrackedEnvironment, new: TrackedEnvironment | None, inputs:
             return tracked
         change = tracked.last_change
         if tracked.presence is Presence.OFFLINE:
-            change = RecentChange(ChangeTag.NEW, inputs.at)  # a loss again
+            change = RecentChange(ChangeTag.NEW, inputs.at)  # the row counts as a loss again
         return replace(tracked, replaced_by=None, replaced_by_name=None, last_change=change)
     row = new.environment
     if (tracked.replaced_by, tracked.replaced_by_name) == (row.id, row.label):
@@ -223,9 +223,9 @@ def _last_sign(tracked: TrackedEnvironment) -> float:
 
 
 def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the new rows by the old row's id.
+    """Return the replacing row by the replaced row's id.
 
-    Each row replaces at most one row, with the newest sign of life. Of several new rows, the first seen counts.
+    Each row replaces at most one row: the row with the newest sign of life. Of several new rows, the first seen counts.
     """
     old = [tracked for tracked in rows if obstacle_of(tracked, inputs.latest) is None]
     if not old:
@@ -245,9 +245,9 @@ def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mappin
 
 
 def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
-    """Whether a row took another row's place again, and counts as new: a computer got the old name back.
+    """Whether a row took another row's place again, because a computer got the old name back.
 
-    The row was offline while `old` was online, and both were never online in one listing. So a row online now came back
+    The row was offline while `old` was online, and both were never online in one listing, so a row online now came back
     later. An offline row must have been online while `old` was offline.
     """
     id_, other = new.environment.id, old.environment.id
@@ -257,7 +257,7 @@ def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
 
 
 def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return replacements without circles: two rows of a few seconds may both look newer.
+    """Return the replacements without circles: two rows first seen within seconds may both look newer.
 
     In a circle, the row with the newest sign of life is the loss.
     """
@@ -289,16 +289,16 @@ def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) ->
 
 
 class Obstacle(StrEnum):
-    """The reasons against a replacement."""
+    """Reasons that exclude a replacement."""
 
-    UP = "a row that is online cannot be replaced"
-    UNTIMED = "the time of its last sign of life cannot be true"
-    OTHER_SURFACE = "only a listener named by `letta server` can be replaced, no app and no sandbox"
-    TWIN = "a twin: both rows were online at once, so its loss is a loss"
+    UP = "an online row is never replaced"
+    UNTIMED = "the last sign of life has an impossible time"
+    OTHER_SURFACE = "only a listener of `letta server` can be replaced, not an app or a sandbox"
+    TWIN = "a twin: both rows were online at once, so a loss counts"
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:
-    """Return why a row cannot be replaced, if so."""
+    """Return the reason why a row cannot be replaced, if any."""
     if place_of(tracked.environment) is None:
         return Obstacle.OTHER_SURFACE
     if tracked.presence is not Presence.OFFLINE:
@@ -309,7 +309,7 @@ def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | 
 
 
 def named_by_device(events: list[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
-    """Return the events; a newcomer on a listed device is named with a row of that device."""
+    """Return the events; a newcomer's event names a listed row of the same device."""
     newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
     if not newcomers:
         return events

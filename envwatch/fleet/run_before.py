@@ -1,8 +1,8 @@
 """The last run's knowledge for a new run, for one profile and host.
 
-A first listing does not tell how long a state lasts, or which rows were marked or are gone: a restart would hide a loss
-of five minutes ago. Verdicts are not taken over. A row kept the state between two runs with the same connection, a down
-row with the same last sign of life. Otherwise the row's instants date the change.
+A first listing does not tell how long a state lasts, or which rows are gone: a restart would hide a loss of five
+minutes ago. Verdicts are not taken over. A row kept its state between two runs if the connection is the same; a down
+row, if the last sign of life is the same. Otherwise the row's instants date the change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
-    """Whether two states can be of the same account: an organization has rows in both, or a state names none."""
+    """Whether two states can be of the same account: both name the same organization, or a state names none."""
     old, new = (
         {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
         for profile_state in (before, first)
@@ -60,14 +60,14 @@ def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
 
 
 def _is_recent(gap: Span) -> bool:
-    """Whether to mark all changes between the newest listings of two runs."""
+    """Whether the gap between two runs is so short that all changes are marked."""
     return gap.until - gap.since < _RESTART_MEMORY_MS
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
-    """Return a new run's state with the last run's knowledge, if both have a listing.
+    """Return a new run's state with the last run's knowledge, if both runs have a listing.
 
-    Profile, host and account are the same.
+    The caller checks that profile, host and account are the same.
     """
     if profile_state.listed is None or before.listed is None:
         return profile_state
@@ -106,7 +106,7 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
         if (was := before.environments.get(id_)) is not None
         and not (was.presence.is_absent or tracked.presence.is_absent)
     ]
-    # If all rows moved by the same time, the server's clock was set, and no row moved.
+    # If `firstSeenAt` of all rows moved by the same time, the server's clock was set.
     moved_by = {round((new.first_seen_at - old.first_seen_at) / _SAME_INSTANT_MS) for old, new in common}
     is_clock = len(common) >= limits.ANOMALY_MIN and max(moved_by) - min(moved_by) <= 1
     has_moved_identity = profile_state.has_moved_identity or before.has_moved_identity
@@ -154,7 +154,7 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
 
 
 def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) -> RecentChange | None:
-    """Return the change, if the row dates the change."""
+    """Return the change between two runs, if the row's instants date the change."""
     row = tracked.environment
     at = row.connected_at if tracked.verdict.is_up else row.last_seen_alive_at
     if at is None or not gap.since <= at <= gap.until:
@@ -167,9 +167,10 @@ def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) ->
 
 
 def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Iterator[TrackedEnvironment]:
-    """Yield the rows that this run lacks.
+    """Yield the rows of the last run that this run lacks.
 
-    A row last listed by the run before is gone since this run's listing, so that a listing can return the row.
+    A row last listed by the last run counts as gone since this run's first listing, so that a later listing can return
+    the row.
     """
     unproven = unproven_ids(profile_state)
     for id_, tracked in before.environments.items():
@@ -185,9 +186,9 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
 
 
 def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> TrackedEnvironment:
-    """Return a row without measurements by the last run's clocks.
+    """Return a row without measurements by the last run's monotonic clock.
 
-    `listed_at_ms` is the last listing of the newest heartbeat, since this run's first listing.
+    `listed_at_ms` is the last listing of the newest heartbeat, relative to this run's first listing.
     """
     row = tracked.environment
     last_known = tracked.last_known_heartbeat

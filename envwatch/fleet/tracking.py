@@ -1,7 +1,4 @@
-"""A tracked environment: the newest row, the verdict, and the past for the next verdict.
-
-`profile_state` decides which listing is believed.
-"""
+"""A tracked environment: the newest row, the verdict, and the memory for the next verdict."""
 
 from __future__ import annotations
 
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]
-"""Profile and id."""
 
 _ONLINE, _UNKNOWN = clean("online"), clean("unknown")
 _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
@@ -57,30 +53,29 @@ class TrackedEnvironment:
     verdict: Verdict
     profile: SafeText = NO_PROFILE
     since_at: ServerMs | None = None
-    """When the environment was seen to come or go, if ever."""
+    """When this run saw the environment come or go, if so."""
     last_change: RecentChange | None = None
     skew_check: SkewCheck = _NO_SKEW_CHECK
     clock_suspect: bool = False
     """Whether the heartbeat's age is uncertain: the skew check contradicts the server's clock (and decides the
     verdict), the heartbeat's time is impossible, or the server's `Date` is not believed."""
     has_impossible_time: bool = False
-    """The verdict before stays, but is shown as unknown."""
+    """The previous verdict stays, but is shown as unknown."""
     last_known_heartbeat: LastHeartbeat | None = None
-    """The newest heartbeat, while no row with a heartbeat is listed."""
+    """The newest heartbeat, kept while the listed row has none."""
     left_pod_id: SafeText | None = None
-    """The last pod, while the row has none."""
+    """The last pod, kept while the row has none."""
     absent: int = 0
-    """Successive complete listings without the row."""
+    """Number of successive complete listings without the row."""
     transitions: tuple[ServerMs, ...] = ()
-    """Changes of presence or connection in the last hour."""
+    """Times of changes of presence or connection in the last hour."""
     is_flapping: bool = False
     replaced_by: SafeText | None = None
-    """The new row's id, see `replacement`."""
     replaced_by_name: SafeText | None = None
     twins: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were once online together with this row."""
     offline_beside: frozenset[SafeText] = frozenset()
-    """Ids of such rows that were offline while this row was online."""
+    """Ids of rows of the same device and surface that were offline while this row was online."""
 
     def tag(self, now: float) -> ChangeTag | None:
         """Return the recent change's tag (server's clock, ms)."""
@@ -116,7 +111,7 @@ class TrackedEnvironment:
 
     @property
     def pod_id(self) -> SafeText | None:
-        """The pod, or the last pod: a lost connection loses the pod."""
+        """The pod; while offline, the last pod."""
         return self.environment.pod_id or self.left_pod_id
 
     @property
@@ -126,14 +121,14 @@ class TrackedEnvironment:
 
     @property
     def up_since(self) -> float | None:
-        """When the row connected (server's clock, ms); None while down, though the row keeps `connectedAt`."""
+        """When the row connected (server's clock, ms). None while down, although the row keeps `connectedAt`."""
         return self.environment.connected_at if self.verdict.is_up else None
 
     @property
     def is_unhealthy(self) -> bool:
         """Whether the row is listed, and offline, late or flapping; see `problems.is_problem`.
 
-        A replaced row is healthy: the machine goes on under another name.
+        A replaced row is healthy, because the machine goes on under another name.
         """
         if self.replaced_by is not None:
             return False
@@ -152,19 +147,17 @@ class ListingContext:
     number: int
     asked_at: MonotonicS
     gap_ms: float
-    """Since the listing before, by the clock that says more: one clock may stand still in sleep."""
+    """Time since the previous listing, by the clock that advanced more: one clock may stand still in sleep."""
     elapsed_ms: float
-    """The sum of all gaps."""
     rule: PresenceRule
     beats_count: bool = True
-    """False while the platform's heartbeats stand still: silence proves nothing."""
+    """False while the platform's heartbeats stand still, so that an old heartbeat proves nothing."""
     in_doubt: Collection[SafeText] = ()
-    """Ids of absent rows that may exist."""
     unreadable: Collection[SafeText] = ()
     profile: SafeText = NO_PROFILE
     latest: ServerMs = _NO_LIMIT
     is_date_wrong: bool = False
-    """Whether the `Date` contradicts every heartbeat: verdicts use the clock from before."""
+    """Whether the `Date` contradicts every heartbeat: verdicts use the previous clock."""
 
 
 def observed(
@@ -173,10 +166,7 @@ def observed(
     at: ServerMs,
     listing: ListingContext,
 ) -> TrackedEnvironment:
-    """Return the environment after a listing with the row, or `tracked` if unchanged.
-
-    `at` is when the row was asked for.
-    """
+    """Return the environment after a listing with the row, or `tracked` if nothing changed."""
     if tracked is not None and _is_unchanged(tracked, environment, at, listing):
         return tracked
     newest = None if tracked is None else _newest_heartbeat(tracked, listing)
@@ -236,7 +226,7 @@ def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: Ser
     if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
         return False
     before = tracked.environment
-    # An unchanged row is mostly the same object, see `page_of`; a changed row has mostly beaten.
+    # An unchanged row is mostly the same object, see `page_of`; a changed row mostly has a new heartbeat.
     if environment is not before and (
         environment.last_heartbeat_at != before.last_heartbeat_at or environment != before
     ):
@@ -273,9 +263,9 @@ def _verdict(
     contradiction: SkewCheck | None,
     listing: ListingContext,
 ) -> Verdict:
-    """Return the verdict; `contradiction` rules out the age by the server's clock."""
+    """Return the verdict; `contradiction` is the skew check that rules out the age by the server's clock."""
     before = UNTIMED if tracked is None else tracked.verdict
-    # No heartbeat grows younger, though the skew check may have begun seconds ago.
+    # A heartbeat cannot become younger, even if the skew check is new.
     if tracked is not None and before == HEARTBEAT_LOST and contradiction == tracked.skew_check:
         return before
     verdict = listing.rule.verdict_by_age(row, age_ms)
@@ -285,9 +275,10 @@ def _verdict(
 def marked_absent(
     tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext, *, quarantined: int = 0
 ) -> TrackedEnvironment:
-    """Return the environment after a complete listing without the row: two prove the row gone, unless in doubt.
+    """Return the environment after a complete listing without the row.
 
-    `quarantined` earlier listings without the row count from now on.
+    Two such listings prove the row gone, unless in doubt. `quarantined` earlier listings without the row count from now
+    on.
     """
     if tracked.presence.is_absent:
         return tracked
@@ -301,12 +292,12 @@ def marked_absent(
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
-    """Return the environment after a listing with only the row's id readable."""
+    """Return the environment after a listing whose row was unreadable, apart from the id."""
     return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
 
 
 def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
-    """Return the environment after a quarantined listing without the row: only the heartbeat is kept."""
+    """Return the environment after a quarantined listing without the row, with the last heartbeat remembered."""
     last_known = _newest_heartbeat(tracked, listing)
     return tracked if last_known == tracked.last_known_heartbeat else replace(tracked, last_known_heartbeat=last_known)
 
@@ -357,7 +348,7 @@ def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
 
 
 def _is_news(before: Verdict, after: Verdict) -> bool:
-    """Whether a verdict can be an event: not the first on an untimed row, unless disconnected or absent."""
+    """Whether a verdict can be an event: not the first after an impossible time, unless disconnected or absent."""
     return before != UNTIMED or after == DISCONNECTED or after.presence.is_absent
 
 
@@ -376,7 +367,7 @@ def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> L
 def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: ServerMs) -> Environment:
     """Return the row with a heartbeat that does not go backwards.
 
-    A known heartbeat from the future is dropped: the server's clock was ahead then.
+    A known heartbeat from the future is dropped, because the server's clock was ahead then.
     """
     new_at = row.last_heartbeat_at
     if new_at is None:
@@ -390,7 +381,7 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: Se
 
 
 def event_presence(tracked: TrackedEnvironment) -> SafeText:
-    """Return the presence for events: late is online."""
+    """Return the presence for events, which call a late row online."""
     if tracked.verdict == UNTIMED:
         return _UNKNOWN
     return _ONLINE if tracked.verdict.is_up else clean(tracked.presence.value)
@@ -404,7 +395,7 @@ def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
-    """Return the duration since seen to begin, else by the row."""
+    """Return how long a state lasted, since the observed begin, or else by the row's instants."""
     is_as_listed = tracked.verdict.is_up and tracked.since_at is None
     began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)

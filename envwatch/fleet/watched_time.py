@@ -1,6 +1,6 @@
 """When a profile was watched, by the server's clock in ms, because this machine's clock may be set.
 
-The present offset converts a past poll's local time.
+A past poll's local time is converted with the server clock's present offset.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import RecordedPoll
 
 SPANS_KEPT: Final = 1_000
-"""One span for each gap of a session."""
 _ANSWERED_WITHIN_MS: Final = limits.BLIND_AT_LEAST / MS
-"""From a listing's request to the recording."""
+"""The longest time from a listing's request to the recorded poll."""
 _UNSEEN: Final = frozenset({Kind.VISIBLE, Kind.SLEPT, Kind.WHILE_BLIND})
-"""Events about an unseen time, from `since` to `at`."""
+"""Events about a time that nobody watched, from `since` to `at`."""
 
 
 class Span(NamedTuple):
@@ -46,18 +45,18 @@ class WatchedTime:
     """The spans between believed listings."""
 
     spans: tuple[Span, ...] = ()
-    """Oldest first, without overlap; of no length for a single listing."""
+    """Oldest first, without overlap. A single listing is a span of no length."""
 
     @classmethod
     def recorded(cls, polls: Iterable[RecordedPoll], events: Iterable[Event], clock: ServerClock) -> WatchedTime:
         """Return the watched time of a recorded past.
 
-        A span ends without listings for longer than `blind_after`, with a sleep, and with the run. `polls` are in
-        order; `events` of the same time tell which listings were believed.
+        A span ends with a sleep, with the run, and when no listing follows within `blind_after`. `polls` are in order;
+        the events of the same time tell which listings were believed.
         """
         offset, spans = clock.offset, list[Span]()
         since = until = 0.0  # the open span, by this machine's clock
-        run: int | None = None  # the open span's run; None without an open span
+        run: int | None = None
         interval_s = 0.0
         for _, at, result, poll_run, poll_interval_s in polls:
             longest_s, interval_s = max(interval_s, poll_interval_s), poll_interval_s
@@ -81,7 +80,7 @@ class WatchedTime:
         return watched
 
     def begun_by(self, asked_at: ServerMs) -> WatchedTime:
-        """Return the watched time with a span's first listing counted from the request."""
+        """Return the watched time, extended to the request of a span's first listing."""
         place = bisect_right(self.spans, asked_at, key=attrgetter("since"))
         is_within = place > 0 and asked_at <= self.spans[place - 1].until
         if is_within or place == len(self.spans) or self.spans[place].since - asked_at > _ANSWERED_WITHIN_MS:
@@ -108,7 +107,7 @@ class WatchedTime:
         return WatchedTime((*self.spans[:-1], Span(self.spans[-1].since, at)))
 
     def united(self, other: WatchedTime) -> WatchedTime:
-        """Return the union."""
+        """Return the union of both watched times."""
         return WatchedTime(_united((*self.spans, *other.spans)))
 
     def without(self, since: ServerMs, until: ServerMs) -> WatchedTime:
@@ -133,7 +132,7 @@ class WatchedTime:
         )
 
     def span_at(self, at: float) -> Span | None:
-        """Return the span at a moment, of two the later."""
+        """Return the span at a moment; of two adjacent spans the later."""
         place = bisect_right(self.spans, at, key=attrgetter("since")) - 1
         return self.spans[place] if place >= 0 and at <= self.spans[place].until else None
 
@@ -149,7 +148,7 @@ class WatchedTime:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """Changes when a span begins, but not while the newest span goes on."""
+        """A value that changes when a span begins, but not while the newest span goes on."""
         if not self.spans:
             return ()
         *earlier, newest = self.spans

@@ -1,4 +1,4 @@
-"""The values of all packages: environment, page, outcome, clock, limits, clean text, times.
+"""Values that all packages use: environment, page, outcome, clock, limits, clean text, times.
 
-Decides nothing about an environment, and imports no further package of envwatch.
+Imports no further package of envwatch.
 """

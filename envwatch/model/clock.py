@@ -1,7 +1,6 @@
 """Types of instants, this machine's two clocks, and an estimate of the server's clock.
 
-An instant has the clock's type, so that mypy reports a mix-up; a duration is a `timedelta`, or a number with a unit in
-the name (`_ms`, `_s`).
+An instant has the clock's type, so that mypy reports a mix-up.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ class Clocks:
 
     wall: WallMs
     monotonic: MonotonicS
-    """Never set; may stand still while the machine sleeps."""
+    """Cannot be set, but may stand still while the machine sleeps."""
 
     def slept_since(self, earlier: Clocks) -> bool:
         """Whether the machine slept, or the wall clock was set."""
         return abs(self.drift_since(earlier)) > limits.SLEPT_FROM.total_seconds()
 
     def drift_since(self, earlier: Clocks) -> float:
-        """Return the wall clock's seconds ahead of the monotonic clock."""
+        """Return by how many seconds more the wall clock advanced than the monotonic clock."""
         return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
     def not_before(self, other: Clocks) -> Clocks:
         """Return the later moment by the monotonic clock.
 
-        The wall time of a later `other` is clamped from `self.wall` to `self.wall` plus the monotonic difference, as
-        the clock may have been set.
+        The wall clock may have been set, so the wall time of a later `other` is clamped: from `self.wall` to
+        `self.wall` plus the monotonic difference.
         """
         ahead_s = other.monotonic - self.monotonic
         if ahead_s <= 0:
@@ -52,7 +51,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class OffsetBounds:
-    """Bounds of the server's clock minus this machine's wall clock, ms."""
+    """Bounds of the server's clock minus this machine's wall clock, in ms."""
 
     low: float
     high: float
@@ -61,7 +60,7 @@ class OffsetBounds:
     def of_answer(cls, date: float, asked: float, answered: float) -> OffsetBounds:
         """Return the bounds from a response: the server read `date` between request and response.
 
-        `date` is the `Date` header in ms, cut to the second. `answered` is the arrival of the head.
+        `date` is the `Date` header in ms, cut to the second. `answered` is the time when the response's head arrived.
         """
         return cls(date - answered, date + 1000 - asked)
 
@@ -81,7 +80,7 @@ class ServerClock:
 
     @cached_property
     def offset(self) -> float:
-        """The middle of the bounds, ms; 0 without samples: the local clock."""
+        """The middle of the bounds in ms; 0 without samples, as if the server had the local clock."""
         bounds = self.bounds
         return (bounds.low + bounds.high) / 2 if bounds else 0.0
 
@@ -92,7 +91,7 @@ class ServerClock:
 
     @property
     def is_far_off(self) -> bool:
-        """Whether to warn of the local clock."""
+        """Whether to warn that the local clock is wrong."""
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
     def with_bounds(self, bounds: OffsetBounds) -> ServerClock:

@@ -1,7 +1,6 @@
 """A row as a frozen value of cleaned text; each field is declared once.
 
-Decoding (`page`), `wire_row`, the history's cells, redaction, JSON, CSV and the demo's rows derive from the
-declarations. `presentation` decides how a field looks.
+Decoding, `wire_row`, the history's cells, redaction, JSON, CSV and the demo's rows derive from the declarations.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +32,7 @@ from envwatch.model.text import LONGEST, SafeText, clean
 if TYPE_CHECKING:
     from pydantic import JsonValue
 else:
-    JsonValue = Any  # for pydantic any JSON value; the demo's server imports no pydantic
+    JsonValue = Any  # For pydantic any JSON value; the demo's server imports no pydantic.
 
 T = TypeVar("T")
 
@@ -52,11 +51,11 @@ _Text = Annotated[SafeText, _Constraints(max_length=LONGEST)]
 _Instant = Annotated[ServerMs, _Constraints(strict=True, allow_inf_nan=False)]
 
 _NEVER_ON_THE_WIRE: Final = "\0"
-"""No plain page can contain this alias: only this module fills the field."""
+"""The wire name of `unknown`, which only this module fills: no plain page can contain a NUL."""
 
 SANDBOX_DEVICE: Final = "sandbox-"
 SANDBOX_LISTENER: Final = "sandbox:"
-"""Prefixes of a managed sandbox's device id and listener instance."""
+"""The start of a managed sandbox's listener instance."""
 
 DESKTOP_DEVICE: Final = "desktop:"
 DESKTOP_LISTENER: Final = "desktop-primary:"
@@ -69,7 +68,7 @@ NEVER = ServerMs(float("-inf"))
 
 
 class Identifies(StrEnum):
-    """The kinds of things that a text identifies, and the prefixes of redaction's pseudonyms."""
+    """The kinds of things that a text identifies, with the prefixes of redaction's pseudonyms."""
 
     MACHINE = "env"
     USER = "user"
@@ -80,11 +79,8 @@ class Identifies(StrEnum):
     BRANCH = "branch"
     DIRECTORY = "/dir"
     VERSION = "version"
-    """Redaction keeps a numeric version."""
     MODE = "mode"
-    """Redaction keeps a known mode."""
     PLATFORM = "os"
-    """Redaction keeps a known platform."""
     OTHER = "text"
 
 
@@ -103,12 +99,12 @@ class Declaration:
     identifies: Identifies | None = None
     """None for instants, which redaction keeps, and objects, which redaction drops."""
     label: str = ""
-    """In events and comparisons, as `key owner`; by default the attribute's name."""
+    """The name in events and comparisons, such as `key owner`; by default the attribute's name."""
     examples: tuple[str, ...] = ()
-    """The demo's values, in turn; empty for a special rule."""
+    """The demo's values, in turn; empty if the demo has a special rule."""
     name: str = field(default="", init=False)
     place: int = field(default_factory=count().__next__, init=False)
-    """The place in JSON and CSV: hence this module evaluates annotations at once."""
+    """The position in JSON and CSV, counted while the annotations are evaluated; hence evaluation is not postponed."""
 
     def example(self, index: int) -> str:
         """Return the value of a demo machine."""
@@ -121,11 +117,11 @@ class Declaration:
 
 @dataclass(slots=True, eq=False)
 class ApiField(Declaration):
-    """The declaration of a row's member."""
+    """A row's field, sent as a member of the API's object."""
 
     wire: str
     number: int
-    """In histories and recordings; a number never changes meaning."""
+    """The field's number in histories and recordings; a number never changes meaning."""
     is_null_sent: bool = False
     """Whether the platform sends null instead of leaving the member out."""
     kind: ValueKind = field(default=ValueKind.TEXT, init=False)
@@ -135,7 +131,7 @@ class ApiField(Declaration):
 class MetadataField(Declaration, Generic[T]):
     """A key of `metadata`, read as an attribute of `Environment`.
 
-    The attribute is None if the key is missing, or has another type.
+    The attribute is None if the key is missing or the value has a different type.
     """
 
     key: str
@@ -187,22 +183,23 @@ def wire_name(name: str) -> str:
 class Environment:
     """A row of the listing; instants may be integers or floats.
 
-    Declarations stand in the order of JSON and CSV, so a new declaration comes last. A new member is optional, because
-    older histories lack the member, and has the next free number of `storage/history/encoding/cells.py`.
+    The order of the declarations is the order of JSON and CSV, so a new declaration comes last. A new member is
+    optional, because older histories lack the member, and has the next free number of
+    `storage/history/encoding/cells.py`.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "alias_generator": wire_name}
 
     id: Annotated[_Text, _Constraints(min_length=1), ApiField("id", 0, identifies=_I.MACHINE)]
-    """Permanent; from `clean_key`."""
+    """Permanent; made by `clean_key`."""
     name: Annotated[_Text, ApiField("connectionName", 1, identifies=_I.MACHINE)]
     """Chosen by the machine's user; not unique."""
     device_id: Annotated[_Text, ApiField("deviceId", 2, identifies=_I.MACHINE, label="device")]
-    """Stable; shared by two listeners on one machine."""
+    """Stable; two listeners on one machine share the device id."""
     connection_id: Annotated[
         _Text | None, ApiField("connectionId", 6, is_null_sent=True, identifies=_I.CONNECTION, label="connection")
     ] = None
-    """Null when offline, new after a re-registration."""
+    """None when offline; a re-registration brings a new id."""
     listener_instance_id: Annotated[
         _Text | None, ApiField("listenerInstanceId", 10, identifies=_I.LISTENER, label="listener")
     ] = None
@@ -212,14 +209,14 @@ class Environment:
     first_seen_at: Annotated[_Instant, ApiField("firstSeenAt", 4)]
     last_seen_at: Annotated[_Instant, ApiField("lastSeenAt", 5)]
     mode: Annotated[_Text | None, ApiField("currentMode", 13, identifies=_I.MODE)] = None
-    """An open set; None on a fresh row."""
+    """An open set; None until the row first reports a mode."""
     version = _metadata_text("lettaCodeVersion", _I.VERSION)
     branch = _metadata_text("gitBranch", _I.BRANCH)
     """Set once an agent has run there."""
     os = _metadata_text("os", _I.PLATFORM)
-    """Node's `process.platform`: darwin, linux, win32."""
+    """Node's `process.platform`, such as darwin, linux or win32."""
     node_version = _metadata_text("nodeVersion", _I.VERSION, "node")
-    """With the leading v."""
+    """Starts with a v."""
     working_directory = _metadata_text("workingDirectory", _I.DIRECTORY, "directory")
     """Set once an agent has run there."""
     organization_id: Annotated[_Text, ApiField("organizationId", 3, identifies=_I.ORGANIZATION, label="organization")]
@@ -233,13 +230,11 @@ class Environment:
     machine = _metadata_object("machine", is_output=False)
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
-    """An open set; the attributes above ignore values of a wrong type."""
     unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
-    """Members that this version does not declare."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
     )
-    """Undocumented: `v2-input`."""
+    """Undocumented; `v2-input` is known."""
     has_paired_generations = _metadata_flag("supportsPairedListenerGenerations")
     subagents_notify_caller = _metadata_flag("launch_subagent_notify_caller")
 
@@ -252,7 +247,7 @@ class Environment:
     def is_sandbox(self) -> bool:
         """Whether the platform manages the row as a sandbox, which ends with the conversation.
 
-        The server assigns the device id, as a fallback `sandbox-<agent>`.
+        The server assigns the device id, by default `sandbox-<agent>`.
         """
         return self.device_id.startswith(SANDBOX_DEVICE) or (self.listener_instance_id or "").startswith(
             SANDBOX_LISTENER
@@ -262,7 +257,7 @@ class Environment:
     def is_desktop_app(self) -> bool:
         """Whether the Desktop app, and not `letta server`, brings the row back.
 
-        Source: Letta Code 0.32.18 and 0.34.12. A local row belongs to the Desktop app on this very machine.
+        Source: Letta Code 0.32.18 and 0.34.12. A local row belongs to the Desktop app on this machine.
         """
         if self.organization_id == LOCAL_ORGANIZATION or (self.connection_id or "").startswith(LOCAL_CONNECTION):
             return True
@@ -272,7 +267,7 @@ class Environment:
 
     @property
     def last_seen_alive_at(self) -> ServerMs:
-        """The last heartbeat, or without a heartbeat, as when offline, `last_seen_at`."""
+        """The last heartbeat; without a heartbeat, as when offline, `last_seen_at`."""
         return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
 
 
@@ -304,7 +299,6 @@ def _types_in(hint: Any) -> set[object]:  # noqa: ANN401  any annotation
 
 
 API_FIELDS: Final[Mapping[str, ApiField]] = _api_fields()
-"""By attribute, in the order of numbers."""
 
 METADATA_FIELDS: Final[Mapping[str, MetadataField[Any]]] = MappingProxyType(
     {each.key: each for each in vars(Environment).values() if isinstance(each, MetadataField)}
@@ -327,12 +321,12 @@ OUTPUT_NAMES: Final = tuple(sorted(_OUTPUT_PLACES, key=_OUTPUT_PLACES.__getitem_
 WIRE_FIELDS: Final = tuple(
     sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))
 )
-"""All but `unknown`."""
+"""The names of all fields but `unknown`."""
 _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
-    """Return a row under the API's names, equal when read by `environment_of`, apart from a hashed id.
+    """Return a row under the API's names; `environment_of` reads an equal row, apart from a hashed id.
 
     Instants are whole numbers if possible. Fields without a value are null or left out, as on the platform's fresh
     rows.
@@ -345,7 +339,8 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
             del row[wire]
     if not environment.unknown:
         return row
-    # A cleaned unknown name may equal a known name. The hint distinguishes both, and cleaning removes the hint.
+    # A cleaned unknown name may equal a known name. A presentation hint, which cleaning removes, keeps both names
+    # apart.
     return {
         name + _REMOVED_BY_CLEANING if name in _WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
@@ -368,7 +363,7 @@ def _wire_instant(at: Any) -> float | None:  # noqa: ANN401  an instant or None
 
 
 def update_text(environment: Environment) -> SafeText | None:
-    """Return shortly whether the listener can update itself."""
+    """Return `yes`, `by hand` or `no`: whether the listener can update itself."""
     update = environment.self_update
     if update is None:
         return None

@@ -1,7 +1,7 @@
 """The rules of `GET /v1/environments` for the demo and `envwatch serve`.
 
-Where the API page is silent, the official clients' rules apply, or a choice that suits every client. Only the standard
-library: the demo's child process must start at once.
+Where the API page is silent, the official clients' rules apply. Imports only the standard library, because the demo's
+child process must start at once.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ if TYPE_CHECKING:
 
 LISTING_PATH: Final = "/v1/environments"
 HEALTH_PATH: Final = "/v1/health"
-"""Needs no key."""
 DEFAULT_LIMIT: Final = 50
-"""The official CLI's choice."""
+"""The page size of the official CLI."""
 ONLINE_MS: Final = 120_000
-"""The official client's rule: offline from this age of the heartbeat."""
+"""The official client calls a row offline from this age of the heartbeat."""
 WRONG_BASE_URL: Final = "the base URL must end with"
-"""Begins the 404 of `envwatch serve` for a path without a profile; the right endings follow."""
+"""The start of the 404's message of `envwatch serve` for a path without a profile; the valid endings follow."""
 GZIP_FROM_BYTES: Final = 1_400
 """A smaller body fits into one packet."""
 AGE_HEADER: Final = "Envwatch-Listing-Age"
-"""Seconds since the request upstream, so that a viewer does not overrate the freshness."""
+"""Seconds since the request upstream. A viewer needs the age to judge freshness."""
 INTERVAL_HEADER: Final = "Envwatch-Listing-Interval"
-"""Seconds between listings: a viewer expects nothing new before."""
+"""Seconds between listings; a viewer expects no new listing before."""
 
 _LOCAL: Final = "local"
-"""The Desktop app's organization."""
+"""The organization in rows of the Desktop app."""
 
 _Row = TypeVar("_Row")
 
 
 class RefusedError(Exception):
-    """An answer other than 200."""
+    """An answer with a status other than 200."""
 
     def __init__(self, status: HTTPStatus, body: dict[str, str], headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(status)
@@ -67,7 +66,6 @@ class PageParams:
 
     limit: int = DEFAULT_LIMIT
     after: str | None = None
-    """`id` of the earlier page's last row."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user_id: str | None = None
@@ -79,7 +77,7 @@ class PageParams:
         A `limit` over `largest_page` is reduced silently.
 
         Raises:
-            RefusedError: a value is not allowed (400).
+            RefusedError: if a value is not allowed (400).
         """
         values = dict(parse_qsl(query, keep_blank_values=True))
         limit = min(_whole_number(values.get("limit", str(DEFAULT_LIMIT))), largest_page)
@@ -97,7 +95,7 @@ class PageParams:
         )
 
     def admits(self, organization_id: str, user_id: str | None) -> bool:
-        """Whether a row passes `source` and `userId`, apart from `onlineOnly`."""
+        """Whether a row passes the filters `source` and `userId`."""
         is_of_source = self.source is None or (organization_id == _LOCAL) == (self.source == "local")
         return is_of_source and (self.user_id is None or user_id == self.user_id)
 
@@ -116,7 +114,7 @@ def device_in(path: str) -> str | None:
     """Return a path's unquoted device id; None for the listing's path.
 
     Raises:
-        RefusedError: for any further path (404).
+        RefusedError: if the path is neither (404).
     """
     if path == LISTING_PATH:
         return None
@@ -135,10 +133,7 @@ def is_online(connection_id: str | None, last_heartbeat: float | None, now_ms: f
 
 
 def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], bool]:
-    """Return a page's rows, and whether more follow; reads at most one row beyond.
-
-    `rows` are filtered, from after the cursor on.
-    """
+    """Return a page's rows, and whether more rows follow; reads at most one row beyond the page."""
     page: list[_Row] = []
     for row in rows:
         if len(page) == limit:

@@ -19,7 +19,6 @@ _LEGACY: Mapping[str, SafeText] = {
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }
-"""Of older listeners."""
 
 _BY_FOLDED_NAME: Mapping[str, SafeText] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 
@@ -32,7 +31,6 @@ _MEANING: Mapping[str, str] = {
 
 
 KNOWN_MODES: Final = frozenset({*_LEGACY, *_MEANING})
-"""Under all names."""
 
 
 def mode_of(raw: SafeText | None) -> SafeText | None:
@@ -46,7 +44,7 @@ def mode_from_query(typed: SafeText) -> SafeText:
 
 
 def is_known_mode(raw: str) -> bool:
-    """Whether a mode is Letta's."""
+    """Whether a name, old or current, is a mode of Letta."""
     return raw in KNOWN_MODES
 
 

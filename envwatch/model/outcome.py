@@ -1,7 +1,6 @@
 """The outcome of a poll: a listing, a failure, or a sleep.
 
-Failures are values, so all take one path: sources raise `SourceError`, and the poller makes a `Failed`. Nothing here
-refers to HTTP.
+Sources raise `SourceError`, and the poller turns the error into a `Failed`.
 """
 
 from __future__ import annotations
@@ -27,23 +26,20 @@ class ListedPage:
 
     environments: list[Environment]
     asked_at: WallMs
-    """Wall clock before the request: a later moment would count the network's delay as silence.
+    """The wall clock before the request; a later moment would count the network's delay as silence.
 
-    For a served listing, when the server asked upstream, or a little earlier."""
+    For a served listing, the time when the server asked upstream, or a little earlier."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Changed ids as received, to serve again, by cleaned id."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayInfo:
-    """Facts from a server with a stored listing, as `envwatch serve`."""
+    """Facts about a stored listing from a server such as `envwatch serve`."""
 
     age_s: float
-    """Age at the first page's request; of several listings, the oldest."""
+    """The listing's age at the first page's request; the oldest age if the pages came from several listings."""
     interval: timedelta | None = None
-    """Between the server's listings."""
     is_repeat: bool = False
-    """The same listing as in the snapshot before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,23 +48,22 @@ class Snapshot:
 
     pages: tuple[ListedPage, ...]
     clock: tuple[OffsetBounds, ...] = ()
-    """Oldest first."""
+    """Bounds from the responses, the oldest response first."""
     rejected: int = 0
-    """Unusable rows."""
     rejected_ids: frozenset[SafeText] = frozenset()
-    """Readable ids of rejected rows, unless another row with the id was usable."""
+    """The readable ids of rejected rows, without ids that a usable row has."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids of an earlier listing that do not exist, says the server."""
+    """Ids of an earlier listing that the server says do not exist."""
     in_doubt: frozenset[SafeText] = frozenset()
-    """Ids of an earlier listing that may exist."""
+    """Missing ids of an earlier listing whose existence is unknown."""
     requests: int = 0
     received: int = 0
     served: RelayInfo | None = None
-    """None without a stored listing."""
+    """None if the server stores no listing."""
 
     @property
     def is_repeat(self) -> bool:
-        """Whether nothing but the server's reachability is new."""
+        """Whether the listing is the previous listing again."""
         return self.served is not None and self.served.is_repeat
 
     def rows(self, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
@@ -84,7 +79,6 @@ class Snapshot:
 
 
 def _recency(environment: Environment) -> tuple[float, float, str]:
-    """Return a key that orders rows of one id by age, in any order of arrival."""
     beat_at = environment.last_heartbeat_at
     return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
 
@@ -132,13 +126,13 @@ class SourceError(Exception):
     ) -> None:
         super().__init__(message)
         self.page: int | None = None
-        """From 1; None for the whole listing."""
+        """The failed page, from 1; None for the whole listing."""
         self.cause = cause
         self.message = message
         self.retry_after = retry_after
         self.pages_read = pages_read
         self.is_relayed = is_relayed
-        """Whether the server is well, but has no listing because upstream failed."""
+        """Whether the server answered, but has no listing because upstream failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +143,11 @@ class Listed:
     started: Clocks
     ended: Clocks
     interval: timedelta
-    """Between polls; between a server's stored listings, if longer."""
+    """The time between polls, or between a server's stored listings if longer."""
 
     @property
     def asked(self) -> Clocks:
-        """The data's request time: `started`, less a stored listing's age."""
+        """The request time of the data: `started` minus a stored listing's age."""
         if self.snapshot.served is None:
             return self.started
         age_s = self.snapshot.served.age_s
@@ -162,7 +156,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A poll without a complete listing; pages read are dropped."""
+    """A poll without a complete listing; the pages that arrived are dropped."""
 
     cause: Cause
     message: SafeText
@@ -172,12 +166,11 @@ class Failed:
     retry_after: timedelta | None = None
     pages_read: int = 0
     page: int | None = None
-    """From 1; None for the whole listing, or if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """A standstill of this machine or process: changes were seen late."""
+    """A standstill of this machine or process, during which changes were missed."""
 
     last_awake: Clocks
     awake: Clocks
@@ -190,10 +183,10 @@ class PollResult(StrEnum):
     """Recorded kinds of outcomes."""
 
     LISTED = "listed"
-    """Believed or quarantined."""
+    """With a complete listing, even if the listing is quarantined."""
     FAILED = "failed"
     SLEPT = "slept"
-    """No poll: this machine stood still until then."""
+    """A standstill that ended then; not a poll."""
 
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> PollResult:
@@ -211,10 +204,10 @@ class RecordedPoll(NamedTuple):
     """One poll, as recorded."""
 
     number: int
-    """Grows from poll to poll, also over days and runs."""
+    """Increases from poll to poll, also across days and runs."""
     at: WallMs
-    """At the outcome; may go back if the clock was set."""
+    """The time of the outcome; may go back if the clock was set."""
     result: PollResult
     run: int
-    """The run's first poll; a run begins with no knowledge."""
+    """The number of the run's first poll."""
     interval_s: float

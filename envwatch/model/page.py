@@ -1,12 +1,11 @@
 """One page of the listing: JSON bytes become frozen rows of cleaned text.
 
-Usually pydantic validates the whole page. `is_plain_json` proves within a tenth of a millisecond, without parsing, that
-cleaning changes nothing.
+Usually pydantic validates the whole page. `is_plain_json` proves within a tenth of a millisecond that cleaning changes
+nothing.
 
-A page with an unfit row or an unknown field goes row by row. A row may hold something that no parser accepts: deep
-nesting, bytes that are not UTF-8, a number of 5,000 digits. `split` counts only brackets outside of strings, in linear
-time and without recursion, so such a row is set aside alone. Bytes suffice: JSON's syntax is ASCII, and no byte of a
-longer UTF-8 sequence is.
+A page with an unfit row or an unknown field is read row by row. A row may hold something that no parser accepts: deep
+nesting, bytes that are not UTF-8, a number of 5,000 digits. `split` only counts the brackets outside of strings,
+without recursion, so such a row is rejected alone.
 """
 
 from __future__ import annotations
@@ -96,10 +95,10 @@ _ASCII: Final = bytes(range(128))
 
 
 def is_plain_json(data: bytes) -> bool:
-    r"""Whether `clean` surely keeps all characters of a JSON document's strings, up to a limit.
+    r"""Whether `clean` surely keeps all characters of a JSON document's strings, apart from a text's length limit.
 
     A document with `\u00e9` is never proven plain; nesting and numbers are not checked. A NUL fails because
-    `json.loads` would read such bytes as UTF-16; other raw controls are no JSON.
+    `json.loads` would read such bytes as UTF-16.
     """
     return (
         b"\x7f" not in data
@@ -159,7 +158,7 @@ class PageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer of `GET /v1/environments`."""
+    """A decoded answer of `GET /v1/environments`."""
 
     environments: list[Environment]
     has_next_page: bool
@@ -167,9 +166,8 @@ class Page:
     """The last row's `id` as received: only for the next page's `after`."""
     rejected: int
     rejected_ids: tuple[SafeText, ...] = ()
-    """If readable."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids as received, by cleaned id, if different."""
+    """Ids as received, by cleaned id, where cleaning changed the id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +185,9 @@ _texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrget
 
 
 def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, pool: Pool | None = None) -> Page:
-    """Decode one page.
+    """Decode one page from a response's inflated body.
 
-    Args:
-        data: the body of a response, inflated.
-        known: rows of an earlier listing; reusing unchanged rows saves memory and makes comparisons cheap.
-        pool: makes equal values of metadata one object.
+    Reusing `known` rows of an earlier listing saves memory and makes comparisons cheap.
 
     Raises:
         PageError: if the bytes are not JSON, hold numbers or nesting that no API sends, or are not shaped like a page.
@@ -215,13 +210,13 @@ def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | 
         return None
     rows = page.connections
     cursor = rows[-1].id if rows else None
-    # In later listings few rows are new, and cheaper to test than the page.
+    # In later listings few rows are new, and testing these is cheaper than testing the page.
     is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
     received_ids: dict[SafeText, str] = {}
     for index, row in enumerate(rows):
         before = known.get(row.id)
-        # A row equal to a cleaned row is clean, unless the id only looks like the row's key.
+        # A row equal to a cleaned row is clean, unless the received id only looks like a hashed key.
         if before is None or row != before or is_hashed(row.id):
             if may_be_too_large and _has_large_object(row):
                 return None
@@ -243,7 +238,7 @@ def _has_large_object(row: Environment) -> bool:
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
-    """Return a row with clean text, and the earlier row's equal metadata.
+    """Return a row with clean text that shares equal metadata with the earlier row.
 
     Raises:
         ValueError: if the row needs `_page_row_by_row`.
@@ -305,7 +300,6 @@ def _note_id(received_ids: dict[SafeText, str], key: SafeText, received: str) ->
 
 
 def _decoded_page(data: bytes) -> JsonValue:
-    """Return a page; an undecodable row is reduced to the id, or to null."""
     try:
         return _decoded(data)
     except PageError:
@@ -355,10 +349,7 @@ def _is_sendable(id_: str) -> bool:
 
 
 def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
-    """Whether `cleaned` surely keeps a value: short JSON exceeds no limit.
-
-    `is_plain` means that `cleaned` can only shorten texts.
-    """
+    """Whether `cleaned` surely keeps a value: short JSON exceeds no limit."""
     text = pydantic_core.to_json(value)
     is_nested = text.count(b"{") + text.count(b"[") > DEPTH
     is_short = len(text) <= LONGEST and not is_nested and b"Infinity" not in text and b"NaN" not in text
@@ -366,11 +357,11 @@ def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
 
 
 POOL_LIMIT: Final = 10_000
-"""By kind: values that differ from row to row must not fill the memory twice."""
+"""Distinct values per kind. More are not pooled: values that differ from row to row would fill the memory twice."""
 
 
 class Pool:
-    """Makes equal values of JSON one object: 100,000 rows hold the same few values.
+    """Makes equal values of JSON one object, because 100,000 rows hold the same few values.
 
     Shared values must not be changed in place.
     """
@@ -407,5 +398,4 @@ class Pool:
         return self._texts.setdefault(text, text) if len(self._texts) < POOL_LIMIT else self._texts.get(text, text)
 
     def __len__(self) -> int:
-        """Return the number of values."""
         return len(self._texts) + len(self._nested)

@@ -33,11 +33,9 @@ class SharedMark:
     """An acknowledgement or a silence on the serving host."""
 
     by: SafeText
-    """The serving host's name."""
     note: SafeText
-    """Or the reason; may be empty."""
+    """The note of an acknowledgement or the reason of a silence; may be empty."""
     until: WallMs = _NEVER
-    """A silence's end."""
 
     @property
     def text(self) -> SafeText:

@@ -1,8 +1,8 @@
 r"""Cleaning, measuring and cutting of untrusted text for a terminal.
 
-`clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, alone and next to any character,
-so that columns stay aligned. The rest become escapes like `\x1b`: also flags, skin tones, joined emoji, and vowel signs
-and viramas of Indian scripts. Ambiguous width counts as narrow.
+`clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, so that columns stay aligned. The
+rest become escapes like `\x1b`: also flags, skin tones, joined emoji, and vowel signs and viramas of Indian scripts.
+Ambiguous width counts as narrow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 SafeText = NewType("SafeText", str)
-"""The only text for widgets, logs and exports; only this module makes such text."""
+"""Clean text, the only text for widgets, logs and exports. Only this module makes clean text."""
 
 EMPTY: Final = SafeText("")
 
@@ -28,26 +28,26 @@ LONGEST: Final = 1024
 """Enough for a path or an error message, few enough to keep 100,000 texts."""
 
 MARKS: Final = 2
-"""Combining marks on a character: a vowel and a tone, as in Vietnamese and Thai."""
+"""Combining marks on a character: Vietnamese and Thai need a vowel and a tone."""
 
 DEPTH: Final = 32
-"""Levels of a JSON value; metadata has three."""
+"""Levels of nesting in a JSON value; metadata has three."""
 
 BITS: Final = 13_000
-"""3,914 digits; Python prints up to 4,300."""
+"""The largest size of a whole number: 3,914 digits, while Python prints up to 4,300."""
 
 _ESCAPE: Final = 10
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
 _HASH_DIGITS: Final = 8
-"""Ids that read alike collide once in four billion."""
+"""Digits of a key's hash: ids that look alike collide once in four billion."""
 
 # Presentation hints (VS15, VS16): only some terminals widen the character before.
 _HINTS: Final = "\ufe0e\ufe0f"
 
-# Blank letters, marks and symbols: joiner, Hangul and Khmer fillers, Mongolian selectors, blank braille, Khitan filler,
-# null notehead, variation selectors. Names could differ invisibly, and selectors can carry messages.
+# Blank characters that `isprintable` accepts: joiner, Hangul and Khmer fillers, Mongolian selectors, blank braille,
+# Khitan filler, null notehead, variation selectors. Names could differ invisibly, and selectors can carry messages.
 _BLANK: Final = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0"
     "\U00016fe4\U0001d159\U000e0100-\U000e01ef"
@@ -61,8 +61,8 @@ _DISPUTED: Final = (
 )
 _ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
 
-# Kept by `clean`, and without marks: Latin, Greek, Cyrillic, Hebrew, Arabic, kana, Han, Hangul, full-width forms,
-# emoji, punctuation, arrows, signs, lines and shapes.
+# The fast path of `clean`: Latin, Greek, Cyrillic, Hebrew, Arabic, kana, Han, Hangul, full-width forms, emoji,
+# punctuation, arrows, signs, lines and shapes, without marks.
 _HARMLESS: Final = re.compile(
     r"[ -~\xa1-\xac\xae-\u02ff\u0391-\u03a1\u03a3-\u03c9\u0400-\u0482\u048a-\u052f\u05d0-\u05ea\u0621-\u063a"
     r"\u0641-\u064a\u1e00-\u1eff\u2010-\u2027\u2030-\u205e\u2190-\u22ff\u2500-\u262f\u2638-\u2689\u2690-\u27bf"
@@ -79,12 +79,9 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
 
     A character becomes an escape (`\x1b`, `\u202e`) if `str.isprintable` refuses the character (categories Cc Cf Cs Co
     Cn Zl Zp, and every space but the plain space), if the width is disputed, or if a mark has no base. Marks beyond
-    `MARKS` become one `…`, and a cut text ends with `…`. A backslash is kept: cleaning is idempotent, and a literal
-    `\x1b` reads like an escape.
+    `MARKS` become one `…`, and a cut text ends with `…`. A backslash is kept, so cleaning is idempotent.
 
-    Args:
-        text: lone surrogates included; characters beyond `limit` are ignored.
-        limit: at least 1.
+    `text` may contain lone surrogates. `limit` is at least 1.
     """
     if len(text) <= limit and (text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text)):
         return SafeText(text)
@@ -110,8 +107,8 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
 
 
 def composed(text: str) -> SafeText:
-    """Return a text made of clean texts, without a limit."""
-    if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # as in `clean`: a call costs as much
+    """Return a text composed of clean texts, of any length."""
+    if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # inlined, as a call costs as much
         return SafeText(text)
     return clean(text, _ESCAPE * len(text))
 
@@ -140,8 +137,8 @@ def cleaned(value: JsonValue) -> JsonValue:
     If cleaning makes two keys equal, the key that was clean before wins.
 
     Raises:
-        ValueError: for a number that JSON cannot hold or Python does not print (NaN, 1e999, over `BITS`), or deeper
-            than `DEPTH`.
+        ValueError: for a number that JSON cannot hold or Python does not print (NaN, 1e999, over `BITS`), or nesting
+            deeper than `DEPTH`.
     """
     return _cleaned(value, DEPTH)
 
@@ -179,10 +176,10 @@ def cells(text: str) -> int:
 def shortened(
     text: SafeText, width: int, *, keep: Literal["start", "ends", "end"] = "start", ellipsis: str = _ELLIPSIS
 ) -> SafeText:
-    """Return a text cut to at most `width` cells with an ellipsis if too long.
+    """Return a text cut to at most `width` cells, with an ellipsis if cut.
 
-    A wide character is never split. The result is empty below one cell. `keep` is the start (`feat/lo…`), both ends
-    with more of the start (`sandbox-30f9…c3a`), or the end (`…/portal`). ASCII terminals need the ellipsis `..`.
+    A wide character is never split. `keep` is the start (`feat/lo…`), both ends with more of the start
+    (`sandbox-30f9…c3a`), or the end (`…/portal`). ASCII terminals need the ellipsis `..`.
     """
     if cells(text) <= width:
         return text
@@ -193,7 +190,7 @@ def shortened(
         return SafeText(_head(text, room) + ellipsis)
     if keep == "end":
         return SafeText(ellipsis + _tail(text, room))
-    # Three characters at the end distinguish two ids.
+    # The last three characters distinguish two ids.
     tail = _tail(text, min(room // 2, max(3, room // 5)))
     return SafeText(_head(text, room - cells(tail)) + ellipsis + tail)
 
@@ -239,7 +236,7 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 @lru_cache(maxsize=65_536)
 def natural_key(text: str) -> str:
-    """Return a sort key without case, with web-2 before web-10; cached, because names seldom change."""
+    """Return a sort key without case, with web-2 before web-10."""
 
     def sized(number: re.Match[str]) -> str:
         digits = number[0].lstrip("0")
@@ -254,7 +251,7 @@ def words_of(text: SafeText) -> list[SafeText]:
 
 
 def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
-    """Return a slice; a mark at the start loses the base."""
+    """Return a slice of a clean text; a combining mark at the start loses the base character."""
     return SafeText(text[start:stop])
 
 
@@ -284,9 +281,9 @@ def enumerated(names: Sequence[str], count: int) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
-    """Return `; did you mean WORD?` with the most similar known word, if any.
+    """Return `; did you mean WORD?` with the most similar known word, or an empty text.
 
-    `similarity` is the cutoff of `difflib`; use more for words that look alike anyway.
+    `similarity` is the cutoff of `difflib`.
     """
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
@@ -297,9 +294,8 @@ def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) ->
 def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
     """Return the names that look like a different name.
 
-    Skeletons are compared: without compatibility forms, case, accents and runs of spaces, with Latin letters for
-    similar Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal: a small part of Unicode's confusables,
-    enough for the scripts of forged names.
+    Compares the names without compatibility forms, case, accents and runs of spaces, with Latin letters for similar
+    Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal. This is a small part of Unicode's confusables.
     """
     skeletons = {name: _skeleton(name) for name in names}
     counts = Counter(skeletons.values())

@@ -18,7 +18,7 @@ class _Process:
 
 
 def use_zone(zone: tzinfo | None) -> None:
-    """Set this process's zone."""
+    """Set the configured zone of this process."""
     _Process.zone = zone
 
 
@@ -55,7 +55,7 @@ NOTHING = clean("–")
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
-"""Below, seconds decide a heartbeat's verdict."""
+"""From this age on a heartbeat is lost, so seconds no longer matter."""
 
 
 class TimeStyle(StrEnum):
@@ -162,7 +162,7 @@ def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
 
 
 def zone_of(style: TimeStyle) -> tzinfo | None:
-    """Return a style's zone."""
+    """Return a style's zone; None for the configured zone."""
     return UTC if style is TimeStyle.UTC else None
 
 
@@ -193,7 +193,7 @@ def _in_one_unit(seconds: int, seconds_below: int) -> SafeText:
 
 
 def minutes_age(age: timedelta) -> SafeText:
-    """Return `short_age` in whole minutes, which seldom change: `<1m`, `1m`."""
+    """Return `short_age` in whole minutes, so that the text seldom changes: `<1m`, `1m`."""
     minutes = int(age.total_seconds()) // _MINUTE
     return clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
 
@@ -223,13 +223,13 @@ def offset_text(when: datetime) -> str:
     """Return a date's shortest offset: `Z`, `+01`, `+05:30`."""
     if not when.utcoffset():
         return "Z"
-    offset = f"{when:%z}"  # +0530
+    offset = f"{when:%z}"
     hours, minutes = offset[:3], offset[3:5]
     return hours if minutes == "00" else f"{hours}:{minutes}"
 
 
 def clock_text(at: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day, outside the local zone with the offset: `13:41:07`."""
+    """Return the time of day: `13:41:07`. Outside the configured zone the offset follows."""
     when = moment(at, zone)
     return clean(f"{when:%H:%M:%S}{'' if zone is None else offset_text(when)}") if when else NOTHING
 
@@ -241,5 +241,5 @@ def date_text(at: float | None, zone: tzinfo | None) -> SafeText:
 
 
 def span(milliseconds: float) -> timedelta:
-    """Return a duration, clamped to non-negative values of `timedelta`."""
+    """Return a duration as a `timedelta`; negative durations become zero."""
     return timedelta(milliseconds=min(max(milliseconds, 0.0), 1e14))

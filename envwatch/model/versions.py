@@ -1,4 +1,7 @@
-"""Versions of Letta Code. Any other text is neither newest nor behind."""
+"""Comparison of Letta Code's versions.
+
+A text that is no version is neither newest nor behind.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,20 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
-"""Parts and an end mark: a release's end sorts above any suffix, a suffix's end below any further part."""
+"""A version's parts and an end mark. The mark sorts a release above the release with a suffix."""
 
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
 _VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
 
 _ZEROS = re.compile(r"(?:\.0+)+\Z")
-"""Zeros at the end of a release."""
 
 _LONGEST: Final = 18
-"""Digits compared."""
+"""Compared digits of a number."""
 _ABOVE_NUMBERS: Final = 10**_LONGEST
 
 
 def is_release(text: str) -> bool:
-    """Whether a text is a version, or a beginning, without a suffix."""
+    """Whether a text is a version without a suffix, or a version's beginning."""
     return _RELEASE.fullmatch(text) is not None
 
 
@@ -53,7 +55,10 @@ def version_key(version: str) -> VersionKey:
 
 
 def end_of_range(version: str) -> VersionKey:
-    """Return a key above all covered versions: a release covers suffixes and further parts."""
+    """Return a key above every version that begins with `version`.
+
+    A release covers versions with suffixes and with further parts.
+    """
     parts = _parts(version.removeprefix("v")) if is_release(version) else version_key(version)
     return (*parts, (3, 0, ""))
 
@@ -81,7 +86,7 @@ def newest_version(running: Iterable[tuple[SafeText | None, SafeText]]) -> SafeT
     A single machine may run a special build, or report nonsense. If at most two machines are up, the newest version
     counts. A bare number never counts.
 
-    `running` are version and device.
+    `running` are pairs of version and device.
     """
     devices: dict[SafeText | None, set[SafeText]] = defaultdict(set)
     for version, device in running:

@@ -1,7 +1,7 @@
-"""Acknowledged problems, not new until the environment recovers.
+"""Acknowledged problems, which raise no alert until the environment recovers.
 
 The key is (server, id): two profiles of a server share environments, and two servers may use the same id for two
-environments. `storage` owns the file.
+environments.
 """
 
 from __future__ import annotations
@@ -41,24 +41,23 @@ LONGEST_NOTE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """One acknowledgement."""
+    """An acknowledged problem."""
 
     at: float
-    """Ms since the epoch, by the server's clock, or the local clock if that is unknown."""
+    """Ms since the epoch by the server's clock; by the local clock if the server's is unknown."""
     note: SafeText
-    """May be empty."""
     sign_at: float | None = None
-    """The row's last sign of life then (server's clock, ms), right despite a wrong local clock; None in older files."""
+    """The row's last sign of life at the acknowledgement (server's clock, ms), right despite a wrong local clock. None
+    in older files."""
 
 
 ServerKey: TypeAlias = tuple[SafeText, SafeText]
-"""`ProfileState.server` and id; `EMPTY` stands for every server."""
 
 Acks: TypeAlias = "Mapping[ServerKey, Ack]"
-"""An acknowledgement of envwatch 1.0.0, which knew no server, counts for every server with the id."""
+"""By server and id. An acknowledgement of envwatch 1.0.0, which knew no server, has the server `EMPTY` and counts for
+every server with the id."""
 
 OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
-"""By id, for one profile."""
 
 NO_ACKS: Final[Acks] = MappingProxyType({})
 NO_OWN_ACKS: Final[OwnAcks] = MappingProxyType({})
@@ -66,7 +65,7 @@ NO_SERVERS: Final[Mapping[SafeText, SafeText]] = MappingProxyType({})
 
 
 def keys_of(server: SafeText, id_: SafeText) -> tuple[ServerKey, ...]:
-    """Return an environment's keys, the server's first."""
+    """Return an environment's keys in order of precedence: for the server, then for every server."""
     return ((server, id_), (EMPTY, id_)) if server else ((EMPTY, id_),)
 
 
@@ -76,7 +75,7 @@ def ack_in(acks: Acks, server: SafeText, id_: SafeText) -> Ack | None:
 
 
 def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
-    """Return the acknowledgements of some environments."""
+    """Return the acknowledgements of a server's environments, by id."""
     found = {id_: ack for (each, id_), ack in acks.items() if not each and id_ in ids}
     found.update((id_, ack) for (each, id_), ack in acks.items() if each and each == server and id_ in ids)
     return found or NO_OWN_ACKS
@@ -88,7 +87,7 @@ def with_server(acks: OwnAcks, server: SafeText) -> Acks:
 
 
 def note_of(typed: str) -> SafeText:
-    """Return a typed note."""
+    """Return a typed note, cleaned and shortened."""
     return clean(typed.strip(), LONGEST_NOTE)
 
 
@@ -104,14 +103,12 @@ def recovered(
     *,
     are_all_listed: bool = True,
 ) -> frozenset[ServerKey]:
-    """Return the keys of acknowledgements whose environment is no problem any more, or has another problem.
+    """Return the keys of acknowledgements whose environment has recovered, or has a different problem.
 
     Only a row proves an end: an absent environment may come back with the same problem. An offline environment with a
     sign of life after the acknowledgement was up unseen. An acknowledgement for one server ends once no profile of the
     server has the problem. An acknowledgement for every server ends once every profile is listed (`are_all_listed`), a
     server lists the id, and no server has the problem.
-
-    `environments` are the rows of all profiles.
     """
     if not acks:
         return frozenset()
@@ -136,7 +133,7 @@ def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
 
 
 def listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
-    """Return the acknowledgements of environments never listed before, and listed now."""
+    """Return the acknowledgements of expected environments that were missing and are listed now."""
     if not acks or fleet.unlisted:
         return frozenset()
     expected: set[ServerKey] = set()
@@ -155,7 +152,7 @@ def losses_of(
     environments: Iterable[TrackedEnvironment],
     servers: Mapping[SafeText, SafeText] = NO_SERVERS,
 ) -> list[Event]:
-    """Return the losses of offline environments with an ended acknowledgement, for a new alert."""
+    """Return the losses of offline environments whose acknowledgement ended, for a new alert."""
     return [
         Event(
             kind=Kind.OFFLINE,
@@ -175,25 +172,25 @@ def losses_of(
 
 
 def _newest_seen_at(environment: Environment) -> ServerMs:
-    """Return the newest sighting: losing a heartbeat makes no row newer."""
+    """Return the newest sighting, which losing a heartbeat does not change."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
-    """Return the content of a file: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
+    """Return the file's content: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
 
-    An entry for one server is named `<server> <id>`, and has both as members.
+    The name of an entry for one server is `<server> <id>`, and the entry has the members `server` and `id`.
     """
     return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
 
 
 def name_of(key: ServerKey) -> str:
-    """Return an entry's name."""
+    """Return the name of an entry in the file."""
     return " ".join(filter(None, key))
 
 
 def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return an entry's value."""
+    """Return the value of an entry in the file."""
     server, id_ = key
     entry = {name: value for name, value in asdict(ack).items() if value is not None}
     return {**entry, "server": server, "id": id_} if server else entry

@@ -1,6 +1,6 @@
-"""The state of alerts: incidents before the terminal's bell, and alerts for the next run.
+"""Alerts: incidents that wait for the terminal's bell, and the alert state for the next run.
 
-The bell rings seldom, once for all due incidents. `storage.remembered` owns the file.
+The bell rings seldom, once for all due incidents.
 """
 
 from __future__ import annotations
@@ -34,20 +34,22 @@ _NAME_CELLS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """Open incidents not announced yet, and the last bell."""
+    """Open incidents not announced by the bell yet, and the time of the last bell."""
 
     waiting: tuple[Incident, ...] = ()
-    """Oldest first."""
     rang_at: MonotonicS | None = None
 
     def apply(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
-        """Return the alerts after openings and ends; an incident that resolves before the bell has none."""
+        """Return the alerts after incidents opened and resolved.
+
+        An incident that resolves before the bell is not announced.
+        """
         over = {incident.id for incident in resolved}
         waiting = tuple(incident for incident in (*self.waiting, *opened) if incident.id not in over)
         return Alerts(waiting, self.rang_at)
 
     def due(self, at: MonotonicS) -> tuple[Alerts, tuple[Incident, ...]]:
-        """Return the alerts at a moment, and the incidents for one bell."""
+        """Return the alerts after a bell if due, and the incidents that the bell announces."""
         may_ring = self.rang_at is None or at - self.rang_at >= _EVERY_S
         if not self.waiting or not may_ring:
             return self, ()
@@ -75,33 +77,30 @@ _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | {K
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """One profile's alerts."""
+    """One profile's alert state, kept for the next run."""
 
     looked_at: WallMs
     """Request of the newest believed listing."""
     online: frozenset[SafeText] = frozenset()
-    """Ids of the rows online then."""
     siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
-    """`TrackedEnvironment.twins` and `offline_beside`, by id."""
+    """By id: the `TrackedEnvironment.twins` and `offline_beside` of a row."""
     is_stalled: bool = False
-    """Whether old heartbeats prove nothing until one advances."""
+    """Whether the heartbeats stood still: old heartbeats prove nothing until a heartbeat advances."""
     waiting: tuple[Loss, ...] = ()
     open: tuple[Incident, ...] = ()
     announced: Mapping[SafeText, frozenset[SafeText]] = field(default_factory=dict)
     """Names of the hooks that delivered the opening, by incident id."""
     blindness: Blindness | None = None
-    """None while visible."""
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    """Since when, by hook."""
 
     def can_compare(self, before: ProfileState, after: ProfileState) -> bool:
-        """Whether a listing proves losses since this state: not while the platform's heartbeats stand still."""
+        """Whether a new listing proves losses since this state: not while the platform's heartbeats stand still."""
         if after.listings == before.listings:
             return False
         return not self.is_stalled or is_beating(before.environments, after.environments)
 
     def losses_since(self, after: ProfileState) -> Iterator[Event]:
-        """Yield the losses of rows online then, and offline in the newest listing."""
+        """Yield the losses of rows that were online in this state and are offline in the newest listing."""
         if after.listed is None:
             return
         at = after.clock.server_time(after.listed.wall)
@@ -127,7 +126,7 @@ class AlertState:
 
 
 def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
-    """Return the content of a file; `now` converts monotonic times."""
+    """Return the file's content; `now` converts monotonic times to wall times."""
 
     def wall(at: MonotonicS) -> float:
         return now.wall - (now.monotonic - at) * 1000
@@ -173,9 +172,9 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 
 
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return the state in a file, if any; damaged entries are dropped.
+    """Return the alert state in a file, if any; damaged entries are dropped.
 
-    `profile` is the present name. Later times count as `now`, as the clock was set back.
+    Times after `now` count as `now`, as the clock was set back.
     """
     looked_at, online = finite_number(content.get("looked_at")), content.get("online")
     if looked_at is None:
@@ -206,14 +205,14 @@ def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeTe
 
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
-    """Return since when hooks fail."""
+    """Return the begin of each failing hook's failures."""
     failing = content.get("failing")
     since = {clean(hook): finite_number(at) for hook, at in failing.items()} if isinstance(failing, Mapping) else {}
     return {hook: WallMs(at) for hook, at in since.items() if at is not None}
 
 
 def written_at(content: Mapping[str, object]) -> float:
-    """Return when a file was written, in ms since the epoch; 0 if damaged."""
+    """Return when the file was written, in ms since the epoch; 0 if damaged."""
     return finite_number(content.get("written_at")) or 0.0
 
 
@@ -222,7 +221,7 @@ def open_incidents(
 ) -> tuple[tuple[Incident, ...], Mapping[SafeText, frozenset[SafeText]]]:
     """Return open incidents, oldest first, and the hooks that announced each; damaged entries are dropped.
 
-    `entries` are by incident id, as in the file of 1.0.0. `profile` is the present name.
+    `entries` are by incident id, as in the file of 1.0.0.
     """
     found: list[Incident] = []
     announced: dict[SafeText, frozenset[SafeText]] = {}

@@ -27,24 +27,24 @@ LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 
 Key: TypeAlias = tuple[SafeText, SafeText]
-"""Profile and id; the id is empty for the profile's blindness."""
+"""Profile and id; the id is empty for the loss of the profile's data (blindness)."""
 
 
 class LossStatus(Enum):
     """The status of a loss."""
 
     UNSEEN = auto()
-    """The profile is blind, quarantined or asleep, or the row proves nothing."""
+    """Unknown: the profile is blind, quarantined or asleep, or the row proves nothing."""
     BACK = auto()
-    """Up again for less than `limits.BACK_AFTER`: the next loss continues this loss."""
+    """Up again for less than `limits.BACK_AFTER`: a new loss continues this loss."""
     OVER = auto()
     """Up again for long enough, replaced, out of the fleet, or acknowledged while gone or missing."""
     SETTLED = auto()
-    """Lost, and acknowledged, or too long ago for a problem."""
+    """Lost, but acknowledged, or too long ago for a problem."""
     OUTSIDE = auto()
-    """Lost, outside the alert policy."""
+    """Lost, but outside the alert policy."""
     QUIET = auto()
-    """Lost, silenced: the row counts as lost when the silence ends."""
+    """Lost, but silenced: the row counts as lost when the silence ends."""
     ALERTING = auto()
 
 
@@ -53,33 +53,32 @@ LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A loss before the incident."""
+    """A loss that has not opened an incident yet."""
 
     event: Event
-    """As found, or the row's flapping."""
+    """The loss, or the begin of flapping."""
     died: Span
-    """The loss at the earliest and at the latest."""
+    """From the earliest to the latest possible time of the loss."""
     noticed_at: MonotonicS
-    """First listing with the loss, or the end of being quiet."""
+    """The first listing with the loss, or the end of a silence."""
     incident: SafeText = EMPTY
-    """The incident that the loss opens."""
     is_quiet: bool = False
-    """At the last look."""
+    """Whether the loss was silenced when last checked."""
     is_doubtful: bool = False
     """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. A
-    doubtful loss waits for `blind_after`, and opens an incident with doubtful losses only."""
+    doubtful loss waits for `blind_after`, and opens an incident of doubtful losses only."""
 
     @property
     def is_flapping(self) -> bool:
-        """Whether the incident opens without `alert_after`."""
+        """Whether the environment flaps, which opens an incident without waiting for `alert_after`."""
         return self.event.kind is Kind.FLAPPING
 
 
 def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs) -> Span:
-    """Return when a row was lost, at the earliest and at the latest.
+    """Return the earliest and the latest possible time of a loss.
 
-    `tracked` is from the newest listing, `listed_at` the time of the listing before. Nothing could be seen since the
-    group's `since`.
+    `tracked` is from the newest listing, `listed_at` the time of the previous listing. Nothing was seen from the
+    group's `since` on.
     """
     group = group or loss
     if group.since is not None:
@@ -93,7 +92,7 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
 def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool) -> LossStatus:
     """Return the status of a visible row's loss, apart from silences and the policy.
 
-    `is_news` says that the loss waits or belongs to an open incident, however old.
+    `is_news` means that the loss waits or belongs to an open incident, so that a long time does not settle the loss.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
@@ -114,5 +113,5 @@ def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
 
 
 def key_of(event: Event) -> Key:
-    """Return an event's profile and id; the id is empty for the fleet."""
+    """Return an event's profile and id; the id is empty for an event of the profile."""
     return (event.profile, event.id or EMPTY)
