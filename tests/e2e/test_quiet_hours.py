@@ -71,7 +71,7 @@ def test_the_rule_line_counts_a_quiet_laptop_and_the_block_has_no_line(
             terminal.press("\r")
             terminal.wait_for(f"quiet until {until}: the loss raises nothing before")
             terminal.press("E")
-            terminal.wait_for(f"It is offline: disconnected, quiet until {until}")
+            terminal.wait_for(f"This environment is offline: disconnected, quiet until {until}")
             server.rows = rows("mac-1", "web-1")
             terminal.press("\x1b", "\x1b", "r")
             terminal.wait_for("off .* NEW +web-1")

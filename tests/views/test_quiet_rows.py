@@ -148,9 +148,9 @@ def test_pane_and_explanation_say_that_the_hours_decide() -> None:
     (line,) = quiet_lines(later.row("mac-1"), later.monitor, reading(later.at))
     assert line.text == "quiet hours are over: not back by 10:00"
     assert [*quiet_lines(night.row("web-1"), night.monitor, reading(night.at))] == []
-    assert "It is offline: disconnected, quiet until 10:00, since" in explained(night)
+    assert "This environment is offline: disconnected, quiet until 10:00, since" in explained(night)
     assert "the loss counts from the end of the hours" in explained(night)
-    assert "It is offline: disconnected, not back by 10:00, since" in explained(later)
+    assert "This environment is offline: disconnected, not back by 10:00, since" in explained(later)
 
 
 def report(night: QuietNight) -> str:

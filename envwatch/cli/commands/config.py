@@ -1,4 +1,4 @@
-"""`envwatch config`: the settings in force, their origins, and the mistakes of the configuration file."""
+"""`envwatch config`: settings in force, origins, and mistakes of the configuration file."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 _SETTINGS: Final = ("interval", "profile", *QUERY_OPTIONS)
-"""Options that change a setting."""
 
 _ACTIONS: Final = {
     "show": "print each value with its origin, but never the key",
-    "validate": "check the file; exit code 2 and a line for each mistake if it cannot be used",
-    "init": "write a file to start from, with every setting commented out; an existing one is not touched",
-    "path": "print the path of the file, which need not exist",
+    "validate": "check the file: a line for each mistake, and exit code 2",
+    "init": "write a new file with every setting commented out; never overwrites",
+    "path": "print the path of the file",
     "schema": "print the file's JSON schema, for editors",
 }
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options and actions."""
-    parser.description = "Show the settings in force and where they come from. Only `init` writes the file."
+    """Add the description, options and actions."""
+    parser.description = "Show the settings and their origins, or check the file. Only `init` writes the file."
     parser.add_shared(*_SETTINGS, "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     for action, summary in _ACTIONS.items():
@@ -42,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Run one action."""
+    """Run an action."""
     path, is_named = config_path_for(options)
     match options.action:
         case "path":
@@ -61,7 +60,6 @@ def run(options: Options) -> int:
 
 
 def _shown(all_settings: Sequence[Settings], path: Path) -> str:
-    """Return the settings in force, one block for each profile."""
     from envwatch.config.describe import settings_table
 
     blocks = []
@@ -88,11 +86,10 @@ def _init(path: Path) -> None:
     except OSError as error:
         raise StopError(Exit.FAILED, f"{path} cannot be written: {error.strerror}") from None
     write(os.fsencode(path) + b"\n")
-    print_error("every setting in it is commented out: edit it, then run `envwatch config validate`")
+    print_error("every setting is commented out: edit the file, then run `envwatch config validate`")
 
 
 def _validate(path: Path, *, is_named: bool) -> int:
-    """Print each mistake of the configuration file to standard error, or that there is none."""
     from envwatch.config.describe import checked_text, mistakes_in
     from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
 
@@ -108,13 +105,12 @@ def _validate(path: Path, *, is_named: bool) -> int:
         print_error(f"envwatch: {mistake}")
     if mistakes:
         return Exit.USAGE
-    what = "there is no such file, and none is needed; `envwatch config init` writes one to start from"
+    what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
     return Exit.FINE
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
-    """Yield the mistakes that the file alone does not show: of the screen, and of files of keys, names and tokens."""
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by

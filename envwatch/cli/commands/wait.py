@@ -1,4 +1,4 @@
-"""`envwatch wait`: until environments match a query, or none does. Needs no terminal library."""
+"""`envwatch wait`: waits until environments match a query, or none does."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
-        "Wait until an environment matches QUERY, a filter as in the dashboard's box,\n"
-        "and print the names of those that do, one a line.\n"
-        "Only complete listings that can be believed count. What is gone matches only a\n"
-        "query for states (status:gone).\n"
-        "Exit codes: 0 it came about, 1 not within --timeout, 3 nothing can be known at\n"
-        "its end, 4 the key is refused."
+        "Wait until an environment matches QUERY, a filter as in the dashboard, and print\n"
+        "the names of the matching environments, one per line.\n"
+        "Only complete and plausible listings count. An environment that has left the\n"
+        "listing matches only a query for states (status:gone).\n"
+        "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable listing at the end\n"
+        "of --timeout, 4 the key is refused."
     )
     parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: name:build-1 status:online"))
-    parser.add_argument("--count", default=None, **valued("N", whole(1, 100_000), "so many must match (default 1)"))
-    parser.add_argument("--absent", action="store_true", default=False, help="wait until none matches instead")
+    parser.add_argument(
+        "--count", default=None, **valued("N", whole(1, 100_000), "wait for N matching environments (default 1)")
+    )
+    parser.add_argument("--absent", action="store_true", default=False, help="wait until no environment matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
     parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:
-    """Wait, and print the names of what matches."""
+    """Wait, and print the matching names."""
     from envwatch.cli.monitoring import run_until_signalled
     from envwatch.query.language import parse
     from envwatch.views.events.matching import WaitCondition
@@ -46,10 +48,12 @@ def run(options: Options) -> int:
     text = " ".join(options.query)
     check_query(text, "QUERY")
     if not parse(text):
-        raise StopError(Exit.USAGE, "QUERY is empty, and everything matches that; see `envwatch wait --help`")
+        raise StopError(
+            Exit.USAGE, "QUERY is empty, and every environment matches an empty query; see `envwatch wait --help`"
+        )
     if options.absent and options.count is not None:
-        raise StopError(Exit.USAGE, "--absent waits until none matches, and takes no --count")
-    stdout()  # refuses a closed one before the first request
+        raise StopError(Exit.USAGE, "--absent waits until no environment matches: leave out --count")
+    stdout()  # stop early if closed
     profiles = profiles_for(options)
 
     condition = WaitCondition(
@@ -74,7 +78,7 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
             refusals = Refusals(watched.targets)
             async for last in watched.updates:
                 refusals.check(last)
-                # Time alone proves nothing: a condition is met by the listing that proves it.
+                # Only a new listing proves a condition; time alone does not.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:
                     if not condition.is_absence:
                         write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())
@@ -85,7 +89,6 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
 
 
 def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> str:
-    """Return one line about how far it is."""
     progress = condition.progress(update.monitor, update.changes.now)
     count = len(progress.matching)
     found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
@@ -98,7 +101,6 @@ def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> st
 
 
 def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
-    """Return why it did not come about in time."""
     waited = f"after {long_age(options.timeout)}"
     if last is None:
         return StopError(Exit.UNREACHABLE, f"{waited}, no listing has come yet; give it more time with --timeout")

@@ -1,4 +1,4 @@
-"""`envwatch watch`: each transition as a line, as it happens, until interrupted. Needs no terminal library."""
+"""`envwatch watch`: prints each transition as a line, until interrupted."""
 
 from __future__ import annotations
 
@@ -33,43 +33,41 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
-        "Print each transition as it happens, one a line, until interrupted. It survives\n"
-        "failures, and prints them as events (blind, resumed). It ends with 4 when\n"
-        "the keys of all profiles are refused, and again half a minute later.\n"
-        "The setting `filter` is the dashboard's, and hides nothing here."
+        "Print each change as it happens, one per line, until ctrl+c. A failing poll is an\n"
+        "event (blind, resumed). The exit code is 4 if the server refuses the keys of all\n"
+        "profiles, and again half a minute later.\n"
+        "The setting `filter` has no effect here."
     )
-    about = "text (default), or jsonl: CloudEvents 1.0, one JSON object a line"
+    about = "text (default), or jsonl: CloudEvents 1.0, one JSON object per line"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
-    parser.add_argument(
-        "--initial", action="store_true", default=False, help="first print the environments as they are"
-    )
-    about = "first print what was recorded since: 8h, 02:13, yesterday, ISO 8601"
+    parser.add_argument("--initial", action="store_true", default=False, help="first print all environments")
+    about = "first print the recorded events since: 8h, 02:13, yesterday, ISO 8601"
     parser.add_argument(
         "--since",
         default=None,
         **valued("TIME", past("in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"), about),
     )
-    about = "run the hooks of the configuration file; one process does so, not every dashboard"
+    about = "run the hooks of the configuration file, in one process only"
     parser.add_argument("--hooks", action="store_true", default=False, help=about)
-    about = "end after this time, with 0: 10m, 8h, 1d"
+    about = "end after this time, with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
-    about = "end then, with 0: 15:30 (the next one), '2026-11-25 15:30', or ISO 8601 with an offset"
+    about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
     parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:
-    """Print transitions until the end that the options set, or until interrupted."""
+    """Print transitions until the end."""
     from envwatch.cli.monitoring import run_until_signalled
 
-    stdout()  # refuses a closed one before the first request
+    stdout()  # stop early if closed
     profiles = profiles_for(options)
     if options.since is not None and (
         options.no_history or not any(each.settings.history for each in profiles.values())
     ):
-        raise StopError(Exit.USAGE, "--since prints what was recorded, and no history is kept: history = false")
+        raise StopError(Exit.USAGE, "--since needs the history: set history = true, and leave out --no-history")
     options.since = None if options.since is None else past_moment(options.since)
     options.until = None if options.until is None else _moment(options.until)
     return run_until_signalled(lambda: _watch(profiles, options))
@@ -116,10 +114,10 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
 
 class EarlierEvents:
-    """The events before `watch` began, by profile, from a moment on, and the seam to the first listing.
+    """Recorded events since a moment before `watch` began, by profile, up to the first listing.
 
-    At the seam, the last recorded moment is compared with the first listing: nothing is missing and nothing comes
-    twice, whether envwatch did not run until now or another process records meanwhile.
+    The first listing is compared with the last recorded moment, so no event is missing or doubled, whether envwatch did
+    not run or another process records.
     """
 
     def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:
@@ -128,9 +126,9 @@ class EarlierEvents:
 
     @classmethod
     async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
-        """Read what was recorded between two moments, nothing of it without the earlier one.
+        """Return the events since a moment; none if `since` is None.
 
-        What cannot be read is said on standard error, and counts as not recorded.
+        An unreadable history is reported on standard error, and counts as empty.
         """
         from envwatch.past.earlier_runs import EarlierRuns
         from envwatch.past.history import HistoryError
@@ -147,12 +145,12 @@ class EarlierEvents:
                     partial(EarlierRuns.read, its_past, profile, lasts, began.wall)
                 )
             except HistoryError as error:
-                print_error(f"envwatch: {profile and f'{profile}: '}nothing is known from before: {error}")
+                print_error(f"envwatch: {profile and f'{profile}: '}earlier events are missing: {error}")
                 runs[profile] = EarlierRuns(profile)
         return cls(runs, since_ms)
 
     def lines(self, stream: EventStream) -> Iterator[bytes]:
-        """Yield the lines of what was recorded, and of the times in which nothing was."""
+        """Yield the lines of recorded events and of gaps in the recording."""
         from envwatch.fleet.fleet import Fleet
 
         if not self._runs:
@@ -162,7 +160,7 @@ class EarlierEvents:
         yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
-        """Return the events of the seam, for the update with the first listing of a profile."""
+        """Return the events between the recording and the first listing of a profile."""
         from envwatch.past.history import Moment
 
         profile = update.changes.profile
@@ -192,7 +190,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
 
 
 def _moment_text(raw: object) -> str:
-    """Check the moment at which watching ends: the settings say in which zone it is meant, and are read later."""
+    """Check that the end is a future time in some zone; the settings with the zone are read later."""
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
@@ -222,7 +220,7 @@ def _end(options: Options) -> str:
 
 
 def _narrates() -> bool:
-    """Whether standard error leads elsewhere than the lines, so that it gets what happens to the polls as well."""
+    """Return whether standard error differs from standard output."""
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())

@@ -1,7 +1,4 @@
-"""The checks of the way to the server of one profile, and their list.
-
-A new check is a function and a line in `PROFILE`. `sources/letta/probe.py` measures.
-"""
+"""The checks of the way to a profile's server; `PROFILE` lists these."""
 
 from __future__ import annotations
 
@@ -48,14 +45,13 @@ def _wall_ms() -> WallMs:
 
 @dataclass(slots=True)
 class ServerContext:
-    """What the checks of one profile examine, and have found so far; a field is set when a check that needs it runs."""
+    """The subject of a profile's checks. A check sets the fields that later checks need."""
 
     settings: Settings
     environ: Mapping[str, str]
     wall: Callable[[], WallMs] = _wall_ms
-    """Reads this machine's clock."""
     address: tuple[str, str] = field(init=False)
-    """The address, and where it comes from."""
+    """Address and origin."""
     credentials: Credentials = field(init=False)
     probe: Probe = field(init=False)
     addresses: tuple[SafeText, ...] = field(init=False)
@@ -70,7 +66,7 @@ class ServerContext:
 
 
 async def check_key(server: ServerContext) -> Finding:
-    """Check the source of the key, without looking at the key, and the mode of its file, if any."""
+    """Check the key's place, and the file mode."""
 
     def find() -> tuple[Credentials, int | None]:
         credentials = credentials_of(server.settings, server.environ, now_ms=server.wall())
@@ -82,7 +78,7 @@ async def check_key(server: ServerContext) -> Finding:
     except AddressError:
         return skipped("not used: there is no address that it may go to")
     except CredentialsError as error:
-        return failure(error.problem, error.remedy or "put a key there, or name another place for it")
+        return failure(error.problem, error.remedy or "put a key there, or name another source of the key")
     redactor().learn(credentials.key.get_secret_value())
     server.credentials = credentials
     server.address = (credentials.base_url, credentials.base_url_origin)
@@ -102,7 +98,7 @@ async def check_key(server: ServerContext) -> Finding:
 
 
 async def check_server(server: ServerContext) -> Finding:
-    """Check the address of the server."""
+    """Check the server's address."""
     base_url, origin = server.address
     try:
         base_url = checked_base_url(base_url)
@@ -133,7 +129,7 @@ async def check_proxy(server: ServerContext) -> Finding:
 
 
 async def check_certificates(server: ServerContext) -> Finding:
-    """Check the certificates that are trusted."""
+    """Check the trusted certificates."""
     if not server.probe.is_encrypted:
         return ok("none needed: plain http within this machine", variable=None)
     variable = trust_variable(server.environ)
@@ -153,19 +149,19 @@ async def check_dns(server: ServerContext) -> Finding:
 
 
 async def check_tcp(server: ServerContext) -> Finding:
-    """Check that an address takes a connection, and which addresses take none."""
+    """Check that an address accepts a connection; list refusing addresses."""
     connected, port = await server.probe.connect(server.addresses), server.probe.port
     summary = f"{connected.address} port {port} in {_ms(connected.took)}"
     data = {"address": str(connected.address), "port": port, "took_ms": _number(connected.took)}
     if not connected.refused:
         return ok(summary, **data)
     refused = ", ".join(connected.refused)
-    fix = "each new connection loses time there: look at the routes, for IPv6 addresses at the whole of IPv6"
+    fix = "each new connection loses time there: check the routes; for an IPv6 address, check IPv6 as a whole"
     return warning(f"{summary}, but not {refused}", fix, **data, refused=list(connected.refused))
 
 
 async def check_tls(server: ServerContext) -> Finding:
-    """Check the handshake and the certificate of the first request, the request for the server's health."""
+    """Check handshake and certificate with the health request."""
     probe, credentials = server.probe, server.credentials
     server.requests = probe.requests(credentials.key, credentials.origin)
     try:
@@ -184,13 +180,13 @@ async def check_tls(server: ServerContext) -> Finding:
     data = {"version": str(tls.version), "valid_until": end.isoformat() if end else None}
     summary = f"{tls.version}, certificate valid until {date_text(tls.valid_until, None)}"
     if left < limits.CERTIFICATE_WARN_FROM:
-        fix = "its owner has to renew it: ask those who run the server"
+        fix = "ask the server's operators to renew the certificate"
         return warning(f"{summary}, in {long_age(left)}", fix, **data)
     return ok(summary, **data)
 
 
 async def check_health(server: ServerContext) -> Finding:
-    """Check the response to `GET /v1/health`, a route that a server need not have."""
+    """Check `GET /v1/health`, which a server need not have."""
     exchange = server.health
     if isinstance(exchange, SourceError):
         return failed_request(exchange)
@@ -206,7 +202,7 @@ async def check_health(server: ServerContext) -> Finding:
 
 
 async def check_listing(server: ServerContext) -> Finding:
-    """Check the first page of the listing, and whether the same page a moment later has the same machines."""
+    """Check the first page. A second request must return the same machines."""
     exchange = await server.requests.first_page()
     server.offsets += filter(None, [exchange.offset])
     rows = len(exchange.environments)
@@ -225,7 +221,7 @@ async def check_listing(server: ServerContext) -> Finding:
     answered = f"answered {exchange.status} with {counted(rows, 'environment')}"
     summary = f"{answered} in {_ms(exchange.took)}{more}{old}"
     if exchange.took >= limits.SLOW_PAGE:
-        fix = "states are late by that: look at the network and the proxy; a smaller --page-size answers sooner"
+        fix = "states come that much later: check the network and the proxy; a smaller --page-size answers sooner"
         return warning(f"{summary}: slow", fix, **data)
     try:
         again = await server.requests.first_page()
@@ -235,7 +231,7 @@ async def check_listing(server: ServerContext) -> Finding:
     moved = sum(row.id in before and not keeps_identity(before[row.id], row) for row in again.environments)
     if moved:
         what = f"{counted(moved, 'row')} changed firstSeenAt or the device between two requests"
-        fix = "nothing here: so long as the server does that, the old row of a renamed machine counts as a loss"
+        fix = "nothing here: until the server is fixed, the old row of a renamed machine counts as a loss"
         return warning(f"{summary}: {what}", fix, **data)
     return ok(summary, **data)
 
@@ -247,7 +243,7 @@ async def check_clock(server: ServerContext) -> Finding:
         clock = clock.with_bounds(each)
     bounds = clock.bounds
     if bounds is None:
-        fix = "verdicts are by this machine's clock then: keep it synchronised"
+        fix = "keep this machine's clock synchronised: verdicts use this clock"
         return warning("the server's responses have no usable Date", fix, offset_s=None)
     data = {"offset_s": clock.offset / 1000, "low_s": bounds.low / 1000, "high_s": bounds.high / 1000}
     where = "behind" if clock.offset > 0 else "ahead of"
@@ -255,17 +251,15 @@ async def check_clock(server: ServerContext) -> Finding:
     if not clock.is_far_off:
         return ok(f"agrees with the server's (which is off by {between})", **data)
     summary = f"this machine is {long_age(span(abs(clock.offset)))} {where} the server (which is off by {between})"
-    fix = "synchronise it: `timedatectl set-ntp true`; until then ages are by the server's clock, and right"
+    fix = "synchronise this machine's clock: `timedatectl set-ntp true`; ages are right, by the server's clock"
     return warning(summary, fix, **data)
 
 
 def _number(took: timedelta) -> float:
-    """Return milliseconds for programs."""
     return round(took / timedelta(milliseconds=1), 1)
 
 
 def _ms(took: timedelta) -> str:
-    """Return milliseconds for people."""
     return f"{took / timedelta(milliseconds=1):,.0f} ms"
 
 
@@ -281,4 +275,3 @@ PROFILE: Final = (
     Check("listing", check_listing, ("tls",)),
     Check("clock", check_clock, ("tls",)),
 )
-"""The way to the server of one profile."""
