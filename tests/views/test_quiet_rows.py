@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import reading
-from support.quiet import QuietNight
+from support.quiet import QuietNight, quiet_policies
 
+from envwatch.fleet.alerting.quiet import QuietHours
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
+from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.decision import HookRule, HookState
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.event_stream import event_line, layout_of
 from envwatch.views.events.matching import matcher_of
@@ -26,6 +29,7 @@ from envwatch.views.pane.state_details import quiet_lines
 from envwatch.views.report.markdown import markdown_of
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import Report
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
 from envwatch.views.table.block_text import counts_text, why_text
 from envwatch.views.table.table_view import View
@@ -78,6 +82,19 @@ def test_time_alone_moves_quiet_rows_into_the_block_at_the_end_of_the_hours() ->
     assert [row.environment.label for row in not_back.off] == ["mac-1"]
     assert not_back.noticed_at == end
     assert why_text(not_back, night.monitor, reading(night.at)) == "not back by 10:00"
+
+
+def test_a_row_that_is_quiet_for_over_a_day_is_not_folded_away_as_old() -> None:
+    weekend = Monitor.create({NO_PROFILE: Limits()}, policies=quiet_policies(QuietHours(days=frozenset({5, 6}))))
+    night = QuietNight(monitor=weekend, day=10).poll("23:59")
+    night.day = 11
+    night.poll("00:10", "mac-1")
+    night.day = 12
+    night.poll("12:00", "mac-1")
+    found, fleet = block(night), night.monitor.fleet
+    assert found.asides == {Aside.QUIET: 1}
+    quiet, loud = (arrange(fleet, View(), (), night.at, quiet=keys) for keys in (found.quiet, ()))
+    assert (quiet.old, loud.old) == (0, 1)
 
 
 def test_a_list_says_until_when_a_row_is_quiet() -> None:

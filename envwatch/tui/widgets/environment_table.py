@@ -290,6 +290,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self.state.now.wall,
             acks=monitor.acks,
             in_block=in_block,
+            quiet=self.state.block.quiet,
             cache=self._arrange_cache,
             order_reason=order_reason,
             days=self._last_days(),

@@ -123,6 +123,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     *,
     acks: Acks = NO_ACKS,
     in_block: Collection[EnvironmentKey] = (),
+    quiet: Collection[EnvironmentKey] = (),
     cache: ArrangeCache | None = None,
     order_reason: OrderReason | None = None,
     days: LastDays | None = None,
@@ -136,7 +137,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
     chosen = [tracked for tracked in matching if tracked.key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
-    *recent, old = _parts_of(chosen, fleet, wall, order_reason)
+    *recent, old = _parts_of(chosen, fleet, wall, order_reason, quiet)
     cache.learn(chain(fleet.environments, chosen))
     if view.sort is None:
         parts = [by_presence(cache.by_name(part)) for part in (*recent, old)]
@@ -218,11 +219,15 @@ def _rank_of(
 
 
 def _parts_of(
-    rows: Sequence[TrackedEnvironment], fleet: Fleet, wall: float, order_reason: OrderReason | None
+    rows: Sequence[TrackedEnvironment],
+    fleet: Fleet,
+    wall: float,
+    order_reason: OrderReason | None,
+    quiet: Collection[EnvironmentKey],
 ) -> tuple[list[TrackedEnvironment], ...]:
     """Return the rows of each part of the table: late, up, down, old.
 
-    Rows that are down and not old need nobody: silenced, replaced, ephemeral, outside the alert policy, or gone.
+    Rows that are down and not old need nobody: silenced, quiet, replaced, ephemeral, outside the alert policy, or gone.
     """
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
@@ -236,7 +241,7 @@ def _parts_of(
         if tracked.verdict.presence is Presence.LATE:
             late.append(tracked)
         else:
-            (old if is_old(tracked, at) else down).append(tracked)
+            (old if is_old(tracked, at) and tracked.key not in quiet else down).append(tracked)
     return late, online, down, old
 
 

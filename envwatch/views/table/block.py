@@ -121,6 +121,8 @@ class Block:
     """The line of each environment that is off."""
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
     """The loss times on lines that need a person."""
+    quiet: frozenset[EnvironmentKey] = frozenset()
+    """Rows in quiet hours; such rows are not old after a day."""
     changes_at: float = inf
     """When time alone changes the lines (this machine's clock, ms)."""
 
@@ -186,7 +188,7 @@ def block_of(
 def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     block: Block,
     in_block: Iterable[TrackedEnvironment],
-    outside: Iterable[tuple[TrackedEnvironment, Aside]],
+    outside: Sequence[tuple[TrackedEnvironment, Aside]],
     monitor: Monitor,
     now: Clocks,
     counted: Container[EnvironmentKey] | None,
@@ -212,7 +214,8 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 
     presences.update([tracked.presence for tracked in in_block if counts(tracked)])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
-    return replace(block, presences=presences, unknown=unknown, asides=asides)
+    quiet = frozenset([tracked.key for tracked, aside in outside if aside is Aside.QUIET])
+    return replace(block, presences=presences, unknown=unknown, asides=asides, quiet=quiet)
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
