@@ -39,7 +39,8 @@ _SEARCHED_DAYS: Final = 31
 
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
-"""Reason of a gone row that only one listing lacks. A second listing is the proof; a row listed again appears."""
+"""The reason of a row that is missing only in one listing. The second listing proves the absence, or the row is
+back."""
 
 
 def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
@@ -110,19 +111,19 @@ def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnv
 
 
 def _as_not_running(group: Event) -> Event:
-    """Return a group without durations: nobody watched how long earlier states lasted."""
+    """Remove durations, because nobody watched how long earlier states lasted."""
     return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 
 class EarlierRuns(NamedTuple):
-    """Records of a profile from before this run's first outcome, by any process."""
+    """A profile's records from before this run's first outcome, by any process."""
 
     profile: SafeText
     events: Sequence[Event] = ()
-    """In recording order, like `polls`."""
+    """Events and polls are in recording order."""
     polls: Sequence[RecordedPoll] = ()
     last: Moment | None = None
-    """After the last listing, up to 31 days back; None if missing or damaged."""
+    """The moment after the last listing, up to 31 days back; None if missing or damaged."""
 
     @classmethod
     def read(cls, past: Past, profile: SafeText, lasts: timedelta, began: WallMs) -> EarlierRuns:
@@ -134,7 +135,7 @@ class EarlierRuns(NamedTuple):
         until = WallMs(began - 1)
         since = WallMs(began - lasts / MS)
         polls = past.polls(since, until)
-        # Another process may record meanwhile: end with the last poll.
+        # Another process may record meanwhile, so the period ends with the last poll.
         events = events_of(past.steps(since, polls[-1].at)) if polls else ()
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
@@ -174,14 +175,14 @@ class EarlierRuns(NamedTuple):
         )
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
-        """Return the last run's age; None below `RESTART_MEMORY`, or for another account."""
+        """Return the age of the last run, or None if below `RESTART_MEMORY` or of another account."""
         if self.last is None or not are_of_one_account(self.last.profile_state, first.profile_state):
             return None
         age = self.last.profile_state.age(first.now)
         return None if age is None or age < limits.RESTART_MEMORY else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
-        """Return a monitor with the records: nothing opens an incident, and nothing rings.
+        """Return the monitor with these records. Nothing opens an incident, and nothing rings.
 
         Another account's records are ignored. `changes` lead to the first listing; the monitor may be from a later
         time.
@@ -206,7 +207,7 @@ def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Mo
         if listed := next((poll for poll in reversed(polls) if poll.result is PollResult.LISTED), None):
             try:
                 return past.moment(listed)
-            except HistoryError:  # events may be readable
+            except HistoryError:  # the events may still be readable
                 return None
         polls, until = past.polls(WallMs(until - _DAY_MS), until), WallMs(until - _DAY_MS)
     return None

@@ -36,7 +36,6 @@ class PollControl:
     """Applies the user's wishes to all pollers. Each method returns the answer to show."""
 
     targets: Mapping[SafeText, Target]
-    """By profile."""
 
     @property
     def pollers(self) -> list[Poller]:
@@ -66,7 +65,7 @@ class PollControl:
         return "polling now"
 
     def change_interval(self, step: int) -> str:
-        """Take the next interval longer than the current (`step` > 0) or shorter than the wanted interval."""
+        """Take the next interval: longer than the current (`step` > 0), or shorter than the wanted interval."""
         for poller in self.pollers:
             wanted = poller.wanted_interval
             if step > 0:
@@ -81,5 +80,4 @@ class PollControl:
 
 
 def _seconds_up(duration: timedelta) -> str:
-    """Round up to whole seconds."""
     return long_age(timedelta(seconds=math.ceil(duration.total_seconds())))

@@ -26,7 +26,7 @@ _DASH: Final = clean("–")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glyphs:
-    """A set of glyphs, each one cell wide except the ASCII ellipsis."""
+    """A set of glyphs. Each is one cell wide, except the ASCII ellipsis."""
 
     is_ascii: bool = False
     cursor: str = "►"
@@ -39,7 +39,7 @@ class Glyphs:
     acknowledged: str = "✓"
     silenced: str = "⊘"
     behind: str = "↓"
-    """For a version older than the newest."""
+    """Marks a version older than the newest."""
     up: str = "▲"
     down: str = "▼"
     ellipsis: str = "…"
@@ -84,17 +84,17 @@ class Notice(NamedTuple):
     given_at: float
     """Monotonic seconds."""
     style: str = "late"
-    """One of `STATE_STYLES`; "late" is for warnings."""
+    """A style of `STATE_STYLES`; "late" is for warnings."""
 
 
 NO_NOTICE: Final = Notice("", float("-inf"))
 _ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched")
-"""The table's rows depend on these."""
+"""The parts of the monitor that the table's rows depend on."""
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
 
 
 class Playing(NamedTuple):
-    """How a replay plays."""
+    """The state of a replay's clock."""
 
     speed: float
     """Recorded seconds per second."""
@@ -111,9 +111,9 @@ class Rewound:
     at: ServerMs | None = None
     """By the server's clock; None before the first moment is read."""
     day: Day | None = None
-    """The events around the moment; None until read."""
+    """The events around the moment, or None until read."""
     live: SafeText = EMPTY
-    """Trouble with the live data in a few words, else empty."""
+    """Trouble with the live data in a few words, or empty."""
     present_state: MonitorState | None = None
     """None in a replay."""
     playing: Playing | None = None
@@ -129,15 +129,13 @@ class MonitorState:
 
     monitor: Monitor = field(default_factory=Monitor)
     now: Clocks = _NO_READING
-    """At the moment on the screen."""
+    """The time of the moment on the screen."""
     block: Block = NO_BLOCK
-    """Incidents that need a person."""
     ambiguous_names: frozenset[SafeText] = frozenset()
     """Names of several environments, and names that look alike."""
     schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
-    """By profile."""
     pages_read: int = 0
-    """Of listings in progress."""
+    """The pages read of listings in progress."""
     notice: Notice = NO_NOTICE
     """The last notice that answered no key."""
     rewound: Rewound | None = None
@@ -146,7 +144,7 @@ class MonitorState:
     is_leaving: bool = False
     """Whether a recorded moment is being read while the screen shows the present."""
     is_reading: bool = False
-    """Whether the screen says that the history takes long."""
+    """Whether the screen says that reading the history takes long."""
 
     @property
     def present(self) -> Clocks:
@@ -159,11 +157,10 @@ class MonitorState:
 
     @property
     def freshness(self) -> Sequence[Freshness]:
-        """Each profile's freshness; a blind profile's rows read unknown."""
         return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
 
     def has_rows_of(self, other: MonitorState) -> bool:
-        """Whether the fleet, block, acknowledgements, silences and watched times are the same objects."""
+        """Return whether fleet, block, acknowledgements, silences and watched times are the same objects."""
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
 
@@ -175,4 +172,4 @@ class DisplayOptions:
     glyphs: Glyphs = UNICODE
     bell: bool = False
     start_key: SafeText = EMPTY
-    """Starts a down environment's listener; empty without such a key."""
+    """The key that starts a down environment's listener, or empty."""

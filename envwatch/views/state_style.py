@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 IMPOSSIBLE = clean("before 2020, or more than a day ahead")
-"""See `fleet.plausibility`."""
+"""The words for an impossible time; see `fleet.plausibility`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class StateStyle:
     ascii: str
     word: SafeText
     style: str
-    """The state's name in the stylesheet."""
+    """The name of the style in the stylesheet."""
 
 
 FAINT: Final = "faint"
 
 
 class Piece(NamedTuple):
-    """A part of a row; the style is a state's, `FAINT`, a widget's, or empty."""
+    """A part of a row. `style` is a state's style, `FAINT`, a widget's style, or empty."""
 
     text: SafeText
     style: str = ""
@@ -54,12 +54,11 @@ _DAY_MS: Final = timedelta(days=1) / MS
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
-"""A row keeps the presence's glyph."""
+"""Only the list of counts uses this glyph; a flapping row keeps its presence's glyph."""
 CLOCK_SUSPECT: Final = clean("clk?")
 """Replaces the word of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
-"""A blind row keeps the last verdict's word."""
 
 PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
@@ -116,7 +115,7 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 
 
 def date_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return the error of the server's `Date` header; None if believed."""
+    """Return a text about a wrong `Date` header of the server, or None if the header is believed."""
     if profile_state.date_error is None:
         return None
     whose = "what it was" if profile_state.clock.is_known else "this machine's clock, and contradicts every heartbeat"
@@ -124,7 +123,7 @@ def date_warning(profile_state: ProfileState) -> SafeText | None:
 
 
 def clock_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return a sentence about wrong clocks; None if the clocks agree within 5 s."""
+    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s."""
     if (warning := date_warning(profile_state)) is not None:
         return clean(f"{warning}: not believed")
     if not profile_state.clock.is_far_off:
@@ -162,7 +161,7 @@ _ANY_WIDTH: Final = 1_000
 def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
     """Return the mark of a loss: `acked by ana: disk swap`.
 
-    If wider than `width` cells, the note goes first, then the name.
+    If the mark is wider than `width` cells, the note is dropped first, then the name.
     """
     named = f"{done} by {by}" if by else done
     whole = f"{named}: {note}" if note else named
@@ -170,7 +169,7 @@ def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH
 
 
 def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
-    """Return the serving host's acknowledgement or silence of a row, or None."""
+    """Return the mark of the serving host's acknowledgement or silence of a row, or None."""
     if (ack := shared_ack_of(environment)) is not None:
         return marked_text("acked", ack.by, ack.note, width)
     if (silence := shared_silence_of(environment, wall)) is not None:

@@ -1,6 +1,6 @@
 """The wording of the status line, and the answers of keys that go back in time.
 
-A text about data says the problem, the begin, envwatch's belief and the end.
+A text about data names the problem, its begin, what envwatch believes meanwhile, and its end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"
-"""Examples that `past_moment_of` understands."""
 
 NO_HISTORY: Final = (
     "no history to go back to: it is switched off (history = false); what is polled from then on is kept"
@@ -51,7 +50,7 @@ def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
 
 
 def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
-    """Return the age of a moment: `(−41 m)`, from an hour on in two units: `(−1 h 51 m)`."""
+    """Return the age of a moment: `(−41 m)`, or from an hour on in two units: `(−1 h 51 m)`."""
     seconds = int(span(present - at).total_seconds())
     minutes, hours = seconds // 60, seconds // 3600
     if seconds < 120:
@@ -64,7 +63,7 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
 
 
 def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
-    """Return why the present cannot be seen, for a screen of the past."""
+    """Return why the present cannot be seen, for a screen that shows the past."""
     if any(profile_state.is_refused for profile_state in fleet):
         return clean("key refused")
     return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
@@ -118,7 +117,7 @@ def stalled_since(profile_state: ProfileState) -> ServerMs | None:
 
 
 def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
-    """Return the failing hooks and the first failure's time, or None."""
+    """Return the names of failing hooks and the first failure's time, or None."""
     if not failing:
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))
@@ -136,7 +135,7 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
         )
     if (warning := date_warning(profile_state)) is not None:
         return clean(f"{warning}: not believed; what only it proves reads unknown (clk?)")
-    # Nearly always the first row is not in doubt, so further rows cost nothing.
+    # Nearly always the first row is not in doubt, so this check is cheap.
     if not all(map(_is_in_doubt, profile_state.environments.values())):
         return None
     rows = [row for row in profile_state.environments.values() if row.clock_suspect]
@@ -150,5 +149,4 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
 
 
 def _is_in_doubt(row: TrackedEnvironment) -> bool:
-    """Return whether a row has no heartbeat of certain age."""
     return row.clock_suspect or not row.environment.connection_id or row.presence.is_absent

@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".sqlite"
 BESIDE: Final = ("-wal", "-shm")
-"""SQLite's newest polls, and index."""
+"""SQLite's files next to a day file: the newest polls, and the index."""
 DAMAGED: Final = ".damaged"
 LOCK: Final = "lock"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME: Final = 200
-"""Bytes; file systems take 255."""
+"""In bytes; file systems take 255."""
 _OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.damaged)?(?:-wal|-shm)?", re.ASCII)
 
 
 class Retention(NamedTuple):
-    """Limits of a history; deletion is by day."""
+    """Limits of a history, whose files are deleted by whole days."""
 
     history_days: int = HISTORY_DAYS
-    """Before today."""
+    """The number of days before today."""
     history_mb: int = HISTORY_MB
-    """Of the whole folder, in units of 2^20 bytes."""
+    """The size of the whole folder, in units of 2^20 bytes."""
 
     @property
     def bytes(self) -> int:
@@ -63,7 +63,7 @@ def history_root(state_folder: Path) -> Path:
 
 
 def profile_and_host(folder: Path) -> tuple[str, str]:
-    """Return profile and host from a folder's name, cut if long."""
+    """Return profile and host from a folder's name; long names are cut."""
     profile, _, host = folder.name.partition("@")
     return unquote(profile), unquote(host)
 
@@ -82,7 +82,7 @@ def day_path(folder: Path, day: date) -> Path:
 
 
 def day_paths(folder: Path, first: date = date.min, last: date = date.max) -> list[Path]:
-    """Return existing day files, both ends included, oldest first."""
+    """Return existing day files from `first` to `last`, oldest first."""
     paths = [day_path(folder, day) for day, names in _by_day(folder) if day_path(folder, day).name in names]
     return [path for path in paths if str(first) <= path.stem <= str(last)]
 
@@ -105,12 +105,11 @@ def tidy(folder: Path, retention: Retention, today: date) -> None:
 
 
 def _by_day(folder: Path) -> Iterator[tuple[date, list[str]]]:
-    """Yield each day's file names, oldest first."""
     found: dict[date, list[str]] = {}
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
             if match := _OF_DAY.fullmatch(path.name):
-                with suppress(ValueError):  # no date
+                with suppress(ValueError):
                     found.setdefault(date.fromisoformat(match[1]), []).append(path.name)
     yield from sorted(found.items())
 
@@ -130,7 +129,7 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """Return whether this process holds the lock, after taking a free lock. Never waits.
+        """Take the lock if free, and return whether this process holds the lock. Never waits.
 
         Raises:
             OSError: if no lock is possible.

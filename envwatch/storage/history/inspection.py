@@ -27,11 +27,11 @@ class Inspection(NamedTuple):
     days: int
     bytes: int
     recorder: int | None
-    """Process id; None without a recorder, 0 if unknown."""
+    """The recorder's process id, None without a recorder, 0 if unknown."""
     problems: tuple[str, ...]
-    """One line for each bad file."""
+    """A line for each bad file."""
     newer: tuple[str, ...]
-    """Files of a newer envwatch."""
+    """The files written by a newer envwatch."""
 
 
 def inspected(history: Path) -> list[Inspection]:

@@ -38,10 +38,10 @@ _LAST: Final = WallMs(inf)
 class StoredPast:
     """Reads the history in a folder, which may not exist.
 
-    Unreadable days are skipped; without a readable day, raises `HistoryError`.
+    Unreadable days are skipped. Without a readable day, methods raise `HistoryError`.
 
     Args:
-        profile: label of events and moments.
+        profile: the label of events and moments.
         wait: called before each read; returns once the folder may be read.
     """
 
@@ -138,7 +138,7 @@ class RecordedFile(StoredPast):
         try:
             from envwatch.past.history import About
             from envwatch.storage.history.recording import opened
-        except ImportError as error:  # as above
+        except ImportError as error:
             raise HistoryError(str(error)) from None
         self._file = opened(path)
         # Some builds of SQLite do not allow two threads at once.

@@ -50,11 +50,11 @@ _BUSY_S: Final = 1.0
 _LONGEST_INTERVAL_S: Final = 1e9
 """About 30 years."""
 _LATEST_MS: Final = 250_000_000_000_000
-"""Year 9892: any zone can show a poll's time."""
+"""The year 9892: any zone can show a poll's time."""
 _ROOT_PAGES: Final = 5
-"""Schema, and first page of each table: SQLite reads no table if one is missing."""
+"""The schema and the first page of each table: SQLite reads no table if one is missing."""
 _NEAR: Final = 8
-"""Frames before the requested moment, so that several steps back are cheap."""
+"""How many frames to keep before the requested moment, so that several steps back are cheap."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _ROLLING_BACK: Final = "mode=rw"
@@ -67,7 +67,7 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
 
     Args:
         path: the file.
-        modes: query strings of SQLite's URI, each tried if the previous mode lacks a right; empty for a day file.
+        modes: query strings of SQLite's URI; the next is tried if a right is missing. Empty for a day file.
 
     Raises:
         GoneError: if the file is empty so far.
@@ -179,7 +179,7 @@ class DayReader:
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return the `about` table."""
+        """Return the rows of the `about` table."""
         with _explaining():
             return dict(self._connection.execute("SELECT name, value FROM about"))
 
@@ -205,7 +205,7 @@ class DayReader:
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
 
     def last_numbers(self) -> Numbers:
-        """Return the newest poll's and event's number, or 0."""
+        """Return the newest poll's and event's number; 0 for none."""
         with _explaining():
             return last_numbers(self._connection)
 
@@ -234,7 +234,7 @@ class DayReader:
             return key[0], bridge[0] if bridge else key[0]
 
     def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of polls, both ends included."""
+        """Return the frames of the polls from `first` to `last`."""
         query = "SELECT kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ? ORDER BY number"
         with _explaining():
             rows = self._connection.execute(query, (first, last))
@@ -299,7 +299,7 @@ class Rebuilder:
         self._newest: _Mark | None = None
         self._checked: Mapping[SafeText, TrackedEnvironment] = {}
         self._marks: tuple[_Mark, ...] = ()
-        """At the newest BRIDGE, and shortly before the requested moment; steps back start here."""
+        """The builders at the newest BRIDGE and shortly before the requested moment; steps back start here."""
 
     def moment(self, file: DayReader, number: int) -> Moment:
         """Return the moment right after a poll; raise `HistoryError` if unreadable."""
@@ -338,7 +338,7 @@ def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
 
 
 _LATEST: Final = 1e15
-"""Milliseconds: more than years 1 to 9999, within a `timedelta`."""
+"""In ms: more than years 1 to 9999, within a `timedelta`."""
 _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 

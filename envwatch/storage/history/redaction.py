@@ -3,7 +3,7 @@
 Only harmless texts stay: words of envwatch, versions, modes, platforms. Unknown texts are replaced or dropped; times
 and numbers stay. A pseudonym such as `env-3` counts the texts of a kind in recording order, so no pseudonym can be
 looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments are of
-one kind: an inventory or an event may hold any.
+one kind, because an inventory or an event may hold any of them.
 """
 
 from __future__ import annotations
@@ -56,14 +56,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REDACTED: Final = clean("(redacted)")
-"""Replaces free texts."""
 
 _VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
-"""At most three numbers: an address has four."""
+"""At most three numbers, because an address has four."""
 _PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
-"""Of Node's `process.platform`."""
+"""The values of Node's `process.platform`."""
 _ARCHITECTURES: Final = frozenset({"arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "x64"})
-"""Of Node's `process.arch`."""
+"""The values of Node's `process.arch`."""
 _SYSTEM: Final = re.compile(
     r"macOS|Linux|(?:Alpine|Amazon|Arch) Linux|Debian(?: GNU/Linux)?|Fedora(?: Linux)?|Ubuntu"
     r"|Windows (?:10|11)(?: Home| Pro| Enterprise)?|Windows Server 20[0-9]{2}"
@@ -72,10 +71,9 @@ _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
 _DEVICES: Final = (DESKTOP_DEVICE, SANDBOX_DEVICE)
 _LISTENERS: Final = (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER)
-"""Prefixes of ids for the Desktop app, a sandbox and a machine."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
-"""Reason of a newcomer, see `fleet.replacement`."""
+"""The reason of a newcomer, see `fleet.replacement`."""
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
@@ -93,7 +91,7 @@ class Redaction:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
         """By kind, then by text."""
         self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
-        """Most environments stay the same between polls."""
+        """A cache, because most environments stay the same between polls."""
         self._newest: dict[str, tuple[Any, Any]] = {}
         self._profile = partial(self._pseudonym, "profile")
         self._incident = partial(self._pseudonym, "inc")
@@ -114,7 +112,7 @@ class Redaction:
             for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
             if each.identifies is not None
         }
-        """By field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
+        """Redactions by field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
             **_OBJECT_RULES,
             **{
@@ -123,7 +121,7 @@ class Redaction:
                 if each.identifies is not None
             },
         }
-        """By metadata key; all other keys are dropped."""
+        """Redactions by metadata key; all other keys are dropped."""
 
     def moment(self, moment: Moment) -> Moment:
         """Return a redacted moment."""
@@ -163,7 +161,7 @@ class Redaction:
             profile_state,
             profile=self._profile(profile_state.profile),
             profile_name=self._profile(profile_state.profile_name),
-            server=EMPTY,  # not recorded
+            server=EMPTY,
             expect=self._again("expect", profile_state.expect, lambda names: tuple(map(self._machine, names))),
             environments=MappingProxyType(environments),
             newest=_optional(self._version, profile_state.newest),
@@ -278,7 +276,7 @@ class Redaction:
         return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
-        """Yield shared values, such as `pod p-7`; a value with a comma arrives in several parts."""
+        """Yield shared values, such as `pod p-7`. A value with a comma arrives in several parts."""
         for part in parts:
             field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
             yield REDACTED if field is None else f"{field} {self._in_field(field, composed(part[len(field) + 1 :]))}"
@@ -313,7 +311,6 @@ class Redaction:
         return text if text in _PLATFORMS else self._pseudonym("os", text)
 
     def _pseudonym(self, kind: str, text: str) -> SafeText:
-        """Return a pseudonym, `kind-3`; an empty text stays empty."""
         if not text:
             return EMPTY
         known = self._pseudonyms.setdefault(kind, {})

@@ -50,15 +50,15 @@ class FolderWriter:
     """Writes day files while holding the folder's lock, in one thread.
 
     After any error, the next call reopens the file and starts with a KEY. `HistoryError` means a day over the size
-    limit or a value that cannot be encoded; `OSError` and `sqlite3.Error`, an unusable folder or file.
+    limit or a value that cannot be encoded; `OSError` and `sqlite3.Error` mean an unusable folder or file.
 
     Args:
         folder: created if missing.
-        profile: label for the previous run.
+        profile: the label of the previous run's moments.
         between_runs: returns the events from the last written listing to the first listing after another run or dropped
-            polls, in place of the listing's own changes.
+            polls. The events replace the listing's own changes.
         note: called with a line for a damaged file that was set aside.
-        numbers: lowest numbers of the first poll and event; None continues the folder's.
+        numbers: the lowest numbers of the first poll and event; None continues the folder's.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -82,13 +82,13 @@ class FolderWriter:
         self._numbers = numbers
         self._run: int | None = None
         self._is_compared = False
-        """Reset by dropped polls."""
+        """Dropped polls reset this."""
         self._before: Moment | None = None
-        """Compared with the next listing, until that is written."""
+        """The next listing is compared with this moment."""
         self._tidied_at = -inf
 
     def take(self) -> bool:
-        """Return whether this process records here, after taking a free lock. Never waits."""
+        """Take the folder's lock if free, and return whether this process records here. Never waits."""
         had, has = self._lock.is_held, self._lock.take()
         if had and not has:
             self._leave()
@@ -122,7 +122,7 @@ class FolderWriter:
         self._add(now, lambda file: file.write_events(now.wall, events))
 
     def restart(self) -> None:
-        """Go on after dropped polls: with a KEY, and a comparison."""
+        """Continue after dropped polls with a KEY and a comparison."""
         self._is_compared = False
         if self._file is not None:
             self._file.restart()
@@ -172,7 +172,7 @@ class FolderWriter:
         self._note(f"a damaged day of the history was set aside, and a new one begun ({aside})")
 
     def _changes_between_runs(self, first: Moment) -> Sequence[Event] | None:
-        """Return the changes since the last written listing; None if unknown."""
+        """Return the changes since the last written listing, or None if unknown."""
         if self._between_runs is None:
             return None
         past = StoredPast(self._folder, self._profile)

@@ -120,7 +120,7 @@ class Menu(ModalScreen["str | None"]):
 
 
 class SortMenu(Menu):
-    """A menu of columns."""
+    """The menu of sortable columns."""
 
     is_again = False
     """Whether the user chose the current column again."""
@@ -133,17 +133,16 @@ class SortMenu(Menu):
 
 
 class _CopyList(OptionList):
-    """A list without `j` and `k`, which are letters here."""
+    """`j` and `k` are letters here, not cursor keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎", id="copy.choose")]
 
 
 class CopyMenu(Menu):
-    """A menu of texts; a choice's id is a letter that copies the text at once."""
+    """A menu of texts. A choice's id is the letter that copies the text at once."""
 
     LIST = _CopyList
     is_plain = False
-    """Whether to show the text instead of copying."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "show", "Show as plain text", key_display="space", id="copy.show"),
     ]

@@ -64,7 +64,7 @@ class RowActions(TableScreen):
 
     @dataclass
     class Acknowledged(Message):
-        """Acknowledgements changed; None for a withdrawn acknowledgement."""
+        """Acknowledgements changed; the value None is a withdrawn acknowledgement."""
 
         changes: Mapping[ServerKey, Ack | None]
 
@@ -77,7 +77,6 @@ class RowActions(TableScreen):
         note: SafeText
 
         def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
-            """Return the monitor with the silence, and a line for the user."""
             return control.silence(monitor, self.keys, wall, self.lasts, self.note)
 
     @dataclass
@@ -89,10 +88,8 @@ class RowActions(TableScreen):
         def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
             return control.end(monitor, self.ids)
 
-    # Mark.
-
     def action_mark_row(self) -> None:
-        """Mark the environments under the cursor, or unmark if all are marked."""
+        """Mark the environments under the cursor, or remove the marks if all are marked."""
         under_cursor = self.under_cursor
         if not under_cursor.environments:
             self.show_message(f"nothing to mark: {under_cursor.name}")
@@ -107,8 +104,6 @@ class RowActions(TableScreen):
         act = "a, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
         self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
 
-    # Copy.
-
     def action_copy_name(self) -> None:
         if (target := self.target).environments:
             self._copy(_names_of(target))
@@ -119,7 +114,7 @@ class RowActions(TableScreen):
         self.copy(self.target)
 
     def copy(self, target: Target) -> None:
-        """Offer all texts of an environment, or names, ids, a sentence and JSON."""
+        """Offer all texts of an environment, or names, ids, a sentence and JSON of several."""
         if not target.environments:
             self.show_message(f"nothing to copy: {target.name}")
             return
@@ -177,8 +172,6 @@ class RowActions(TableScreen):
         cut = f" (the first {LONGEST_COPY:,} bytes)" if len(copy.text.encode()) > LONGEST_COPY else ""
         self.show_message(f"sent to the clipboard{cut}{self.as_of}: {copy.gist}")
 
-    # Acknowledge.
-
     def action_acknowledge(self) -> None:
         self.table.row_cursor.pin()
         self.acknowledge(self.target)
@@ -200,7 +193,6 @@ class RowActions(TableScreen):
         return self.is_unwell(tracked) and not self.state.monitor.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
-        """Whether a chosen loss is over."""
         is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
         return target.was_lost and is_up and bool(target.environments)
 
@@ -259,14 +251,11 @@ class RowActions(TableScreen):
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
         return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
 
-    # Silence.
-
     def action_silence(self) -> None:
         self.table.row_cursor.pin()
         self.silence(self.target)
 
     def silence(self, target: Target) -> None:
-        """Ask for duration and reason, and silence a target; offer to end silences."""
         if not self.does_act():
             return
         if not target.environments:
@@ -306,8 +295,6 @@ class RowActions(TableScreen):
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
-    # User commands.
-
     def bind_commands(self, settings: CommandSettings) -> None:
         self._settings = settings
         for name, command in settings.commands.items():
@@ -315,7 +302,6 @@ class RowActions(TableScreen):
             add_binding(self, Binding(command.key, action, command.description, show=False, id=command.id))
 
     def action_run_command(self, name: str) -> None:
-        """Run a command on an environment; ask first for several environments."""
         # A second press before the command takes the terminal has no effect.
         if self._is_running or not self.does_act():
             return

@@ -1,4 +1,4 @@
-"""Frames for slow links: the terminal gets only changed cells, and only while the terminal keeps up.
+"""Frames for slow links: the terminal gets only changed cells, and only while it keeps up.
 
 Textual sends whole regions. `FrameWriter` sends the difference to a copy of the terminal's content, and nothing during
 a backlog, so that a stalled link never blocks the dashboard.
@@ -33,7 +33,7 @@ Textual's queue blocks at 30 writes, but 17 short writes wait at the start."""
 _RETRY_S: Final = 0.1
 
 _SYNC_FROM: Final = 1_000
-"""Least characters of a synchronized frame. Shorter frames arrive in one packet."""
+"""Frames from this many characters on are synchronized. Shorter frames arrive in one packet."""
 
 
 Patch: TypeAlias = "tuple[int, int, Strip, int]"
@@ -44,8 +44,8 @@ def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
     """Return the screen's size and the patches; None if Textual must draw the update."""
     patches: list[Patch] = []
     if isinstance(update, ChopsUpdate):
-        # Strips by first column (None if not rendered), and end columns.
-        # Strips are not cropped to the span: that can cut a wide character in two.
+        # `chops` has strips by first column (None if not rendered); `chop_ends` has end columns.
+        # Strips are not cropped to the span, because that can cut a wide character in two.
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
@@ -111,7 +111,7 @@ class FrameWriter:
         return True
 
     def resize(self, event: Resize) -> None:
-        """Forget the copy: the terminal may have reflowed or cut lines."""
+        """Forget the copy, because the terminal may have reflowed or cut lines."""
         is_in_band = event.pixel_size is not None
         # Terminals repeat an in-band size when reporting starts; a signal never does.
         if event.size != self._size or not is_in_band:

@@ -40,7 +40,7 @@ def declared_actions(node: type[DOMNode]) -> list[str]:
 
 
 def forget_detached_watchers(node: DOMNode) -> None:
-    """Drop closed screens' watchers, and the state held by these screens.
+    """Drop the watchers of closed screens, and with them the screens' state.
 
     Textual drops watchers at a reactive's next change, and some reactives never change.
     """

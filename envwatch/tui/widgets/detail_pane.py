@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Pager(VerticalScroll):
-    """A container that scrolls by lines and pages, without animation.
+    """A container that scrolls by lines and pages.
 
-    Each step of an animation is a frame on a slow link.
+    Scrolling is not animated, because each step of an animation is a frame on a slow link.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -80,7 +80,7 @@ def _content(rows: Sequence[Row]) -> Content:
 
 
 class DetailPane(Pager):
-    """One environment, incident or group."""
+    """The facts about an environment, an incident or a group."""
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
@@ -92,14 +92,13 @@ class DetailPane(Pager):
     def __init__(self, id: str) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
         self._drawn: dict[str, Sequence[Row]] = {}
-        """The last frame's rows by part."""
 
     def compose(self) -> ComposeResult:
         for part in ("head", "explanation", "rest"):
             yield Static(id=part, markup=False)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw everything for a listing, event or new minute; else the rows that change each second."""
+        """Draw everything for a listing, event or new minute; otherwise only the rows that change each second."""
         is_next_minute = new.now.wall // _MINUTE_MS != old.now.wall // _MINUTE_MS
         if not new.has_rows_of(old) or new.monitor.event_log is not old.monitor.event_log or is_next_minute:
             self.redraw()
@@ -121,7 +120,7 @@ class DetailPane(Pager):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw a visible pane; a hidden pane is drawn when it gets a size."""
+        """Draw a visible pane. A hidden pane is drawn when it gets a size."""
         if not self.display or not self.is_mounted or not self.size:
             return
         self._draw_ticking()
@@ -151,7 +150,6 @@ class DetailPane(Pager):
         self._draw("explanation", why)
 
     def _draw(self, part: str, rows: Sequence[Row]) -> None:
-        """Draw a part; lay out the pane only if the number of rows changed."""
         before = self._drawn.get(part)
         if rows != before:
             self._drawn[part] = rows
@@ -166,7 +164,6 @@ class DetailPane(Pager):
         return PaneLayout(self.scrollable_content_region.width, glyphs.is_ascii, glyphs.ellipsis, glyphs.rule)
 
     def _head(self, line: Line | None) -> list[Row]:
-        """Return the name, the state, and the proof."""
         if line is None:
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
@@ -207,7 +204,7 @@ class DetailPane(Pager):
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
-        """Return all sections; a healthy environment starts with last day and facts."""
+        """Return all sections; for a healthy environment, the last day and the facts come first."""
         from envwatch.views.pane.details import about_lines, help_lines, id_lines
         from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
@@ -268,7 +265,6 @@ class DetailPane(Pager):
         ]
 
     def _incident(self, line: BlockLine) -> list[Row]:
-        """Return help for each kind of member, the members, and the group's rows."""
         from envwatch.views.pane.details import help_lines
         from envwatch.views.pane.group_details import member_line
 
@@ -290,7 +286,6 @@ class DetailPane(Pager):
         return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:
-        """Return shared facts, differences and the newest events."""
         from envwatch.views.pane.group_details import common_lines, newest_events
 
         shared, different = common_lines(environments)

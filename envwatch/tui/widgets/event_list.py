@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 _NAME = 24
 _NARROW = 66
-"""Cells below which times have no seconds and names no column."""
+"""In fewer cells, times have no seconds and names no column."""
 _PROFILE = 9
 """Cells of the profile column."""
 _SLICE = 200
-"""Events per slice: about 5 ms."""
+"""The number of events in a slice, which takes about 5 ms."""
 _NO_MATCH = "  No event matches. esc clears the filter."
 
 
 def _group_key(event: Event) -> tuple[object, ...]:
-    """Identify a group by value: an equal event from elsewhere is another object."""
+    """A group is identified by value, because an equal event from elsewhere is another object."""
     return event.profile, event.kind, event.of, event.at, event.members[0].id
 
 
@@ -79,7 +79,7 @@ class EventList(ScrollView, can_focus=True):
 
     @dataclass
     class EventSelected(Message):
-        """The user goes to the event's environment; None without an environment."""
+        """The user goes to the event's environment; the key is None for an event without an environment."""
 
         key: EnvironmentKey | None
 
@@ -90,9 +90,9 @@ class EventList(ScrollView, can_focus=True):
         """The query, then the fallback if no event matches."""
         self._steps: Iterator[None] | None = None
         self._log = EventLog()
-        """At the last filtering."""
+        """The log at the last filtering."""
         self._events: list[Event] = []
-        """Matching events, newest first."""
+        """The matching events, newest first."""
         self._texts: dict[int, str] = {}
         """Searchable texts by `id()` of an event."""
         self._lines: Sequence[Event] = ()
@@ -140,7 +140,6 @@ class EventList(ScrollView, can_focus=True):
         yield from self._add_new()
 
     def _add_new(self) -> Iterator[None]:
-        """Filter the events since the last filtering."""
         while self._log is not (log := self.state.monitor.event_log):
             before = self._log
             newest = before[-1] if before else None
@@ -157,7 +156,6 @@ class EventList(ScrollView, can_focus=True):
         self._update_lines()
 
     def _matching(self, query: Query, newest_first: Iterable[Event]) -> Generator[None, None, list[Event]]:
-        """Return the matching events; yield after each slice."""
         if not query:
             return list(newest_first)
         state, zone = self.state, zone_of(self.options.times)
@@ -175,13 +173,12 @@ class EventList(ScrollView, can_focus=True):
         return found
 
     def watch_options(self) -> None:
-        """Drop the texts, which depend on the zone, and redraw the cursor's event."""
         self._texts.clear()
         self._highlight()
 
     @property
     def matches(self) -> int:
-        """Matching events; a group counts once."""
+        """The number of matching events; a group counts once."""
         return len(self._events)
 
     @property
@@ -229,7 +226,6 @@ class EventList(ScrollView, can_focus=True):
         self._move_to(self._cursor + pages * self.size.height)
 
     def action_choose(self) -> None:
-        """Open or close a group, or go to a single event's environment."""
         event = self.event
         if event is not None and event.members:
             self._open ^= {_group_key(event)}

@@ -46,11 +46,11 @@ _TAG: Final = 4
 _STATE: Final = LEFT - GUTTER - _TAG - 2
 """Cells of the state and its duration; aligns names in block and table."""
 _LEAST_NAMES: Final = 20
-"""Least cells of the names before the reason is cut."""
+"""Names keep this many cells before the reason is cut."""
 _LEAST_WHY: Final = 10
-"""Least cells of a reason."""
+"""The least cells of a reason."""
 _NOW: Final = clean(" now ")
-"""Label of the present's line while the screen shows the past."""
+"""The label of the present's line while the screen shows the past."""
 _INDENT: Final = "   "
 
 
@@ -85,7 +85,7 @@ class _BlockLines(Widget):
 
     @property
     def _width(self) -> int:
-        """The screen's width while the widget has no size."""
+        """While the widget has no size, the screen's width counts."""
         return self.size.width or self.screen.size.width
 
     def notify_style_update(self) -> None:
@@ -113,7 +113,6 @@ class _BlockLines(Widget):
         marked: frozenset[EnvironmentKey] = frozenset(),
         taken: int = 0,
     ) -> list[Segment]:
-        """Return an incident's line that starts after `taken` cells."""
         glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
         look, words = state_of(line, monitor, state.now)
         glyph, style = look.ascii if glyphs.is_ascii else look.glyph, look.style
