@@ -59,11 +59,8 @@ class Presentation:
     column_about: str = ""
     """Replaces `about` in the column picker."""
     keep: Literal["start", "ends", "end"] = "ends"
-    """The part of the text that survives a cut."""
     pane: str = ""
-    """The label in the detail pane, if any."""
     is_id: bool = False
-    """Whether the line stands among the ids at the pane's end."""
 
 
 def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:

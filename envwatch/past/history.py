@@ -42,7 +42,6 @@ class Moment:
     """The state of a profile right after a poll."""
 
     now: Clocks
-    """The recording machine's clocks when the outcome was taken."""
     profile_state: ProfileState
     acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
 
@@ -52,7 +51,6 @@ class About:
     """The origin of a recording."""
 
     profile: SafeText
-    """The profile's name in the settings."""
     base_url: SafeText
     version: SafeText
     """The version of the envwatch that recorded."""

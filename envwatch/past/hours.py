@@ -105,11 +105,9 @@ class _Entry:
     state: UptimeState
     intervals: Sequence[Interval]
     until: float
-    """The end of the watched time."""
     up_s: float
     known_s: float
     cells: tuple[UptimeState, ...] | None = None
-    """None until drawn."""
 
 
 class _Profile:
@@ -120,7 +118,6 @@ class _Profile:
         """The entries are valid while this value is equal."""
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
-        """By environment id, or by state for rows without events."""
         self._shares: dict[UptimeState, float | None] = {}
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:

@@ -190,11 +190,9 @@ class PartialQuery:
     """A query that is still being typed."""
 
     query: Query
-    """All valid terms."""
     settled: Query
     """The query without a word at the cursor that may become a field's name."""
     mistake: QueryError | None
-    """The first mistake."""
 
 
 def partial_query(text: str, cursor: int) -> PartialQuery:

@@ -61,10 +61,8 @@ _WITHOUT_EFFECT: Final = frozenset(
 """Textual's own keys for these actions often change nothing; `on_key` then reports the key."""
 _FRAME_S: Final = 0.2
 _YIELD: Final = 0.001
-"""The pause in seconds between steps of a large listing, in which keys are handled."""
 _LARGE: Final = 1000
-"""From this number of environments on, a listing is handled in steps. Fewer take less than 5 ms and are in the first
-frame."""
+"""A listing of this many environments is handled in steps; fewer take less than 5 ms."""
 
 
 def _commands() -> type[Provider]:
@@ -114,7 +112,6 @@ class EnvwatchApp(TerminalApp):
         )
         self._names = AmbiguousNames()
         self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
-        """The present. `state` is another moment while the screens show the past."""
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
         if preferences.theme in self.available_themes:
@@ -239,7 +236,6 @@ class EnvwatchApp(TerminalApp):
         self._publish(self._present)
 
     def read_schedules(self) -> None:
-        """Publish the schedules, whose intervals decide when a profile is blind."""
         schedules = self.poll_control.schedules
         self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
         if schedules != self._present.schedules:
@@ -300,7 +296,6 @@ class EnvwatchApp(TerminalApp):
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
     def _watched(self) -> tuple[str, str]:
-        """Return the profiles' names, and the host if a single profile is watched."""
         if (replay := self._inputs.replay) is not None:
             return f"{replay.name} {self.options.glyphs.separator} {replay.profile}", replay.host
         targets = list(self._inputs.targets.values())

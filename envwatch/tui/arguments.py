@@ -106,7 +106,7 @@ async def no_outcomes() -> AsyncIterator[tuple[SafeText, Outcome]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A replay: the App shows the recorded moments of `Inputs.pasts` and polls nothing."""
+    """Makes the App show the recorded moments of `Inputs.pasts` and poll nothing."""
 
     name: str
     profile: str
@@ -125,7 +125,6 @@ class Inputs:
     targets: Mapping[SafeText, Target] = field(default_factory=dict)
     """The targets by profile (`NO_PROFILE` for a single profile); empty for a replay."""
     outcomes: AsyncIterator[tuple[SafeText, Outcome]] = field(default_factory=no_outcomes)
-    """The outcomes from the first poll on."""
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
     servers: Mapping[SafeText, SafeText] = field(default_factory=dict)
     """See `ProfileState.server`; empty for a replay."""
@@ -158,7 +157,6 @@ class Preferences:
     commands: CommandSettings = NO_COMMANDS
     bell: bool = False
     notify: Literal["off", "osc9", "osc777"] = "off"
-    """Notifications are sent together with the bell."""
     title: bool = False
     ascii_only: bool = False
 

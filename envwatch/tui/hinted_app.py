@@ -70,7 +70,6 @@ class HintBar(TextLine):
         return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
 
     def _key_of(self, action: str) -> str | None:
-        """Return an action's key, or None while keys type text."""
         bindings = (each.binding for each in self.screen.active_bindings.values())
         return next((self.app.get_key_display(each) for each in bindings if each.action == action), None)
 
@@ -106,7 +105,7 @@ class HintedApp(EnvwatchApp):
 
     def _show_hints(self) -> None:
         if not self.dashboard.is_attached:
-            return  # the user has quit
+            return
         self._hint_bar = HintBar(self.get_key_display(Binding(self._close_key, "", "")))
         self._hint_bar.fit(self.size.height)
         self.dashboard.mount(self._hint_bar, before=self.dashboard.query_one(FilterBar))

@@ -100,7 +100,6 @@ def _no_key(text: str) -> SafeText:
 
 
 def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
-    """Return another binding that shares a key, or None."""
     for nodes in binding_scopes():
         owners = list(_keys_of(nodes, keys))
         mine = {key for other, key in owners if other == id_}
@@ -127,7 +126,6 @@ def _textual_name(key: str) -> str:
 
 
 def _is_key(key: str) -> bool:
-    """Return whether a terminal could send the key: `x`, `f5`, `ctrl+x`, `question_mark`."""
     *modifiers, name = key.split("+") if key != "+" else [key]
     if not set(modifiers) <= _MODIFIERS or not name:
         return False

@@ -52,7 +52,6 @@ class PollControl:
         return "paused: p goes on, r polls once" if is_pause else "polling again"
 
     def refresh(self) -> str:
-        """Poll now, if the request budget and the servers allow."""
         delays = {profile: target.poller.refresh() for profile, target in self.targets.items()}
         forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
         if forbidden:

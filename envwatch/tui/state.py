@@ -33,9 +33,7 @@ class Glyphs:
     marked: str = "+"
     marked_cursor: str = "◆"
     lost: str = "▌"
-    """The bar of a recent loss."""
     returned: str = "▌"
-    """The bar of a recent return or arrival."""
     acknowledged: str = "✓"
     silenced: str = "⊘"
     behind: str = "↓"
@@ -111,9 +109,7 @@ class Rewound:
     at: ServerMs | None = None
     """By the server's clock; None before the first moment is read."""
     day: Day | None = None
-    """The events around the moment, or None until read."""
     live: SafeText = EMPTY
-    """Trouble with the live data in a few words, or empty."""
     present_state: MonitorState | None = None
     """None in a replay."""
     playing: Playing | None = None
@@ -129,13 +125,11 @@ class MonitorState:
 
     monitor: Monitor = field(default_factory=Monitor)
     now: Clocks = _NO_READING
-    """The time of the moment on the screen."""
     block: Block = NO_BLOCK
     ambiguous_names: frozenset[SafeText] = frozenset()
     """Names of several environments, and names that look alike."""
     schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
     pages_read: int = 0
-    """The pages read of listings in progress."""
     notice: Notice = NO_NOTICE
     """The last notice that answered no key."""
     rewound: Rewound | None = None
@@ -144,7 +138,6 @@ class MonitorState:
     is_leaving: bool = False
     """Whether a recorded moment is being read while the screen shows the present."""
     is_reading: bool = False
-    """Whether the screen says that reading the history takes long."""
 
     @property
     def present(self) -> Clocks:
@@ -160,7 +153,6 @@ class MonitorState:
         return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
 
     def has_rows_of(self, other: MonitorState) -> bool:
-        """Return whether fleet, block, acknowledgements, silences and watched times are the same objects."""
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
 
@@ -172,4 +164,3 @@ class DisplayOptions:
     glyphs: Glyphs = UNICODE
     bell: bool = False
     start_key: SafeText = EMPTY
-    """The key that starts a down environment's listener, or empty."""

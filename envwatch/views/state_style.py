@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 IMPOSSIBLE = clean("before 2020, or more than a day ahead")
-"""The words for an impossible time; see `fleet.plausibility`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,6 @@ class StateStyle:
     ascii: str
     word: SafeText
     style: str
-    """The name of the style in the stylesheet."""
 
 
 FAINT: Final = "faint"
@@ -54,7 +52,7 @@ _DAY_MS: Final = timedelta(days=1) / MS
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
-"""Only the list of counts uses this glyph; a flapping row keeps its presence's glyph."""
+"""A row keeps its presence's glyph; this glyph marks counts, events and past hours."""
 CLOCK_SUSPECT: Final = clean("clk?")
 """Replaces the word of the presence."""
 
@@ -171,7 +169,7 @@ def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH
 
 
 def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
-    """Return the mark of the serving host's acknowledgement or silence of a row, or None."""
+    """Return the mark of the serving host's acknowledgement or silence of a row."""
     if (ack := shared_ack_of(environment)) is not None:
         return marked_text("acked", ack.by, ack.note, width)
     if (silence := shared_silence_of(environment, wall)) is not None:

@@ -87,7 +87,7 @@ _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
 
 
 def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
-    """Return the quarantined listing's anomaly and the quarantine's age, or None."""
+    """Return the quarantined listing's anomaly and the quarantine's age."""
     if profile_state.quarantine is None:
         return None
     lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
@@ -95,7 +95,7 @@ def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText
 
 
 def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return the quarantine's reason and the rows' state, or None."""
+    """Return the quarantine's reason and the rows' state."""
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:
         return None
@@ -110,12 +110,12 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
 
 
 def stalled_since(profile_state: ProfileState) -> ServerMs | None:
-    """Return when heartbeats stopped advancing (server's clock), or None."""
+    """Return when heartbeats stopped advancing (server's clock)."""
     return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
 
 
 def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
-    """Return the names of failing hooks and the first failure's time, or None."""
+    """Return the names of failing hooks and the first failure's time."""
     if not failing:
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))

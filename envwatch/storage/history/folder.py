@@ -36,7 +36,6 @@ class Retention(NamedTuple):
     """Limits of a history, whose files are deleted by whole days."""
 
     history_days: int = HISTORY_DAYS
-    """The number of days before today."""
     history_mb: int = HISTORY_MB
     """The size of the whole folder, in units of 2^20 bytes."""
 

@@ -29,9 +29,7 @@ class Inspection(NamedTuple):
     recorder: int | None
     """The recorder's process id, None without a recorder, 0 if unknown."""
     problems: tuple[str, ...]
-    """A line for each bad file."""
     newer: tuple[str, ...]
-    """The files written by a newer envwatch."""
 
 
 def inspected(history: Path) -> list[Inspection]:

@@ -54,7 +54,7 @@ _LATEST_MS: Final = 250_000_000_000_000
 _ROOT_PAGES: Final = 5
 """The schema and the first page of each table: SQLite reads no table if one is missing."""
 _NEAR: Final = 8
-"""How many frames to keep before the requested moment, so that several steps back are cheap."""
+"""The builder this many frames before the requested moment is kept, so that several steps back are cheap."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _ROLLING_BACK: Final = "mode=rw"
@@ -65,9 +65,7 @@ RECORDING_MODES: Final = ("mode=ro", _ROLLING_BACK)
 def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
     """Return a connection that reads a file, and whether the file is truncated.
 
-    Args:
-        path: the file.
-        modes: query strings of SQLite's URI; the next is tried if a right is missing. Empty for a day file.
+    `modes` are query strings of SQLite's URI, empty for a day file. If a mode lacks a right, the next mode is tried.
 
     Raises:
         GoneError: if the file is empty so far.
@@ -184,7 +182,7 @@ class DayReader:
             return dict(self._connection.execute("SELECT name, value FROM about"))
 
     def polls(self, since: WallMs, until: WallMs) -> list[RecordedPoll]:
-        """Return the polls of a period, both ends included, in recording order."""
+        """See `Past.polls`."""
         with _explaining():
             if not self.is_cut:
                 rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
@@ -205,7 +203,7 @@ class DayReader:
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
 
     def last_numbers(self) -> Numbers:
-        """Return the newest poll's and event's number; 0 for none."""
+        """See `day_file.last_numbers`."""
         with _explaining():
             return last_numbers(self._connection)
 

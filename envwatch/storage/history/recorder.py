@@ -85,7 +85,6 @@ class HistoryRecorder:
         self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
         self._most = _QUEUED * len(folders)
         self._gaps: set[SafeText | None] = set()
-        """Profiles with a dropped poll."""
         self._is_slow = False
         self._is_lost = False
         self._unready = set(folders)

@@ -192,7 +192,6 @@ def _converted(content: bytes) -> tuple[sqlite3.Connection, bool]:
 
 
 def _chunks(content: bytes, start: int) -> Iterator[tuple[int, bytes, int]]:
-    """Yield kind, body and end of each chunk, up to the first damage."""
     while start + _CHUNK.size <= len(content):
         length, checksum, kind = _CHUNK.unpack_from(content, start)
         begin, checked = start + _CHUNK.size, start + _CHECKED_FROM

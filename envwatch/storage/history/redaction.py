@@ -73,7 +73,6 @@ _DEVICES: Final = (DESKTOP_DEVICE, SANDBOX_DEVICE)
 _LISTENERS: Final = (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER)
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
-"""The reason of a newcomer, see `fleet.replacement`."""
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
@@ -89,7 +88,6 @@ class Redaction:
 
     def __init__(self) -> None:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
-        """By kind, then by text."""
         self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
         """A cache, because most environments stay the same between polls."""
         self._newest: dict[str, tuple[Any, Any]] = {}

@@ -172,7 +172,6 @@ class FolderWriter:
         self._note(f"a damaged day of the history was set aside, and a new one begun ({aside})")
 
     def _changes_between_runs(self, first: Moment) -> Sequence[Event] | None:
-        """Return the changes since the last written listing, or None if unknown."""
         if self._between_runs is None:
             return None
         past = StoredPast(self._folder, self._profile)

@@ -53,7 +53,6 @@ class Place(NamedTuple):
 
     @property
     def wall(self) -> WallMs:
-        """The poll's time, by the recording machine's clock."""
         return self.poll_ref.poll.at
 
 
@@ -61,10 +60,8 @@ class Destination(NamedTuple):
     """The moment to go to, and an answer to the user."""
 
     place: Place | None
-    """None is the present."""
     text: str = ""
     rows: Sequence[EnvironmentKey] = ()
-    """The environments of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +71,6 @@ class Destinations:
     reader: PastReader
     has_several: bool
     newest_at: WallMs
-    """The time of the newest outcome, or a replay's end."""
     is_replay: bool
     """A replay has no present after `newest_at`."""
     clocks: Mapping[SafeText, ServerClock]
@@ -112,7 +108,6 @@ class Destinations:
         return await (self._back(moved) if by < 0 else self._forward(moved))
 
     async def _back(self, place: Place) -> Destination:
-        """Return the previous place, which may lie before the loaded polls."""
         timeline, index = place
         while index < (_SPARE if self.has_several else 0):
             if (earlier := await self.reader.earlier(timeline)) is None:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _WINDOW_MS: Final = timedelta(hours=2) / MS
 """How much time to load before and after the visible moment."""
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
-"""How far to search for polls beyond a gap, step by step."""
 DAY_MS: Final = timedelta(days=1) / MS
 Order: TypeAlias = tuple[float, float]
 """A poll's time (epoch, ms) and the index of its profile. An index of -1 sorts before all polls of that time, infinity
@@ -58,7 +57,6 @@ class Events(NamedTuple):
     eventful_polls: Sequence[tuple[PollRef, Sequence[Event]]]
     """Polls with events, in the order of `PastReader.order`. Events that time alone brought belong to the next poll."""
     poll_ref_of: Mapping[int, PollRef]
-    """Each event's poll, by the event's `id()`."""
 
     def covers(self, wall: WallMs) -> bool:
         return self.since + DAY_MS <= wall <= self.until
@@ -84,12 +82,10 @@ class PastReader:
         self._newest: dict[SafeText, tuple[Moment, ...]] = {}
         """The newest moments of the present, which need no reading."""
         self._kept: dict[tuple[SafeText, int], Moment] = {}
-        """Moments by profile and poll number, the last used last."""
         self._ahead: asyncio.Task[None] | None = None
         self._ahead_of: frozenset[tuple[SafeText, int]] = frozenset()
         self._events: Events | None = None
         self._began: dict[SafeText, WallMs] = {}
-        """The time of this run's first outcome."""
         self._first: dict[SafeText, Moment] = {}
         """The moment after the first listing, until `load` takes it."""
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
@@ -129,12 +125,10 @@ class PastReader:
         self._events = None
 
     async def around(self, wall: WallMs) -> Timeline:
-        """Return the polls around a moment, with a poll before the moment if possible."""
         timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
         return timeline if timeline.place_at(wall) >= 0 else await self.earlier(timeline) or timeline
 
     async def earlier(self, timeline: Timeline) -> Timeline | None:
-        """Return a timeline's first polls and earlier polls, or None without earlier polls."""
         before = math.nextafter(timeline.since, -math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(before - searched_ms, before)
@@ -253,7 +247,6 @@ def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator
 
 
 def _since_last_poll(past: Past, until: WallMs) -> Sequence[Event]:
-    """Return the events that time alone brought after the last poll before a moment."""
     before = WallMs(math.nextafter(until, -math.inf))
     since = WallMs(0.0)
     for searched_ms in _SEARCHED_MS:

@@ -28,7 +28,6 @@ _PREFIX_SCORE = 1_000
 MAX_ENVIRONMENTS = 50
 
 _EDGES = 5
-"""Cells of a line without text: padding and scrollbar."""
 
 _NOT_OFFERED = {None, "app.palette", "app.interrupt"}
 """The palette itself, and ctrl+c, because another command quits."""

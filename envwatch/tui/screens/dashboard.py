@@ -36,18 +36,14 @@ if TYPE_CHECKING:
     from envwatch.views.output.command_context import CommandSettings
 
 _EVENT_LINES = 8
-"""The most lines of events below a detail pane."""
 
 _PANE_LINES = 30
-"""The lines of a detail pane next to the table; events get the rest."""
 
 _EMPTY_LINES = 7
 
 _LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
-"""The least lines of a screen with the rule, and of a screen whose block may take a third."""
 
 _TALL = 40
-"""A screen of this many lines always shows events."""
 
 _SHORT_LABELS: Final[Mapping[str, str]] = {
     "acknowledge": "Ack",
@@ -59,7 +55,6 @@ _FOOTER_ORDER: Final = (
     *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
     *("command_palette", "help", "close"),
 )
-"""Actions in footer order, after the keys of the past."""
 
 _QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
@@ -92,7 +87,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
         self._wanted_before: bool | None = None
-        """`wants_detail` before the explanation was opened."""
         self._labels: Mapping[str, str | None] = {}
         """Footer labels in place of descriptions; None hides the key."""
 
@@ -300,7 +294,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.wants_detail = not self._shows_detail
 
     def action_explain(self) -> None:
-        """Show or hide every rule behind a verdict; for an incident, the first member's verdict."""
         if self._detail.explains:
             self._close_explanation()
             return
@@ -386,10 +379,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
     def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
         """Move the cursor to an environment, or to the incident of several environments.
 
-        Opens a folded group, and unfolds the environment's incident.
-
-        Returns:
-            Why no line shows an environment; empty on success.
+        Opens a folded group and unfolds an incident. Returns why no line shows an environment; empty on success.
         """
         table = self.table
         if not any(table.select(key, is_steady=False) for key in keys):
@@ -405,7 +395,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         return ""
 
     def select(self, key: EnvironmentKey) -> None:
-        """Move the cursor to an environment, and widen the view if needed."""
         if self.table.select(key):
             return
         tracked = self.state.monitor.fleet.tracked(key)

@@ -81,7 +81,6 @@ class WholeEvent(Static):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     answer: reactive[Notice] = reactive(NO_NOTICE, always_update=True, init=False)
-    """The answer to a key, which stays for some seconds."""
 
     _is_answer = False
 
@@ -174,7 +173,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         self.query_one(WholeEvent).event = message.event
 
     def on_key(self, event: Key) -> None:
-        """Report a key without meaning. While the user types a filter, most keys are text."""
         if event.key not in self.active_bindings and not self._filter_bar.display:
             event.stop()
             key = self.app.get_key_display(Binding(event.key, "", ""))

@@ -59,7 +59,6 @@ FIRST_KEYS: Final = {
     "app.palette": "every command by name",
     "app.quit": "close a layer, or quit",
 }
-"""The keys on the first page, for newcomers."""
 
 FIRST_FILTERS: Final = ("web", "mode:unrestricted,strict", "beat:>90s")
 
@@ -75,7 +74,6 @@ class Help(NamedTuple):
     """An action and the keys."""
 
     id: str
-    """The binding's id, or the action of a binding without an id."""
     keys: tuple[str, ...]
     """Empty if only the palette reaches the action."""
     text: str
@@ -136,7 +134,6 @@ class HelpScreen(ModalScreen[None]):
             for schedule in (target.poller.schedule for target in targets)
             if schedule.requests
         ]
-        """Sentences about polls that are rarer than wanted, with settings that help."""
         self._rules = targets[0].limits if targets else Limits()
         self._glyphs = glyphs
         self._sections = {"Here": here, **sections} if here else sections
@@ -226,7 +223,6 @@ def _signs(entries: Iterable[LegendEntry], width: int) -> list[Content]:
 
 
 def _in_columns(lines: Sequence[Content], width: int, columns: int) -> Iterator[Content]:
-    """Yield lines in columns, or below each other if too wide."""
     room = width // columns
     if max((line.cell_length for line in lines), default=0) >= room + 2:
         yield from lines

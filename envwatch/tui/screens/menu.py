@@ -47,11 +47,7 @@ class _ChoiceList(PickList):
 class Menu(ModalScreen["str | None"]):
     """A list of choices; returns the choice's id, or None.
 
-    Args:
-        title: the line above the choices.
-        choices: at least one.
-        current: the id in force.
-        preview: called with each highlighted id.
+    `choices` has at least one element, `current` is the id in force, `preview` is called with each highlighted id.
     """
 
     LIST: ClassVar[type[OptionList]] = _ChoiceList
@@ -123,7 +119,6 @@ class SortMenu(Menu):
     """The menu of sortable columns."""
 
     is_again = False
-    """Whether the user chose the current column again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "again", "Sort; again: invert", id="menu.sort")]
 

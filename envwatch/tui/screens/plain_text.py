@@ -72,13 +72,8 @@ def hours_menu() -> Menu:
 def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> tuple[str, str]:
     """Return the report on the hours before the moment on the screen, and the profiles without a report, with reasons.
 
-    Both texts are Markdown and may be empty. The function reads a disk: call it in a thread.
-
-    Args:
-        inputs: has the histories.
-        state: a recorded moment has recorded acknowledgements.
-        hours: the length of the report's period.
-        zone: None for the local zone.
+    Both texts are Markdown and may be empty. The function reads a disk, so call it in a thread. A `zone` of None is the
+    local zone.
     """
     from envwatch.views.report.chat import code, code_text
     from envwatch.views.report.markdown import markdown_of
@@ -119,11 +114,7 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 class HandoverScreen(PlainText):
     """The report, which a key writes to a file.
 
-    Args:
-        hours: the length of the report's period.
-        read: see `read_report`; called in a thread.
-        export: writes a file with a suffix and returns the path.
-        is_ascii: whether the terminal shows only ASCII.
+    `read` (see `read_report`) is called in a thread. `export` writes a file with a suffix and returns the path.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]

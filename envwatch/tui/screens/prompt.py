@@ -25,12 +25,8 @@ class Prompt(ModalScreen["str | None"]):
     """Asks for a line of text; returns the text, or None if cancelled.
 
     Args:
-        question: the line above the text.
         hint: shown while the text is empty.
-        longest: the most characters.
-        text: the initial text.
         may_withdraw: whether a key withdraws the subject of the question.
-        enter: the label of the enter key.
         mistake_in: returns the mistake in a text, or an empty text.
     """
 

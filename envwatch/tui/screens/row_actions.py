@@ -1,7 +1,4 @@
-"""The keys that act on rows: mark, copy, acknowledge, silence, and user commands.
-
-A running command has the terminal.
-"""
+"""The keys that act on rows: mark, copy, acknowledge, silence, and user commands."""
 
 from __future__ import annotations
 
@@ -89,7 +86,6 @@ class RowActions(TableScreen):
             return control.end(monitor, self.ids)
 
     def action_mark_row(self) -> None:
-        """Mark the environments under the cursor, or remove the marks if all are marked."""
         under_cursor = self.under_cursor
         if not under_cursor.environments:
             self.show_message(f"nothing to mark: {under_cursor.name}")
@@ -114,7 +110,6 @@ class RowActions(TableScreen):
         self.copy(self.target)
 
     def copy(self, target: Target) -> None:
-        """Offer all texts of an environment, or names, ids, a sentence and JSON of several."""
         if not target.environments:
             self.show_message(f"nothing to copy: {target.name}")
             return
@@ -177,7 +172,6 @@ class RowActions(TableScreen):
         self.acknowledge(self.target)
 
     def acknowledge(self, target: Target) -> None:
-        """Acknowledge the target's problems with a note; without problems, change the acknowledgements."""
         if not self.does_act():
             return
         if problems := [each for each in target.environments if self._is_open(each)]:

@@ -188,7 +188,7 @@ class TableActions(TableScreen):
     def toggle(self, group: GroupHeader) -> None:
         self.table.row_cursor.pin()
         if group.is_open and self.table.row_cursor.heading() is group:
-            self.table.select(group.key)  # the header stays in place
+            self.table.select(group.key)
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
         self.table.reveal(group.key)
 

@@ -38,7 +38,6 @@ class Target(NamedTuple):
     was_lost: bool = False
     """Whether the user chose a loss, so that an environment that is up must have recovered."""
     shared: SafeText | None = None
-    """Field values that all members of an incident share."""
 
     @property
     def is_or_are(self) -> str:
@@ -113,10 +112,9 @@ class TableScreen(Screen[None]):
         return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in monitor.incidents.open)
 
     def newest(self, target: Target) -> Target | None:
-        """Return the newest state of a target, without environments that recovered meanwhile.
+        """Return the newest state of a target without recovered environments.
 
-        Returns:
-            None, after a message, if all problems recovered.
+        If all problems recovered, shows a message and returns None.
         """
         fleet = self.state.monitor.fleet
         pairs = [(before, fleet.tracked(before.key) or before) for before in target.environments]
@@ -127,7 +125,6 @@ class TableScreen(Screen[None]):
         return target.part([now for before, now in pairs if self.is_unwell(now) or not self.is_unwell(before)])
 
     def unmark(self, target: Target) -> None:
-        """Remove the marks of a target, and of environments that left the fleet."""
         acted_on = {tracked.key for tracked in target.environments}
         self.marked = frozenset(
             key for key in self.marked - acted_on if self.state.monitor.fleet.tracked(key) is not None
@@ -139,7 +136,7 @@ class TableScreen(Screen[None]):
 
     @property
     def as_of(self) -> str:
-        """Return a text about the recorded moment, or an empty text in the present."""
+        """Return the recorded moment as a suffix; empty in the present."""
         state = self.state
         if state.rewound is None:
             return ""

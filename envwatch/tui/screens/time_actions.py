@@ -30,7 +30,6 @@ TIME_LABELS: Final = {
     "live": "Live",
     "pause": "Pause",
 }
-"""Footer labels while the screen shows the past."""
 
 _MORE_LABELS: Final = {
     "explain": "Explain",

@@ -45,9 +45,7 @@ ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 class TerminalApp(App[int]):
     """An App that restores the terminal, sends few bytes, and keeps a crash for the caller.
 
-    Args:
-        ascii_only: whether other characters are replaced on the way to the terminal.
-        has_title: whether to set the terminal's title.
+    With `ascii_only`, other characters are replaced on the way to the terminal.
     """
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
@@ -211,9 +209,8 @@ async def _caught(exit_code: Awaitable[int]) -> int | OSError:
 def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
     r"""Return the escape sequence for the clipboard.
 
-    Args:
-        text: cut at `LONGEST_COPY` bytes, never within a character.
-        in_tmux: whether to send the text to tmux and to the outer terminal.
+    The text is cut at `LONGEST_COPY` bytes, never within a character. With `in_tmux`, tmux and the outer terminal get
+    the text.
     """
     data = text.encode()[:LONGEST_COPY].decode(errors="ignore").encode()
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
@@ -223,10 +220,8 @@ def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
 def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
     """Return the escape sequence of a notification.
 
-    Args:
-        text: semicolons, which would end the text, become commas.
-        style: `osc9` is iTerm2's sequence, `osc777` is urxvt's.
-        in_tmux: whether to send through tmux, which has no notifications.
+    Semicolons, which would end the text, become commas. `osc9` is iTerm2's style, `osc777` is urxvt's. tmux has no
+    notifications: with `in_tmux`, the sequence goes to the outer terminal.
     """
     body = text.replace(";", ",")
     # ConEmu takes a number after OSC 9 for a command.

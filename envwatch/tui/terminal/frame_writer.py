@@ -87,10 +87,9 @@ class FrameWriter:
         self._size: Size | None = None
 
     def draw(self, update: object) -> bool:
-        """Draw an update.
+        """Draw an update, and return whether that was possible now.
 
-        Returns:
-            False if Textual must handle the update: nothing is drawn now, or the update is no full-screen frame.
+        Textual must handle a refused update, such as an update that is no full-screen frame.
         """
         app = self._app
         if update is None or app._batch_count or not app._running or app._closed:

@@ -37,7 +37,6 @@ _LARGEST_SCREEN: Final = 1_000_000
 """In cells. A screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440 cells."""
 
 _LARGEST_PARAMETER: Final = 0x10FFFF
-"""Unicode's last code point."""
 
 _SURROGATES: Final = range(0xD800, 0xE000)
 
@@ -71,7 +70,6 @@ _UNFINISHED: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""The begin of an escape sequence that may continue."""
 
 _WITH_ALT: Final = re.compile("\x1b[^\x1b]", re.DOTALL)
 """Alt with a key, or escape and a key in one packet."""
@@ -88,18 +86,16 @@ _PARSER_STATE: Final = ("terminal_size", "terminal_pixel_size", "last_x", "last_
 
 
 class InputParser:
-    """Turns bytes into messages; `kernel_size` returns columns and lines, or None."""
+    """Turns bytes into messages; `kernel_size` returns columns and lines."""
 
     def __init__(self, kernel_size: Callable[[], tuple[int, int] | None]) -> None:
         self._kernel_size = kernel_size
         self._parser = XTermParser()
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._rest = b""
-        """Unparsed bytes, or an incomplete unit."""
         self._is_incomplete = False
         self._paste: bytearray | None = None
         self._deadline_s = 0.0
-        """When an incomplete unit ends."""
 
     @property
     def is_waiting(self) -> bool:

@@ -106,7 +106,6 @@ class InputQueue:
         return self._moving_keys
 
     async def settle(self) -> None:
-        """Wait until an event, its consequences and a changed screen are handled."""
         app = self._app
         await self._drain_messages()
         while app.screen_stack and self._focus != (focus := (app.screen, app.focused)):

@@ -161,8 +161,7 @@ def cells_of(segments: Iterable[Segment], color_system: ColorSystem | None, limi
 def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
     """Replace the wide character over `x` by blanks, as terminals do on a half overwrite.
 
-    Returns:
-        The character's first column and the column behind the last.
+    Returns the character's first column and the column behind the last.
     """
     start, end = x, x + 1
     while start and not cells[start][0]:
@@ -179,7 +178,6 @@ class _Output:
         self.parts: list[str] = []
         self.pen = PLAIN
         self.x: int | None = None
-        """None where terminals disagree on the column."""
         self.y: int | None = None
 
     def move(self, x: int, y: int) -> None:
@@ -224,7 +222,6 @@ class ScreenBuffer:
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
         self._cells: list[list[Cell]] = [[BLANK] * width for _ in range(height)]
-        """The wanted content."""
         self._displayed: list[list[Cell | None]] = []
         """The terminal's content; None is an unknown cell."""
         self._dirty: dict[int, tuple[int, int]] = {}

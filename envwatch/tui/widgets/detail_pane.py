@@ -87,7 +87,6 @@ class DetailPane(Pager):
     line: reactive[Line | None] = reactive(None, init=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     explains: reactive[bool] = reactive(False, init=False)
-    """Whether every rule behind the verdict is visible."""
 
     def __init__(self, id: str) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
@@ -110,7 +109,6 @@ class DetailPane(Pager):
             self.redraw()
 
     def watch_line(self, old: Line | None, new: Line | None) -> None:
-        """Show another line from the top; keep the scroll position for the same line."""
         if old is None or new is None or old.key != new.key:
             self.action_to_top()
         self.redraw()
@@ -120,7 +118,6 @@ class DetailPane(Pager):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw a visible pane. A hidden pane is drawn when it gets a size."""
         if not self.display or not self.is_mounted or not self.size:
             return
         self._draw_ticking()
@@ -204,7 +201,6 @@ class DetailPane(Pager):
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
-        """Return all sections; for a healthy environment, the last day and the facts come first."""
         from envwatch.views.pane.details import about_lines, help_lines, id_lines
         from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
@@ -230,7 +226,6 @@ class DetailPane(Pager):
         return [*before, *self._events(own_events, spare), *after]
 
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
-        """Return the newest events: at least `EVENTS`, or as many as fit into `spare` rows."""
         from envwatch.views.pane.details import EVENTS
 
         most = max(EVENTS, spare - 2)

@@ -71,7 +71,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """The cursor moved, or the cursor's line was updated."""
 
         has_other_rows: bool
-        """Whether rows came, left, moved or were updated."""
 
     class RowSelected(Message):
         """The user opens a line."""
@@ -122,7 +121,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
-        """The table's environments in order, including folded groups."""
         return self.row_cursor.rows
 
     @property
@@ -138,7 +136,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return [lines[line] if isinstance(line, int) else line for line in found]
 
     def pass_on_cursor(self) -> None:
-        """Move on to the block's next open line when the cursor's line is acknowledged."""
         self._awaits_ack = True
 
     def go_to_member(self) -> None:
@@ -167,7 +164,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
-        """The columns without a comparison, with widths in cells."""
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
         return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
 
@@ -191,14 +187,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._scroll_to_row(0)
 
     def select(self, key: LineKey, *, is_steady: bool = True) -> bool:
-        """Move the cursor to an environment or a group's header.
+        """Move the cursor to an environment or a group's header, and return whether a line has the key.
 
-        Args:
-            key: the key of the environment or header.
-            is_steady: whether rows keep their places for `SETTLES_AFTER`.
-
-        Returns:
-            Whether a line has the key.
+        With `is_steady`, rows keep their places for `SETTLES_AFTER`.
         """
         place = self.row_cursor.place_of(key)
         if place is not None:
@@ -208,7 +199,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return place is not None
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Update only the changed parts: a tick redraws only the ages."""
         if new.monitor.acks is not old.monitor.acks:
             self.row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
         if not new.has_rows_of(old):
@@ -248,10 +238,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _update_rows(self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False) -> None:
         """Arrange the lines again.
 
-        Args:
-            is_steady: whether rows keep their places for now.
-            is_held: whether the row under the cursor keeps its place, even if the view hides the row.
-            is_new_view: whether the user changed the view.
+        `is_steady` keeps all rows in place for now. `is_held` keeps the row under the cursor, even if the view hides
+        the row.
         """
         state, view, cursor = self.state, self.view, self.row_cursor
         lines, place = cursor.table_lines, cursor.table_place

@@ -41,7 +41,6 @@ _NAME = 24
 _NARROW = 66
 """In fewer cells, times have no seconds and names no column."""
 _PROFILE = 9
-"""Cells of the profile column."""
 _SLICE = 200
 """The number of events in a slice, which takes about 5 ms."""
 _NO_MATCH = "  No event matches. esc clears the filter."
@@ -75,7 +74,6 @@ class EventList(ScrollView, can_focus=True):
         """The cursor's event was drawn again, or the list changed."""
 
         event: Event | None
-        """None in an empty list."""
 
     @dataclass
     class EventSelected(Message):
@@ -90,15 +88,11 @@ class EventList(ScrollView, can_focus=True):
         """The query, then the fallback if no event matches."""
         self._steps: Iterator[None] | None = None
         self._log = EventLog()
-        """The log at the last filtering."""
         self._events: list[Event] = []
-        """The matching events, newest first."""
         self._texts: dict[int, str] = {}
-        """Searchable texts by `id()` of an event."""
         self._lines: Sequence[Event] = ()
         """The event of each line. A tuple for each of 20,000 lines would cost a garbage collection."""
         self._inner: set[int] = set()
-        """`id()` of the members of open groups."""
         self._open: set[tuple[object, ...]] = set()
         self._cursor = 0
 
@@ -112,13 +106,11 @@ class EventList(ScrollView, can_focus=True):
             self.refresh()
 
     def filter_by(self, *queries: Query) -> None:
-        """Show the events of the first query with a match."""
         self.filter_query, self._queries = queries[0], queries
         self._cursor = 0
         self._run(self._filter_all(queries))
 
     def _run(self, steps: Iterator[None]) -> None:
-        """Replace the current filtering; take the first step now, and further steps between keys."""
         self._steps = steps
         if next(steps, True) is None:
             self.run_worker(self._take_steps(steps))
@@ -178,7 +170,6 @@ class EventList(ScrollView, can_focus=True):
 
     @property
     def matches(self) -> int:
-        """The number of matching events; a group counts once."""
         return len(self._events)
 
     @property

@@ -143,7 +143,7 @@ class KeyFooter(TextLine):
     def on_click(self, event: Click) -> None:
         right = 1
         for key in self._visible:
-            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1  # the space after the label
+            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1
             if event.x < right:
                 if not self._takes_click(key.binding):
                     return

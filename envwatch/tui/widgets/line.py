@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
-"""The states' styles in stylesheet and themes."""
 
 TABLE_STYLES: Final = {
     f"table--{style}"
@@ -43,7 +42,6 @@ CUT_AT: Final = 4
 """The usual weight at which parts are cut; lighter parts are dropped first."""
 
 MIN_CUT_CELLS = 12
-"""The least cells of a cut part."""
 
 
 class Part(NamedTuple):
@@ -53,7 +51,6 @@ class Part(NamedTuple):
     style: str = ""
     """A component class without `line--`; empty for the line's style."""
     weight: int = 5
-    """The part of least weight is dropped first."""
     cut_at: int | None = None
     """The part is shortened before parts of this weight are dropped; None: never."""
     keep: Literal["start", "ends"] = "start"
@@ -65,7 +62,6 @@ class Part(NamedTuple):
 
 
 Row: TypeAlias = "tuple[Sequence[Part], Sequence[Part]]"
-"""The left and right parts."""
 
 
 class TextLine(Widget):
@@ -74,7 +70,6 @@ class TextLine(Widget):
     GAP = 2
 
     _drawn: Sequence[Row] | None = None
-    """The newest lines; None before a full redraw."""
     _drawn_size = Size(0, 0)
 
     def parts(self) -> Row:
@@ -177,7 +172,6 @@ class TextLine(Widget):
 
 
 def _drop(place: int, kept: dict[int, Part], parts: Sequence[Part]) -> list[int]:
-    """Remove a part with the parts joined to it, and return the removed places."""
     dropped = [place]
     if not parts[place].is_joined:
         joined = takewhile(lambda following: parts[following].is_joined, range(place + 1, len(parts)))

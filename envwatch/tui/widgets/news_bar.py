@@ -66,11 +66,10 @@ class NewsBar(TextLine):
         self.app.call_later(self.app.run_action, "events")
 
     room: reactive[int] = reactive(1)
-    """The number of lines for events."""
 
     @dataclass
     class Cut(Message):
-        """The user clicked on a cut message."""
+        """A message was cut."""
 
         text: str
 
@@ -82,7 +81,6 @@ class NewsBar(TextLine):
         self._logged_texts: deque[str] = deque(maxlen=20)
         """The log gets each failure once; several are kept, because failures alternate."""
         self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
-        """The last lines that fitted the height, with their width in cells."""
 
     def _fit(self) -> None:
         rows = self._newest_rows()
@@ -102,7 +100,6 @@ class NewsBar(TextLine):
     watch_state = watch_message = watch_room = on_resize = _fit
 
     def rows(self) -> Sequence[Row]:
-        """Return the newest lines, or the previous lines until the next layout."""
         width, height = self.size
         rows, (whole, whole_width) = self._newest_rows(), self._whole_rows
         if len(rows) != height and len(whole) == height and whole_width == width:
@@ -169,7 +166,6 @@ class NewsBar(TextLine):
         return first, wrapped(sliced(whole, len(head)), width - 2)
 
     def _trouble(self) -> list[Row] | None:
-        """Return a profile's failed poll, or a quarantined listing."""
         fleet = self.state.monitor.fleet
         for profile_state in fleet:
             schedule = self.state.schedules.get(profile_state.profile)
@@ -181,7 +177,6 @@ class NewsBar(TextLine):
         )
 
     def _doubt(self) -> list[Row] | None:
-        """Return why a profile's rows read unknown although polls succeed, or the failing hooks."""
         zone = zone_of(self.options.times)
         doubts = self._warning(
             (profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.monitor.fleet
@@ -228,7 +223,6 @@ class NewsBar(TextLine):
         return profile_state.clock.server_time(self.state.now.wall)
 
     def _headline_row(self, event: Event | None) -> Row:
-        """Return a poll as a sentence, or an event with the number of further changes."""
         if event is None:
             since = watched_since(self.state.monitor.fleet, self.state.now, zone_of(self.options.times))
             text = "" if since is None else f"nothing has changed since {since}"

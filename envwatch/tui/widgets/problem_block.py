@@ -48,15 +48,11 @@ _STATE: Final = LEFT - GUTTER - _TAG - 2
 _LEAST_NAMES: Final = 20
 """Names keep this many cells before the reason is cut."""
 _LEAST_WHY: Final = 10
-"""The least cells of a reason."""
 _NOW: Final = clean(" now ")
-"""The label of the present's line while the screen shows the past."""
 _INDENT: Final = "   "
 
 
 class _BlockLines(Widget):
-    """A widget as high as its lines that redraws only changed lines."""
-
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
@@ -271,7 +267,6 @@ class ProblemBlock(_BlockLines):
         )
 
     def _rule(self, block: Block) -> list[Segment]:
-        """Return the rule: the number of rows online, and of down rows that need nobody."""
         glyphs = self.options.glyphs
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         counts = [(up, "online"), (block.unknown, "unknown")]
@@ -289,9 +284,7 @@ class ProblemBlock(_BlockLines):
 class NewestLoss(_BlockLines):
     """The line of the newest loss, where the block of the present is not visible.
 
-    Args:
-        is_over: whether the line stands above another screen than the dashboard. On the dashboard the line is visible
-            only for the past.
+    `is_over` means above another screen than the dashboard. The dashboard shows this line only for the past.
     """
 
     def __init__(self, *, is_over: bool) -> None:

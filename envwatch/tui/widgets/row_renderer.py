@@ -96,14 +96,11 @@ class RowRenderer:
     """The words of this query are underlined in names."""
     base: Style
     style: Callable[[str], Style] = field(compare=False)
-    """Returns the style of the component class `table--<name>`."""
     _shown: dict[EnvironmentKey, RowSnapshot] = field(default_factory=dict, compare=False)
     _strips: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
-    """By key, and whether the cursor is on the row."""
     _rests: dict[tuple[EnvironmentKey, bool], tuple[StaticCells, Strip]] = field(default_factory=dict, compare=False)
 
     def as_of(self, state: MonitorState, days: LastDays) -> RowRenderer:
-        """Return the renderer at another moment, with the cache of right parts."""
         if len(self._rests) > _MOST_RESTS:
             self._rests.clear()
         moments = state.monitor.fleet.moments(state.now.wall)
@@ -318,7 +315,6 @@ class RowRenderer:
         return mark
 
     def _silence_of(self, header: GroupHeader) -> Silence | None:
-        """Return the silence that ends first if all members are silenced."""
         found: list[Silence] = []
         for tracked in header.environments:
             if (silence := self.state.monitor.silence_of(tracked, self.state.now)) is None:
@@ -387,4 +383,3 @@ _BARS: Final[Mapping[ChangeTag | None, str]] = {
     ChangeTag.BACK: "return",
     ChangeTag.JOINED: "return",
 }
-"""Changes with a bar at the left edge."""

@@ -54,9 +54,7 @@ _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
 
 
 _LEAST_DAY = 10
-"""The least cells of the day line with labels."""
 _WITHOUT_LEGEND = 80
-"""The legend leaves this many cells to the day line."""
 
 
 class StatusBar(TextLine):
@@ -80,7 +78,6 @@ class StatusBar(TextLine):
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
         self._watched = watched
-        """The profiles' names, and the host if a single profile is watched."""
         self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
 
     def copy(self) -> StatusBar:
@@ -139,7 +136,6 @@ class StatusBar(TextLine):
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
     def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
-        """Return each profile's suffix (empty for a single profile), state and freshness."""
         fleet, now = self.state.monitor.fleet, self.state.now
         return [
             (clean(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
@@ -209,7 +205,6 @@ class StatusBar(TextLine):
         return parts
 
     def _filter_parts(self) -> list[Part]:
-        """Return the parts that narrow the view: baseline (never cut), preset and query."""
         view = self.view
         baseline = view.baseline if view.compares else None
         preset = "" if view.preset is Preset.ALL else view.preset

@@ -55,7 +55,7 @@ class CloudEvent(TypedDict, total=False):
 
 
 def source_of(base_url: str) -> str:
-    """Return the `source` attribute of CloudEvents: the URI of the server's list."""
+    """Return the `source` attribute: the URI of the server's list."""
     return quote(f"{base_url.rstrip('/')}{_ROUTE}", safe=_URI)
 
 

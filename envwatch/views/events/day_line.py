@@ -34,10 +34,8 @@ _WATCHED, MARKER = ("─", "-"), ("┃", "|")
 
 _STEPS: Final = tuple(timedelta(minutes=minutes) / MS for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720))
 _LABEL_CELLS: Final = 10
-"""The least number of cells between two hour labels."""
 
 HERE: Final = "rewound"
-"""The style of the shown moment's cell."""
 
 
 class Mark(NamedTuple):
@@ -58,7 +56,6 @@ class Day:
     since: float
     until: float
     marks: Sequence[Mark] = ()
-    """The marks are sorted by time."""
     spans: Sequence[Span] = ()
     """The watched spans; the time between two spans is a gap."""
 

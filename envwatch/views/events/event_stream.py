@@ -42,7 +42,6 @@ _WORD_CELLS: Final = 11
 _WIDEST_NAME: Final = 40
 """A longer name moves the details of its line to the right."""
 _FLEET: Final = clean("-")
-"""The name column of events about the whole fleet."""
 _INITIAL: Final = clean("initial")
 
 _ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
@@ -140,7 +139,6 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
 
 
 def _without_kind(text: str, event: Event) -> str:
-    """Return an event's sentence without words that stand in other columns."""
     if event.kind is Kind.TOGETHER:
         return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
@@ -166,7 +164,6 @@ class EventStream:
     query: Query = field(default_factory=Query)
     """Chooses the events. Events about the whole fleet are always written."""
     profile_name: SafeText = NO_PROFILE
-    """Set only if a single profile is watched."""
     has_initial: bool = False
     """Whether to write the environments of each profile's first listing."""
     encoding: str = "utf-8"

@@ -109,7 +109,6 @@ _NAME_CELLS = 24
 """Two names fit into a line of 80 cells."""
 
 _BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
-"""Kinds that are counted separately after a blind period, in this order."""
 
 
 _RUN_SUMMARY: Mapping[Kind, str] = {
@@ -266,7 +265,7 @@ def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
 
 
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return when the first profile's watch began, or None."""
+    """Return when the first profile's watch began."""
     began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
     if not began:
         return None

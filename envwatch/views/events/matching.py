@@ -75,7 +75,7 @@ def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None
 
 
 def tracked_then(event: Event) -> TrackedEnvironment | None:
-    """Return an event's environment as recorded at the event, or None."""
+    """Return an event's environment as recorded at the event."""
     if event.then is None:
         return None
     environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
@@ -116,10 +116,8 @@ class EventFilter:
 
     query: Query
     zone: tzinfo | None = None
-    """The zone of times in the log."""
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile_name: SafeText = NO_PROFILE
-    """Set only if a single profile is watched."""
     texts: dict[int, str] = field(default_factory=dict)
     """A cache by the event's `id`, valid while the event exists and the zone is the same."""
 
@@ -153,7 +151,6 @@ class Progress(NamedTuple):
     """The progress of a wait condition."""
 
     matching: Sequence[TrackedEnvironment]
-    """Environments with problems come first."""
     is_met: bool
     is_proven: bool
     """Whether every profile is visible: not blind, quarantined or stalled, and listed at least once."""

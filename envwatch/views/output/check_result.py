@@ -184,7 +184,7 @@ class Metric(StrEnum):
 
 
 _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
-"""The metrics whose unknown rows are those of the status line."""
+"""For these metrics, rows that read unknown in the status line count as unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +194,8 @@ class CheckResult:
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """Name (with the profile, if several are watched) and state of each counted environment.
-
-    For `Metric.ONLINE`, the environments that are not online."""
+    """Name (with the profile, if several are watched) and state of each counted environment; for `Metric.ONLINE`, of
+    the environments that are not online."""
     block: Block
     counted_states: Mapping[Presence, int]
     acked: int
@@ -208,11 +207,9 @@ class CheckResult:
     unreadable: int
     doubts: Sequence[SafeText]
     total: int
-    """Environments that the filter finds or may find."""
     old: timedelta | None
     """The oldest listing's age unless recent: the serving host may be cut off from the platform."""
     is_listing_empty: bool
-    """Whether no profile lists or expects any environment."""
 
     def status_and_text(
         self, warning: NagiosRange | None, critical: NagiosRange | None

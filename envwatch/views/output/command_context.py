@@ -85,10 +85,8 @@ ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
 EVENT_VARIABLES: Final = frozenset(
     f"ENVWATCH_{name}" for name in ("HOOK", "EVENT", "SUMMARY", "REASON", "INCIDENT", "COUNT", "TIME")
 )
-"""Additional variables for a hook's command."""
 
 NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
-"""The variables for several environments, or for none."""
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:

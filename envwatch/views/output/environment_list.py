@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 
 UNKNOWN: Final = clean("unknown")
-"""The state of a row whose last verdict is out of date."""
 
 
 class ListedEnvironment(NamedTuple):
@@ -66,13 +65,10 @@ class EnvironmentList:
     preset: Preset | None = None
     """Kept apart from the query, where terms on the same field are alternatives."""
     hidden: int = 0
-    """The number of environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     block: Block = NO_BLOCK
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """Local acknowledgements and silences in a few words, by row."""
     unlisted: Sequence[SafeText] = ()
-    """Requested profiles without a listing."""
 
     @property
     def is_complete(self) -> bool:
@@ -171,10 +167,7 @@ def environment_list_of_rows(
 
 
 def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
-    """Return several profiles' environments in one list, problems first.
-
-    All listings have the same filter. `unlisted` are the profiles without a listing.
-    """
+    """Return several profiles' environments in one list, problems first. All listings have the same filter."""
     rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
         rows=[rows[tracked.key] for tracked in in_default_order(row.tracked for row in rows.values())],

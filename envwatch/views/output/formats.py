@@ -164,7 +164,6 @@ class _TableLine(NamedTuple):
     age: SafeText
     name: SafeText
     tail: SafeText
-    """The end of an ambiguous name's id, never cut."""
     others: list[SafeText]
     style: str
 
@@ -235,7 +234,6 @@ _WIDEST_OTHER: Final = 30
 
 
 def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
-    """Return the widths of the columns that fit; later columns are dropped."""
     state, age, name, *others = widths
     others = [min(other, _WIDEST_OTHER) for other in others]
     before_name = state + age + 2 * len(_GAP)

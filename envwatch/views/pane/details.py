@@ -48,10 +48,7 @@ EVENTS: Final = 5
 def help_lines(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
 ) -> Iterator[DetailLine]:
-    """Yield remedies: the command to run on the environment's machine with its copy letter, and notes.
-
-    `start_key` is the key that starts a down listener, or empty.
-    """
+    """Yield remedies: the command to run on the environment's machine with its copy letter, and notes."""
     for remedy in remedies(tracked, profile_state, now, start_key):
         label, notes = remedy.label, remedy.notes
         if remedy.command is not None:
@@ -224,7 +221,6 @@ def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the protocol and the undocumented features that the listener supports."""
     environment = tracked.environment
     flags = (
         ("paired generations", environment.has_paired_generations),
@@ -236,7 +232,6 @@ def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLi
 
 
 def _memory(size: JsonValue) -> str | None:
-    """Return a size in bytes for people (`32.0 GiB`), or None for an absurd size."""
     if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MAX_MEMORY:
         return None
     import humanize  # noqa: PLC0415 - 10 ms that the first frame need not wait for
@@ -337,14 +332,12 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
     "a sentence for a chat": "s",
     "JSON": "j",
 }
-"""The letter to type after `y`, by the text's label."""
 
 
 class Copy(NamedTuple):
     """A text for the clipboard."""
 
     label: str
-    """A key of `COPY_LETTERS`."""
     text: str
 
     @property

@@ -55,7 +55,7 @@ _Finding: TypeAlias = tuple[str, str, bool]
 def answer(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> SafeText:
-    """Return the verdict in a sentence. A `zone` of None is the local zone."""
+    """Return the verdict in a sentence."""
     verdict = tracked.verdict
     result = verdict.presence.value
     if profile_state.is_unknown(tracked, now):

@@ -35,7 +35,6 @@ _MAX_LISTED: Final = 8
 _MAX_CELLS: Final = 20
 
 _FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
-"""Keys of `GROUPINGS`."""
 
 
 def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool = False) -> list[Piece]:
@@ -100,7 +99,6 @@ def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) 
 
 
 def _silent_since(tracked: TrackedEnvironment) -> float:
-    """Return the last sign of life, or for a never listed row the begin of the absence."""
     seen_at = tracked.environment.last_seen_alive_at
     return tracked.lost_at if seen_at == NEVER else seen_at
 

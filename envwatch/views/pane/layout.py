@@ -49,7 +49,6 @@ class Fit(Enum):
     """How to fit a text that is wider than the room."""
 
     WORDS = auto()
-    """Wrap at spaces."""
     ENDS = auto()
     """Shorten in the middle, as for an id."""
     END = auto()
@@ -139,7 +138,6 @@ class PaneLayout:
         return [tuple(head), *((margin, Piece(row, line.style)) for row in body if row)]
 
     def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
-        """Return the text next to the label, or None for a command that does not fit."""
         match line.fit:
             case Fit.WORDS if cells(line.text) <= room:
                 return [line.text]

@@ -50,7 +50,6 @@ _DAY: Final[Mapping[Kind, str]] = {
     Kind.RECONNECTED: "reconnected",
     Kind.VERSION: "other change",
 }
-"""Kinds with a distinct sign on the line of events."""
 
 
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:

@@ -35,12 +35,10 @@ class Remedy:
     """The remedy for a problem."""
 
     command: SafeText | None
-    """The command to run on the environment's machine."""
     notes: tuple[SafeText, ...]
     """Advice, or cautions to read before running the command."""
     label: str = "do"
     copy: str = "start command"
-    """The label in the copy menu."""
 
 
 def remedies(

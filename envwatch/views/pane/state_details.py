@@ -100,7 +100,6 @@ def _causes(
 
 
 def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[str]:
-    """Yield the heartbeat's age, and for a late row the time until offline."""
     age = heartbeat_age(tracked.environment, profile_state.clock.server_time(now.wall))
     if age is None or tracked.clock_suspect or not _silence_counts(profile_state, now):
         return
@@ -135,9 +134,7 @@ def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: 
 
 
 def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return the proof of the verdict, and the listing's age if the listing is not fresh. A `zone` of None is the local
-    zone.
-    """
+    """Return the proof of the verdict, and the listing's age if not fresh."""
     server_now = profile_state.clock.server_time(now.wall)
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:

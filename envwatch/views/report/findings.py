@@ -59,7 +59,6 @@ class StateHistory(NamedTuple):
 
     subject: Subject
     before: TrackedEnvironment | None
-    """The environment at the begin of the period, or None if unknown."""
     events: Sequence[Event]
     intervals: Sequence[Interval]
     outages: Sequence[Outage]

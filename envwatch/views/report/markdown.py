@@ -50,10 +50,9 @@ class ReportClock(NamedTuple):
     since: float
     until: float
     zone: tzinfo | None = None
-    """None for the local zone."""
 
     def text(self, at: float) -> str:
-        """Return a time: `02:13`, or `Tue 24 Nov 02:13` if ambiguous within the period or over a day before the end."""
+        """Return a time: `02:13`, or `Tue 24 Nov 02:13` if over a day before the end or in a longer period."""
         if (when := moment(at, self.zone)) is None:
             return "a time outside the calendar"
         is_short = self.until - _DAY_MS < at <= self.until <= self.since + _DAY_MS
@@ -96,7 +95,6 @@ def _zone_text(when: datetime) -> str:
 
 
 def _zone_name(when: datetime) -> str:
-    """Return the zone's short name, or the offset if the name is not ASCII."""
     name = when.tzname() or ""
     return name if name.isascii() and name.isalpha() else _offset(when)
 

@@ -79,11 +79,9 @@ class Recorded:
     polls: Sequence[RecordedPoll]
     """The polls from `LEAD` before the period on, in the order of recording; at least one."""
     events: Sequence[Event]
-    """The events with group members, in the order of recording."""
     first: Moment
     """The state at the begin of the period, or at the first listing."""
     last: Moment
-    """The state after the last poll."""
 
 
 def recorded_in(  # noqa: PLR0913  the parts of what was recorded
@@ -278,10 +276,10 @@ def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
 def periods_of(
     events: Sequence[Event], open_at_end: Iterable[Kind], run_ends: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the gaps that events explain within a period, oldest first; they may overlap.
+    """Return the times that events explain within a period, oldest first; times may overlap.
 
-    The events are without groups. A gap ends at the latest with its run of envwatch (`run_ends`: each run's last poll);
-    gaps of the kinds in `open_at_end` last until the end.
+    The events are without groups. A time ends at the latest with its run of envwatch (`run_ends`: each run's last
+    poll); times of the kinds in `open_at_end` last until the end.
     """
     found: list[Gap] = []
     begun: dict[Kind, Event] = {}

@@ -57,9 +57,7 @@ class FleetSummary:
     """The fleet at the end of the period, by the newest believed listing."""
 
     listed_at: _Instant
-    """When the listing was requested."""
     age: Annotated[_Duration, Field(serialization_alias="age_s")]
-    """The listing's age at the end of the period."""
     total: int
     """Environments that are listed, gone for less than an hour, or expected and missing."""
     up: int
@@ -122,7 +120,6 @@ class Down:
     state: Presence
     since: _Instant | None
     lasted: Annotated[_Duration | None, Field(serialization_alias="lasted_s")]
-    """The time down, up to the last poll."""
     found_after_gap: bool
     """Whether the loss happened at an unknown moment of a gap."""
     reason: SafeText
@@ -130,7 +127,6 @@ class Down:
     acknowledged: SafeText | None
     """The note, which may be empty; None without acknowledgement."""
     is_old: Annotated[bool, _NOT_IN_JSON]
-    """Whether the environment is offline for over a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +137,6 @@ class ReportedIncident:
     kind: Kind
     """The most frequent kind of loss: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`."""
     environments: Sequence[Subject]
-    """The environments in the order of the losses."""
     shared: SafeText | None
     """Values shared by all lost environments and by no survivor: `pod p-7`."""
     pods: Mapping[SafeText, int]
@@ -150,7 +145,6 @@ class ReportedIncident:
     """Losses in a gap may have happened separately."""
     still_down: Sequence[Subject]
     back_at: _Instant | None
-    """None if no environment is back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +155,12 @@ class Downtime:
     began_at: _Instant | None
     """The begin may lie before the period."""
     ended_at: _Instant | None
-    """None if the environment is still down."""
     lasted: Annotated[_Duration, Field(serialization_alias="lasted_s")]
     """From the begin, or from the first time seen down, to the end of the outage or period."""
     seen: Annotated[_Duration, Field(serialization_alias="seen_s")]
     """The time seen down within the period."""
     reason: SafeText | None
     incident: int | None
-    """The incident's index in the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +171,6 @@ class Flapper:
     times: Sequence[_Time]
     """The last time ends with the period if `is_flapping`."""
     is_flapping: Annotated[bool, Field(serialization_alias="still")]
-    """Whether the environment flaps at the end of the period."""
     outages: int
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
     """The time seen down within the period."""
@@ -246,7 +237,6 @@ class ProfileReport:
     period: Annotated[Span, _NOT_IN_JSON]
     """The period by the server's clock."""
     fleet: FleetSummary | None
-    """None without a listing."""
     watch: Watch
     down: Sequence[_OfOne[Down]]
     """Unacknowledged environments first, then the newest losses; old losses last."""

@@ -57,10 +57,9 @@ class Baseline:
     def differing(
         self, environments: Iterable[TrackedEnvironment]
     ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-        """Return the environments that differ from the baseline, in order, with differences; untracked environments
-        come last.
+        """Return the environments that differ from the baseline, in order, with differences.
 
-        `environments` must hold every tracked environment of the baseline's profiles.
+        Untracked environments come last. `environments` must hold every tracked environment of the baseline's profiles.
         """
         present: set[EnvironmentKey] = set()
         differing = []

@@ -62,7 +62,6 @@ class BlockLine:
     off: tuple[TrackedEnvironment, ...] = ()
     """The members that are off, sorted by name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
-    """The members if all are back."""
     member_keys: frozenset[EnvironmentKey] = frozenset()
     """All members, including rows of the table that are back or silenced."""
     total: int
@@ -71,7 +70,6 @@ class BlockLine:
     noticed_at: WallMs
     """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged."""
     acked: int = 0
-    """The number of acknowledged environments among `off`."""
     shared: SafeText | None = None
     """Field values of all members that no online environment has: `pod p-7`."""
 
@@ -114,7 +112,6 @@ class Block:
     """The number of down rows outside the block by reason, without unknown rows."""
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
-    """The key of the line of each environment that is off."""
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
     """The loss times on lines that need a person."""
     changes_at: float = inf
@@ -122,7 +119,7 @@ class Block:
 
     @property
     def newest(self) -> BlockLine | None:
-        """The line of the newest unacknowledged loss, or None."""
+        """The line of the newest unacknowledged loss."""
         return self.lines[0] if self.lines and self.lines[0].is_open else None
 
 

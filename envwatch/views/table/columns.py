@@ -43,17 +43,13 @@ class Column:
     """The text that words are searched in; None for values that change with time."""
     title: str
     width: int
-    """The width in cells, without the space behind."""
     from_width: int = 0
-    """A terminal of at least this many cells shows the column by default."""
     about: str
-    """The description in the column picker."""
     rank: Callable[[TrackedEnvironment], Any]
     """The sort value, None or of the same type for all rows."""
     is_ticking: bool = False
     """Whether the text changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
-    """The part of the text that survives a cut."""
     align: Literal["left", "right"] = "left"
 
 
@@ -104,7 +100,6 @@ def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable
 
 
 FIXED = ("state", "for", "beat", "name")
-"""These columns are always shown, at the left."""
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
 """The least width of NAME, including the tag of a change."""
 _USUAL: Final = Limits()
@@ -341,7 +336,6 @@ def _cells_of(columns: Iterable[Column]) -> int:
 
 
 def _name_goal(terminal: int) -> int:
-    """Return the cells reserved for NAME, which grow with the terminal."""
     return max(NAME_AT_LEAST, NAME_AT_LEAST + (terminal - 64) // 10)
 
 

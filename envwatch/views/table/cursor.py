@@ -41,7 +41,6 @@ class More(NamedTuple):
 
     lines: int = 0
     fresh: int = 0
-    """The number of hidden lines marked as fresh."""
     members: int = 0
 
 
@@ -53,7 +52,6 @@ class RowCursor:
         """Block lines, then rows and group headers."""
         self.table_lines: Sequence[TableLine] = ()
         self.pinned = 0
-        """The number of lines in the block."""
         self.unfolded: LineKey | None = None
         self.was_moved = False
         self.is_due = False
@@ -63,7 +61,6 @@ class RowCursor:
         self.passes_on = False
         """Whether the cursor leaves an acknowledged line for the next open line."""
         self._chosen: LineKey | None = None
-        """The last line chosen by the user."""
         self._arrangement = Arrangement()
         self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
         """The states that decided the places of rows that changed but kept their places."""
@@ -99,7 +96,7 @@ class RowCursor:
 
     @property
     def order_reason(self) -> OrderReason | None:
-        """Why the row under a moved cursor has its place, or None."""
+        """Why the row under a moved cursor has its place."""
         cursor = self.cursor
         if not self.was_moved or self.is_in_block or not isinstance(cursor, TrackedEnvironment):
             return None
@@ -109,7 +106,7 @@ class RowCursor:
         return OrderReason(tracked, self._arrangement.wall)
 
     def place_of(self, key: LineKey) -> int | None:
-        """Return the index of the line of an environment, an incident or a header, or None."""
+        """Return the index of the line of an environment, an incident or a header."""
         place = place_of(self.lines, key)
         if place is None:
             places = enumerate(self.lines[: self.pinned])
@@ -230,7 +227,6 @@ class RowCursor:
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
-        """Return the next incident's line from a place on, else the last line; None without lines."""
         heads = [each for each, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
         if not heads:
             return None
@@ -275,7 +271,7 @@ class RowCursor:
         return [place for place, line in lines if isinstance(line, BlockLine) and line.is_open]
 
     def next_open(self) -> int | None:
-        """Return the next line that needs a person: not visited since its newest loss, else the next below, or None."""
+        """Return the next line that needs a person: not visited since its newest loss, else the next below."""
         here = self.place
         places = [place for place in self._open_places() if place != here]
         if not places:
@@ -287,7 +283,7 @@ class RowCursor:
         return next(unvisited, next(below, places[0]))
 
     def previous_open(self) -> int | None:
-        """Return the line where `next_open` started, else the open line above, or None."""
+        """Return the line where `next_open` started, else the open line above."""
         while self._trail:
             place = self.place_of(self._trail.pop())
             if place is not None and place != self.place:

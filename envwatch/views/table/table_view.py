@@ -46,7 +46,6 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
     "mode": lambda tracked: mode_of(tracked.environment.mode),
     "branch": attrgetter("environment.branch"),
 }
-"""The value shared by a group's members, by column id."""
 
 
 class Preset(StrEnum):
@@ -78,13 +77,10 @@ class View:
     is_inverted: bool = False
     """Whether a column's order is reversed. The default order cannot be reversed."""
     columns: tuple[str, ...] = ()
-    """Column ids in order; empty for the default columns."""
     baseline: Baseline | None = None
-    """The last marked baseline."""
     compares: bool = False
     group: str | None = None
     folded: frozenset[LineKey] = frozenset({OLD})
-    """Keys of the groups whose rows are hidden."""
 
     @property
     def is_narrowed(self) -> bool:
@@ -211,7 +207,7 @@ Line: TypeAlias = "TableLine | BlockLine"
 
 
 def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
-    """Return the index of a key's line, or None."""
+    """Return the index of a key's line."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
     profile, id_ = key

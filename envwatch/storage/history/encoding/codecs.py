@@ -32,7 +32,6 @@ _US: Final = timedelta(microseconds=1)
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
 
 STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_ids": "set_aside_ids"}
-"""The names in files of fields that were renamed in the code."""
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
@@ -137,9 +136,7 @@ IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(m
 def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
     """Return the codec of a value with named fields, without default values.
 
-    Args:
-        kind: a dataclass, a named tuple, or a partial application of either.
-        codecs: a codec for each field that the partial application does not set.
+    `kind` is a dataclass, a named tuple, or a partial application, whose applied fields need no codec.
 
     Raises:
         TypeError: if a field without a codec would be lost.

@@ -112,7 +112,6 @@ _LONGEST_STEPS: Final = 1 << 60
 
 _NO_CELLS: Final[EncodedRow] = [None] * len(CODECS)
 NEW: Final = -1
-"""The start of a run of new rows."""
 
 
 class _Beat(NamedTuple):
@@ -146,7 +145,7 @@ def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> di
 
 
 def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
-    """Return how many of the newest samples come from the listing, if old clock and listing make up the clock."""
+    """Return how many newest samples of the old clock and of the listing make up the clock, or None if others do."""
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
     for count in range(min(len(samples), len(listed)), 0, -1):
