@@ -40,6 +40,7 @@ class MatchContext(NamedTuple):
     """Facts that a test needs besides the environment."""
 
     now: float
+    """Server's clock, ms."""
     is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
     profile: SafeText = NO_PROFILE
     """Set only for a single profile, whose rows lack the name."""
@@ -233,7 +234,6 @@ _STATUS_ALIASES = {
     "clock?": "doubted",
     "acked": "acknowledged",
 }
-"""Statuses by the words of table and detail pane."""
 
 _SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
 """Statuses of the STATE column, where they may be abbreviated."""

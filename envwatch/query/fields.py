@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Token
 
 META = "meta."
-"""Precedes a metadata path, whose levels are separated by dots."""
 
 STATUS = "status"
 
@@ -151,4 +150,3 @@ ALIASES: Final[Mapping[str, str]] = {
     "heartbeat": "beat",
     "commands": "command",
 }
-"""Field names by words of column titles and the detail pane."""

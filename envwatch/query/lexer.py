@@ -39,7 +39,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Characters between spaces, without quotes, or a part of such characters."""
+    """The characters of a word without quotes, or a part of a token."""
 
     text: str
     shape: str
@@ -148,7 +148,6 @@ class OrderedLiteral:
     """
 
     text: str
-    """The canonical spelling."""
     kind: Literal["age", "date", "version"]
     start: Any
     end: Any

@@ -246,7 +246,7 @@ class EnvwatchApp(TerminalApp):
             self._saved.keep(columns=new.columns)
 
     def _ring(self, now: Clocks) -> None:
-        """Ring for opened incidents, and after a visit to the past for the incidents of that time."""
+        """Ring for opened incidents, after a visit to the past also for incidents during the visit."""
         if self.state.rewound is not None:
             return
         self._monitor, incidents = self._monitor.due_alerts(now)

@@ -36,7 +36,6 @@ class SilenceControl:
         read: returns all silences, or None if unchanged since the last call; may be slow, runs in a thread. None if no
             other process makes silences.
         keep: saves changes by id; the value None is an ended silence.
-        user: the author of new silences.
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class SilenceControl:
         return monitor.with_silences(changes)
 
     async def newest(self) -> Silences | None:
-        """Return all silences with the changes made here, or None if unchanged."""
         if self._read is None:
             return None
         silences = await asyncio.to_thread(self._read)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())
-"""Names of keys without a character, and Textual's names for characters."""
 
 
 @cache

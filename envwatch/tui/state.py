@@ -134,7 +134,6 @@ class MonitorState:
     """The last notice that answered no key."""
     rewound: Rewound | None = None
     failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    """When other processes' hooks began to fail, by hook name."""
     is_leaving: bool = False
     """Whether a recorded moment is being read while the screen shows the present."""
     is_reading: bool = False

@@ -57,6 +57,7 @@ CLOCK_SUSPECT: Final = clean("clk?")
 """Replaces the word of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
+"""A blind row keeps the last verdict's word."""
 
 PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),

@@ -2,8 +2,8 @@
 
 Only harmless texts stay: words of envwatch, versions, modes, platforms. Unknown texts are replaced or dropped; times
 and numbers stay. A pseudonym such as `env-3` counts the texts of a kind in recording order, so no pseudonym can be
-looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments are of
-one kind, because an inventory or an event may hold any of them.
+looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments share a
+kind, because an inventory or an event may hold any.
 """
 
 from __future__ import annotations

@@ -95,7 +95,6 @@ class Destinations:
                 return await self._at_time(place, self.newest_at)
 
     async def _last(self) -> Place | None:
-        """Return the place before the newest outcome, which may not be recorded yet."""
         before = WallMs(nextafter(self.newest_at, -inf))
         timeline = await self.reader.around(before)
         index = timeline.place_at(before)

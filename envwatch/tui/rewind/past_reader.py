@@ -37,7 +37,7 @@ _WINDOW_MS: Final = timedelta(hours=2) / MS
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
 DAY_MS: Final = timedelta(days=1) / MS
 Order: TypeAlias = tuple[float, float]
-"""A poll's time (epoch, ms) and the index of its profile. An index of -1 sorts before all polls of that time, infinity
+"""A poll's time (epoch, ms) and the index of its profile; an index of -1 sorts before all polls at a time, infinity
 after."""
 
 _NEWEST_KEPT: Final = 2

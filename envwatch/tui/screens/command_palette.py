@@ -88,7 +88,6 @@ class Commands(Provider):
             yield entry.text, " ".join(entry.keys), partial(self.app.run_action, binding.action, node)
 
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
-        """Yield environments whose name contains the query. Names that begin with the query come first."""
         query = matcher.query.casefold()
         names = (
             (tracked, tracked.environment.label.casefold()) for tracked in dashboard.state.monitor.fleet.environments

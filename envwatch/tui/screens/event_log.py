@@ -113,9 +113,7 @@ class WholeEvent(Static):
 class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     """The event log; returns the key of the environment to go to, or None.
 
-    Args:
-        dashboard: acts on the events' environments, and answers keys.
-        message: the cut message whose event gets the cursor; empty for the newest event.
+    `message` is the cut message whose event gets the cursor; empty for the newest event.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -222,7 +220,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     @property
     def _target(self) -> Target:
-        """Return the lost environments of the event's incident, or the event's environments."""
         event, state = self._events.event, self.state
         about = [] if event is None else [leaf for leaf in flatten([event]) if leaf.id is not None]
         if event is None or not about:

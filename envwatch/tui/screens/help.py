@@ -42,7 +42,6 @@ SECTIONS: Final = {
     "poll": "Polling",
     "app": "Everywhere",
 }
-"""Titles by the first word of a binding's id, in help order."""
 
 _IN_A_TEXT: Final = "Move in the detail and other texts"
 """The title of bindings whose id begins with `move.pane`."""
@@ -110,8 +109,7 @@ def help_entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
 class HelpScreen(ModalScreen[None]):
     """The legend, ten keys and three filters, then the keys of this place and all keys.
 
-    `sections` has the dashboard's keys; `here` has the keys of the place where the user opened the help, if not the
-    table.
+    `here` has the keys of the place where the user opened the help, if not the table.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

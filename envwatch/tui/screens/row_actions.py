@@ -325,7 +325,6 @@ class RowActions(TableScreen):
             self._is_running = False
 
     async def _ending(self, command: RowCommand, target: Target) -> str:
-        """Run a command on each environment's newest state, and return how the last run ended."""
         app = cast("TerminalApp", self.app)
         for number, tracked in enumerate(target.environments, 1):
             environ = self._environ(self.state.monitor.fleet.tracked(tracked.key) or tracked)

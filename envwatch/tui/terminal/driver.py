@@ -274,7 +274,6 @@ class ExitGuard:
     """Handles TERM, HUP and INT, and watches the terminal from a daemon thread.
 
     Args:
-        terminal: file descriptor.
         end_app: asks the app to end with an exit code; called from any thread and from signal handlers.
         restore_terminal: called from the guard's thread.
     """

@@ -37,7 +37,6 @@ _SYNC_FROM: Final = 1_000
 
 
 Patch: TypeAlias = "tuple[int, int, Strip, int]"
-"""Column, line, strip, and the number of changed cells."""
 
 
 def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
@@ -125,7 +124,6 @@ class FrameWriter:
                 self._app.post_message(Resize(size, size))
 
     def send_difference(self) -> None:
-        """Update the terminal, now or after the backlog."""
         app, driver = self._app, self._app._driver
         if driver is None or not app._running or app._closed or not all(self._buffer.size):
             return

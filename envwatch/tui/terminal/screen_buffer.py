@@ -111,7 +111,6 @@ def _widths_of(text: str) -> list[int]:
 
 @lru_cache(maxsize=1024)
 def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem | None) -> tuple[str, Sequence[Cell]]:
-    """Return the combining marks for the preceding character, and the segment's cells."""
     pen = pen_of(style, color_system)
     shared = _shared_cells(pen)
     if text.isascii() and text.isprintable():
@@ -178,6 +177,7 @@ class _Output:
         self.parts: list[str] = []
         self.pen = PLAIN
         self.x: int | None = None
+        """None where terminals disagree on the column."""
         self.y: int | None = None
 
     def move(self, x: int, y: int) -> None:

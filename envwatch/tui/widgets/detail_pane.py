@@ -97,7 +97,6 @@ class DetailPane(Pager):
             yield Static(id=part, markup=False)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Draw everything for a listing, event or new minute; otherwise only the rows that change each second."""
         is_next_minute = new.now.wall // _MINUTE_MS != old.now.wall // _MINUTE_MS
         if not new.has_rows_of(old) or new.monitor.event_log is not old.monitor.event_log or is_next_minute:
             self.redraw()

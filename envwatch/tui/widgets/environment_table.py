@@ -385,7 +385,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         )
 
     def _new_renderer(self) -> RowRenderer:
-        """Return a renderer for this moment; the last renderer is reused if it would draw the same."""
         state, last, days = self.state, self._renderer, self._last_days()
         renderer = RowRenderer(
             width=self.size.width,

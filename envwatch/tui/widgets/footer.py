@@ -55,7 +55,6 @@ class KeyFooter(TextLine):
         label_of: returns a key's label, or None if the key would do nothing.
         order: actions that follow all others, in this order.
         more_labels: returns labels for a wide footer by action, the most useful first.
-        takes_click: returns whether a click on a key works.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}

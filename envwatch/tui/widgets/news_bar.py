@@ -40,7 +40,7 @@ MESSAGE_S = 2.5
 """An answer to a key stays for this many seconds, twice as long if it takes two lines."""
 
 NOTICE_S = 10.0
-"""An unexpected notice stays for this many seconds, twice as long if it takes two lines."""
+"""The same for an unexpected notice."""
 
 _NEXT_TRY_CELLS = len("next try in 59m 59s")
 """The countdown has a fixed width, so that the message breaks at the same word."""

@@ -86,7 +86,6 @@ class RowRenderer:
 
     width: int
     columns: tuple[tuple[Column, int], ...]
-    """The columns with widths. The gutter and the first three columns with their gaps take `LEFT` cells."""
     glyphs: Glyphs
     state: MonitorState = field(compare=False)
     moments: Mapping[SafeText, ServerMs] = field(compare=False)
@@ -107,7 +106,6 @@ class RowRenderer:
         return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
-        """Return how many cells from the left changed with time alone."""
         if isinstance(line, GroupHeader):
             return self.width if self.state.monitor.silences else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
@@ -171,7 +169,6 @@ class RowRenderer:
     def _why(
         self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silence: Silence | None
     ) -> SafeText | None:
-        """Return the cause and the silence or acknowledgement, or the latter alone if both do not fit."""
         wall, ack = self.state.now.wall, self.state.monitor.ack_of(tracked)
         text: SafeText | None
         if silence is not None:

@@ -216,7 +216,6 @@ class StatusBar(TextLine):
         return parts
 
     def _ages(self) -> list[Part]:
-        """Return the data's age: one part for all live profiles, and one for each further profile."""
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []

@@ -34,7 +34,7 @@ UNKNOWN: Final = clean("unknown")
 
 
 class ListedEnvironment(NamedTuple):
-    """An environment and the moment for which it was judged."""
+    """An environment, judged at a moment."""
 
     tracked: TrackedEnvironment
     judged_at: ServerMs

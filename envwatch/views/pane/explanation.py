@@ -106,7 +106,6 @@ def explanation_rows(
 
 
 def _ms(value: float) -> str:
-    """Return a duration, with milliseconds if the duration may be close to a limit."""
     if abs(value) < _EXACT_MS:
         return f"{round(value) / 1000:g} s"
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
@@ -285,7 +284,6 @@ def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment
 
 
 def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
-    """Return the verdict of Letta's own client: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = "no heartbeat" if beat is None else f"heartbeat {_ms(now.wall - beat)} old by this machine's clock"

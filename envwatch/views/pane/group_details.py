@@ -104,7 +104,6 @@ def _silent_since(tracked: TrackedEnvironment) -> float:
 
 
 def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
-    """Return the end of the measured silence: now while fresh, otherwise the newest listing."""
     listed = profile_state.listed
     return profile_state.clock.server_time(
         now.wall if listed is None or profile_state.freshness(now) is Freshness.LIVE else listed.wall

@@ -240,7 +240,6 @@ def acknowledged_text(name: str, keys: Collection[Key], monitor: Monitor, now: C
 
 
 def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
-    """Return whether a message will be sent; empty if a message may have been sent already."""
     waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
     if not waiting.keys() >= set(keys):
         return ""

@@ -45,7 +45,7 @@ _DAY_MS: Final = timedelta(days=1) / MS
 
 
 class ReportClock(NamedTuple):
-    """Writes the times of a period."""
+    """Writes the times of a period; all times are ms of the server's clock."""
 
     since: float
     until: float
@@ -80,7 +80,6 @@ class ReportClock(NamedTuple):
         return f"{when:%a %d %b}" if end is not None and when.year == end.year else f"{when:%a %d %b %Y}"
 
     def _time(self, when: datetime) -> str:
-        """Return a time of day, with the zone if the clocks change within the period."""
         return f"{when:%H:%M} {_zone_name(when)}" if self._is_shifted else f"{when:%H:%M}"
 
     @property
@@ -187,7 +186,6 @@ def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
 
 
 def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
-    """Return the first lines and a count of the rest. A single further line is not replaced by a count."""
     return [*lines] if len(lines) <= most + 1 else [*lines[:most], f"and {len(lines) - most:,} more"]
 
 

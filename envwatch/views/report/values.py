@@ -47,7 +47,6 @@ class Subject:
 
     id: SafeText
     name: SafeText
-    """The last name, or the id of an environment without a name."""
     is_ambiguous: Annotated[bool, _NOT_IN_JSON] = False
     """Whether another name in the report is equal or similar."""
 
@@ -127,6 +126,7 @@ class Down:
     acknowledged: SafeText | None
     """The note, which may be empty; None without acknowledgement."""
     is_old: Annotated[bool, _NOT_IN_JSON]
+    """Whether offline for over a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,26 +239,21 @@ class ProfileReport:
     fleet: FleetSummary | None
     watch: Watch
     down: Sequence[_OfOne[Down]]
-    """Unacknowledged environments first, then the newest losses; old losses last."""
     incidents: Sequence[ReportedIncident]
     outages: Sequence[_OfOne[Downtime]]
-    """The longest outages come first."""
     flapping: Sequence[_OfOne[Flapper]]
-    """Environments with the most losses come first."""
     mode_changes: Sequence[_OfOne[ReportedChange]]
     unrestricted: Sequence[_OfOne[Unrestricted]]
     newest_version: SafeText | None
     up: Annotated[int, _NOT_IN_JSON]
     """The number of environments up at the end; the total for `behind`."""
     behind: Sequence[Behind]
-    """The most frequent version comes first."""
     version_changes: Sequence[_OfOne[ReportedChange]]
     appeared: Sequence[_OfOne[Arrival]]
     gone: Sequence[_OfOne[Arrival]]
     """Environments that left the list and are not back at the end."""
     renamed: Sequence[_OfOne[ReportedChange]]
     availability: Sequence[_OfOne[Available]]
-    """The least available environments come first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -226,7 +226,7 @@ def _parts_of(
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
     old: list[TrackedEnvironment] = []
-    online = [row for row in rows if row.verdict.presence is Presence.ONLINE]  # nearly all rows
+    online = [row for row in rows if row.verdict.presence is Presence.ONLINE]
     moments = fleet.moments(WallMs(wall))
     for tracked in [row for row in rows if row.verdict.presence is not Presence.ONLINE]:
         at = moments[tracked.profile]

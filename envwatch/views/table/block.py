@@ -113,7 +113,6 @@ class Block:
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
-    """The loss times on lines that need a person."""
     changes_at: float = inf
     """When time alone changes the lines (this machine's clock, ms)."""
 
@@ -150,7 +149,7 @@ def block_of(
             if (aside := _aside(tracked, monitor, now, at, is_of_this_run=is_of_this_run)) is not None:
                 outside.append((tracked, aside))
             elif not is_problem(tracked, at) and loss is None:
-                continue  # the times of such a row prove nothing
+                continue  # such times prove nothing
             elif loss is not None:
                 line, lost_at = loss
                 lost.setdefault(line, []).append((tracked, lost_at))

@@ -62,7 +62,7 @@ def names_text(
             if cells(text) <= room:
                 return text
     more = f" +{total - 1:,}" if total > 1 else ""
-    if 0 < cells(more) >= room:  # no cell for a name
+    if 0 < cells(more) >= room:
         return shortened(clean(f"{total:,}"), room, ellipsis=ellipsis)
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
 

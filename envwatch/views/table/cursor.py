@@ -215,7 +215,6 @@ class RowCursor:
         return max(heads, default=place)
 
     def _place_after(self, before: int) -> int:
-        """Return the index after an acknowledgement: the next member, else the next open line from `before` on."""
         here = self.place or 0
         head, others = self._head_of(here), self._open_places()
         if head in others:

@@ -35,7 +35,6 @@ _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Pres
 _ROW_KEY: Final = 2
 
 OLD: Final[LineKey] = ("old", "", "")
-"""The group of rows that have been offline for long."""
 
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
     "profile": attrgetter("profile"),

@@ -329,6 +329,7 @@ CODECS: Final = tuple(codec for _, codec in _CELLS.values())
 """`MEMBERS` has a special codec."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
+"""Values of fields that an older version did not write."""
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")

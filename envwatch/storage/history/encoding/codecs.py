@@ -3,8 +3,8 @@
 A recording may come from anybody: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
 object by field name, without default values. Unknown names, of a later version, are ignored.
 
-Lists and objects in a row's objects (`metadata`, unknown fields) mostly repeat. A table holds each of them once; a row
-holds the entry's number, in a list.
+Lists and objects in a row's objects (`metadata`, unknown fields) mostly repeat. A table holds each value once, and a
+row holds the entry's number, in a list.
 """
 
 from __future__ import annotations
