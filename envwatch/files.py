@@ -7,6 +7,7 @@ pipe would block, and `/dev/zero` has no end.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -156,6 +157,68 @@ def _check(status: os.stat_result, limit: int | None) -> None:
 def _too_large(limit: int) -> OSError:
     size = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
     return OSError(errno.EFBIG, f"Larger than {size}")
+
+
+_LONGEST_PID: Final = 20
+
+
+class ProcessLock:
+    """A lock file with the holder's process number; the system releases the lock with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock unless another process has it; return whether this process has the lock. Never waits.
+
+        A lock whose file was deleted is taken again.
+
+        Raises:
+            OSError: if the lock file cannot be used.
+        """
+        if self._descriptor is not None:
+            if self._is_in_place(self._descriptor):
+                return True
+            self.release()
+        descriptor = open_private(self._path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
+        self._descriptor = descriptor
+        with suppress(OSError):  # a full disk; the number is for people only
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds the lock."""
+        return self._descriptor is not None
+
+    @property
+    def holder(self) -> str:
+        """The holder's process number; empty if unreadable."""
+        with suppress(OSError, ValueError):
+            return str(int(read_regular(self._path, limit=_LONGEST_PID)))
+        return ""
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        """Whether other processes see the same file at the path."""
+        try:
+            return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
 
 
 _MODE: Final = 0o644

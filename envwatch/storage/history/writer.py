@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
-from envwatch.files import set_aside
+from envwatch.files import ProcessLock, set_aside
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
@@ -18,7 +18,7 @@ from envwatch.storage.history.day_file import DayFile, Numbers, is_damage
 from envwatch.storage.history.folder import (
     BESIDE,
     DAMAGED,
-    FolderLock,
+    LOCK,
     day_of,
     day_path,
     day_paths,
@@ -77,7 +77,7 @@ class FolderWriter:
         self._profile = profile
         self._between_runs = between_runs
         self._note = note
-        self._lock = FolderLock(folder)
+        self._lock = ProcessLock(folder / LOCK)
         self._day: date | None = None
         self._file: DayFile | None = None
         self._numbers = numbers
@@ -92,7 +92,7 @@ class FolderWriter:
 
     def take(self) -> bool:
         """Return whether this process is the one that records here; it becomes that if there is none. Never waits."""
-        had, has = self._lock.is_held, self._lock.take()
+        had, has = self._lock.is_held, self._lock.acquire()
         if had and not has:
             self._leave()
             self._before = None
