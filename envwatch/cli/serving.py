@@ -104,10 +104,8 @@ class Plan:
             raise StopError(Exit.FAILED, str(error)) from None
         return cls(settings, {name: files[path] for name, path in paths.items()}, options.bind, listening, tls)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the socket."""
         self.listening.close()
 
     @property

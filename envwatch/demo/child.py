@@ -57,24 +57,14 @@ class ChildServer:
         )
         return cls(process, key)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    @property
+    def started_at(self) -> int:
+        """When its fleet's opening began, in milliseconds since the epoch; waits as `base_url` does."""
+        return int(self._announced()["started_at"])
 
     @property
     def base_url(self) -> str:
-        """The URL at which it listens; waits as `ready` does."""
-        return self.ready()
-
-    @property
-    def started_at(self) -> int:
-        """When its fleet's opening began, in milliseconds since the epoch; waits as `ready` does."""
-        return int(self._announced()["started_at"])
-
-    def ready(self) -> str:
-        """Wait until the child listens, and return its base URL.
+        """The URL at which it listens; waits until the child listens.
 
         Raises:
             OSError: it could not listen, or ended before it did.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -61,7 +62,7 @@ def main(folder: Path) -> None:
     name = f"version-{FORMAT_VERSION}"
     for old in folder.glob(f"{name}.*"):
         old.unlink()
-    with RecordingWriter(folder / f"{name}.recording", ABOUT) as writer:
+    with closing(RecordingWriter(folder / f"{name}.recording", ABOUT)) as writer:
         for run, step in zip([0, *(step.run for step in steps)], steps, strict=False):
             if step.run != run:
                 writer.start_run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def run(options: Options) -> int:
     Plan.check(options)
     # Viewers ask for `onlineOnly`; rows missing here would be gone for every viewer.
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
-    with Plan.from_options(profiles, options) as plan:
+    with closing(Plan.from_options(profiles, options)) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))
 
 

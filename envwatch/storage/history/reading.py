@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from math import inf
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -152,7 +152,7 @@ _RESULTS: Final = {result.value: result for result in PollResult}
 
 
 class DayReader:
-    """One file, open for reading; of one thread at a time. Use it in a `with` statement.
+    """One file, open for reading; of one thread at a time. Close it at the end.
 
     Every method raises `HistoryError` if the file cannot be read.
 
@@ -171,12 +171,6 @@ class DayReader:
             self._connection, self.is_cut = connect(path)
         self.identity = (path.name, status.st_dev, status.st_ino)
         """Differs from that of another file that takes its place."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

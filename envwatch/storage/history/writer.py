@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain, filterfalse
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -210,7 +210,7 @@ def next_numbers(*folders: Path) -> Numbers:
     """Return the numbers after all that can be read."""
     poll, event = 0, 0
     for path in chain.from_iterable(map(day_paths, folders)):
-        with suppress(HistoryError), DayReader(path) as reader:
+        with suppress(HistoryError), closing(DayReader(path)) as reader:
             last = reader.last_numbers()
             poll, event = max(poll, last.poll), max(event, last.event)
     return Numbers(poll + 1, event + 1)
