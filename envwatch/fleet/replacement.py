@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 
 _TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
-_SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
-_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
+SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 _INSTANCE: Final = re.compile(r"(server|listen)-[0-9a-fA-F]{16}")
 _SANDBOX: Final = "sandbox-"
 
@@ -64,7 +63,7 @@ def _surface_of(instance_id: str) -> str | None:
 def keeps_identity(before: Environment, after: Environment) -> bool:
     """Whether a row kept what the rule rests on: its device and its `firstSeenAt`, which two replicas may round."""
     return (
-        abs(before.first_seen_at - after.first_seen_at) < _SAME_INSTANT_MS
+        abs(before.first_seen_at - after.first_seen_at) < SAME_INSTANT_MS
         and before.device_id == after.device_id
         and before.organization_id == after.organization_id
     )
@@ -249,7 +248,7 @@ def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mappin
     found: dict[SafeText, TrackedEnvironment] = {}
     for new in sorted(rows, key=lambda tracked: (tracked.environment.first_seen_at, tracked.environment.id)):
         first = len(old)
-        if _EARLIEST_MS <= new.environment.first_seen_at <= inputs.latest:
+        if limits.EARLIEST_MS <= new.environment.first_seen_at <= inputs.latest:
             first = bisect_left(negative, -(new.environment.first_seen_at + _TOLERANCE_MS))
         back = next((place for place, each in enumerate(old[:first]) if came_back_after(new, each)), None)
         candidates = old[first:] if back is None else [old[back]]
@@ -317,7 +316,7 @@ def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | 
         return Obstacle.OTHER_SURFACE
     if tracked.presence is not Presence.OFFLINE:
         return Obstacle.UP
-    if not _is_down(tracked) or not _EARLIEST_MS <= _last_sign(tracked) <= latest:
+    if not _is_down(tracked) or not limits.EARLIEST_MS <= _last_sign(tracked) <= latest:
         return Obstacle.UNTIMED
     return Obstacle.TWIN if tracked.twins else None
 

@@ -55,6 +55,7 @@ def with_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
 
 NOTHING = clean("–")
 MS = timedelta(milliseconds=1)
+DAY_MS = 86_400_000.0
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
 """Seconds of a heartbeat's age are shown below this: there they decide the verdict."""

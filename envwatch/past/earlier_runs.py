@@ -16,12 +16,12 @@ from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
-from envwatch.fleet.tracking import TrackedEnvironment, events_between
+from envwatch.fleet.tracking import CLOCK_ERROR_MS, TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.history import HistoryError, events_of
 
 if TYPE_CHECKING:
@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment, Past
 
-_DAY_MS: Final = 86_400_000
 _SEARCHED_DAYS: Final = 31
 """How far back the last run is looked for."""
 
 
-_CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
 """Why a row is gone that one listing lacks: a second one has to prove it, and what it lists appears then."""
 
@@ -60,7 +58,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
         first.profile_state.clock.server_time(asked.wall),
         before.profile_state.clock.server_time(before.now.wall),
     )
-    if 0 <= ended_at - at < _CLOCK_ERROR_MS:
+    if 0 <= ended_at - at < CLOCK_ERROR_MS:
         # Two estimates of the server's clock may differ by more than lies between two runs.
         at = ServerMs(ended_at + 1)
     environments, events = _compared(
@@ -212,5 +210,5 @@ def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Mo
                 return past.moment(listed)
             except HistoryError:  # damaged; the events can be read all the same
                 return None
-        polls, until = past.polls(WallMs(until - _DAY_MS), until), WallMs(until - _DAY_MS)
+        polls, until = past.polls(WallMs(until - DAY_MS), until), WallMs(until - DAY_MS)
     return None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.earlier_runs import EarlierRuns, changes_between_runs
 from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.past.rewound import PollRef, Timeline
@@ -38,7 +38,6 @@ _WINDOW_MS: Final = timedelta(hours=2) / MS
 """Polls are read for so long before and after the one that is shown."""
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
 """How far polls are searched for beyond a gap, each time if nothing was nearer."""
-DAY_MS: Final = timedelta(days=1) / MS
 Order: TypeAlias = tuple[float, float]
 """When a poll was taken (epoch, ms), and its profile's place: -1 is before all at that time, infinity after."""
 
