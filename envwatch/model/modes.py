@@ -45,11 +45,6 @@ def mode_from_query(typed: SafeText) -> SafeText:
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
-def is_known_mode(raw: str) -> bool:
-    """Whether a mode is one of Letta's, under any of its names."""
-    return raw in KNOWN_MODES
-
-
 def mode_meaning(raw: SafeText | None) -> str:
     """Return what the mode lets an agent do, in a few words."""
     mode = mode_of(raw)
