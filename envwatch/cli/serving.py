@@ -116,11 +116,9 @@ class Plan:
         if ip_address(host).is_unspecified:
             host = socket.gethostname()
         root = f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
-        return (
-            [root]
-            if len(self.settings) == 1
-            else [f"{root}/profiles/{each.profile}" for each in self.settings.values()]
-        )
+        if len(self.settings) == 1:
+            return [root]
+        return [f"{root}/profiles/{each.profile}" for each in self.settings.values()]
 
     @property
     def left_out(self) -> list[str]:

@@ -146,17 +146,17 @@ class ProfileState:
         if self.freshness(now) is not Freshness.BLIND:
             return self, ()
         at, since = self.clock.server_time(now.wall), self.clock.server_time(self.listed.wall)
-        cause = (
-            self.failure.cause
-            if self.failure is not None
-            else self.quarantine.finding.text
-            if self.quarantine
-            else None
-        )
-        reason = None if cause is None else clean(cause)
+        reason = None if self.quarantine is None else self.quarantine.finding.text
+        if self.failure is not None:
+            reason = clean(self.failure.cause)
         blind = Event(kind=Kind.BLIND, at=at, profile=self.profile, since=since, reason=reason)
         periods, events = begun(self.periods, blind)
         return (replace(self, periods=periods) if events else self), events
+
+    @property
+    def listed_at(self) -> ServerMs | None:
+        """When the newest believed listing was asked for, by the server's clock."""
+        return None if self.listed is None else self.clock.server_time(self.listed.wall)
 
     @property
     def is_refused(self) -> bool:

@@ -53,11 +53,8 @@ def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
 
 def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
     """Return the ids of rows whose absence from the newest listing proves nothing."""
-    return (
-        frozenset()
-        if profile_state.snapshot is None
-        else profile_state.snapshot.rejected_ids | profile_state.snapshot.in_doubt
-    )
+    snapshot = profile_state.snapshot
+    return frozenset() if snapshot is None else snapshot.rejected_ids | snapshot.in_doubt
 
 
 # What is taken over.
@@ -76,11 +73,9 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
 
     Both are of one profile, host and account; without a listing in both, nothing is taken over.
     """
-    if profile_state.listed is None or before.listed is None:
+    if (at := profile_state.listed_at) is None or before.listed is None:
         return profile_state
-    gap = Span(
-        profile_state.clock.server_time(before.listed.wall), profile_state.clock.server_time(profile_state.listed.wall)
-    )
+    gap = Span(profile_state.clock.server_time(before.listed.wall), at)
     environments = {
         id_: _with_past(tracked, before.environments.get(id_), gap)
         for id_, tracked in profile_state.environments.items()
@@ -93,7 +88,7 @@ def with_siblings(
     profile_state: ProfileState, siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]
 ) -> ProfileState:
     """Return the state after a listing with the twins and the offline siblings that an earlier run knew of, by id."""
-    if not siblings or profile_state.listed is None:
+    if not siblings or (at := profile_state.listed_at) is None:
         return profile_state
     rows = profile_state.environments
     known = {
@@ -101,7 +96,6 @@ def with_siblings(
         for id_, (twins, beside) in siblings.items()
         if id_ in rows
     }
-    at = profile_state.clock.server_time(profile_state.listed.wall)
     return with_memory_of_run(profile_state, replace(profile_state, environments=known), at)
 
 

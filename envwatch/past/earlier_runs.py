@@ -47,28 +47,18 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     If the time in between is too short to be blind, it is the events themselves, as within one run. Nothing is compared
     if either has no listing, or if their rows are of other organizations: then the key is another one.
     """
-    asked = first.profile_state.listed
-    if (
-        before.profile_state.listed is None
-        or asked is None
-        or not are_of_one_account(before.profile_state, first.profile_state)
-    ):
+    old, new = before.profile_state, first.profile_state
+    if old.listed is None or new.listed is None or not are_of_one_account(old, new):
         return ()
-    at, ended_at = (
-        first.profile_state.clock.server_time(asked.wall),
-        before.profile_state.clock.server_time(before.now.wall),
-    )
+    listed_at = at = new.clock.server_time(new.listed.wall)
+    ended_at = old.clock.server_time(before.now.wall)
     if 0 <= ended_at - at < CLOCK_ERROR_MS:
         # Two estimates of the server's clock may differ by more than lies between two runs.
         at = ServerMs(ended_at + 1)
-    environments, events = _compared(
-        before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
-    )
-    unseen, clock = blind_since(before.profile_state, asked), first.profile_state.clock
-    unseen_since = None if unseen is None else clock.server_time(unseen.wall)
-    grouped = in_groups(
-        events, before.profile_state.environments, environments, clock.server_time(asked.wall), unseen_since
-    )
+    environments, events = _compared(old, with_memory_of_run(new, old, at), at)
+    unseen = blind_since(old, new.listed)
+    unseen_since = None if unseen is None else new.clock.server_time(unseen.wall)
+    grouped = in_groups(events, old.environments, environments, listed_at, unseen_since)
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 

@@ -109,9 +109,8 @@ class AlertState:
 
     def losses_since(self, after: ProfileState) -> Iterator[Event]:
         """Yield the losses of rows that were online and that a profile's newest listing shows offline."""
-        if after.listed is None:
+        if (at := after.listed_at) is None:
             return
-        at = after.clock.server_time(after.listed.wall)
         since = min(after.clock.server_time(self.looked_at), at)
         when = "while envwatch was not running"
         if at - since > limits.LONG_AGO / MS:
