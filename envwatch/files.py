@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from envwatch.model.text import clean
 from envwatch.model.times import in_zone
 
 
@@ -104,13 +106,20 @@ def write_private(path: Path, data: bytes) -> None:
         FileExistsError: if the path exists, even as a dangling link.
         OSError: on failure; no file is left.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _write_new(path, data, 0o600, is_synced=True)
+
+
+def _write_new(path: Path, data: bytes, mode: int, *, is_synced: bool) -> os.stat_result:
+    """Write a new file, completely or not at all; return the status of the file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # a umask can remove the owner's rights
+            os.fchmod(descriptor, mode)  # a umask can remove the owner's rights
             file.write(data)
             file.flush()
-            os.fsync(descriptor)  # some disks report only now that they are full
+            if is_synced:
+                os.fsync(descriptor)  # some disks report only now that they are full
+            return os.fstat(descriptor)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -143,6 +152,21 @@ def read_regular(path: Path, *, limit: int) -> bytes:
     if len(content) > limit:  # grown meanwhile, or in /proc, where sizes are 0
         raise _too_large(limit)
     return content
+
+
+def read_secret(path: Path, size: int, *, limit: int | None = None) -> tuple[bytes, tuple[str, str] | None]:
+    """Return at most `size` bytes of a secret file; also the problem and the remedy if other users can read the file.
+
+    Raises:
+        OSError: if the file is unreadable, not regular or too large; see `strerror`.
+    """
+    with os.fdopen(open_regular(path, limit=limit), "rb") as file:
+        status, content = os.fstat(file.fileno()), file.read(size)
+    if status.st_uid != os.geteuid():
+        return content, ("belongs to another user", "make one of your own")
+    if status.st_mode & 0o077:
+        return content, ("can be read by others", f"`chmod 600 {clean(shlex.quote(str(path)))}`")
+    return content, None
 
 
 def _check(status: os.stat_result, limit: int | None) -> None:
@@ -248,13 +272,8 @@ class SharedFile:
             OSError: on failure; the file is unchanged.
         """
         self._new.unlink(missing_ok=True)  # left by a killed process of the same number
-        descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        status = _write_new(self._new, data, _MODE, is_synced=False)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, _MODE)
-                file.write(data)
-                file.flush()
-                status = os.fstat(descriptor)
             self._new.replace(self._path)
         except BaseException:
             self._new.unlink(missing_ok=True)
