@@ -61,9 +61,8 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.monitoring import monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.cli.serving import serving
-    from envwatch.model.outcome import Listed
 
-    manager = ServiceManager.from_environ(os.environ)
+    manager = ServiceManager(os.environ)
     hooks = prepared(profiles, options)
     pings = pings_of(profiles)
     with manager:
@@ -83,8 +82,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
                 running_hooks.take(update)
                 ping(update)
                 narrate(update)
-                if isinstance(update.changes.outcome, Listed):
-                    manager.listed()
+                manager.take(update.changes.outcome)
                 if update.changes.outcome is None:
                     await service.renew()
     return Exit.FINE
