@@ -6,7 +6,6 @@ fresh listing that can be believed; a failed poll changes no verdict. Moments co
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -29,7 +28,7 @@ from envwatch.fleet.events import (
 from envwatch.fleet.inventory import missing_events, next_environments, with_inventory
 from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.plausibility import believed_clock, latest_possible
-from envwatch.fleet.presence import Presence, PresenceRule
+from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements
 from envwatch.fleet.tracking import (
     ListingContext,
@@ -251,10 +250,6 @@ class ProfileState:
     def none_up_since(self) -> Clocks | None:
         """The newest listing with any environment up, if there is none up now; None otherwise."""
         return None if self.last_up == self.listed else self.last_up
-
-    def counts(self) -> Mapping[Presence, int]:
-        """Return how many environments there are of each presence."""
-        return Counter(tracked.verdict.presence for tracked in self.environments.values())
 
 
 def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[ProfileState, tuple[Event, ...]]:

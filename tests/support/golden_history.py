@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.builders import key_of
+from support.builders import counts_of, key_of
 from support.simulated_life import SimulatedServer, clocks
 
 from envwatch.fleet.alerting.acknowledgements import Ack
@@ -103,7 +103,7 @@ def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any
 
 def _moment(moment: Moment) -> str:
     profile_state = moment.profile_state
-    counts = " ".join(f"{count} {presence}" for presence, count in sorted(profile_state.counts().items()))
+    counts = " ".join(f"{count} {presence}" for presence, count in sorted(counts_of(profile_state).items()))
     rows = json.dumps([_row(tracked) for tracked in profile_state.environments.values()], ensure_ascii=False)
     rest = (
         f"{len(moment.acks)} acks",
