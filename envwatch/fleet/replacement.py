@@ -21,6 +21,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model import limits
+from envwatch.model.environment import SANDBOX_DEVICE, Environment
 from envwatch.model.text import SafeText, composed
 from envwatch.model.times import MS
 
@@ -29,13 +30,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
-    from envwatch.model.environment import Environment
 
 
 _TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
 SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 _INSTANCE: Final = re.compile(r"(server|listen)-[0-9a-fA-F]{16}")
-_SANDBOX: Final = "sandbox-"
 
 _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.device_id")
 
@@ -49,7 +48,7 @@ def place_of(environment: Environment) -> Place | None:
     """Return the place of a row; None for a row that never replaces another, nor is replaced: a sandbox, for one."""
     surface = _surface_of(environment.listener_instance_id or "")
     device_id = environment.device_id
-    if surface is None or not device_id or device_id.startswith(_SANDBOX):
+    if surface is None or not device_id or device_id.startswith(SANDBOX_DEVICE):
         return None
     return environment.organization_id, device_id, surface
 

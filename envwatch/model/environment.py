@@ -354,7 +354,7 @@ WIRE_FIELDS: Final = tuple(
     sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))
 )
 """The members that the wire has, in the order of their declarations: all but `unknown`."""
-_WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
+WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
@@ -373,7 +373,7 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
         return row
     # Cleaning may have made the name of an unknown field the name of a known one, and removes the hint again.
     return {
-        name + _REMOVED_BY_CLEANING if name in _WIRE_NAMES else name: value
+        name + _REMOVED_BY_CLEANING if name in WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
     } | row
 

@@ -39,14 +39,12 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block
 
 
-_NO_KEY: Final = EMPTY
-
 EVENTS: Final = 5
 """Least number of events in the pane, if available."""
 
 
 def help_lines(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = EMPTY
 ) -> Iterator[DetailLine]:
     """Yield remedies: the command to run on that machine with its copy letter, and notes.
 
