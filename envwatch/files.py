@@ -154,7 +154,7 @@ def read_regular(path: Path, *, limit: int) -> bytes:
     return content
 
 
-def read_secret(path: Path, size: int, *, limit: int | None = None) -> tuple[bytes, tuple[str, str] | None]:
+def read_secret(path: Path, size: int, noun: str, *, limit: int | None = None) -> tuple[bytes, tuple[str, str] | None]:
     """Return at most `size` bytes of a secret file; also the problem and the remedy if other users can read the file.
 
     Raises:
@@ -163,7 +163,7 @@ def read_secret(path: Path, size: int, *, limit: int | None = None) -> tuple[byt
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         status, content = os.fstat(file.fileno()), file.read(size)
     if status.st_uid != os.geteuid():
-        return content, ("belongs to another user", "make one of your own")
+        return content, ("belongs to another user", f"make {noun} of your own")
     if status.st_mode & 0o077:
         return content, ("can be read by others", f"`chmod 600 {clean(shlex.quote(str(path)))}`")
     return content, None

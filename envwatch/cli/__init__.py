@@ -1,4 +1,4 @@
-"""The command line; `commands` has a module for each command.
+"""The command line.
 
 Only this package may import all packages, late for speed.
 """

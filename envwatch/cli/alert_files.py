@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 _WRITTEN_EVERY_MS: Final = 60_000
-"""How often an unchanged state is written."""
 _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
-"""A process without a write for this long runs no hooks."""
 
 
 def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:
@@ -72,10 +70,7 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
 class AlertFiles:
     """The alert states of the watched profiles.
 
-    Args:
-        paths: each profile's file.
-        sources_of_1_0: each profile's source in the file of 1.0.0.
-        warn: called from any thread with a line.
+    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `warn` is called from any thread with a line.
     """
 
     def __init__(

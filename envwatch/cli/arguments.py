@@ -28,36 +28,35 @@ if TYPE_CHECKING:
 
 
 DASHBOARD: Final = "dashboard"
-"""The default command."""
 
 PLUGIN: Final = "check"
 """The monitoring plugin: prints failures to standard output, with separate exit codes."""
 
 GROUPS: Final = {
     "Dashboard": {
-        DASHBOARD: "your environments, live: what runs without a command",
-        "demo": "the same on an embedded demo fleet, without a key",
-        "replay": "the same on a file of `envwatch record`; or only its events",
+        DASHBOARD: "watch your environments live (the default command)",
+        "demo": "watch a simulated fleet; needs no key",
+        "replay": "play a recording of `envwatch record`",
     },
     "Without a screen": {
-        "list": "one listing, as a table, JSON or CSV",
-        "watch": "each change as it happens, one a line",
-        "wait": "until an environment matches a filter, or none does",
-        "serve": "poll once for many viewers, who ask this in place of the platform",
-        "record": "what happens, or happened, as a file to replay or to send",
-        PLUGIN: "a plugin for Nagios, Icinga and other monitoring systems",
-        "metrics": "series for Prometheus, as a file or on standard output",
-        "report": "what happened in a time, for the next person on call",
-        "hooks": "tries what `watch --hooks` runs or posts when something happens",
-        "silence": "keep environments quiet for a time of planned work",
+        "list": "print the environments once, as a table, JSON or CSV",
+        "watch": "print each change as it happens, one per line",
+        "wait": "wait until an environment matches a filter",
+        "serve": "poll once for many viewers, and serve the listing to them",
+        "record": "record polls into one file, to replay or to send",
+        PLUGIN: "run as a plugin of Nagios, Icinga and other monitoring systems",
+        "metrics": "print series for Prometheus, or write a file",
+        "report": "print a handover report for the next person on call",
+        "hooks": "test the hooks that `watch --hooks` runs",
+        "silence": "stop alerts of environments during planned work",
     },
     "Setup": {
-        "config": "the settings in force and their origins",
-        "doctor": "checks all that envwatch needs, and says how to mend it",
-        "completion": "completion of this command line in bash, zsh or fish",
+        "config": "show the settings and their origins, or check the file",
+        "doctor": "check key, network and terminal, and say how to fix each",
+        "completion": "print the completion script for bash, zsh or fish",
     },
 }
-"""The commands of each group with the help's lines: a screen of 80x24. `commands` has a module for each name."""
+"""The help's groups with the line of each command, on a screen of 80x24."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
@@ -137,12 +136,11 @@ def _within_bounds(name: str) -> Callable[[str], object]:
 
 
 _WIDEST_HELP: Final = 100
-"""In cells."""
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
     "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
-    "no_history": {"action": "store_true", "help": "record nothing, and show nothing that was recorded"},
+    "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
     "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
     "online_only": {
@@ -155,29 +153,29 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
         "help": "only environments of this kind: local or remote",
     },
     "user": valued("ID", line, "only this user's environments"),
-    "filter": valued("QUERY", query, "only matching environments, as in the filter box"),
+    "filter": valued("QUERY", query, "only environments that match this filter"),
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
     "log_file": valued(
         "PATH",
         path_text,
-        "file for one line per poll (list, check, wait: none)",
+        "log file, one line per poll (list, check, wait: none)",
     ),
     "log_level": {
         "choices": ("info", "warning", "error", "off"),
         "metavar": "LEVEL",
         "help": "lines in the log: info (default), warning, error, off",
     },
-    "config": valued("PATH", path_text, "configuration file (else see `envwatch config path`)"),
+    "config": valued("PATH", path_text, "configuration file (default: `envwatch config path`)"),
 }
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
 _ADVANCED: Final = frozenset(
     {"no_mouse", "no_history", "page_size", "online_only", "source", "user", "log_file", "log_level"}
 )
-"""Shared options at the end of the help: few people need these."""
+"""Shared options that few people need, at the end of the help."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
 DASHBOARD_OPTIONS: Final = ("profile", *QUERY_OPTIONS, "interval", "no_mouse", "no_history", *OUTPUT_OPTIONS, "config")
-"""Every shared option; each may stand before a command."""
+"""All shared options; each may stand before a command."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -208,7 +206,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser without abbreviations; sets only given options.
+    """A parser without abbreviations that sets only given options.
 
     `fill` adds the arguments at the first use.
     """
@@ -249,12 +247,12 @@ class Parser(argparse.ArgumentParser):
             self._action_groups.sort(key=lambda group: group is self._advanced)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        """Parse. Only the named subcommand's parser gets here."""
+        """Parse arguments; only the named subcommand's parser gets here."""
         self.fill()
         return super().parse_known_args(args, namespace)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
-        """Raise the help: argparse ignores errors of writing."""
+        """Raise the help as `HelpRequested`, because argparse ignores errors of writing."""
         raise HelpRequested(self.format_help())
 
     def error(self, message: str) -> NoReturn:
@@ -277,7 +275,7 @@ class _FirstParser(Parser):
 
 
 class CommandModule(Protocol):
-    """The interface of a module in `commands`. A module imports late everything that only `run` needs."""
+    """The interface of a module in `commands`, which imports late everything that only `run` needs."""
 
     def add_arguments(self, parser: Parser) -> None:
         """Set the parser's description and add the options."""
@@ -311,15 +309,15 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         _, extras = first.parse_known_args(arguments, namespace=options)
     except StopError:
         if options.command is None and PLUGIN in arguments:
-            options.command = PLUGIN  # the mistake precedes the command
+            options.command = PLUGIN  # the mistake comes before the command is known
         raise
-    parser: Parser = vars(options).pop("parser")  # of the command or the action
+    parser: Parser = vars(options).pop("parser")
     if extras:
         flags = [f"--{name.replace('_', '-')}" for name in parser.names]
         raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, flags)}; see `{parser.prog} --help`")
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
-    # Every shared option is accepted before a command.
+    # Before a command, the first parser accepts every shared option.
     for name in vars(options):
         if name not in parser.names:
             parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
@@ -379,7 +377,7 @@ _OTHERS: Final = {
 _NAMES_OF_KEYS: Final = re.compile(r"--?(?:letta-?)?(?:api-?)?(?:key|token)(?:=.*)?", re.IGNORECASE | re.DOTALL)
 
 NO_KEY_HERE: Final = (
-    "no option takes the API key, because every user of a machine can read those: `export LETTA_API_KEY=…` instead"
+    "no option takes the API key, because every user of a machine can read options: `export LETTA_API_KEY=…` instead"
 )
 
 
@@ -388,7 +386,7 @@ def plain(message: str) -> SafeText:
     if match := _CHOICE.fullmatch(message):
         name, word, choices = match[1], _without_keys(match[2]), re.findall(r"[\w-]+", match[3])
         nearest = did_you_mean(word, choices)
-        if name.isupper():  # a command or an action
+        if name.isupper():  # an upper-case name is a command or an action
             hint = nearest or f"; there are {', '.join(choices)}"
             return composed(f"there is no {name.lower()} {word}{hint}")
         return composed(f"{name} must be one of {', '.join(choices)}{nearest}")

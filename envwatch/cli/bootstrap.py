@@ -51,7 +51,7 @@ def all_settings_for(
 ) -> list[Settings]:
     """Return each selected profile's settings, and apply the first profile's time zone.
 
-    `only` names the settings to take from variables and file.
+    If `only` is given, variables and file set only these settings.
     """
     from envwatch.config.settings import all_settings_of
 
@@ -74,7 +74,7 @@ def past_moment(text: str) -> datetime:
 
 
 def display_settings_of(options: Options) -> Settings:
-    """Return the default profile's settings, with only `DEMO_SETTINGS` from variables and file."""
+    """Return the default profile's settings, of which variables and file set only `DEMO_SETTINGS`."""
     from envwatch.config.declared import DEMO_SETTINGS
     from envwatch.config.settings import PROFILE
 
@@ -101,7 +101,7 @@ def _remembered(options: Options) -> dict[str, Any]:
     from envwatch.storage.remembered import remembered
 
     saved = asdict(remembered(state_file("state")))
-    del saved["hints"]  # not a setting
+    del saved["hints"]  # the demo's hints are no setting
     if saved["columns"]:
         from envwatch.views.table.columns import COLUMNS
 
@@ -121,7 +121,7 @@ def _state_folder() -> Path:
 
 
 def user_name() -> SafeText:
-    """Return this process's user name, or the number without a name."""
+    """Return this process's user name, or the number if the user has no name."""
     import pwd
 
     try:
@@ -144,7 +144,7 @@ class SelectedProfile(NamedTuple):
 
 
 class Profiles(dict[SafeText, SelectedProfile]):
-    """The selected profiles by the name in rows and log lines, empty for a single profile."""
+    """The selected profiles. The key is the name in rows and log lines, empty for a single profile."""
 
     @property
     def first(self) -> Settings:
@@ -162,7 +162,7 @@ class Profiles(dict[SafeText, SelectedProfile]):
         return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
 
     def silence_matcher(self, query: str) -> Matcher | None:
-        """Return a silence's query as a test under the first profile, None for a wrong query."""
+        """Return a silence's query as a test under the first profile; None if the query is wrong."""
         from envwatch.views.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(self.first.profile))
@@ -229,7 +229,7 @@ def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None)
 
 
 def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
-    """Return the key in force now, or the old key without a key for this server."""
+    """Return the present key, or the old key if there is none for this server."""
     try:
         found = credentials_for(settings)
     except StopError:
@@ -290,9 +290,9 @@ def server_in(base_url: str) -> str:
 
 
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:
-    """Return the log of the options: by default in the state folder, or none (`_WITHOUT_LOG`).
+    """Return the log of a command: by default in the state folder, or none (`_WITHOUT_LOG`).
 
-    `notify` is called from any thread with a line when the log cannot be written.
+    `notify` gets a line, in any thread, when the log cannot be written.
     """
     import logging
     from pathlib import Path
@@ -313,7 +313,6 @@ class History(NamedTuple):
     """The recorder, and each profile's past."""
 
     recorder: HistoryRecorder | None
-    """None without recording."""
     pasts: Mapping[SafeText, Past]
 
     def close(self) -> None:
@@ -326,7 +325,7 @@ class DemoHistory(NamedTuple):
     """The history of the demo."""
 
     folder: Path
-    """The demo's address is new each time."""
+    """The demo's address is new each time, so the address does not name the folder."""
     prepare: Callable[[], None]
     """Called in a thread before the first recording."""
 
@@ -364,7 +363,7 @@ def history_for(
         between_runs=changes_between_runs,
         on_ready=on_ready or nothing,
     )
-    # Without waiting, a reader would find the demo's day missing.
+    # Without waiting, a reader would not find the demo's day.
     wait = recorder.wait if demo else nothing
     return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
 
@@ -372,7 +371,7 @@ def history_for(
 def history_folder_for(server: str, settings: Settings) -> Path:
     """Return the history folder of a server (`server_in`) under a profile.
 
-    Rows outside the endpoint's filters are not gone: each set of filters has a history.
+    Each set of filters has its own history, because rows outside the filters are not gone.
     """
     from envwatch.storage.history.folder import history_folder
 
@@ -382,7 +381,7 @@ def history_folder_for(server: str, settings: Settings) -> Path:
 
 
 def alert_file_for(credentials: Credentials, settings: Settings) -> Path:
-    """Return the path of a profile's alert state; each set of filters has a state."""
+    """Return the path of a profile's alert state; each set of filters has its own state."""
     name = history_folder_for(server_in(credentials.base_url), settings).name
     return _state_folder() / "alerts" / f"{name}.json"
 
@@ -395,7 +394,7 @@ def note_targets(poll_log: PollLog, targets: Iterable[Target]) -> None:
 
 
 def report_crash(error: BaseException, poll_log: PollLog) -> Exit:
-    """Write a bug's traceback to the log and a screenful to standard error; return the exit code."""
+    """Write the traceback of a bug to the log and a screenful to standard error; return the exit code."""
     poll_log.write_crash(error)
     poll_log.close()
     columns, lines = shutil.get_terminal_size()

@@ -1,6 +1,6 @@
 """Garbage collection: rows of a large fleet live long and form no reference cycles.
 
-By default, a full collection blocks keys for 0.1 s. Imports and the first listing are frozen once. Later freezing would
+By default, a full collection blocks keys for 0.1 s. Imports and the first listing are frozen once. Freezing again would
 keep garbage, 0.1 to 0.4 MiB with every poll.
 
 Python starts full collections while a listing is judged or recorded, when a collection takes longest. A timer collects
@@ -31,7 +31,7 @@ _SHARE: Final = 5_000
 
 
 def stop() -> None:
-    """Stop collection for imports: hundreds of thousands of objects, hardly any garbage."""
+    """Stop collection during imports, which make hundreds of thousands of objects and hardly any garbage."""
     gc.disable()
 
 

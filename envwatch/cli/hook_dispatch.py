@@ -43,7 +43,6 @@ class Prepared(NamedTuple):
     deliveries: Mapping[SafeText, Delivery]
     contexts: Mapping[SafeText, Context]
     alerts: AlertFiles
-    """An earlier run's alerts."""
 
 
 def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
@@ -55,7 +54,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     if not settings.hooks:
         path, _ = config_path_for(options)
         raise StopError(
-            Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains them"
+            Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains hooks"
         )
     from envwatch.config.hooks import deliveries_of
 
@@ -82,7 +81,7 @@ def prepared(profiles: Profiles, options: Options) -> Prepared:
 
 
 class HookDispatch:
-    """All hooks between two updates."""
+    """Turns updates into queued messages of all hooks."""
 
     def __init__(self, prepared: Prepared, runner: Runner) -> None:
         self._contexts = prepared.contexts
@@ -92,7 +91,6 @@ class HookDispatch:
         self._states = {hook.name: HookState(rule=hook.rule(profile)) for hook in prepared.hooks}
         self._newest: MonitorUpdate | None = None
         self._resolved = dict[SafeText, Incident]()
-        """Resolved incidents by id; the end may be undelivered."""
 
     def take(self, update: MonitorUpdate) -> None:
         """Queue an update's messages; never waits."""
@@ -110,7 +108,7 @@ class HookDispatch:
         self.store()
 
     def failing(self) -> Mapping[SafeText, WallMs]:
-        """Return the failing hooks; see `Runner.failing`."""
+        """Return the failing hooks."""
         return self._runner.failing()
 
     @property
@@ -128,7 +126,7 @@ class HookDispatch:
             self._states[name] = replace(hook_state, announced=(hook_state.announced - ids) | announced)
 
     def store(self) -> None:
-        """Store the state for the next run; undelivered messages do not count as announced."""
+        """Store the state for the next run; an incident with an undelivered opening does not count as announced."""
         if self._newest is None:
             return
         monitor, now = self._newest.monitor, self._newest.changes.now
@@ -144,7 +142,7 @@ class HookDispatch:
                 )
                 for incident in monitor.incidents.open
             }
-            # A hook with an undelivered end has delivered the opening.
+            # A hook whose message about the end is undelivered has delivered the opening.
             announced |= {id_: frozenset(name for name, ids in unsent.items() if id_ in ids) for id_ in self._resolved}
             state = monitor.alert_state(profile, announced, self._resolved.values(), self._runner.failing(), now)
             self._alerts.keep(profile, state, now)
@@ -156,7 +154,7 @@ def _warn(line: str) -> None:
 
 @asynccontextmanager
 async def dispatching(prepared: Prepared, poll_log: PollLog) -> AsyncIterator[HookDispatch]:
-    """Run hooks during the context; at the end, waiting messages have a short time."""
+    """Run hooks during the context; at the end, waiting messages get a short time."""
 
     def report(line: HookReport) -> None:
         poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))

@@ -1,6 +1,6 @@
 """The entry point: parses the command line, runs a command, and returns an exit code.
 
-Data goes to standard output, everything else to standard error.
+Only data goes to standard output.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stopped(stop: StopError, options: Options) -> int:
-    """Report a command's end; a monitoring plugin reports differently."""
     if options.command == PLUGIN:
         from envwatch.cli.commands.check import unknown
 

@@ -1,4 +1,4 @@
-"""Monitoring without a screen: a loop over a session's outcomes and the seconds between."""
+"""Monitoring without a screen: a loop over a session's outcomes and seconds."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 1.0
 _REFUSALS = 2
-"""Refusals in a row that count as final: the poller tries again after 30 s."""
+"""After so many refusals in a row the refusal counts as final; the poller tries again after 30 s."""
 
 
 class MonitorUpdate(NamedTuple):
@@ -74,11 +74,11 @@ class MonitorUpdate(NamedTuple):
 
 
 Deadline: TypeAlias = "Callable[[Clocks], float]"
-"""Returns the seconds left at a moment; 0 or less at the end."""
+"""Returns the seconds left at a moment; 0 or less after the deadline."""
 
 
 def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-    """Return the deadline after a time or at a moment, whichever is first, or never."""
+    """Return the deadline after a time or at a moment, whichever is first; without both, there is no deadline."""
     ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
     ends_ms = math.inf if until is None else until.timestamp() * 1000
     return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)
@@ -136,7 +136,7 @@ class Monitoring(NamedTuple):
 
     @property
     def polled(self) -> str:
-        """The polled servers and intervals, for people."""
+        """The polled servers and intervals, as text for people."""
         parts = [
             f"{target.host} every {target.poller.interval.total_seconds():g} s (profile {target.profile})"
             for target in self.targets.values()
@@ -153,7 +153,7 @@ async def monitoring(
     *,
     is_recorded: bool = True,
 ) -> AsyncIterator[Monitoring]:
-    """Poll and record profiles; `alerts` continue an earlier run."""
+    """Poll and record profiles; `alerts` are the alert states of an earlier run."""
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
     monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
@@ -190,7 +190,7 @@ async def updates(
 ) -> AsyncGenerator[MonitorUpdate, None]:
     """Yield an update for each outcome and each second, until the deadline.
 
-    The session must be entered. The monitor keeps no event log, which would grow unread.
+    The caller enters the session. The monitor keeps no event log, which would grow unread.
     """
     runtime = runtime or Runtime()
     ready = asyncio.Event()
@@ -249,7 +249,11 @@ class Refusals:
     _counts: dict[SafeText, int] = field(default_factory=dict)
 
     def check(self, update: MonitorUpdate) -> None:
-        """Count an outcome; raise `StopError` if all profiles' keys stay refused."""
+        """Count an outcome.
+
+        Raises:
+            StopError: if all profiles' keys stay refused.
+        """
         profile = update.changes.profile
         if profile is None:
             return
@@ -263,7 +267,7 @@ class Refusals:
 
 
 def narrate(update: MonitorUpdate) -> None:
-    """Write the events of profiles, such as blindness, to standard error."""
+    """Write the events of whole profiles, such as blindness, to standard error."""
     from envwatch.views.events.event_text import event_text
 
     for event in update.changes.events:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 QUICK_S: Final = 1.0
-"""Seconds without a line of progress."""
 
 
 async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:
@@ -108,7 +107,7 @@ def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:
     """Return exit code and line for a failure.
 
-    The first page is not named: most listings have a single page.
+    The line does not name the first page, because most listings have a single page.
     """
     from envwatch.model.outcome import Cause
 
@@ -117,6 +116,6 @@ def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) 
     profile = f"profile {name}: " if name else ""
     host = host_of(credentials)
     page = f", page {failure.page}" if failure.page and failure.page > 1 else ""
-    # Most messages begin with the host, because the dashboard shows messages alone.
+    # Most messages begin with the host, which the dashboard needs; here the host comes first anyway.
     what = failure.message.removeprefix(f"{host}: ").removeprefix(f"{host} ")
     return StopError(code, f"{profile}{failure.cause}: {host}{page}: {what}{key_origin}")

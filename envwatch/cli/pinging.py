@@ -1,7 +1,7 @@
 """Signs of life to a dead man's switch and to the service manager.
 
-A dead man's switch is an outside service. envwatch reports listings once a minute, and a failure once. A fetch is a
-task: a hanging service delays no poll.
+A dead man's switch is an outside service that raises an alarm when the signs stop. envwatch reports listings once a
+minute, and a failure once. A hanging service delays no poll.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _EVERY_S: Final = limits.PING_EVERY.total_seconds()
 class DeadMansSwitch:
     """An address, the profiles with the address, and the state of fetches.
 
-    An unseen profile is a failure of all profiles of the address.
+    If any of the profiles cannot be seen, the address gets a failure.
     """
 
     ping: WebService
@@ -48,7 +48,6 @@ class DeadMansSwitch:
     has_told_failure: bool = False
     """Whether the service knows of the present failure."""
     is_broken: bool = False
-    """Whether the newest fetch failed."""
 
     def take(self, update: MonitorUpdate, warn: Callable[[str], None], *, has_failing_hooks: bool = False) -> None:
         """Start the fetch for an update; never waits.
@@ -85,7 +84,7 @@ class DeadMansSwitch:
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
-    """Return whether a profile cannot be seen. After this machine's sleep, a poll must have failed."""
+    """Whether a profile cannot be seen; after this machine's sleep, only if a poll has failed."""
     profile_state = update.monitor.fleet.by_profile[name]
     is_awake = profile_state.unseen_since is None or profile_state.failures > 0
     return is_awake and not update.monitor.sees(name, update.changes.now)
@@ -96,7 +95,11 @@ def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
 
 
 def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
-    """Return a switch for each address of the profiles; raise `StopError` for an unusable switch."""
+    """Return a switch for each address of the profiles.
+
+    Raises:
+        StopError: if a switch is unusable.
+    """
     switches: dict[str, DeadMansSwitch] = {}
     for name, (_, settings) in profiles.items():
         if settings.ping_url is None and settings.ping_url_env is None:
@@ -135,8 +138,8 @@ async def pinging(
 class ServiceManager:
     """The service manager of sd_notify(3), if any.
 
-    Only complete listings feed the watchdog: the manager restarts a live process that sees nothing. The variables in
-    `environ` that name the manager are removed, which hides the variables from child processes.
+    Only complete listings feed the watchdog, so that the manager restarts a process that lives but sees nothing. The
+    variables in `environ` that name the manager are removed, which hides the variables from child processes.
     """
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
@@ -165,7 +168,7 @@ class ServiceManager:
     def _send(self, state: str) -> None:
         if not self._address.startswith(("/", "\0")):
             return
-        # The manager may be restarting. Watching does not need the delivery.
+        # The manager may be restarting; watching does not depend on the delivery.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             sender.sendto(state.encode(), self._address)

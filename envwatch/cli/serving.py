@@ -43,18 +43,18 @@ _TOKENS: Final = "serve-tokens"
 
 
 def new_token(options: Options) -> int:
-    """Add and print a token; return the exit code."""
+    """Add and print a token."""
     settings = all_settings_for(options)
     paths = {_tokens_path(each, options) for each in settings}
     if len(paths) > 1:
-        raise StopError(Exit.USAGE, "the profiles have different files of tokens: name one profile")
+        raise StopError(Exit.USAGE, "the profiles have different files of tokens: choose one with --profile")
     (path,) = paths
     try:
         token = add_token(path, options.new_token)
     except ServerError as error:
         raise StopError(Exit.USAGE, str(error)) from None
     write(f"{token}\n".encode())
-    print_error(f"added to {path}; it is not shown again. The viewer sets LETTA_API_KEY to it")
+    print_error(f"token added to {path}, and never shown again. The viewer sets LETTA_API_KEY to the token")
     return Exit.FINE
 
 
@@ -67,7 +67,6 @@ class Plan:
     """Checked settings and files, and a listening socket."""
 
     settings: Mapping[SafeText, Settings]
-    """By the name under which the profile is polled."""
     tokens: Mapping[SafeText, TokensFile]
     address: Address
     listening: ListeningSocket
@@ -75,16 +74,16 @@ class Plan:
 
     @staticmethod
     def check(options: Options) -> None:
-        """Stop if a package is missing or options contradict; needs no settings."""
+        """Stop if a package is missing or options contradict each other; needs no settings."""
         if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
             how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
             raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
         if options.tls_cert is None and options.tls_key is not None:
-            raise StopError(Exit.USAGE, "--tls-key is the key of a certificate: --tls-cert is missing")
+            raise StopError(Exit.USAGE, "--tls-key needs a certificate: add --tls-cert")
         if options.tls_cert is None and not options.bind.is_loopback:
             reason = "plain http would show tokens to the network"
             raise StopError(
-                Exit.USAGE, f"--bind {options.bind} is not this machine alone, and needs --tls-cert: {reason}"
+                Exit.USAGE, f"--bind {options.bind} is open to other machines, and needs --tls-cert: {reason}"
             )
 
     @classmethod
@@ -138,7 +137,6 @@ class Plan:
 
 
 _COUNTED_EVERY_S: Final = 3_600.0
-"""Seconds between log lines about answers."""
 
 
 class Service:
@@ -155,7 +153,6 @@ class Service:
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._polls: PollCounts | None = None
-        """None without the extra `metrics`."""
         self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
         if find_spec("prometheus_client") is not None:
             from envwatch.metrics.exposition import PollCounts
@@ -175,7 +172,7 @@ class Service:
     def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
         """Show an update to viewers; never waits. `hooks` tells whether each hook is failing.
 
-        Raises the bug that ended the server, if any.
+        Raises the unexpected exception that ended the server, if any.
         """
         if self._server.error is not None:
             raise self._server.error
@@ -214,7 +211,6 @@ class Service:
                     self._server.call(partial(self._take_certificate, tls))
 
     def _series(self, accept: str) -> tuple[bytes, str]:
-        """Return body and content type of the metrics."""
         from envwatch.metrics.exposition import exposition
 
         if self._newest is None:

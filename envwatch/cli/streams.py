@@ -30,14 +30,18 @@ def is_utf8(stream: TextIO) -> bool:
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal with colours, without NO_COLOR."""
+    """Return whether a stream is a terminal with colours, and NO_COLOR is not set."""
     terminal = os.environ.get("TERM", "")
     is_plain = terminal in {"", "dumb"} or terminal.startswith("vt")
     return stream.isatty() and not is_plain and not os.environ.get("NO_COLOR")
 
 
 def stdout() -> TextIO:
-    """Return standard output; raise `StopError` if closed."""
+    """Return standard output.
+
+    Raises:
+        StopError: if standard output is closed.
+    """
     stream = sys.__stdout__
     if stream is None:
         raise StopError(Exit.FAILED, "standard output is closed")
@@ -61,7 +65,7 @@ def write_text(text: str) -> None:
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Turn errors of writing to standard output into `StopError`; see `write`."""
+    """Turn errors of writing to standard output into `StopError`, as `write` does."""
     try:
         yield
     except BrokenPipeError:
@@ -91,7 +95,7 @@ def print_error(line: str, end: str = "\n") -> None:
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
-    """Write all data: under PYTHONUNBUFFERED, a write to `sys.stdout.buffer` may be partial, without an error."""
+    """Write all data. Under PYTHONUNBUFFERED, a write to `sys.stdout.buffer` may be partial, without an error."""
     rest = memoryview(data)
     while rest:
         try:
@@ -107,21 +111,20 @@ _USUAL_COLUMNS: Final = 80
 class ProgressLine:
     """A line on standard error, erased at the end of a context.
 
-    The line is rewritten at most once a second, with a carriage return and blanks for any terminal. Most waits end
-    before `after_s` seconds, when the first line appears.
+    The line is rewritten at most once a second, with a carriage return and blanks for any terminal. The line first
+    appears after `after_s` seconds, because most waits end before.
     """
 
     def __init__(self, after_s: float = 0.0) -> None:
         self._shown_at = time.monotonic() + after_s - _EVERY_S
         self._width = 0
-        """Cells; set before the line is written."""
 
     def __enter__(self) -> Self:
         return self
 
     @property
     def is_due(self) -> bool:
-        """Whether a terminal exists, and a second has passed since the last text."""
+        """Whether standard error is a terminal, and a second has passed since the last text."""
         stream = sys.__stderr__
         return stream is not None and stream.isatty() and time.monotonic() - self._shown_at >= _EVERY_S
 
@@ -147,9 +150,9 @@ class ProgressLine:
 
 
 _MOST_WAITING: Final = 4 << 20
-"""Bytes; with more, `write` waits for the reader."""
+"""With more bytes waiting, `write` waits for the reader."""
 _TERMINAL_PIECE: Final = 256
-"""A ready terminal may have little room."""
+"""Bytes per write: a ready terminal may have little room."""
 
 
 class LineWriter:
@@ -170,7 +173,7 @@ class LineWriter:
         self._error: Exception | None = None
 
     async def write(self, lines: Iterable[bytes]) -> None:
-        """Write lines; wait while more than `_MOST_WAITING` bytes wait; raise as `write` does."""
+        """Write lines; wait while more than `_MOST_WAITING` bytes wait. Errors are as in `write`."""
         for line in lines:
             self._rest += line
             if len(self._rest) >= self._piece:
@@ -180,11 +183,11 @@ class LineWriter:
         self.check()
 
     async def finish(self) -> None:
-        """Wait until the reader has taken everything; raise as `write` does."""
+        """Wait until the reader has taken everything. Errors are as in `write`."""
         await self._drained(0)
 
     def check(self) -> None:
-        """Raise as `write` does if the reader has left, or an earlier piece failed."""
+        """Raise an error as `write` does if the reader has left, or an earlier piece failed."""
         if self._state(0) & (select.POLLERR | select.POLLHUP):
             self._error = self._error or BrokenPipeError()
         self._raise()
@@ -242,15 +245,15 @@ LONGEST_LINE: Final = 1_000
 """Characters, as in the log; a longer line is passed on in parts."""
 
 _PATIENCE_S: Final = 0.3
-"""A child process may keep the pipe open."""
+"""Seconds to wait for the pipe's end: a child process may keep the pipe open."""
 
 
 @contextmanager
 def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
-    """Pass standard error's lines to a function, in a thread; blank lines are dropped.
+    """Pass the lines of standard error to a function, in a thread; blank lines are dropped.
 
-    The context replaces file descriptor 2: lines of asyncio, logging, warnings, C libraries and child processes would
-    be drawn over the screen. `sys.__stderr__` stays the terminal.
+    The context replaces file descriptor 2, because lines of asyncio, logging, warnings, C libraries and child processes
+    would be drawn over the screen. `sys.__stderr__` stays the terminal.
     """
     import threading
 

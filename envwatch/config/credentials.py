@@ -54,16 +54,14 @@ BASE_URL: Final = "LETTA_BASE_URL"
 LETTA_CLOUD: Final = "https://api.letta.com"
 
 LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
-"""The login of the Letta CLI."""
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""The user in the keyring, after the profile's name."""
+"""The user name in the keyring, after the profile's name."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
 _KEY_FILE_BYTES: Final = 4096
-"""More than any key."""
 
 KEYS_PAGE: Final = "https://app.letta.com/api-keys"
 
@@ -77,11 +75,9 @@ HELP_WITHOUT_KEY: Final = (
     "               or in a file that `envwatch config init` explains",
     "  look around  `envwatch demo` needs none",
 )
-"""`NO_KEY` for the prompt, in lines of at most 80 cells."""
 
 _GET_ONE_OF_ITS_OWN: Final = (
-    "of several profiles, each needs its own api_key_env or api_key_file "
-    f"({KEY} and {BASE_URL} count for one profile alone)"
+    f"of several profiles, each needs an api_key_env or api_key_file ({KEY} and {BASE_URL} serve a single profile)"
 )
 
 
@@ -98,7 +94,7 @@ class CredentialsError(ValueError):
 
 
 class AddressError(CredentialsError):
-    """The key has no usable address."""
+    """There is a key, but no usable address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,21 +103,20 @@ class Credentials:
 
     key: SecretStr
     base_url: str = ""
-    """Checked. In a candidate: the unchecked address next to the key, for this key alone, or empty."""
+    """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
+    only; may be empty."""
     origin: str
-    """For people; never the key."""
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
-    """Milliseconds since the epoch; None if unknown."""
 
 
 _Address: TypeAlias = tuple[str, str]
-"""An unchecked address, or empty, and the origin."""
+"""An unchecked address, which may be empty, and the address's origin."""
 
 _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
-"""Finds the key in a place, with addresses for this key. The first non-empty address counts, the address next to the
-key last."""
+"""A function that looks for a key in a place, and addresses for this key. The first non-empty address counts; the
+address next to the key comes last."""
 
 
 def credentials_of(
@@ -134,7 +129,7 @@ def credentials_of(
 ) -> Credentials:
     """Return a profile's key and address.
 
-    `now_ms`, milliseconds since the epoch, decides whether a login has expired. `ask` is None without a person.
+    `now_ms`, in ms since the epoch, decides whether a login has expired. `ask` is None without a person.
 
     Raises:
         CredentialsError: if there is no key, or the first key cannot be used.
@@ -186,7 +181,7 @@ def _candidates(
     in_profile = partial(_key_of_profile, settings, environ)
     in_keyring = partial(_key_in_keyring, settings.profile)
     if settings.is_one_of_several:
-        # Any further key or address would go to the servers of all profiles.
+        # Other keys or addresses would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
     can_ask = ask is not None and unchosen_profiles(settings) is None
     table: list[_Candidate] = [
@@ -206,7 +201,7 @@ def unchosen_profiles(settings: Settings) -> CredentialsError | None:
         return None
     if not (names := list(document.config.profiles)):
         return None
-    how = f"choose by --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
+    how = f"choose with --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in the file"
     return CredentialsError(f"no profile is chosen, and {clean(str(document.path))} has {', '.join(names)}", how)
 
 
@@ -254,7 +249,7 @@ def _echo_restored() -> Iterator[None]:
 
 def _check(credentials: Credentials) -> None:
     if not is_usable(credentials.key.get_secret_value()):
-        remedy = "it must be 8 to 512 characters without spaces"
+        remedy = "a key has 8 to 512 characters without spaces"
         raise CredentialsError(f"the key in {credentials.origin} is no API key", remedy)
 
 
@@ -272,16 +267,15 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
         return None if settings.api_key_file is None else _key_in_file(settings.api_key_file)
     key = _key_of(environ.get(variable, ""), variable)
     if key is None:
-        remedy = f"profile {settings.profile} wants it in {variable}, which is not set"
+        remedy = f"`export {variable}=…`, the variable of profile {settings.profile}"
         raise CredentialsError("no API key", remedy)
     return key
 
 
 def _key_in_file(path: Path) -> Credentials:
-    """Return the key in a file that only this user can read."""
     name = clean(str(path))
     try:
-        content, exposure = read_secret(path, _KEY_FILE_BYTES)
+        content, exposure = read_secret(path, _KEY_FILE_BYTES, "a key file")
     except OSError as error:
         raise CredentialsError(f"the key file {name} cannot be read: {error.strerror}") from None
     if exposure is not None:
@@ -312,7 +306,7 @@ def _login(path: Path, now_ms: float) -> Credentials | None:
     """
     try:
         content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: no such home
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: there is no such home
         return None
     except OSError as error:
         raise CredentialsError(f"{path} cannot be read: {error.strerror}; `export {KEY}=…` instead") from None

@@ -1,6 +1,6 @@
 """The output of `envwatch config`: values with origins, mistakes, and a new file.
 
-The output never has the key. The new file is made from the schema, commented out.
+The output never has the key. The new file is made from the schema; all settings are commented out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:
     """Return a line for each setting: name, value, origin.
 
-    `credentials` may be the reason why there are none.
+    `credentials` is the reason if there is no key.
     """
     rows = [
         ("config", clean(str(path)), "read" if settings.document else "not there"),
@@ -42,7 +42,7 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
         rows.append(("api_key", clean("********"), clean(credentials.origin)))
         rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
     values = {each.name: getattr(settings, each.name) for each in fields(ProfileSettings)}
-    for name in ("base_url", *ALTERNATIVES["key"]):  # the rows above have key and server
+    for name in ("base_url", *ALTERNATIVES["key"]):  # key and server are in the rows above
         del values[name]
     values |= {"sort": settings.sort or PROBLEMS, "blind_after": settings.blind_after or False}
     values["ping_url"] = None if settings.ping_url is None else without_secret(settings.ping_url)
@@ -76,7 +76,7 @@ def mistakes_in(
 
 
 def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
-    """Return a summary of the checked sections and variables."""
+    """Return a text that counts the checked sections and variables."""
     config = document.config
     sections = (config, *config.profiles.values())
     settings = sum(len(section.model_fields_set & {*SETTINGS, "default_profile"}) for section in sections)

@@ -27,17 +27,16 @@ PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
 PROFILE: Final = "ENVWATCH_PROFILE"
 ROW: Final = "ENVWATCH_ID"
-"""Each profile setting has a variable too: the prefix, and the name in capitals."""
+"""This variable is no setting, though each profile setting has a variable: the prefix, and the name in capitals."""
 
 DEFAULT_PROFILE: Final = "default"
 """The profile if none is named; need not be in the file."""
 
 DEFAULT: Final = clean("default")
-"""The origin of a default."""
 _PROFILE_OPTION: Final = clean("--profile")
 
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*", re.DOTALL)
-"""In `expect_file`; a # within a word is part of the name."""
+"""A comment in `expect_file`; a # within a word is part of the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +45,18 @@ class Settings(ProfileSettings):
 
     profile: str = DEFAULT_PROFILE
     is_one_of_several: bool = False
-    """Whether further profiles are watched."""
     own: frozenset[str] = frozenset()
-    """Settings in the profile's section of the file."""
+    """Names of the settings in the profile's section of the file."""
     limits: Limits = field(default_factory=Limits)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By binding id; the screen checks the ids."""
+    """Keys by binding id; the screen checks the ids."""
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     hooks: tuple[HookSettings, ...] = ()
-    """In the file's order."""
     key_variables: frozenset[str] = frozenset()
     """Variables that the file names for a key or a dead man's switch, in any profile."""
     origins: Mapping[str, SafeText] = field(default_factory=dict)
-    """Without defaults, by name: `keys.` with the id, `commands.` and `hooks.` with the name."""
+    """Origins of values that are not defaults. The name is the setting's, or `keys.`, `commands.` or `hooks.` with the
+    entry's."""
     document: Document | None = None
 
     @property
@@ -87,12 +85,10 @@ class Sources:
 
     document: Document | None
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Only given options, by name."""
     environ: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[str, Any] = field(default_factory=dict)
-    """Saved by the last run."""
     only: Iterable[str] | None = None
-    """Settings to take from file and variables; None for all."""
+    """Names of the settings to take from file and variables; None for all."""
 
     def takes(self, name: str) -> bool:
         """Return whether a setting is taken from file and variables."""
@@ -120,7 +116,11 @@ def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, b
 
 
 def document_at(path: Path, *, must_exist: bool) -> Document | None:
-    """Return the configuration file, None if missing; raise `ConfigError` for mistakes."""
+    """Return the configuration file, None if missing.
+
+    Raises:
+        ConfigError: if the file has mistakes.
+    """
     document, mistakes = document_and_mistakes(path, must_exist=must_exist)
     if mistakes:
         raise ConfigError(*mistakes)
@@ -165,7 +165,7 @@ def all_settings_of(
     remembered: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[Settings]:
-    """Return the settings of each named profile in order, never empty.
+    """Return the settings of each named profile in order, at least one.
 
     Raises:
         ConfigError: if file, variables or options make no sense, alone or together.
@@ -182,7 +182,7 @@ def all_settings_of(
 
 
 def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
-    """Return a profile's settings, in the file or not. `origin` is the origin of the name.
+    """Return the settings of a profile, which need not be in the file. `origin` is the origin of the profile's name.
 
     Raises:
         ConfigError: if variables make no sense.
@@ -225,7 +225,7 @@ def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
     common = _section_layer(document, sources)
     own = _section_layer(document, sources, "profiles", profile)
     for names in ALTERNATIVES.values():
-        if own.keys() & {*names}:  # an alternative replaces the group
+        if own.keys() & {*names}:  # an alternative replaces the group's other settings
             common = {name: value for name, value in common.items() if name not in names}
     return common, own
 
@@ -235,13 +235,12 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
     section = config.profiles.get(path[-1]) if path else config
     names = section.model_fields_set & SETTINGS.keys() if section else ()
     values = {name: getattr(section, name) for name in names if sources.takes(name)}
-    folder = document.path.parent  # relative paths start there
+    folder = document.path.parent  # relative paths start at the file's folder
     values |= {name: folder / value for name, value in values.items() if isinstance(value, Path)}
     return {name: (value, document.origin(*path, name)) for name, value in values.items()}
 
 
 def _variable_layer(sources: Sources) -> _Layer:
-    """Return the settings in variables, without empty variables and variables about a row."""
     ignored = {CONFIG, PROFILE}
     if ROW in sources.environ:  # a dashboard or a hook started this process
         from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
@@ -282,7 +281,7 @@ def _profiles(
             raise ConfigError(f"{origin}: a name is missing")
         if document is None:
             raise ConfigError(
-                f"{origin}: there are no profiles, as there is no file {path}; `envwatch config init` writes one"
+                f"{origin}: there is no file {path}, so there are no profiles; `envwatch config init` writes the file"
             )
         profiles = document.config.profiles
         for name in names:
@@ -308,7 +307,7 @@ def mistakes_in_limits(settings: Settings) -> list[str]:
 
 def _mismatch(settings: Settings, name: str, relation: str, other: str) -> str:
     one, two = (f"{limit} ({seconds_text(getattr(settings.limits, limit).total_seconds())})" for limit in (name, other))
-    origin = settings.origins.get(name) or settings.origins[other]  # the defaults fit, so a limit has an origin
+    origin = settings.origins.get(name) or settings.origins[other]  # one of both limits has an origin
     return f"{origin}: {one} {relation} {two}"
 
 

@@ -19,19 +19,17 @@ if TYPE_CHECKING:
 _KEY_PART: Final = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _KEY_LINE: Final = re.compile(rf"[ \t]*(\[*)[ \t]*({_KEY_PART}(?:[ \t]*\.[ \t]*{_KEY_PART})*)[ \t]*[\]=]")
 _BETWEEN: Final = re.compile(r"[ \t\r]*(#.*)?")
-"""A line without a statement."""
 
 _MOST_MISTAKES: Final = 20
-"""Mistakes after which the rest is skipped: the file is no TOML then."""
+"""After this many mistakes the rest is skipped, because the file is no TOML."""
 _MOST_LINES: Final = 200
-"""Most lines from a statement's start to the mistake."""
+"""Lines to search for the begin of a statement with a mistake."""
 
 
 class TomlText(NamedTuple):
     """The table, lines and mistakes of a file."""
 
     table: dict[str, Any]
-    """Without unreadable statements."""
     lines: Mapping[str, int]
     """The line of each table and key by full name, except in inline tables. An array's tables have numbers, from 0. In
     a multi-line text, a line like a key counts."""
@@ -40,12 +38,12 @@ class TomlText(NamedTuple):
 
 
 def parsed(content: bytes) -> TomlText:
-    """Return a file's content, without unreadable statements."""
+    """Return a file's content."""
     try:
         text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as error:
         return TomlText({}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")])
-    # Not `splitlines`: in TOML, U+2028 ends no line.
+    # `splitlines` would also end lines at U+2028, which is no line end in TOML.
     lines = text.split("\n")
     mistakes: list[tuple[int, str]] = []
     while True:
@@ -58,7 +56,7 @@ def parsed(content: bytes) -> TomlText:
             return TomlText({}, {}, mistakes)
         start = _statement_around(lines, reported)
         if start is None or len(mistakes) == _MOST_MISTAKES:
-            mistakes.append((reported, f"{what}; what follows was not checked"))
+            mistakes.append((reported, f"{what}; the rest of the file was not checked"))
             return TomlText({}, {}, mistakes)
         if start < reported < len(lines):
             what += f" in line {reported}"
@@ -68,9 +66,8 @@ def parsed(content: bytes) -> TomlText:
 
 
 def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, str]:
-    """Return the line of a mistake, from 1, and the message."""
     what, _, place = str(error).rpartition(" (at ")
-    if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", what):  # the parser shows a Python tuple
+    if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", what):  # the parser's message contains a Python tuple
         what = f"{'.'.join(shortened(clean(part), 60) for part in literal_eval(match[1]))} stands in this file twice"
     elif what.startswith("Cannot overwrite"):
         what = "this key or table stands in the file twice"
@@ -79,7 +76,6 @@ def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, st
 
 
 def _statement_around(lines: Sequence[str], reported: int) -> int | None:
-    """Return the first line of a mistake's statement; the lines before can be read."""
     for start in range(reported, max(reported - _MOST_LINES, 0), -1):
         if not _BETWEEN.fullmatch(lines[start - 1]) and _is_toml(lines[: start - 1]):
             return start
@@ -95,7 +91,6 @@ def _is_toml(lines: Iterable[str]) -> bool:
 
 
 def _end_of_statement(lines: Sequence[str], start: int) -> int:
-    """Return the line after a statement; after a table's header, the line after the keys."""
     is_header = lines[start - 1].lstrip().startswith("[")
     for number in range(start + 1, len(lines) + 1):
         line = lines[number - 1]
@@ -123,5 +118,5 @@ def _lines_of_keys(text: str) -> dict[str, int]:
 def _unquoted(part: str) -> str:
     try:
         return str(tomllib.loads(f"part = {part}")["part"]) if part[0] in "\"'" else part
-    except tomllib.TOMLDecodeError:  # a line within a text, not a key
+    except tomllib.TOMLDecodeError:  # a line within a multi-line text, not a key
         return part

@@ -1,6 +1,6 @@
-"""pydantic's validators of settings: return a value, or raise `ValueError` with the end of a sentence.
+"""pydantic's validators of settings: each returns a value, or raises `ValueError` with the end of a sentence.
 
-The second argument is the type in the JSON schema. No message repeats a value, which may be a misplaced key.
+No message repeats a value, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 OF_VARIABLES: Final = "variables"
-"""The context of variables, whose values are text."""
+"""The validation context of variables, whose values are text."""
 
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -65,7 +65,7 @@ def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic decl
 
 
 def one_of(*words: str, none: str | None = None) -> BeforeValidator:
-    """Read a word; `none` means None."""
+    """Read one of `words`; the word that `none` gives means None."""
 
     def read(raw: object) -> str | None:
         word = raw.strip() if isinstance(raw, str) else ""
@@ -135,7 +135,7 @@ def _read_file(raw: object) -> Path:
     try:
         return Path(path_text(line(raw))).expanduser()
     except RuntimeError:
-        raise ValueError("begins with ~, and there is no such home") from None
+        raise ValueError("begins with ~, and this user has no home folder") from None
 
 
 def _arguments(raw: object) -> tuple[str, ...]:

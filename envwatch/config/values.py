@@ -1,8 +1,8 @@
 """Readers of written values: durations, whole numbers, paths, lines of text.
 
 Command line, variables and configuration file share these readers. A reader's `ValueError` has the end of a sentence
-("must be …"), and never the value, which may be a secret. Imports no pydantic: the command line runs before the file is
-known.
+("must be …"), and never the value, which may be a secret. Imports no pydantic: the command line is parsed before the
+file is known.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 DURATION: Final = re.compile(r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?")
 
 MOST_EXPECTED: Final = 10_000
-"""Most names in an inventory."""
 
 PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-"""Names that no shell changes."""
+"""Characters that every shell leaves alone."""
 
 _UNTYPEABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Controls, line ends, and bytes outside UTF-8."""
@@ -70,7 +69,7 @@ def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
 
 
 def past(what: str) -> Callable[[object], str]:
-    """Return a reader of past moments as texts; `what` names the accepted texts.
+    """Return a reader that checks past moments and keeps the text; `what` names the accepted texts.
 
     The time zone is read later, so a text may be a day ahead.
     """
@@ -90,7 +89,7 @@ def zone_named(name: str) -> tzinfo:
     from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - only with such a setting
 
     if name == "UTC":
-        return UTC  # needs no data
+        return UTC  # UTC needs no time zone data
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):

@@ -25,22 +25,23 @@ if TYPE_CHECKING:
     from envwatch.model.limits import Limits
 
 _TICK_S = 1.0
-"""Seconds between clock readings; a longer gap shows that the process did not run."""
+"""Seconds between clock readings; after a longer gap the process did not run."""
 
 _Due: TypeAlias = "Callable[[], float]"
-"""Returns the next poll's monotonic second."""
 
 FASTEST = timedelta(seconds=1)
-"""Shortest interval that a user may set."""
 SLOWEST = timedelta(minutes=10)
-"""Longest interval that a user may set."""
 
 
 class Source(Protocol):
     """Produces listings."""
 
     async def snapshot(self) -> Snapshot:
-        """Return one complete listing, or raise `SourceError`."""
+        """Return one complete listing.
+
+        Raises:
+            SourceError: on failure.
+        """
         ...
 
 
@@ -54,11 +55,10 @@ class PollSchedule:
     next_at: float | None = None
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
-    """A poll in flight still completes."""
     requests: int = 0
-    """Requests of the newest listing, if the budget lengthens the interval; else 0."""
+    """Requests of the newest listing; 0 unless the budget lengthens the interval."""
     requests_per_minute: int = 0
-    """The budget, if the budget lengthens the interval; else 0."""
+    """The request budget; 0 unless the budget lengthens the interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,6 @@ class Runtime:
     clocks: Callable[[], Clocks] = read_clocks
     wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_within
     random: Callable[[], float] = random.random
-    """Returns a number in [0, 1)."""
 
 
 _THIS_MACHINE = Runtime()
@@ -119,43 +118,36 @@ def _failed(error: SourceError, started: Clocks, ended: Clocks, interval: timede
 
 
 class Poller:
-    """Polls a source repeatedly.
-
-    Args:
-        settings: interval and request budget.
-    """
+    """Polls a source repeatedly."""
 
     def __init__(self, source: Source, settings: Limits, runtime: Runtime = _THIS_MACHINE) -> None:
         self._source = source
         self._limits = settings
         self._runtime = runtime
         self.wanted_interval = settings.interval
-        self._last_requests = 1  # of the newest listing
-        self._failures = 0  # in a row
+        self._last_requests = 1
+        self._failures = 0
         self._source_interval = timedelta()
-        """A relay's interval, from the newest listing."""
+        """A relay's time between listings, from the newest listing."""
         self._is_relayed = False
-        """Whether the polled server is healthy and the failure is upstream."""
-        self._refusals = 0  # polls with a refused key since the last listing
-        self._failing_since = 0.0  # monotonic second
+        """Whether the polled server works, but its upstream failed."""
+        self._refusals = 0
+        self._failing_since = 0.0
         self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
-        """Monotonic second from which the budget covers all polls."""
+        """The monotonic second from which the budget covers all polls."""
         self._was_early = False
-        """Whether the newest poll was requested before the due time."""
         self._slept_s = 0.0
-        """Sleep since the newest poll, which the monotonic clock did not count."""
+        """Seconds of sleep since the newest poll, which the monotonic clock did not count."""
         self._wake = asyncio.Event()
         self._is_paused = False
         self._is_requested = False
         self._due: _Due | None = None
-        """None during a poll."""
         self.pages_read = 0
-        """Pages received by the current poll."""
 
     @property
     def interval(self) -> timedelta:
-        """The user's interval, or longer if the newest listing's size requires that."""
+        """The user's interval, or longer if the budget requires that for the newest listing's size."""
         return max(self.wanted_interval, self._budgeted(self._last_requests))
 
     @property
@@ -201,7 +193,10 @@ class Poller:
         self.pages_read = pages
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Poll for ever and yield each outcome, starting at once. Closing cancels the poll in flight."""
+        """Poll for ever and yield each outcome, starting at once.
+
+        Closing the generator cancels the poll in flight.
+        """
         while True:
             self._was_early = self._is_early()
             self._is_requested = False
@@ -245,11 +240,10 @@ class Poller:
             return Listed(snapshot, started, self._runtime.clocks(), max(self.interval, self._source_interval))
         finally:
             task.cancel()
-            # Retrieve the exception, which asyncio would otherwise log.
+            # Without retrieval, asyncio would log the exception.
             await asyncio.gather(task, return_exceptions=True)
 
     def _due_after(self, outcome: Outcome) -> _Due:
-        """Update the pace from an outcome; return the next due time."""
         match outcome:
             case Slept(awake=awake):
                 return lambda: awake.monotonic
@@ -318,7 +312,6 @@ class Poller:
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
     def _budgeted(self, requests: int) -> timedelta:
-        """Return the budget's time for `requests`."""
         return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
@@ -338,7 +331,6 @@ class Poller:
                 return Slept(last, now)
 
     def _next_at(self, due: _Due) -> float | None:
-        """Return the next poll's monotonic second; sleep counts as waiting."""
         at = None if self._is_paused else due()
         if self._is_requested:
             soonest = self._started_at + limits.FORCED_EVERY.total_seconds()
@@ -350,7 +342,6 @@ class Poller:
         return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
     def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
-        """Return whether the machine slept, or the process stopped for `SLEPT_TICKS` intervals."""
         overrun_s = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()
 

@@ -178,7 +178,10 @@ class EnvwatchApp(TerminalApp):
             ambiguous = self._names.among(self._monitor.fleet.environments)
             if is_large:
                 await asyncio.sleep(_YIELD)
-            self._publish(replace(self._present, now=now, ambiguous_names=ambiguous))
+            self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
+            if is_large:
+                await asyncio.sleep(_YIELD)  # the block and the table each hold the loop
+            self.republish()
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Note an outcome after the frame: the first call imports the time machine."""
@@ -203,7 +206,7 @@ class EnvwatchApp(TerminalApp):
             self._monitor, unchanged_for = await self.time_machine.reader.load(profile, lambda: self._monitor)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # a notice about failed recording says the same
-                self._warn(clean(f"nothing is known from before: {error}"))
+                self._warn(clean(f"earlier events are missing: {error}"))
             return
         state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))
         if unchanged_for is not None:
@@ -226,12 +229,16 @@ class EnvwatchApp(TerminalApp):
 
     def _publish(self, present: MonitorState) -> None:
         """Hand the newest state, or the recorded moment, to the screens."""
+        self._keep(present)
+        self.state = self._shown
+
+    def _keep(self, present: MonitorState) -> None:
+        """Keep the newest state, with the block of its rows."""
         before, now = self._present, present.now
         self._present = replace(present, monitor=self._monitor)
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
         if is_due or not self._present.has_rows_of(before):
             self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
-        self.state = self._shown
 
     def republish(self) -> None:
         self._publish(self._present)

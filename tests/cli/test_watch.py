@@ -199,7 +199,7 @@ async def test_since_tells_what_was_recorded_and_then_goes_on_without_a_gap_or_a
             programs.run, [*ENVWATCH, "watch", "--since", "1h", "--no-history"], environ_for(server, tmp_path)
         )
     assert (done.returncode, done.stdout) == (Exit.USAGE, b"")
-    assert b"--since prints what was recorded, and no history is kept" in done.stderr
+    assert b"--since needs the history: set history = true" in done.stderr
 
 
 @pytest.mark.slow
@@ -304,7 +304,7 @@ def test_a_wrong_argument_is_one_line_before_anything_is_asked(arguments: str, l
         (("wait", ""), b"envwatch: QUERY is empty"),
         (
             ("wait", "x", "--absent", "--count", "2"),
-            b"envwatch: --absent waits until none matches, and takes no --count",
+            b"envwatch: --absent waits until no environment matches: leave out --count",
         ),
     ],
 )

@@ -1,4 +1,1 @@
-"""A module for each command; `arguments.CommandModule` is the interface.
-
-Some commands use functions of `dashboard`.
-"""
+"""A module for each command, with the interface `arguments.CommandModule`."""

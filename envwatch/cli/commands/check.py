@@ -1,6 +1,6 @@
 """`envwatch check`: a plugin for Nagios, Icinga and similar monitoring systems.
 
-A failure goes to standard output too, as 3 (UNKNOWN): 1 and 2 are alerts.
+A failure goes to standard output too, with the status 3 (UNKNOWN), because 1 and 2 are alerts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.views.output.check_result import NagiosRange, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
-"""As in `views.check_result.Metric`, which the parser need not import."""
+"""Copied from `views.check_result.Metric`, so that the parser need not import the module."""
 _ENDS: Final = {
     signal.SIGALRM: "no listing within {:g} s",
     signal.SIGTERM: "terminated before there was a listing",
@@ -42,22 +42,22 @@ _NO_LINE: Final = "the check itself failed: see standard error"
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "A plugin for monitoring systems: one listing, one line with performance data,\n"
-        "then a line for each environment that it counts.\n"
-        "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: something, also a wrong\n"
-        "option, keeps it from knowing.\n"
-        "It counts problems: what the alert policy finds and what is expected and\n"
+        "Run as a plugin of a monitoring system. The plugin polls once, and prints a line\n"
+        "with performance data, then a line for each counted environment.\n"
+        "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (the state cannot be known,\n"
+        "or an option is wrong).\n"
+        "A problem is an environment that needs an alert, or that is expected and\n"
         "missing, unless acknowledged or silenced on this machine. Without a range, one\n"
-        "problem is CRITICAL. A range names the counts that are fine: `5` is 0 to 5,\n"
-        "`5:` is 5 or more, `5:9` is 5 to 9; with `@5:9`, these alert.\n"
-        "The settings `filter` and `online_only` are the dashboard's, and hide nothing."
+        "problem is CRITICAL. A range gives the counts that are fine: `5` is 0 to 5,\n"
+        "`5:` is 5 or more, `5:9` is 5 to 9. `@5:9` alerts at 5 to 9.\n"
+        "The settings `filter` and `online_only` have no effect here."
     )
     for letter, name in (("w", "warning"), ("c", "critical")):
         about = f"a count outside this range is {name.upper()}"
         parser.add_argument(f"-{letter}", f"--{name}", default=None, **valued("RANGE", _range, about))
-    about = f"what is counted: problems (default), {', '.join(_COUNTED[1:])}"
+    about = f"count these: problems (default), {', '.join(_COUNTED[1:])}"
     parser.add_argument("--of", choices=_COUNTED, default=_COUNTED[0], metavar="KIND", help=about)
-    about = "names or device ids that must exist, one a line, in place of `expect_file`"
+    about = "file of expected names or device ids, one per line (default: `expect_file`)"
     parser.add_argument("--expect", default=None, **valued("FILE", path_text, about))
     limit = valued("TIME", duration(1, 600), "limit for the whole run (default 10s)")
     parser.add_argument("-t", "--timeout", default=timedelta(seconds=10), **limit)
@@ -95,8 +95,8 @@ def run(options: Options) -> int:
 def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator[None]:
     """End this process after a time, or at once on SIGTERM or SIGINT.
 
-    Nothing can end the thread of a host look-up, so the exit does not wait. `end` gets the signal (SIGALRM after the
-    time) and returns the exit code.
+    The exit does not wait, because nothing can end the thread of a host look-up. `end` gets the signal (SIGALRM after
+    the time) and returns the exit code.
     """
 
     def leave(number: int, _frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPTS: Final = {"bash": "envwatch.bash", "zsh": "_envwatch", "fish": "envwatch.fish"}
-"""By a name that the shell finds."""
+"""The file name is the name under which the shell finds the script."""
 
 FOLDER: Final = Path(__file__).parents[1] / "completions"
 
@@ -24,8 +24,8 @@ def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
         "Print the script that completes commands, options, profiles and filter\n"
-        "fields in a shell. An installation for the whole system has the scripts\n"
-        "where shells look for them. Otherwise, make the folder and write it there:\n\n"
+        "fields in a shell. An installation for the whole system needs no setup.\n"
+        "Otherwise, make the folder and write the script there:\n\n"
         "  envwatch completion bash \\\n"
         "      > ~/.local/share/bash-completion/completions/envwatch\n"
         "  envwatch completion fish > ~/.config/fish/completions/envwatch.fish\n"
@@ -35,7 +35,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "shell", metavar="SHELL", nargs="?", default=None, choices=tuple(SCRIPTS), help=" or ".join(SCRIPTS)
     )
-    parser.add_argument("--profiles", action="store_true", default=False, help=argparse.SUPPRESS)  # for the scripts
+    parser.add_argument("--profiles", action="store_true", default=False, help=argparse.SUPPRESS)
 
 
 def run(options: Options) -> int:
@@ -52,7 +52,7 @@ def run(options: Options) -> int:
 def _profiles(options: Options) -> Iterator[str]:
     """Yield the profiles' names; none if the file is unreadable.
 
-    The schema's import would take 0.1 s after each key press.
+    Reads plain TOML, because importing the schema would take 0.1 s after each key press.
     """
     import tomllib
 

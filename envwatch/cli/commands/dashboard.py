@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KEY_TRIES: Final = 3
-"""Attempts at the prompt."""
 
 TURN_S: Final = 0.001
 """Seconds that a history thread may keep the interpreter while a key waits: a fifth of Python's default."""
@@ -88,7 +87,6 @@ exit codes:
   `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
   3 UNKNOWN, also for a wrong option or configuration
 """
-"""For the dashboard's help and the manual."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -118,7 +116,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
     def reject(why: str) -> None:
         if asked >= _KEY_TRIES:
-            raise StopError(Exit.AUTHENTICATION, f"{why} Nothing more is asked: make a new key at {KEYS_PAGE}")
+            raise StopError(Exit.AUTHENTICATION, f"{why} envwatch asks for no other key: make a new key at {KEYS_PAGE}")
         for line in wrapped(clean(f"envwatch: {why}"), shutil.get_terminal_size().columns):
             print_error(line)
 
@@ -131,7 +129,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
             text = typed_key().strip()
             if not text or is_usable(text):
                 return text
-            reject("this is no API key: it must be 8 to 512 characters without spaces")
+            reject("this is no API key: a key has 8 to 512 characters without spaces")
 
     while True:
         asked_before = asked
@@ -142,7 +140,6 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
 
 def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
-    """Return the server's words if the key is refused."""
     import asyncio
     from dataclasses import replace
 
@@ -150,7 +147,7 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
         async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
             return await client.refusal()
 
-    print_error(f"trying it at {host_of(credentials)}")
+    print_error(f"trying the key at {host_of(credentials)}")
     return asyncio.run(ask())
 
 
@@ -196,7 +193,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
-        # The first requests run during Textual's import, which takes longer.
+        # The first requests run during Textual's import, which takes longer than the requests.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
@@ -291,7 +288,6 @@ def _saved_state(
 
 
 def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
-    """Return a function for any thread that calls `function` in the running loop."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -311,7 +307,7 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
         error = context.get("exception")
         poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)
 
-    # asyncio prints errors of unawaited tasks to standard error, the screen.
+    # By default, asyncio prints errors of unawaited tasks to standard error, over the screen.
     asyncio.get_running_loop().set_exception_handler(log_error)
     await app.run_async(mouse=mouse)
     if app.crash is not None:
@@ -347,7 +343,7 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
 
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
-            # The value may be a misplaced secret.
+            # The message omits the value, which may be a misplaced secret.
             nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
             hint = nearest or f"; it must be {own} or one of Textual's"
             yield f"{settings.origin('theme')}: there is no such theme{hint}"

@@ -25,12 +25,12 @@ def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
         "List the environments once, problems first.\n"
-        "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.\n"
-        "Several profiles are listed at once. If one of them fails, the others are printed all the same, and the\n"
+        "The setting `filter` has no effect here.\n"
+        "Several profiles are listed at once. If a profile fails, the other profiles are printed, and the\n"
         "exit code is 3, or 4 if a key was refused."
     )
     formats = ("table", "json", "jsonl", "csv", "name", "line")
-    about = "table (default), json, jsonl, csv, name (names alone), or line (counts for a prompt or a status bar)"
+    about = "table (default), json, jsonl, csv, name (only names), or line (counts for a prompt or a status bar)"
     parser.add_argument("-o", "--output", choices=formats, default="table", metavar="FORMAT", help=about)
     parser.add_shared(*QUERY_OPTIONS, "profile", *OUTPUT_OPTIONS, "config")
 
@@ -38,8 +38,8 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Print a listing of each profile, fetched concurrently.
 
-    The caller knows better when to try again. If a profile fails, the rest is printed, and the exit code is the
-    failure's.
+    A failure is not retried, because the caller knows better when to try again. The rest is printed, and the exit code
+    is the failure's.
     """
     import asyncio
     from dataclasses import replace
@@ -53,7 +53,7 @@ def run(options: Options) -> int:
     stdout()  # stop early if closed
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
-    # Only the option filters, never the dashboard's filter.
+    # The dashboard's saved filter does not apply.
     query = parse(options.filter)
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))

@@ -1,4 +1,4 @@
-"""`envwatch record`: what is watched, or was, as one file for `envwatch replay`. Needs no terminal library."""
+"""`envwatch record`: polls or history as a file for `envwatch replay`. Needs no terminal library."""
 
 from __future__ import annotations
 
@@ -30,23 +30,25 @@ _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00',
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
-        "Record into one file, which `envwatch replay` shows and which can be sent to\n"
-        "somebody: what is polled from now on, until ctrl+c; or with --since what was\n"
-        "recorded before, without asking the server. A file that is cut off, or whose\n"
-        "recording was killed, loses its end only. A key that stays refused ends it with 4."
+        "Record polls into one file, until ctrl+c. `envwatch replay` shows the file, also on\n"
+        "another machine. With --since, copy a part of the history, without asking the\n"
+        "server. A cut file, or the file of a killed recording, loses only its end.\n"
+        "The exit code is 4 if the server keeps refusing the key."
     )
     parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
     parser.add_argument("--force", action="store_true", default=False, help="replace the file if it exists")
-    about = "record for this time, and end with 0: 10m, 8h, 1d"
+    about = "record for this time, and end with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
-    about = "cut from the history, from then on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
+    about = "copy the history from this time on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
-    parser.add_argument("--until", default=None, **valued("TIME", _PAST, "with --since: to then (default now)"))
+    parser.add_argument(
+        "--until", default=None, **valued("TIME", _PAST, "with --since: the end of the copy (default now)")
+    )
     about = (
-        "replace names, ids, users, branches, directories and hosts by pseudonyms, and leave out free texts;"
-        " versions, modes, systems and times stay"
+        "replace names, ids, users, branches, directories and hosts by pseudonyms; leave out free texts; keep"
+        " versions, modes, systems and times"
     )
     parser.add_argument("--redact", action="store_true", default=False, help=about)
     parser.add_shared("profile", "interval", "page_size", "online_only", "source", "user", "no_history")
@@ -54,7 +56,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Record what is polled, or cut from the history."""
+    """Record polls, or cut from the history."""
     from envwatch.cli.bootstrap import past_moment
 
     _check(options)
@@ -68,11 +70,10 @@ def run(options: Options) -> int:
 
 
 def _check(options: Options) -> None:
-    """Stop where options contradict each other."""
     if options.since is None and options.until is not None:
-        raise StopError(Exit.USAGE, "--until needs --since; a recording from now on ends with --for")
+        raise StopError(Exit.USAGE, "--until needs --since; a recording of new polls ends with --for")
     if options.since is not None and options.lasts is not None:
-        raise StopError(Exit.USAGE, "--for is of a recording from now on; with --since, --until says where it ends")
+        raise StopError(Exit.USAGE, "--for does not go with --since; end the copy with --until")
 
 
 def _settings(options: Options) -> Settings:
@@ -81,7 +82,7 @@ def _settings(options: Options) -> Settings:
 
     settings, *others = all_settings_for(options) if options.since is None else recorded_settings_for(options)
     if others:
-        raise StopError(Exit.USAGE, "a recording is of one profile: choose it with --profile NAME")
+        raise StopError(Exit.USAGE, "a recording has one profile: choose it with --profile NAME")
     return settings
 
 
@@ -96,7 +97,7 @@ def _record(settings: Settings, options: Options) -> int:
 
 
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
-    """Write what is polled until the end; the loop waits for no disk. The history gets it as well."""
+    """Write to recording and history; the loop waits for no disk."""
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -128,7 +129,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write the news of an update, if there is any; a moment that has no form is left out, and said so.
+    """Write an update; skip a moment that cannot be encoded, with a message.
 
     Raises:
         OSError: if the recording cannot be written.
@@ -178,7 +179,7 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write what was recorded in a time, both ends included; yield how many polls are written, and of how many.
+    """Write a period's records, both ends included; yield the numbers of written polls and of all polls.
 
     Raises:
         HistoryError: if the history cannot be read, or a moment cannot be written.
@@ -199,10 +200,9 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
 
 
 def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
-    """Return the writer of a new recording.
+    """Return a new recording's writer; the closing stack reports the result.
 
-    When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
-    was to be cut.
+    A file without polls and an incomplete cut are removed.
     """
     try:
         from envwatch.past.history import About

@@ -1,4 +1,4 @@
-"""`envwatch replay`: the dashboard on a recording, or its events as `watch` prints them. Needs no key."""
+"""`envwatch replay`: a recording in the dashboard, or recorded events as lines of `watch`. Needs no key."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _DRAWN_AFTER_S: Final = 1.0
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
-        "Show a recording of `envwatch record` in the dashboard, which plays it: p pauses,\n"
-        "[ ] { } T go back and forth. With -o, print its events as `envwatch watch` prints\n"
-        "them. Needs no key and asks no server."
+        "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } T go back\n"
+        "and forth. With -o, print the recorded events like `envwatch watch`. The command\n"
+        "needs no key and asks no server."
     )
     parser.add_argument("file", **valued("FILE", path_text, "the recording"))
-    about = "how many recorded seconds pass in one (default 1)"
+    about = "recorded seconds per second (default 1)"
     parser.add_argument("--speed", default=None, **valued("N", _speed, about))
     about = "where to start: 02:13, '3m ago' (before its end), '2026-11-25 02:13', ISO 8601"
     parser.add_argument("--at", default=None, metavar="TIME", help=about)
-    about = "print events instead: text or jsonl, as `watch` prints them"
+    about = "print the events, like `watch`: text or jsonl"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default=None, metavar="FORMAT", help=about)
     parser.add_shared("filter", "no_mouse", "ascii", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:
-    """Show a recording, or print its events."""
+    """Show a recording, or print the events."""
     if options.output is not None and options.speed is not None:
-        raise StopError(Exit.USAGE, "--speed is of the dashboard; with -o, all events are printed at once")
+        raise StopError(Exit.USAGE, "--speed does not go with -o, which prints all events at once")
     from envwatch.cli.bootstrap import display_settings_of
 
     display_settings = display_settings_of(options)
@@ -74,7 +74,7 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    """Return the recording, with at least one poll in it."""
+    """Return the recording; stop without polls."""
     from envwatch.past.history import HistoryError
     from envwatch.storage.history.past import RecordedFile
 
@@ -89,7 +89,6 @@ def _opened(options: Options) -> RecordedFile:
 
 
 def _start(file: RecordedFile, options: Options) -> WallMs | None:
-    """Return the moment at which to start; None for the beginning."""
     if options.at is None:
         return None
     from envwatch.model.clock import WallMs
@@ -111,7 +110,7 @@ def _missing_end(file: RecordedFile, options: Options) -> str:
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
-    """Show the dashboard on a recording; of the user's own settings and state, only those of the screen count."""
+    """Show the dashboard, with the user's settings and state for the screen only."""
     import asyncio
 
     from envwatch.cli import gc_tuning
@@ -140,7 +139,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
             replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
         ),
         Persistence(export=export_here, keep=memory.keep),
-        # A row of somebody else's must not start a command of the user's.
+        # A stranger's row must not start a command of the user.
         preferences_of(display_settings, options, NO_COMMANDS),
     )
     asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
@@ -152,7 +151,6 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
-    """Yield the events from a moment on, as they were printed when they happened."""
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet

@@ -1,4 +1,4 @@
-"""`envwatch report`: what happened in a time, for the next person on call. Reads what was recorded, asks no server."""
+"""`envwatch report`: a period's summary for the next person on call. Reads records, asks no server."""
 
 from __future__ import annotations
 
@@ -24,44 +24,43 @@ _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or 
 
 
 class _Source(NamedTuple):
-    """The history of one profile on one server."""
-
     profile: SafeText
     host: SafeText
     past: Past
     advice: str
-    """What to do if nothing was recorded."""
+    """What to do without records."""
     acks: Acks | None = None
-    """See `recorded_in`, as for `server`."""
+    """See `recorded_in`, also for `server`."""
     server: SafeText = EMPTY
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
-        "Print what happened, for the next person on call: what is still down, losses,\n"
-        "outages, flapping, modes, versions, what went unseen, and availability. It reads\n"
-        "what the dashboard and `envwatch watch` record, and asks no server. The Markdown\n"
-        "can be pasted into a chat: no name in it mentions anybody or becomes a link.\n"
+        "Print a handover report for the next person on call: environments still down,\n"
+        "losses, outages, flapping, modes, versions, unwatched time and availability. The\n"
+        "command reads the history of the dashboard and `envwatch watch`, and asks no\n"
+        "server. The Markdown can be pasted into a chat: no name mentions a person or\n"
+        "becomes a link.\n"
         "TIME is 8h, 02:00 (the last one), yesterday, 'yesterday 14:00', or ISO 8601."
     )
-    about = "a recording made by `envwatch record`, in place of the history; its end is now"
+    about = 'a recording of `envwatch record`, in place of the history; "now" is the recording\'s end'
     parser.add_argument("file", nargs="?", default=None, **valued("FILE", path_text, about))
-    about = f"begin of the period (default {_SHIFT}, of a recording its begin)"
+    about = f"begin of the period (default {_SHIFT}; for a recording, its begin)"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
     parser.add_argument("--until", default=None, **valued("TIME", _PAST, "end of the period (default now)"))
-    about = "md (Markdown, the default), or json: all of it, with exact names"
+    about = "md (Markdown, the default), or json (complete, with exact names)"
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md", metavar="FORMAT", help=about)
     parser.add_shared("filter", "profile", "online_only", "source", "user", "config")
 
 
 def run(options: Options) -> int:
-    """Print the report; where one of several profiles has no history, that of the others."""
+    """Print the report; name profiles without a history on standard error."""
     from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
-    stdout()  # refuses a closed one before anything is read
+    stdout()  # refuses a closed stdout before any read
     now = WallMs(time.time() * 1000)
     reports: list[ProfileReport] = []
     stops: list[StopError] = []
@@ -95,12 +94,11 @@ def _print(report: Report, options: Options) -> None:
 
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
-    """Return the histories of the selected profiles on this machine, and the period."""
     from envwatch.cli.bootstrap import server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.storage.remembered import acknowledged
 
-    # No poll has recorded what was acknowledged after the last one.
+    # Acknowledgements after the last poll are in no record.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
     found = recorded_settings_for(options)
     since, until = _period(options, now, None)
@@ -108,7 +106,7 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
     for settings in found:
         base_url = base_url_of(settings)
         host = clean(base_url.partition("://")[2].partition("/")[0])
-        advice = "dashboard, `watch`, `serve` and `metrics` record while they run; of the demo: --profile demo"
+        advice = "the dashboard, `watch`, `serve` and `metrics` record; for the demo, use --profile demo"
         if not settings.history:
             advice = "the setting `history` is false, so nothing is recorded"
         past, known_acks = past_of(settings, base_url), None if is_demo(settings) else acks
@@ -117,7 +115,6 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
 
 
 def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallMs, WallMs]:
-    """Return the history in a file, and the period, which ends with it."""
     from pathlib import Path
 
     from envwatch.cli.bootstrap import display_settings_of
@@ -126,15 +123,15 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
 
     name = clean(options.file)
     if options.profile is not None:
-        raise StopError(Exit.USAGE, "a recording is of one profile: leave out --profile")
-    display_settings_of(options)  # the zone of the times
+        raise StopError(Exit.USAGE, "a recording has one profile: leave out --profile")
+    display_settings_of(options)  # sets the zone of times
     try:
         past = stack.enter_context(closing(RecordedFile(Path(options.file))))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
     walls = [poll.at for poll in past.polls()]
     if not walls:
-        raise StopError(Exit.FAILED, f"no poll is in {name}: it was recorded for too short a time, or is cut off")
+        raise StopError(Exit.FAILED, f"{name} has no poll: the recording was too short, or the file is cut")
     if past.is_cut:
         print_error(f"envwatch: the end of {name} is missing")
     since, until = _period(options, max(walls), min(walls))
@@ -142,9 +139,9 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
 
 
 def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:
-    """Return the period that the options ask for; times are meant as of its latest possible end.
+    """Return the period; times are relative to `end`.
 
-    Without an option it begins at `begin`, or a shift before the end.
+    Without `--since`, the period begins at `begin`, or a shift before `end`.
     """
     what = "the present" if begin is None else "the end of the recording"
     since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end, what)

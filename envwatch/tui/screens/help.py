@@ -131,7 +131,7 @@ class HelpScreen(ModalScreen[None]):
         self._access = "; ".join(f"asking {target.host} with the key from {target.key_origin}" for target in targets)
         self._paces = [
             f"{schedule.requests:,} pages at {schedule.requests_per_minute} requests a minute take "
-            f"{long_age(schedule.interval)}: a greater `requests_per_minute` or `page_size` makes polls more frequent"
+            f"{long_age(schedule.interval)}: to poll more often, raise `requests_per_minute` or `page_size`"
             for schedule in (target.poller.schedule for target in targets)
             if schedule.requests
         ]
@@ -155,10 +155,10 @@ class HelpScreen(ModalScreen[None]):
     def _first_page(self, width: int) -> Iterator[Content]:
         yield _title(f"States of environments{' ' * 34}envwatch {__version__}"[:width])
         yield from _in_columns(_signs(state_entries(self._rules, ascii_only=self._glyphs.is_ascii), 7), width, 2)
-        yield _title(f"Changes, for {TAGS_LAST} after them")
+        yield _title(f"Changes, shown for {TAGS_LAST}")
         yield from _in_columns(_signs(tag_entries(), 6), width, 4)
         yield from _in_columns(_signs(self._marks(), 5), width, 3)
-        yield _title("Hours of the past (24H), each by the worst in it")
+        yield _title("Past hours (24H): the worst state of each hour")
         yield from _in_columns(_signs(hour_entries(ascii_only=self._glyphs.is_ascii), 3), width, 5)
         yield _title("Ten keys")
         first = [self._first[id_]._replace(text=text) for id_, text in FIRST_KEYS.items() if id_ in self._first]
@@ -182,7 +182,7 @@ class HelpScreen(ModalScreen[None]):
         return (
             LegendEntry(glyphs.lost, "offline", "needs a person"),
             LegendEntry(glyphs.returned, "online", "a return"),
-            LegendEntry(glyphs.behind, "", "behind the newest"),
+            LegendEntry(glyphs.behind, "", "old version"),
             LegendEntry(glyphs.acknowledged, "", "acknowledged"),
             LegendEntry(glyphs.silenced, "", "silenced"),
             LegendEntry("!", "unrestricted", "approves everything"),
