@@ -16,12 +16,12 @@ from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
-from envwatch.fleet.tracking import TrackedEnvironment, events_between
+from envwatch.fleet.tracking import CLOCK_ERROR_MS, TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.history import HistoryError, events_of
 
 if TYPE_CHECKING:
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment, Past
 
-_DAY_MS: Final = 86_400_000
 _SEARCHED_DAYS: Final = 31
 
 
-_CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
 """The reason of a row that is missing only in one listing. The second listing proves the absence, or the row is
 back."""
@@ -49,28 +47,18 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     After a time too short to be blind, events stay single. Without a listing on both sides, or with other organizations
     (another key), nothing is compared.
     """
-    asked = first.profile_state.listed
-    if (
-        before.profile_state.listed is None
-        or asked is None
-        or not are_of_one_account(before.profile_state, first.profile_state)
-    ):
+    old, new = before.profile_state, first.profile_state
+    if old.listed is None or new.listed is None or not are_of_one_account(old, new):
         return ()
-    at, ended_at = (
-        first.profile_state.clock.server_time(asked.wall),
-        before.profile_state.clock.server_time(before.now.wall),
-    )
-    if 0 <= ended_at - at < _CLOCK_ERROR_MS:
+    listed_at = at = new.clock.server_time(new.listed.wall)
+    ended_at = old.clock.server_time(before.now.wall)
+    if 0 <= ended_at - at < CLOCK_ERROR_MS:
         # Two estimates of the server's clock may differ by more than this time.
         at = ServerMs(ended_at + 1)
-    environments, events = _compared(
-        before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
-    )
-    unseen, clock = blind_since(before.profile_state, asked), first.profile_state.clock
-    unseen_since = None if unseen is None else clock.server_time(unseen.wall)
-    grouped = in_groups(
-        events, before.profile_state.environments, environments, clock.server_time(asked.wall), unseen_since
-    )
+    environments, events = _compared(old, with_memory_of_run(new, old, at), at)
+    unseen = blind_since(old, new.listed)
+    unseen_since = None if unseen is None else new.clock.server_time(unseen.wall)
+    grouped = in_groups(events, old.environments, environments, listed_at, unseen_since)
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 
@@ -209,5 +197,5 @@ def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Mo
                 return past.moment(listed)
             except HistoryError:  # the events may still be readable
                 return None
-        polls, until = past.polls(WallMs(until - _DAY_MS), until), WallMs(until - _DAY_MS)
+        polls, until = past.polls(WallMs(until - DAY_MS), until), WallMs(until - DAY_MS)
     return None

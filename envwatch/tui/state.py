@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.model.times import TimeStyle
+from envwatch.model.times import NOTHING, TimeStyle
 from envwatch.views.table.block import NO_BLOCK, Block
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
-
-
-_DASH: Final = clean("–")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,7 @@ class Glyphs:
     up: str = "▲"
     down: str = "▼"
     ellipsis: str = "…"
-    nothing: SafeText = _DASH
+    nothing: SafeText = NOTHING
     separator: str = "·"
     rule: str = "─"
     opened: str = "▾"

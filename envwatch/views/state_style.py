@@ -11,7 +11,7 @@ from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, clean, composed
-from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, span
+from envwatch.model.times import DAY_MS, clock_text, date_text, long_age, minutes_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,6 @@ class Piece(NamedTuple):
 
 
 _MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
-_DAY_MS: Final = timedelta(days=1) / MS
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
@@ -150,7 +149,7 @@ def json_text(value: JsonValue) -> SafeText:
 
 def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
     """Return the time of day, or date and minute if over a day from now (server's clock, ms)."""
-    if abs(now - at) < _DAY_MS:
+    if abs(now - at) < DAY_MS:
         return clock_text(at, zone)
     text = date_text(at, zone)[:16]
     return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from envwatch.files import open_private
 from envwatch.model.limits import HISTORY_DAYS, HISTORY_MB
 
 if TYPE_CHECKING:
@@ -118,52 +115,3 @@ def _size(path: Path) -> int:
         return path.lstat().st_size
     except FileNotFoundError:
         return 0
-
-
-class FolderLock:
-    """Lets one process record. The system releases the lock of a killed process."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK
-        self._descriptor: int | None = None
-
-    def take(self) -> bool:
-        """Take the lock if free, and return whether this process holds the lock. Never waits.
-
-        Raises:
-            OSError: if no lock is possible.
-        """
-        if self._descriptor is not None:
-            if self._is_in_place(self._descriptor):
-                return True
-            self.release()
-        descriptor = open_private(self._path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            if isinstance(error, BlockingIOError):
-                return False
-            raise
-        self._descriptor = descriptor
-        with suppress(OSError):  # a full disk; the number is for people
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
-        return True
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this process holds the lock."""
-        return self._descriptor is not None
-
-    def release(self) -> None:
-        """Release the lock."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _is_in_place(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
-        except FileNotFoundError:
-            return False

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from math import inf
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -147,7 +147,7 @@ _RESULTS: Final = {result.value: result for result in PollResult}
 
 
 class DayReader:
-    """Reads a file, in one thread at a time. Use it in a `with` statement.
+    """Reads a file, in one thread at a time. Close the reader at the end.
 
     Methods raise `HistoryError` for an unreadable file.
 
@@ -165,12 +165,6 @@ class DayReader:
             self._connection, self.is_cut = connect(path)
         self.identity = (path.name, status.st_dev, status.st_ino)
         """Changes when another file takes the path."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

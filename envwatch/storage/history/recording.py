@@ -13,7 +13,7 @@ import struct
 import zlib
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from envwatch.files import open_regular, write_private
 from envwatch.model.outcome import PollResult
@@ -57,12 +57,6 @@ class RecordingWriter:
             if isinstance(error, sqlite3.Error):
                 raise OSError(errno.EIO, str(error)) from error
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def size(self) -> int:

@@ -36,7 +36,7 @@ from envwatch.model.environment import (
     Identifies,
     ValueKind,
 )
-from envwatch.model.modes import is_known_mode
+from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.past.earlier_runs import LACKED
@@ -69,8 +69,19 @@ _SYSTEM: Final = re.compile(
 )
 _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
-_DEVICES: Final = (DESKTOP_DEVICE, SANDBOX_DEVICE)
-_LISTENERS: Final = (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER)
+_HARMLESS: Final[Mapping[Identifies, Callable[[str], object]]] = {
+    Identifies.ORGANIZATION: LOCAL_ORGANIZATION.__eq__,
+    Identifies.VERSION: _VERSION.fullmatch,
+    Identifies.MODE: KNOWN_MODES.__contains__,
+    Identifies.PLATFORM: _PLATFORMS.__contains__,
+}
+"""Tests of texts that stay."""
+_BEGINS: Final[Mapping[Identifies, tuple[str, ...]]] = {
+    Identifies.MACHINE: (DESKTOP_DEVICE, SANDBOX_DEVICE),
+    Identifies.LISTENER: (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER),
+    Identifies.CONNECTION: (LOCAL_CONNECTION,),
+}
+"""Prefixes of ids for the Desktop app, a sandbox and a machine; a pseudonym keeps the prefix."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
 
@@ -95,13 +106,9 @@ class Redaction:
         self._incident = partial(self._pseudonym, "inc")
         self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
             **{each: partial(self._pseudonym, each.value) for each in Identifies},
+            **{each: partial(self._unless, is_harmless, each) for each, is_harmless in _HARMLESS.items()},
+            **{each: partial(self._with_begin, begins, each) for each, begins in _BEGINS.items()},
             Identifies.MACHINE: self._machine,
-            Identifies.LISTENER: self._listener,
-            Identifies.CONNECTION: self._link,
-            Identifies.ORGANIZATION: self._organization,
-            Identifies.VERSION: self._version,
-            Identifies.MODE: self._mode,
-            Identifies.PLATFORM: self._platform,
         }
         self._connection = self._rules[Identifies.CONNECTION]
         self._pod = self._rules[Identifies.POD]
@@ -112,7 +119,7 @@ class Redaction:
         }
         """Redactions by field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
-            **_OBJECT_RULES,
+            **{key: partial(_harmless_part, tests) for key, tests in _OBJECTS.items()},
             **{
                 key: _of_text(self._rules[each.identifies])
                 for key, each in METADATA_FIELDS.items()
@@ -162,7 +169,7 @@ class Redaction:
             server=EMPTY,
             expect=self._again("expect", profile_state.expect, lambda names: tuple(map(self._machine, names))),
             environments=MappingProxyType(environments),
-            newest=_optional(self._version, profile_state.newest),
+            newest=_optional(self._rules[Identifies.VERSION], profile_state.newest),
             failure=self._again("failure", profile_state.failure, lambda failure: replace(failure, message=REDACTED)),
             quarantine=self._again("quarantine", profile_state.quarantine, self._quarantine),
             snapshot=self._again("snapshot", profile_state.snapshot, self._snapshot),
@@ -288,25 +295,14 @@ class Redaction:
             return missing_id(self._machine(sliced(text, len(_EXPECTED))))
         if text.isspace():
             return clean(" ")
-        return clean(f"{_begin_of(text, _DEVICES)}{self._pseudonym('env', text)}")
+        return self._with_begin(_BEGINS[Identifies.MACHINE], Identifies.MACHINE, text)
 
-    def _listener(self, text: SafeText) -> SafeText:
-        return clean(f"{_begin_of(text, _LISTENERS)}{self._pseudonym('listener', text)}")
+    def _with_begin(self, begins: tuple[str, ...], kind: str, text: SafeText) -> SafeText:
+        begin = next((begin for begin in begins if text.startswith(begin)), "")
+        return clean(f"{begin}{self._pseudonym(kind, text)}")
 
-    def _link(self, text: SafeText) -> SafeText:
-        return clean(f"{_begin_of(text, (LOCAL_CONNECTION,))}{self._pseudonym('conn', text)}")
-
-    def _organization(self, text: SafeText) -> SafeText:
-        return text if text == LOCAL_ORGANIZATION else self._pseudonym("org", text)
-
-    def _mode(self, text: SafeText) -> SafeText:
-        return text if is_known_mode(text) else self._pseudonym("mode", text)
-
-    def _version(self, text: SafeText) -> SafeText:
-        return text if _VERSION.fullmatch(text) else self._pseudonym("version", text)
-
-    def _platform(self, text: SafeText) -> SafeText:
-        return text if text in _PLATFORMS else self._pseudonym("os", text)
+    def _unless(self, is_harmless: Callable[[str], object], kind: str, text: SafeText) -> SafeText:
+        return text if is_harmless(text) else self._pseudonym(kind, text)
 
     def _pseudonym(self, kind: str, text: str) -> SafeText:
         if not text:
@@ -317,10 +313,6 @@ class Redaction:
         return known[text]
 
 
-def _begin_of(text: str, begins: tuple[str, ...]) -> str:
-    return next((begin for begin in begins if text.startswith(begin)), "")
-
-
 def _optional(redact: Callable[[SafeText], SafeText], text: SafeText | None) -> SafeText | None:
     return None if text is None else redact(text)
 
@@ -329,29 +321,20 @@ def _of_text(redact: Callable[[SafeText], SafeText]) -> Callable[[JsonValue], Js
     return lambda value: redact(clean(value)) if isinstance(value, str) else None
 
 
-def _update_without_texts(value: JsonValue) -> JsonValue:
+def _harmless_part(tests: Mapping[str, Callable[[JsonValue], object]], value: JsonValue) -> JsonValue:
+    """Return the members of an object that pass their tests; None for any other value."""
     if not isinstance(value, dict):
         return None
-    return {key: value[key] for key in ("supported", "writable") if isinstance(value.get(key), bool)}
+    return {key: value[key] for key, is_harmless in tests.items() if key in value and is_harmless(value[key])}
 
 
-def _known_machine(value: JsonValue) -> JsonValue:
-    if not isinstance(value, dict):
-        return None
-    kept: dict[str, JsonValue] = {}
-    if isinstance(architecture := value.get("architecture"), str) and architecture in _ARCHITECTURES:
-        kept["architecture"] = architecture
-    if isinstance(memory := value.get("memoryBytes"), (int, float)):
-        kept["memoryBytes"] = memory
-    if isinstance(name := value.get("osName"), str) and _SYSTEM.fullmatch(name):
-        kept["osName"] = name
-    if isinstance(version := value.get("osVersion"), str) and _SYSTEM_VERSION.fullmatch(version):
-        kept["osVersion"] = version
-    return kept
-
-
-_OBJECT_RULES: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = {
-    "self_update": _update_without_texts,
-    "machine": _known_machine,
+_OBJECTS: Final[Mapping[str, Mapping[str, Callable[[JsonValue], object]]]] = {
+    "self_update": dict.fromkeys(("supported", "writable"), lambda value: isinstance(value, bool)),
+    "machine": {
+        "architecture": lambda value: isinstance(value, str) and value in _ARCHITECTURES,
+        "memoryBytes": lambda value: isinstance(value, (int, float)),
+        "osName": lambda value: isinstance(value, str) and _SYSTEM.fullmatch(value),
+        "osVersion": lambda value: isinstance(value, str) and _SYSTEM_VERSION.fullmatch(value),
+    },
 }
-"""Metadata objects with a harmless part."""
+"""The objects in metadata that keep harmless members, by key: a test of each member."""

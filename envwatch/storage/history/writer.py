@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain, filterfalse
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
-from envwatch.files import set_aside
+from envwatch.files import ProcessLock, set_aside
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
@@ -18,7 +18,7 @@ from envwatch.storage.history.day_file import DayFile, Numbers, is_damage
 from envwatch.storage.history.folder import (
     BESIDE,
     DAMAGED,
-    FolderLock,
+    LOCK,
     day_of,
     day_path,
     day_paths,
@@ -76,7 +76,7 @@ class FolderWriter:
         self._profile = profile
         self._between_runs = between_runs
         self._note = note
-        self._lock = FolderLock(folder)
+        self._lock = ProcessLock(folder / LOCK)
         self._day: date | None = None
         self._file: DayFile | None = None
         self._numbers = numbers
@@ -88,8 +88,8 @@ class FolderWriter:
         self._tidied_at = -inf
 
     def take(self) -> bool:
-        """Take the folder's lock if free, and return whether this process records here. Never waits."""
-        had, has = self._lock.is_held, self._lock.take()
+        """Return whether this process records here, after taking a free lock. Never waits."""
+        had, has = self._lock.is_held, self._lock.acquire()
         if had and not has:
             self._leave()
             self._before = None
@@ -204,7 +204,7 @@ def next_numbers(*folders: Path) -> Numbers:
     """Return the numbers after all readable polls and events."""
     poll, event = 0, 0
     for path in chain.from_iterable(map(day_paths, folders)):
-        with suppress(HistoryError), DayReader(path) as reader:
+        with suppress(HistoryError), closing(DayReader(path)) as reader:
             last = reader.last_numbers()
             poll, event = max(poll, last.poll), max(event, last.event)
     return Numbers(poll + 1, event + 1)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import flatten
 from envwatch.model.clock import WallMs
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.history import HistoryError
 from envwatch.past.rewound import Timeline
-from envwatch.tui.rewind.past_reader import DAY_MS
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.views import status_text
 from envwatch.views.events.event_text import event_text

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.earlier_runs import EarlierRuns, changes_between_runs
 from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.past.rewound import PollRef, Timeline
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _WINDOW_MS: Final = timedelta(hours=2) / MS
 """How much time to load before and after the visible moment."""
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
-DAY_MS: Final = timedelta(days=1) / MS
+"""How far to search for polls beyond a gap, step by step."""
 Order: TypeAlias = tuple[float, float]
 """A poll's time (epoch, ms) and the index of its profile; an index of -1 sorts before all polls at a time, infinity
 after."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
-from envwatch.model.times import zone_of
+from envwatch.model.times import DAY_MS, zone_of
 from envwatch.past.history import HistoryError, Moment
 from envwatch.past.rewound import LogEnds, rewound
 from envwatch.tui.rewind.destinations import Destinations
-from envwatch.tui.rewind.past_reader import DAY_MS, PastReader
+from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.tui.state import Playing, Rewound
 from envwatch.views import status_text

@@ -182,11 +182,8 @@ class DetailPane(Pager):
             silence_lines,
         )
 
-        profile_state, own_events, name = (
-            state.monitor.fleet.for_environment(line),
-            state.monitor.event_log.for_environment(line.key),
-            line.environment.label,
-        )
+        profile_state, name = state.monitor.fleet.for_environment(line), line.environment.label
+        own_events = state.monitor.event_log.for_environment(line.key)
         acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
         silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
         silenced = silence_lines(silence, state.now.wall)
@@ -204,10 +201,8 @@ class DetailPane(Pager):
         from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
         state, times, layout = self.state, self.options.times, self._layout
-        profile_state, own_events = (
-            state.monitor.fleet.for_environment(tracked),
-            state.monitor.event_log.for_environment(tracked.key),
-        )
+        profile_state = state.monitor.fleet.for_environment(tracked)
+        own_events = state.monitor.event_log.for_environment(tracked.key)
         day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []

@@ -115,11 +115,8 @@ class RowRenderer:
 
     def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
         id_, name, state = tracked.environment.id, tracked.environment.name, self.state
-        profile_state, silence, now = (
-            state.monitor.fleet.for_environment(tracked),
-            state.monitor.silence_of(tracked, state.now),
-            self.moments[tracked.profile],
-        )
+        profile_state, now = state.monitor.fleet.for_environment(tracked), self.moments[tracked.profile]
+        silence = state.monitor.silence_of(tracked, state.now)
         is_unknown = profile_state.is_unknown(tracked, state.now)
         tag = tracked.tag(now)
         ticking: list[SafeText | None] = []

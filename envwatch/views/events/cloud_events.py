@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.output.environment_list import ListedEnvironment
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
 
-_ROUTE: Final = "/v1/environments"
 _URI: Final = "/:?#[]@!$&'()*+,;=%"
 
 _WORDS: Final[Mapping[Kind, str]] = {
@@ -55,8 +55,8 @@ class CloudEvent(TypedDict, total=False):
 
 
 def source_of(base_url: str) -> str:
-    """Return the `source` attribute: the URI of the server's list."""
-    return quote(f"{base_url.rstrip('/')}{_ROUTE}", safe=_URI)
+    """Return a source: the URI of the server's list."""
+    return quote(f"{base_url.rstrip('/')}{LISTING_PATH}", safe=_URI)
 
 
 def word_of(event: Event) -> SafeText:

@@ -181,10 +181,8 @@ class EventStream:
                 yield self._line(event, monitor, now, layout)
         if self.has_initial:
             for profile, profile_state in monitor.fleet.by_profile.items():
-                if profile_state.listed is not None and before.fleet.by_profile[profile].listed is None:
-                    yield from self._initial(
-                        profile_state, profile_state.clock.server_time(profile_state.listed.wall), monitor, now
-                    )
+                if (at := profile_state.listed_at) is not None and before.fleet.by_profile[profile].listed is None:
+                    yield from self._initial(profile_state, at, monitor, now)
 
     def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
         """Yield the lines of events of earlier runs, with line ends. The names in `fleet` decide the column widths."""

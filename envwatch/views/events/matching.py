@@ -190,11 +190,9 @@ class WaitCondition:
         return Progress(matching if self.is_absence else known, is_met and is_proven, is_proven)
 
     def _matching(self, profile_state: ProfileState, monitor: Monitor) -> Iterator[TrackedEnvironment]:
-        if profile_state.listed is None:
+        if (at := profile_state.listed_at) is None:
             return
-        context = MatchContext(
-            profile_state.clock.server_time(profile_state.listed.wall), monitor.is_acked, self.profile_name
-        )
+        context = MatchContext(at, monitor.is_acked, self.profile_name)
         tests = [query.test(context, SEARCHED) for query in self.queries]
         has_states = any(query.demands("status") for query in self.queries)
         for tracked in profile_state.environments.values():

@@ -82,9 +82,10 @@ ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
 """If `ENVWATCH_ID` is set, these variables are no settings."""
 
 
-EVENT_VARIABLES: Final = frozenset(
+EVENT_VARIABLES: Final = dict.fromkeys(
     f"ENVWATCH_{name}" for name in ("HOOK", "EVENT", "SUMMARY", "REASON", "INCIDENT", "COUNT", "TIME")
-)
+).keys()
+"""Further variables for a hook's command: an ordered set."""
 
 NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
 

@@ -138,9 +138,9 @@ def environment_list_of_rows(
 ) -> EnvironmentList:
     """Return the rows of a dashboard in order."""
     taken_at = {
-        profile_state.profile: profile_state.clock.server_time(profile_state.listed.wall)
+        profile_state.profile: listed_at
         for profile_state in fleet
-        if profile_state.listed is not None
+        if (listed_at := profile_state.listed_at) is not None
     }
     listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
     snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]

@@ -39,14 +39,12 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block
 
 
-_NO_KEY: Final = EMPTY
-
 EVENTS: Final = 5
 """The pane shows at least this many events, if recorded."""
 
 
 def help_lines(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = EMPTY
 ) -> Iterator[DetailLine]:
     """Yield remedies: the command to run on the environment's machine with its copy letter, and notes."""
     for remedy in remedies(tracked, profile_state, now, start_key):
@@ -114,8 +112,7 @@ def _line(
 ) -> Iterator[DetailLine]:
     if presentation.instant is None:
         yield from _text_line(presentation, tracked)
-    elif (at := presentation.instant(tracked)) is not None and profile_state.listed is not None:
-        listed_at = profile_state.clock.server_time(profile_state.listed.wall)
+    elif (at := presentation.instant(tracked)) is not None and (listed_at := profile_state.listed_at) is not None:
         yield DetailLine(presentation.pane, instant_text(at, listed_at, zone_of(style)))
 
 
@@ -150,10 +147,9 @@ def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iter
 
 
 def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle) -> Iterator[DetailLine]:
-    if profile_state.listed is None:
+    if (listed_at := profile_state.listed_at) is None:
         return
-    listed_at, environment = profile_state.clock.server_time(profile_state.listed.wall), tracked.environment
-    zone = zone_of(style)
+    environment, zone = tracked.environment, zone_of(style)
     date = instant_text(environment.first_seen_at, listed_at, zone)
     ago = f"{state_age(span(listed_at - environment.first_seen_at))} ago"
     first = f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}"

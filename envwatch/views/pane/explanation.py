@@ -111,10 +111,6 @@ def _ms(value: float) -> str:
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
 
 
-def _listed_at(profile_state: ProfileState) -> float:
-    return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
-
-
 _BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
 
 _FRESHNESS_RESULTS = {
@@ -132,7 +128,7 @@ def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _
     size = ""
     if snapshot:
         size = f": {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
-    requested = f"requested {date_text(_listed_at(profile_state), zone)}, {long_age(profile_state.age(now))} ago"
+    requested = f"requested {date_text(profile_state.listed_at or 0.0, zone)}, {long_age(profile_state.age(now))} ago"
     freshness = profile_state.freshness(now)
     inputs = f"listing {profile_state.listings}{size}, {requested}"
     return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
@@ -174,7 +170,7 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
         return IMPOSSIBLE, "impossible time: unknown, with the last verdict", True
     if beat is None:
         return "null", "no heartbeat: offline", True
-    age = _listed_at(profile_state) - beat
+    age = (profile_state.listed_at or 0.0) - beat
     limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
     inputs = f"{date_text(beat, zone)}, {_ms(age)} old in the newest listing"
     if tracked.clock_suspect and profile_state.date_error is None:
@@ -229,7 +225,7 @@ def _absence(tracked: TrackedEnvironment) -> _Finding:
 
 
 def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
-    rate = change_rate(tracked.transitions, _listed_at(profile_state))
+    rate = change_rate(tracked.transitions, profile_state.listed_at or 0.0)
     halves = limits.FLAP_SAMPLES - 1
     if not rate:
         inputs = f"no loss, return or reconnect in the last {halves * limits.FLAP_EVERY / _MINUTE:.0f} minutes"

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 
-_NO_KEY: Final = EMPTY
-
-
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """The remedy for a problem."""
@@ -42,7 +39,7 @@ class Remedy:
 
 
 def remedies(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = EMPTY
 ) -> Iterator[Remedy]:
     """Yield the remedies, the most urgent first.
 

@@ -21,8 +21,8 @@ from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
-from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
-from envwatch.past.hours import DAY, Availability, availability_text, worst_states
+from envwatch.model.times import DAY_MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
+from envwatch.past.hours import Availability, availability_text, worst_states
 from envwatch.views.pane.layout import DetailLine
 from envwatch.views.state_style import FAINT, HOUR_STYLES, IMPOSSIBLE, Piece, instant_text, style_of
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
-_DAY_MS: Final = DAY / MS
 _AT_LEAST: Final = timedelta(hours=1)
 """The strip needs at least this much watched time, unless the row was watched in earlier runs."""
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
@@ -193,7 +192,7 @@ def shared_lines(
     if ack is not None and not is_acked:
         yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
     if silence is not None and not is_silenced:
-        is_near = silence.until - now.wall < _DAY_MS
+        is_near = silence.until - now.wall < DAY_MS
         until = clock_text(silence.until, zone)[:5] if is_near else date_text(silence.until, zone)[:16]
         until = until if zone is None else f"{until}Z"
         reason = f": {silence.note}" if silence.note else ""
@@ -228,7 +227,7 @@ def last_day_rows(
     if not availability.known or not (availability.known >= _AT_LEAST or _has_past(tracked, monitor)):
         return []
     server_now = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    cell_ms = _DAY_MS / max(layout.width - 1, 1)  # one cell more than the day, so that no part of the day is missing
+    cell_ms = DAY_MS / max(layout.width - 1, 1)  # one cell more than the day: none of the day is missing
     begin = ServerMs((ceil(server_now / cell_ms) - layout.width) * cell_ms)
     cells = worst_states(monitor.states_of(tracked, begin, now), begin, cell_ms, layout.width)
     strip = []
@@ -258,7 +257,7 @@ def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:
 
 
 def _day_before(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
-    return ServerMs(monitor.fleet.for_environment(tracked).clock.server_time(now.wall) - _DAY_MS)
+    return ServerMs(monitor.fleet.for_environment(tracked).clock.server_time(now.wall) - DAY_MS)
 
 
 def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> Iterator[SafeText]:

@@ -18,7 +18,7 @@ from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
-from envwatch.model.times import MS, NOTHING, moment, offset_text, span, state_age
+from envwatch.model.times import DAY_MS, MS, NOTHING, moment, offset_text, span, state_age
 from envwatch.views.pane.remedies import is_started_by_command, remedies
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ def joined(items: Iterable[str]) -> str:
 _NAMES: Final = 4
 _REASONS: Final = 4
 _TOGETHER_MS: Final = timedelta(minutes=1) / MS
-"""States that begin within this time share a begin in the sentence."""
-_DAY_MS: Final = timedelta(days=1) / MS
-_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
+"""States with begins this close share a begin in the sentence."""
 _UNKNOWN: Final = "unknown"
 _UNREADABLE: Final = clean("its row cannot be read")
 _NO_LISTING: Final = clean("no listing has come since")
@@ -153,7 +151,7 @@ def _state_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> _St
         word = tracked.presence.value
         causes = [] if tracked.presence is Presence.ONLINE else [reason_text(tracked.reason)]
         why = ", ".join([*causes, "flapping"] if tracked.is_flapping and tracked.replaced_by is None else causes)
-    is_true = since is not None and since >= _EARLIEST_MS
+    is_true = since is not None and since >= limits.EARLIEST_MS
     return _State(tracked, word, since if is_true else None, clock.server_time(now.wall), why)
 
 
@@ -195,7 +193,7 @@ def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
     when = moment(at, zone)
     if when is None:
         return "a time outside the calendar"
-    date = "" if abs(now - at) < _DAY_MS else f"{when:%Y-%m-%d} "
+    date = "" if abs(now - at) < DAY_MS else f"{when:%Y-%m-%d} "
     return f"{date}{when:%H:%M:%S} UTC{offset_text(when).removeprefix('Z')}"
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.alerting.losses import LOSSES
+from envwatch.fleet.alerting.losses import LOSSES, is_loss
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.outages import UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
@@ -47,11 +47,8 @@ if TYPE_CHECKING:
     from envwatch.views.report.values import Subject
 
 
-_EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
 _ONE_LISTING_MS = 1_000.0
-"""Each listing estimates the server's clock anew, so instants may differ by this much."""
-_LOST = frozenset({"offline", "gone"})
-"""States before a repeated loss: an environment goes offline, then gone, then missing."""
+"""Each listing estimates the server's clock anew: instants may differ by this."""
 
 
 class StateHistory(NamedTuple):
@@ -114,14 +111,9 @@ class StateHistory(NamedTuple):
         return next((reason for reason in reasons if reason is not None), outage.reason)
 
 
-def is_loss(event: Event) -> bool:
-    """Return whether an event is the loss of an environment that was not lost before."""
-    return event.kind in LOSSES and event.before not in _LOST
-
-
 def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
-    """Return when a down environment went down, or None for an impossible instant."""
-    return ServerMs(tracked.lost_at) if tracked.lost_at >= _EARLIEST_MS else None
+    """Return when a down environment went down; None for an impossible instant."""
+    return ServerMs(tracked.lost_at) if tracked.lost_at >= limits.EARLIEST_MS else None
 
 
 def courses_of(  # noqa: PLR0913, PLR0917  what they are made of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.events import Kind
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
-from envwatch.model.times import MS, long_age, moment, span
+from envwatch.model.times import DAY_MS, long_age, moment, span
 from envwatch.model.versions import is_behind
 from envwatch.past.hours import percent_text
 from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     )
 
 
-_DAY_MS: Final = timedelta(days=1) / MS
-
-
 class ReportClock(NamedTuple):
     """Writes the times of a period; all times are ms of the server's clock."""
 
@@ -55,7 +52,7 @@ class ReportClock(NamedTuple):
         """Return a time: `02:13`, or `Tue 24 Nov 02:13` if over a day before the end or in a longer period."""
         if (when := moment(at, self.zone)) is None:
             return "a time outside the calendar"
-        is_short = self.until - _DAY_MS < at <= self.until <= self.since + _DAY_MS
+        is_short = self.until - DAY_MS < at <= self.until <= self.since + DAY_MS
         return self._time(when) if is_short else f"{self._date(when)} {self._time(when)}"
 
     def span(self, since: float, until: float, *, is_open: bool = False) -> str:
