@@ -20,13 +20,14 @@ from envwatch.fleet.alerting.losses import (
     are_linked,
     chains,
     hashed_id,
+    is_loss,
     key_of,
     order,
     still_waiting,
 )
 from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.mass_changes import blast_radius_text
-from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Presence, Reason
+from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Reason
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
-_LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""After these presences, gone or missing is no new loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +121,7 @@ class Incidents:
         known = set(map(fleet.identity, _ids(self)))
         waiting, fresh = list(self.waiting), list[Loss]()
         for event, group in leaves(events):
-            is_loss = event.kind in LOSSES and event.before not in _LOST
-            if not is_loss and event.kind is not Kind.FLAPPING:
+            if not is_loss(event) and event.kind is not Kind.FLAPPING:
                 continue
             who = fleet.identity(key_of(event))
             if who not in known:
