@@ -60,7 +60,7 @@ class QuietHours:
 
     @property
     def days_text(self) -> str:
-        """The days as the setting has the days: `mon-fri`, `mon,wed`; empty for every day."""
+        """The setting `days`: `mon-fri`, `mon,wed`; empty for every day."""
         runs: list[list[int]] = []
         for day in sorted(self.days):
             if runs and day == runs[-1][-1] + 1:
@@ -72,13 +72,13 @@ class QuietHours:
 
     @property
     def hours_text(self) -> str:
-        """The hours as the setting has the hours: `17:00-10:00`; empty for the whole day."""
+        """The setting `hours`: `17:00-10:00`; empty for the whole day."""
         if (self.begin, self.end) == (0, DAY_MINUTES):
             return ""
         return "-".join(f"{at // 60:02}:{at % 60:02}" for at in (self.begin, self.end))
 
     def until(self, at: float, zone: tzinfo | None) -> float | None:
-        """Return when the hours of one day end that hold at a moment; None outside the hours."""
+        """Return the end of the hours that hold at a moment; None outside the hours."""
         try:
             today = _local(at, zone).date()
             spans = [self._span(today - days * _DAY, zone) for days in _NEAR_DAYS]
@@ -95,10 +95,9 @@ class QuietHours:
 
 
 def quiet_end(hours: Iterable[QuietHours], at: float, zone: tzinfo | None) -> float | None:
-    """Return when the quiet period ends that holds at a moment; None outside quiet hours.
+    """Return the end of the quiet period that holds at a moment; None outside quiet hours.
 
-    A period without an end ends after `limits.QUIET_AT_MOST`, with the hours that hold then. So no row is quiet for
-    ever.
+    After `limits.QUIET_AT_MOST`, the period ends with the current hours. So no row is quiet for ever.
     """
     return _period_end(tuple(hours), at, zone)
 
@@ -115,7 +114,7 @@ def _period_end(hours: tuple[QuietHours, ...], at: float, zone: tzinfo | None) -
 
 
 def quiet_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the end of a quiet period as the clocks of a zone show the end: `10:00`, from a day on `Mon 10:00`."""
+    """Return the end of a quiet period in a zone: `10:00`, or `Mon 10:00` if the end is a day away."""
     try:
         when = _local(at, zone)
     except (ValueError, OverflowError, OSError):
@@ -135,7 +134,7 @@ def not_back_by_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
 
 
 def _local(at: float, zone: tzinfo | None) -> datetime:
-    """Return a moment as a zone's clocks show the moment, without the zone."""
+    """Return the time that the clocks of a zone show."""
     seconds = at / 1000
     if zone is None:
         return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - this machine's zone
