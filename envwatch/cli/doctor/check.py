@@ -38,6 +38,7 @@ FIXES: Final = {
     Cause.TLS: "see that the address is right, and that SSL_CERT_FILE names the authority if it is your company's",
     Cause.TIMEOUT: "look at the network and at the server; page_deadline in the configuration allows more time",
     Cause.UNREACHABLE: "look at the address, the network, the firewall, and HTTPS_PROXY",
+    Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
     Cause.GARBLED: "see that LETTA_BASE_URL leads to a Letta server, and not to a login page",
 }
 

@@ -13,13 +13,13 @@ from textual.widgets import Static
 from envwatch import __version__
 from envwatch.model.limits import Limits
 from envwatch.model.text import composed, shortened, wrapped
-from envwatch.model.times import long_age
 from envwatch.query.completion import HELP as FILTER_EXAMPLES
 from envwatch.tui.state import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.problem_block import PresentLines
+from envwatch.views.pace import pace_advice
 from envwatch.views.pane.legend import TAGS_LAST, LegendEntry, day_entries, hour_entries, state_entries, tag_entries
 
 if TYPE_CHECKING:
@@ -133,10 +133,9 @@ class HelpScreen(ModalScreen[None]):
         targets = list(targets)
         self._access = "; ".join(f"asking {target.host} with the key from {target.key_origin}" for target in targets)
         self._paces = [
-            f"{schedule.requests:,} pages at {schedule.requests_per_minute} requests a minute take "
-            f"{long_age(schedule.interval)}: a greater `requests_per_minute` or `page_size` makes polls more frequent"
-            for schedule in (target.poller.schedule for target in targets)
-            if schedule.requests
+            f"{target.profile}: {advice}" if len(targets) > 1 else str(advice)
+            for target in targets
+            if (advice := pace_advice(target.poller.limits, target.poller.cost)) is not None
         ]
         """Why polls come more seldom than wanted, and which settings help."""
         self._rules = targets[0].limits if targets else Limits()
