@@ -93,8 +93,10 @@ def test_the_reason_for_slow_polls_names_pages_and_budget_or_the_time_of_a_listi
             Limits(),
             cost_of(100_000, 100, 3),
             LargePage(1000, S / 50),
-            ("`page_size = 1000` and `requests_per_minute = 1200`: polls every 5s; "
-            "or `requests_per_minute = 6000`: polls every 10s"),
+            (
+                "`page_size = 1000` and `requests_per_minute = 1200`: polls every 5s; "
+                "or `requests_per_minute = 6000`: polls every 10s"
+            ),
         ),
     ],
 )
@@ -111,14 +113,18 @@ def test_advice_names_settings_with_values_for_this_fleet(
         (
             Limits(),
             ROWS,
-            ("polls come every 1m 40s, not every 5s: 100 pages at 60 requests a minute take 1m 40s; "
-            "`requests_per_minute = 1200` helps, a greater `page_size` may help (`envwatch doctor` measures)"),
+            (
+                "polls come every 1m 40s, not every 5s: 100 pages at 60 requests a minute take 1m 40s; "
+                "`requests_per_minute = 1200` helps, a greater `page_size` may help (`envwatch doctor` measures)"
+            ),
         ),
         (
             Limits(page_size=500),
             ROWS,
-            ("polls come every 1m 40s, not every 5s: 100 pages at 60 requests a minute take 1m 40s; "
-            "`requests_per_minute = 1200` helps (`envwatch doctor` measures)"),
+            (
+                "polls come every 1m 40s, not every 5s: 100 pages at 60 requests a minute take 1m 40s; "
+                "`requests_per_minute = 1200` helps (`envwatch doctor` measures)"
+            ),
         ),
         (
             Limits(),

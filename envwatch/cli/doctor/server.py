@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import OffsetBounds
     from envwatch.model.text import SafeText
     from envwatch.sources.letta.probe import Exchange, Requests
+    from envwatch.views.pace import Remedy
 
 _FIX_BY_STATUS: Final = {401: FIXES[Cause.UNAUTHORIZED], 403: FIXES[Cause.FORBIDDEN], 429: FIXES[Cause.RATE_LIMITED]}
 
@@ -276,9 +277,16 @@ async def check_pace(server: ServerContext) -> Finding:
     data["remedies"] = [{**remedy.settings, "interval_s": remedy.interval.total_seconds()} for remedy in found]
     if not found:
         return warning(f"{read}: {reason}", f"{_SLOW_SERVER}{_whole_interval(cost, interval)}", **data)
-    bound = cost.page_rows if largest is None and cost.is_paged else None
-    pages = "" if bound is None else f" (the server sends at most {counted(bound, 'environment')} a page)"
-    return warning(f"{read}: {reason}", f"{remedies_text(found)}, if the server allows so many requests{pages}", **data)
+    return warning(f"{read}: {reason}", f"{remedies_text(found)}{_conditions(cost, largest, found)}", **data)
+
+
+def _conditions(cost: ListingCost, largest: LargePage | None, found: tuple[Remedy, ...]) -> str:
+    """Return what the remedies depend on, and why none of the remedies is a larger page."""
+    is_bound = largest is None and cost.is_paged and cost.page_rows < LARGEST_PAGE
+    rows = counted(cost.page_rows, "environment")
+    pages = f" (the server sends at most {rows} a page)" if is_bound else ""
+    needs_more = any(remedy.requests_per_minute is not None for remedy in found)
+    return f"{', if the server allows so many requests' if needs_more else ''}{pages}"
 
 
 def _whole_interval(cost: ListingCost, interval: timedelta) -> str:

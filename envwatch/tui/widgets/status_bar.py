@@ -49,8 +49,8 @@ _COUNTED = (
 )
 """Presences in their order on the line, each with its word and the weight of its count."""
 
-_CUT_HOST = 7
-"""The weight at which the host is shortened: before a count of environments is dropped."""
+_CUT_HOST = _SLOW = 6
+"""The weight of the reason for slow polls; the host is shortened before the reason is dropped."""
 _WORD = 4
 """The weight of a count's word."""
 
@@ -290,12 +290,14 @@ class StatusBar(TextLine):
 
 def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
     """Return how often polls come, and why polls come slower than wanted."""
-    interval = short_age(schedule.interval)
-    parts = [Part(f"/{interval}", "faint", 2, is_joined=True) if is_joined else Part(f"every {interval}", "faint", 2)]
+    interval, weight = short_age(schedule.interval), _SLOW if schedule.is_slow else 2
+    text = f"/{interval}" if is_joined else f"every {interval}"
+    parts = [Part(text, "faint", weight, is_joined=is_joined)]
     if schedule.requests:
-        parts.append(Part(f"{schedule.requests:,} pages at {schedule.requests_per_minute:,}/min", "late", 6))
+        budget = Part(f" at {schedule.requests_per_minute:,}/min", "late", _SLOW - 1, is_joined=True)
+        parts += [Part(f"{schedule.requests:,} pages", "late", _SLOW), budget]
     if schedule.took:
-        parts.append(Part(f"a listing takes {short_age(seconds_up(schedule.took))}", "late", 6))
+        parts.append(Part(f"a listing takes {short_age(seconds_up(schedule.took))}", "late", _SLOW))
     return parts
 
 
