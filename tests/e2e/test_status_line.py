@@ -241,6 +241,8 @@ def test_slow_polls_say_why_in_the_status_line_and_which_settings_help_in_the_he
             terminal.press("?")
             terminal.wait_for("`requests_per_minute = 72` helps, a greater `page_size` may help")
             assert "polls come every 6s, not every 5s: 6 pages at 60 requests a minute take 6s" in terminal.text
+            terminal.resize(80, 24)
+            terminal.wait_for("`requests_per_minute = 72` helps")
 
 
 def test_a_listing_that_takes_longer_than_the_interval_says_so_and_is_neither_stale_nor_paced_by_the_budget(

@@ -76,6 +76,16 @@ async def test_a_slow_listing_is_the_reason_why_polls_come_no_more_often() -> No
             assert stage.news == message, (takes, keys)
 
 
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(61, "live 0s/60s  60 pages at 60/min"), (60, "live 0s/60s  60 pages"), (51, "live 0s/60s  60 pages")],
+)
+async def test_the_reason_for_slow_polls_loses_the_budget_first(width: int, shown: str) -> None:
+    async with staged((width, 24), poller=await poller_after(World(), walk(60))) as stage:
+        await stage.show(beating(3))
+        assert stage.lines[0].rstrip().endswith(f"  {shown}")
+
+
 async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_intervals() -> None:
     async with staged() as stage:
         await stage.show(beating(1))

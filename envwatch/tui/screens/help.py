@@ -156,6 +156,8 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
+        for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
+            yield Content.styled(line, "$state-late")
         yield _title(f"States of environments{' ' * 34}envwatch {__version__}"[:width])
         yield from _in_columns(_signs(state_entries(self._rules, ascii_only=self._glyphs.is_ascii), 7), width, 2)
         yield _title(f"Changes, for {TAGS_LAST} after them")
@@ -171,8 +173,6 @@ class HelpScreen(ModalScreen[None]):
         for example in FIRST_FILTERS:
             yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
         yield Content.styled(shortened(composed(self._access), width), "$faint")
-        for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
-            yield Content.styled(line, "$state-late")
         yield Content("")
 
     def _day_line(self, width: int) -> Iterator[Content]:
