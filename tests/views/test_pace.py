@@ -152,8 +152,8 @@ async def interval_of(limits: Limits, requests: int, took_s: float) -> timedelta
     limits=st.builds(
         Limits,
         interval=st.integers(1, 30).map(lambda seconds: timedelta(seconds=seconds)),
-        requests_per_minute=st.integers(1, 6_000),
-        page_size=st.integers(1, 1_000),
+        requests_per_minute=st.integers(10, 6_000),
+        page_size=st.integers(50, 1_000),
     ),
     rows=st.integers(1, 50_000),
     took_s=st.integers(0, 3_000).map(lambda tenths: tenths / 100),
