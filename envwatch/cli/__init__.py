@@ -1,4 +1,4 @@
-"""The command line: arguments, wiring, standard streams, exit codes, and one module per command in `commands`.
+"""The command line.
 
-The only package that may import all others. It imports them late, so that each command loads only what it uses.
+Only this package may import all packages, late for speed.
 """

@@ -1,7 +1,6 @@
-"""The alert state of each watched profile on disk: taken over from an earlier run, and written when it changes.
+"""Each watched profile's alert state on disk, taken over from an earlier run.
 
-Only the process that holds a profile's lock runs the hooks of the profile and writes its file. Another process waits,
-and takes over when the lock is free.
+Only the holder of a profile's lock runs the hooks and writes the file; a waiting process takes over.
 """
 
 from __future__ import annotations
@@ -31,13 +30,10 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 _WRITTEN_EVERY_MS: Final = 60_000
-"""How often a state is written that does not change."""
 _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
-"""A process that has not written its state for this long runs no hooks any more."""
 
 
 def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return the stored alert state of a profile, or the open incidents that 1.0.0 left; None if there is neither."""
     content = ALERT_STATE.read_or_empty(path)
     if content:
         return alert_state(content, profile, now)
@@ -49,16 +45,13 @@ def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks
 
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
-    """Return the losses and incidents that another process stored of a profile, if any, to judge one listing with."""
+    """Return a profile's stored losses and incidents, if any, to judge a single listing."""
     state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
     return None if state is None else replace(state, online=frozenset())
 
 
 def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText, WallMs]]:
-    """Return a function that returns since when hooks fail, by their names, in whatever processes run hooks.
-
-    The function reads the alert state files of the profiles. The disk may be slow.
-    """
+    """Return a function that reads the failing hooks of all processes, with times. The disk may be slow."""
     paths = {alert_file_for(*profile) for profile in profiles.values()}
     files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
     found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
@@ -76,10 +69,7 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
 class AlertFiles:
     """The alert states of the watched profiles.
 
-    Args:
-        paths: where each profile's state is kept.
-        sources_of_1_0: each profile's source in the file of 1.0.0.
-        warn: called with one line about what is wrong; from any thread.
+    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `warn` is called from any thread with a line.
     """
 
     def __init__(
@@ -92,7 +82,6 @@ class AlertFiles:
         self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
         self._written = dict[SafeText, tuple[AlertState, WallMs]]()
-        """The newest written states, and when they were written."""
 
     @property
     def held(self) -> frozenset[SafeText]:
@@ -100,7 +89,7 @@ class AlertFiles:
         return frozenset(self._files)
 
     def take_over(self, now: Clocks) -> dict[SafeText, AlertState | None]:
-        """Take the locks that are free now, and return the stored states of these profiles. The disk may be slow."""
+        """Take the free locks, and return the profiles' stored states. The disk may be slow."""
         taken: dict[SafeText, AlertState | None] = {}
         for name, path in self._paths.items():
             if name in self._files or not self._acquire(name):
@@ -125,7 +114,7 @@ class AlertFiles:
         return is_held
 
     def keep(self, profile: SafeText, state: AlertState, now: Clocks) -> None:
-        """Write the state of a held profile if the state changed, or was written a minute ago; never waits."""
+        """Write a held profile's state if changed, or after a minute; never waits."""
         before, written_at = self._written.get(profile, (None, now.wall))
         is_recent = 0 <= now.wall - written_at < _WRITTEN_EVERY_MS
         if before is not None and is_recent and replace(state, looked_at=before.looked_at) == before:
@@ -134,7 +123,7 @@ class AlertFiles:
         self._files[profile].keep(content_of(state, now))
 
     def close(self) -> None:
-        """Write what is left, and let another process take the locks."""
+        """Write pending states, and release the locks."""
         for file in self._files.values():
             file.close()
         for lock in self._locks.values():

@@ -1,8 +1,7 @@
-"""The commands, the parser, the shared options, the exit codes, mistakes in plain words, and the loading of a command.
+"""The command line: commands, parsers, shared options, exit codes and messages.
 
-Runs nothing and imports nothing slow, so that help and refusals are instant: only the named command's module is loaded.
-No option takes the API key, because every user of a machine can read the arguments of its processes. A message leaves
-out words that are long enough to be a key: a key may have been pasted in the wrong place.
+Imports only the named command's module, so help and refusals are instant. No option takes the API key, because every
+user of a machine can read the arguments of processes. Messages omit long words, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -29,10 +28,9 @@ if TYPE_CHECKING:
 
 
 DASHBOARD: Final = "dashboard"
-"""The command that runs if none is named; every shared option is one of its own."""
 
 PLUGIN: Final = "check"
-"""The command that monitoring systems call: it reports failures on standard output, with an exit code of its own."""
+"""The monitoring plugin: prints failures to standard output, with separate exit codes."""
 
 GROUPS: Final = {
     "Dashboard": {
@@ -58,8 +56,7 @@ GROUPS: Final = {
         "completion": "completion of this command line in bash, zsh or fish",
     },
 }
-"""The commands of each group, each with its line in the help, which is one screen of 80x24. The module in `commands`
-has the command's name, so a new command is one module and one line here."""
+"""The help's groups with the line of each command, on a screen of 80x24."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
@@ -79,7 +76,7 @@ class Exit(IntEnum):
 
 
 class StopError(Exception):
-    """The command ends here, with an exit code and one line for people; no line if no one can read it."""
+    """Ends the command. `line` is for people; empty if nobody can read the message."""
 
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)
@@ -88,14 +85,11 @@ class StopError(Exception):
 
 
 class HelpRequested(Exception):  # noqa: N818 - no error
-    """The user asks for the help or the version: print this text and do nothing else."""
+    """Ends parsing with the help or the version as text."""
 
 
 class Options(argparse.Namespace):
-    """The parsed command line. Parsers set only what was given; the values here are the defaults of shared options.
-
-    A command's own options have their defaults in its `add_arguments`.
-    """
+    """The parsed command line. Parsers set only given options; the values here are the defaults of shared options."""
 
     command: str | None = None
     version: bool = False
@@ -120,7 +114,7 @@ _DETAILS: Final = "Details: envwatch COMMAND --help; dashboard --help has variab
 
 
 def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[str, Any]:
-    """Return argparse's settings for an option with a value; argparse shows the reader's `ValueError`."""
+    """Return argparse's settings of an option; argparse shows the reader's `ValueError`."""
 
     def value_of(text: str) -> object:
         try:
@@ -132,7 +126,6 @@ def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[st
 
 
 def _within_bounds(name: str) -> Callable[[str], object]:
-    """Return the reader of a setting that has bounds; the settings are imported when the option has a value."""
 
     def read(text: str) -> object:
         from envwatch.config.declared import reader_within_bounds
@@ -143,7 +136,6 @@ def _within_bounds(name: str) -> Callable[[str], object]:
 
 
 _WIDEST_HELP: Final = 100
-"""Cells of a terminal that the help uses."""
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
     "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
@@ -175,22 +167,18 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
     "config": valued("PATH", path_text, "configuration file (else see `envwatch config path`)"),
 }
-"""The options that several commands take, with argparse's settings."""
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
-"""Which environments, in which portions."""
 _ADVANCED: Final = frozenset(
     {"no_mouse", "no_history", "page_size", "online_only", "source", "user", "log_file", "log_level"}
 )
-"""Shared options that few people need: the help shows them last."""
+"""Shared options that few people need, at the end of the help."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
 DASHBOARD_OPTIONS: Final = ("profile", *QUERY_OPTIONS, "interval", "no_mouse", "no_history", *OUTPUT_OPTIONS, "config")
-"""Every shared option: all of them may stand before a command."""
+"""All shared options; each may stand before a command."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help in lines of at most 98 cells, and of fewer cells in a narrower terminal."""
-
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=min(shutil.get_terminal_size().columns, _WIDEST_HELP) - 2)
 
@@ -210,7 +198,6 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{flags} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap the paragraphs of a text. Indented lines stay as they are."""
         lines: list[str] = []
         for is_kept, group in groupby(text.splitlines(), key=lambda line: not line or line.startswith(" ")):
             paragraph = [*group]
@@ -219,16 +206,13 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that guesses nothing, sets only what was given, and whose errors are one line like any other failure.
+    """A parser without abbreviations that sets only given options.
 
-    Args:
-        fill: adds the arguments when this parser is first used.
-        settings: of argparse.
+    `fill` adds the arguments at the first use.
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
         self.names = {"command", "action"}
-        """Of the options that this parser takes."""
         self._fill = fill
         self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
@@ -240,13 +224,13 @@ class Parser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def add_argument(self, *flags: Any, **settings: Any) -> argparse.Action:  # noqa: ANN401 - passed on
-        """Add an option, and note its name."""
+        """Add an option, and note the name."""
         action = super().add_argument(*flags, **settings)
         self.names.add(action.dest)
         return action
 
     def add_shared(self, *names: str) -> None:
-        """Add options that several commands take; the advanced ones have a group of their own."""
+        """Add shared options; advanced options form a group."""
         for name in names:
             flag = f"--{name.replace('_', '-')}"
             if name not in _ADVANCED:
@@ -256,35 +240,33 @@ class Parser(argparse.ArgumentParser):
             self.names.add(self._advanced.add_argument(flag, **_SHARED[name]).dest)
 
     def fill(self) -> None:
-        """Add the arguments of this parser, once."""
+        """Add this parser's arguments, once."""
         if self._fill is not None:
             fill, self._fill = self._fill, None
             fill(self)
             self._action_groups.sort(key=lambda group: group is self._advanced)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        """Parse; a subcommand's parser gets here only if the command line names it."""
+        """Parse arguments; only the named subcommand's parser gets here."""
         self.fill()
         return super().parse_known_args(args, namespace)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
-        """Leave the printing to the caller, because argparse ignores errors of writing."""
+        """Raise the help as `HelpRequested`, because argparse ignores errors of writing."""
         raise HelpRequested(self.format_help())
 
     def error(self, message: str) -> NoReturn:
-        """Stop with one line in plain words."""
+        """Stop with a message in plain words."""
         raise StopError(Exit.USAGE, f"{plain(message)}; see `{self.prog} --help`")
 
 
 class _FirstParser(Parser):
-    """The parser of the whole command line; its help is one screen of 80x24: the commands in their groups."""
-
     def __init__(self) -> None:
         super().__init__(prog="envwatch", usage="envwatch [--version] [COMMAND] [OPTION ...]", description=_DESCRIPTION)
         self.commands: dict[str, Parser] = {}
 
     def format_help(self) -> str:
-        """Return the commands in their groups; the options are in the help of the commands."""
+        """Return the commands in groups, without options."""
         width = max(map(len, COMMANDS))
         lines = [f"usage: {self.usage}", f"{self.description}\n"]
         for title, commands in GROUPS.items():
@@ -293,26 +275,26 @@ class _FirstParser(Parser):
 
 
 class CommandModule(Protocol):
-    """What a module in `commands` offers. It imports late whatever `add_arguments` does not need."""
+    """The interface of a module in `commands`, which imports late everything that only `run` needs."""
 
     def add_arguments(self, parser: Parser) -> None:
-        """Set the description of a command's parser and add its options."""
+        """Set the parser's description and add the options."""
 
     def run(self, options: Options) -> int:
         """Run the command and return the exit code."""
 
 
 def load(name: str) -> CommandModule:
-    """Import a command."""
+    """Import a command's module."""
     return cast("CommandModule", import_module(f"envwatch.cli.commands.{name}"))
 
 
 def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:
-    """Parse the command line.
+    """Return the options of a command line.
 
     Args:
-        arguments: without the program's name; the process's own if None.
-        options: filled as far as the parsing gets; new ones if None.
+        arguments: without the program's name; None for the process's arguments.
+        options: filled up to the first mistake; None for new options.
 
     Raises:
         StopError: if an argument is wrong.
@@ -327,15 +309,15 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         _, extras = first.parse_known_args(arguments, namespace=options)
     except StopError:
         if options.command is None and PLUGIN in arguments:
-            options.command = PLUGIN  # the mistake stands before it
+            options.command = PLUGIN  # the mistake comes before the command is known
         raise
-    parser: Parser = vars(options).pop("parser")  # of the command or its action
+    parser: Parser = vars(options).pop("parser")
     if extras:
         flags = [f"--{name.replace('_', '-')}" for name in parser.names]
         raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, flags)}; see `{parser.prog} --help`")
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
-    # Options may stand before the command too, where all of them are accepted.
+    # Before a command, the first parser accepts every shared option.
     for name in vars(options):
         if name not in parser.names:
             parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
@@ -345,7 +327,7 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
 
 
 def whole_parser() -> Parser:
-    """Return the parser with the arguments of every command, for what is generated from it."""
+    """Return the parser with all commands' arguments, for generated files."""
     parser = _first_parser()
     for command in parser.commands.values():
         command.fill()
@@ -371,7 +353,7 @@ def _fill(name: str, parser: Parser) -> None:
 def check_query(text: str, argument: str) -> None:
     """Stop at the first mistake in a query, before the key is looked up or the screen is taken.
 
-    What looks like a key is left out: a key may have been pasted in the wrong place. `argument` is what has the query.
+    `argument` names the query. The message omits words like an API key.
     """
     from envwatch.query.language import parse
     from envwatch.query.lexer import QueryError
@@ -392,7 +374,6 @@ _OTHERS: Final = {
     re.compile(r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", re.DOTALL): "takes no value",
     re.compile(r"the following arguments are required: (\S+)"): "is missing",
 }
-"""What to say of an argument in place of these messages."""
 _NAMES_OF_KEYS: Final = re.compile(r"--?(?:letta-?)?(?:api-?)?(?:key|token)(?:=.*)?", re.IGNORECASE | re.DOTALL)
 
 NO_KEY_HERE: Final = (
@@ -401,11 +382,11 @@ NO_KEY_HERE: Final = (
 
 
 def plain(message: str) -> SafeText:
-    """Return a message of argparse in words for people."""
+    """Return a message of argparse in plain words."""
     if match := _CHOICE.fullmatch(message):
         name, word, choices = match[1], _without_keys(match[2]), re.findall(r"[\w-]+", match[3])
         nearest = did_you_mean(word, choices)
-        if name.isupper():  # a command or an action
+        if name.isupper():  # an upper-case name is a command or an action
             hint = nearest or f"; there are {', '.join(choices)}"
             return composed(f"there is no {name.lower()} {word}{hint}")
         return composed(f"{name} must be one of {', '.join(choices)}{nearest}")
@@ -416,7 +397,7 @@ def plain(message: str) -> SafeText:
 
 
 def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
-    """Return what to say of arguments that a command, as it is typed, does not know among its options."""
+    """Return the message about unknown arguments."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):
         return composed(f"`{command}` takes no argument {word}: every value stands after its option")
@@ -424,7 +405,7 @@ def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> Safe
 
 
 def names_a_key(argument: str) -> bool:
-    """Whether an argument is an option that people expect for the key."""
+    """Return whether an argument looks like an option for the key."""
     return _NAMES_OF_KEYS.fullmatch(argument) is not None
 
 

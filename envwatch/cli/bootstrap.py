@@ -1,7 +1,6 @@
-"""What several commands need before they run: settings, credentials, clients, the log.
+"""Settings, credentials, clients and the log of commands, imported late.
 
-Turns every mistake in these into `StopError`: one line and an exit code. Must not know Textual. Imports late, so that a
-command loads only what it uses.
+Mistakes become `StopError`.
 """
 
 from __future__ import annotations
@@ -40,19 +39,19 @@ if TYPE_CHECKING:
 _WITHOUT_SCREEN: Final = frozenset(
     {"list", "check", "watch", "wait", "record", "report", "serve", "metrics", "silence"}
 )
-"""The commands that use nothing that the dashboard remembers."""
+"""Commands that ignore saved settings of the dashboard."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
-"""The commands that write a log only where an option names it."""
+"""Commands that log only if an option names a file."""
 _DRAWN_AFTER_S: Final = 0.5
-"""Seconds from the first outcome until a slow machine has drawn its rows."""
+"""Seconds from the first outcome until a slow machine has drawn the rows."""
 
 
 def all_settings_for(
     options: Options, environ: Mapping[str, str] = os.environ, only: Iterable[str] | None = None
 ) -> list[Settings]:
-    """Return the settings of each profile that options and variables select, and use the first one's time zone.
+    """Return each selected profile's settings, and apply the first profile's time zone.
 
-    From variables and file, only the settings in `only` are taken; all if None.
+    If `only` is given, variables and file set only these settings.
     """
     from envwatch.config.settings import all_settings_of
 
@@ -66,7 +65,7 @@ def all_settings_for(
 
 
 def past_moment(text: str) -> datetime:
-    """Return a moment in the past as an option has it, in the zone of the settings."""
+    """Return an option's past moment, in the settings' time zone."""
     now = datetime.now(UTC)
     if (at := past_moment_of(text, now)) is None:
         here = date_text(now.timestamp() * 1000, None)
@@ -75,7 +74,7 @@ def past_moment(text: str) -> datetime:
 
 
 def display_settings_of(options: Options) -> Settings:
-    """Return the settings of the default profile, but of variables and file only those for the looks."""
+    """Return the default profile's settings, of which variables and file set only `DEMO_SETTINGS`."""
     from envwatch.config.declared import DEMO_SETTINGS
     from envwatch.config.settings import PROFILE
 
@@ -85,7 +84,7 @@ def display_settings_of(options: Options) -> Settings:
 
 
 def config_path_for(options: Options) -> tuple[Path, bool]:
-    """Return the path of the configuration file, which need not exist, and whether the user named it."""
+    """Return the configuration file's path, existing or not, and whether the user named the file."""
     from envwatch.config.settings import config_path
 
     try:
@@ -95,7 +94,6 @@ def config_path_for(options: Options) -> tuple[Path, bool]:
 
 
 def _remembered(options: Options) -> dict[str, Any]:
-    """Return the settings that the last dashboard saved; commands without a screen use none of them."""
     if options.command in _WITHOUT_SCREEN:
         return {}
     from dataclasses import asdict
@@ -103,7 +101,7 @@ def _remembered(options: Options) -> dict[str, Any]:
     from envwatch.storage.remembered import remembered
 
     saved = asdict(remembered(state_file("state")))
-    del saved["hints"]  # no setting
+    del saved["hints"]  # the demo's hints are no setting
     if saved["columns"]:
         from envwatch.views.table.columns import COLUMNS
 
@@ -112,7 +110,7 @@ def _remembered(options: Options) -> dict[str, Any]:
 
 
 def state_file(name: str) -> Path:
-    """Return the path of a file that the dashboard saves state in."""
+    """Return the path of a file in the state folder."""
     return _state_folder() / f"{name}.json"
 
 
@@ -123,7 +121,7 @@ def _state_folder() -> Path:
 
 
 def user_name() -> SafeText:
-    """Return the name of the user who runs this process; the number where there is no name."""
+    """Return this process's user name, or the number if the user has no name."""
     import pwd
 
     try:
@@ -133,7 +131,7 @@ def user_name() -> SafeText:
 
 
 def stop_for(mistakes: Sequence[str]) -> StopError:
-    """Return the error that ends a command because of mistakes in the settings: one line with the first of them."""
+    """Return the error for mistakes: the first mistake, and the number of the rest."""
     others = f" (and {len(mistakes) - 1} more: `envwatch config validate`)" if len(mistakes) > 1 else ""
     return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
 
@@ -146,39 +144,36 @@ class SelectedProfile(NamedTuple):
 
 
 class Profiles(dict[SafeText, SelectedProfile]):
-    """The selected profiles by the name that marks their environments and log lines: none if there is only one."""
+    """The selected profiles. The key is the name in rows and log lines, empty for a single profile."""
 
     @property
     def first(self) -> Settings:
-        """The settings of the first one."""
+        """The first profile's settings."""
         return next(iter(self.values())).settings
 
     @property
     def limits(self) -> dict[SafeText, Limits]:
-        """The limits of each."""
+        """Each profile's limits."""
         return {name: settings.limits for name, (_, settings) in self.items()}
 
     @property
     def servers(self) -> dict[SafeText, SafeText]:
-        """The server of each, see `server_in`."""
+        """Each profile's server, by `server_in`."""
         return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
 
     def silence_matcher(self, query: str) -> Matcher | None:
-        """Return a silence's query as a test under the first profile, None if the query has a mistake.
-
-        The filter language is imported only if there is a silence.
-        """
+        """Return a silence's query as a test under the first profile; None if the query is wrong."""
         from envwatch.views.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(self.first.profile))
 
     def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
-        """Return them with other settings."""
+        """Return the profiles with changed settings."""
         return Profiles({name: SelectedProfile(each, change(settings)) for name, (each, settings) in self.items()})
 
 
 def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
-    """Return the selected profiles; `find` returns the credentials for settings, by default as `credentials_for`."""
+    """Return the selected profiles; `find` replaces `credentials_for`."""
     from envwatch.fleet.events import NO_PROFILE
 
     found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings_for(options)]
@@ -186,12 +181,12 @@ def profiles_for(options: Options, find: Callable[[Settings], Credentials] | Non
 
 
 def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
-    """Return the alert policy of each profile."""
+    """Return each profile's alert policy."""
     return {name: policy_for(settings) for name, (_, settings) in profiles.items()}
 
 
 def policy_for(settings: Settings) -> AlertPolicy:
-    """Return the alert policy of one profile, with the names in its inventory file."""
+    """Return a profile's alert policy, with the inventory."""
     from envwatch.config.settings import expected_by
     from envwatch.fleet.alerting.alert_policy import NOTHING, AlertPolicy
 
@@ -209,7 +204,7 @@ def policy_for(settings: Settings) -> AlertPolicy:
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
-    """Return a query as a test under a profile; without one, the filter language need not be imported."""
+    """Return a query as a test under a profile; an empty query imports nothing."""
     from envwatch.fleet.alerting.alert_policy import EVERYTHING
 
     if not query:
@@ -220,7 +215,7 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
 
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:
-    """Return key and address for one profile."""
+    """Return a profile's key and address; the redactor learns the key."""
     from envwatch.config.credentials import NO_KEY, CredentialsError, credentials_of
 
     try:
@@ -234,7 +229,7 @@ def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None)
 
 
 def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
-    """Return the key that now stands where it is looked for; the old one if there is none for that server."""
+    """Return the present key, or the old key if there is none for this server."""
     try:
         found = credentials_for(settings)
     except StopError:
@@ -243,7 +238,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
 
 
 def client_for(credentials: Credentials, settings: Settings) -> Client:
-    """Return the HTTP client of one profile; it connects with its first request."""
+    """Return a profile's HTTP client."""
     from envwatch.sources.letta.client import Client
     from envwatch.sources.letta.network_settings import SettingsError
 
@@ -263,7 +258,7 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
 
 
 def targets_for(profiles: Profiles) -> dict[SafeText, Target]:
-    """Return what is polled for each profile."""
+    """Return each profile's poll target."""
     return {name: _target_for(*profile) for name, profile in profiles.items()}
 
 
@@ -285,19 +280,19 @@ def _target_for(credentials: Credentials, settings: Settings) -> Target:
 
 
 def host_of(credentials: Credentials) -> str:
-    """Return host and port of the server."""
+    """Return the server's host and port."""
     return credentials.base_url.partition("://")[2].partition("/")[0]
 
 
 def server_in(base_url: str) -> str:
-    """Return host, port and path of a base URL: one port may have several, as that of `envwatch serve` does."""
+    """Return host, port and path: `envwatch serve` has several paths on a port."""
     return base_url.partition("://")[2]
 
 
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:
-    """Return the log that the options ask for; by default, dashboard, demo and `watch` have one in the state folder.
+    """Return the log of a command: by default in the state folder, or none (`_WITHOUT_LOG`).
 
-    When it cannot be written any more, `notify` is called with one line, from any thread.
+    `notify` gets a line, in any thread, when the log cannot be written.
     """
     import logging
     from pathlib import Path
@@ -315,26 +310,24 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
 
 class History(NamedTuple):
-    """What records the profiles, and what was recorded of each."""
+    """The recorder, and each profile's past."""
 
     recorder: HistoryRecorder | None
-    """None where nothing is recorded."""
     pasts: Mapping[SafeText, Past]
-    """Empty likewise."""
 
     def close(self) -> None:
-        """Write what is left, unless that takes too long."""
+        """Write pending polls, unless writing takes too long."""
         if self.recorder is not None:
             self.recorder.close()
 
 
 class DemoHistory(NamedTuple):
-    """What is recorded of the demo."""
+    """The history of the demo."""
 
     folder: Path
-    """Where: its address is another one each time."""
+    """The demo's address is new each time, so the address does not name the folder."""
     prepare: Callable[[], None]
-    """Called in a thread before anything is recorded."""
+    """Called in a thread before the first recording."""
 
 
 def history_for(
@@ -344,10 +337,10 @@ def history_for(
     on_ready: Callable[[SafeText], None] | None = None,
     demo: DemoHistory | None = None,
 ) -> History:
-    """Return the histories of the profiles whose settings ask for one; close it at the end.
+    """Return the histories of profiles with the setting `history`; the caller closes the result.
 
-    SQLite is imported only after the first outcome is drawn. `notify` is called from any thread: with one line when
-    polls cannot be recorded, and with another when polls can be recorded again.
+    SQLite is imported after the first outcome is drawn. `notify` is called from any thread when recording fails, or
+    works again.
     """
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:
@@ -370,15 +363,15 @@ def history_for(
         between_runs=changes_between_runs,
         on_ready=on_ready or nothing,
     )
-    # Without waiting, a reader would find the demo's day missing.
+    # Without waiting, a reader would not find the demo's day.
     wait = recorder.wait if demo else nothing
     return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
 
 
 def history_folder_for(server: str, settings: Settings) -> Path:
-    """Return the folder of the history of a server, see `server_in`, under a profile.
+    """Return the history folder of a server (`server_in`) under a profile.
 
-    What the endpoint leaves out by its filters is not gone: such a listing has a history of its own.
+    Each set of filters has its own history, because rows outside the filters are not gone.
     """
     from envwatch.storage.history.folder import history_folder
 
@@ -388,20 +381,20 @@ def history_folder_for(server: str, settings: Settings) -> Path:
 
 
 def alert_file_for(credentials: Credentials, settings: Settings) -> Path:
-    """Return the path of a profile's alert state. A profile with other filters of the endpoint has another state."""
+    """Return the path of a profile's alert state; each set of filters has its own state."""
     name = history_folder_for(server_in(credentials.base_url), settings).name
     return _state_folder() / "alerts" / f"{name}.json"
 
 
 def note_targets(poll_log: PollLog, targets: Iterable[Target]) -> None:
-    """Write to the log what is polled, and with which keys."""
+    """Log the polled targets and the keys' origins."""
     for target in targets:
         pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
         poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
 
 
 def report_crash(error: BaseException, poll_log: PollLog) -> Exit:
-    """Write a bug's traceback to the log and a screenful to standard error; return the exit code."""
+    """Write the traceback of a bug to the log and a screenful to standard error; return the exit code."""
     poll_log.write_crash(error)
     poll_log.close()
     columns, lines = shutil.get_terminal_size()

@@ -1,7 +1,4 @@
-"""Hooks of `envwatch watch --hooks`: after each update, messages that fire go to the runner, and are remembered.
-
-Owns the wiring between the configuration, the decision, the runner and the alert state files.
-"""
+"""Hooks of `watch --hooks` and `serve --hooks`, from configuration to alert state files."""
 
 from __future__ import annotations
 
@@ -40,21 +37,19 @@ if TYPE_CHECKING:
 
 
 class Prepared(NamedTuple):
-    """Hooks that can run, before anything is asked of the server; without `--hooks` there is none."""
+    """Hooks that can run; none without `--hooks`."""
 
     hooks: Sequence[HookSettings]
     deliveries: Mapping[SafeText, Delivery]
     contexts: Mapping[SafeText, Context]
-    """What messages say of a profile, by the name under which it is watched."""
     alerts: AlertFiles
-    """What an earlier run left of alerts."""
 
 
 def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
-    """Return the configured hooks, and what delivers their messages by their names.
+    """Return the configured hooks, and deliveries by hook name.
 
     Raises:
-        StopError: if there is none, or one cannot run.
+        StopError: without hooks, or for an unusable hook.
     """
     if not settings.hooks:
         path, _ = config_path_for(options)
@@ -70,7 +65,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
 
 
 def prepared(profiles: Profiles, options: Options) -> Prepared:
-    """Return the hooks for profiles that will be watched, none without `--hooks`; stops as `hooks_in` does."""
+    """Return the watched profiles' hooks; stop as `hooks_in` does."""
     hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
     contexts = {
         name: Context(
@@ -86,7 +81,7 @@ def prepared(profiles: Profiles, options: Options) -> Prepared:
 
 
 class HookDispatch:
-    """All hooks between two updates. Without hooks, nothing happens."""
+    """Turns updates into queued messages of all hooks."""
 
     def __init__(self, prepared: Prepared, runner: Runner) -> None:
         self._contexts = prepared.contexts
@@ -96,10 +91,9 @@ class HookDispatch:
         self._states = {hook.name: HookState(rule=hook.rule(profile)) for hook in prepared.hooks}
         self._newest: MonitorUpdate | None = None
         self._resolved = dict[SafeText, Incident]()
-        """Resolved incidents whose end may be undelivered, by their ids."""
 
     def take(self, update: MonitorUpdate) -> None:
-        """Send what an update calls for; never waits."""
+        """Queue an update's messages; never waits."""
         for earlier in update.taken_over.values():
             self._take_over(earlier)
         held = self._alerts.held
@@ -114,7 +108,7 @@ class HookDispatch:
         self.store()
 
     def failing(self) -> Mapping[SafeText, WallMs]:
-        """See `Runner.failing`."""
+        """Return the failing hooks."""
         return self._runner.failing()
 
     @property
@@ -124,7 +118,6 @@ class HookDispatch:
         return {name: name in failing for name in self._states}
 
     def _take_over(self, state: AlertState | None) -> None:
-        """Take over which hooks have announced which incidents."""
         if state is None:
             return
         ids = {incident.id for incident in state.open}
@@ -133,7 +126,7 @@ class HookDispatch:
             self._states[name] = replace(hook_state, announced=(hook_state.announced - ids) | announced)
 
     def store(self) -> None:
-        """Store what the next run needs; what is not delivered is not announced."""
+        """Store the state for the next run; an incident with an undelivered opening does not count as announced."""
         if self._newest is None:
             return
         monitor, now = self._newest.monitor, self._newest.changes.now
@@ -161,7 +154,7 @@ def _warn(line: str) -> None:
 
 @asynccontextmanager
 async def dispatching(prepared: Prepared, poll_log: PollLog) -> AsyncIterator[HookDispatch]:
-    """Run hooks as long as the context lasts; leaving it gives what waits a short time."""
+    """Run hooks during the context; at the end, waiting messages get a short time."""
 
     def report(line: HookReport) -> None:
         poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))

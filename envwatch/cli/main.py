@@ -1,6 +1,6 @@
-"""The entry point: parses the command line, runs one command, and turns what ends it into an exit code.
+"""The entry point: parses the command line, runs a command, and returns an exit code.
 
-Data goes to standard output, everything else to standard error; a failure is one line that says what to do.
+Only data goes to standard output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, the process's own if there is none, without the program's name; return the exit code."""
+    """Run a command line, without the program's name; return the exit code."""
     options = Options()
     try:
         return _run(arguments, options)
@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stopped(stop: StopError, options: Options) -> int:
-    """Say why a command ended, and return the exit code; a monitoring plugin has its own way to do both."""
     if options.command == PLUGIN:
         from envwatch.cli.commands.check import unknown
 

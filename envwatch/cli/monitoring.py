@@ -1,8 +1,4 @@
-"""Watching without a screen: one loop over the outcomes of a session and the seconds in between.
-
-Commands consume its updates. Owns the monitor's order of time, what is recorded of it, the deadline, and the ends by a
-signal. Must not know what else is done with an update.
-"""
+"""Monitoring without a screen: a loop over a session's outcomes and seconds."""
 
 from __future__ import annotations
 
@@ -58,21 +54,21 @@ _TICK_S = 1.0
 _SLOW_LISTINGS = 2
 """Listings in a row with slow polls before a line says so: one may be slow by chance."""
 _REFUSALS = 2
-"""Attempts without a listing in between from which a refused key stays refused: the poller tries again after 30 s."""
+"""After so many refusals in a row the refusal counts as final; the poller tries again after 30 s."""
 
 
 class MonitorUpdate(NamedTuple):
-    """One outcome, or one second without any."""
+    """An outcome, or a second without an outcome."""
 
     before: Monitor
     monitor: Monitor
     changes: MonitorChanges
     taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
-    """The profiles whose hooks this process runs from now on, with the state that an earlier run left."""
+    """Profiles whose hooks this process runs from now on, with an earlier run's state."""
 
     @property
     def has_new_listing(self) -> bool:
-        """Whether it brought a complete listing that is believed, though maybe not in all that it lacks."""
+        """Whether a complete listing was accepted. Missing rows may still be in quarantine."""
         profile = self.changes.profile
         if profile is None:
             return False
@@ -81,11 +77,11 @@ class MonitorUpdate(NamedTuple):
 
 
 Deadline: TypeAlias = "Callable[[Clocks], float]"
-"""Returns the seconds that are left at a moment, not above 0 if none are."""
+"""Returns the seconds left at a moment; 0 or less after the deadline."""
 
 
 def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-    """Return the deadline after a time or at a moment, whichever clock is first; without both there is no end."""
+    """Return the deadline after a time or at a moment, whichever is first; without both, there is no deadline."""
     ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
     ends_ms = math.inf if until is None else until.timestamp() * 1000
     return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)
@@ -96,10 +92,7 @@ def _never(_now: Clocks) -> float:
 
 
 class StateFiles:
-    """What the user has acknowledged and silenced on this machine, and the alerts of an earlier run.
-
-    Other processes may change the files at any time.
-    """
+    """Acknowledgements, silences and alerts on disk, which any process may change."""
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None], alerts: AlertFiles | None = None) -> None:
         path = state_file("acknowledged")
@@ -110,7 +103,7 @@ class StateFiles:
         self._alerts = alerts
 
     async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:
-        """Return a monitor with what others have changed since the last call, and the alerts that were taken over."""
+        """Return a monitor with the latest changes on disk, and the alerts taken over."""
         acks, silences, taken_over = await asyncio.to_thread(self._read, now)  # the disk may be slow
         if acks is not None:
             monitor = replace(monitor, acks=acks)
@@ -126,27 +119,27 @@ class StateFiles:
         return self._acks.changed(), self._silences.changed(), taken_over
 
     def end(self, keys: Iterable[ServerKey]) -> None:
-        """Save that the acknowledgements of some environments have ended."""
+        """Save ended acknowledgements."""
         self._file.keep(dict.fromkeys(keys))
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write pending changes."""
         self._file.close()
 
 
 class Monitoring(NamedTuple):
-    """The polled targets, and the updates of the monitor."""
+    """The polled targets and the monitor's updates."""
 
     targets: Mapping[SafeText, Target]
     updates: AsyncGenerator[MonitorUpdate, None]
     pasts: Mapping[SafeText, Past]
     poll_log: PollLog
     warn: Callable[[str], None]
-    """Says on standard error and in the log what is wrong beside the polls; may be called from any thread."""
+    """Reports a problem outside the polls on standard error and in the log, from any thread."""
 
     @property
     def polled(self) -> str:
-        """Which servers are polled, and how often."""
+        """The polled servers and intervals, as text for people."""
         parts = [
             f"{target.host} every {target.poller.interval.total_seconds():g} s (profile {target.profile})"
             for target in self.targets.values()
@@ -163,10 +156,7 @@ async def monitoring(
     *,
     is_recorded: bool = True,
 ) -> AsyncIterator[Monitoring]:
-    """Poll and record profiles; the context gives the targets and the updates, and closes both.
-
-    With `alerts`, the monitor goes on from the alerts of an earlier run.
-    """
+    """Poll and record profiles; `alerts` are the alert states of an earlier run."""
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
     monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
@@ -202,9 +192,9 @@ async def updates(
     saved: StateFiles | None = None,
     runtime: Runtime | None = None,
 ) -> AsyncGenerator[MonitorUpdate, None]:
-    """Yield an update for each outcome and for each second, until the deadline.
+    """Yield an update for each outcome and each second, until the deadline.
 
-    The monitor keeps no log of events: nothing here reads it, and it would grow. The session's context must be entered.
+    The caller enters the session. The monitor keeps no event log, which would grow unread.
     """
     runtime = runtime or Runtime()
     ready = asyncio.Event()
@@ -223,7 +213,7 @@ async def updates(
             await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
             now = runtime.clocks()
             intervals = {profile: target.poller.schedule.interval for profile, target in session.targets.items()}
-            before = monitor.with_intervals(intervals)  # which decide from when a profile is blind
+            before = monitor.with_intervals(intervals)  # the intervals decide blindness
             if pending.done():
                 profile, outcome = pending.result()
                 taken_over: Mapping[SafeText, AlertState | None] = {}
@@ -275,16 +265,16 @@ async def _with_slow_polls_named(
 
 @dataclass(slots=True)
 class Refusals:
-    """Counts how often each profile's key was refused (401 or 403) since its last listing."""
+    """Counts refusals (401 or 403) of each profile's key since the last listing."""
 
     targets: Mapping[SafeText, Target]
     _counts: dict[SafeText, int] = field(default_factory=dict)
 
     def check(self, update: MonitorUpdate) -> None:
-        """Note the outcome of an update.
+        """Count an outcome.
 
         Raises:
-            StopError: if the keys of all profiles stay refused.
+            StopError: if all profiles' keys stay refused.
         """
         profile = update.changes.profile
         if profile is None:
@@ -299,7 +289,7 @@ class Refusals:
 
 
 def narrate(update: MonitorUpdate) -> None:
-    """Say on standard error when nothing can be seen, and when it can be again."""
+    """Write the events of whole profiles, such as blindness, to standard error."""
     from envwatch.views.events.event_text import event_text
 
     for event in update.changes.events:
@@ -309,9 +299,9 @@ def narrate(update: MonitorUpdate) -> None:
 
 
 def run_until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Run a coroutine and return its exit code; SIGINT, SIGTERM and SIGHUP cancel it, and have codes of their own.
+    """Return a coroutine's exit code. SIGINT, SIGTERM and SIGHUP cancel the coroutine, with separate codes.
 
-    SIGHUP is left alone where it is ignored, as by nohup.
+    An ignored SIGHUP stays ignored, as under nohup.
     """
     return asyncio.run(_until_signalled(main))
 

@@ -1,4 +1,4 @@
-"""One listing of each profile, and what commands do with its outcomes: log them, or stop because of a failure."""
+"""One listing of each profile: fetch, judge, log, report."""
 
 from __future__ import annotations
 
@@ -23,19 +23,17 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 QUICK_S: Final = 1.0
-"""Seconds in which a listing needs no line of progress."""
 
 
 async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:
-    """Poll each profile once, all at the same time, and show how much has been read.
+    """Poll each profile once, concurrently, and show progress.
 
-    The outcomes are put into a mapping in the order of the profiles. A returned result would stay in memory: when
-    `asyncio.run` restores the handler of SIGINT, Python formats an error that it then drops, and its text holds the
-    main task with its result: 800 MiB for 100,000 rows.
+    Fills `outcomes` in the profiles' order. A returned result would stay in memory: when `asyncio.run` restores the
+    handler of SIGINT, Python formats and drops an error with the main task's result, 800 MiB for 100,000 rows.
     """
     import asyncio
 
-    read = dict.fromkeys(profiles, (0, 0))  # pages and rows of each
+    read = dict.fromkeys(profiles, (0, 0))
 
     def note(name: SafeText, pages: int, rows: int) -> None:
         read[name] = (pages, rows)
@@ -60,10 +58,7 @@ async def _fetch(
 
 
 def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profiles) -> Monitor:
-    """Return the monitor after the listings, with what this machine knows: acknowledgements, silences, open incidents.
-
-    A profile whose listing failed has no rows.
-    """
+    """Return the monitor after the listings, with this machine's acknowledgements, silences and incidents."""
     from envwatch.cli.alert_files import earlier_alerts
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Listed
@@ -86,7 +81,7 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
 
 
 def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options) -> None:
-    """Write a line about each profile to the log, if the options name one."""
+    """Log a line for each profile, if the options name a log."""
     if options.log_file is None:
         return
     from envwatch.storage.log import log_line_of
@@ -100,7 +95,7 @@ def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options)
 
 
 def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, is_silent: bool = False) -> Exit:
-    """Write a line about each failure to standard error, and return the exit code."""
+    """Write a line for each failure; return the exit code."""
     stops = [
         stop_for_failure(failures[name], profiles[name].credentials, name) for name in profiles if name in failures
     ]
@@ -110,9 +105,9 @@ def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, 
 
 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:
-    """Return exit code and line for a failure: profile (if there are several), host, page and what happened.
+    """Return exit code and line for a failure.
 
-    The first page is not named: most listings have one, and a failure of the server begins there.
+    The line does not name the first page, because most listings have a single page.
     """
     from envwatch.model.outcome import Cause
 
@@ -121,6 +116,6 @@ def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) 
     profile = f"profile {name}: " if name else ""
     host = host_of(credentials)
     page = f", page {failure.page}" if failure.page and failure.page > 1 else ""
-    # Most messages begin with the host, as the dashboard shows them alone.
+    # Most messages begin with the host, which the dashboard needs; here the host comes first anyway.
     what = failure.message.removeprefix(f"{host}: ").removeprefix(f"{host} ")
     return StopError(code, f"{profile}{failure.cause}: {host}{page}: {what}{key_origin}")

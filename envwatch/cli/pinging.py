@@ -1,7 +1,7 @@
-"""Signs of life of a command without a screen: to a dead man's switch, and to the service manager.
+"""Signs of life to a dead man's switch and to the service manager.
 
-A dead man's switch is an outside service that is told, once a minute, that envwatch sees, or once that envwatch does
-not. A fetch is a task of its own, so a service that hangs delays no poll.
+A dead man's switch is an outside service that raises an alarm when the signs stop. envwatch reports listings once a
+minute, and a failure once. A hanging service delays no poll.
 """
 
 from __future__ import annotations
@@ -34,29 +34,23 @@ _EVERY_S: Final = limits.PING_EVERY.total_seconds()
 
 @dataclass(slots=True)
 class DeadMansSwitch:
-    """An address, the profiles that have the address, and what was fetched.
+    """An address, the profiles with the address, and the state of fetches.
 
-    A profile that cannot be seen is a failure of all profiles of the address.
+    If any of the profiles cannot be seen, the address gets a failure.
     """
 
     ping: WebService
     names: Sequence[SafeText]
-    """The names under which the profiles are watched."""
     fetched_at: MonotonicS = MonotonicS(-inf)  # noqa: RUF009 - a number
     task: asyncio.Task[None] | None = None
-    """The newest fetch."""
     has_told_failure: bool = False
     """Whether the service knows of the present failure."""
     is_broken: bool = False
-    """Whether the newest fetch failed."""
 
     def take(self, update: MonitorUpdate, warn: Callable[[str], None], *, has_failing_hooks: bool = False) -> None:
-        """Begin the fetch that an update calls for; never waits.
+        """Start the fetch for an update; never waits.
 
-        Args:
-            update: of the monitor.
-            warn: called with one line when fetches fail, once for each streak, and when they work again.
-            has_failing_hooks: whether a hook has failed for too long.
+        `warn` is called with a line at a streak's first failure, and when fetches work again.
         """
         now = update.changes.now
         if (self.task is not None and not self.task.done()) or now.monotonic - self.fetched_at < _EVERY_S:
@@ -68,7 +62,7 @@ class DeadMansSwitch:
             self.task = asyncio.create_task(self._fetch(warn, is_failure=is_failure))
 
     async def end(self) -> None:
-        """End the fetch that is under way."""
+        """Cancel the running fetch."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
@@ -88,22 +82,21 @@ class DeadMansSwitch:
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
-    """Whether a profile cannot be seen. After a sleep of this machine, only once a poll has failed."""
+    """Whether a profile cannot be seen; after this machine's sleep, only if a poll has failed."""
     profile_state = update.monitor.fleet.by_profile[name]
     is_awake = profile_state.unseen_since is None or profile_state.failures > 0
     return is_awake and not update.monitor.sees(name, update.changes.now)
 
 
 def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
-    """Whether every profile has been listed since the start: until then, nothing is known of its environments."""
     return all(update.monitor.fleet.by_profile[name].listed is not None for name in names)
 
 
 def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
-    """Return the switches of the profiles, one for each address, before anything is asked of the server.
+    """Return a switch for each address of the profiles.
 
     Raises:
-        StopError: if a switch cannot be used.
+        StopError: if a switch is unusable.
     """
     switches: dict[str, DeadMansSwitch] = {}
     for name, (_, settings) in profiles.items():
@@ -125,7 +118,7 @@ def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
 async def pinging(
     switches: Sequence[DeadMansSwitch], warn: Callable[[str], None], failing: Callable[[], Sized] = tuple
 ) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
-    """Fetch as long as the context lasts; the context gives a function that takes each update.
+    """Yield a function that takes each update, and fetches during the context.
 
     `failing` returns the hooks that have failed for too long. `warn` is called as by `DeadMansSwitch.take`.
     """
@@ -141,14 +134,10 @@ async def pinging(
 
 
 class ServiceManager:
-    """The service manager that a process notifies by the protocol of sd_notify(3); without one, nothing happens.
+    """The service manager of sd_notify(3), if any.
 
-    The process says that watching has begun, that listings come, and that it ends. Complete listings alone feed the
-    watchdog, so that a process that is alive and sees nothing is restarted.
-
-    Args:
-        address: of a datagram socket: a path, or an abstract name after `@`; empty for none.
-        has_watchdog: whether the manager expects signs of life.
+    Only complete listings feed the watchdog, so that the manager restarts a process that lives but sees nothing.
+    `address` is a datagram socket's path, or an abstract name after `@`; empty for none.
     """
 
     def __init__(self, address: str = "", *, has_watchdog: bool = False) -> None:
@@ -157,7 +146,7 @@ class ServiceManager:
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Self:
-        """Return the manager that the variables name, and remove them: they are not meant for child processes."""
+        """Return the manager that the variables name, and hide the variables from child processes."""
         address = environ.pop("NOTIFY_SOCKET", "")
         interval, process = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         is_meant = process in {"", str(os.getpid())}
@@ -165,11 +154,11 @@ class ServiceManager:
         return cls(address if address.startswith(("/", "@")) else "", has_watchdog=has_watchdog)
 
     def ready(self) -> None:
-        """Say that watching has begun."""
+        """Report that watching has begun."""
         self._send("READY=1")
 
     def listed(self) -> None:
-        """Feed the watchdog: a complete listing has come."""
+        """Feed the watchdog after a complete listing."""
         if self._has_watchdog:
             self._send("WATCHDOG=1")
 
@@ -177,13 +166,12 @@ class ServiceManager:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Say that the process is about to end."""
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> None:
         if not self._address:
             return
-        # The manager may be restarting: what is not delivered is not needed to watch.
+        # The manager may be restarting; watching does not depend on the delivery.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             sender.sendto(state.encode(), self._address)

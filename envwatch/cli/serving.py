@@ -1,7 +1,6 @@
-"""The server of `envwatch serve`: its plan, which checks files and options, and its service next to the polls.
+"""The server of `envwatch serve`: the plan checks options and files, the service answers viewers.
 
-Only the plan works without the packages of the extra `serve`, which the service imports late. Owns the two threads'
-seam: the endpoints belong to the server's thread, and get every change by a call in it.
+Only the plan works without the extra `serve`. Endpoints change only in the server's thread.
 """
 
 from __future__ import annotations
@@ -41,11 +40,10 @@ if TYPE_CHECKING:
 
 
 _TOKENS: Final = "serve-tokens"
-"""The name of the file of tokens beside the configuration file."""
 
 
 def new_token(options: Options) -> int:
-    """Add a token to the file of tokens, print it, and return the exit code."""
+    """Add and print a token."""
     settings = all_settings_for(options)
     paths = {_tokens_path(each, options) for each in settings}
     if len(paths) > 1:
@@ -66,19 +64,17 @@ def _tokens_path(settings: Settings, options: Options) -> Path:
 
 @dataclass(slots=True)
 class Plan:
-    """Everything that is needed to serve, checked, with the socket that listens already."""
+    """Checked settings and files, and a listening socket."""
 
     settings: Mapping[SafeText, Settings]
-    """Of each profile, by the name under which it is polled."""
     tokens: Mapping[SafeText, TokensFile]
-    """Likewise."""
     address: Address
     listening: ListeningSocket
     tls: Certificate | None
 
     @staticmethod
     def check(options: Options) -> None:
-        """Stop if a package is missing, or the options make no sense together: what needs no settings."""
+        """Stop if a package is missing or options contradict each other; needs no settings."""
         if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
             how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
             raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
@@ -92,7 +88,7 @@ class Plan:
 
     @classmethod
     def from_options(cls, profiles: Profiles, options: Options) -> Self:
-        """Return the plan, and listen; stop if something that it needs cannot be used."""
+        """Return the plan, and listen; stop if a file or the address cannot be used."""
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
         try:
@@ -115,7 +111,7 @@ class Plan:
 
     @property
     def base_urls(self) -> list[str]:
-        """What viewers set LETTA_BASE_URL to, for each profile."""
+        """The LETTA_BASE_URL for each profile's viewers."""
         _, port = self.listening.getsockname()[:2]
         host = self.address.host
         if ip_address(host).is_unspecified:
@@ -129,7 +125,7 @@ class Plan:
 
     @property
     def left_out(self) -> list[str]:
-        """A line for each profile whose settings keep viewers from seeing all of it, for people."""
+        """A line for each profile whose settings hide environments from viewers."""
         filters = {each.profile: {"source": each.source, "user": each.user} for each in self.settings.values()}
         alone = {
             profile: " and ".join(f"{name} = {value}" for name, value in values.items() if value is not None)
@@ -139,17 +135,16 @@ class Plan:
 
     @property
     def tokens_are(self) -> str:
-        """How many tokens there are, and where, for people."""
+        """The number of tokens and the files, for people."""
         files = dict.fromkeys(self.tokens.values())
         return " or ".join(f"one of {counted(len(file.tokens), 'token')} in {clean(str(file.path))}" for file in files)
 
 
 _COUNTED_EVERY_S: Final = 3_600.0
-"""How often the log says what was answered."""
 
 
 class Service:
-    """The server, and what it serves; `warn` is called from any thread with one line about what is wrong."""
+    """The server and the profiles' endpoints. `warn` is called from any thread with a line."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
         from envwatch.serving.app import ServingApp
@@ -162,7 +157,6 @@ class Service:
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._polls: PollCounts | None = None
-        """None without the extra `metrics`: then there is no series."""
         self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
         if find_spec("prometheus_client") is not None:
             from envwatch.metrics.exposition import PollCounts
@@ -176,13 +170,13 @@ class Service:
         self._counted_at = read_clocks().monotonic
 
     def start(self) -> None:
-        """Answer from now on; 503, until there is a listing."""
+        """Start to answer; 503 until the first listing."""
         self._server.start()
 
     def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
-        """Let viewers know of an update; never waits. `hooks` says of each hook whether the hook is failing.
+        """Show an update to viewers; never waits. `hooks` tells whether each hook is failing.
 
-        Raises the bug that ended the server, if one did.
+        Raises the unexpected exception that ended the server, if any.
         """
         if self._server.error is not None:
             raise self._server.error
@@ -201,7 +195,7 @@ class Service:
             self._server.call(lambda: self._log.note(self._app.take_counts()))
 
     async def renew(self) -> None:
-        """Take over what has changed of tokens and certificate; the disk may be slow."""
+        """Reload changed tokens and a changed certificate. The disk may be slow."""
         for file in dict.fromkeys(self._plan.tokens.values()):
             try:
                 is_changed = await asyncio.to_thread(file.reread)
@@ -221,7 +215,6 @@ class Service:
                     self._server.call(partial(self._take_certificate, tls))
 
     def _series(self, accept: str) -> tuple[bytes, str]:
-        """Return body and content type of the newest update's metrics; before the first update there is no series."""
         from envwatch.metrics.exposition import exposition
 
         if self._newest is None:
@@ -230,7 +223,7 @@ class Service:
         return exposition(monitor, polls, read_clocks(), hooks=hooks, accept=accept)
 
     async def close(self) -> None:
-        """End: viewers read so for a moment, then the port is closed."""
+        """Answer 503 for a moment, then close the port."""
         for endpoint in self._endpoints.values():
             self._server.call(endpoint.end)
         await self._server.close()
@@ -245,7 +238,7 @@ class Service:
     def _take_certificate(self, tls: Certificate) -> None:
         try:
             tls.renew()
-        except ServerError as error:  # the files were changed at this very moment
+        except ServerError as error:  # the files changed at this very moment
             self._warn(f"the certificate is read once more: {error}")
         else:
             self._log.note("the certificate was read again")
@@ -253,7 +246,7 @@ class Service:
 
 @asynccontextmanager
 async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> AsyncIterator[Service]:
-    """Serve as long as the context lasts; see `Service`."""
+    """Serve during the context."""
     service = Service(plan, warn, log)
     service.start()
     try:

@@ -1,4 +1,4 @@
-"""The history of a profile, which can be read without its key; that of the demo too, as if it were a profile."""
+"""A profile's recorded history, readable without a key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def recorded_settings_for(options: Options) -> list[Settings]:
-    """Return the settings of each selected profile, of which one that no file has may be the demo."""
+    """Return the settings of each selected profile; a profile `demo` that no file has is the demo."""
     if options.profile != DEMO_PROFILE:
         return all_settings_for(options)
     try:
@@ -29,9 +29,9 @@ def recorded_settings_for(options: Options) -> list[Settings]:
 
 
 def base_url_of(settings: Settings) -> SafeText:
-    """Return the address of a profile's server, as it is polled; without a key, as it is configured.
+    """Return the polled address of a profile's server; without a key, the configured address.
 
-    Of demos, which have none that stays, the newest one counts.
+    Demos have no lasting address: the newest counts.
     """
     if is_demo(settings):
         if (host := newest_demo_host(settings)) is None:
@@ -44,10 +44,10 @@ def base_url_of(settings: Settings) -> SafeText:
 
 
 def is_demo(settings: Settings) -> bool:
-    """Whether these are the settings of the demo, which no file has."""
+    """Return whether the settings are of the demo, which no file has."""
     return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 
 def past_of(settings: Settings, base_url: SafeText) -> StoredPast:
-    """Return what was recorded of a server under a profile."""
+    """Return the history of a server under a profile."""
     return StoredPast(history_folder_for(server_in(base_url), settings))

@@ -1,8 +1,4 @@
-"""Standard output for data and standard error for messages: written completely, or refused in one line.
-
-* `ProgressLine` rewrites one line of progress on standard error, if that is a terminal.
-* `LineWriter` writes lines to standard output as they come: no slow reader holds up the loop.
-* `standard_error_to` passes lines on standard error to a function while the dashboard has the terminal.
+"""Complete writes to standard output and standard error.
 
 Every command imports this module, so asyncio, logging and threading are imported late.
 """
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 
 
 _CHUNK_BYTES = 1 << 16
-"""The size of a pipe's buffer."""
 
 
 def is_utf8(stream: TextIO) -> bool:
@@ -35,7 +30,7 @@ def is_utf8(stream: TextIO) -> bool:
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Return whether people see colours in a stream: in a terminal that has colours, and without NO_COLOR."""
+    """Return whether a stream is a terminal with colours, and NO_COLOR is not set."""
     terminal = os.environ.get("TERM", "")
     is_plain = terminal in {"", "dumb"} or terminal.startswith("vt")
     return stream.isatty() and not is_plain and not os.environ.get("NO_COLOR")
@@ -45,7 +40,7 @@ def stdout() -> TextIO:
     """Return standard output.
 
     Raises:
-        StopError: if there is none.
+        StopError: if standard output is closed.
     """
     stream = sys.__stdout__
     if stream is None:
@@ -57,20 +52,20 @@ def write(data: bytes | bytearray) -> None:
     """Write all data to standard output.
 
     Raises:
-        StopError: if that fails; without a message if the reader has closed it.
+        StopError: if writing fails; without a message if the reader has left.
     """
     with output_errors():
         _write(stdout().fileno(), data)
 
 
 def write_text(text: str) -> None:
-    """Write a text to standard output in its encoding; characters that it lacks are escaped. See `write`."""
+    """Write a text as `write` does; characters outside the encoding are escaped."""
     write(text.encode(stdout().encoding, "backslashreplace"))
 
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Turn an error of writing to standard output into `StopError`, without a message if the reader has closed it."""
+    """Turn errors of writing to standard output into `StopError`, as `write` does."""
     try:
         yield
     except BrokenPipeError:
@@ -80,7 +75,7 @@ def output_errors() -> Iterator[None]:
 
 
 def write_all(pieces: Iterable[bytes]) -> None:
-    """Write pieces to standard output in chunks; see `write`."""
+    """Write pieces in chunks."""
     chunk = bytearray()
     for piece in pieces:
         chunk += piece
@@ -91,7 +86,7 @@ def write_all(pieces: Iterable[bytes]) -> None:
 
 
 def print_error(line: str, end: str = "\n") -> None:
-    """Write a line to standard error if it can be written to, without any secret."""
+    """Write a redacted line to standard error; ignore errors."""
     stderr = sys.__stderr__
     if stderr is None:
         return
@@ -100,10 +95,7 @@ def print_error(line: str, end: str = "\n") -> None:
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
-    """Write all data, however long the reader takes.
-
-    `sys.stdout.buffer` is no choice: under PYTHONUNBUFFERED it may write a part only, without an error.
-    """
+    """Write all data. Under PYTHONUNBUFFERED, a write to `sys.stdout.buffer` may be partial, without an error."""
     rest = memoryview(data)
     while rest:
         try:
@@ -114,34 +106,30 @@ def _write(descriptor: int, data: bytes | bytearray) -> None:
 
 _EVERY_S: Final = 1.0
 _USUAL_COLUMNS: Final = 80
-"""Of a terminal that does not know its size."""
 
 
 class ProgressLine:
-    """A line that is visible while a context lasts, and erased at the end of the context.
+    """A line on standard error, erased at the end of a context.
 
-    The line is rewritten at most once a second, with a carriage return and blanks: any terminal understands these.
-
-    Args:
-        after_s: seconds before the first line, because most waits are shorter.
+    The line is rewritten at most once a second, with a carriage return and blanks for any terminal. The line first
+    appears after `after_s` seconds, because most waits end before.
     """
 
     def __init__(self, after_s: float = 0.0) -> None:
         self._shown_at = time.monotonic() + after_s - _EVERY_S
         self._width = 0
-        """Cells of the line that is there, or about to be."""
 
     def __enter__(self) -> Self:
         return self
 
     @property
     def is_due(self) -> bool:
-        """Whether there is a terminal, and a second has passed since the last text."""
+        """Whether standard error is a terminal, and a second has passed since the last text."""
         stream = sys.__stderr__
         return stream is not None and stream.isatty() and time.monotonic() - self._shown_at >= _EVERY_S
 
     def show(self, text: str) -> None:
-        """Show a text, cut to the terminal's width, if it `is_due`."""
+        """Show a text, cut to the terminal's width, if `is_due`."""
         stream = sys.__stderr__
         if stream is None or not self.is_due:
             return
@@ -152,7 +140,7 @@ class ProgressLine:
         print_error(f"\r{fitted(line, max(self._width, min(before, width)))}", end="")
 
     def erase(self) -> None:
-        """Take the line away, as when the context ends; also from a handler of a signal."""
+        """Erase the line; may run in a signal handler."""
         if self._width:
             print_error(f"\r{' ' * self._width}\r", end="")
             self._width = 0
@@ -162,16 +150,16 @@ class ProgressLine:
 
 
 _MOST_WAITING: Final = 4 << 20
-"""Bytes that may wait; then the reader decides the pace."""
+"""With more bytes waiting, `write` waits for the reader."""
 _TERMINAL_PIECE: Final = 256
-"""Bytes for a terminal, which may be ready with little room."""
+"""Bytes per write: a ready terminal may have little room."""
 
 
 class LineWriter:
-    """Writes lines to an open descriptor; each line is out at once.
+    """Writes lines to an open descriptor at once, without blocking the loop.
 
-    Lines that a slow reader does not take yet wait in memory. Pieces are so small that a descriptor that is ready takes
-    them without blocking, because the descriptor is shared with other processes and cannot be made non-blocking.
+    Lines wait in memory for a slow reader. The descriptor is shared with processes, so it cannot be non-blocking; a
+    ready descriptor takes small pieces without blocking.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -185,11 +173,7 @@ class LineWriter:
         self._error: Exception | None = None
 
     async def write(self, lines: Iterable[bytes]) -> None:
-        """Write lines; wait only while `_MOST_WAITING` bytes wait already.
-
-        Raises:
-            StopError: if that fails; without a message if the reader has left.
-        """
+        """Write lines; wait while more than `_MOST_WAITING` bytes wait. Errors are as in `write`."""
         for line in lines:
             self._rest += line
             if len(self._rest) >= self._piece:
@@ -199,35 +183,34 @@ class LineWriter:
         self.check()
 
     async def finish(self) -> None:
-        """Wait until everything has been taken; raises as `write` does."""
+        """Wait until the reader has taken everything. Errors are as in `write`."""
         await self._drained(0)
 
     def check(self) -> None:
-        """Raise as `write` does if the reader has left, or an earlier piece could not be written."""
+        """Raise an error as `write` does if the reader has left, or an earlier piece failed."""
         if self._state(0) & (select.POLLERR | select.POLLHUP):
             self._error = self._error or BrokenPipeError()
         self._raise()
 
     def close(self) -> None:
-        """Drop what waits."""
+        """Drop the waiting lines."""
         self._rest.clear()
         self._wait_for_reader(needed=False)
 
     async def _drained(self, most: int) -> None:
         if len(self._rest) > most:
             self._flush()
-        while len(self._rest) > most:  # an error leaves nothing
+        while len(self._rest) > most:  # an error empties the rest
             self._moved.clear()
             await self._moved.wait()
         self._raise()
 
     def _flush(self) -> None:
-        """Write what the descriptor takes now, and have the rest written when it is ready."""
         try:
             while self._rest and self._state(select.POLLOUT):
                 written = os.write(self._descriptor, self._rest[: self._piece])
                 del self._rest[:written]
-        except BlockingIOError:  # the parent made it non-blocking
+        except BlockingIOError:  # the parent made the descriptor non-blocking
             pass
         except OSError as error:
             self._error = error
@@ -236,7 +219,6 @@ class LineWriter:
         self._wait_for_reader(needed=bool(self._rest))
 
     def _state(self, events: int) -> int:
-        """Return what holds of the descriptor now: some of these events, or an error."""
         poll = select.poll()
         poll.register(self._descriptor, events)
         return sum(state for _, state in poll.poll(0))
@@ -260,19 +242,18 @@ class LineWriter:
 
 
 LONGEST_LINE: Final = 1_000
-"""Characters, as in a line of the log; a longer line is passed on in parts."""
+"""Characters, as in the log; a longer line is passed on in parts."""
 
 _PATIENCE_S: Final = 0.3
-"""Seconds to wait for the last lines: a child process may keep the pipe open after this process has ended."""
+"""Seconds to wait for the pipe's end: a child process may keep the pipe open."""
 
 
 @contextmanager
 def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
-    """Pass lines that are written to standard error to a function, in a separate thread; blank lines are dropped.
+    """Pass the lines of standard error to a function, in a thread; blank lines are dropped.
 
-    The context owns the file descriptor 2: a line would be drawn over the screen. Lines come from asyncio's debug mode,
-    the logging and warnings modules, C libraries and child processes. `sys.__stderr__` stays the terminal, for the
-    screen and `print_error`.
+    The context replaces file descriptor 2, because lines of asyncio, logging, warnings, C libraries and child processes
+    would be drawn over the screen. `sys.__stderr__` stays the terminal.
     """
     import threading
 
@@ -301,7 +282,7 @@ def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _logging_to_standard_error() -> Iterator[None]:
-    """Let logging and warnings write to the present `sys.stderr`: Textual's replacement of it drops everything."""
+    """Send logging and warnings to the present `sys.stderr`: Textual's replacement drops everything."""
     import logging
 
     handler = logging.StreamHandler(sys.stderr)

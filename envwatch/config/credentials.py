@@ -1,21 +1,20 @@
-"""The API key and the server's address: where they are looked for, and in which order. Only reads.
+"""The API key and the server's address: candidates and order. Only reads.
 
-Sends nothing; `network_settings` decides which addresses are allowed. Keys are `SecretStr`s, and no message contains
-one. The candidates for the key, of which the first that has one counts:
+Keys are `SecretStr`s, and no message contains a key. The first candidate with a key counts:
 
 1. `LETTA_API_KEY`
-2. the variable or the file that the profile names (`api_key_env`, `api_key_file`)
+2. the profile's variable or file (`api_key_env`, `api_key_file`)
 3. the system's keyring, if the package `keyring` is installed
 4. the login of the Letta CLI
-5. the person at the terminal, if there is one to ask; not where the file has profiles and none is chosen
+5. the person at the terminal; not if the file has profiles and none is chosen
 
-The address is the user's choice: `LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate,
-as in Letta's own tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. Three limits:
+`LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate, as in Letta's tools. So the key in
+`LETTA_API_KEY` goes to whichever address is configured. Three limits:
 
-* A profile that the command line names goes before the variables with whatever it names itself, be it key or address.
-* A key that a profile names itself never goes to `LETTA_BASE_URL`, however the profile was chosen: only to the
-  configured `base_url`, or else to Letta's own server.
-* The address in the CLI's settings holds only for the key beside it: no other key ever goes there.
+* If the command line names a profile, the profile's key and address go before the variables.
+* A profile's key, except in `LETTA_API_KEY`, never goes to `LETTA_BASE_URL`: only to the configured `base_url`, or else
+  to Letta's server.
+* The address in the CLI's settings holds only for the key next to this address.
 """
 
 from __future__ import annotations
@@ -52,21 +51,19 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 BASE_URL: Final = "LETTA_BASE_URL"
-"""A variable that Letta's SDK and CLI read too; the CLI's settings use the name as well."""
+"""Also a name in the CLI's settings."""
 
 LETTA_CLOUD: Final = "https://api.letta.com"
 
 LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
-"""The file with the login of the Letta CLI."""
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""The names in the system's keyring; a profile's name as the user goes before this one."""
+"""The user name in the keyring, after the profile's name."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
 _KEY_FILE_BYTES: Final = 4096
-"""More than any key has, with blanks around it."""
 
 KEYS_PAGE: Final = "https://app.letta.com/api-keys"
 
@@ -80,7 +77,6 @@ HELP_WITHOUT_KEY: Final = (
     "               or in a file that `envwatch config init` explains",
     "  look around  `envwatch demo` needs none",
 )
-"""The same as `NO_KEY` for the person who is asked for one: lines of at most 80 cells."""
 
 _GET_ONE_OF_ITS_OWN: Final = (
     "of several profiles, each needs its own api_key_env or api_key_file "
@@ -89,9 +85,9 @@ _GET_ONE_OF_ITS_OWN: Final = (
 
 
 class CredentialsError(ValueError):
-    """There is no usable key or address; the message is one line that says what to do, and never the key.
+    """No usable key or address; the message says what to do, without the key.
 
-    What is wrong is its `problem`; its `remedy` is what to do, if that does not say it.
+    `problem` is the cause, `remedy` the fix or empty.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -101,32 +97,29 @@ class CredentialsError(ValueError):
 
 
 class AddressError(CredentialsError):
-    """There is a key, and the address that it would go to cannot be used."""
+    """There is a key, but no usable address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A key and the server to use it at."""
+    """A key and the key's server."""
 
     key: SecretStr
     base_url: str = ""
-    """Checked by `checked_base_url`. As one place has the key: the address next to the key, unchecked, for this key
-    alone; empty if there is none."""
+    """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
+    only; may be empty."""
     origin: str
-    """Where the key comes from, for people; never the key."""
     base_url_origin: str = "default"
-    """Where the address comes from, for people."""
     file: Path | None = None
     expires_at_ms: float | None = None
-    """When the key expires, milliseconds since the epoch; None if it does not say."""
 
 
 _Address: TypeAlias = tuple[str, str]
-"""An unchecked address, empty if there is none, and its origin."""
+"""An unchecked address, which may be empty, and the address's origin."""
 
 _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
-"""What looks for the key in one place, and the addresses that this key may go to. The first named address counts; the
-address next to the key comes after them."""
+"""A function that looks for a key in a place, and addresses for this key. The first non-empty address counts; the
+address next to the key comes last."""
 
 
 def credentials_of(
@@ -137,12 +130,12 @@ def credentials_of(
     login_file: Path = LETTA_SETTINGS,
     ask: Callable[[], str] | None = None,
 ) -> Credentials:
-    """Return the key of a profile and the address to use it at.
+    """Return a profile's key and address.
 
-    Logins expire by the local wall clock, milliseconds since the epoch. Without a person to ask, `ask` is None.
+    `now_ms`, in ms since the epoch, decides whether a login has expired. `ask` is None without a person.
 
     Raises:
-        CredentialsError: if there is no key, or the one that counts cannot be used.
+        CredentialsError: if there is no key, or the first key cannot be used.
     """
     candidates = _candidates(settings, environ, partial(_login, login_file, now_ms), ask)
     found = ((key, addresses) for find, addresses in candidates if (key := find()) is not None)
@@ -164,14 +157,13 @@ def credentials_of(
 
 
 def address_without_key(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the unchecked address of a profile whose key is not known, and its origin, for people."""
+    """Return the unchecked address of a profile without a key, and the origin for people."""
     variable, configured = _addresses(settings, environ)
     candidates = (configured,) if settings.is_one_of_several else (variable, configured)
     return next(((base_url, origin) for base_url, origin in candidates if base_url), (LETTA_CLOUD, "default"))
 
 
 def _addresses(settings: Settings, environ: Mapping[str, str]) -> tuple[_Address, _Address]:
-    """Return the address in the variable and the configured one; either may be empty."""
     variable = environ.get(BASE_URL, "").strip(), BASE_URL
     return variable, (settings.base_url, settings.origin("base_url"))
 
@@ -182,18 +174,17 @@ def _candidates(
     login: Callable[[], Credentials | None],
     ask: Callable[[], str] | None,
 ) -> list[_Candidate]:
-    """Return the places to look for a profile's key, in order; the module says why."""
     variable, configured = _addresses(settings, environ)
     has_own_key = not settings.own.isdisjoint(ALTERNATIVES["key"])
     has_first_address = settings.is_by_option and "base_url" in settings.own
     addresses = (configured,) if has_first_address else (variable, configured)
-    # LETTA_BASE_URL is meant for the key in LETTA_API_KEY, also if a profile names that variable.
+    # LETTA_BASE_URL belongs to the key in LETTA_API_KEY, even if a profile names that variable.
     own_addresses = (configured,) if has_own_key and settings.api_key_env != KEY else addresses
 
     in_profile = partial(_key_of_profile, settings, environ)
     in_keyring = partial(_key_in_keyring, settings.profile)
     if settings.is_one_of_several:
-        # Only what the profile itself names: any other key or address would go to the servers of all profiles.
+        # Other keys or addresses would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
     can_ask = ask is not None and unchosen_profiles(settings) is None
     table: list[_Candidate] = [
@@ -207,7 +198,7 @@ def _candidates(
 
 
 def unchosen_profiles(settings: Settings) -> CredentialsError | None:
-    """Return an error with the profiles of the file and how to choose one; None if one is chosen, or there are none."""
+    """Return an error with the file's profiles and the ways to choose, if a choice is missing."""
     document = settings.document
     if document is None or settings.origin("profile") != DEFAULT or settings.profile in document.config.profiles:
         return None
@@ -218,12 +209,12 @@ def unchosen_profiles(settings: Settings) -> CredentialsError | None:
 
 
 def is_usable(text: str) -> bool:
-    """Whether a text may be a key."""
+    """Return whether a text may be a key."""
     return _USABLE.fullmatch(text) is not None
 
 
 def mistake_in_file(path: Path) -> str | None:
-    """Return what keeps a key file from being used, None if nothing does."""
+    """Return why a key file cannot be used, or None."""
     try:
         _check(_key_in_file(path))
     except CredentialsError as error:
@@ -232,7 +223,7 @@ def mistake_in_file(path: Path) -> str | None:
 
 
 def typed_key() -> str:
-    """Ask for the key at the terminal without showing it; empty if none is given."""
+    """Return the key typed at the terminal without an echo, or empty."""
     with _echo_restored():
         try:
             return getpass.getpass("API key (not shown, and not kept): ")
@@ -243,14 +234,14 @@ def typed_key() -> str:
 
 @contextmanager
 def _echo_restored() -> Iterator[None]:
-    """Let a signal that ends the process unwind the stack first, so that the terminal echoes again."""
+    """Let a fatal signal unwind the stack, so that the terminal echoes again."""
 
     def end(number: int, _: object) -> NoReturn:
         sys.exit(128 + number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup has the parent ignore one
+        if handler is not signal.SIG_IGN:  # nohup makes SIGHUP ignored
             signal.signal(number, end)
     try:
         yield
@@ -266,14 +257,13 @@ def _check(credentials: Credentials) -> None:
 
 
 def _key_of(text: str, origin: str) -> Credentials | None:
-    """Return a key without the blanks around it, None if there is nothing else."""
     return Credentials(key=SecretStr(text.strip()), origin=origin) if text.strip() else None
 
 
 def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
-    """Return the key in the place that the profile names, None if it names none.
+    """Return the key in the place that the profile names, if any.
 
-    If there is no key in that place, this is an error: another one would be a surprise.
+    An empty place is an error: a different key would be a surprise.
     """
     variable = settings.api_key_env
     if variable is None:
@@ -286,7 +276,6 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
 
 
 def _key_in_file(path: Path) -> Credentials:
-    """Return the key in a file that belongs to this user and that no other user can read."""
     name = clean(str(path))
     try:
         descriptor = open_regular(path)
@@ -309,7 +298,6 @@ def _key_in_file(path: Path) -> Credentials:
 
 
 def _key_in_keyring(*users: str) -> Credentials | None:
-    """Return the key of the first of some users in the system's keyring; None if no keyring works."""
     try:
         keyring = importlib.import_module("keyring")
         for user in users:
@@ -322,13 +310,13 @@ def _key_in_keyring(*users: str) -> Credentials | None:
 
 
 def _login(path: Path, now_ms: float) -> Credentials | None:
-    """Return the key in the Letta CLI's login, None if it has none.
+    """Return the key in the Letta CLI's login, if any.
 
-    A login that has expired is an error: only `letta` may renew it.
+    An expired login is an error: only `letta` may renew logins.
     """
     try:
         content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # the last: there is no such home
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # RuntimeError: there is no such home
         return None
     except OSError as error:
         raise CredentialsError(f"{path} cannot be read: {error.strerror}; `export {KEY}=…` instead") from None

@@ -1,7 +1,6 @@
-"""The output of `envwatch config`: each value with its origin, the mistakes of the file, and a new file.
+"""The output of `envwatch config`: values with origins, mistakes, and a new file.
 
-Returns text; `cli` writes it. Sees only where the key comes from. The new file is made from the schema, so that it
-names no setting that does not exist: every setting with its meaning and an example, all commented out.
+The output never has the key. The new file is made from the schema; all settings are commented out.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:
-    """Return a line for each setting: its name, the value, its origin.
+    """Return a line for each setting: name, value, origin.
 
-    In place of the key and the address there may be the reason why there are none.
+    `credentials` is the reason if there is no key.
     """
     rows = [
         ("config", clean(str(path)), "read" if settings.document else "not there"),
@@ -43,7 +42,7 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
         rows.append(("api_key", clean("********"), clean(credentials.origin)))
         rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
     values = {each.name: getattr(settings, each.name) for each in fields(ProfileSettings)}
-    for name in ("base_url", *ALTERNATIVES["key"]):  # the rows above say which server and which key
+    for name in ("base_url", *ALTERNATIVES["key"]):  # key and server are in the rows above
         del values[name]
     values |= {"sort": settings.sort or PROBLEMS, "blind_after": settings.blind_after or False}
     values["ping_url"] = None if settings.ping_url is None else without_secret(settings.ping_url)
@@ -60,9 +59,9 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
 def mistakes_in(
     document: Document, found: Iterable[SafeText], outside: Callable[[Settings], Iterator[str]]
 ) -> tuple[SafeText, ...]:
-    """Return a line for each mistake of a configuration file, in the file's order.
+    """Return a line for each mistake, in the file's order.
 
-    To the lines about the file taken alone, `outside` adds what is wrong with a profile's settings beyond it.
+    `outside` yields the mistakes of a profile's settings beyond the file.
     """
     mistakes = dict.fromkeys(found)
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
@@ -77,7 +76,7 @@ def mistakes_in(
 
 
 def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
-    """Return what was checked of a file without mistakes: settings, profiles, keys, key files, variables."""
+    """Return a text that counts the checked sections and variables."""
     config = document.config
     sections = (config, *config.profiles.values())
     settings = sum(len(section.model_fields_set & {*SETTINGS, "default_profile"}) for section in sections)
@@ -97,7 +96,7 @@ def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
 
 
 def value_text(value: object) -> SafeText:
-    """Return the value of a setting as text; `-` stands for no value."""
+    """Return a setting's value as text, `-` for none."""
     match value:
         case timedelta():
             text = seconds_text(value.total_seconds())
@@ -146,7 +145,7 @@ _WIDTH: Final = 100
 
 
 def starter() -> str:
-    """Return the content of the file."""
+    """Return the content of a new file."""
     examples = {name: declared.metadata["example"] for name, declared in SETTINGS.items()}
     common = {name: examples.pop(name) for name in COMMON}
     parts = [_HEAD, *_lines({"default_profile": '"work"'}), _BEFORE_COMMON, *_lines(common)]
@@ -162,5 +161,5 @@ def _lines(examples: Mapping[str, str]) -> Iterator[str]:
 
 
 def setting_docs() -> Mapping[str, str]:
-    """Return the help of every setting of a profile, and of the other keys of the file, in one line each."""
+    """Return the help of every setting, in a line each."""
     return {name: " ".join(text.split()) for name, text in field_docs(ProfileSettings, Limits, Config).items()}

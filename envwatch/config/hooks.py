@@ -1,7 +1,6 @@
-"""The hooks of the configuration file: settings and their mistakes, when each fires, and what delivers its messages.
+"""The hooks of the configuration file: settings, mistakes, rules and deliveries.
 
-`HookSettings` declares each setting of a hook once: schema, messages and the code that runs hooks use this declaration.
-Reads variables, and nothing else. No message repeats a value: a key may stand where it does not belong.
+No message repeats a value, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -32,17 +31,16 @@ if TYPE_CHECKING:
     from envwatch.hooks.webhook import WebService
 
 INCIDENT: Final = "incident"
-"""The word for incidents, among those for kinds of events."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     word_of(Event(kind=kind, at=ServerMs(0))): kind
     for kind in Kind
     if kind not in {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE}
 }
-"""The kinds of events that a hook may fire for, by the words of `watch`; of a group, each member counts for itself."""
+"""By the words of `watch`. Each member of a group counts separately."""
 
 _SECRET_PART: Final = 12
-"""Characters from which a part of an address counts as a secret."""
+"""Fewest characters of a secret."""
 
 
 _WORDS: Final = (INCIDENT, *KINDS)
@@ -61,7 +59,6 @@ def _kinds(raw: object) -> tuple[str, ...]:
 
 
 def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
-    """Read addresses of apprise; which services it knows, it says itself."""
     urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
     if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
         return tuple(map(SecretStr, urls))
@@ -108,11 +105,11 @@ class HookSettings(BaseModel):
     """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
 
     def numbered(self, number: int) -> HookSettings:
-        """Return the hook with a clean name; the number in the file, from 1, is the name of a hook without one."""
+        """Return the hook with a clean name, by default the number in the file, from 1."""
         return self.model_copy(update={"name": clean(self.name or str(number))})
 
     def rule(self, profile: SafeText) -> HookRule:
-        """Return when it fires, where only this profile is watched."""
+        """Return the hook's rule; `profile` is a single profile's name."""
         rule = HookRule(
             kinds=frozenset(KINDS[word] for word in self.on if word != INCIDENT),
             has_incidents=INCIDENT in self.on,
@@ -123,7 +120,7 @@ class HookSettings(BaseModel):
 
     @property
     def target(self) -> str:
-        """What takes its messages, for people: no part of an address that may be a secret."""
+        """The receiver for people, without secrets."""
         if self.command:
             return " ".join(self.command)
         if self.apprise:
@@ -136,12 +133,12 @@ class HookSettings(BaseModel):
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
-        """Names of the variables with its secrets."""
+        """The hook's variables with secrets."""
         return tuple(filter(None, (self.url_env, self.key_env)))
 
 
 def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the mistakes in the tables of hooks that no single value shows, each with the key that it is about."""
+    """Yield the mistakes that no single value shows, with the key."""
     names: set[str] = set()
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
         if not isinstance(table, dict):
@@ -174,7 +171,7 @@ def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def without_secret(address: SecretStr) -> str:
-    """Return the parts of a web service's address that are no secret."""
+    """Return the public parts of a web service's address."""
     url = checked_hook_url(address.get_secret_value())
     return f"{url.scheme}://{url.host}/…"
 
@@ -182,12 +179,12 @@ def without_secret(address: SecretStr) -> str:
 def deliveries_of(
     hooks: Iterable[HookSettings], environ: Mapping[str, str], key_variables: Iterable[str]
 ) -> dict[SafeText, Delivery]:
-    """Return what delivers the messages of each hook, by its name; the redactor learns their secrets.
+    """Return each hook's delivery by name; the redactor learns the secrets.
 
-    `key_variables` are the names of variables that hold an API key; no command gets them, nor those of other hooks.
+    Commands get neither the variables of API keys (`key_variables`) nor the secret variables of hooks.
 
     Raises:
-        SettingsError: for the first hook that lacks a variable, or whose address cannot be used.
+        SettingsError: for the first hook without a variable or package, or with an unusable address.
     """
     hooks = tuple(hooks)
     hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
@@ -229,7 +226,7 @@ def _delivery_of(hook: HookSettings, environ: Mapping[str, str], child_environ: 
 
 
 def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
-    """Return the dead man's switch by the settings `ping_url` and `ping_url_env`; the redactor learns the address.
+    """Return the dead man's switch, if any; the redactor learns the address.
 
     Raises:
         SettingsError: if the variable is not set, or the address cannot be used.
@@ -256,7 +253,6 @@ def _variable(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _learn(path: str) -> None:
-    """Let the redactor know the password of an address, and its other parts that are long enough to be a secret."""
     user, _, _ = path.partition("/")[0].rpartition("@")
     redactor().learn(user.partition(":")[2])
     for separator in "?&=@:":

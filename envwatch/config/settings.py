@@ -1,8 +1,6 @@
-"""The settings that hold: defaults, overridden by what is remembered, then file, variables and options.
+"""The settings in force: defaults, overridden by remembered values, then file, variables and options.
 
-Owns that order, and the origin of each value. The schema of the file is imported only if there is a file or a variable
-to check. Knows no key: `credentials` finds one by these settings. Reads the expected names from the file that
-`expect_file` names.
+The schema is imported only if there is a file or a variable to check.
 """
 
 from __future__ import annotations
@@ -29,45 +27,41 @@ PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
 PROFILE: Final = "ENVWATCH_PROFILE"
 ROW: Final = "ENVWATCH_ID"
-"""Variables. Each setting of how to watch has one too: the prefix, and its name in capitals."""
+"""This variable is no setting, though each profile setting has a variable: the prefix, and the name in capitals."""
 
 DEFAULT_PROFILE: Final = "default"
-"""The profile where nothing names another; it need not be in the file."""
+"""The profile if none is named; need not be in the file."""
 
 DEFAULT: Final = clean("default")
-"""The origin of a value that nothing sets."""
 _PROFILE_OPTION: Final = clean("--profile")
 
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*", re.DOTALL)
-"""A comment in the file of `expect_file`; a # within a word is a part of the name."""
+"""A comment in `expect_file`; a # within a word is part of the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(ProfileSettings):
-    """The settings of one profile, after all sources were merged."""
+    """A profile's settings, merged from all sources."""
 
     profile: str = DEFAULT_PROFILE
     is_one_of_several: bool = False
-    """Whether other profiles are watched at the same time."""
     own: frozenset[str] = frozenset()
-    """Names of the settings that stand in this profile's own section of the file."""
+    """Names of the settings in the profile's section of the file."""
     limits: Limits = field(default_factory=Limits)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Keys by the id of a binding; the screen checks that the binding exists."""
+    """Keys by binding id; the screen checks the ids."""
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
-    """The user's own commands for a row, by name."""
     hooks: tuple[HookSettings, ...] = ()
-    """What is run or posted when something happens, in the file's order."""
     key_variables: frozenset[str] = frozenset()
-    """Names of the variables that any profile of the file names for its key, or for its dead man's switch."""
+    """Variables that the file names for a key or a dead man's switch, in any profile."""
     origins: Mapping[str, SafeText] = field(default_factory=dict)
-    """The origin of each value that is not a default, by its name: `keys.` with the id, `commands.` and `hooks.` with
-    name."""
+    """Origins of values that are not defaults. The name is the setting's, or `keys.`, `commands.` or `hooks.` with the
+    entry's."""
     document: Document | None = None
 
     @property
     def secret_variables(self) -> frozenset[str]:
-        """Names of all variables with secrets that the file names: no command of the user's own gets these."""
+        """All variables with secrets that the file names, hidden from the user's commands."""
         return self.key_variables.union(*(hook.secret_variables for hook in self.hooks))
 
     @property
@@ -77,38 +71,35 @@ class Settings(ProfileSettings):
 
     @property
     def profile_in_file(self) -> str:
-        """The profile's name; empty if the file has no such profile, so that another envwatch cannot ask for it."""
+        """The profile's name; empty if the file has no such profile."""
         return self.profile if self.document and self.profile in self.document.config.profiles else ""
 
     def origin(self, name: str) -> SafeText:
-        """Return where a value comes from, for people."""
+        """Return a value's origin, for people."""
         return self.origins.get(name, DEFAULT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Everything that settings are read from."""
+    """The sources of settings."""
 
     document: Document | None
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Given options of the command line, by name."""
     environ: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[str, Any] = field(default_factory=dict)
-    """What the last run left, by the settings' names."""
     only: Iterable[str] | None = None
-    """Names of settings to take from file and variables; all if None."""
+    """Names of the settings to take from file and variables; None for all."""
 
     def takes(self, name: str) -> bool:
-        """Whether a setting is taken from file and variables."""
+        """Return whether a setting is taken from file and variables."""
         return self.only is None or name in self.only
 
 
 _Layer: TypeAlias = "dict[str, tuple[Any, SafeText]]"
-"""The settings of one source by name, each with its origin."""
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return the path of the configuration file, existing or not, and whether the user named it.
+    """Return the configuration file's path, existing or not, and whether the user named the file.
 
     Raises:
         ConfigError: if the path looks like a key.
@@ -125,10 +116,10 @@ def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, b
 
 
 def document_at(path: Path, *, must_exist: bool) -> Document | None:
-    """Read the configuration file; return None if there is none.
+    """Return the configuration file, None if missing.
 
     Raises:
-        ConfigError: if it cannot be used, or is missing and must exist.
+        ConfigError: if the file has mistakes.
     """
     document, mistakes = document_and_mistakes(path, must_exist=must_exist)
     if mistakes:
@@ -137,10 +128,10 @@ def document_at(path: Path, *, must_exist: bool) -> Document | None:
 
 
 def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | None, tuple[SafeText, ...]]:
-    """Return what is right in the configuration file, None if there is none, and a line for each mistake.
+    """Return the configuration file's valid parts, None if missing, and a line for each mistake.
 
     Raises:
-        ConfigError: if it cannot be read, or is missing and must exist.
+        ConfigError: if the file cannot be read, or must exist and is missing.
     """
     try:
         content = read_regular(path, limit=SETTINGS_BYTES)
@@ -154,7 +145,7 @@ def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | N
 
 
 def mistakes_in_variables(environ: Mapping[str, str], document: Document | None, path: Path) -> tuple[SafeText, ...]:
-    """Return a line for each variable that cannot be used, whatever the file says."""
+    """Return a line for each unusable variable; a named profile must be in the file."""
     lines: list[SafeText] = []
     try:
         _variable_layer(Sources(document=None, environ=environ))
@@ -174,7 +165,7 @@ def all_settings_of(
     remembered: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[Settings]:
-    """Return the settings of each profile that is named, in their order; at least one. See `Sources`.
+    """Return the settings of each named profile in order, at least one.
 
     Raises:
         ConfigError: if file, variables or options make no sense, alone or together.
@@ -191,7 +182,7 @@ def all_settings_of(
 
 
 def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
-    """Return the settings of one profile, which need not be in the file, and which `origin` named.
+    """Return the settings of a profile, which need not be in the file. `origin` is the origin of the profile's name.
 
     Raises:
         ConfigError: if variables make no sense.
@@ -228,33 +219,30 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
 
 
 def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
-    """Return the settings that the file has for every profile, and those of one profile."""
     document = sources.document
     if document is None:
         return {}, {}
     common = _section_layer(document, sources)
     own = _section_layer(document, sources, "profiles", profile)
     for names in ALTERNATIVES.values():
-        if own.keys() & {*names}:  # one of them replaces the other as well
+        if own.keys() & {*names}:  # an alternative replaces the group's other settings
             common = {name: value for name, value in common.items() if name not in names}
     return common, own
 
 
 def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
-    """Return the settings at the top of the file, or in the profile at `path`."""
     config = document.config
     section = config.profiles.get(path[-1]) if path else config
     names = section.model_fields_set & SETTINGS.keys() if section else ()
     values = {name: getattr(section, name) for name in names if sources.takes(name)}
-    folder = document.path.parent  # a relative path in the file starts there
+    folder = document.path.parent  # relative paths start at the file's folder
     values |= {name: folder / value for name, value in values.items() if isinstance(value, Path)}
     return {name: (value, document.origin(*path, name)) for name, value in values.items()}
 
 
 def _variable_layer(sources: Sources) -> _Layer:
-    """Return the settings in variables; an empty variable counts as unset, and one about a row is none."""
     ignored = {CONFIG, PROFILE}
-    if ROW in sources.environ:  # a dashboard started us for a row, or a hook did
+    if ROW in sources.environ:  # a dashboard or a hook started this process
         from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
 
         ignored |= ROW_VARIABLES | EVENT_VARIABLES
@@ -285,7 +273,6 @@ def _option_layer(sources: Sources) -> _Layer:
 def _profiles(
     option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
 ) -> tuple[list[str], SafeText]:
-    """Return the names of the profiles to use, and what named them; `option` is the value of `--profile`."""
     for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, clean(PROFILE))):
         if named is None:
             continue
@@ -308,7 +295,7 @@ def _profiles(
 
 
 def mistakes_in_limits(settings: Settings) -> list[str]:
-    """Return a line for each pair of limits that do not fit together, from whichever source each of them is."""
+    """Return a line for each pair of contradictory limits, from any source."""
     limits = settings.limits
     mistakes = []
     if limits.late_after >= limits.online_for:
@@ -320,15 +307,15 @@ def mistakes_in_limits(settings: Settings) -> list[str]:
 
 def _mismatch(settings: Settings, name: str, relation: str, other: str) -> str:
     one, two = (f"{limit} ({seconds_text(getattr(settings.limits, limit).total_seconds())})" for limit in (name, other))
-    origin = settings.origins.get(name) or settings.origins[other]  # the defaults fit, so one of the two has an origin
+    origin = settings.origins.get(name) or settings.origins[other]  # one of both limits has an origin
     return f"{origin}: {one} {relation} {two}"
 
 
 def expected_by(settings: Settings) -> tuple[SafeText, ...]:
-    """Return the names and device ids that a profile expects, each once.
+    """Return a profile's expected names and device ids, without duplicates.
 
     Raises:
-        ConfigError: if the file cannot be used; each line has the file and the line of a mistake.
+        ConfigError: if the file cannot be used, with a line for each mistake.
     """
     names = list(settings.expect)
     if settings.expect_file is not None:
@@ -343,7 +330,7 @@ def expected_by(settings: Settings) -> tuple[SafeText, ...]:
 
 
 def _names_in(path: Path) -> list[SafeText]:
-    """Read a file of names. No message repeats a line: a key may stand where it does not belong."""
+    """Return the names in a file. No message repeats a line, which may be a misplaced key."""
     content = read_regular(path, limit=SETTINGS_BYTES)
     try:
         lines = content.decode("utf-8-sig").split("\n")

@@ -1,7 +1,6 @@
-"""The text of a TOML file: its table, the line of each key, and every mistake of syntax.
+"""The text of a TOML file: the table, the line of each key, and every mistake of syntax.
 
-`tomllib` keeps no positions and stops at the first mistake; a mistake without its line is hard to find among 50
-profiles, and one mistake at a time is a slow way to mend a file. Knows no setting.
+`tomllib` keeps no positions and stops at the first mistake.
 """
 
 from __future__ import annotations
@@ -19,35 +18,32 @@ if TYPE_CHECKING:
 
 _KEY_PART: Final = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _KEY_LINE: Final = re.compile(rf"[ \t]*(\[*)[ \t]*({_KEY_PART}(?:[ \t]*\.[ \t]*{_KEY_PART})*)[ \t]*[\]=]")
-"""The start of a line of TOML that names a table or a key."""
 _BETWEEN: Final = re.compile(r"[ \t\r]*(#.*)?")
-"""A line of TOML without a statement."""
 
 _MOST_MISTAKES: Final = 20
-"""Mistakes of syntax after which the rest is not looked at: then it is no TOML."""
+"""After this many mistakes the rest is skipped, because the file is no TOML."""
 _MOST_LINES: Final = 200
-"""Lines before a mistake among which its statement is looked for."""
+"""Lines to search for the begin of a statement with a mistake."""
 
 
 class TomlText(NamedTuple):
-    """A file that was read as far as possible."""
+    """The table, lines and mistakes of a file."""
 
     table: dict[str, Any]
-    """Without the statements that cannot be read."""
     lines: Mapping[str, int]
-    """The line of each table and key by its full name, keys in inline tables excepted; a table of an array has its
-    number, from 0, in its name. Best effort: a line of a multi-line text that looks like a key counts as one."""
+    """The line of each table and key by full name, except in inline tables. An array's tables have numbers, from 0. In
+    a multi-line text, a line like a key counts."""
     mistakes: Sequence[tuple[int, str]]
-    """The line of each mistake of syntax, from 1, or 0 for the file as a whole, and what is wrong there."""
+    """Line, from 1 (0 for the whole file), and message of each mistake."""
 
 
 def parsed(content: bytes) -> TomlText:
-    """Read a file; what cannot be read is left out and noted."""
+    """Return a file's content."""
     try:
-        text = content.decode("utf-8-sig")  # editors on Windows put a mark before the first line
+        text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as error:
         return TomlText({}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")])
-    # Not `splitlines`: to TOML, U+2028 and its like end no line.
+    # `splitlines` would also end lines at U+2028, which is no line end in TOML.
     lines = text.split("\n")
     mistakes: list[tuple[int, str]] = []
     while True:
@@ -70,9 +66,8 @@ def parsed(content: bytes) -> TomlText:
 
 
 def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, str]:
-    """Return the line of a mistake, counted from 1, and what it is."""
     what, _, place = str(error).rpartition(" (at ")
-    if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", what):  # the parser shows a Python tuple
+    if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", what):  # the parser's message contains a Python tuple
         what = f"{'.'.join(shortened(clean(part), 60) for part in literal_eval(match[1]))} stands in this file twice"
     elif what.startswith("Cannot overwrite"):
         what = "this key or table stands in the file twice"
@@ -81,7 +76,6 @@ def _place_and_words(error: tomllib.TOMLDecodeError, last: int) -> tuple[int, st
 
 
 def _statement_around(lines: Sequence[str], reported: int) -> int | None:
-    """Return the line in which the statement of a mistake begins: what is before that line can be read."""
     for start in range(reported, max(reported - _MOST_LINES, 0), -1):
         if not _BETWEEN.fullmatch(lines[start - 1]) and _is_toml(lines[: start - 1]):
             return start
@@ -97,7 +91,6 @@ def _is_toml(lines: Iterable[str]) -> bool:
 
 
 def _end_of_statement(lines: Sequence[str], start: int) -> int:
-    """Return the line after a statement that cannot be read; after a table's header, the line after its keys."""
     is_header = lines[start - 1].lstrip().startswith("[")
     for number in range(start + 1, len(lines) + 1):
         line = lines[number - 1]
@@ -110,7 +103,6 @@ def _lines_of_keys(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     table = ""
     counts: Counter[str] = Counter()
-    """How many tables each array of tables has so far."""
     for number, line in enumerate(text.split("\n"), 1):
         if match := _KEY_LINE.match(line):
             parts = [_unquoted(part) for part in re.findall(_KEY_PART, match[2])]
@@ -126,5 +118,5 @@ def _lines_of_keys(text: str) -> dict[str, int]:
 def _unquoted(part: str) -> str:
     try:
         return str(tomllib.loads(f"part = {part}")["part"]) if part[0] in "\"'" else part
-    except tomllib.TOMLDecodeError:  # not a key, but a line within a text
+    except tomllib.TOMLDecodeError:  # a line within a multi-line text, not a key
         return part

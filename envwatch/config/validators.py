@@ -1,7 +1,6 @@
-"""What pydantic reads settings with: validators that return a value, or raise `ValueError` with the end of a sentence.
+"""pydantic's validators of settings: each returns a value, or raises `ValueError` with the end of a sentence.
 
-The second argument of each validator is the type that the JSON schema shows. No message repeats a value: a key may
-stand where it does not belong.
+No message repeats a value, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 OF_VARIABLES: Final = "variables"
-"""The context in which the values of variables are read: a variable has no type but text."""
+"""The validation context of variables, whose values are text."""
 
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -42,7 +41,7 @@ def _duration_input(low: int, high: int) -> Any:  # noqa: ANN401 - a type
 
 
 def duration_or_off(low: int, high: int) -> BeforeValidator:
-    """Read a duration from `low` to `high` seconds, or false, which means None."""
+    """Read a duration from `low` to `high` seconds, or false for None."""
     read = duration(low, high)
 
     def read_or_off(raw: object) -> timedelta | None:
@@ -57,7 +56,7 @@ def duration_or_off(low: int, high: int) -> BeforeValidator:
 
 
 def whole_between(low: int, high: int) -> BeforeValidator:
-    """Read a whole number within bounds, both included."""
+    """Read a whole number from `low` to `high`, inclusive."""
     return BeforeValidator(whole(low, high), json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
 
 
@@ -66,7 +65,7 @@ def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic decl
 
 
 def one_of(*words: str, none: str | None = None) -> BeforeValidator:
-    """Read one of some words; `none` is the word that means None."""
+    """Read one of `words`; the word that `none` gives means None."""
 
     def read(raw: object) -> str | None:
         word = raw.strip() if isinstance(raw, str) else ""
@@ -78,7 +77,6 @@ def one_of(*words: str, none: str | None = None) -> BeforeValidator:
 
 
 def _columns(raw: object) -> tuple[str, ...]:
-    """Read a list of different columns, or their names with commas between them."""
     parts, hint = raw.split(",") if isinstance(raw, str) else raw, ""
     if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
         words = tuple(part.strip() for part in parts)
@@ -90,7 +88,6 @@ def _columns(raw: object) -> tuple[str, ...]:
 
 
 def _names(raw: object) -> tuple[SafeText, ...]:
-    """Read a list of names, or names with commas between them."""
     parts = raw.split(",") if isinstance(raw, str) else raw
     if isinstance(parts, list) and len(parts) <= MOST_EXPECTED:
         with suppress(ValueError):
@@ -99,7 +96,6 @@ def _names(raw: object) -> tuple[SafeText, ...]:
 
 
 def _boolean(raw: object, info: ValidationInfo) -> bool:
-    """Read true or false; of a variable (`OF_VARIABLES` is the context), one of the words for them."""
     is_word = isinstance(raw, str) and info.context is OF_VARIABLES
     value = _BOOLEANS.get(str(raw).strip().casefold()) if is_word else raw
     if isinstance(value, bool):
@@ -156,7 +152,7 @@ def _arguments(raw: object) -> tuple[str, ...]:
 
 
 def read_keys(raw: object) -> object:
-    """Flatten the tables of `[keys]`: to TOML, `row.explain` is a table with one key."""
+    """Flatten the tables of `[keys]`: in TOML, `row.explain` is a table."""
     return dict(_flat(raw)) if isinstance(raw, dict) else raw
 
 
@@ -166,7 +162,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, str) and value != ",":
             yield f"{prefix}{name}", tuple(key.strip() for key in value.split(","))
-        else:  # a comma alone is a key of its own
+        else:  # a single comma is a key
             yield f"{prefix}{name}", (value,) if value == "," else value
 
 

@@ -1,9 +1,8 @@
-"""Readers of written values: durations, whole numbers, paths, one-line texts.
+"""Readers of written values: durations, whole numbers, paths, lines of text.
 
-The command line, the variables and the configuration file share these readers, so the same words and bounds hold in
-all three. A reader takes what was written and returns the value, or raises `ValueError` with the end of a sentence
-("must be …"). The message never contains the value, which may be a secret in the wrong place. Imports no pydantic: the
-command line needs readers before it knows whether there is a file.
+Command line, variables and configuration file share these readers. A reader's `ValueError` has the end of a sentence
+("must be …"), and never the value, which may be a secret. Imports no pydantic: the command line is parsed before the
+file is known.
 """
 
 from __future__ import annotations
@@ -21,21 +20,20 @@ from envwatch.redactor import LIKE_A_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Without named groups: the JSON schema contains the same pattern, and its dialect has none.
+# No named groups: the JSON schema has the same pattern.
 DURATION: Final = re.compile(r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?")
 
 MOST_EXPECTED: Final = 10_000
-"""Names that an inventory may have."""
 
 PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-"""Names of profiles: no shell changes one."""
+"""Characters that every shell leaves alone."""
 
 _UNTYPEABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Categories of controls, line ends, and bytes that are not UTF-8."""
+"""Controls, line ends, and bytes outside UTF-8."""
 
 
 class ConfigError(ValueError):
-    """Settings that cannot be used; `lines` has one plain line for each mistake, with its place."""
+    """Settings that cannot be used; `lines` has each mistake with the place."""
 
     def __init__(self, *lines: str) -> None:
         self.lines: tuple[SafeText, ...] = tuple(map(clean, lines))
@@ -43,7 +41,7 @@ class ConfigError(ValueError):
 
 
 def duration(low: int, high: int) -> Callable[[object], timedelta]:
-    """Return a reader of durations from `low` to `high` seconds: `45s`, `2m`, `1m30s`, `1h`, a number of seconds."""
+    """Return a reader of durations in seconds: `45s`, `2m`, `1m30s`, `1h`, a number."""
 
     def read(raw: object) -> timedelta:
         text = str(raw).strip() if isinstance(raw, (str, int, float)) and not isinstance(raw, bool) else ""
@@ -59,7 +57,7 @@ def duration(low: int, high: int) -> Callable[[object], timedelta]:
 
 
 def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
-    """Return a reader of durations that must name a unit, from `low` seconds: `30m`, `2h`, `1d`, `1h30m`."""
+    """Return a reader of durations with a unit, like `30m`, `2h`, `1d` or `1h30m`. `low` is in seconds."""
 
     def read(raw: object) -> timedelta:
         value = duration_of(raw) if isinstance(raw, str) else None
@@ -71,9 +69,9 @@ def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
 
 
 def past(what: str) -> Callable[[object], str]:
-    """Return a reader of moments in the past as texts; `what` says which texts it takes.
+    """Return a reader that checks past moments and keeps the text; `what` names the accepted texts.
 
-    The settings say in which zone the text is meant, and are read later: so the text may be a day ahead.
+    The time zone is read later, so a text may be a day ahead.
     """
 
     def read(raw: object) -> str:
@@ -87,11 +85,11 @@ def past(what: str) -> Callable[[object], str]:
 
 
 def zone_named(name: str) -> tzinfo:
-    """Return a time zone by its name in the IANA database."""
+    """Return a time zone of the IANA database."""
     from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - only with such a setting
 
     if name == "UTC":
-        return UTC  # needs no data
+        return UTC  # UTC needs no time zone data
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -104,7 +102,7 @@ def zone_named(name: str) -> tzinfo:
 
 
 def whole(low: int, high: int) -> Callable[[object], int]:
-    """Return a reader of whole numbers within bounds, both included."""
+    """Return a reader of whole numbers, bounds included."""
 
     def read(raw: object) -> int:
         if isinstance(raw, (str, int)) and not isinstance(raw, bool):
@@ -117,14 +115,14 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
 
 def line(raw: object) -> str:
-    """Read a non-empty text of one line."""
+    """Read a non-empty line of text."""
     if isinstance(raw, str) and raw.strip() and raw.isprintable():
         return raw.strip()
     raise ValueError("must be a text of one line")
 
 
 def path_text(raw: object) -> str:
-    """Read a path unchanged, blanks at its ends included; refuse what looks like an API key."""
+    """Read a path, blanks included; refuse a text like an API key."""
     if not isinstance(raw, str) or not raw:
         raise ValueError("must be a path, not an empty text")
     if LIKE_A_KEY.fullmatch(raw):
@@ -133,14 +131,14 @@ def path_text(raw: object) -> str:
 
 
 def query(raw: object) -> str:
-    """Read a filter, empty for everything: any text that can be typed into the filter box."""
+    """Read a filter, empty for everything."""
     if isinstance(raw, str) and not any(category(character) in _UNTYPEABLE for character in raw):
         return raw.strip()
     raise ValueError("must be a text of one line")
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a duration as `duration` reads it, in its largest whole unit: `1h`, `90s`."""
+    """Return a duration in the largest whole unit: `1h`, `90s`."""
     for size, unit in ((3600, "h"), (60, "m")):
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size:g}{unit}"

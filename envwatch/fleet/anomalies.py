@@ -1,8 +1,8 @@
-"""Listings too unlikely to be believed at once: trouble of the platform, not of the machines.
+"""Listings too unlikely to be believed: trouble of the platform, not of the machines.
 
-Pure. A listing is quarantined if the list is suddenly empty, or if many rows lose their heartbeat and keep their
-connection. The quarantine ends when three listings in a row, over a minute, say the same. If a list suddenly lacks many
-rows, only the absence of the rows is quarantined. Heartbeats that stand still everywhere prove nothing about a machine.
+A listing is quarantined if suddenly empty, or if many rows lose the heartbeat and keep the connection. The quarantine
+ends when three listings in a row, over a minute, agree. If a listing suddenly lacks many rows, only the absences are
+quarantined. While no heartbeat advances anywhere, an old heartbeat proves nothing about a machine.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Snapshot
 
 _GRACE_S = (limits.HEARTBEAT_EVERY * 1.5).total_seconds()
-"""A row may beat as late as one period after the platform recovers, and is not late before 45 s."""
+"""After the platform recovers, a row may take one period to beat, and is not late before 45 s."""
 
 
 class Anomaly(StrEnum):
-    """What is unlikely about a listing."""
+    """Unlikely changes of a listing."""
 
     EMPTIED = "the list came back empty"
     VANISHED = "many rows vanished at once"
@@ -36,60 +36,54 @@ class Anomaly(StrEnum):
 
 
 class AnomalyFinding(NamedTuple):
-    """An anomaly of one listing."""
+    """An anomaly of a listing."""
 
     anomaly: Anomaly
     text: SafeText
-    """For the screen, with numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedListing:
-    """Listings whose anomaly is not believed yet."""
+    """Successive listings with the same anomaly."""
 
     finding: AnomalyFinding
-    """Of the newest one."""
     since: MonotonicS
-    """When the first of them was asked for."""
+    """The time of the first such listing's request."""
     missing: frozenset[SafeText] = frozenset()
-    """Ids that all of them lacked."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids of rows that the server said, since then, do not exist."""
     listings: int = 1
-    """How many in a row."""
 
     @property
     def anomaly(self) -> Anomaly:
-        """What is unlikely about them."""
+        """The finding's anomaly."""
         return self.finding.anomaly
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of them is believed; of one that lacks rows, the rows that it has are."""
+        """Whether the whole listing is quarantined; for `VANISHED`, only the absences are."""
         return self.anomaly is not Anomaly.VANISHED
 
     def left_s(self, now: MonotonicS) -> float:
-        """Return the least time (seconds, at the monotonic clock) until it is believed, if each listing repeats it."""
+        """Return the seconds until such listings are believed, if each listing repeats the anomaly."""
         return max(limits.ANOMALY_AFTER.total_seconds() - (now - self.since), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Which parts of a listing are believed."""
+    """The decision which parts of a listing to believe."""
 
     quarantine: QuarantinedListing | None = None
-    """What of it is not."""
     believed_absences: frozenset[SafeText] = frozenset()
-    """Ids of rows whose absence was quarantined, and is believed from now on."""
+    """Ids whose absence is believed from now on, after a quarantine."""
     listings_quarantined: int = 0
-    """Number of quarantined listings right before this listing that lacked these rows."""
+    """The number of quarantined listings right before this listing that lacked these rows."""
 
     def quarantines_absence_of(self, id_: SafeText) -> bool:
-        """Whether the absence of a row is not believed."""
+        """Whether a row's absence is quarantined."""
         return self.quarantine is not None and id_ not in self.believed_absences
 
     def quarantined_absences_of(self, id_: SafeText) -> int:
-        """Return how many quarantined listings lacked a row before; 0 if the absence of the row is not believed now."""
+        """Return how many quarantined listings lacked a row; 0 unless the absence is believed now."""
         return self.listings_quarantined if id_ in self.believed_absences else 0
 
 
@@ -100,7 +94,7 @@ def acceptance_of(
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
-    """Return which parts of a listing are believed, given the state before; a rejected row is not missing."""
+    """Return which parts of a listing to believe; a rejected row is not missing."""
     missing = frozenset(environments.keys() - rows.keys() - snapshot.rejected_ids)
     confirmed_absent = snapshot.confirmed_absent
     if quarantine is not None:
@@ -131,7 +125,7 @@ def _is_repeated(
     environments: Mapping[SafeText, TrackedEnvironment],
     unconfirmed: frozenset[SafeText],
 ) -> bool:
-    """Whether a listing repeats the quarantined anomaly: enough of the rows that vanish must be the same rows."""
+    """Whether the listing repeats the anomaly, with enough of the same rows missing."""
     if quarantine.anomaly is not finding.anomaly:
         return False
     return (
@@ -163,7 +157,6 @@ def _beats_lost(
 def _vanished(
     environments: Mapping[SafeText, TrackedEnvironment], unconfirmed: frozenset[SafeText]
 ) -> AnomalyFinding | None:
-    """Return the finding if a listing lacks many rows of the one before it whose absence is not confirmed."""
     missing = [environments[id_] for id_ in unconfirmed]
     vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
@@ -178,7 +171,7 @@ def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:
 def still_listed(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a quarantined listing: listed rows are not absent, nothing else changes."""
+    """Return the environments after a quarantined listing: listed rows are no longer absent."""
     present = {
         id_: replace(tracked, absent=0)
         for id_, tracked in environments.items()
@@ -189,17 +182,17 @@ def still_listed(
 
 @dataclass(frozen=True, slots=True)
 class StallDetector:
-    """Whether the platform's heartbeats advance at all."""
+    """Detects that the platform's heartbeats stand still."""
 
     silent_s: float = 0.0
-    """Time covered by listings without any heartbeat that advanced."""
+    """Seconds of successive listings in which no heartbeat advanced."""
     is_stalled: bool = False
     resumed_at: MonotonicS | None = None
-    """When heartbeats advanced again after a stall; None once every row has had time to beat."""
+    """The end of a stall, kept until every row has had time to beat."""
 
     @property
     def beats_count(self) -> bool:
-        """Whether a row's silence proves anything."""
+        """Whether a missing heartbeat proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
     def apply(
@@ -211,11 +204,8 @@ class StallDetector:
     ) -> StallDetector:
         """Return the detector after a listing.
 
-        Args:
-            asked_at: when the listing was asked for.
-            covered_s: time since the listing before, 0 if a poll failed in between: unpolled time proves no silence.
-            environments: the environments before the listing.
-            rows: each id's row in the listing, and when the row was asked for.
+        `environments` are from before the listing. `covered_s` is the time since the previous listing, or 0 after a
+        failed poll: time without polls proves nothing.
         """
         if _are_silent(environments, rows):
             silent_s = self.silent_s + covered_s
@@ -230,7 +220,6 @@ class StallDetector:
 def _are_silent(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
 ) -> bool:
-    """Whether no heartbeat advanced, and enough rows are up to prove that the platform is at fault."""
     online = 0
     for id_, (row, _) in rows.items():
         if row.connection_id and (tracked := environments.get(id_)) is not None and tracked.verdict.is_up:
@@ -241,7 +230,7 @@ def _are_silent(
 
 
 def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]) -> bool:
-    """Whether any heartbeat advanced from one listing to the next, given the environments after each."""
+    """Whether any heartbeat advanced."""
     return any(
         (was := before.get(id_)) is not None and has_advanced(was.environment, tracked.environment)
         for id_, tracked in after.items()
@@ -249,9 +238,9 @@ def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[Saf
 
 
 def has_advanced(before: Environment, after: Environment) -> bool:
-    """Whether a heartbeat advanced on one connection: a new connection brings a heartbeat of its own, ping or not.
+    """Whether a heartbeat advanced on the same connection.
 
-    Each row is compared with itself alone, so that neither a heartbeat in the future nor a wrong clock matters.
+    A new connection brings a heartbeat even without a ping.
     """
     old_at, new_at = before.last_heartbeat_at, after.last_heartbeat_at
     is_newer = old_at is not None and new_at is not None and new_at > old_at

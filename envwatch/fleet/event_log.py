@@ -1,7 +1,4 @@
-"""The newest events, and those of each environment by its key.
-
-Pure: `after` returns the next log. How events are shown is decided elsewhere.
-"""
+"""The newest events, and each environment's events by key."""
 
 from __future__ import annotations
 
@@ -24,32 +21,28 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _Key: TypeAlias = "tuple[SafeText, SafeText | None]"
-"""Profile and id of an environment."""
 _ONE_POLL_MS: Final = 1_000.0
-"""Events of the past that are nearer to each other came with one poll: no interval is shorter."""
+"""Two events nearer in time came with one poll, because no poll interval is shorter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EventLog(Sequence[Event]):
-    """Events, oldest first, groups among them."""
+    """A sequence of events and groups, oldest first."""
 
     _events: tuple[Event, ...] = ()
     _sizes: tuple[int, ...] = ()
-    """Of each event, how many it stands for."""
     _polls: tuple[int, ...] = ()
-    """Of each event, the number of the poll that brought it: below 0 for those from before the start."""
+    """For each event the number of the poll; below 0 for loaded past events."""
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)
     cut_at: ServerMs | None = None
-    """When the newest of the dropped events happened; None if all are here."""
+    """The time of the newest event that was dropped for lack of room."""
     added: int = 0
-    """How many events have come since the start, dropped ones among them."""
+    """Number of events since the start, including dropped events."""
 
     def with_events(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
-        """Return the log with newer events, without the oldest where there are too many.
+        """Return the log with newer events, oldest first.
 
-        Args:
-            events: oldest first.
-            most: events that are kept, each member of a group counted; the newest is kept however large it is.
+        Keeps at most `most` events, counting a group's members; the newest event is kept however large.
         """
         number = max(self._polls[-1] + 1, 0) if self._polls else 0
         all_events, sizes = (*self._events, *events), (*self._sizes, *map(_size_of, events))
@@ -65,12 +58,12 @@ class EventLog(Sequence[Event]):
         return replace(following, _by_environment=by_environment, added=self.added + len(events))
 
     def when_added(self, added: int) -> EventLog:
-        """Return the log with the events from before the start, and so many of those that have come since."""
+        """Return the log with all past events, and the first `added` events since the start."""
         kept = len(self._events) - (self.added - added)
         return self._with_those([place < kept for place in range(len(self._events))])
 
     def known(self, is_known: Callable[[Event], bool]) -> EventLog:
-        """Return the log with the events that pass a test: those of each profile up to one of them."""
+        """Return the log with the events that pass a test, which accepts a beginning of each profile's events."""
         return self._with_those([is_known(event) for event in self._events])
 
     def _with_those(self, are_kept: Sequence[bool]) -> EventLog:
@@ -91,11 +84,9 @@ class EventLog(Sequence[Event]):
         )
 
     def with_past(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
-        """Return the log with events from before the start, which stand before those since the start.
+        """Return the log with one profile's past events before the events since the start.
 
-        Args:
-            events: of one profile, in their order; those since the start among them are left out.
-            most: see `after`.
+        `events` are in order; events that the log has already are left out.
         """
         start = bisect_left(self._polls, 0)
         live = self._events[start:]
@@ -112,18 +103,17 @@ class EventLog(Sequence[Event]):
     def _of_newest(
         self, events: tuple[Event, ...], sizes: tuple[int, ...], polls: tuple[int, ...], most: int
     ) -> EventLog:
-        """Return a log of the newest of some events, which are still to be sorted by environment."""
         kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
         first = max(len(events) - kept, 0)
         cut_at = events[first - 1].at if first else self.cut_at
         return EventLog(events[first:], sizes[first:], polls[first:], {}, cut_at, self.added)
 
     def for_environment(self, key: _Key) -> Sequence[Event]:
-        """Return the events of one environment, oldest first and without groups."""
+        """Return an environment's events, oldest first, without groups."""
         return self._by_environment.get(key, ())
 
     def with_poll_of(self, event: Event) -> Sequence[Event]:
-        """Return the events that came with the same poll as one of them, itself too, oldest first."""
+        """Return all events of an event's poll, oldest first."""
         place = next((place for place, each in enumerate(reversed(self._events), 1) if each is event), None)
         if place is None:
             return (event,)
@@ -153,7 +143,6 @@ def _size_of(event: Event) -> int:
 
 
 def _poll_numbers(events: Sequence[Event]) -> Iterator[int]:
-    """Yield the number of the poll that brought each event of the past: below 0, as they grow from 0 at the start."""
     number = -len(events)
     for before, event in pairwise((*events[:1], *events)):
         number += event.profile != before.profile or abs(event.at - before.at) >= _ONE_POLL_MS

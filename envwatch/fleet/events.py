@@ -1,8 +1,7 @@
-"""Events: one value for each change of an environment or of the platform; and the periods that events begin and end.
+"""Events: changes of an environment or the platform; and periods between two events.
 
-How events are found and shown is decided elsewhere. The age of a heartbeat is never an event. In a period the data is
-missing, old or not believed. Each kind of period is open or not, whatever the number of polls in it: it begins with one
-event and ends with one. Which outcome begins or ends a period is decided in `profile_state`.
+A heartbeat's age is never an event. In a period the data is missing, old or not believed. One event begins the period
+and one event ends the period, whatever the number of polls.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
 
 
 NO_PROFILE: Final = EMPTY
-"""The profile where only one is polled."""
+"""The profile's key if only one profile is polled."""
 NOT_RUNNING: Final = clean("envwatch did not run")
-"""The reason of a `while blind` group that compares two runs."""
 
 
 class Kind(StrEnum):
@@ -40,98 +38,90 @@ class Kind(StrEnum):
     ONLINE = "online"
     OFFLINE = "offline"
     RECONNECTED = "reconnected"
-    """A new connection, without having been seen offline."""
+    """A new connection of a row that was not seen offline."""
     RESTARTED = "restarted"
-    """The same, with another process or version of the listener."""
+    """A new connection with another process or version of the listener."""
     GONE = "gone"
     MISSING = "missing"
-    """Expected, and gone for longer than `limits.MISSING_AFTER`; or expected, and found never to have been listed."""
+    """Expected, and gone for longer than `limits.MISSING_AFTER`, or never listed."""
     RETURNED = "returned"
-    """Listed again after it was gone."""
     MODE = "mode"
     VERSION = "version"
     BRANCH = "branch"
     RENAMED = "renamed"
     CHANGED = "changed"
-    """Another field: directory, node version, OS, pod, user."""
+    """A new directory, node version, OS, pod or user."""
     FLAPPING = "flapping"
     STEADY = "steady"
-    """No longer flapping."""
     TOGETHER = "together"
-    """Many events of one kind in one listing."""
+    """A group of many events of the same kind in a listing."""
     WHILE_BLIND = "while blind"
-    """Everything that changed while envwatch was blind, asleep or did not run (`NOT_RUNNING`)."""
+    """A group of all changes while blind, asleep or not running."""
     HELD = "held"
     RELEASED = "hold ended"
-    """The platform's answer is too unlikely to be believed at once, or no longer is."""
+    """Begin and end of the quarantine of unlikely listings."""
     STALLED = "stalled"
     RESUMED = "resumed"
-    """The platform's heartbeats stand still, or move again."""
+    """All heartbeats of the platform stand still, or advance again."""
     BLIND = "blind"
     VISIBLE = "visible again"
     """The data is too old to be true, or recent again."""
     FAILING = "polls fail"
     REACHED = "polls succeed"
-    """Two polls in a row have failed, or one succeeds after them."""
+    """Two polls in a row failed, or a poll succeeded again."""
     KEY_REFUSED = "key refused"
     KEY_ACCEPTED = "key accepted"
     SLEPT = "slept"
     """This machine slept, or the process was stopped, from `since` to `at`."""
     NOTICE = "notice"
-    """A message about envwatch itself, in `reason`."""
 
 
 class EventState(NamedTuple):
-    """An environment at the time of an event."""
+    """An environment's state at an event."""
 
     environment: Environment
-    """Its row; for a loss the row before it, as a row without a connection has no pod."""
+    """For a loss, the row from before the loss, as a disconnected row has no pod."""
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
     left_pod_id: SafeText | None = None
-    """See `TrackedEnvironment`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One change."""
+    """One change of an environment, a profile or envwatch."""
 
     kind: Kind
     at: ServerMs
-    """When the listing that proved it was asked for."""
+    """Request of the listing that proved the change."""
     profile: SafeText = NO_PROFILE
-    """Empty where only one is polled."""
     id: SafeText | None = None
-    """The environment's id; None if the event is about the fleet."""
+    """None for an event of the whole profile."""
     name: SafeText | None = None
     field: str | None = None
-    """The field that changed, for `changed`."""
     before: SafeText | None = None
     after: SafeText | None = None
-    """Values before and after; a presence for the kinds that speak of one."""
+    """The presence after the event, for some kinds."""
     reason: SafeText | None = None
     lasted: timedelta | None = None
-    """How long the state before had lasted, if known."""
+    """How long the previous state lasted."""
     of: Kind | None = None
-    """The kind of the members, for `binding_scopes`."""
+    """The kind of a group's members."""
     members: tuple[Event, ...] = ()
-    """The events of a group."""
     since: ServerMs | None = None
-    """When the period began that this event begins, ends or covers, by the newest data before it."""
+    """The begin of the event's period: the time of the newest data before."""
     incident: SafeText | None = None
-    """The id of the incident that a loss belongs to, which opens if the loss holds; of a return, the one it leaves."""
+    """The incident that a loss may open, or that a return leaves."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
-    """None if the event is about the fleet."""
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:
-    """Return the events with each group replaced by its members."""
+    """Return the events with each group replaced by the members."""
     return [leaf for event in events for leaf in (flatten(event.members) if event.members else [event])]
 
 
 def leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tuple[Event, Event | None]]:
-    """Yield the events without members, each with the outermost group around it."""
+    """Yield the events without members, each with the outermost group."""
     for event in events:
         if event.members:
             yield from leaves(event.members, group or event)
@@ -140,7 +130,7 @@ def leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tupl
 
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
-"""Since when each open period lasts, by the kind of the event that began it."""
+"""Begins of open periods, by the kind of the period's first event."""
 
 NO_PERIODS: Final[Periods] = MappingProxyType({})
 
@@ -153,23 +143,23 @@ ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
         Kind.STALLED: Kind.RESUMED,
     }
 )
-"""The kinds of events that begin a period, each with the kind that ends it."""
+"""The kinds of a period's first and last event."""
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
 BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
-"""The periods that any listing ends, whether it is believed or not, and new or not."""
+"""Kinds of periods that any listing ends, believed or not."""
 
 
 def blind_after(interval: timedelta) -> timedelta:
-    """Return the age from which data is blind where polls come in an interval."""
+    """Return the age above which data is blind."""
     return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
 
 
 def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods with the one that an event begins, and the event; nothing happens if it is open already.
+    """Return the periods with an event's period, and the event if the period is new.
 
-    It began at `event.since`, or when the event happened.
+    A period begins at `event.since`, or else at the event.
     """
     if event.kind in periods:
         return periods, ()
@@ -179,15 +169,8 @@ def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
 def ended(
     periods: Periods, ends: Mapping[Kind, ServerMs], profile: SafeText, reason: SafeText | None = None
 ) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods without those of some kinds, and an event for each of these that was open.
-
-    Args:
-        periods: those that are open.
-        ends: when periods of each kind end, at the earliest.
-        profile: whose they are.
-        reason: why they end.
-    """
-    # When a served listing was asked for is known to a request's time: none ends before it began.
+    """Return the periods without some kinds, and an event for each ended period."""
+    # A served listing's time is uncertain by a request's duration: no period ends before the begin.
     over = [(ENDS[kind], max(ends[kind], since), since) for kind, since in periods.items() if kind in ends]
     events = tuple(
         Event(kind=kind, at=end, profile=profile, since=since, lasted=span(end - since), reason=reason)
@@ -201,17 +184,13 @@ def ended(
 def woken(
     periods: Periods, last_awake: Clocks, now: Clocks, at: ServerMs | None, profile: SafeText
 ) -> tuple[Periods, tuple[Event, ...], float]:
-    """Return the periods without a sleep, the events of the sleep, and by how many ms the wall clock was set meanwhile.
+    """Return the periods without a sleep, the sleep's events, and by how many ms the wall clock was set meanwhile.
 
-    The server's clock measures the sleep. The wall clock was set if the wall clock went further than the server's clock
-    did, or less far. Where the wall clock was set and nothing slept, the only event is a notice.
+    The server's clock measures the sleep. If the server's clock advanced differently from the wall clock, the wall
+    clock was set. Without a sleep, a notice is then the only event.
 
-    Args:
-        periods: with the sleep, which began by the server's clock as known before.
-        last_awake: this machine's clocks before the sleep.
-        now: this machine's clocks when the first listing was asked for.
-        at: the same moment by the server's clock as known from that listing; None if the listing has no `Date`.
-        profile: whose periods these are.
+    `last_awake` are this machine's clocks before the sleep, `now` the clocks at the first listing's request. `at` is
+    the server's time then; None without a `Date`.
     """
     since, rest = periods[Kind.SLEPT], dict(periods)
     del rest[Kind.SLEPT]
@@ -221,7 +200,7 @@ def woken(
     slept_ms = at - since - measured_ms
     set_by_ms, events = drift_ms - slept_ms, list[Event]()
     if slept_ms > _SLEPT_MS or abs(drift_ms) <= _SLEPT_MS:
-        # The monotonic clock stands still in a sleep, and goes on while the process is stopped.
+        # The monotonic clock stands still in a sleep, but not while the process is stopped.
         lasted = span(slept_ms if slept_ms > _SLEPT_MS else at - since)
         events.append(Event(kind=Kind.SLEPT, at=ServerMs(max(at, since)), profile=profile, since=since, lasted=lasted))
     if abs(set_by_ms) <= _SLEPT_MS:

@@ -1,8 +1,4 @@
-"""The fleet: the state of each profile, mostly of one.
-
-Pure. Each profile has a clock, listings and unknown rows of its own, so a row is drawn with the state of its profile
-(`Fleet.for_environment`).
-"""
+"""The fleet: the state of each profile."""
 
 from __future__ import annotations
 
@@ -33,19 +29,18 @@ class Fleet:
     by_profile: Mapping[SafeText, ProfileState] = field(
         default_factory=lambda: MappingProxyType({NO_PROFILE: ProfileState()})
     )
-    """By the name of the profile, `NO_PROFILE` where there is only one."""
 
     def apply(self, profile: SafeText, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet after one poll of a profile, and the events of that poll, oldest first."""
+        """Return the fleet after a poll, and the events, oldest first."""
         profile_state, events = self.by_profile[profile].apply(outcome)
         return self.with_profile_state(profile, profile_state), events
 
     def with_profile_state(self, profile: SafeText, profile_state: ProfileState) -> Fleet:
-        """Return the fleet with another state of one profile."""
+        """Return the fleet with a profile's new state."""
         return Fleet(MappingProxyType({**self.by_profile, profile: profile_state}))
 
     def tick(self, now: Clocks) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet at a later moment, and an event for each profile that is blind from then on."""
+        """Return the fleet at a later moment, and an event for each profile that becomes blind."""
         changes = {profile: profile_state.tick(now) for profile, profile_state in self.by_profile.items()}
         events = tuple(chain.from_iterable(events for _, events in changes.values()))
         if not events:
@@ -55,10 +50,7 @@ class Fleet:
         ), events
 
     def with_interval(self, intervals: Mapping[SafeText, timedelta]) -> Fleet:
-        """Return the fleet with other poll intervals, by profile; itself if no interval changes.
-
-        One that is not polled, as in a replay, has none.
-        """
+        """Return the fleet with changed poll intervals, or `self` if no interval changed."""
         changed = {
             profile: profile_state.with_interval(intervals.get(profile, profile_state.interval))
             for profile, profile_state in self.by_profile.items()
@@ -71,12 +63,11 @@ class Fleet:
         return iter(self.by_profile.values())
 
     def __len__(self) -> int:
-        """Return how many environments there are."""
         return sum(len(profile_state.environments) for profile_state in self)
 
     @property
     def are_several(self) -> bool:
-        """Whether a row must show its profile."""
+        """Whether there are several profiles, so that rows show the profile."""
         return len(self.by_profile) > 1
 
     @property
@@ -86,40 +77,40 @@ class Fleet:
 
     @property
     def unlisted(self) -> tuple[SafeText, ...]:
-        """The profiles without a believed listing."""
+        """Profiles without a believed listing."""
         return tuple(profile for profile, profile_state in self.by_profile.items() if profile_state.listed is None)
 
     @property
     def environments(self) -> Iterator[TrackedEnvironment]:
-        """Every environment."""
+        """All environments."""
         return chain.from_iterable(profile_state.environments.values() for profile_state in self)
 
     def tracked(self, key: EnvironmentKey) -> TrackedEnvironment | None:
-        """Return an environment by its key."""
+        """Return the environment with a key, if tracked."""
         profile, id_ = key
         profile_state = self.by_profile.get(profile)
         return None if profile_state is None else profile_state.environments.get(id_)
 
     def for_environment(self, tracked: TrackedEnvironment) -> ProfileState:
-        """Return the state of the profile of an environment."""
+        """Return the state of an environment's profile."""
         return self.by_profile[tracked.profile]
 
     @property
     def servers(self) -> Mapping[SafeText, SafeText]:
-        """The server of each profile."""
+        """Servers by profile."""
         return {profile: profile_state.server for profile, profile_state in self.by_profile.items()}
 
     def server_of(self, profile: SafeText) -> SafeText:
-        """Return the server of a profile; empty for a profile that is not watched, as in a past event."""
+        """Return a profile's server; empty if the profile is not watched, as in a past event."""
         return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
     def identity(self, key: EnvironmentKey) -> tuple[SafeText, SafeText]:
-        """Return the same value for the keys of one environment under two profiles of one server."""
+        """Return a key that is equal for an environment under two profiles of a server."""
         profile, id_ = key
         return (self.server_of(profile) or profile, id_)
 
     def old_listing_age(self, now: Clocks) -> timedelta | None:
-        """Return the age of the oldest listing that is no longer recent; None if all are."""
+        """Return the age of the oldest stale or blind listing."""
         ages = [
             profile_state.age(now)
             for profile_state in self
@@ -128,5 +119,5 @@ class Fleet:
         return max((age for age in ages if age is not None), default=None)
 
     def moments(self, wall: WallMs) -> Mapping[SafeText, ServerMs]:
-        """Return the time of each profile's server when this machine's clock shows `wall`."""
+        """Return each server's time at a wall time."""
         return {profile: profile_state.clock.server_time(wall) for profile, profile_state in self.by_profile.items()}

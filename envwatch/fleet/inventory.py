@@ -1,8 +1,7 @@
-"""The environments after a listing: the listed ones, the absent ones, and the expected ones that are missing.
+"""The environments after a listing: listed, absent, and expected but missing.
 
-Pure. The expected inventory is names or device ids that must exist. An expected environment that was never listed is a
-row of its own, without anything but its name. One that was listed keeps its row, which is missing once it has been gone
-for longer than `limits.MISSING_AFTER`, however long.
+The expected inventory is a list of names or device ids. An expected environment that was never listed is a row with
+only a name.
 """
 
 from __future__ import annotations
@@ -45,16 +44,9 @@ def next_environments(
     listing: ListingContext,
     acceptance: Acceptance,
 ) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
-    """Return the environments after a listing, what happened to each, and whether the identity of a row has moved.
+    """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
 
     The first listing gives no events.
-
-    Args:
-        old: the environments before the listing.
-        rows: each id's row, and when the row was asked for.
-        at: when the listing was asked for.
-        listing: what holds for all rows.
-        acceptance: which parts of the listing are believed.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
@@ -84,7 +76,7 @@ def next_environments(
 
 
 def missing_id(expected: SafeText) -> SafeText:
-    """Return the id of the row of an expected environment that was never listed."""
+    """Return a row id for an expected environment that was never listed."""
     return composed(f"expected {expected}")  # no id of the API has a space
 
 
@@ -96,14 +88,10 @@ def with_inventory(
     *,
     is_proof: bool,
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a believed listing with the missing ones.
+    """Return the environments after a believed listing, with missing environments.
 
-    Args:
-        expect: names or device ids that must exist.
-        environments: all environments after the listing; a missing environment of before is still missing among them.
-        listing: the first one is a silent baseline.
-        at: when the listing was asked for.
-        is_proof: whether the rows that the listing lacks do not exist; if not, nothing more becomes missing.
+    The first listing is a silent baseline. Unless the listing proves absences (`is_proof`), no further environment
+    becomes missing.
     """
     expected = tuple(dict.fromkeys(expect))
     if not expected:
@@ -116,7 +104,7 @@ def with_inventory(
         if tracked.verdict == NEVER_LISTED:
             del following[id_]
         else:
-            following[id_] = replace(tracked, verdict=GONE)  # its name is listed under another id
+            following[id_] = replace(tracked, verdict=GONE)  # the name is listed under a different id
     for id_, name in missing.items() if is_proof else ():
         known = environments.get(id_)
         if known is None:
@@ -130,7 +118,7 @@ def with_inventory(
 def missing_events(
     before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
-    """Yield an event for each environment that is missing after a listing and was not before it."""
+    """Yield an event for each newly missing environment."""
     for id_, tracked in after.items():
         was = before.get(id_)
         if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
@@ -149,7 +137,7 @@ def missing_events(
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
-    """Return the expected names that are not listed, by the ids of their rows: of one that is gone its own."""
+    """Return the names of missing environments by row id; a gone row keeps the id."""
     present: set[SafeText] = set()
     gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:

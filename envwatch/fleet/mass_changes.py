@@ -1,7 +1,4 @@
-"""Groups of events: all events of a time in which envwatch was blind, or many events of one kind in one listing.
-
-Pure. The numbers of the rule stand in `limits`.
-"""
+"""Groups of events: a blind time's events, or many events of the same kind in a listing."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
-"""Kinds that affect what was online, so that a large share of it makes a mass change."""
+"""Kinds that affect online rows: a large share makes a mass change."""
 
 _SHAREABLE: Final = (
     "pod_id",
@@ -35,7 +32,7 @@ _SHAREABLE: Final = (
     "branch",
     "mode",
 )
-"""The attributes that may tell why environments were lost together, the likeliest first."""
+"""Fields that may explain a common loss, likeliest first."""
 
 
 def in_groups(
@@ -45,15 +42,7 @@ def in_groups(
     at: ServerMs,
     unseen_since: ServerMs | None,
 ) -> list[Event]:
-    """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
-
-    Args:
-        events: of one listing, in its order.
-        before: the environments before the listing.
-        after: the environments after the listing. A row that the listing lacks is among them, or among the events.
-        at: when the listing was asked for.
-        unseen_since: since when nothing could be seen; None if envwatch was not blind.
-    """
+    """Return a listing's events: one group after a blind time, else a group for each mass change."""
     if not events:
         return []
     if unseen_since is not None:
@@ -75,11 +64,10 @@ def in_groups(
 def _together(
     same: Sequence[Event], before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
 ) -> Event:
-    """Return the event of a mass change, which stands in the place of its first member."""
     kind, reason = same[0].kind, None
     if kind in _OF_THE_CONNECTED:
         ids = {event.id for event in same if event.id is not None}
-        # The row before the listing: a row that is offline has no pod.
+        # The row from before the listing: a row that went offline has lost the pod.
         lost = [(before.get(id_) or after[id_]).environment for id_ in ids]
         survivors = (
             tracked.environment
@@ -98,22 +86,22 @@ def _together(
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
-    """Whether the events of one kind in one listing (at least one) are a mass change, of so many online before."""
+    """Whether a listing's events of one kind (at least one) are a mass change."""
     if len(same) >= limits.MASS_COUNT:
         return True
-    # An offline environment that is gone was not online before.
+    # An offline row that is gone was not online before.
     affected = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
     is_of_the_connected = same[0].kind in _OF_THE_CONNECTED
     return is_of_the_connected and affected >= limits.MASS_MIN and affected >= limits.MASS_SHARE * were_online
 
 
 def blast_radius_text(lost: Sequence[Environment], survivors: Iterable[Environment]) -> SafeText | None:
-    """Return the field values that `blast_radius` finds, as `pod p-7, os linux`; None if there are none."""
+    """Return `blast_radius` as `pod p-7, os linux`."""
     return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:
-    """Return the field values that all lost rows (at least one) share and that no survivor has: where to look first."""
+    """Return the field values that all lost rows (at least one) share, without values of survivors."""
     shared = []
     for name in _SHAREABLE:
         values = {value_of(environment, name) for environment in lost}

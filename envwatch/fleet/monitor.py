@@ -1,9 +1,4 @@
-"""The state of everything that is polled, and how one outcome changes it.
-
-The dashboard, `list` and every other command drive this one state machine: the fleet, then acknowledgements, then
-incidents, then the event log. Pure: the moment is an argument. Must not know where outcomes come from or who draws
-them.
-"""
+"""The state machine of all commands: the fleet with acknowledgements, incidents and the event log."""
 
 from __future__ import annotations
 
@@ -61,45 +56,37 @@ _END: Final = ServerMs(inf)
 
 
 class MonitorChanges(NamedTuple):
-    """What one outcome, or time alone, changed."""
+    """The effects of a poll's outcome, or of time alone."""
 
     now: Clocks
-    """This machine's clocks, as the monitor got them."""
     profile: SafeText | None = None
-    """The outcome's profile; None if only time has passed."""
     outcome: Outcome | None = None
-    """The poll's result; None if only time has passed."""
     events: tuple[Event, ...] = ()
-    """Oldest first; a mass change is one event. A loss has the id of the incident that it opens if it holds."""
+    """Oldest first; a mass change is one event. A loss names the incident that the loss may open."""
     ended_acks: frozenset[ServerKey] = frozenset()
-    """Acknowledgements that ended: the environments recovered, or have another problem now."""
+    """Acknowledgements that ended: the environment recovered, or has a different problem."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose oldest loss has lasted for the policy's `alert_after` now; each opens once."""
+    """Incidents whose oldest loss has lasted for `alert_after`; each incident opens once."""
     resolved: tuple[Incident, ...] = ()
-    """Incidents whose environments are all back; each resolves once."""
+    """Incidents whose environments are all back; each incident resolves once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """The whole state."""
+    """The state of all profiles, acknowledgements, silences and incidents."""
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """Problems that are acknowledged, until they recover."""
     event_log: EventLog = field(default_factory=EventLog)
-    """Events since the start, and before them those of the past that was read."""
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
-    """When each profile was watched; see `watched_at`."""
     alerts: Alerts = field(default_factory=Alerts)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
-    """The alert policy of each profile; the default one where it is not named."""
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
-    """Silences by their id, ended ones among them."""
     incidents: Incidents = field(default_factory=Incidents)
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
-    """What an earlier run knew of each profile, until the next listing was compared with it."""
+    """Alert states of an earlier run, kept until the profile's next listing is compared."""
     beating: frozenset[SafeText] = frozenset()
-    """The profiles whose heartbeats are known to arrive: one was young, or was seen to advance."""
+    """Profiles whose heartbeats were fresh or advanced in this run."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -112,16 +99,7 @@ class Monitor:
         profile_name: SafeText = NO_PROFILE,
         servers: Mapping[SafeText, SafeText] = NO_SERVERS,
     ) -> Monitor:
-        """Return a monitor before its first outcome.
-
-        Args:
-            limits: of each profile, by its name; `NO_PROFILE` where there is only one.
-            acks: from an earlier run.
-            policies: of each profile; the default one where it is not named.
-            silences: from an earlier run, or of another process.
-            profile_name: of the only profile, if there is one.
-            servers: of each profile, see `ProfileState.server`; empty where a profile is not named.
-        """
+        """Return a monitor before the first outcome."""
         fleet = {
             profile: ProfileState(
                 limits=each,
@@ -135,13 +113,7 @@ class Monitor:
         return cls(Fleet(MappingProxyType(fleet)), acks, policies=policies, silences=silences)
 
     def apply(self, profile: SafeText, outcome: Outcome, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor after one poll under a profile, and what that changed.
-
-        Args:
-            profile: whose outcome it is.
-            outcome: what the poll gave; a failure is one as well.
-            now: this machine's clocks.
-        """
+        """Return the monitor after a profile's poll, and the changes."""
         fleet, found = self.fleet.apply(profile, outcome)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         are_all_listed = not fleet.unlisted
@@ -173,7 +145,7 @@ class Monitor:
         lost: list[Event] = []
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}
-            # The first listing of a profile is a silent baseline.
+            # A profile's first listing is a silent baseline.
             compared = (
                 tracked
                 for profile_state in fleet
@@ -206,7 +178,7 @@ class Monitor:
         )
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor at a moment, and what time alone has changed: losses that have held for long enough."""
+        """Return the monitor at a later moment, and the changes by time alone."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
@@ -221,24 +193,19 @@ class Monitor:
         )
 
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
-        """Return the monitor with what was recorded under a profile before the start.
+        """Return the monitor with a profile's recorded past.
 
-        What was recorded since the start may be among it. Call it after the first listing, whose clock places the
-        polls, and once for a profile.
-
-        Args:
-            profile: whose past it is.
-            events: in the order of recording.
-            polls: those of the same time, in the same order.
+        Call once per profile, after the first listing, whose clock places the polls. Both sequences are in the order of
+        recording. Events of this run among the past events are ignored.
         """
         past = WatchedTime.recorded(polls, events, self.fleet.by_profile[profile].clock)
         watched = {**self.watched, profile: past.united(self.watched.get(profile, NOT_WATCHED))}
         return replace(self, event_log=self.event_log.with_past(events), watched=watched)
 
     def watched_at(self, profile: SafeText, now: Clocks) -> WatchedTime:
-        """Return when a profile was watched up to a moment, as far as the events of that time are all here.
+        """Return a profile's watched time, as far back as the event log is complete.
 
-        It is watched until that moment if its newest listing holds then.
+        The watched time reaches until now if the newest listing still counts.
         """
         watched, cut_at = self.watched.get(profile, NOT_WATCHED), self.event_log.cut_at
         if self.sees(profile, now):
@@ -246,7 +213,7 @@ class Monitor:
         return watched if cut_at is None else watched.between(cut_at, _END)
 
     def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Clocks) -> tuple[Interval, ...]:
-        """Return what an environment was from a moment (server's clock, ms) until now."""
+        """Return an environment's states since a moment (server's clock, ms)."""
         watched, until = (
             self.watched_at(tracked.profile, now),
             self.fleet.for_environment(tracked).clock.server_time(now.wall),
@@ -254,18 +221,18 @@ class Monitor:
         return states(tracked, self.event_log.for_environment(tracked.key), watched, since, until)
 
     def with_notice(self, text: SafeText, now: Clocks) -> Monitor:
-        """Return the monitor with a message about envwatch itself in its log."""
+        """Return the monitor with a logged message about envwatch."""
         first = next(iter(self.fleet))
         notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
         return replace(self, event_log=self.event_log.with_events([notice]))
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
-        """Return the monitor with acknowledgements changed; None withdraws one."""
+        """Return the monitor with changed acknowledgements; None withdraws an acknowledgement."""
         acks = {**self.acks, **changes}
         return replace(self, acks={key: ack for key, ack in acks.items() if ack is not None})
 
     def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
-        """Return the acknowledgement of an environment."""
+        """Return an environment's acknowledgement."""
         return ack_in(self.acks, self.fleet.server_of(tracked.profile), tracked.environment.id)
 
     def is_acked(self, tracked: TrackedEnvironment) -> bool:
@@ -273,20 +240,17 @@ class Monitor:
         return self.ack_of(tracked) is not None
 
     def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
-        """Return every acknowledgement that counts for an environment, to change it or to withdraw it."""
+        """Return an environment's acknowledgements, for the server and for every server."""
         keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
         return {key: self.acks[key] for key in keys if key in self.acks}
 
     def own_acks(self, profile: SafeText) -> OwnAcks:
-        """Return the acknowledgements of the environments of a profile, by id."""
+        """Return a profile's acknowledgements by id."""
         profile_state = self.fleet.by_profile[profile]
         return own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
-        """Return the monitor with the waiting losses and open incidents that an earlier run left for a profile.
-
-        The next listing is compared with the rows that were online then.
-        """
+        """Return the monitor with an earlier run's losses and incidents."""
         incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
         return replace(self, incidents=incidents, resumed={**self.resumed, profile: state})
 
@@ -298,14 +262,9 @@ class Monitor:
         failing: Mapping[SafeText, WallMs],
         now: Clocks,
     ) -> AlertState:
-        """Return what the next run needs of a profile's alerts.
+        """Return the alert state for the next run.
 
-        Args:
-            profile: the profile.
-            announced: as in `AlertState`.
-            undelivered: resolved incidents whose end is not delivered yet: for the next run they are open.
-            failing: as in `AlertState`.
-            now: this machine's clocks.
+        `undelivered` are resolved incidents whose end no hook has delivered; the next run takes them as open.
         """
         profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
         looked_at, online, is_stalled = now.wall, frozenset[SafeText](), not profile_state.stall_detector.beats_count
@@ -334,26 +293,25 @@ class Monitor:
         )
 
     def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
-        """Return the monitor with silences changed, by their ids; None ends one."""
+        """Return the monitor with changed silences; None ends a silence."""
         silences = {**self.silences, **changes}
         return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
-        """Return the monitor with other poll intervals in force, by profile; itself if nothing changes."""
+        """Return the monitor with changed poll intervals, or `self` if no interval changed."""
         fleet = self.fleet.with_interval(intervals)
         return self if fleet is self.fleet else replace(self, fleet=fleet)
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment is a problem that is worth a person's attention at a moment.
+        """Whether an environment is a problem that needs a person.
 
-        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced. An
-        environment that ends by design needs nobody when it ends.
+        The problem is neither acknowledged nor silenced, and within the alert policy.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
-        """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
+        """Return an environment's silence; of several, the silence that ends last."""
         if not self.silences:
             return None
         profile_state = self.fleet.for_environment(tracked)
@@ -362,16 +320,16 @@ class Monitor:
         )
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
-        """Return the monitor, and the open incidents to announce now with one bell."""
+        """Return the monitor, and the incidents for one bell now."""
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
 
     def policy_of(self, profile: SafeText) -> AlertPolicy:
-        """Return the alert policy of a profile."""
+        """Return a profile's alert policy."""
         return self.policies.get(profile, DEFAULT_POLICY)
 
     def sees(self, profile: SafeText, now: Clocks) -> bool:
-        """Whether the newest listing of a profile counts at a moment: not while blind, quarantined or asleep."""
+        """Whether a profile's newest listing counts: not while blind, quarantined or asleep."""
         profile_state = self.fleet.by_profile[profile]
         return (
             profile_state.quarantine is None
@@ -380,12 +338,12 @@ class Monitor:
         )
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether the alert policy finds an environment at a moment, and no silence does."""
+        """Whether an environment is within the alert policy and not silenced."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
         return self.policy_of(tracked.profile).concerns(tracked, at) and self.silence_of(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
-        """Return the function that classifies a loss at a moment."""
+        """Return the classifier of losses for a moment."""
         fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
@@ -399,7 +357,8 @@ class Monitor:
             profile_state = fleet[profile]
             tracked = profile_state.environments.get(id_)
             if tracked is None:
-                # An incident of an earlier run may be about a row that the first listing lacks, which proves nothing.
+                # The first listing may lack a row of an earlier run's incident by mistake, so the row's absence proves
+                # nothing.
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN

@@ -1,7 +1,7 @@
-"""What an environment was over a span of time: up, flapping, down, not there yet, or not known.
+"""An environment's states over a span of time.
 
-Pure. Computed from its events, from what it is now, and from when its profile was watched. A change that was found
-after a gap happened at an unknown moment in it, so a gap is neither up nor down. Late leaves no event: it is up.
+A change found after a gap happened at an unknown moment in the gap, so during a gap the state is unknown. Late leaves
+no event and counts as up.
 """
 
 from __future__ import annotations
@@ -30,40 +30,36 @@ if TYPE_CHECKING:
 
 
 class UptimeState(StrEnum):
-    """What an environment is in an interval: the worst first, then what says least."""
+    """An environment's state, worst first."""
 
     DOWN = "down"
-    """Offline, gone or missing."""
     FLAPPING = "flapping"
-    """Up, and it comes and goes."""
     UP = "up"
     ABSENT = "absent"
-    """Before it appeared, and after another row replaced it."""
+    """Before the first appearance, or after a replacement."""
     UNKNOWN = "unknown"
-    """Not watched, or it could not be judged."""
 
     @property
     def is_up(self) -> bool:
-        """Whether it counts as up."""
+        """Whether up or flapping."""
         return self in (UptimeState.UP, UptimeState.FLAPPING)
 
 
 UNWATCHED: Final = clean("not watched")
-"""The reason of what is not known in a gap."""
 
 
 class Interval(NamedTuple):
-    """A time in which an environment was in one state."""
+    """A time in one state."""
 
     state: UptimeState
     since: ServerMs
     until: ServerMs
     reason: SafeText | None = None
-    """Why it was down when that began, or why its state is not known; None if that is not known."""
+    """The reason of being down at the begin, or of an unknown state."""
 
     @property
     def lasted(self) -> timedelta:
-        """How long it was."""
+        """The duration."""
         return span(self.until - self.since)
 
 
@@ -74,14 +70,11 @@ def states(
     since: ServerMs,
     until: ServerMs,
 ) -> tuple[Interval, ...]:
-    """Return what an environment was from one moment to another: intervals without a hole, no two alike in a row.
+    """Return an environment's states between two moments, without holes or equal neighbours.
 
-    Args:
-        tracked: the environment as it is after all of the events; None if it is not tracked any more.
-        own_events: its events, oldest first, without groups, none missing since `since`; see `EventLog.of`.
-        watched: when its profile was watched; what it was at other times is not known.
-        since: begin, server's clock in ms.
-        until: end.
+    `tracked` is the environment after all events, None if no longer tracked. `own_events` are oldest first, without
+    groups, complete from `since`; see `EventLog.for_environment`. Unwatched time is unknown. Instants are by the
+    server's clock in ms.
     """
     course = _ValueHistory.from_changes(
         _presences(own_events), None if tracked is None else _presence_of(tracked), watched
@@ -100,7 +93,6 @@ def states(
 
 
 def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerMs) -> None:
-    """Add an interval, or make the last one longer if it is of the same state."""
     if since >= until:
         return
     state, reason = what
@@ -111,33 +103,31 @@ def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerM
 
 
 def state_of(tracked: TrackedEnvironment) -> UptimeState:
-    """Return what an environment is now, watched or not."""
+    """Return an environment's present state, even if not watched now."""
     if tracked.verdict.is_up:
         return UptimeState.FLAPPING if tracked.is_flapping else UptimeState.UP
     return _presence_of(tracked).state
 
 
 class Outage(NamedTuple):
-    """A time from which on an environment was down until it was seen up."""
+    """The time from a loss until the environment is seen up."""
 
     since: ServerMs
-    """When it was lost, or the begin of what is looked at."""
+    """The loss, or the begin of the first interval."""
     until: ServerMs
-    """When it was back, or when it was last seen down."""
+    """When the environment was seen up again, or last seen down."""
     down: timedelta
-    """For how long it was seen down."""
     reason: SafeText | None
     is_over: bool = False
-    """Whether it was seen up again."""
 
     @property
     def unseen(self) -> timedelta:
-        """For how long it was not watched in between."""
+        """The unwatched time within the outage."""
         return span(self.until - self.since) - self.down
 
 
 def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
-    """Return the outages in the states of an environment, oldest first; what is down on both sides of a gap is one."""
+    """Return the outages, oldest first; down before and after a gap is one outage."""
     found: list[Outage] = []
     for each in intervals:
         last = found[-1] if found and not found[-1].is_over else None
@@ -150,9 +140,6 @@ def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
     return tuple(found)
 
 
-# What it was, whether watched or not.
-
-
 class _What(NamedTuple):
     state: UptimeState
     reason: SafeText | None = None
@@ -161,7 +148,6 @@ class _What(NamedTuple):
 class _Change(NamedTuple):
     at: ServerMs
     before: _What | None
-    """None if the event does not say it."""
     after: _What
 
 
@@ -177,30 +163,27 @@ _STATES: Final[Mapping[str, UptimeState]] = {
     Presence.GONE.value: UptimeState.DOWN,
     Presence.MISSING.value: UptimeState.DOWN,
 }
-"""By the presence as events name it; any other is not known."""
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
 
 
 @dataclass(frozen=True, slots=True)
 class _ValueHistory:
-    """What one value was at any time."""
-
     begins: Sequence[float]
-    """Of each value, the first at minus infinity."""
+    """The first begin is minus infinity."""
     values: Sequence[_What]
 
     @classmethod
     def from_changes(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _ValueHistory:
-        """Return the course with some changes, oldest first, and the value after them; None if the last change has it.
+        """Return the history of changes, oldest first; `now` is the present value.
 
-        Where a change begins with another value than the one before it ended with, a change in between was not seen:
-        the value lasts to the end of the time watched then, if that comes first.
+        If a change does not begin with the value that the previous change left, a change in between was unseen: the
+        last value lasts at most to the end of the span watched then.
         """
         if not changes:
             return cls((-inf,), (now or _ABSENT,))
         first = changes[0]
         begins, values = [-inf], [first.before or first.after]
-        # The estimated server's clock may step back a little.
+        # The estimate of the server's clock may step back.
         moments = [*accumulate((change.at for change in reversed(changes)), min)][::-1]
         next_ones = [(at, change.before) for at, change in zip(moments[1:], changes[1:], strict=True)]
         known_at = inf if watched.until is None else watched.until
@@ -214,17 +197,15 @@ class _ValueHistory:
         return cls(begins, values)
 
     def value_at(self, at: float) -> _What:
-        """Return the value at a moment."""
         return self.values[bisect_right(self.begins, at) - 1]
 
     def where_up(self, other: _ValueHistory) -> _ValueHistory:
-        """Return the course that has the values of another one where this one is up."""
+        """Return the history with the values of `other` where this history is up."""
         begins = sorted({*self.begins, *other.begins})
         values = [(self.value_at(begin), other.value_at(begin)) for begin in begins]
         return _ValueHistory(begins, [other if own.state is UptimeState.UP else own for own, other in values])
 
     def add_to(self, intervals: list[Interval], since: ServerMs, until: ServerMs) -> None:
-        """Add what it was from one moment to another."""
         place, begin = bisect_right(self.begins, since) - 1, since
         while begin < until:
             following = self.begins[place + 1] if place + 1 < len(self.begins) else until
@@ -234,7 +215,7 @@ class _ValueHistory:
 
 
 def _presences(own_events: Iterable[Event]) -> list[_Change]:
-    """Return the changes of its presence; one that appears anew after it was gone was gone until then."""
+    """Return the changes; a row that appears again was gone before."""
     changes: list[_Change] = []
     is_gone = is_replaced = False
     for event in own_events:
@@ -254,17 +235,16 @@ def _presences(own_events: Iterable[Event]) -> list[_Change]:
         presence = event.after or event.kind
         is_replaced = is_replaced and presence in (Presence.GONE.value, Presence.MISSING.value)
         if is_replaced:
-            continue  # the server drops the row of the old name
+            continue  # the server drops the old name's row
         changes.append(_Change(event.at, before, _What(_STATES.get(presence, UptimeState.UNKNOWN), event.reason)))
         is_gone = presence in (Presence.GONE.value, Presence.MISSING.value)
     return changes
 
 
 def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping: bool) -> list[_Change]:
-    """Return the changes between steady and flapping; what is gone or appears does not flap.
+    """Return the changes of flapping; a row that goes or appears does not flap.
 
-    A run takes over from the one before that an environment flaps, without an event: then it does so from the begin of
-    the time watched on.
+    A new run inherits flapping without an event: then flapping begins with the watched span.
     """
     changes: list[_Change] = []
 

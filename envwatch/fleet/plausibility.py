@@ -1,8 +1,7 @@
-"""Which instants of a row can be true, and whether a server's `Date` can.
+"""Plausible instants of a row, and a server's plausible `Date`.
 
-Pure. A platform whose schema changes may send seconds for milliseconds: such a heartbeat is decades off and proves
-nothing. A wrong `Date` header makes every heartbeat look old, or in the future, at the same time. `SkewCheck` is a
-second opinion on the age of a single heartbeat. Verdicts are decided in `tracking`.
+A platform may send seconds for milliseconds: such a heartbeat is decades off and proves nothing. A wrong `Date` makes
+all heartbeats look old, or in the future, at once. `SkewCheck` checks one heartbeat's age without the `Date`.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
     """Return the latest instant that a row can hold.
 
-    While the clock is unknown nothing is too late, as this machine's own may stand in 1970.
+    While the server's clock is unknown, no instant is too late, because this machine's clock may be years behind.
     """
     return ServerMs(at + _AHEAD_MS if clock.is_known else inf)
 
 
 def without_impossible(environment: Environment, before: Environment | None, latest: ServerMs) -> Environment:
-    """Return a row without the instants before 2020 or after the latest possible one; the same row if all are possible.
+    """Return a row without instants before 2020 or after `latest`.
 
-    An impossible heartbeat or start of the connection becomes None. `first_seen_at` and `last_seen_at` are always
-    there: they are taken from the row in an earlier listing, if there is one.
+    An impossible `last_heartbeat_at` or `connected_at` becomes None. An impossible `first_seen_at` or `last_seen_at` is
+    replaced by the earlier row's.
     """
     beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
-    # Written out for speed: this runs for every row that has changed.
+    # Inlined for speed: this runs for every changed row.
     if (
         (beat_at is None or _EARLIEST_MS <= beat_at <= latest)
         and (connected_at is None or _EARLIEST_MS <= connected_at <= latest)
@@ -70,11 +69,10 @@ def _possible(instant: ServerMs | None, latest: ServerMs) -> ServerMs | None:
 def believed_clock(
     clock: ServerClock, date_error_ms: float | None, snapshot: Snapshot, limits: Limits
 ) -> tuple[ServerClock, float | None]:
-    """Return the server's clock after a listing, and the error of its `Date` in ms where the clock before is kept.
+    """Return the server's clock after a listing, and the `Date`'s error in ms if the `Date` is not believed.
 
-    It is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more than one beat.
-
-    The clock and the error given are those of the listing before.
+    The previous clock is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more
+    than one heartbeat period.
     """
     by_date = clock
     for bounds in snapshot.clock:
@@ -90,14 +88,14 @@ def believed_clock(
 def is_date_wrong(
     pages: Iterable[ListedPage], date_offset_ms: float, believed_offset_ms: float, limits: Limits
 ) -> bool:
-    """Whether the heartbeats of a listing fit the clock believed so far, and none fits the server's `Date`.
+    """Whether a listing's heartbeats fit the believed clock, and none fits the server's `Date`.
 
-    A heartbeat fits the `Date` if it is younger than what makes a row offline, and the other clock if it is younger
-    than what makes a row late, as machines that are up have beaten within the last 30 s; in both cases it may be up to
-    30 s in the future. The limits lie 75 s apart, so a local clock that is slightly wrong is never preferred to a right
-    `Date`. Where the fleet is stale by both clocks, or both are wrong, the `Date` holds.
+    A heartbeat fits the `Date` below the age of offline, and the believed clock below the age of late, as machines that
+    are up have beaten within the last 30 s; 30 s in the future fit both. The limits lie 75 s apart, so a slightly wrong
+    local clock never beats a right `Date`. If all heartbeats are old by both clocks, or both clocks are wrong, the
+    `Date` is believed.
 
-    Offsets are the server's clock minus the wall clock; the believed one is 0, this machine's clock, if none is known.
+    Offsets are the server's clock minus the wall clock; an unknown believed offset is 0.
     """
     offline_ms, late_ms = limits.online_for / MS, limits.late_after / MS
     fits_believed = False
@@ -111,49 +109,45 @@ def is_date_wrong(
     return fits_believed
 
 
-_TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
-
-
 class LastHeartbeat(NamedTuple):
     """The newest heartbeat of an environment."""
 
     connection_id: SafeText
-    """The connection that it came over."""
     at: ServerMs
     elapsed_ms: float
-    """When a listing last held it: milliseconds elapsed since the first listing."""
+    """Time of the last listing with this heartbeat, since the first listing."""
 
 
 class SkewCheck(NamedTuple):
-    """When listings began to hold a heartbeat, and which times of the server's clock that rules out.
+    """Bounds of the server's clock from the listings with a heartbeat.
 
-    A heartbeat is at least as old as the first listing that holds it. If it was seen to advance, it is younger than the
-    last listing that held the one before. The first is measured by the monotonic clock, which may stand still while
-    this machine sleeps; the second in *elapsed* milliseconds, each gap between two listings by whichever clock says
-    more. So both hold after a sleep as well.
+    A heartbeat is at least as old as the time since the first listing with the heartbeat, by the monotonic clock, which
+    may stand still while this machine sleeps. A heartbeat that advanced is younger than the last listing with the
+    previous heartbeat, in *elapsed* milliseconds: each gap by the clock that advanced more. So both bounds hold after a
+    sleep.
     """
 
     listed_at: MonotonicS = MonotonicS(0.0)
-    """When the first listing that holds it was asked for."""
+    """The request of the first listing with the heartbeat."""
     previous_elapsed_ms: float | None = None
-    """`LastHeartbeat.elapsed_ms` of the heartbeat before; None if it was never seen to advance."""
     lowest_ms: float = -inf
-    """Server's clock minus monotonic clock: if less, the heartbeat would be younger than the time it was listed for."""
+    """Server's clock minus monotonic clock. With less, the heartbeat would be younger than the first listing."""
     highest_ms: float = inf
-    """Server's clock minus elapsed time: if more, the heartbeat would be older than the one before."""
+    """Server's clock minus elapsed time. With more, the heartbeat would be older than the last listing with the
+    previous heartbeat."""
 
     @classmethod
     def for_heartbeat(
         cls, beat_at: ServerMs, listed_at: MonotonicS, previous_elapsed_ms: float | None = None
     ) -> SkewCheck:
-        """Return the check of a heartbeat; the arguments are as the fields describe them."""
+        """Return a heartbeat's check."""
         highest_ms = inf if previous_elapsed_ms is None else beat_at - previous_elapsed_ms + _TOLERANCE_MS
         return cls(listed_at, previous_elapsed_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
 
     def least_age_ms(self, now: MonotonicS) -> float:
-        """Return how old the heartbeat is at least."""
+        """Return the heartbeat's least age."""
         return (now - self.listed_at) * 1000
 
     def contradicts(self, at: ServerMs, now: MonotonicS, elapsed_ms: float) -> bool:
-        """Whether the server's clock makes the heartbeat younger or older than it can be."""
+        """Whether the server's clock makes the heartbeat younger or older than possible."""
         return at - now * 1000 < self.lowest_ms or at - elapsed_ms > self.highest_ms

@@ -1,7 +1,4 @@
-"""The rule that decides whether an environment is there: one row at one moment gives a verdict.
-
-Pure: the moment is an argument, by the server's clock. Uses no history; see `tracking` for that.
-"""
+"""The rule that gives a row a verdict at a moment, without history."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Presence(StrEnum):
-    """What envwatch says of an environment."""
+    """An environment's presence."""
 
     ONLINE = "online"
     LATE = "late"
-    """Online, but a ping was missed."""
+    """Online, but without a heartbeat for so long that a ping was missed."""
     OFFLINE = "offline"
     GONE = "gone"
     """Absent from two consecutive complete listings."""
@@ -32,12 +29,12 @@ class Presence(StrEnum):
 
     @property
     def is_absent(self) -> bool:
-        """Whether it is not listed."""
+        """Whether gone or missing."""
         return self in (Presence.GONE, Presence.MISSING)
 
 
 class Reason(StrEnum):
-    """Why a verdict has its presence."""
+    """A verdict's reason."""
 
     BEATING = "beating"
     MISSED = "a ping was missed"
@@ -48,16 +45,16 @@ class Reason(StrEnum):
     NEVER_LISTED = "expected, never listed"
     EXPECTED = "expected, no longer listed"
     UNTIMED = "its heartbeat's time cannot be true"
-    """And it has no verdict from before; it must be shown as unknown."""
+    """A heartbeat with an impossible time and no earlier verdict; shown as unknown."""
 
 
 class Verdict(NamedTuple):
-    """A presence with its reason; compared by value, as it may be a copy that was read from a disk."""
+    """A presence with a reason; compared by value, as a verdict may come from a history file."""
 
     presence: Presence
     reason: Reason
     is_up: bool = False
-    """Whether the official rule calls it online."""
+    """Online or late, as the official client decides."""
 
 
 ONLINE = Verdict(Presence.ONLINE, Reason.BEATING, is_up=True)
@@ -72,10 +69,10 @@ UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 
 class PresenceRule:
-    """The rule with its limits converted once, as it is applied to every row of every listing.
+    """The rule, with limits converted to ms once.
 
-    The source is the official client: online iff `connectionId` is a non-empty string, `lastHeartbeat` is a number, and
-    `now - lastHeartbeat < 120 000 ms`. At exactly 120 000 ms a row is offline.
+    Source: the official client. A row is online if `connectionId` is a non-empty string, `lastHeartbeat` is a number,
+    and `now - lastHeartbeat < 120 000 ms`; at exactly 120 000 ms a row is offline.
     """
 
     __slots__ = ("_late_ms", "_online_ms")
@@ -90,7 +87,7 @@ class PresenceRule:
         return self.verdict_by_age(environment, None if beat_at is None else now - beat_at)
 
     def verdict_by_age(self, environment: Environment, age_ms: float | None) -> Verdict:
-        """Return the verdict for a heartbeat of that age; None for no heartbeat."""
+        """Return the verdict for a heartbeat's age."""
         if not environment.connection_id:
             return DISCONNECTED
         if age_ms is None:
@@ -101,6 +98,6 @@ class PresenceRule:
 
 
 def heartbeat_age(environment: Environment, now: ServerMs) -> timedelta | None:
-    """Return the time since the last heartbeat, never negative; None where there was none."""
+    """Return the time since the heartbeat, at least zero."""
     beat_at = environment.last_heartbeat_at
     return None if beat_at is None else span(now - beat_at)

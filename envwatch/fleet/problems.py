@@ -1,7 +1,6 @@
-"""Which environments are problems at a moment, since when each is in its state, and how many there are of each kind.
+"""Problems, the begin of states, and counts. Moments are by the server's clock in ms.
 
-Pure: the moment is an argument, by the server's clock in ms. Whether a problem is worth a person's attention (neither
-acknowledged nor silenced, and within the alert policy) is decided by `Monitor.is_alerting`.
+`Monitor.is_alerting` decides whether a problem needs a person.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 
-# Constants of the module: on Python 3.11, `Presence.ONLINE` takes 50 ns, and every row is asked about.
+# Constants, because `Presence.ONLINE` takes 50 ns for every row on Python 3.11.
 _ONLINE, _OFFLINE, _GONE, _MISSING = Presence.ONLINE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _OLD_MS: Final = limits.OLD_AFTER / MS
@@ -37,9 +36,9 @@ _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
 
 def is_old(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether it has been offline for `limits.OLD_AFTER` or longer: chronic, so no problem that needs somebody now.
+    """Whether an environment is offline for `limits.OLD_AFTER` or longer, too long to need a person now.
 
-    An instant that cannot be true proves no age.
+    An impossible instant proves no age.
     """
     if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False
@@ -48,21 +47,18 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
 
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
-    """Whether an environment is offline since a time that cannot be true: before 2020, or after `latest`.
-
-    The duration of such a loss is unknown. Times are by the server's clock in ms.
-    """
+    """Whether an environment is offline since an impossible time, before 2020 or after `latest`."""
     return tracked.verdict.presence is _OFFLINE and not _EARLIEST_MS <= tracked.lost_at <= latest
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`.
+    """Whether a row is late, flapping, missing, offline and not old, or gone for less than `GONE_IS_PROBLEM_FOR`.
 
-    A replaced row is no problem, and stays none when the server drops the row. The end of a sandbox is no problem.
+    A replaced row is no problem, even when the server drops the row. Nor is a sandbox's end.
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE:
-        return tracked.is_flapping  # first: nearly all rows are online
+        return tracked.is_flapping  # first, because nearly all rows are online
     if presence is _MISSING:
         return True
     if tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping):
@@ -73,9 +69,9 @@ def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
 
 
 def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_limits: Limits) -> bool:
-    """Whether a loss has lasted for a time, as far as a single listing shows; what is no loss counts at once.
+    """Whether a loss has lasted, judged by a single listing; any other state counts at once.
 
-    A heartbeat is lost from the moment at which it was too old, and a connection from the last sign of life on.
+    A heartbeat is lost when too old; a connection is lost at the last sign of life.
     """
     if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
@@ -85,10 +81,10 @@ def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_
 
 
 def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:
-    """Return since when it has been in its state (server's clock, ms), as far as is known; None while unknown.
+    """Return the begin of a state, if known.
 
-    A late one is late from its missed ping on. One that has been online since it was first seen has been so at least
-    since it connected. A loss before 2020 or after `latest` has no time that can be true.
+    A late row is late since the missed ping. A row always seen online is online at least since connecting. A loss
+    before 2020 or after `latest` has no true time.
     """
     if tracked.has_impossible_time or is_undated(tracked, latest):
         return None
@@ -103,24 +99,23 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many environments there are of each kind; counted once a listing, and added up over the profiles."""
+    """Numbers of environments, counted once per listing."""
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
-    """Those whose row reads unknown, see `style_of`; they are counted as nothing else but alerting."""
+    """Rows that read unknown; otherwise counted only as alerting."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """How many problems of each presence need a person, see `Monitor.is_alerting`. A problem that is online flaps. A
-    blind profile has none."""
+    """Problems that need a person, see `Monitor.is_alerting`; online rows among the problems flap. None while blind."""
     flapping: int = 0
     unrestricted: int = 0
-    """Up, in the mode that approves everything."""
+    """Environments that are up in the mode that approves everything."""
     behind: int = 0
-    """Up, and of a version before the newest version in their profile."""
+    """Environments that are up with an older version than the profile's newest."""
     newest: SafeText | None = None
-    """That version; None where the profiles have different newest versions."""
+    """None if the profiles' newest versions differ."""
 
     def with_presence(self, presence: Presence) -> int:
-        """Return how many have a presence."""
+        """Return a presence's number."""
         return self.presences.get(presence, 0)
 
     def __add__(self, other: Counts) -> Counts:
@@ -139,7 +134,7 @@ class Counts:
 def counts_at(
     profile_state: ProfileState, now: Clocks, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True
 ) -> Counts:
-    """Count the environments of a profile as the rows show them: while the profile is blind, all are unknown."""
+    """Count a profile's environments as the screen shows the rows: all unknown while blind."""
     if profile_state.freshness(now) is Freshness.BLIND:
         return Counts(unknown=len(profile_state.environments))
     at, environments = profile_state.clock.server_time(now.wall), profile_state.environments.values()

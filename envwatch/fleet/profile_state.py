@@ -1,7 +1,6 @@
-"""The state of one profile as one immutable value, and how a poll's outcome changes the state.
+"""A profile's state, and the effect of a poll on the state.
 
-Pure: `apply(outcome)` gives the next state and the events in between. Transitions arise only from a complete,
-fresh listing that can be believed; a failed poll changes no verdict. Moments come with the outcome; there is no clock.
+Only a complete, fresh, believed listing changes verdicts.
 """
 
 from __future__ import annotations
@@ -50,66 +49,55 @@ if TYPE_CHECKING:
 
 
 class Freshness(StrEnum):
-    """How recent the data is."""
+    """How far to trust the data, by age."""
 
     WAITING = "waiting"
-    """No listing has come yet."""
     LIVE = "live"
     STALE = "stale"
     BLIND = "blind"
-    """Too old to be true: every row reads unknown."""
+    """The data is too old: every row reads unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileState:
-    """The state of one profile."""
+    """The state of a profile."""
 
     limits: Limits = field(default_factory=Limits)
     profile: SafeText = NO_PROFILE
-    """Under which profile it is listed; empty where only one is polled."""
     profile_name: SafeText = NO_PROFILE
-    """The profile's name in the settings, also where only one is polled."""
+    """Set even if the only profile has the key `NO_PROFILE`."""
     server: SafeText = EMPTY
-    """Host, port and path of the server's base URL; empty where the server is unknown, as in a recording."""
+    """Host, port and path; empty if unknown, as in a recording."""
     expect: tuple[SafeText, ...] = ()
-    """Names or device ids that must exist, see `inventory`."""
     environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)
-    """By id, in the order of the listing; those that it lacked stand at the end."""
+    """In the listing's order, followed by absent rows."""
     listings: int = 0
-    """How many listings were believed."""
     began_at: ServerMs | None = None
-    """When the first believed listing was asked for."""
     listed: Clocks | None = None
-    """When the newest believed listing was asked for."""
     elapsed_ms: float = 0.0
-    """From the first believed listing to the newest: the sum of the gaps, each by whichever clock said more."""
+    """Time from `began_at` to `listed`: the sum of the gaps between listings, each by the clock that advanced more."""
     newest: SafeText | None = None
-    """See `newest_version`."""
     clock: ServerClock = field(default_factory=ServerClock)
     date_error: float | None = None
-    """By how many ms the newest listing's `Date` is ahead of the believed clock, if it is not believed itself."""
+    """By how many ms the newest `Date` is ahead of the believed clock; None if the `Date` is believed."""
     interval: timedelta = timedelta()
-    """From poll to poll: the longest in force since the newest outcome came."""
+    """The longest poll interval since the newest outcome."""
     failure: Failed | None = None
-    """The newest poll's failure; None when it succeeded."""
     failures: int = 0
-    """Failed polls in a row."""
     quarantine: QuarantinedListing | None = None
-    """What is not believed of the newest listing."""
     stall_detector: StallDetector = field(default_factory=StallDetector)
     snapshot: Snapshot | None = None
-    """The newest believed listing without its rows: pages, bytes, rejected rows."""
+    """The newest believed listing, without rows."""
     unseen_since: Clocks | None = None
-    """The last moment before this machine slept, until a listing has come since."""
+    """The clocks before a sleep, until the next listing."""
     last_up: Clocks | None = None
-    """When the newest listing with any environment up was asked for; None if there was none yet."""
+    """The clocks of the newest listing with an environment up."""
     has_moved_identity: bool = False
-    """Whether the server changed the `firstSeenAt` or the device of a row: then the rule of `replacement` is off."""
+    """Whether a row's `firstSeenAt` or device changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)
-    """What is wrong with the data at present, as far as it is an event."""
 
     def apply(self, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Return the state after one poll, and the events of the poll, oldest first."""
+        """Return the state after one poll, and the events, oldest first."""
         match outcome:
             case Listed():
                 awake, woken_events = _awake(self, outcome)
@@ -126,21 +114,21 @@ class ProfileState:
                 since, at = self.clock.server_time(outcome.last_awake.wall), self.clock.server_time(outcome.awake.wall)
                 slept = Event(kind=Kind.SLEPT, at=at, profile=self.profile, since=since, lasted=span(at - since))
                 if not self.clock.is_known or self.unseen_since is not None:
-                    # No `Date`, or a sleep after a quarantined listing: the wall clock has to do.
+                    # Without a `Date`, or after a quarantined listing, only the wall clock measures the sleep.
                     return asleep, (slept,)
-                # Only the server's clock tells a sleep from a wall clock that was set, so the event waits.
+                # Only the next listing's `Date` tells a sleep from a set wall clock, so the event waits.
                 return replace(asleep, periods=begun(self.periods, slept)[0]), ()
 
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Return the state once time has passed, and the event if the profile is blind from then on.
+        """Return the state at a later moment, and the event if the profile becomes blind.
 
-        After a sleep, the profile is not blind before a poll has failed: the next listing comes at once.
+        After a sleep, no profile becomes blind before a poll fails, because the next listing comes at once.
         """
         is_awake = self.unseen_since is None or self.failures > 0
         if self.listed is None or not is_awake:
             return self, ()
         if self.unseen_since is None and now.slept_since(self.listed):
-            # The poller has not noticed yet that this machine slept, or that the wall clock was set.
+            # The poller has not noticed the sleep or the set wall clock yet.
             measured_ms = (now.monotonic - self.listed.monotonic) * 1000
             now = Clocks(WallMs(self.listed.wall + measured_ms), now.monotonic)
         if self.freshness(now) is not Freshness.BLIND:
@@ -160,18 +148,18 @@ class ProfileState:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the server refused the key in the newest poll (401): no verdict changes until it takes one again."""
+        """Whether the server refused the newest poll's key (401)."""
         return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
 
     def with_interval(self, interval: timedelta) -> ProfileState:
-        """Return the state with a longer interval in force, so that the wait for the next poll is not blind.
+        """Return the state with a longer poll interval, so that the wait does not make the profile blind.
 
-        A shorter interval changes nothing before the first poll at that interval.
+        A shorter interval takes effect with the next poll.
         """
         return self if interval <= self.interval else replace(self, interval=interval)
 
     def age(self, now: Clocks) -> timedelta | None:
-        """Return how old the data is, by whichever clock says more; None without data."""
+        """Return the data's age, by the clock that advanced more."""
         if self.listed is None:
             return None
         by_wall = (now.wall - self.listed.wall) / 1000
@@ -185,7 +173,8 @@ class ProfileState:
     def freshness(self, now: Clocks) -> Freshness:
         """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
 
-        While a listing is quarantined as a whole, the server still answers: the profile is blind at twice that age.
+        While the newest listing is quarantined as a whole, the profile is blind at twice that age, as the server still
+        answers.
         """
         age = self.age(now)
         if age is None:
@@ -196,34 +185,31 @@ class ProfileState:
         return Freshness.STALE if age > stale_after else Freshness.LIVE
 
     def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether the verdict on a row must be shown as unknown: while blind, or if its data proves nothing."""
+        """Whether a row is shown as unknown: while blind, or unproven."""
         return self.is_unproven(tracked) or self.freshness(now) is Freshness.BLIND
 
     def is_unproven(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing proves nothing of a row.
+        """Whether the newest listing proves nothing about a row.
 
-        That is so if the platform's heartbeats stall, the row's time cannot be true, or the row cannot be read.
+        The platform's heartbeats stall, the row's time is impossible, or the row is unreadable.
         """
         is_stalled = self.stall_detector.is_stalled and tracked.verdict.is_up
         return is_stalled or tracked.has_impossible_time or self.is_unreadable(tracked)
 
     @property
     def proven(self) -> list[TrackedEnvironment]:
-        """The rows whose state is known while the profile is not blind, by the newest listing and its clock."""
+        """The rows about which the newest listing proves something, with a trusted clock."""
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
         if has_unreadable or self.stall_detector.is_stalled:
             return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]
-        return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]  # nearly always
+        return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]
 
     def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing set its row aside: it is not absent, and its state is unknown."""
+        """Whether the newest listing has the row, but rejected the content: the row is unknown, not absent."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
 
     def blindness(self, now: Clocks) -> tuple[ServerMs, SafeText] | None:
-        """Return the time of the newest data and the reason, if the profile cannot be seen at a moment; None otherwise.
-
-        After a sleep, the profile is not blind before a poll has failed, because the next listing comes at once.
-        """
+        """Return the newest data's time and the reason of blindness, if blind."""
         listed, failure = self.listed, self.failure
         since = self.clock.server_time(now.wall if listed is None else listed.wall)
         if self.stall_detector.is_stalled:
@@ -238,7 +224,7 @@ class ProfileState:
 
     @property
     def has_fresh_heartbeat(self) -> bool:
-        """Whether any online row has beaten within the time in which every listener beats once."""
+        """Whether the heartbeat of a row that is up is younger than one heartbeat period."""
         if self.listed is None:
             return False
         since = self.clock.server_time(self.listed.wall) - limits.HEARTBEAT_EVERY / MS
@@ -249,11 +235,11 @@ class ProfileState:
 
     @property
     def none_up_since(self) -> Clocks | None:
-        """The newest listing with any environment up, if there is none up now; None otherwise."""
+        """The clocks of the newest listing with an environment up, if none is up now."""
         return None if self.last_up == self.listed else self.last_up
 
     def counts(self) -> Mapping[Presence, int]:
-        """Return how many environments there are of each presence."""
+        """Return the number of environments by presence."""
         return Counter(tracked.verdict.presence for tracked in self.environments.values())
 
 
@@ -273,9 +259,9 @@ def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[Profil
 
 
 def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
-    """Return the state with what the first listing after a sleep says of the sleep, and the events of that.
+    """Return the state and events after the first listing since a sleep.
 
-    Where the wall clock was set, its instants before that are moved. Without a sleep nothing was missed.
+    If the wall clock was set meanwhile, earlier wall times are moved.
     """
     last_awake = profile_state.unseen_since
     if last_awake is None or Kind.SLEPT not in profile_state.periods:
@@ -295,21 +281,20 @@ def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, 
 
 
 def _moved(clocks: Clocks | None, by_ms: float) -> Clocks | None:
-    """Return a moment by the wall clock as the wall clock was set later."""
     return None if clocks is None else replace(clocks, wall=WallMs(clocks.wall + by_ms))
 
 
 def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
     snapshot, asked = outcome.snapshot, outcome.asked
     if profile_state.listed is not None:
-        # The age of a served listing includes the time of the request, which differs from one to the next.
+        # A served listing's age includes the request's time, which varies.
         asked = asked.not_before(profile_state.listed)
     clock, date_error = believed_clock(profile_state.clock, profile_state.date_error, snapshot, profile_state.limits)
     at, seen_at = clock.server_time(asked.wall), clock.server_time(outcome.started.wall)
     seen = replace(
         profile_state, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0
     )
-    # The first listing after a sleep counts, even one from before it: its poll may be the one that the sleep cut short.
+    # The first listing after a sleep counts, however old: the sleep may have delayed the answer.
     is_awaited = profile_state.listed is None or (
         profile_state.unseen_since is not None and profile_state.quarantine is None
     )
@@ -367,7 +352,7 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
         began_at=at if profile_state.began_at is None else profile_state.began_at,
         listed=asked,
         elapsed_ms=listing.elapsed_ms,
-        # Every change of the newest version comes with an event.
+        # Any change of the newest version comes with an event.
         newest=_newest_version(environments.values()) if events or is_first else profile_state.newest,
         quarantine=quarantine,
         stall_detector=stall_detector,
@@ -392,15 +377,14 @@ def _next_periods(
     at: ServerMs,
     seen_at: ServerMs,
 ) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods after a listing, and the events of those that begin or end with it, ends first.
+    """Return the periods after a listing, and the events, ends first.
 
-    A quarantine for another reason is another period. `profile_state` is the state before the listing, but with the
-    interval of the listing.
-    `seen_at` is when this process asked for the listing, later than `at` if a server hands the listing on.
+    A quarantine for a different reason is a new period. `profile_state` is the state before the listing, with the
+    listing's interval. `seen_at` is this process's request time, later than `at` for a served listing.
     """
     quarantine, profile = acceptance.quarantine, profile_state.profile
     ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
-    # A listing that is quarantined as a whole does not make the data recent.
+    # A listing quarantined as a whole does not make the data recent.
     if not (quarantine and quarantine.is_whole) and span(seen_at - at) <= blind_after(profile_state.interval):
         ends[Kind.BLIND] = at
     if not stall_detector.is_stalled:
@@ -423,7 +407,7 @@ def _next_periods(
 
 
 def blind_since(profile_state: ProfileState, now: Clocks) -> Clocks | None:
-    """Return since when nothing could be seen, if this machine slept or was blind until now."""
+    """Return the clocks at the begin of the present sleep or blindness, if any."""
     return profile_state.unseen_since or (
         profile_state.listed if profile_state.freshness(now) is Freshness.BLIND else None
     )

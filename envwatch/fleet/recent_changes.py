@@ -1,7 +1,6 @@
-"""What changed about an environment: the fields that differ between two rows, the tag of a row, and flapping.
+"""An environment's changes: fields that differ, tags, and flapping.
 
-Pure: moments are arguments, by the server's clock. A tag stays for `limits.MARK_DURATION`. Source of the tags: the rule
-that a fresh loss looks fresh for 15 minutes. Must not know how a tag looks.
+A tag stays for `limits.MARK_DURATION`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.environment import LABELS
+from envwatch.model.environment import API_FIELDS, LABELS
 from envwatch.model.modes import mode_of
 from envwatch.model.times import MS
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 _SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
-_SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
-"""Everything that the fields below are read from, to compare at once: in most rows it has not changed."""
-
 EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "name": Kind.RENAMED,
     "mode": Kind.MODE,
@@ -41,18 +37,19 @@ EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "node_version": Kind.CHANGED,
     "os": Kind.CHANGED,
 }
-"""The kinds of events of the attributes whose change is an event."""
+_SOURCES = attrgetter(*dict.fromkeys(name if name in API_FIELDS else "metadata" for name in (*EVENT_KINDS, "pod_id")))
+"""The declared fields that hold the attributes; mostly unchanged."""
 
 
 def has_same_sources(before: Environment, after: Environment) -> bool:
-    """Whether no field differs whose change is an event."""
+    """Whether the sources of all event fields are equal."""
     return bool(_SOURCES(before) == _SOURCES(after))
 
 
 def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str, SafeText | None, SafeText | None]]:
-    """Yield kind, label and both values of each field whose change is an event, in a fixed order.
+    """Yield kind, label and both values of each changed field, in a fixed order.
 
-    Instants and connections are left out: they change all the time, and verdicts are derived from them.
+    Instants and connections, which change all the time, are left out.
     """
     if has_same_sources(before, after):
         return
@@ -60,19 +57,19 @@ def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str
         was, now = value_of(before, name), value_of(after, name)
         if was != now:
             yield kind, LABELS[name], was, now
-    # The pod is null while offline, so only a change from one pod to another is a change.
+    # The pod is null while offline, so only a change between two pods counts.
     was, now = before.pod_id, after.pod_id
     if was and now and was != now:
         yield Kind.CHANGED, LABELS["pod_id"], was, now
 
 
 def value_of(environment: Environment, name: str) -> SafeText | None:
-    """Return the text of an attribute as events compare it: a mode under its present name."""
+    """Return an attribute's text, a mode under the current name."""
     return mode_of(environment.mode) if name == "mode" else getattr(environment, name)
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:
-    """Whether the connection was replaced: by its id, or by its `connectedAt` to the second."""
+    """Whether the connection was replaced: the id differs, or `connectedAt` by a second or more."""
     if not before.connection_id or not after.connection_id:
         return False
     if before.connection_id != after.connection_id:
@@ -83,7 +80,7 @@ def is_new_connection(before: Environment, after: Environment) -> bool:
 
 
 def is_new_process(before: Environment, after: Environment) -> bool:
-    """Whether the row has another listener: another instance, or another version of it."""
+    """Whether the listener changed, by instance or version."""
     pairs = (
         (before.listener_instance_id, after.listener_instance_id),
         (before.version, after.version),
@@ -96,24 +93,22 @@ _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
 
 class ChangeTag(StrEnum):
-    """A change in at most five letters, the most important first."""
+    """Tags of changes, at most five letters, most important first."""
 
     NEW = "NEW"
-    """Went down, is gone, or appeared as offline."""
+    """Went offline, is gone, or appeared as offline."""
     BACK = "BACK"
     """Online or listed again."""
     JOINED = "JOIN"
-    """Appeared, and is online."""
+    """Appeared online."""
     MOVED = "MOVED"
-    """Replaced by another row of its machine, see `replacement`."""
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"
-    """A new connection, without having been seen offline."""
 
     @property
     def is_loss(self) -> bool:
-        """Whether the environment was lost."""
+        """Whether the change is a loss."""
         return self is ChangeTag.NEW
 
 
@@ -121,33 +116,32 @@ _RANKS = {tag: rank for rank, tag in enumerate(ChangeTag)}
 
 
 class RecentChange(NamedTuple):
-    """A change with its moment."""
+    """A change with a moment."""
 
     tag: ChangeTag
     at: ServerMs
-    """When the listing that proved it was asked for."""
 
     def is_recent(self, now: float) -> bool:
-        """Whether it is still to be shown at a moment (server's clock, ms)."""
+        """Whether to show the change (server's clock, ms)."""
         return now - self.at < _MARK_DURATION_MS
 
 
 def appearance(verdict: Verdict, at: ServerMs) -> RecentChange:
-    """Return the change of an environment that was never listed before."""
+    """Return the change of a new environment."""
     return RecentChange(ChangeTag.JOINED if verdict.is_up else ChangeTag.NEW, at)
 
 
 def turn(verdict: Verdict, at: ServerMs) -> RecentChange:
-    """Return the change of an environment that came or went, to a verdict."""
+    """Return the change of coming or going."""
     return RecentChange(ChangeTag.BACK if verdict.is_up else ChangeTag.NEW, at)
 
 
 def later_change(
     last: RecentChange | None, before: Environment, after: Environment, at: ServerMs
 ) -> RecentChange | None:
-    """Return the change to show after a listing in which an environment neither came nor went.
+    """Return the change to show if an environment neither came nor went.
 
-    A change of less importance does not replace the last one while that is still recent.
+    A less important change does not replace a recent change.
     """
     tag = None if before is after else _tag_between(before, after)
     if tag is None or (last is not None and last.is_recent(at) and _RANKS[last.tag] < _RANKS[tag]):
@@ -170,21 +164,16 @@ _STEP = (limits.FLAP_HIGH_WEIGHT - limits.FLAP_LOW_WEIGHT) / (_SLOTS - 1)
 
 
 def change_rate(changed_at: Iterable[float], now: float) -> float:
-    """Return the weighted share of slots with a change, in percent from 0 to 100, by Nagios' flap detection.
+    """Return the weighted share of slots with a change, from 0 to 100 percent, by Nagios' flap detection.
 
-    Nagios looks at the newest 21 samples of a service, so at 20 possible changes, and weighs a change by its age from
-    1.25 (newest) to 0.75 (oldest). Here a sample is a slot of 30 s, and a slot counts as a change if the environment
-    changed its presence or connection in it. The constants stand in `limits`.
-
-    Args:
-        changed_at: when the environment changed, in ms.
-        now: the moment, by the same clock.
+    Nagios weighs the 20 possible changes between a service's newest 21 samples from 1.25 (newest) to 0.75 (oldest).
+    Here a sample is a slot of 30 s, which counts if presence or connection changed. Instants are in ms.
     """
     slots = {int((now - at) // _SLOT_MS) for at in changed_at}
     return sum(limits.FLAP_HIGH_WEIGHT - _STEP * slot for slot in slots if 0 <= slot < _SLOTS) * 100 / _SLOTS
 
 
 def is_flapping(changed_at: Iterable[float], now: float, *, was_flapping: bool) -> bool:
-    """Return whether the environment flaps: on from 30 %, off again at 20 % or less."""
+    """Return whether the environment flaps: from 30 % on, until 20 % or less."""
     rate = change_rate(changed_at, now)
     return rate > limits.FLAP_OFF if was_flapping else rate >= limits.FLAP_ON

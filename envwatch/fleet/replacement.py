@@ -1,8 +1,8 @@
-"""Which row replaces which row of the same machine, as a rename leaves an old row, and which rows are twins.
+"""Replacement of an old row by a new row of the same machine; twins.
 
-Pure. A renamed computer connects as a new row on the same device and with the same surface; the old row stays listed as
-offline until the server drops the row. Twins look the same, but both were online at once. Source of the rule:
-`letta-environments.md`, "Identity". What a replaced row means for alerts and the screen is decided elsewhere.
+A renamed computer connects as a new row with the same device and surface; the old row stays offline until the server
+drops the row. Twins are two rows of one device and surface that were online at once. Source: `letta-environments.md`,
+"Identity".
 """
 
 from __future__ import annotations
@@ -42,12 +42,11 @@ _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.d
 
 
 Place: TypeAlias = tuple[SafeText, SafeText, str]
-"""Organization, device and surface (`server` or `listen`), which rows must share for one to replace another: only a
-hash of the computer's name differs."""
+"""Organization, device and surface (`server` or `listen`), equal for the old and the new row."""
 
 
 def place_of(environment: Environment) -> Place | None:
-    """Return the place of a row; None for a row that never replaces another, nor is replaced: a sandbox, for one."""
+    """Return a row's place; None if the row cannot be part of a replacement, such as a sandbox."""
     surface = _surface_of(environment.listener_instance_id or "")
     device_id = environment.device_id
     if surface is None or not device_id or device_id.startswith(_SANDBOX):
@@ -62,7 +61,7 @@ def _surface_of(instance_id: str) -> str | None:
 
 
 def keeps_identity(before: Environment, after: Environment) -> bool:
-    """Whether a row kept what the rule rests on: its device and its `firstSeenAt`, which two replicas may round."""
+    """Whether a row kept device, organization and `firstSeenAt`, which two replicas may round differently."""
     return (
         abs(before.first_seen_at - after.first_seen_at) < _SAME_INSTANT_MS
         and before.device_id == after.device_id
@@ -72,25 +71,20 @@ def keeps_identity(before: Environment, after: Environment) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleInputs:
-    """What holds for the rule in all rows of one listing."""
+    """Values shared by all rows of a listing."""
 
     at: ServerMs
-    """When the listing was asked for."""
     latest: ServerMs
-    """The latest instant that a row can hold."""
     is_off: bool = False
-    """Whether the server changed the `firstSeenAt` of a row: then `firstSeenAt` proves nothing."""
+    """Whether `firstSeenAt` proves nothing, because the server changed the value of a row."""
     is_first: bool = False
-    """Whether the listing is the first one: a replacement is as old as the new row then."""
+    """Whether this is the run's first listing: then a replacement is as old as the new row."""
 
 
 def with_replacements(
     environments: Mapping[SafeText, TrackedEnvironment], listed: Collection[SafeText], inputs: RuleInputs
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a listing, the replaced rows marked; the same value if nothing changed.
-
-    `listed` holds the ids of the rows of the listing.
-    """
+    """Return the environments with replaced rows marked, or `environments` if unchanged."""
     rows_on = Counter(map(_device_of, environments.values()))
     if len(rows_on) == len(environments) and not inputs.is_off:
         return environments  # nearly always: no device has two rows
@@ -111,10 +105,7 @@ def with_replacements(
 def renamed_events(
     before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
-    """Yield an event for each row that is replaced now and was not before.
-
-    The event belongs to the old row: the event explains the loss before it. The new row has an event of its own.
-    """
+    """Yield an event for each newly replaced row, which explains the row's loss."""
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
             continue
@@ -132,14 +123,14 @@ def renamed_events(
 
 
 def is_replacement(event: Event) -> bool:
-    """Whether an event says that one row replaced another; the name of one row may change, too."""
+    """Whether the event is a replacement of a row, not a new name of the same row."""
     return event.kind is Kind.RENAMED and event.field is None
 
 
 def with_memory_of(
     environments: Mapping[SafeText, TrackedEnvironment], before: Mapping[SafeText, TrackedEnvironment]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments of a run that has just begun with what the run before knew of rows on one device."""
+    """Return a new run's environments with the last run's memory of twins and siblings."""
     changed = {}
     for id_, was in before.items():
         if not (was.twins or was.offline_beside) or was.presence.is_absent:
@@ -156,12 +147,11 @@ def with_memory_of(
 def _judged(
     place: Place | None, group: Sequence[TrackedEnvironment], listed: Collection[SafeText], inputs: RuleInputs
 ) -> Iterable[TrackedEnvironment]:
-    """Return the rows of one place after a listing, in their order."""
     if place is None or len(group) > limits.REPLACEMENT_ROWS:
         return [_marked(_remembering(tracked, _NO_IDS, _NO_IDS), None, inputs) for tracked in group]
     others = len(group) - 1
     if all(each.verdict.is_up and len(each.twins) == others and each.replaced_by is None for each in group):
-        return group  # mostly: twins that are all up
+        return group  # the usual case: twins that are all up
     present = {tracked.environment.id: tracked for tracked in group if not tracked.presence.is_absent}
     here = [tracked for id_, tracked in present.items() if id_ in listed]
     up = frozenset(tracked.environment.id for tracked in here if tracked.verdict.is_up)
@@ -174,13 +164,12 @@ def _judged(
     for tracked in remembering:
         new = replacing.get(tracked.environment.id)
         if tracked.presence is Presence.GONE and tracked.replaced_by is not None and not inputs.is_off:
-            new = present.get(tracked.replaced_by)  # the server drops the old row in the end: still no loss
+            new = present.get(tracked.replaced_by)  # the server dropped the old row, which is no loss
         after.append(_marked(tracked, new, inputs))
     return after
 
 
 def _remembers(tracked: TrackedEnvironment) -> bool:
-    """Whether anything of a row comes from other rows of its device."""
     return tracked.replaced_by is not None or bool(tracked.twins) or bool(tracked.offline_beside)
 
 
@@ -190,7 +179,6 @@ _NO_IDS: Final[frozenset[SafeText]] = frozenset()
 def _with_memory(
     tracked: TrackedEnvironment, present: Collection[SafeText], up: frozenset[SafeText], down: frozenset[SafeText]
 ) -> TrackedEnvironment:
-    """Return a row with its twins, and with the rows that were offline beside the row, as far as these are listed."""
     id_ = tracked.environment.id
     if id_ not in present:
         return _remembering(tracked, _NO_IDS, _NO_IDS)
@@ -210,13 +198,12 @@ def _remembering(
 
 
 def _marked(tracked: TrackedEnvironment, new: TrackedEnvironment | None, inputs: RuleInputs) -> TrackedEnvironment:
-    """Return a row that is replaced by another one, or by none."""
     if new is None:
         if tracked.replaced_by is None:
             return tracked
         change = tracked.last_change
         if tracked.presence is Presence.OFFLINE:
-            change = RecentChange(ChangeTag.NEW, inputs.at)  # a loss again
+            change = RecentChange(ChangeTag.NEW, inputs.at)  # the row counts as a loss again
         return replace(tracked, replaced_by=None, replaced_by_name=None, last_change=change)
     row = new.environment
     if (tracked.replaced_by, tracked.replaced_by_name) == (row.id, row.label):
@@ -236,10 +223,9 @@ def _last_sign(tracked: TrackedEnvironment) -> float:
 
 
 def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the new row of each replaced row by the id of the old row.
+    """Return the replacing row by the replaced row's id.
 
-    Each row replaces at most one: the one with the newest sign of life. Of several rows that replace one row, the
-    one that was seen first is named.
+    Each row replaces at most one row: the row with the newest sign of life. Of several new rows, the first seen counts.
     """
     old = [tracked for tracked in rows if obstacle_of(tracked, inputs.latest) is None]
     if not old:
@@ -259,10 +245,10 @@ def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mappin
 
 
 def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
-    """Whether a row took the place of another one again, so that it counts as new: a computer got its old name back.
+    """Whether a row took another row's place again, because a computer got the old name back.
 
-    The row was listed offline while the other one was online, and both were never online in one listing. So a row that
-    is online now came back later. A row that is offline by now must have been online while the other one was offline.
+    The row was offline while `old` was online, and both were never online in one listing, so a row online now came back
+    later. An offline row must have been online while `old` was offline.
     """
     id_, other = new.environment.id, old.environment.id
     if id_ not in old.offline_beside or id_ in old.twins or new is old:
@@ -271,7 +257,7 @@ def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
 
 
 def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the replacements without those in a circle: two rows of a few seconds may both look newer.
+    """Return the replacements without circles: two rows first seen within seconds may both look newer.
 
     In a circle, the row with the newest sign of life is the loss.
     """
@@ -289,7 +275,7 @@ def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[Sa
 
 
 def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
-    """Return the other listed rows that could replace a row, as far as organization, device and surface decide."""
+    """Return the other listed rows of a row's place."""
     place = place_of(tracked.environment)
     if place is None:
         return ()
@@ -303,7 +289,7 @@ def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) ->
 
 
 class Obstacle(StrEnum):
-    """Why a row cannot be replaced by any row."""
+    """Reasons that exclude a replacement."""
 
     UP = "a row that is online cannot be replaced"
     UNTIMED = "the time of its last sign of life cannot be true"
@@ -312,7 +298,7 @@ class Obstacle(StrEnum):
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:
-    """Return why a row cannot be replaced, whatever other rows there are; None if a newer row may replace the row."""
+    """Return the reason why a row cannot be replaced, if any."""
     if place_of(tracked.environment) is None:
         return Obstacle.OTHER_SURFACE
     if tracked.presence is not Presence.OFFLINE:
@@ -323,7 +309,7 @@ def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | 
 
 
 def named_by_device(events: list[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
-    """Return the events; a newcomer on a device that is listed already is named with a row of that device."""
+    """Return the events; a newcomer's event names a listed row of the same device."""
     newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
     if not newcomers:
         return events
@@ -343,7 +329,7 @@ def named_by_device(events: list[Event], environments: Mapping[SafeText, Tracked
             return event
         if (old := replaced.get(event.id)) is not None:
             return replace(event, reason=composed(f"replaces {old}, same device"))
-        # A row that this listing lacks may be the same machine under its old id.
+        # An absent row may be the same machine under an old id.
         twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
         relation = "beside" if twin is None else "twin of"
         return replace(event, reason=composed(f"{relation} {(twin or others[-1]).environment.label}, same device"))

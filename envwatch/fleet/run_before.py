@@ -1,11 +1,8 @@
-"""What the run before means for a new one: what changed between the two, and what the new one takes over.
+"""The last run's knowledge for a new run, for one profile and host.
 
-Pure. Must not know where moments are kept, nor whose they are: they have to be of one profile and host.
-
-A first listing alone cannot know since when a state lasts, what was marked or what is gone, so that a restart would
-hide a loss of five minutes ago. Verdicts are never taken over. A row of which the connection, or while it is down the
-last sign of life, is the same as before was in its state all the time; for any other one, its instants say when it came
-or went.
+A first listing does not tell how long a state lasts, or which rows are gone: a restart would hide a loss of five
+minutes ago. Verdicts are not taken over. A row kept its state between two runs if the connection is the same; a down
+row, if the last sign of life is the same. Otherwise the row's instants date the change.
 """
 
 from __future__ import annotations
@@ -45,7 +42,7 @@ _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
-    """Whether two states can be of one account: an organization has rows in both, or one state names none."""
+    """Whether two states can be of the same account: both name the same organization, or a state names none."""
     old, new = (
         {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
         for profile_state in (before, first)
@@ -54,7 +51,7 @@ def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
 
 
 def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
-    """Return the ids of rows whose absence from the newest listing proves nothing."""
+    """Return the ids of rows whose absence proves nothing."""
     return (
         frozenset()
         if profile_state.snapshot is None
@@ -62,21 +59,15 @@ def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
     )
 
 
-# What is taken over.
-
-
 def _is_recent(gap: Span) -> bool:
-    """Whether all that changed between two runs is to be marked, whenever it did.
-
-    The gap reaches from the newest listing of the run before to the newest listing of this run.
-    """
+    """Whether the gap between two runs is so short that all changes are marked."""
     return gap.until - gap.since < _RESTART_MEMORY_MS
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
-    """Return the state of a run that has just begun with the knowledge of the run before about the same rows.
+    """Return a new run's state with the last run's knowledge, if both runs have a listing.
 
-    Both are of one profile, host and account; without a listing in both, nothing is taken over.
+    The caller checks that profile, host and account are the same.
     """
     if profile_state.listed is None or before.listed is None:
         return profile_state
@@ -94,7 +85,7 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
 def with_siblings(
     profile_state: ProfileState, siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]
 ) -> ProfileState:
-    """Return the state after a listing with the twins and the offline siblings that an earlier run knew of, by id."""
+    """Return the state with an earlier run's twins and offline siblings."""
     if not siblings or profile_state.listed is None:
         return profile_state
     rows = profile_state.environments
@@ -108,14 +99,14 @@ def with_siblings(
 
 
 def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
-    """Return the state with what the run before knew of rows on one device, and the replacements that follow."""
+    """Return the state with an earlier run's memory of rows on one device, and the replacements that follow."""
     common = [
         (was.environment, tracked.environment)
         for id_, tracked in profile_state.environments.items()
         if (was := before.environments.get(id_)) is not None
         and not (was.presence.is_absent or tracked.presence.is_absent)
     ]
-    # Where all rows moved by the same time, the server's clock was set between the two runs, and no row moved.
+    # If `firstSeenAt` of all rows moved by the same time, the server's clock was set.
     moved_by = {round((new.first_seen_at - old.first_seen_at) / _SAME_INSTANT_MS) for old, new in common}
     is_clock = len(common) >= limits.ANOMALY_MIN and max(moved_by) - min(moved_by) <= 1
     has_moved_identity = profile_state.has_moved_identity or before.has_moved_identity
@@ -129,7 +120,7 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
 
 def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: Span) -> TrackedEnvironment:
     if tracked.since_at is not None or tracked.presence.is_absent:
-        return tracked  # it has come or gone in this run
+        return tracked  # came or went in this run
     if before is None:
         change = appearance(tracked.verdict, gap.until) if _is_recent(gap) else None
         return tracked if change is None else replace(tracked, last_change=tracked.last_change or change)
@@ -155,7 +146,6 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
 
 
 def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> bool:
-    """Whether it has been up all the time by its connection, or down by its last sign of life."""
     if tracked.verdict.is_up != before.verdict.is_up or before.presence.is_absent:
         return False
     if tracked.verdict.is_up:
@@ -164,7 +154,7 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
 
 
 def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) -> RecentChange | None:
-    """Return how it came or went in the gap; None if its row does not say when."""
+    """Return the change between two runs, if the row's instants date the change."""
     row = tracked.environment
     at = row.connected_at if tracked.verdict.is_up else row.last_seen_alive_at
     if at is None or not gap.since <= at <= gap.until:
@@ -177,9 +167,10 @@ def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) ->
 
 
 def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Iterator[TrackedEnvironment]:
-    """Yield the environments that the listings of this run lack, as long as such a row is kept.
+    """Yield the rows of the last run that this run lacks.
 
-    One that the run before still listed is gone since this run's listing: a listing that holds it lets it return.
+    A row last listed by the last run counts as gone since this run's first listing, so that a later listing can return
+    the row.
     """
     unproven = unproven_ids(profile_state)
     for id_, tracked in before.environments.items():
@@ -195,9 +186,9 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
 
 
 def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> TrackedEnvironment:
-    """Return a row that is gone without what was measured by the clocks of the run before.
+    """Return a row without measurements by the last run's monotonic clock.
 
-    `listed_at_ms` is when a listing last had its newest heartbeat, elapsed since the first listing of this run.
+    `listed_at_ms` is the last listing of the newest heartbeat, relative to this run's first listing.
     """
     row = tracked.environment
     last_known = tracked.last_known_heartbeat

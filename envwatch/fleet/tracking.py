@@ -1,8 +1,4 @@
-"""One tracked environment: its newest row, the verdict, and what the next verdict needs of the past.
-
-Pure. `observed` takes a row of a complete listing, `marked_absent` its absence; `events_between` says what that
-changed. Which listing is believed, and what many rows have in common, is decided in `profile_state`.
-"""
+"""A tracked environment: the newest row, the verdict, and the memory for the next verdict."""
 
 from __future__ import annotations
 
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]
-"""Profile and id."""
 
 _ONLINE, _UNKNOWN = clean("online"), clean("unknown")
 _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
@@ -52,92 +47,88 @@ _CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackedEnvironment:
-    """An environment with its verdict."""
+    """An environment with a verdict."""
 
     environment: Environment
     verdict: Verdict
     profile: SafeText = NO_PROFILE
-    """Under which profile it is listed; empty where only one is polled."""
     since_at: ServerMs | None = None
-    """When it was seen to come or go; None while it is as it was when it was first seen."""
+    """When this run saw the environment come or go, if so."""
     last_change: RecentChange | None = None
-    """What to mark it with, while that is recent; None while nothing has changed since it was first seen."""
     skew_check: SkewCheck = _NO_SKEW_CHECK
     clock_suspect: bool = False
-    """Its heartbeat's age is uncertain: the skew check contradicts the server's clock, and its verdict rests on the
-    skew check; or its time cannot be true; or the server's `Date` is not believed."""
+    """Whether the heartbeat's age is uncertain: the skew check contradicts the server's clock (and decides the
+    verdict), the heartbeat's time is impossible, or the server's `Date` is not believed."""
     has_impossible_time: bool = False
-    """Its heartbeat's time cannot be true, so that the verdict is the one before it, and shown as unknown."""
+    """The previous verdict stays, but is shown as unknown."""
     last_known_heartbeat: LastHeartbeat | None = None
-    """The newest heartbeat, while the listed rows have none."""
+    """The newest heartbeat, kept while the listed row has none."""
     left_pod_id: SafeText | None = None
-    """The pod that it was last seen in, while its row has none."""
+    """The last pod, kept while the row has none."""
     absent: int = 0
-    """Complete listings in a row that lacked it."""
+    """Number of successive complete listings without the row."""
     transitions: tuple[ServerMs, ...] = ()
-    """When it changed its presence or its connection within the last hour."""
+    """Times of changes of presence or connection in the last hour."""
     is_flapping: bool = False
     replaced_by: SafeText | None = None
-    """The id of the row that replaces this offline row, see `replacement`; None for a row that nothing replaces."""
     replaced_by_name: SafeText | None = None
-    """What people call that row."""
     twins: frozenset[SafeText] = frozenset()
-    """Ids of rows of the same device and surface that were once online together with this row in one listing."""
+    """Ids of rows of the same device and surface that were once online together with this row."""
     offline_beside: frozenset[SafeText] = frozenset()
-    """Ids of such rows that were listed offline while this row was online."""
+    """Ids of rows of the same device and surface that were offline while this row was online."""
 
     def tag(self, now: float) -> ChangeTag | None:
-        """Return what changed about it lately, at a moment (server's clock, ms)."""
+        """Return the recent change's tag (server's clock, ms)."""
         change = self.last_change
         return change.tag if change is not None and change.is_recent(now) else None
 
     @property
     def key(self) -> EnvironmentKey:
-        """What identifies it: two profiles may list one environment, and two servers may use one id."""
+        """Profile and id: profiles may share an environment, and two servers may use one id."""
         return (self.profile, self.environment.id)
 
     @property
     def as_event_state(self) -> EventState:
-        """What an event keeps of it."""
+        """The state for an event."""
         return EventState(self.environment, self.verdict, self.is_flapping, self.clock_suspect, self.left_pod_id)
 
     @property
     def presence(self) -> Presence:
-        """The presence of the verdict."""
+        """The verdict's presence."""
         return self.verdict.presence
 
     @property
     def reason(self) -> SafeText:
-        """Why the row is in its state: the reason of the verdict, or the row that replaced this one."""
+        """The verdict's reason, or the replacement."""
         if self.replaced_by is None:
             return clean(self.verdict.reason)
         return replaced_by_text(self.replaced_by_name or self.replaced_by)
 
     @property
     def advanced_at(self) -> MonotonicS | None:
-        """When the heartbeat was last seen to advance; None if it never was."""
+        """When the heartbeat was last seen to advance."""
         return None if self.skew_check.previous_elapsed_ms is None else self.skew_check.listed_at
 
     @property
     def pod_id(self) -> SafeText | None:
-        """Its pod, or the last one: the platform forgets it when the connection is lost."""
+        """The pod; while offline, the last pod."""
         return self.environment.pod_id or self.left_pod_id
 
     @property
     def lost_at(self) -> ServerMs:
-        """When it went down, server's clock in ms; meaningful only while it is down."""
+        """When the row went down (server's clock, ms); meaningful only while down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
     @property
     def up_since(self) -> float | None:
-        """When it connected, server's clock in ms; None while it is down, though its row keeps `connectedAt`."""
+        """When the row connected (server's clock, ms). None while down, although the row keeps `connectedAt`."""
         return self.environment.connected_at if self.verdict.is_up else None
 
     @property
     def is_unhealthy(self) -> bool:
-        """Whether it is listed, and offline, late or flapping, for however long; see `problems.is_problem`.
+        """Whether the row is listed, and offline, late or flapping; see `problems.is_problem`.
 
-        A row that was replaced is none of these: its machine goes on under another name.
+        A replaced row is healthy, because the machine goes on under another name.
         """
         if self.replaced_by is not None:
             return False
@@ -145,34 +136,28 @@ class TrackedEnvironment:
 
 
 def replaced_by_text(name: SafeText) -> SafeText:
-    """Return why an offline row is no problem, given the name of the row that replaced it."""
+    """Return a replaced row's reason."""
     return composed(f"replaced by {name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingContext:
-    """What holds for all rows of one listing."""
+    """Values shared by all rows of a listing."""
 
     number: int
     asked_at: MonotonicS
     gap_ms: float
-    """Since the listing before it was asked for, by whichever clock says more: one may stand still in sleep."""
+    """Time since the previous listing, by the clock that advanced more: one clock may stand still in sleep."""
     elapsed_ms: float
-    """Since the first listing: the sum of all gaps."""
     rule: PresenceRule
-    """Gives a row its verdict."""
     beats_count: bool = True
-    """False while the platform's heartbeats stand still: then silence proves nothing."""
+    """False while the platform's heartbeats stand still, so that an old heartbeat proves nothing."""
     in_doubt: Collection[SafeText] = ()
-    """Ids of rows that it lacks and that may exist all the same."""
     unreadable: Collection[SafeText] = ()
-    """Ids of rejected rows."""
     profile: SafeText = NO_PROFILE
-    """Whose it is; empty where only one is polled."""
     latest: ServerMs = _NO_LIMIT
-    """The latest instant that a row can hold; see `latest_possible`."""
     is_date_wrong: bool = False
-    """Whether the server's `Date` contradicts every heartbeat: verdicts use the clock before it."""
+    """Whether the `Date` contradicts every heartbeat: verdicts use the previous clock."""
 
 
 def observed(
@@ -181,10 +166,7 @@ def observed(
     at: ServerMs,
     listing: ListingContext,
 ) -> TrackedEnvironment:
-    """Return the tracked environment after its row was listed; the same value if nothing changed.
-
-    The moment is the one at which the row was read, or a little earlier. `tracked` is None for one never seen.
-    """
+    """Return the environment after a listing with the row, or `tracked` if nothing changed."""
     if tracked is not None and _is_unchanged(tracked, environment, at, listing):
         return tracked
     newest = None if tracked is None else _newest_heartbeat(tracked, listing)
@@ -241,11 +223,10 @@ def observed(
 
 
 def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext) -> bool:
-    """Whether neither the row nor the time since changes anything: so it is for most rows of most listings."""
     if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
         return False
     before = tracked.environment
-    # A row that did not change is mostly the same object, see `page_of`. A row that changed has mostly beaten.
+    # An unchanged row is mostly the same object, see `page_of`; a changed row mostly has a new heartbeat.
     if environment is not before and (
         environment.last_heartbeat_at != before.last_heartbeat_at or environment != before
     ):
@@ -255,7 +236,7 @@ def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: Ser
         return listing.rule.verdict_by_age(environment, None) == tracked.verdict
     if listing.rule.verdict_by_age(environment, at - beat_at) != tracked.verdict:
         return False
-    # `contradicts`, written out for speed: this runs for every row of every listing.
+    # `contradicts`, inlined for speed: this runs for every row of every listing.
     check = tracked.skew_check
     return at - listing.asked_at * 1000 >= check.lowest_ms and at - listing.elapsed_ms <= check.highest_ms
 
@@ -263,9 +244,8 @@ def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: Ser
 def _skew_check(
     tracked: TrackedEnvironment | None, beat_at: ServerMs | None, newest: LastHeartbeat | None, listing: ListingContext
 ) -> SkewCheck:
-    """Return the skew check after a listing, given the row's heartbeat over a connection, and the newest one before."""
     if beat_at is not None and (newest is None or beat_at < newest.at):
-        # An older heartbeat arrived with a new connection, at an unknown moment.
+        # An older heartbeat came with a new connection, at an unknown moment.
         return SkewCheck.for_heartbeat(beat_at, listing.asked_at)
     if tracked is None:
         return _NO_SKEW_CHECK
@@ -283,12 +263,9 @@ def _verdict(
     contradiction: SkewCheck | None,
     listing: ListingContext,
 ) -> Verdict:
-    """Return the verdict on a row whose heartbeat has an age, given the verdict before.
-
-    `contradiction` is the skew check that rules out the age by the server's clock, if it does.
-    """
+    """Return the verdict; `contradiction` is the skew check that rules out the age by the server's clock."""
     before = UNTIMED if tracked is None else tracked.verdict
-    # No heartbeat grows younger, though the skew check may have begun seconds ago.
+    # A heartbeat cannot become younger, even if the skew check is new.
     if tracked is not None and before == HEARTBEAT_LOST and contradiction == tracked.skew_check:
         return before
     verdict = listing.rule.verdict_by_age(row, age_ms)
@@ -298,9 +275,10 @@ def _verdict(
 def marked_absent(
     tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext, *, quarantined: int = 0
 ) -> TrackedEnvironment:
-    """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt.
+    """Return the environment after a complete listing without the row.
 
-    `quarantined` is how many quarantined listings lacked the row before; these count from now on.
+    Two such listings prove the row gone, unless in doubt. `quarantined` earlier listings without the row count from now
+    on.
     """
     if tracked.presence.is_absent:
         return tracked
@@ -314,18 +292,18 @@ def marked_absent(
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
-    """Return the value after a listing held its row, of which only the id could be read."""
+    """Return the environment after a listing whose row was unreadable, apart from the id."""
     return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
 
 
 def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
-    """Return the value after a listing that lacks the row, in quarantine: only the last known heartbeat is kept."""
+    """Return the environment after a quarantined listing without the row, with the last heartbeat remembered."""
     last_known = _newest_heartbeat(tracked, listing)
     return tracked if last_known == tracked.last_known_heartbeat else replace(tracked, last_known_heartbeat=last_known)
 
 
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
-    """Yield what happened to one environment up to the listing at `at`; `before` is None for a new one."""
+    """Yield an environment's events up to the listing at `at`."""
     if before is not None and _is_as_before(before, after):
         return
     environment = after.environment
@@ -355,7 +333,6 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
 
 
 def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool:
-    """Whether an environment has beaten at most: so it is for most rows that have changed."""
     row = before.environment
     return (
         before.verdict == after.verdict
@@ -366,18 +343,16 @@ def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool
 
 
 def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
-    """Whether a listed row came or went, given that its verdict changed."""
     is_turn = before.is_up != after.is_up or before.presence.is_absent or before == UNTIMED
     return is_turn and _is_news(before, after)
 
 
 def _is_news(before: Verdict, after: Verdict) -> bool:
-    """Whether a verdict can be an event: the first one on a row that could not be judged until now is none."""
+    """Whether a verdict can be an event: not the first after an impossible time, unless disconnected or absent."""
     return before != UNTIMED or after == DISCONNECTED or after.presence.is_absent
 
 
 def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> LastHeartbeat | None:
-    """Return the newest heartbeat known before a listing; None where there was none over a connection."""
     environment = tracked.environment
     if (
         tracked.last_known_heartbeat is not None
@@ -390,9 +365,9 @@ def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> L
 
 
 def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: ServerMs) -> Environment:
-    """Return the row with a heartbeat that did not go backwards on its connection, listed or last known.
+    """Return the row with a heartbeat that does not go backwards.
 
-    An older heartbeat from the future is dropped: the server's clock was ahead then.
+    A known heartbeat from the future is dropped, because the server's clock was ahead then.
     """
     new_at = row.last_heartbeat_at
     if new_at is None:
@@ -406,7 +381,7 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: Se
 
 
 def event_presence(tracked: TrackedEnvironment) -> SafeText:
-    """Return the presence as events name it: late is online."""
+    """Return the presence for events, which call a late row online."""
     if tracked.verdict == UNTIMED:
         return _UNKNOWN
     return _ONLINE if tracked.verdict.is_up else clean(tracked.presence.value)
@@ -420,7 +395,7 @@ def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
-    """Return how long the presence of `tracked` had lasted at `at`: since it was seen to begin, else by its row."""
+    """Return how long a state lasted, since the observed begin, or else by the row's instants."""
     is_as_listed = tracked.verdict.is_up and tracked.since_at is None
     began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)

@@ -1,7 +1,6 @@
-"""When a profile was watched: spans of time, without those in which nothing was seen.
+"""When a profile was watched, by the server's clock in ms, because this machine's clock may be set.
 
-Pure. Instants are the server's clock, in ms: events have no other, and it goes on where this machine's clock is set.
-A poll of the past is known by this machine's clock alone; it is placed by what that clock is off by now.
+A past poll's local time is converted with the server clock's present offset.
 """
 
 from __future__ import annotations
@@ -28,11 +27,10 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import RecordedPoll
 
 SPANS_KEPT: Final = 1_000
-"""Newest spans that are kept: one for each gap of a session."""
 _ANSWERED_WITHIN_MS: Final = limits.BLIND_AT_LEAST / MS
-"""From the request of a listing to the recording of its poll."""
+"""The longest time from a listing's request to the recorded poll."""
 _UNSEEN: Final = frozenset({Kind.VISIBLE, Kind.SLEPT, Kind.WHILE_BLIND})
-"""The events about a time in which nothing was seen, from `since` to `at`."""
+"""Events about a time that nobody watched, from `since` to `at`."""
 
 
 class Span(NamedTuple):
@@ -44,26 +42,21 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WatchedTime:
-    """The spans in which a profile was watched, each from one believed listing to another."""
+    """The spans between believed listings."""
 
     spans: tuple[Span, ...] = ()
-    """Oldest first; they do not overlap. That of a single listing has no length."""
+    """Oldest first, without overlap. A single listing is a span of no length."""
 
     @classmethod
     def recorded(cls, polls: Iterable[RecordedPoll], events: Iterable[Event], clock: ServerClock) -> WatchedTime:
-        """Return the time watched in a recorded past.
+        """Return the watched time of a recorded past.
 
-        A span ends where no listing came for longer than what makes data blind, where this machine slept, and with its
-        run of envwatch.
-
-        Args:
-            polls: in the order of recording.
-            events: those of the same time; a recorded poll does not say whether its listing was believed, and they do.
-            clock: the estimate of the server's clock.
+        A span ends with a sleep, with the run, and when no listing follows within `blind_after`. `polls` are in order;
+        the events of the same time tell which listings were believed.
         """
         offset, spans = clock.offset, list[Span]()
-        since = until = 0.0  # of the span that goes on, this machine's clock
-        run: int | None = None  # of that span; None if none goes on
+        since = until = 0.0  # the open span, by this machine's clock
+        run: int | None = None
         interval_s = 0.0
         for _, at, result, poll_run, poll_interval_s in polls:
             longest_s, interval_s = max(interval_s, poll_interval_s), poll_interval_s
@@ -87,7 +80,7 @@ class WatchedTime:
         return watched
 
     def begun_by(self, asked_at: ServerMs) -> WatchedTime:
-        """Return the time watched if the listing that began a span with its answer was asked for at a moment."""
+        """Return the watched time, extended to the request of a span's first listing."""
         place = bisect_right(self.spans, asked_at, key=attrgetter("since"))
         is_within = place > 0 and asked_at <= self.spans[place - 1].until
         if is_within or place == len(self.spans) or self.spans[place].since - asked_at > _ANSWERED_WITHIN_MS:
@@ -95,7 +88,7 @@ class WatchedTime:
         return WatchedTime(_united((*self.spans, Span(asked_at, self.spans[place].since))))
 
     def apply(self, before: ProfileState, profile_state: ProfileState) -> WatchedTime:
-        """Return the time watched after an outcome, given the state of the profile before and after the outcome."""
+        """Return the watched time after an outcome."""
         if profile_state.listings == before.listings or profile_state.listed is None:
             return self
         at = profile_state.clock.server_time(profile_state.listed.wall)
@@ -108,17 +101,17 @@ class WatchedTime:
         return WatchedTime((*self.spans[1 - SPANS_KEPT :], Span(at, at)))
 
     def seen_until(self, at: ServerMs) -> WatchedTime:
-        """Return the time watched if the newest span goes on until a moment."""
+        """Return the watched time with the newest span extended."""
         if not self.spans or at <= self.spans[-1].until:
             return self
         return WatchedTime((*self.spans[:-1], Span(self.spans[-1].since, at)))
 
     def united(self, other: WatchedTime) -> WatchedTime:
-        """Return the time watched in either."""
+        """Return the union of both watched times."""
         return WatchedTime(_united((*self.spans, *other.spans)))
 
     def without(self, since: ServerMs, until: ServerMs) -> WatchedTime:
-        """Return the time watched without what lies between two moments."""
+        """Return the watched time without a span."""
         rest: list[Span] = []
         for each in self.spans:
             if since < each.until and each.since < until:
@@ -129,7 +122,7 @@ class WatchedTime:
         return WatchedTime(tuple(rest))
 
     def between(self, since: ServerMs, until: ServerMs) -> WatchedTime:
-        """Return the time watched between two moments."""
+        """Return the watched time within a span."""
         return WatchedTime(
             tuple(
                 Span(max(each.since, since), min(each.until, until))
@@ -139,23 +132,23 @@ class WatchedTime:
         )
 
     def span_at(self, at: float) -> Span | None:
-        """Return the span that holds a moment; of two that meet there the later one."""
+        """Return the span at a moment; of two adjacent spans the later."""
         place = bisect_right(self.spans, at, key=attrgetter("since")) - 1
         return self.spans[place] if place >= 0 and at <= self.spans[place].until else None
 
     @property
     def began_at(self) -> ServerMs | None:
-        """When the first span begins; None if nothing was watched."""
+        """The first span's begin."""
         return self.spans[0].since if self.spans else None
 
     @property
     def until(self) -> ServerMs | None:
-        """When the newest span ends; None if nothing was watched."""
+        """The newest span's end."""
         return self.spans[-1].until if self.spans else None
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What changes only where a span begins, and not while the newest one goes on."""
+        """A value that changes when a span begins, but not while the newest span goes on."""
         if not self.spans:
             return ()
         *earlier, newest = self.spans
@@ -171,7 +164,6 @@ def _patience_ms(interval_s: float) -> float:
 
 
 def _united(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Return spans in order, those that overlap or meet as one."""
     united: list[Span] = []
     for each in sorted(spans):
         if united and each.since <= united[-1].until:

@@ -54,16 +54,20 @@ class HookCommand:
     standard_input: Callable[[Message], bytes] = attrgetter("cloud_event")
 
     async def send(self, message: Message) -> SafeText:
-        """Run the command once; see `Delivery`."""
+        """Run the command once; return the output for the log.
+
+        Raises:
+            DeliveryError: if the command fails.
+        """
         is_over = threading.Event()
-        # asyncio's thread pool is small and also serves polls: hanging hooks would fill the pool.
+        # asyncio's thread pool is small and also serves polls; hanging hooks would fill the pool.
         running = asyncio.ensure_future(run_in_daemon_thread(partial(self._run_to_end, message, is_over)))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             is_over.set()
             with suppress(DeliveryError):
-                await running  # kills the command
+                await running
             raise
 
     def _run_to_end(self, message: Message, is_over: threading.Event) -> SafeText:
@@ -76,7 +80,7 @@ class HookCommand:
                 env={**self.environ, **message.variables},
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:  # ValueError: a NUL in a variable
+        except (OSError, ValueError) as error:  # a NUL in a variable raises ValueError
             why = error.strerror if isinstance(error, OSError) else str(error)
             raise DeliveryError(f"cannot run {self.arguments[0]}: {why}") from None
         exchange = _Exchange(process, self.standard_input(message))
@@ -116,16 +120,10 @@ class _Exchange:
 
     @property
     def text(self) -> SafeText:
-        """The output's end, as a line."""
         lines = bytes(self._output[-4 * _LOGGED :]).decode(errors="replace").split("\n")
         return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])
 
     def until_end(self, is_over: threading.Event, time_limit_s: float) -> None:
-        """Exchange data until the process has ended, or another thread sets `is_over`.
-
-        Raises:
-            DeliveryError: if the process was stopped early.
-        """
         ends_at = time.monotonic() + time_limit_s
         while not is_over.is_set():
             left = ends_at - time.monotonic()
@@ -160,7 +158,6 @@ class _Exchange:
             raise DeliveryError(f"printed more than {limits.HOOK_OUTPUT_BYTES // 1024} KiB, and was killed")
 
     def close(self) -> None:
-        """Kill the group of a running process, and close the streams."""
         self._selector.close()
         if self._process.poll() is None:
             with suppress(ProcessLookupError):

@@ -1,6 +1,6 @@
 """Decide which hooks fire: filter, `after`, `cooldown`, once per incident.
 
-While blind, quarantined or asleep, due messages wait.
+While a profile is blind, quarantined or asleep, due messages wait.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
 _PRESENCE: Final = LOSSES | RETURNS
 
 _Topic: TypeAlias = tuple[SafeText, SafeText, str]
-"""Profile, environment (empty for the fleet) and aspect; only a topic's newest event counts."""
+"""Profile, environment id (empty for the fleet) and aspect; only a topic's newest event counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +33,8 @@ class HookRule:
     """When a hook fires."""
 
     kinds: frozenset[Kind] = frozenset()
-    """Members of a group count separately."""
+    """Kinds of events that fire; members of a group count separately."""
     has_incidents: bool = True
-    """Whether opening and resolving incidents fire."""
     matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
     """Whether the filter matches an environment at the event; not called for fleet events."""
     after: timedelta = timedelta()
@@ -48,13 +47,11 @@ class Fired(NamedTuple):
     """A message to send now."""
 
     subject: Event | Incident
-    """A group has only the members that concern the hook."""
+    """If a group, then only with the members that concern the hook."""
     is_resolved: bool = False
 
 
 class _Waiting(NamedTuple):
-    """An event within `after` or a cooldown."""
-
     event: Event
     group: Event | None
     since: MonotonicS
@@ -66,13 +63,13 @@ class HookState:
 
     rule: HookRule
     announced: frozenset[SafeText] = frozenset()
-    """Ids of open incidents with a sent opening."""
+    """Ids of open incidents whose opening was sent."""
     waiting: Mapping[_Topic, _Waiting] = field(default_factory=dict)
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
-    """Time of the newest message by topic and kind, during the cooldown."""
+    """The time of the newest message by topic and kind, kept during the cooldown."""
 
     def apply(self, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the next state and the firing messages, after a change or the mere passing of time."""
+        """Return the next state and the messages to send, after a change or the mere passing of time."""
         now = changes.now
         state, incidents = _after_incidents(self, changes, monitor) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
@@ -108,7 +105,7 @@ def _after_incidents(state: HookState, changes: MonitorChanges, monitor: Monitor
 
 
 def _with_row(loss: Event, monitor: Monitor) -> Event:
-    """Return a loss with a row for the filter; losses of an earlier run get the current row."""
+    """Return a loss with a row for the filter; a loss of an earlier run gets the current row."""
     if loss.then is not None or (tracked := monitor.fleet.tracked(key_of(loss))) is None:
         return loss
     return replace(loss, then=tracked.as_event_state)
@@ -122,10 +119,10 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
     for event, group in leaves(events):
         topic = _topic_of(event)
         before = waiting.get(topic)
-        # An environment lost, then gone, counts from the first event.
+        # An environment that is lost and then gone counts from the first event.
         is_longer = before is not None and {event.kind, before.event.kind} <= LOSSES
         if before is not None and _undoes(event, before.event):
-            del waiting[topic]  # neither lasted, so neither is sent
+            del waiting[topic]  # neither state lasted, so neither event is sent
         elif event.kind in state.rule.kinds and (event.id is None or state.rule.matches(event)):
             waiting[topic] = _Waiting(event, group, before.since if before and is_longer else at)
         elif not is_longer:
@@ -143,7 +140,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, li
         if event.kind in LOSSES:
             hold = max(hold, monitor.policy_of(event.profile).alert_after)
         has_held = now.monotonic - since >= hold.total_seconds()
-        # Fleet events such as blindness are visible while blind.
+        # Events of a whole profile, such as blindness, are sent even while the profile is blind.
         is_seen = event.id is None or monitor.sees(event.profile, now)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
             del waiting[topic]
@@ -168,7 +165,6 @@ def _incident_topic(loss: Event) -> _Topic:
 
 
 def _undoes(event: Event, before: Event) -> bool:
-    """Return whether an event restores the state before an earlier event of the topic."""
     if event.kind in _PRESENCE:
         return (event.kind in LOSSES) is not (before.kind in LOSSES)
     if event.kind in _PAIRS or event.kind in _PAIRS.values():
@@ -177,7 +173,6 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Return whether a loss still alerts, or whether another event's environment is loud."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _NAMES: Final = 20
 _LISTED: Final = 1_000
-"""In an incident's CloudEvent, some 200 KiB."""
+"""Losses in an incident's CloudEvent, in some 200 KiB."""
 _SUMMARY_CELLS: Final = 1_000
 """PagerDuty takes 1,024 characters of a summary."""
 
@@ -50,11 +50,9 @@ class Message:
     """Lines for people: names and reasons."""
     cloud_event: bytes
     variables: Mapping[str, SafeText]
-    """`ENVWATCH_*`."""
     pagerduty: Mapping[str, object] | None = None
-    """Without the routing key; None without an incident."""
     incident: SafeText | None = None
-    """None for events."""
+    """The incident's id; None if the message is about an event."""
     is_resolved: bool = False
 
 
@@ -63,14 +61,13 @@ class Context:
     """The origin of a message."""
 
     source: str
-    """See `cloud_events.source_of`."""
     host: str
     profile: str
     """Empty if the configuration has no such profile."""
 
 
 def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor, now: Clocks) -> Message:
-    """Return a hook's message; `context` describes the profile."""
+    """Return a hook's message about the subject that fired."""
     if isinstance(fired.subject, Event):
         cloud = to_json(cloud_event(fired.subject, monitor, now, context.source))
         return _of_event(fired.subject, hook, context, cloud)
@@ -226,11 +223,8 @@ def _lines(leaves: tuple[Event, ...]) -> str:
 class DeliveryError(Exception):
     """A failed delivery; the text is a line.
 
-    Args:
-        why: continues a sentence after the hook's name.
-        is_final: no later try can succeed.
-        wait: requested by the receiver.
-        output: printed by a command.
+    `why` continues a sentence after the hook's name. `is_final` means that no later try can succeed. The receiver may
+    ask to `wait`. A command may have printed `output`.
     """
 
     def __init__(

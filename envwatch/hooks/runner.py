@@ -3,9 +3,9 @@
 The queue has one entry per incident, with the newest state. An opening stays queued until delivery or the incident's
 end. Other messages have a time limit; the number of events is bounded.
 
-After a failure the receiver is down, so the whole hook rests: a random time below a doubling bound. The failed message
-goes to the end of the queue. A success ends the rest. A new opening is tried at once; failure of this try does not
-lengthen the rest.
+After a failure the receiver is probably down, so the whole hook rests for a random time below a doubling bound, and the
+failed message goes to the end of the queue. A success ends the rest. A new opening is tried at once; a failure of this
+try does not lengthen the rest.
 """
 
 from __future__ import annotations
@@ -36,18 +36,16 @@ _FAILING_AFTER_S: Final = limits.HOOK_FAILING_AFTER.total_seconds()
 
 
 class HookReport(NamedTuple):
-    """A line about a hook."""
+    """A line about a hook for the log."""
 
     text: SafeText
     is_failure: bool = False
     is_news: bool = False
-    """Whether the line is for people too: a streak of failures begins, lasts, or ends."""
+    """Whether to show the line to people: a streak of failures begins, lasts, or ends."""
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """A queued message."""
-
     message: Message
     put_at: MonotonicS
     is_tried: bool = False
@@ -59,22 +57,16 @@ class _Entry:
 
 @dataclass(slots=True)
 class _HookQueue:
-    """A hook's messages and streak of failures."""
-
     name: SafeText
     delivery: Delivery
     waiting: deque[_Entry] = field(default_factory=deque)
-    """At most one entry per incident."""
     sending: _Entry | None = None
     opened: set[SafeText] = field(default_factory=set)
     """Ids of incidents with a delivered opening and no delivered end."""
     rests_until: MonotonicS = _NO_REST
     failures: int = 0
-    """Failed tries since the last success."""
     failed_since: Clocks | None = None
-    """Time of the first of these failures."""
     is_failing: bool = False
-    """Whether the streak has lasted for `limits.HOOK_FAILING_AFTER`."""
     dropped: int = 0
     """Events dropped from a full queue since the last success."""
     has_news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,7 +82,7 @@ class _HookQueue:
         return next(found, None)
 
     def has_opened(self, incident: SafeText | None) -> bool:
-        """Return whether the receiver knows of an incident, or may soon."""
+        """Whether the receiver knows of an incident, or may soon."""
         is_sending = self.sending is not None and self.sending.is_opening and self.sending.message.incident == incident
         return is_sending or incident in self.opened
 
@@ -112,9 +104,9 @@ class _HookQueue:
 
 
 class Runner:
-    """The queues and workers of all hooks; leaving the context gives waiting messages the time `farewell`.
+    """The queues and workers of all hooks.
 
-    `report` must not wait.
+    Leaving the context gives waiting messages the time `farewell`. `report` must not wait.
     """
 
     def __init__(
@@ -176,11 +168,11 @@ class Runner:
         hook_queue.has_news.set()
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
-        """Return the messages neither delivered nor given up."""
+        """Return the messages that were neither delivered nor given up."""
         return self._hook_queues[hook].unsent
 
     def failing(self) -> Mapping[SafeText, WallMs]:
-        """Return the hooks that have failed for `limits.HOOK_FAILING_AFTER`, with the first failure's time.
+        """Return the time of the first failure for each hook that has failed for `limits.HOOK_FAILING_AFTER`.
 
         A hook counts as failing until the next delivery.
         """
@@ -215,7 +207,6 @@ class Runner:
                 await hook_queue.has_news.wait()
 
     async def _try(self, hook_queue: _HookQueue, entry: _Entry, *, does_rest: bool) -> None:
-        """Try a message once; a cancelled try leaves the message unsent."""
         hook_queue.waiting.remove(entry)
         hook_queue.sending = entry
         try:

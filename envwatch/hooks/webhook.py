@@ -49,12 +49,11 @@ class WebService:
     url: httpx.URL
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
-    """Limits the whole request; httpx limits single operations."""
+    """Limits the whole request, while httpx's timeouts limit single operations."""
     key: SecretStr | None = None
-    """PagerDuty's routing key; otherwise sent as `Authorization: Bearer`."""
+    """PagerDuty's routing key; for other services, sent as `Authorization: Bearer`."""
     is_pagerduty: bool = False
     proxy: httpx.Proxy | None = field(init=False)
-    """None for a direct connection."""
     _trust: ssl.SSLContext = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +61,11 @@ class WebService:
         object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
 
     async def send(self, message: Message) -> SafeText:
-        """Post a message; see `Delivery`."""
+        """Post a message; return text for the log.
+
+        Raises:
+            DeliveryError: if delivery fails.
+        """
         headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
         if self.is_pagerduty:
             if message.pagerduty is None:
@@ -134,7 +137,7 @@ class WebService:
 
 
 def _message_in(body: bytes) -> SafeText:
-    """Return the message in the usual JSON fields, else the first line unless markup."""
+    """Return the message in the usual JSON fields, else the first line, unless the body is markup."""
     try:
         document = from_json(body)
     except ValueError:

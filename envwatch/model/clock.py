@@ -1,7 +1,6 @@
-"""The units of time, this machine's two clocks, and an estimate of the server's clock.
+"""Types of instants, this machine's two clocks, and an estimate of the server's clock.
 
-Pure: every reading is an argument. An instant has the type of its clock, so that mypy reports a mix-up; a duration is
-a `timedelta`, or a plain number that carries its unit (`_ms`, `_s`).
+An instant has the clock's type, so that mypy reports a mix-up.
 """
 
 from __future__ import annotations
@@ -14,33 +13,34 @@ from typing import NewType
 from envwatch.model import limits
 
 ServerMs = NewType("ServerMs", float)
-"""An instant of the server's clock: milliseconds since the epoch, as rows carry them."""
+"""Milliseconds since the epoch by the server's clock, as in rows."""
 WallMs = NewType("WallMs", float)
-"""An instant of this machine's wall clock: milliseconds since the epoch."""
+"""Milliseconds since the epoch by this machine's wall clock."""
 MonotonicS = NewType("MonotonicS", float)
-"""An instant of this machine's monotonic clock: seconds since some start."""
+"""Seconds since some start by this machine's monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """This machine's two clocks at one moment."""
+    """This machine's clocks at one moment."""
 
     wall: WallMs
     monotonic: MonotonicS
-    """Never set, and it may stand still while the machine sleeps."""
+    """Cannot be set, but may stand still while the machine sleeps."""
 
     def slept_since(self, earlier: Clocks) -> bool:
-        """Whether the clocks drifted apart in between: the machine slept, or its wall clock was set."""
+        """Whether the machine slept, or the wall clock was set."""
         return abs(self.drift_since(earlier)) > limits.SLEPT_FROM.total_seconds()
 
     def drift_since(self, earlier: Clocks) -> float:
-        """Return by how many seconds the wall clock ran ahead of the monotonic one in between."""
+        """Return by how many seconds more the wall clock advanced than the monotonic clock."""
         return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
     def not_before(self, other: Clocks) -> Clocks:
-        """Return this moment or another one, whichever is later by the monotonic clock.
+        """Return the later moment by the monotonic clock.
 
-        Of the other one the wall clock is as it is set now, and goes back only where it was set back.
+        The wall clock may have been set, so the wall time of a later `other` is clamped: from `self.wall` to
+        `self.wall` plus the monotonic difference.
         """
         ahead_s = other.monotonic - self.monotonic
         if ahead_s <= 0:
@@ -51,58 +51,55 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class OffsetBounds:
-    """Server's clock minus this machine's wall clock, in milliseconds: somewhere from `low` to `high`."""
+    """Bounds of the server's clock minus this machine's wall clock, in ms."""
 
     low: float
     high: float
 
     @classmethod
     def of_answer(cls, date: float, asked: float, answered: float) -> OffsetBounds:
-        """Bound the offset by one response: the server read `date` between the request and the response.
+        """Return the bounds from a response: the server read `date` between request and response.
 
-        Args:
-            date: the `Date` header in ms since the epoch; it is cut to the second.
-            asked: wall clock before the request, ms.
-            answered: wall clock when the response's head had arrived, ms.
+        `date` is the `Date` header in ms, cut to the second. `answered` is the time when the response's head arrived.
         """
         return cls(date - answered, date + 1000 - asked)
 
 
-@dataclass(frozen=True)  # without slots: the offset is computed once, and asked for by every row
+@dataclass(frozen=True)  # without slots: every row asks for the cached offset
 class ServerClock:
-    """An estimate of the server's clock, from the newest 12 responses."""
+    """An estimate of the server's clock from the newest 12 responses."""
 
     samples: tuple[OffsetBounds, ...] = ()
 
     @property
     def bounds(self) -> OffsetBounds | None:
-        """The intersection of all samples; None without any."""
+        """The intersection of all samples."""
         if not self.samples:
             return None
         return OffsetBounds(max(s.low for s in self.samples), min(s.high for s in self.samples))
 
     @cached_property
     def offset(self) -> float:
-        """The middle of the bounds in milliseconds; 0, so the local clock, without samples."""
+        """The middle of the bounds in ms; 0 without samples, as if the server had the local clock."""
         bounds = self.bounds
         return (bounds.low + bounds.high) / 2 if bounds else 0.0
 
     @property
     def is_known(self) -> bool:
-        """Whether any response has dated itself."""
+        """Whether any response had a `Date`."""
         return bool(self.samples)
 
     @property
     def is_far_off(self) -> bool:
-        """Whether the local clock is wrong enough to warn of."""
+        """Whether to warn that the local clock is wrong."""
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
     def with_bounds(self, bounds: OffsetBounds) -> ServerClock:
-        """Return the clock after one more response; it starts over when the samples contradict each other."""
+        """Return the clock after a response; if the samples contradict each other, only the newest stays."""
         latest = ServerClock((*self.samples[1 - limits.CLOCK_SAMPLES :], bounds))
         agreed = latest.bounds
         return latest if agreed is not None and agreed.low <= agreed.high else ServerClock((bounds,))
 
     def server_time(self, wall: WallMs) -> ServerMs:
-        """Return the server's time when the wall clock shows `wall`."""
+        """Return the server's time at a wall time."""
         return ServerMs(wall + self.offset)

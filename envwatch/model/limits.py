@@ -26,7 +26,7 @@ ABSENCE_LISTINGS = 10
 
 MARK_DURATION = timedelta(minutes=15)
 """How long the tag of a change stays on a row: a fresh loss looks fresh for 15 minutes."""
-GONE_IS_PROBLEM_FOR = timedelta(minutes=15)
+GONE_IS_PROBLEM_FOR = MARK_DURATION
 """How long a row that is gone counts as a problem: as long as the tag of its loss stays."""
 MISSING_AFTER = timedelta(minutes=15)
 """Time gone after which an expected environment is missing, and so remains a problem."""

@@ -1,9 +1,7 @@
-"""What `GET /v1/environments` means: its routes, parameters, filters, pages and refusals.
+"""The rules of `GET /v1/environments` for the demo and `envwatch serve`.
 
-The demo and `envwatch serve` answer by these rules. Where the API page is silent, they are those of the official
-clients, or a choice that suits every client. Here too are the names of the two headers that `envwatch serve` adds and
-its viewers read. Pure and of the standard library alone: the demo's child process imports it, and must start at once.
-Must not know what a row consists of.
+Where the API page is silent, the official clients' rules apply. Imports only the standard library, because the demo's
+child process must start at once.
 """
 
 from __future__ import annotations
@@ -18,28 +16,27 @@ if TYPE_CHECKING:
 
 LISTING_PATH: Final = "/v1/environments"
 HEALTH_PATH: Final = "/v1/health"
-"""Needs no key."""
 DEFAULT_LIMIT: Final = 50
-"""Rows of a page for which no `limit` is given: what the official CLI asks for."""
+"""The page size of the official CLI."""
 ONLINE_MS: Final = 120_000
-"""A heartbeat of this age or older means offline: the rule of the official client."""
+"""The official client calls a row offline from this age of the heartbeat."""
 WRONG_BASE_URL: Final = "the base URL must end with"
-"""How `envwatch serve` begins the text of a 404 where a path names no profile; the right endings follow."""
+"""The start of the 404's message of `envwatch serve` for a path without a profile; the valid endings follow."""
 GZIP_FROM_BYTES: Final = 1_400
-"""A smaller body fits into one packet, and is not compressed."""
+"""A smaller body fits into one packet."""
 AGE_HEADER: Final = "Envwatch-Listing-Age"
-"""Seconds since upstream was asked for the listing, so that a viewer does not take it for fresher than it is."""
+"""Seconds since the request upstream. A viewer needs the age to judge freshness."""
 INTERVAL_HEADER: Final = "Envwatch-Listing-Interval"
-"""Seconds from one such listing to the next, so that a viewer expects no other before that."""
+"""Seconds between listings; a viewer expects no new listing before."""
 
 _LOCAL: Final = "local"
-"""The organization of the Desktop app's rows."""
+"""The organization in rows of the Desktop app."""
 
 _Row = TypeVar("_Row")
 
 
 class RefusedError(Exception):
-    """An answer other than 200, with its body, and the headers that only this answer has."""
+    """An answer with a status other than 200."""
 
     def __init__(self, status: HTTPStatus, body: dict[str, str], headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(status)
@@ -49,42 +46,38 @@ class RefusedError(Exception):
 
 
 def not_found() -> RefusedError:
-    """Return the refusal of a path that does not exist."""
+    """Return the 404 for an unknown path."""
     return RefusedError(HTTPStatus.NOT_FOUND, {"detail": "Not Found"})
 
 
 def unknown_device() -> RefusedError:
-    """Return the refusal of a device of which there is no row."""
+    """Return the 404 for a device without a row."""
     return RefusedError(HTTPStatus.NOT_FOUND, {"error": "Environment connection not found"})
 
 
 def unauthorized() -> RefusedError:
-    """Return the refusal of a request without the right key."""
+    """Return the 401 for a request without the right key."""
     return RefusedError(HTTPStatus.UNAUTHORIZED, {"message": "Unauthorized"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParams:
-    """The parameters of one request for a page."""
+    """The parameters of a page."""
 
     limit: int = DEFAULT_LIMIT
-    """The most rows."""
     after: str | None = None
-    """`id` of the last row of the page before; None for the first page."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user_id: str | None = None
 
     @classmethod
     def from_query(cls, query: str, largest_page: int) -> PageParams:
-        """Return the parameters in the query of a URL; unknown ones are ignored, and of two of a name the last holds.
+        """Return the parameters in a query; unknown names are ignored, the last duplicate counts.
 
-        Args:
-            query: what follows the question mark.
-            largest_page: a larger limit is reduced to it silently.
+        A `limit` over `largest_page` is reduced silently.
 
         Raises:
-            RefusedError: a value is not allowed (400).
+            RefusedError: if a value is not allowed (400).
         """
         values = dict(parse_qsl(query, keep_blank_values=True))
         limit = min(_whole_number(values.get("limit", str(DEFAULT_LIMIT))), largest_page)
@@ -102,7 +95,7 @@ class PageParams:
         )
 
     def admits(self, organization_id: str, user_id: str | None) -> bool:
-        """Whether a row with these fields passes `source` and `userId`; `onlineOnly` is not looked at."""
+        """Whether a row passes the filters `source` and `userId`."""
         is_of_source = self.source is None or (organization_id == _LOCAL) == (self.source == "local")
         return is_of_source and (self.user_id is None or user_id == self.user_id)
 
@@ -118,10 +111,10 @@ def _bad_request(why: str) -> RefusedError:
 
 
 def device_in(path: str) -> str | None:
-    """Return the device id that a path asks for, unquoted; None if it asks for the listing.
+    """Return a path's unquoted device id; None for the listing's path.
 
     Raises:
-        RefusedError: it is neither (404).
+        RefusedError: if the path is neither (404).
     """
     if path == LISTING_PATH:
         return None
@@ -132,23 +125,15 @@ def device_in(path: str) -> str | None:
 
 
 def is_online(connection_id: str | None, last_heartbeat: float | None, now_ms: float) -> bool:
-    """Return what the official client says: a connection, and a heartbeat younger than 120,000 ms.
+    """Whether the official client calls a row online: a connection, and a heartbeat younger than 120,000 ms.
 
-    Args:
-        connection_id: empty or None without a connection.
-        last_heartbeat: in ms since the epoch, by the server's clock.
-        now_ms: the moment, by the same clock.
+    Instants are by the server's clock.
     """
     return bool(connection_id) and last_heartbeat is not None and now_ms - last_heartbeat < ONLINE_MS
 
 
 def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], bool]:
-    """Return the rows of one page, and whether there are more; reads at most one row beyond the page.
-
-    Args:
-        rows: that the filter lets pass, from the first one after the cursor on.
-        limit: the most rows; None for all.
-    """
+    """Return a page's rows, and whether more rows follow; reads at most one row beyond the page."""
     page: list[_Row] = []
     for row in rows:
         if len(page) == limit:
@@ -158,11 +143,11 @@ def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], b
 
 
 def listing_body(rows: Iterable[bytes], *, has_next_page: bool) -> bytes:
-    """Return the body of a page, from rows that are JSON already."""
+    """Return a page's body."""
     return b'{"connections":[%b],"hasNextPage":%b}' % (b",".join(rows), b"true" if has_next_page else b"false")
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether a client accepts gzip, by the value of its `Accept-Encoding`."""
+    """Whether an `Accept-Encoding` accepts gzip."""
     codings = (coding.replace(" ", "").lower().partition(";q=") for coding in accept_encoding.split(","))
     return any(name == "gzip" and (quality == "" or quality.strip("0.") != "") for name, _, quality in codings)

@@ -1,6 +1,6 @@
-"""The permission modes of an environment: their names over time and what they let an agent do.
+"""Permission modes.
 
-The set is open: an unknown name is shown as it was received, without a meaning.
+The set is open: an unknown name is shown as received.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ _LEGACY: Mapping[str, SafeText] = {
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }
-"""Names in use by older listeners."""
 
 _BY_FOLDED_NAME: Mapping[str, SafeText] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 
@@ -32,26 +31,25 @@ _MEANING: Mapping[str, str] = {
 
 
 KNOWN_MODES: Final = frozenset({*_LEGACY, *_MEANING})
-"""Letta's modes, under each of their names."""
 
 
 def mode_of(raw: SafeText | None) -> SafeText | None:
-    """Return the mode under its current name; None until the listener has reported one."""
+    """Return a mode's current name; None before the first report."""
     return None if raw is None else _LEGACY.get(raw, raw)
 
 
 def mode_from_query(typed: SafeText) -> SafeText:
-    """Return the current name of a mode that is typed under any of its names, in any case."""
+    """Return the current name of a typed mode, in any case."""
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
 def is_known_mode(raw: str) -> bool:
-    """Whether a mode is one of Letta's, under any of its names."""
+    """Whether a name, old or current, is a mode of Letta."""
     return raw in KNOWN_MODES
 
 
 def mode_meaning(raw: SafeText | None) -> str:
-    """Return what the mode lets an agent do, in a few words."""
+    """Return a mode's meaning in a few words."""
     mode = mode_of(raw)
     if mode is None:
         return "not reported yet"

@@ -1,7 +1,6 @@
-"""The outcome of one poll: a listing, a failure, or that this machine was asleep. Values only.
+"""The outcome of a poll: a listing, a failure, or a sleep.
 
-A failed poll is a value, so that every failure takes one path through the program. Sources raise `SourceError`, and the
-poller turns it into `Failed`. Nothing here refers to HTTP.
+Sources raise `SourceError`, and the poller turns the error into a `Failed`.
 """
 
 from __future__ import annotations
@@ -23,27 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """The rows of one page."""
+    """The rows of a page."""
 
     environments: list[Environment]
     asked_at: WallMs
-    """Wall clock before the request: a later moment would count the network's delay as silence of the machines.
+    """The wall clock before the request; a later moment would count the network's delay as silence.
 
-    Where the server answers from a listing of its own, when it asked for that, or a little earlier."""
+    For a served listing, the time when the server asked upstream, or a little earlier."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids exactly as received, by those that cleaning made of them, to serve them again; only where it changed them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayInfo:
-    """What a server says that answers from a listing of its own, as `envwatch serve` does."""
+    """Facts about a stored listing from a server such as `envwatch serve`."""
 
     age_s: float
-    """How old that listing was when the first page was asked for, in seconds; of several, the oldest."""
+    """The listing's age at the first page's request; the oldest age if the pages came from several listings."""
     interval: timedelta | None = None
-    """From one of its listings to the next, if it says so."""
     is_repeat: bool = False
-    """Whether the snapshot before this one was of the same listing: it shows nothing new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,28 +48,26 @@ class Snapshot:
 
     pages: tuple[ListedPage, ...]
     clock: tuple[OffsetBounds, ...] = ()
-    """Bounds from the responses' `Date` headers, oldest first; empty without any."""
+    """Bounds from the responses, the oldest response first."""
     rejected: int = 0
-    """Rows that could not be used."""
     rejected_ids: frozenset[SafeText] = frozenset()
-    """Their ids where readable, unless another row of that id could be used."""
+    """The readable ids of rejected rows, without ids that a usable row has."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids of rows that only an earlier listing held, and that do not exist according to the server."""
+    """Ids of an earlier listing that the server says do not exist."""
     in_doubt: frozenset[SafeText] = frozenset()
-    """Ids of such rows that the server has not confirmed: they may exist."""
+    """Missing ids of an earlier listing whose existence is unknown."""
     requests: int = 0
     received: int = 0
-    """Bytes of the bodies on the wire."""
     served: RelayInfo | None = None
-    """None where the server answers by itself."""
+    """None if the server stores no listing."""
 
     @property
     def is_repeat(self) -> bool:
-        """Whether it is of the same listing as the snapshot before: it shows only that the server can be reached."""
+        """Whether the listing is the previous listing again."""
         return self.served is not None and self.served.is_repeat
 
     def rows(self, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
-        """Return each id's row and when it was asked for; of duplicates, the one with the newest heartbeat."""
+        """Return each id's row and request time; of duplicates, the newest heartbeat counts."""
         rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
         for page in self.pages:
             at = clock.server_time(page.asked_at)
@@ -85,7 +79,6 @@ class Snapshot:
 
 
 def _recency(environment: Environment) -> tuple[float, float, str]:
-    """Return a key that is greater for the newer of two rows of one id, in whatever order they came."""
     beat_at = environment.last_heartbeat_at
     return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
 
@@ -104,7 +97,7 @@ class ListingCost(NamedTuple):
 
 
 class Cause(StrEnum):
-    """Why a poll failed, in the words on the screen."""
+    """Causes of a failed poll, in the screen's words."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -133,7 +126,7 @@ class Cause(StrEnum):
 
 
 class SourceError(Exception):
-    """A listing failed; the only exception that a source raises."""
+    """The only exception of a source."""
 
     def __init__(
         self,
@@ -146,13 +139,13 @@ class SourceError(Exception):
     ) -> None:
         super().__init__(message)
         self.page: int | None = None
-        """Which page failed, counted from 1; None for the listing as a whole."""
+        """The failed page, from 1; None for the whole listing."""
         self.cause = cause
         self.message = message
         self.retry_after = retry_after
         self.pages_read = pages_read
         self.is_relayed = is_relayed
-        """Whether the server is well, and has no listing to give because another one failed."""
+        """Whether the server answered, but has no listing because upstream failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +156,11 @@ class Listed:
     started: Clocks
     ended: Clocks
     interval: timedelta
-    """From poll to poll, as in force; from listing to listing of a server that answers from its own, if longer."""
+    """The time between polls, or between a server's stored listings if longer."""
 
     @property
     def asked(self) -> Clocks:
-        """When what it says was asked for: at its start, or as much earlier as the listing was old by then."""
+        """The request time of the data: `started` minus a stored listing's age."""
         if self.snapshot.served is None:
             return self.started
         age_s = self.snapshot.served.age_s
@@ -188,7 +181,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A poll without a complete listing; the pages that it did read are dropped."""
+    """A poll without a complete listing; the pages that arrived are dropped."""
 
     cause: Cause
     message: SafeText
@@ -196,16 +189,13 @@ class Failed:
     ended: Clocks
     interval: timedelta
     retry_after: timedelta | None = None
-    """The server's `Retry-After`."""
     pages_read: int = 0
-    """Pages that were read before it failed."""
     page: int | None = None
-    """Which page failed, counted from 1; None for the listing as a whole, or if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """This machine or process stood still: changes meanwhile were not seen when they happened."""
+    """A standstill of this machine or process, during which changes were missed."""
 
     last_awake: Clocks
     awake: Clocks
@@ -215,17 +205,17 @@ Outcome: TypeAlias = Listed | Failed | Slept
 
 
 class PollResult(StrEnum):
-    """What came of a poll."""
+    """Recorded kinds of outcomes."""
 
     LISTED = "listed"
-    """A complete listing, believed or quarantined."""
+    """With a complete listing, even if the listing is quarantined."""
     FAILED = "failed"
     SLEPT = "slept"
-    """No poll: this machine stood still until then."""
+    """A standstill that ended then; not a poll."""
 
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> PollResult:
-        """Return the result of an outcome."""
+        """Return an outcome's result."""
         match outcome:
             case Listed():
                 return cls.LISTED
@@ -236,14 +226,13 @@ class PollResult(StrEnum):
 
 
 class RecordedPoll(NamedTuple):
-    """One poll in the order of recording."""
+    """One poll, as recorded."""
 
     number: int
-    """Identifies it; grows from poll to poll, also over days and runs."""
+    """Increases from poll to poll, also across days and runs."""
     at: WallMs
-    """This machine's wall clock when its outcome was taken; may go back where that clock was set back."""
+    """The time of the outcome; may go back if the clock was set."""
     result: PollResult
     run: int
-    """The number of the first poll of the run of envwatch that recorded it: a run begins with no knowledge."""
+    """The number of the run's first poll."""
     interval_s: float
-    """Seconds from poll to poll, as in force then."""

@@ -1,12 +1,11 @@
 """One page of the listing: JSON bytes become frozen rows of cleaned text.
 
-Usually every row fits: pydantic validates the whole page straight from the bytes. `is_plain_json` proves within a
-tenth of a millisecond, without parsing, that cleaning changes nothing; other text is cleaned afterwards.
+Usually pydantic validates the whole page. `is_plain_json` proves within a tenth of a millisecond that cleaning changes
+nothing.
 
-A page with an unfit row or an unknown field goes row by row. Unknown fields are kept, and an unfit row is set aside
-instead of losing the page. One row can hold what no parser accepts: deep nesting, bytes that are not UTF-8, a number of
-5,000 digits. `split` counts only brackets outside of strings, so such a row is set aside alone. It works on bytes:
-JSON's syntax is ASCII, and no byte of a longer UTF-8 sequence is. Its time is linear in the size, without recursion.
+A page with an unfit row or an unknown field is read row by row. A row may hold something that no parser accepts: deep
+nesting, bytes that are not UTF-8, a number of 5,000 digits. `split` only counts the brackets outside of strings,
+without recursion, so such a row is rejected alone.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-# An unterminated string matches as well: otherwise the search would restart at each of its escaped quotes and read to
-# the end of the page every time.
+# An unterminated string matches too: else the search would read to the page's end from each escaped quote.
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|([\[{]+)|([\]}]+)', re.DOTALL)
 _SPACE: Final = rb"[ \t\r\n]*"
 _ARRAY: Final = re.compile(_SPACE + rb":" + _SPACE + rb"\[")
@@ -42,10 +40,7 @@ _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*"
 
 
 def split(page: bytes) -> tuple[list[bytes], bytes] | None:
-    """Return the rows of a page, and the page without rows; None without a complete array `connections` of objects.
-
-    Each row reaches from its opening bracket to its closing one. Neither the rows nor the rest are validated.
-    """
+    """Return a page's rows, and the page without rows; None without a complete array `connections` of objects."""
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
         return None
@@ -64,13 +59,12 @@ def split(page: bytes) -> tuple[list[bytes], bytes] | None:
 
 
 def id_in(row: bytes) -> bytes | None:
-    """Return the text of a row's `id` as it is written, with its quotes; None if the row has no such text."""
+    """Return a row's text `id` as written."""
     texts = [text[1] for key in _members(row, b'"id"') if (text := _TEXT.match(row, key))]
     return texts[-1] if texts else None
 
 
 def _members(text: bytes, name: bytes) -> Iterator[int]:
-    """Yield the end of each key of that name that belongs to the outermost object."""
     depth = 0
     for token in _TOKEN.finditer(text):
         if depth == 1 and token[0] == name:
@@ -79,7 +73,6 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
-    """Return the end of the object that begins at `start`, or None if it is incomplete."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
@@ -90,7 +83,6 @@ def _end_of(text: bytes, start: int) -> int | None:
 
 
 def _change(token: re.Match[bytes]) -> int:
-    """Return the change of nesting depth: positive for opening brackets, negative for closing ones, 0 for a string."""
     if token.lastindex is None:
         return 0
     brackets = token.end() - token.start()
@@ -99,15 +91,14 @@ def _change(token: re.Match[bytes]) -> int:
 
 _ESCAPE: Final = re.compile(rb"\\(.)")
 _UNPRINTABLE: Final = frozenset([b"u", b"b", b"f", b"n", b"r", b"t"])
-"""What follows the backslash in an escape of something that may be unprintable."""
 _ASCII: Final = bytes(range(128))
 
 
 def is_plain_json(data: bytes) -> bool:
-    r"""Whether `clean` surely keeps every character of the strings in a JSON document: it can only shorten them.
+    r"""Whether `clean` surely keeps all characters of a JSON document's strings, apart from a text's length limit.
 
-    A document with `\u00e9` is never proven plain, and nesting and numbers are not checked. A NUL fails because
-    `json.loads` would read such bytes as UTF-16; other raw controls are no JSON.
+    A document with `\u00e9` is never proven plain; nesting and numbers are not checked. A NUL fails because
+    `json.loads` would read such bytes as UTF-16.
     """
     return (
         b"\x7f" not in data
@@ -118,7 +109,6 @@ def is_plain_json(data: bytes) -> bool:
 
 
 def _keeps_beyond_ascii(data: bytes) -> bool:
-    """Whether `clean` keeps all characters of a document that are not ASCII: marks if each follows a letter."""
     try:
         text, others = data.decode(), set(data.translate(None, _ASCII).decode())
     except UnicodeDecodeError:
@@ -127,7 +117,6 @@ def _keeps_beyond_ascii(data: bytes) -> bool:
 
 
 def _follows_letters(mark: str, text: str) -> bool:
-    """Whether each occurrence of a mark stands right behind a letter that needs no base itself."""
     return all(before[-1:].isalpha() and _is_kept(before[-1:]) for before in text.split(mark)[:-1])
 
 
@@ -141,10 +130,10 @@ _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def environment_of(row: JsonValue) -> Environment:
-    """Return one decoded row as a value: its text cleaned, its unknown fields kept.
+    """Return a decoded row with clean text.
 
     Raises:
-        ValueError: if it does not fit `Environment`, or is too large.
+        ValueError: if the row is unfit or too large.
     """
     if not isinstance(row, dict):
         return _ENVIRONMENT.validate_python(row)
@@ -159,28 +148,26 @@ def environment_of(row: JsonValue) -> Environment:
 
 
 def is_too_large(value: JsonValue) -> bool:
-    """Whether a decoded row, or a part of it, exceeds `ROW_BYTES` as JSON."""
+    """Whether a decoded row, or a part, exceeds `ROW_BYTES`."""
     return len(pydantic_core.to_json(value)) > limits.ROW_BYTES
 
 
 class PageError(ValueError):
-    """The bytes are no page of environments; the message says why in one line."""
+    """The bytes are no page; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one answer of `GET /v1/environments` held."""
+    """A decoded answer of `GET /v1/environments`."""
 
     environments: list[Environment]
     has_next_page: bool
     cursor: str | None
-    """The `id` of the last row exactly as received, uncleaned: only for the next page's `after`."""
+    """The last row's `id` as received: only for the next page's `after`."""
     rejected: int
-    """Rows that did not fit `Environment`."""
     rejected_ids: tuple[SafeText, ...] = ()
-    """Their ids, where readable."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids exactly as received, by those that cleaning made of them; only where it changed them."""
+    """Ids as received, by cleaned id, where cleaning changed the id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,22 +180,17 @@ _WHOLE_PAGE = TypeAdapter(_WholePage)
 
 
 _TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]
-"""The texts of a row but the id, which `clean_key` cleans."""
 _OBJECTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.OBJECT]
 _texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrgetter(*_TEXTS)
 
 
 def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, pool: Pool | None = None) -> Page:
-    """Decode one page.
+    """Decode one page from a response's inflated body.
 
-    Args:
-        data: the body of a response, inflated.
-        known: rows by id of an earlier listing; an unchanged row is taken from here, which makes it cheap to compare
-            the listings and saves memory.
-        pool: makes equal values of the rows' metadata one object.
+    Reusing `known` rows of an earlier listing saves memory and makes comparisons cheap.
 
     Raises:
-        PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
+        PageError: if the bytes are not JSON, hold numbers or nesting that no API sends, or are not shaped like a page.
     """
     page = _page_at_once(data, known or {}) or _page_row_by_row(data)
     if pool is not None:
@@ -222,20 +204,19 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
 
 
 def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | None:
-    """Return a page if all of its rows fit `Environment`, else None."""
     try:
         page = _WHOLE_PAGE.validate_json(data)
     except ValidationError:
         return None
     rows = page.connections
     cursor = rows[-1].id if rows else None
-    # In later listings most rows are known, and a test of each other one costs less than one of the page.
+    # In later listings few rows are new, and testing these is cheaper than testing the page.
     is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
     received_ids: dict[SafeText, str] = {}
     for index, row in enumerate(rows):
         before = known.get(row.id)
-        # A row that equals a cleaned one is clean, unless its id only looks like that row's key.
+        # A row equal to a cleaned row is clean, unless the received id only looks like a hashed key.
         if before is None or row != before or is_hashed(row.id):
             if may_be_too_large and _has_large_object(row):
                 return None
@@ -257,7 +238,7 @@ def _has_large_object(row: Environment) -> bool:
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
-    """Return a row with clean text, sharing unchanged metadata with the row before.
+    """Return a row with clean text that shares equal metadata with the earlier row.
 
     Raises:
         ValueError: if the row needs `_page_row_by_row`.
@@ -275,7 +256,7 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     for name in _OBJECTS:
         value = getattr(row, name)
         if before is not None and value == (known := getattr(before, name)):
-            # Nobody has the new row yet, and `replace` takes as long as decoding it.
+            # The row is not shared yet, and `replace` takes as long as decoding.
             object.__setattr__(row, name, known)
         elif not _needs_no_cleaning(value, is_plain=is_plain) and (clean_value := cleaned(value)) != value:
             changes[name] = clean_value
@@ -314,13 +295,11 @@ def _page_row_by_row(data: bytes) -> Page:
 
 
 def _note_id(received_ids: dict[SafeText, str], key: SafeText, received: str) -> None:
-    """Note an id that cleaning changed, if it is one that can be sent back."""
     if key != received and len(received) <= LONGEST and _is_sendable(received):
         received_ids[key] = received
 
 
 def _decoded_page(data: bytes) -> JsonValue:
-    """Return a page; a row that cannot be decoded is reduced to its id, or to null if that is unreadable too."""
     try:
         return _decoded(data)
     except PageError:
@@ -347,8 +326,8 @@ def _decoded(data: bytes) -> JsonValue:
     try:
         page: JsonValue = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        # The platform's JSON can hold half of a surrogate pair, which pydantic refuses: one machine's name must not
-        # cost the whole page.
+        # The platform's JSON can hold half of a surrogate pair, which pydantic refuses: one name must not cost the
+        # whole page.
         if not _SURROGATE.search(data):
             raise PageError(f"not JSON: {clean(str(error), 120)}") from None
         try:
@@ -366,15 +345,11 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _is_sendable(id_: str) -> bool:
-    """Whether an id can be a cursor: text that a URL can hold."""
     return not any("\ud800" <= character <= "\udfff" for character in id_)
 
 
 def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
-    """Whether `cleaned` surely leaves a decoded value unchanged; `is_plain` if it can only shorten the texts.
-
-    A value whose JSON is short exceeds no limit of `cleaned`.
-    """
+    """Whether `cleaned` surely keeps a value: short JSON exceeds no limit."""
     text = pydantic_core.to_json(value)
     is_nested = text.count(b"{") + text.count(b"[") > DEPTH
     is_short = len(text) <= LONGEST and not is_nested and b"Infinity" not in text and b"NaN" not in text
@@ -382,11 +357,11 @@ def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
 
 
 POOL_LIMIT: Final = 10_000
-"""Values of a pool that are kept of each kind: what differs from row to row must not fill the memory twice."""
+"""Distinct values per kind. More are not pooled: values that differ from row to row would fill the memory twice."""
 
 
 class Pool:
-    """Makes equal values of decoded JSON one object: 100,000 rows hold the same few texts, lists and objects.
+    """Makes equal values of JSON one object, because 100,000 rows hold the same few values.
 
     Shared values must not be changed in place.
     """
@@ -396,7 +371,7 @@ class Pool:
         self._nested: dict[bytes, JsonValue] = {}
 
     def share(self, members: dict[str, JsonValue]) -> None:
-        """Replace each value by an equal one that was seen before, if there is one."""
+        """Replace each value by an equal earlier value."""
         for name, value in members.items():
             members[name] = self._shared(value)
 
@@ -404,7 +379,7 @@ class Pool:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, (dict, list)):
-            # The text distinguishes 1, 1.0 and true, which are equal in Python.
+            # In Python, 1, 1.0 and true are equal; the JSON text is not.
             text = pydantic_core.to_json(value)
             return self._nested[text] if text in self._nested else self._kept(text, value)
         return value
@@ -423,5 +398,4 @@ class Pool:
         return self._texts.setdefault(text, text) if len(self._texts) < POOL_LIMIT else self._texts.get(text, text)
 
     def __len__(self) -> int:
-        """Return how many values are kept."""
         return len(self._texts) + len(self._nested)

@@ -1,7 +1,7 @@
-"""What the host that serves a listing knows of a row: who has acknowledged it there, and who has silenced it.
+"""Acknowledgements and silences of rows on the serving host.
 
-Pure. `envwatch serve` puts it into the row, as a field that other clients ignore. It is for showing only: which
-problems ring here is decided here. Anyone may send anything in that field, so what does not fit is left out.
+`envwatch serve` adds both to a row's field, which foreign clients ignore. Only for display: this host decides which
+problems ring here. Anyone may send anything, so unfit values are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SHARED_FIELD: Final = "envwatch"
-"""The name of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
 _NEVER: Final = WallMs(inf)
 _LONGEST_NAME: Final = 40
@@ -33,20 +33,18 @@ class SharedMark:
     """An acknowledgement or a silence on the serving host."""
 
     by: SafeText
-    """How that host calls itself."""
     note: SafeText
-    """The note or the reason; maybe none."""
+    """The note of an acknowledgement or the reason of a silence; may be empty."""
     until: WallMs = _NEVER
-    """When a silence ends; infinite for an acknowledgement."""
 
     @property
     def text(self) -> SafeText:
-        """Who made it, with the note if there is one."""
+        """The host, with the note if any."""
         return clean(f"by {self.by}{f': {self.note}' if self.note else ''}")
 
 
 def shared_ack_of(environment: Environment) -> SharedMark | None:
-    """Return the acknowledgement that came with a row, if there is one with a name."""
+    """Return the row's named acknowledgement."""
     if SHARED_FIELD not in environment.unknown:
         return None
     mark = _mark(environment, "ack")
@@ -55,7 +53,7 @@ def shared_ack_of(environment: Environment) -> SharedMark | None:
 
 
 def shared_silence_of(environment: Environment, wall: float) -> SharedMark | None:
-    """Return the silence that came with a row, if there is one with a name that holds at a moment (local clock, ms)."""
+    """Return the row's named silence, if in force (local clock, ms)."""
     if SHARED_FIELD not in environment.unknown:
         return None
     mark = _mark(environment, "silence")
@@ -74,5 +72,4 @@ def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
 
 
 def _text(value: JsonValue, longest: int) -> SafeText:
-    """Return a text on one line, at most so many cells wide; an empty one for anything else."""
     return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else EMPTY

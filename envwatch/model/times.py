@@ -1,7 +1,7 @@
-"""Durations and instants as text: ages, clock times, dates, time zones. Pure: the moment is an argument.
+"""Durations and instants as text.
 
-A zone of None is the local zone: the configured zone, else this machine's. UTC stands in for a local zone whose offset
-is 24 hours or more: the C library accepts `TZ=UTC-25` and `TZ=XXX+24:30`, Python's `datetime` refuses them.
+Zone None is the configured zone, else this machine's. UTC replaces a local zone whose offset is 24 hours or more: the C
+library accepts `TZ=UTC-25` and `TZ=XXX+24:30`, Python's `datetime` refuses them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,21 @@ from envwatch.model.text import SafeText, clean
 
 
 class _Process:
-    """The zone that is configured for this process."""
-
     zone: tzinfo | None = None
 
 
 def use_zone(zone: tzinfo | None) -> None:
-    """Let a zone be the local one of this process; None for this machine's."""
+    """Set the configured zone of this process."""
     _Process.zone = zone
 
 
 def configured_zone() -> tzinfo | None:
-    """Return the zone that is configured; None if none is."""
+    """Return the configured zone."""
     return _Process.zone
 
 
 def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return an instant in a zone, None for the local one, or in UTC if the zone's offset is impossible.
+    """Return an instant in a zone, or in UTC if the offset is impossible.
 
     Raises:
         OverflowError: if `datetime` cannot hold the instant in that zone.
@@ -43,7 +41,7 @@ def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
 
 
 def with_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return a date without a time zone as one in a zone; None for the local one, UTC if its offset is impossible."""
+    """Return a naive date in a zone, or in UTC if the offset is impossible."""
     zone = zone or _Process.zone
     if zone is not None:
         return when.replace(tzinfo=zone)
@@ -58,11 +56,11 @@ NOTHING = clean("–")
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
-"""Seconds of a heartbeat's age are shown below this: there they decide the verdict."""
+"""From this age on a heartbeat is lost, so seconds no longer matter."""
 
 
 class TimeStyle(StrEnum):
-    """How instants are shown."""
+    """The display of instants."""
 
     RELATIVE = "relative"
     LOCAL = "local"
@@ -70,7 +68,7 @@ class TimeStyle(StrEnum):
 
     @property
     def following(self) -> TimeStyle:
-        """The next style in turn."""
+        """The next style."""
         styles = list(TimeStyle)
         return styles[(styles.index(self) + 1) % len(styles)]
 
@@ -79,7 +77,7 @@ _DURATION = re.compile(r"(?=.)(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6}
 
 
 def duration_of(text: str) -> timedelta | None:
-    """Return a duration as people write it, with units: `30m`, `2h`, `1d`, `1h30m`; None if it is none."""
+    """Return a typed duration: `30m`, `2h`, `1d`, `1h30m`."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         return None
@@ -94,13 +92,10 @@ _DATE = re.compile(
 
 
 def moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
-    """Return a moment as people write it, in UTC; None if it is none.
+    """Return a typed moment in UTC, if valid.
 
-    Args:
-        text: a time of day (`15:30`, `15:30:10`: the next one), or a date with a time (`2026-11-25 15:30`, or ISO 8601
-            with `T` and an offset).
-        now: the present, with its zone.
-        zone: of what is written without an offset; None for the local one.
+    `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601 with
+    `T` and an offset). `now` has a zone.
     """
     text = text.strip().upper()
     try:
@@ -125,17 +120,14 @@ _PAST = re.compile(
 
 
 def past_moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
-    """Return a moment in the past as people write it, in UTC; None if it is none, or has not come yet.
+    """Return a typed moment of the past in UTC, if valid.
 
-    Of a time that comes twice, because the clocks go back, a time of day is the last one that is past, and a day with a
-    time the first one. One that the clocks skip has the offset before, as in RFC 5545.
+    `text` is `now`, a duration ago (`8h`, `1h30m`, `3m ago`), the last time of day (`02:13`, `02:13:05`), a day's
+    midnight (`today`, `yesterday`, `2026-11-25`), or a day with a time (`yesterday 14:00`, ISO 8601). A time may have
+    an offset (`02:13:05+01`). Fractions of a second are dropped. `now` has a zone.
 
-    Args:
-        text: `now`, a duration before it (`8h`, `1h30m`, `3m ago`), a time of day (`02:13`, `02:13:05`: the last one),
-            a day (`today`, `yesterday`, `2026-11-25`: its midnight), or a day with a time (`yesterday 14:00`, ISO
-            8601); a time may have an offset (`02:13:05+01`). Fractions of a second are dropped.
-        now: the present, with its zone.
-        zone: of what is written without an offset; None for the local one.
+    If the clocks go back, a time of day is the last past instant, a day with a time the first. A skipped time has the
+    offset before, as in RFC 5545.
     """
     text = " ".join(text.upper().split())
     try:
@@ -165,13 +157,13 @@ def _time_ago(text: str) -> timedelta | None:
 
 
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
-    """Return when the clocks of a zone show a time, in UTC, earliest first: twice if they go back then."""
+    """Return a local time's instants: two if the clocks go back."""
     first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
     return (first, second) if first < second else (first,)
 
 
 def zone_of(style: TimeStyle) -> tzinfo | None:
-    """Return the zone in which instants are shown; None for the local one."""
+    """Return a style's zone; None for the configured zone."""
     return UTC if style is TimeStyle.UTC else None
 
 
@@ -181,9 +173,9 @@ def short_age(age: timedelta | None) -> SafeText:
 
 
 def state_age(age: timedelta | None) -> SafeText:
-    """Return how long a state has lasted in at most six cells: `8s`, `59m`, `12h`, `3d 7h`, `40d`, `3y`.
+    """Return a state's duration in at most six cells: `8s`, `59m`, `12h`, `3d 7h`, `40d`, `3y`.
 
-    Only the first minute changes each second; from the first day to the tenth, the hours are shown as well.
+    Only the first minute changes each second.
     """
     if age is None:
         return NOTHING
@@ -202,7 +194,7 @@ def _in_one_unit(seconds: int, seconds_below: int) -> SafeText:
 
 
 def minutes_age(age: timedelta) -> SafeText:
-    """Return a duration like `short_age`, but in no less than whole minutes, which seldom change: `<1m`, `1m`."""
+    """Return `short_age` in whole minutes, so that the text seldom changes: `<1m`, `1m`."""
     minutes = int(age.total_seconds()) // _MINUTE
     return clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
 
@@ -213,7 +205,7 @@ def seconds_up(duration: timedelta) -> timedelta:
 
 
 def long_age(age: timedelta | None) -> SafeText:
-    """Return a duration in its two largest units: `4m 12s`, `3d 4h`."""
+    """Return a duration in two units: `4m 12s`, `3d 4h`."""
     if age is None:
         return NOTHING
     seconds = int(age.total_seconds())
@@ -224,7 +216,7 @@ def long_age(age: timedelta | None) -> SafeText:
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
-    """Return an instant in ms as a date in a zone, None for the local one; None if `datetime` cannot hold it."""
+    """Return an instant in ms as a date, if `datetime` can hold the instant."""
     if at is None:
         return None
     try:
@@ -234,16 +226,16 @@ def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
 
 
 def offset_text(when: datetime) -> str:
-    """Return a date's offset in its shortest form: `Z`, `+01`, `+05:30`."""
+    """Return a date's shortest offset: `Z`, `+01`, `+05:30`."""
     if not when.utcoffset():
         return "Z"
-    offset = f"{when:%z}"  # +0530
+    offset = f"{when:%z}"
     hours, minutes = offset[:3], offset[3:5]
     return hours if minutes == "00" else f"{hours}:{minutes}"
 
 
 def clock_text(at: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day: `13:41:07` in the local zone, which is None, and with the offset in any other zone."""
+    """Return the time of day: `13:41:07`. Outside the configured zone the offset follows."""
     when = moment(at, zone)
     return clean(f"{when:%H:%M:%S}{'' if zone is None else offset_text(when)}") if when else NOTHING
 
@@ -255,5 +247,5 @@ def date_text(at: float | None, zone: tzinfo | None) -> SafeText:
 
 
 def span(milliseconds: float) -> timedelta:
-    """Return a duration, clamped to what is not negative and fits `timedelta`."""
+    """Return a duration as a `timedelta`; negative durations become zero."""
     return timedelta(milliseconds=min(max(milliseconds, 0.0), 1e14))

@@ -1,4 +1,7 @@
-"""Versions of Letta Code: parsing and ordering. Text that is no version is neither newest nor behind."""
+"""Comparison of Letta Code's versions.
+
+A text that is no version is neither newest nor behind.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,20 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
-"""The parts of a version, each comparable with any other, and an end mark: a release's sorts above any suffix, a
-suffix's below any further part."""
+"""A version's parts and an end mark. The mark sorts a release above the release with a suffix."""
 
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
 _VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
 
 _ZEROS = re.compile(r"(?:\.0+)+\Z")
-"""The parts of a release that change nothing."""
 
 _LONGEST: Final = 18
-"""Digits of a number that are compared."""
+"""Compared digits of a number."""
 _ABOVE_NUMBERS: Final = 10**_LONGEST
 
 
 def is_release(text: str) -> bool:
-    """Whether a text is a version, or the beginning of one, without a suffix."""
+    """Whether a text is a version without a suffix, or a version's beginning."""
     return _RELEASE.fullmatch(text) is not None
 
 
@@ -42,10 +43,9 @@ def is_version(text: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def version_key(version: str) -> VersionKey:
-    """Return a key that orders versions as semver.org does: 0.9 before 0.34, 1.0-rc1 before 1.0, 1.0+x as 1.0.
+    """Return a key in the order of semver.org: 0.9 before 0.34, 1.0-rc1 before 1.0, 1.0+x as 1.0.
 
-    A number within a word counts as one: rc9 before rc10. Zeros at the end of a release count for nothing: 0.34.0 is
-    0.34.
+    A number within a word counts: rc9 before rc10. A release's final zeros do not: 0.34.0 is 0.34.
     """
     release, _, suffix = version.partition("+")[0].removeprefix("v").partition("-")
     parts = _parts(_ZEROS.sub("", release))
@@ -55,7 +55,10 @@ def version_key(version: str) -> VersionKey:
 
 
 def end_of_range(version: str) -> VersionKey:
-    """Return a key above those of all versions that one covers: a release covers its suffixes and further parts."""
+    """Return a key above every version that begins with `version`.
+
+    A release covers versions with suffixes and with further parts.
+    """
     parts = _parts(version.removeprefix("v")) if is_release(version) else version_key(version)
     return (*parts, (3, 0, ""))
 
@@ -70,7 +73,7 @@ def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:
 
 
 def is_behind(version: SafeText | None, newest: SafeText | None) -> bool:
-    """Whether a version is older than the newest of its fleet."""
+    """Whether a version is older than the fleet's newest."""
     return bool(version and newest and is_version(version) and version_key(version) < version_key(newest))
 
 
@@ -80,11 +83,10 @@ _MACHINES_NEEDED: Final = 2
 def newest_version(running: Iterable[tuple[SafeText | None, SafeText]]) -> SafeText | None:
     """Return the newest version that two of the machines that are up run or exceed.
 
-    A single machine proves nothing: it may run a build of its own, or report nonsense. Of one or two machines it is the
-    newest that either runs. Versions that run nowhere do not count, nor does a bare number.
+    A single machine may run a special build, or report nonsense. If at most two machines are up, the newest version
+    counts. A bare number never counts.
 
-    Args:
-        running: version and device of each environment that is up.
+    `running` are pairs of version and device.
     """
     devices: dict[SafeText | None, set[SafeText]] = defaultdict(set)
     for version, device in running:

@@ -1,6 +1,6 @@
-"""What earlier runs recorded of a profile, and what it means for the run that has just begun.
+"""What earlier runs mean for a new run: changes, gaps, and the monitor's memory.
 
-Pure but for `EarlierRuns.read`, which asks a `Past` and so belongs into a thread. Must not know how it is shown.
+`EarlierRuns.read` reads a disk, so call it in a thread.
 """
 
 from __future__ import annotations
@@ -35,19 +35,18 @@ if TYPE_CHECKING:
 
 _DAY_MS: Final = 86_400_000
 _SEARCHED_DAYS: Final = 31
-"""How far back the last run is looked for."""
 
 
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
-"""Why a row is gone that one listing lacks: a second one has to prove it, and what it lists appears then."""
+"""Reason of a gone row that only one listing lacks. A second listing is the proof; a row listed again appears."""
 
 
 def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
-    """Return what changed between two runs: one group, and no event if nothing did.
+    """Return the changes between two runs in a group; empty without changes.
 
-    If the time in between is too short to be blind, it is the events themselves, as within one run. Nothing is compared
-    if either has no listing, or if their rows are of other organizations: then the key is another one.
+    After a time too short to be blind, events stay single. Without a listing on both sides, or with other organizations
+    (another key), nothing is compared.
     """
     asked = first.profile_state.listed
     if (
@@ -61,7 +60,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
         before.profile_state.clock.server_time(before.now.wall),
     )
     if 0 <= ended_at - at < _CLOCK_ERROR_MS:
-        # Two estimates of the server's clock may differ by more than lies between two runs.
+        # Two estimates of the server's clock may differ by more than this time.
         at = ServerMs(ended_at + 1)
     environments, events = _compared(
         before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
@@ -77,7 +76,6 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
 def _compared(
     before: ProfileState, first: ProfileState, at: ServerMs
 ) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
-    """Return the environments at the first listing, those that are gone among them, and what happened to each."""
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     for id_, tracked in first.environments.items():
@@ -100,9 +98,9 @@ def _compared(
 
 
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """Return an environment of a first listing without what such a listing cannot know.
+    """Return a first listing's environment with earlier values.
 
-    That is whether it flaps, and the verdict where its heartbeat's time cannot be true.
+    A first listing cannot know flapping, nor a verdict if the heartbeat's time is impossible.
     """
     known = before.environments.get(tracked.environment.id)
     if known is None or known.presence.is_absent:
@@ -112,39 +110,38 @@ def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnv
 
 
 def _as_not_running(group: Event) -> Event:
-    """Return a group of changes as of a time without envwatch: how long a state lasted before is not known then."""
+    """Return a group without durations: nobody watched how long earlier states lasted."""
     return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 
 class EarlierRuns(NamedTuple):
-    """What was recorded under one profile before this run, or by another process while it began."""
+    """Records of a profile from before this run's first outcome, by any process."""
 
     profile: SafeText
     events: Sequence[Event] = ()
-    """Those of the time that was read, in the order of recording."""
+    """In recording order, like `polls`."""
     polls: Sequence[RecordedPoll] = ()
-    """Likewise."""
     last: Moment | None = None
-    """What was known after the last listing, however long ago; None if there is none, or it is damaged."""
+    """After the last listing, up to 31 days back; None if missing or damaged."""
 
     @classmethod
     def read(cls, past: Past, profile: SafeText, lasts: timedelta, began: WallMs) -> EarlierRuns:
-        """Read so much time before a run, which began with its first outcome; that is not read.
+        """Return the records of the period `lasts` before this run's first outcome.
 
         Raises:
-            HistoryError: if it cannot be read.
+            HistoryError: if the history cannot be read.
         """
         until = WallMs(began - 1)
         since = WallMs(began - lasts / MS)
         polls = past.polls(since, until)
-        # Another process may record meanwhile: what it adds after the last of these polls is not of that time.
+        # Another process may record meanwhile: end with the last poll.
         events = events_of(past.steps(since, polls[-1].at)) if polls else ()
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
     def gaps(self, since: WallMs) -> list[Event]:
-        """Return a `while blind` event without members for each time from run to run that no event covers.
+        """Return a `while blind` event without members for each gap between runs that has no recorded event.
 
-        The time from when on they were read to the first of them counts as well.
+        The time from `since` to the first listing is a gap too.
         """
         found: list[Event] = []
         until, before, interval_s = since, None, 0.0
@@ -159,7 +156,7 @@ class EarlierRuns(NamedTuple):
         return [gap for gap in found if not any(_overlap(gap, event) for event in recorded)]
 
     def until_now(self, first: Moment, since: WallMs) -> Sequence[Event]:
-        """Return what changed from the last run to the first listing of this one, or that nothing was recorded."""
+        """Return the changes from the last run to this run's first listing, or a gap."""
         if first.profile_state.listed is None:
             return ()
         if self.last is not None and (changes := changes_between_runs(self.last, first)):
@@ -177,17 +174,17 @@ class EarlierRuns(NamedTuple):
         )
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
-        """Return how long before the first listing the last run ended; None if minutes ago, or another account's."""
+        """Return the last run's age; None below `RESTART_MEMORY`, or for another account."""
         if self.last is None or not are_of_one_account(self.last.profile_state, first.profile_state):
             return None
         age = self.last.profile_state.age(first.now)
         return None if age is None or age < limits.RESTART_MEMORY else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
-        """Return a monitor of this run as if it had watched before: nothing opens an incident, and nothing rings.
+        """Return a monitor with the records: nothing opens an incident, and nothing rings.
 
-        What was recorded of another account is no past of this one. The changes are those between the last run and the
-        first listing, after which the monitor may be at any time.
+        Another account's records are ignored. `changes` lead to the first listing; the monitor may be from a later
+        time.
         """
         fleet = monitor.fleet
         profile_state = fleet.by_profile[self.profile]
@@ -205,12 +202,11 @@ def _overlap(gap: Event, other: Event) -> bool:
 
 
 def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Moment | None:
-    """Return what was known after the last listing before a moment: one of the polls, or one of the days before."""
     for _ in range(_SEARCHED_DAYS + 1):
         if listed := next((poll for poll in reversed(polls) if poll.result is PollResult.LISTED), None):
             try:
                 return past.moment(listed)
-            except HistoryError:  # damaged; the events can be read all the same
+            except HistoryError:  # events may be readable
                 return None
         polls, until = past.polls(WallMs(until - _DAY_MS), until), WallMs(until - _DAY_MS)
     return None

@@ -1,7 +1,6 @@
-"""What was recorded under one profile: its polls, what was known after each, and the events.
+"""Values and protocol of recorded time.
 
-Values, and the protocol of their reader; `storage/history/recorder.py` writes them. Pure: how they are kept is decided
-in `storage`.
+The recorder writes the values (`storage/history/recorder.py`).
 """
 
 from __future__ import annotations
@@ -23,47 +22,46 @@ if TYPE_CHECKING:
 
 
 class HistoryError(Exception):
-    """A history or a recording cannot be written or read; the message is one line for people, without its path."""
+    """Base of the errors of recorded time. The message is a line for people, without a path."""
 
 
 class DamagedError(HistoryError):
-    """A file is no history, or the file's content cannot be right."""
+    """The file is no history, or has impossible content."""
 
 
 class NewerError(HistoryError):
-    """A newer envwatch wrote the file, in a form that this version does not know."""
+    """A newer envwatch wrote the file in an unknown format."""
 
 
 class GoneError(HistoryError):
-    """The file does not exist, or holds nothing yet."""
+    """The file does not exist, or is empty so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What was known of one profile right after a poll."""
+    """The state of a profile right after a poll."""
 
     now: Clocks
-    """The clocks of the machine that recorded it, when the outcome was taken."""
+    """Of the recording machine, when the outcome was taken."""
     profile_state: ProfileState
     acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
-    """Problems of its environments that were acknowledged, by id."""
+    """By environment id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """The origin of a recording, as the recording says."""
+    """The origin of a recording."""
 
     profile: SafeText
-    """Its name in the settings."""
+    """Name in the settings."""
     base_url: SafeText
-    """Of the server."""
     version: SafeText
-    """Of the envwatch that made the file."""
+    """Of the recording envwatch."""
     is_redacted: bool = False
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, object]) -> About:
-        """Return the origin from texts by name; a copy of a day has `host` and `envwatch` for base URL and version."""
+        """Return the origin; a copied day file has `host` and `envwatch` for base URL and version."""
         texts = {name: clean(str(value)) for name, value in rows.items()}
         base_url = texts.get("base_url") or composed(f"https://{texts.get('host', '')}")
         return cls(
@@ -74,46 +72,42 @@ class About:
         )
 
     def rows(self) -> dict[str, str]:
-        """Return the texts by name."""
+        """Return the fields as texts."""
         return {name: str(value) for name, value in asdict(self).items()}
 
     @property
     def host(self) -> SafeText:
-        """Host and port of the server."""
+        """The server's host, with a port."""
         return composed(self.base_url.partition("://")[2].partition("/")[0])
 
 
 class RecordedStep(NamedTuple):
-    """One poll with what it changed, or what time alone changed."""
+    """A poll with events, or events without a poll."""
 
     at: WallMs
-    """As in `RecordedPoll`."""
     poll: RecordedPoll | None
     events: Sequence[Event]
 
 
 class Past(Protocol):
-    """What was recorded under one profile. Every method reads a disk, so call it in a thread; all are safe there.
-
-    All raise `HistoryError`.
-    """
+    """Reads a profile's records from a disk, in any thread. Methods raise `HistoryError`."""
 
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
-        """Return the polls of a time, both ends included, in the order of recording."""
+        """Return the polls of a period, both ends included, in recording order."""
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return what was known right after a poll, equal to what it was in the process that recorded it.
+        """Return the moment right after a poll, equal to the recorded moment.
 
-        The moment of the poll after the poll of the last call is much cheaper than any other moment.
+        The moment after the previous call's is much cheaper than others.
         """
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a time, both ends included, each with its events, in the order of recording.
+        """Yield the polls of a period with events, both ends included, in recording order.
 
-        Events that came with no poll have a step of their own. A group has its members.
+        Events without a poll are a separate step. A group has its members.
         """
 
 
 def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
-    """Return the events of steps, in the order of recording."""
+    """Return the events in recording order."""
     return [event for step in steps for event in step.events]

@@ -1,8 +1,7 @@
-"""Availability, and the last 24 hours of environments as cells, one an hour, each by the worst state in it.
+"""Availability, and the last 24 hours of environments as cells with each hour's worst state.
 
-Pure. Time that was not watched, and time before an environment appeared, count neither as up nor as down. The cells are
-the hours of the clock that a person reads, the last one the present hour: so each stands for the same time (22:00 to
-23:00) until the hour is over, and all of them move on together. A cell of which nothing was watched is unknown.
+Unwatched time, and time before an environment appeared, count neither as up nor as down. Cells are hours of the user's
+clock, the last cell the present hour: a cell means the same hour until all cells move on.
 """
 
 from __future__ import annotations
@@ -37,10 +36,9 @@ _SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERIT
 
 
 def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
-    """Return when the first of 24 hours begins of which the last is the present one (server's clock, ms).
+    """Return the start of 24 hours that end with the present hour (server's clock, ms).
 
-    On the hour, the present one is that which ends then: it is the newest that has a state. They are the hours of a
-    zone, None for the local one; some zones are half an hour off.
+    On the hour, the ended hour is present: the new hour has no state. Some zones are half an hour off.
     """
     when = moment(now, zone)
     offset = when.utcoffset() if when is not None else None
@@ -49,10 +47,7 @@ def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
 
 
 def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float, count: int) -> tuple[UptimeState, ...]:
-    """Return the worst state in each of `count` cells, which begin at `since` and have `cell_ms` each.
-
-    What is not known counts least: a cell is unknown if nothing in it is known.
-    """
+    """Return the worst state in each cell; unknown if nothing is known."""
     cells = [0] * count
     for each in intervals:
         severity = _SEVERITY[each.state]
@@ -66,8 +61,7 @@ def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float,
 class LastDays:
     """The last 24 hours of every environment at one moment.
 
-    What was worked out at an earlier moment is kept until an event of the row, another state of it, the next hour or a
-    gap. Rows without events share one result for each state.
+    Results hold until an event or another state of the row, the end of the hour, or a gap.
     """
 
     def __init__(
@@ -82,17 +76,17 @@ class LastDays:
         self._profiles: dict[SafeText, _Profile] = {}
 
     def as_of(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> LastDays:
-        """Return those of another moment; itself if nothing differs."""
+        """Return the hour cells at another moment, or `self` if nothing differs."""
         if self._monitor is monitor and self._now == now and self._zone == zone:
             return self
         return LastDays(monitor, now, zone, {**self._earlier, **self._profiles})
 
     def cells(self, tracked: TrackedEnvironment) -> tuple[UptimeState, ...]:
-        """Return what an environment was in each hour, the oldest first."""
+        """Return an environment's state in each hour, oldest first."""
         return self._profile(tracked.profile).cells(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def share(self, tracked: TrackedEnvironment) -> float | None:
-        """Return the share of these hours in which an environment was up; None if that is not known."""
+        """Return the share of known time that an environment was up; None without known time."""
         return self._profile(tracked.profile).share(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def _profile(self, profile: SafeText) -> _Profile:
@@ -106,34 +100,30 @@ class LastDays:
 
 @dataclass(slots=True)
 class _Entry:
-    """What was worked out for one environment, or for all in one state without events."""
+    """Results for an environment, or for a state without events."""
 
     own_events: Sequence[Event]
     state: UptimeState
-    """That of the row."""
     intervals: Sequence[Interval]
     until: float
-    """The end of the time watched then."""
+    """End of the watched time."""
     up_s: float
     known_s: float
     """See `Availability`."""
     cells: tuple[UptimeState, ...] | None = None
-    """None until they are drawn."""
+    """None until drawn."""
 
 
 class _Profile:
-    """The last 24 hours of the environments of one profile at one moment."""
-
     def __init__(self, since: ServerMs, now: ServerMs, watched: WatchedTime, earlier: _Profile | None) -> None:
         self._since, self._now, self._watched = since, now, watched
         self._until = since if watched.until is None else watched.until
         self.holds_for = (since, watched.shape, ceil((self._until - since) / HOUR_MS))
-        """Equal as long as entries are valid."""
+        """Entries are valid while this is equal."""
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
-        """By the environment's id; by the state for all that have no events."""
+        """By environment id, or by state without events."""
         self._shares: dict[UptimeState, float | None] = {}
-        """Of what has no events."""
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
         entry = self._entry(tracked, own_events, state_of(tracked))
@@ -150,7 +140,6 @@ class _Profile:
         return self._shares[state]
 
     def _share(self, entry: _Entry) -> float | None:
-        """Return the share of an entry, which has been in its state since it was worked out."""
         longer = 0.0 if entry.state is UptimeState.UNKNOWN else (self._until - entry.until) / 1000
         known = entry.known_s + longer
         return (entry.up_s + longer * entry.state.is_up) / known if known > 0 else None
@@ -167,13 +156,12 @@ class _Profile:
 
 
 DAY: Final = timedelta(days=1)
-"""The time that availability is stated for."""
 _AT_LEAST: Final = timedelta(minutes=1)
-"""A share of less than this means nothing, and what lacks less of a day is a whole day."""
+"""Shorter known time has no share. A day that lacks less is whole."""
 
 
 class Availability(NamedTuple):
-    """For how long an environment was up, of the time in which that is known."""
+    """The time that an environment was up, and the time with a known state."""
 
     up: timedelta
     known: timedelta
@@ -191,15 +179,12 @@ class Availability(NamedTuple):
 
     @property
     def share(self) -> float | None:
-        """The share, from 0 to 1; None if it is known for less than a minute."""
+        """From 0 to 1; None if less than a minute is known."""
         return None if self.known < _AT_LEAST else self.up / self.known
 
 
 def availability_text(availability: Availability) -> SafeText | None:
-    """Return the availability of the last day in words; None if there is none.
-
-    It is 100 % only without any outage, and 0 % only if it was never up.
-    """
+    """Return the last day's availability in words; None without a share."""
     share, known = availability.share, availability.known
     if share is None:
         return None
@@ -208,6 +193,6 @@ def availability_text(availability: Availability) -> SafeText | None:
 
 
 def percent_text(share: float) -> SafeText:
-    """Return a share of time in percent: 100 % only without any gap, 0 % only for none at all."""
+    """Return a percentage: 100 % only without a gap, 0 % only for none at all."""
     permille = 1000 if share == 1 else max(min(floor(share * 1000), 999), 1 if share > 0 else 0)
     return clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

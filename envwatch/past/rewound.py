@@ -1,7 +1,4 @@
-"""The state as it was at a recorded moment, and the polls among which one goes back and forward.
-
-Pure. What was recorded is read elsewhere, and passed in.
-"""
+"""The monitor at a recorded moment, and the polls for going back and forward."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ _BEGIN: Final = WallMs(0)
 
 
 class PollRef(NamedTuple):
-    """A poll that one can go to."""
+    """A poll of a profile."""
 
     profile: SafeText
     poll: RecordedPoll
@@ -43,40 +40,39 @@ class PollRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The polls of all profiles in a part of the time, in order.
+    """The polls of all profiles in a period.
 
-    Those of one profile stand in the order of recording, also where its clock was set back; those of several are
-    merged by that clock.
+    A profile's polls stand in recording order, even if a clock was set back. Profiles are merged by that clock.
     """
 
     poll_refs: Sequence[PollRef] = ()
     since: WallMs = _BEGIN
-    """Since when every poll is here."""
+    """From here on, the polls are complete."""
 
     @classmethod
     def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
-        """Return the timeline of the polls of all profiles."""
+        """Merge the polls of profiles."""
         lines = [[PollRef(profile, poll) for poll in each] for profile, each in polls.items()]
         return cls(list(merge(*lines, key=lambda poll_ref: poll_ref.poll.at)), since)
 
     @property
     def until(self) -> WallMs:
-        """Up to when every poll is here that was recorded by then: that of the newest one."""
+        """Time of the newest poll; `since` without polls."""
         return max((poll_ref.poll.at for poll_ref in self.poll_refs), default=self.since)
 
     def place_at(self, wall: WallMs) -> int:
-        """Return the index of the newest poll at or before a moment; -1 if there is none."""
+        """Return the index of the newest poll at or before a moment, or -1."""
         return next(
             (place for place in reversed(range(len(self.poll_refs))) if self.poll_refs[place].poll.at <= wall), -1
         )
 
     def place_of(self, poll_ref: PollRef) -> int:
-        """Return the index of a poll; -1 if the timeline lacks the poll."""
+        """Return the index of a poll, or -1."""
         key = (poll_ref.profile, poll_ref.poll.number)
         return next((place for place, each in enumerate(self.poll_refs) if (each.profile, each.poll.number) == key), -1)
 
     def known_at(self, place: int) -> Mapping[SafeText, RecordedPoll]:
-        """Return the newest poll of each profile up to a place, the poll at the place first."""
+        """Return each profile's newest poll up to a place."""
         found: dict[SafeText, RecordedPoll] = {}
         for profile, poll in reversed(self.poll_refs[: place + 1]):
             found.setdefault(profile, poll)
@@ -84,29 +80,28 @@ class Timeline:
 
 
 class LogEnds:
-    """Where the event log of this run ended after each poll: when an event was known is not when it happened."""
+    """The event log's length after each poll: events are known later than they happen."""
 
     def __init__(self) -> None:
         self._ends: deque[tuple[WallMs, int]] = deque(maxlen=limits.EVENTS_KEPT)
-        """When a poll was taken that brought events, or was the first one after some, and how many had come by then."""
+        """Polls with a changed log: time, and events added by then."""
 
     def note(self, wall: WallMs, log: EventLog) -> None:
-        """Note the log after a poll that was taken at a moment."""
+        """Note the log after a poll."""
         if not self._ends or self._ends[-1][1] != log.added:
             self._ends.append((wall, log.added))
 
     def log_at(self, wall: WallMs, log: EventLog) -> EventLog:
-        """Return the newest log as it was after the last poll up to a moment."""
+        """Return the log after the last poll up to a moment."""
         return log.when_added(next((added for at, added in reversed(self._ends) if at <= wall), 0))
 
 
 def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
-    """Return the monitor as it was at a moment: fleet, acknowledgements, events and watched time; nothing to ring.
+    """Return the monitor at a moment: fleet, acknowledgements, events and watched time; nothing rings.
 
     Args:
-        monitor: has the events up to then, the watched time up to then at least, the alert policies, and silences,
-            which say themselves when they hold.
-        moments: what was known of each profile; one without is shown as before its first poll.
+        monitor: has policies, silences, the events up to the moment, and at least the watched time up to the moment.
+        moments: a profile without a moment is shown as before the first poll.
     """
     fleet = {
         profile: _then(moments[profile], profile_state) if profile in moments else _before_first_poll(profile_state)
@@ -133,7 +128,6 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
 
 
 def _then(moment: Moment, now: ProfileState) -> ProfileState:
-    """Return the state at a recorded moment, which names no server."""
     then = moment.profile_state
     return then if then.server == now.server else replace(then, server=now.server)
 

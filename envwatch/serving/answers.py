@@ -1,7 +1,4 @@
-"""Answers to viewers' requests for a profile: status, headers and body.
-
-Headers give the listing's age. Bodies are made once per query, for all viewers.
-"""
+"""Answers to viewers' requests for a profile: status, headers and body."""
 
 from __future__ import annotations
 
@@ -42,15 +39,14 @@ if TYPE_CHECKING:
 
 
 WALKS_KEPT: Final = 20_000
-"""Pairs of reader and page kept for a listing, about 3 MB."""
+"""Pairs of reader and page kept for a listing, in about 3 MB."""
 LARGEST_PAGE: Final = 1_000
-"""Rows; a larger `limit` is silently reduced."""
+"""Rows on a page; a larger `limit` is silently reduced."""
 CACHED_BYTES: Final = 8 << 20
-"""Bytes of a listing's bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
+"""Bytes of a listing's cached bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
 
 _GZIP_LEVEL: Final = 1
 _GZIP_WBITS: Final = 31
-"""zlib's number for gzip."""
 _TAG_BYTES: Final = 12
 _ENTRY_BYTES: Final = 500
 
@@ -61,7 +57,7 @@ class Body:
 
     content: bytes
     tag: str
-    """Equal only for equal JSON."""
+    """The ETag; equal only for equal JSON."""
     is_gzip: bool = False
 
     @classmethod
@@ -77,11 +73,10 @@ class Body:
 class _Entry:
     body: Body
     cursor: str | None
-    """Id of the page's last row; None for the last page."""
     made_at: float = -inf
-    """Start of validity, in ms of upstream's clock."""
+    """In ms of upstream's clock."""
     oldest_beat_at: float | None = None
-    """Valid until this heartbeat is too old; None without a time limit."""
+    """The body is valid until this heartbeat is too old; None without a time limit."""
 
     def holds(self, now_ms: float) -> bool:
         if self.oldest_beat_at is None:
@@ -95,18 +90,17 @@ class PageBodies:
     def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
         self.cached = 0
         self.listing = listing
-        """The newest listing with these rows."""
         self.replaced_at: float = inf
-        """Monotonic second of the next listing with different rows; infinite for the newest."""
+        """The monotonic second of the next listing with different rows; infinite for the newest listing."""
         self._walks: dict[tuple[str, str], None] = {}
         """Pairs of reader and last row's id, the oldest first."""
         self._cached_bytes = cached_bytes
         self._entries: dict[tuple[str, bool], _Entry] = {}
-        """By query and gzip, least recently used first."""
+        """By query and gzip, the least recently used first."""
 
     @property
     def is_begun(self) -> bool:
-        """Whether a viewer has read a page before the last page."""
+        """Whether a viewer has begun a walk over several pages."""
         return bool(self._walks)
 
     def is_walked_by(self, reader: str, cursor: str) -> bool:
@@ -168,16 +162,14 @@ _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0
 """A restart takes no longer."""
 _EARLIER_KEPT: Final = 2
-"""Earlier listings kept for unfinished walks."""
 _EARLIER_KEPT_S: Final = 60.0
-"""A walk takes 30 s at most."""
+"""How long earlier listings are kept: a walk takes 30 s at most."""
 _LAST_DATE_S: Final = 253_402_300_799
-"""The end of the year 9999."""
 
 _CONTENT_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _VARY: Final = ("Vary", "Accept-Encoding")
 _CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
-"""A cached answer would grow older than the headers say."""
+"""The headers state the listing's age, which a cached answer would not update."""
 _GZIP: Final = ("Content-Encoding", "gzip")
 _METHOD_NOT_ALLOWED: Final = HTTPStatus.METHOD_NOT_ALLOWED
 _ALLOW: Final = ("Allow", "GET")
@@ -188,9 +180,8 @@ class Request:
     """A viewer's request; missing header fields are empty."""
 
     path: str
-    """Still quoted; for a `ProfileEndpoint`, without the profile: `/v1/environments`."""
+    """Still quoted. A `ProfileEndpoint` gets the path without the profile: `/v1/environments`."""
     query: str = ""
-    """Without the question mark."""
     method: str = "GET"
     if_none_match: str = ""
     accept_encoding: str = ""
@@ -220,7 +211,7 @@ class Answer:
 class ProfileEndpoint:
     """The newest state of a profile, and the answers; for a single thread.
 
-    A quarantine does not change the served listing. A walk stays within a listing: a cursor leads back to the listing
+    A quarantine does not change the served listing. A walk stays within a listing: the next page comes from the listing
     of the cursor's page.
     """
 
@@ -231,7 +222,6 @@ class ProfileEndpoint:
         """Listings that a viewer has begun to read, the newest first."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
-        """Silences in force when the marks were made, by id."""
         self._is_ending = False
 
     def update(
@@ -239,7 +229,7 @@ class ProfileEndpoint:
     ) -> None:
         """Apply an update of the monitor; `outcome` is None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
-        # A relay's repeated listing is not checked for absences: keep the first copy.
+        # A relay's repeated listing is not checked for absences, so the first copy is kept.
         if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(profile_state):
             listed = None
         if profile_state.quarantine is not None:
@@ -277,7 +267,7 @@ class ProfileEndpoint:
         now: Clocks,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Answer:
-        """Return an answer independent of listings."""
+        """Return an answer that does not depend on a listing."""
         content = json.dumps(body, separators=(",", ":")).encode()
         return Answer(
             status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._profile_state, now.wall)), content
@@ -299,7 +289,6 @@ class ProfileEndpoint:
         self._pages = PageBodies(listing)
 
     def _walked(self, newest: PageBodies, request: Request) -> PageBodies:
-        """Return the pages of a walk's listing, or `newest` for an unknown cursor."""
         if not self._earlier:
             return newest
         cursor = PageParams.from_query(request.query, LARGEST_PAGE).after
@@ -379,7 +368,7 @@ def _why(what: str, profile_state: ProfileState | None) -> str:
 
 
 def _date(profile_state: ProfileState | None, wall: WallMs) -> tuple[str, str]:
-    """Return upstream's clock as `Date`: viewers compute as if upstream had answered."""
+    """Return upstream's time as `Date`, so that viewers compute as if upstream had answered."""
     at = wall if profile_state is None else profile_state.clock.server_time(wall)
     return "Date", formatdate(min(max(at // 1000, 0), _LAST_DATE_S), usegmt=True)
 

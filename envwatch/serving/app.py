@@ -1,6 +1,6 @@
 """The routes of `envwatch serve` as an ASGI application: paths, tokens and refusals.
 
-Everything runs in the server's thread, except making metrics. Requests are counted instead of logged.
+Requests are counted instead of logged.
 """
 
 from __future__ import annotations
@@ -39,11 +39,10 @@ if TYPE_CHECKING:
 METRICS_PATH: Final = "/metrics"
 PROFILES_PATH: Final = "/profiles"
 IS_VIEWER: Final = "is_viewer"
-"""Key in a request's state, set for a valid token."""
 
 _HEALTH: Final = {"version": f"envwatch-{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
-"""No scraper asks as often, and no answer is as expensive."""
+"""Seconds to reuse the metrics, which are the most expensive answer."""
 
 
 Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
@@ -53,14 +52,9 @@ _AnswerOf: TypeAlias = "Callable[[Request, Clocks], Awaitable[Answer]]"
 
 
 class ServingApp:
-    """The whole application.
+    """The whole application; endpoints and tokens are by profile.
 
-    Args:
-        endpoints: by profile; a single profile also has paths without a name.
-        tokens: by profile.
-        clocks: reads this machine's clocks.
-        note: logs a line.
-        metrics: None without metrics.
+    A single profile also has paths without a name. Without `metrics`, no metrics are offered.
     """
 
     def __init__(
@@ -72,9 +66,8 @@ class ServingApp:
         metrics: Metrics | None = None,
     ) -> None:
         self.tokens = tokens
-        """By profile; replaced after a file has changed."""
+        """By profile; replaced after a token file has changed."""
         self._statuses, self._viewers = Counter[int](), Counter[str]()
-        """Answers by status and requests by token name, since the last `take_counts`."""
         self._endpoints = endpoints
         self._first = next(iter(endpoints))
         self._clocks = clocks
@@ -101,7 +94,7 @@ class ServingApp:
         await self._router(scope, receive, send)
 
     def take_counts(self) -> SafeText:
-        """Return and reset the counts, for people."""
+        """Return a line with the counts of answers and requests, and reset the counts."""
         statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self._statuses.items()))
         viewers = ", ".join(f"{name} {count:,}" for name, count in self._viewers.most_common(10))
         self._statuses.clear()
@@ -110,7 +103,7 @@ class ServingApp:
 
     async def answer(self, scope: Scope, answer_of: _AnswerOf) -> Answer:
         """Return an endpoint's answer or a refusal."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}  # of duplicates, the last
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}  # the last duplicate counts
         has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
         request, now = _request_of(scope, headers), self._clocks()
         try:
@@ -128,7 +121,7 @@ class ServingApp:
         return answer
 
     def _refused(self, refusal: RefusedError, request: Request, now: Clocks) -> Answer:
-        # Without a valid token, each request costs a connection.
+        # A client without a valid token must open a connection for each request.
         headers = refusal.headers if request.viewer else (("Connection", "close"), *refusal.headers)
         return self._endpoints[self._first].plain(refusal.status, refusal.body, now, headers)
 
@@ -173,7 +166,7 @@ class ServingApp:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": "there are no series: they need the extra `metrics`"})
         if request.method not in {"GET", "HEAD"}:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
-        # Made once for simultaneous scrapers, in a thread: viewers must not wait.
+        # Simultaneous scrapers share one result, made in a thread so that viewers need not wait.
         async with self._metrics_lock:
             made_at, made = self._kept_metrics.get(request.accept, (None, None))
             if made_at is None or made is None or now.monotonic - made_at >= _METRICS_KEPT_S:

@@ -30,7 +30,7 @@ class ServerError(Exception):
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """An IP address and a port."""
 
     host: str
     port: int
@@ -76,15 +76,14 @@ class ListeningSocket(socket.socket):
         """Take over a socket, which becomes unusable."""
         super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
         self.most_handshakes: Callable[[], int] | None = None
-        """Returns the greatest number of handshakes; None without TLS."""
+        """Returns the limit of simultaneous handshakes; None without TLS."""
         self._handshaking: dict[int, socket.socket] = {}
-        """Accepted sockets by descriptor, the oldest first; some may be closed."""
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Accept a connection."""
         accepted, address = super().accept()
         if self.most_handshakes is not None:
-            self._handshaking.pop(accepted.fileno(), None)  # closed, with the same number
+            self._handshaking.pop(accepted.fileno(), None)  # a closed socket may have had the same number
             self._handshaking[accepted.fileno()] = accepted
             self._end_oldest(self.most_handshakes())
         return accepted, address
@@ -118,7 +117,8 @@ def listen(address: Address) -> ListeningSocket:
             raise ServerError(f"{address} is in use, maybe by another `envwatch serve`; --bind takes another") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ServerError(f"cannot listen at {address}: {reason}") from None
-    # Inherited by connections. Otherwise a body waits for the head's acknowledgement, which clients delay by 40 ms.
+    # Connections inherit the option. Otherwise a body waits for the head's acknowledgement, which clients delay by 40
+    # ms.
     # asyncio sets the option only on sockets created with TCP's number.
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ListeningSocket(found)
@@ -167,12 +167,12 @@ class Certificate:
         return [file_signature(path) for path in (self._certificate, self._key)]
 
     def _load(self, context: ssl.SSLContext) -> None:
-        def no_password() -> str:  # OpenSSL would ask at the terminal
+        def no_password() -> str:  # without a function, OpenSSL would ask at the terminal
             raise ServerError(f"{clean(str(self._key))} cannot be used for TLS: it has a password")
 
         try:
             for path in (self._certificate, self._key):
-                with path.open("rb"):  # OpenSSL does not say which file cannot be read
+                with path.open("rb"):  # OpenSSL does not name a file that cannot be read
                     pass
             context.load_cert_chain(self._certificate, self._key, password=no_password)
         except ssl.SSLError as error:

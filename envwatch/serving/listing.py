@@ -1,7 +1,6 @@
 """A listing to serve: upstream's rows as JSON bytes.
 
-Viewers judge rows, not the server. The host's acknowledgements and silences are an extra field of a row, which stock
-clients ignore and no verdict uses.
+The host's acknowledgements and silences are an extra field of a row, which stock clients ignore and no verdict uses.
 """
 
 from __future__ import annotations
@@ -37,10 +36,8 @@ if TYPE_CHECKING:
 
 
 SharedMark: TypeAlias = "Mapping[str, JsonValue]"
-"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
 SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
-"""By environment id; only environments with an acknowledgement or a silence."""
 
 NO_SHARED_MARKS: Final[SharedMarks] = MappingProxyType({})
 
@@ -50,7 +47,6 @@ class SharedState:
     """Acknowledgements and silences of the serving host."""
 
     name: SafeText = EMPTY
-    """The setting `serve_name`."""
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
 
@@ -82,15 +78,14 @@ NOTHING_SHARED: Final = SharedState()
 
 
 def _instant(at: float) -> float:
-    """Return milliseconds as the API sends them: whole if possible."""
     return int(at) if at.is_integer() else at
 
 
 PAGE_BYTES: Final = 4 << 20
-"""A larger page ends early. envwatch reads 8 MiB, usual rows take 2 KB."""
+"""A page that would be larger ends early. envwatch reads at most 8 MiB; usual rows take 2 KB."""
 
 _GONE_KEPT_S: Final = 60.0
-"""How long a gone row marks a place: a walk takes 30 s at most."""
+"""How long the place of a gone row is remembered: a walk takes 30 s at most."""
 
 _NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
 _UNKNOWN: Final = Environment(
@@ -105,42 +100,37 @@ _UNKNOWN: Final = Environment(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedRow:
-    """A row, compared by identity."""
+    """A row of a served listing."""
 
     environment: Environment
     id: str
-    """Upstream's spelling, also the cursor."""
+    """The id as upstream sent the id; also the cursor."""
     mark: SharedMark | None
     data: bytes
     is_readable: bool = True
-    """If not, `environment` is the last known state."""
+    """False if upstream's row could not be read: then `environment` is the last known state."""
 
     def is_online(self, now_ms: float) -> bool:
-        """Return the official rule's result at a moment of upstream's clock."""
+        """Whether the row is online by the official rule, at a moment of upstream's clock."""
         return is_online(self.environment.connection_id, self.environment.last_heartbeat_at, now_ms)
 
 
 class _Gone(NamedTuple):
-    """The place of a row that has left the listing."""
-
     after: str | None
-    """The nearest listed row before; None for the first place."""
+    """The id of the nearest listed row before; None for the first place."""
     at: MonotonicS
-    """Request time of the first listing without the row."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServedListing:
-    """A complete listing."""
+    """A complete listing with the rows to serve."""
 
     asked: Clocks
-    """Time of the request to upstream."""
     rows: tuple[ServedRow, ...]
-    """In upstream's order, a row per id; unreadable rows last."""
+    """In upstream's order, one row per id; unreadable rows come last."""
     in_doubt: tuple[ServedRow, ...]
-    """Absent rows that may exist, from an earlier listing."""
+    """Rows of an earlier listing that are absent but may exist."""
     gone: Mapping[str, _Gone] = field(default_factory=dict)
-    """Recently gone rows, by served id."""
 
     @classmethod
     def from_outcome(
@@ -158,7 +148,7 @@ class ServedListing:
 
         def id_of(key: SafeText) -> str:
             id_ = received_ids.get(key) or (known[key].id if key in known else key)
-            while id_ in taken:  # also made by cleaning an id that cannot be sent
+            while id_ in taken:  # an id that cannot be sent may become a taken id by cleaning
                 id_ = clean_key(id_)
             taken.add(id_)
             return id_
@@ -177,7 +167,7 @@ class ServedListing:
 
     @cached_property
     def devices(self) -> Mapping[str, ServedRow]:
-        """First row of each device, by `deviceId`."""
+        """First row of each device."""
         rows = reversed((*self.rows, *self.in_doubt))
         return {row.environment.device_id: row for row in rows if row.environment.device_id}
 
@@ -251,15 +241,15 @@ def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedR
     wire = wire_row(row) | {"id": id_}
     if mark is not None:
         data = to_json({**wire, SHARED_FIELD: dict(mark)})
-        if len(data) < limits.ROW_BYTES:  # the mark must not make a viewer reject the row
+        if len(data) < limits.ROW_BYTES:  # a larger row would be rejected by viewers
             return ServedRow(row, id_, mark, data)
     return ServedRow(row, id_, mark, to_json(wire))
 
 
 def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
-    """Return a row without state, which viewers set aside.
+    """Return a row without state, which viewers reject as unreadable.
 
-    Without any row, viewers would take the environment for gone.
+    If the row were left out, viewers would take the environment for gone.
     """
     if before is not None and not before.is_readable:
         return before

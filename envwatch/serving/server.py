@@ -1,7 +1,7 @@
 """The HTTP server of `envwatch serve`: thread, connections, graceful end.
 
-In a separate thread, viewers do not delay polls. `Connection` stands between a transport and uvicorn's HTTP protocol,
-counts bytes and times requests and answers. The server never waits for a client.
+The server has its own thread, so that viewers do not delay polls. `Connection` stands between a transport and uvicorn's
+HTTP protocol, counts bytes and times requests and answers. The server never waits for a client.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ if TYPE_CHECKING:
 
 
 MOST_CONNECTIONS: Final = 1_000
-"""Open at once; for another, see `Connections.add`."""
 HEAD_BYTES: Final = 16 << 10
-"""A request has no body."""
+"""Limit of a request, which has no body."""
 HEAD_S: Final = 10.0
-"""Limit for a request's arrival, and for an idle connection without a valid token."""
+"""Seconds for a request's arrival, and for an idle connection without a valid token."""
 IDLE_S: Final = 75.0
-"""Limit for a viewer's idle connection: slightly more than the longest usual interval."""
+"""Seconds for a viewer's idle connection: slightly more than the longest usual interval."""
 ANSWER_S: Final = 30.0
-"""Limit for a client to read an answer."""
+"""Seconds for a client to read an answer."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -50,14 +49,13 @@ class Phase(Enum):
 
     IDLE = auto()
     READING = auto()
-    """A part of a request has arrived."""
     ANSWERING = auto()
 
 
 def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
     """Return the longest duration of a phase in seconds.
 
-    A valid token makes a connection a viewer's; `has_unsent` tells of an unread answer.
+    A connection with a valid token is a viewer's. `has_unsent` means that the client has not read the whole answer.
     """
     match phase:
         case Phase.READING:
@@ -78,7 +76,6 @@ class Connections:
         self._most = most
         self._open: dict[Connection, None] = {}
         self.emptied = asyncio.Event()
-        """Set while no connection is open."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -111,7 +108,7 @@ class Connections:
             self.emptied.set()
 
     def cut_overdue(self) -> None:
-        """Cut every overdue connection."""
+        """Cut every connection whose phase has lasted too long."""
         now = self.now()
         for connection in [each for each in self._open if each.is_overdue(now)]:
             connection.cut()
@@ -123,7 +120,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """A connection.
+    """A client's connection.
 
     `speaking` makes the HTTP protocol. `agreed` gets the socket's descriptor once bytes can flow: with TLS, after the
     handshake.
@@ -137,14 +134,12 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.phase = Phase.IDLE
         self.since = connections.now()
-        """Start of the phase."""
         self.is_viewer = False
         self._connections = connections
         self._protocol = speaking(self)
         self._agreed = agreed
         self._transport: asyncio.Transport | None = None
         self._unread = 0
-        """Bytes of requests not yet being answered."""
 
     def is_overdue(self, now: float) -> bool:
         """Whether the phase has lasted too long."""
@@ -160,17 +155,17 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def answering(self) -> None:
-        """Note a complete request."""
+        """Note that a request is complete."""
         self._unread = 0
         self._enter(Phase.ANSWERING)
 
     def answered(self, *, is_viewer: bool) -> None:
-        """Note a written, perhaps unsent, answer, and whether the token was valid."""
+        """Note that the answer is written, though perhaps not sent, and whether the token was valid."""
         self.is_viewer = self.is_viewer or is_viewer
         self._enter(Phase.READING if self._unread else Phase.IDLE)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start if there is room."""
+        """Start the HTTP protocol if there is room."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - as asyncio has it for a stream
         self._agreed(transport.get_extra_info("socket").fileno())
         self._transport = transport
@@ -222,26 +217,25 @@ class Connection(asyncio.Protocol):
 
 _SWEEP_S: Final = 1.0
 _HANDSHAKE_S: Final = 5.0
-"""A connection's time counts from the handshake's end."""
+"""Seconds for a TLS handshake; later limits count from the handshake's end."""
 _LEAST_HANDSHAKES: Final = 32
-"""Least limit of simultaneous handshakes; usually half of the free connections."""
+"""The least limit of simultaneous handshakes; usually the limit is half of the free connections."""
 _LAST_ANSWERS_S: Final = 1.0
-"""How long a stopping server still answers."""
+"""Seconds in which a stopping server still answers."""
 _LAST_BYTES_S: Final = 2.0
-"""How long clients may still read after that."""
+"""Seconds for clients to read the last answers."""
 _OWN_DESCRIPTORS: Final = 256
-"""Reserved for polls, history, log, hooks and closing connections.
+"""Descriptors reserved for polls, history, log, hooks and closing connections.
 
 asyncio accepts 100 connections in a row before `Connections` counts the first."""
 _USUAL_DESCRIPTORS: Final = 1_024
-"""The default of Linux and systemd."""
 _NEVER_S: Final = 1 << 20
 """Disables uvicorn's idle timeout, which would wait for a client that does not read."""
 _CONNECTION: Final = "connection"
 
 
 def most_connections() -> int:
-    """Return the connection limit under this process's limit of open files."""
+    """Return the connection limit that this process's limit of open files allows."""
     try:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:  # a hardened service may forbid the system call
@@ -252,14 +246,10 @@ def most_connections() -> int:
 
 
 class HttpServer:
-    """A server in a separate thread.
+    """A server in a separate thread, which closes the listening socket at the end.
 
-    Args:
-        app: answers requests.
-        listening: closed at the end.
-        note: gets a line about a problem, in any thread.
-        tls: None for plain HTTP.
-        connections: None for as many as this process can hold.
+    `note` gets a line about a problem, in any thread. By default there are as many connections as this process can
+    hold.
     """
 
     def __init__(
@@ -280,7 +270,6 @@ class HttpServer:
         self._state = ServerState()
         self._thread = threading.Thread(target=self._run, name="envwatch-serve", daemon=True)
         self.error: Exception | None = None
-        """The bug that ended the server."""
 
     def start(self) -> None:
         """Start accepting connections."""
@@ -295,7 +284,7 @@ class HttpServer:
             self._loop.call_soon_threadsafe(self._called, function)
 
     async def close(self) -> None:
-        """Answer connected clients for a moment, then close port and connections."""
+        """Answer connected clients for up to a second, then close port and connections."""
         self.call(self._stop.set)
         await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + _SWEEP_S)
 
@@ -376,7 +365,7 @@ class HttpServer:
             connection.answered(is_viewer=IS_VIEWER in scope["state"])
 
     def _on_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Note asyncio's errors; clients may break connections at any time."""
+        """Note asyncio's errors, except that clients may break connections at any time."""
         error = context.get("exception")
         if not isinstance(error, ConnectionError | TimeoutError):
             self._note(f"serving: {context.get('message')}: {error!r}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FILE_BYTES: Final = 1 << 17
 MOST_TOKENS: Final = 200
-"""Each request is compared with all tokens."""
+"""Each request is compared with all tokens, hence a limit."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
@@ -40,12 +40,11 @@ GUESSES: Final = 10
 GUESSES_WITHIN_S: Final = 60.0
 """An address may send `GUESSES` wrong tokens within this time."""
 _MOST_ADDRESSES: Final = 4_096
-"""The address with the oldest guess is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Names with the digests of their tokens."""
+    """Viewers' names with the digests of their tokens."""
 
     digests: tuple[tuple[str, bytes], ...] = ()
 
@@ -86,20 +85,19 @@ def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
 
 
 class TokensFile:
-    """A token file that is read again after changes; errors as in `tokens_in`."""
+    """A token file that is read again after changes."""
 
     def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
         self.path = path
         self._learn = learn
         self._signature = file_signature(path)
         self.tokens = tokens_in(path, learn)
-        """From the newest usable version."""
 
     def reread(self) -> bool:
         """Read the file again if changed; return whether the file changed.
 
         Raises:
-            ServerError: if the changed file cannot be used; the tokens are unchanged.
+            ServerError: if the changed file cannot be used; the old tokens stay valid.
         """
         signature = file_signature(self.path)
         if signature == self._signature:
@@ -131,7 +129,7 @@ def _content(path: Path) -> bytes:
 
 
 def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
-    # A typing error must not silently remove a user; the old tokens stay valid.
+    # A typing error must not silently remove a viewer, so any bad line is an error.
     found: dict[str, bytes] = {}
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         words = re.sub(r"(?:^|\s)#.*", "", line).split()
@@ -157,7 +155,7 @@ def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Token
 
 
 def add_token(path: Path, user: str) -> str:
-    """Add a new token to a file, made if missing, and return the token.
+    """Add a new token to a file, which is created if missing, and return the token.
 
     Raises:
         ServerError: on failure; the file is unchanged.
@@ -196,10 +194,10 @@ class GuessLimit:
     _by_address: OrderedDict[str, _Guesses] = field(default_factory=OrderedDict)
 
     def count_wrong(self, address: str, now: MonotonicS) -> tuple[int, bool]:
-        """Count a wrong token; an IPv6 /64 network, a single customer, is one address.
+        """Count a wrong token; an IPv6 /64 network counts as one address.
 
         Returns:
-            Seconds to wait, 0 for none, and whether this wait is the first since the count was empty.
+            The seconds to wait, 0 for no wait, and whether this wait is the first since the count was empty.
         """
         network = _network(address)
         guesses = self._by_address.setdefault(network, _Guesses())

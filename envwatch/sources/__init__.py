@@ -1,1 +1,1 @@
-"""Poller, HTTP client (`letta`) and merged stream (`session`). Sources do not interpret listings."""
+"""Poller, HTTP client and merged stream. Sources do not interpret listings."""

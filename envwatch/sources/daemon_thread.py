@@ -16,7 +16,7 @@ T = TypeVar("T")
 async def run_in_daemon_thread(function: Callable[[], T]) -> T:
     """Return a blocking function's result, or raise the function's exception.
 
-    asyncio joins the threads of `to_thread`, so a hanging call would delay exit.
+    asyncio joins the threads of `to_thread`, so a hanging call would delay the exit.
     """
     result: Future[T] = Future()
     result.set_running_or_notify_cancel()  # cancelling the wait must not cancel the call

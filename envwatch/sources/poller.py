@@ -24,22 +24,23 @@ if TYPE_CHECKING:
     from envwatch.model.limits import Limits
 
 _TICK_S = 1.0
-"""Seconds between clock readings; a longer gap shows that the process did not run."""
+"""Seconds between clock readings; after a longer gap the process did not run."""
 
 _Due: TypeAlias = "Callable[[], float]"
-"""Returns the next poll's monotonic second."""
 
 FASTEST = timedelta(seconds=1)
-"""Shortest interval that a user may set."""
 SLOWEST = timedelta(minutes=10)
-"""Longest interval that a user may set."""
 
 
 class Source(Protocol):
     """Produces listings."""
 
     async def snapshot(self) -> Snapshot:
-        """Return one complete listing, or raise `SourceError`."""
+        """Return one complete listing.
+
+        Raises:
+            SourceError: on failure.
+        """
         ...
 
 
@@ -53,10 +54,10 @@ class PollSchedule:
     next_at: float | None = None
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
-    """A poll in flight still completes."""
     requests: int = 0
-    """Requests of the newest listing, if the budget lengthens the interval; else 0."""
+    """Requests of the newest listing; 0 unless the budget lengthens the interval."""
     requests_per_minute: int = 0
+<<<<<<< HEAD
     """The budget, if the budget lengthens the interval; else 0."""
     took: timedelta = timedelta()
     """The newest listing's duration, if the duration lengthens the interval; else 0."""
@@ -65,6 +66,9 @@ class PollSchedule:
     def is_slow(self) -> bool:
         """Whether polls come slower than wanted."""
         return bool(self.requests or self.took)
+=======
+    """The request budget; 0 unless the budget lengthens the interval."""
+>>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,6 @@ class Runtime:
     clocks: Callable[[], Clocks] = read_clocks
     wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_within
     random: Callable[[], float] = random.random
-    """Returns a number in [0, 1)."""
 
 
 _THIS_MACHINE = Runtime()
@@ -125,39 +128,38 @@ def _failed(error: SourceError, started: Clocks, ended: Clocks, interval: timede
 
 
 class Poller:
-    """Polls a source repeatedly.
-
-    Args:
-        settings: interval and request budget.
-    """
+    """Polls a source repeatedly."""
 
     def __init__(self, source: Source, settings: Limits, runtime: Runtime = _THIS_MACHINE) -> None:
         self._source = source
         self._limits = settings
         self._runtime = runtime
+<<<<<<< HEAD
         self.cost = ListingCost()
         """The newest listing's effort."""
         self._failures = 0  # in a row
+=======
+        self.wanted_interval = settings.interval
+        self._last_requests = 1
+        self._failures = 0
+>>>>>>> main
         self._source_interval = timedelta()
-        """A relay's interval, from the newest listing."""
+        """A relay's time between listings, from the newest listing."""
         self._is_relayed = False
-        """Whether the polled server is healthy and the failure is upstream."""
-        self._refusals = 0  # polls with a refused key since the last listing
-        self._failing_since = 0.0  # monotonic second
+        """Whether the polled server works, but its upstream failed."""
+        self._refusals = 0
+        self._failing_since = 0.0
         self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
-        """Monotonic second from which the budget covers all polls."""
+        """The monotonic second from which the budget covers all polls."""
         self._was_early = False
-        """Whether the newest poll was requested before the due time."""
         self._slept_s = 0.0
-        """Sleep since the newest poll, which the monotonic clock did not count."""
+        """Seconds of sleep since the newest poll, which the monotonic clock did not count."""
         self._wake = asyncio.Event()
         self._is_paused = False
         self._is_requested = False
         self._due: _Due | None = None
-        """None during a poll."""
         self.pages_read = 0
-        """Pages received by the current poll."""
 
     @property
     def limits(self) -> Limits:
@@ -171,6 +173,7 @@ class Poller:
 
     @property
     def interval(self) -> timedelta:
+<<<<<<< HEAD
         """The user's interval, or longer if the newest listing's requests or duration require that."""
         return self._limits.pace(self.cost.requests, self.cost.took)
 
@@ -178,6 +181,10 @@ class Poller:
     def _tick(self) -> timedelta:
         """The user's interval, or longer if the newest listing's requests require that."""
         return max(self.wanted_interval, self._limits.budgeted(self.cost.requests))
+=======
+        """The user's interval, or longer if the budget requires that for the newest listing's size."""
+        return max(self.wanted_interval, self._budgeted(self._last_requests))
+>>>>>>> main
 
     @property
     def schedule(self) -> PollSchedule:
@@ -224,7 +231,10 @@ class Poller:
         self.pages_read = pages
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Poll for ever and yield each outcome, starting at once. Closing cancels the poll in flight."""
+        """Poll for ever and yield each outcome, starting at once.
+
+        Closing the generator cancels the poll in flight.
+        """
         while True:
             self._was_early = self._is_early()
             self._is_requested = False
@@ -269,11 +279,10 @@ class Poller:
             return replace(listed, interval=max(self.interval, self._source_interval))
         finally:
             task.cancel()
-            # Retrieve the exception, which asyncio would otherwise log.
+            # Without retrieval, asyncio would log the exception.
             await asyncio.gather(task, return_exceptions=True)
 
     def _due_after(self, outcome: Outcome) -> _Due:
-        """Update the pace from an outcome; return the next due time."""
         match outcome:
             case Slept(awake=awake):
                 return lambda: awake.monotonic
@@ -340,6 +349,12 @@ class Poller:
             return free_at
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
+<<<<<<< HEAD
+=======
+    def _budgeted(self, requests: int) -> timedelta:
+        return timedelta(minutes=1) * requests / self._limits.requests_per_minute
+
+>>>>>>> main
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
         """Wait until a poll is due or requested; return early if this machine slept since `last`."""
         now = self._runtime.clocks()
@@ -357,7 +372,6 @@ class Poller:
                 return Slept(last, now)
 
     def _next_at(self, due: _Due) -> float | None:
-        """Return the next poll's monotonic second; sleep counts as waiting."""
         at = None if self._is_paused else due()
         if self._is_requested:
             soonest = self._started_at + limits.FORCED_EVERY.total_seconds()
@@ -369,7 +383,6 @@ class Poller:
         return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
     def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
-        """Return whether the machine slept, or the process stopped for `SLEPT_TICKS` intervals."""
         overrun_s = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self._tick.total_seconds()
 

@@ -27,11 +27,8 @@ class Target:
     """A polled profile."""
 
     profile: str
-    """Name for people."""
     host: str
-    """Host and port."""
     key_origin: str
-    """The key's origin, never the key."""
     poller: Poller
     limits: Limits
     close: Callable[[], Awaitable[None]] = _nothing_to_close
@@ -41,11 +38,10 @@ class Session:
     """An async iterator of `(name, outcome)` over several targets, in order of arrival.
 
     A target polls again only after the last outcome was taken; targets do not wait for each other. Entering the context
-    starts the first polls. Leaving the context ends the iteration, cancels polls and closes connections.
+    starts the first polls. Leaving the context ends the iteration, cancels polls and closes connections. An observer's
+    exception ends the iteration.
 
-    Args:
-        targets: by name; `NO_PROFILE` for a single target.
-        observers: an observer's exception ends the iteration.
+    `targets` are by profile; the key is `NO_PROFILE` for a single target.
     """
 
     def __init__(self, targets: Mapping[SafeText, Target], *observers: Observer) -> None:
@@ -53,7 +49,7 @@ class Session:
         self._observers = observers
         self._streams: dict[SafeText, AsyncGenerator[Outcome]] = {}
         self._waiting: dict[SafeText, asyncio.Task[Outcome]] = {}
-        """By target, the most recently served last."""
+        """By target; the target whose outcome was last taken comes last."""
         self._taken: SafeText | None = None
         self._is_closed = False
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 LIMIT: Final = 1 << 20
-"""Bytes of the file. A full file replaces `.1`."""
+"""Bytes of the file. A full file is renamed to `.1`."""
 
 _QUEUED_LINES: Final = 1_000
 _CLOSE_TIMEOUT_S: Final = 0.3
@@ -47,7 +47,6 @@ class LogLine(NamedTuple):
     """A line without time and profile."""
 
     level: int
-    """A level of `logging`."""
     text: SafeText
 
 
@@ -108,14 +107,10 @@ class BlindnessLog:
 
 
 class PollLog:
-    """The log file and the writing thread, both started by the first line.
+    """The log file; the first line starts the writing thread.
 
-    Args:
-        path: None for no log.
-        redactor: redacts the lines.
-        least: the lowest level.
-        follows_link: see `open_private`.
-        notify: called from the writing thread when the file cannot be written.
+    Without a path there is no log. `least` is the lowest level of written lines. `notify` is called from the writing
+    thread when the file cannot be written.
     """
 
     def __init__(
@@ -183,7 +178,7 @@ class PollLog:
                 self.trouble = "it takes too long"
 
     def screen_report(self, error: BaseException, *, columns: int, lines: int) -> list[SafeText]:
-        """Return a screenful about a crash; call `close` first, to know whether the log has the rest."""
+        """Return a screenful about a crash. Call `close` first, to learn whether the log has the whole traceback."""
         if self._path is None:
             where = "No log was kept: --log-file keeps one."
         elif self.trouble is not None:
@@ -221,7 +216,7 @@ def _append(path: Path, line: bytes, *, follows_link: bool) -> None:
 
 
 _LOG_LINES: Final = 300
-"""The last lines stay: the bug is at the end."""
+"""The last lines are kept, because the error is at the end."""
 
 _APOLOGY: Final = clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
 
@@ -233,9 +228,9 @@ def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
 
 
 def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[SafeText]:
-    """Return a traceback's last frames and message, cut to a screen.
+    """Return a traceback's last frames and message, cut to a screen with a free line for the shell.
 
-    `log` says where the rest is. The report leaves a line to the shell.
+    `log` says where the whole traceback is.
     """
     traceback = TracebackException.from_exception(error)
     message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]
@@ -255,5 +250,5 @@ def _fitting(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
 
 
 def _wrapped(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
-    """Return lines broken at the terminal's edge: shortened paths are useless."""
+    """Return lines broken at the terminal's edge, because a shortened path is useless."""
     return [sliced(line, start, start + columns) for line in lines for start in range(0, len(line), columns)]

@@ -1,7 +1,4 @@
-"""The state files: screen settings, acknowledgements, silences, alert state.
-
-Checks and bounds all content. `state_file` reads and writes; `fleet.alerting` defines the JSON.
-"""
+"""The state files: screen settings, acknowledgements, silences, alert state."""
 
 from __future__ import annotations
 
@@ -24,15 +21,13 @@ if TYPE_CHECKING:
 
 
 _LONGEST: Final = 200
-"""Longest remembered text, in characters."""
 
 MOST_ACKS: Final = 1_000
-"""The newest acknowledgements stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The last run's screen settings; None for settings never chosen."""
+    """The last run's screen settings; None for a setting that was never chosen."""
 
     theme: str | None = None
     columns: tuple[str, ...] | None = None
@@ -59,7 +54,7 @@ def acknowledged(path: Path) -> Acks:
 
 
 def _with_changes(content: dict[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
-    # Unknown names stay: a newer envwatch may have written them.
+    # Unknown names are kept: a newer envwatch may have written them.
     return {name: value for name, value in {**content, **changes}.items() if value is not None}
 
 
@@ -67,9 +62,9 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
     known = acks_of(content)
     acks = {key: ack for key, ack in {**known, **changes}.items() if ack is not None}
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
-    # Unknown names stay, also within acknowledgements.
+    # Unknown names are kept, also within acknowledgements.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    # Of two spellings of a key, one may be damaged or older.
+    # A key has two spellings; the entry of one may be damaged or older.
     before = {
         key: each
         for name, each in content.items()
@@ -92,19 +87,18 @@ def _words(value: object) -> tuple[str, ...] | None:
 
 
 REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=_with_changes)
-"""By the field names of `Remembered`."""
 
 ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)
-"""`Ack` by `ServerKey`."""
 
 
 MOST_SILENCES: Final = 1_000
-"""A further silence is refused: old silences must not end early."""
+"""More silences are refused, because dropping an old silence would end the silence early."""
 
 
 def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
     new = {id_: silence for id_, silence in changes.items() if silence is not None}
-    # Unknown entries stay: a newer envwatch may have written them. Silences that ended before a new silence began are
+    # Unknown entries are kept: a newer envwatch may have written them. Silences that ended before a new silence began
+    # are
     # dropped.
     newest = max((silence.at for silence in new.values()), default=float("-inf"))
     kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, newest)}
@@ -120,7 +114,6 @@ def _ended_by(entry: object, at: float) -> bool:
 
 
 SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 << 20, changed=_with_silences)
-"""`Silence` by id."""
 
 
 def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
@@ -133,7 +126,7 @@ def _replaced(_content: dict[str, Any], changes: Mapping[str, object]) -> dict[s
 
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_replaced)
-"""A profile's alert state; each change replaces the whole content."""
+"""One profile's alert state; each change replaces the whole content."""
 
 INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_replaced)
-"""`incidents.json` of 1.0.0, for all profiles; read once and never written."""
+"""`incidents.json` of 1.0.0, for all profiles; only read."""

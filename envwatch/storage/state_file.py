@@ -1,8 +1,7 @@
 """State files: JSON objects that keep named values between runs; never configuration.
 
-An unreadable file counts as empty; a damaged file is set aside before the next write; a write failure is reported once.
-Instances may write at once: a thread merges changes under a lock, so the last change of each name wins and none is
-lost.
+An unreadable file counts as empty. A damaged file is renamed before the next write. Several processes may write at
+once: a thread merges changes under a lock, so the last change of each name wins.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Changes: TypeAlias = "Mapping[Any, Any]"
 """New values by name; None removes a name."""
 
 _CLOSE_TIMEOUT_S: Final = 1.5
-"""Less than the exit guard allows. Writing takes up to 0.5 s on a busy machine; a lost write repeats a message."""
+"""Less than the exit guard allows. Writing takes up to 0.5 s on a busy machine."""
 _LONGEST_PID: Final = 20
 
 T = TypeVar("T")
@@ -48,7 +47,7 @@ class StateFormat:
     about: str
     """The loss if the file is damaged, for people."""
     limit: int
-    """Bytes of a file."""
+    """Largest size in bytes."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
     """Returns the new content, within the limit."""
 
@@ -115,7 +114,7 @@ class ChangedFile(Generic[T]):
 
 
 class StateFile:
-    """A state file and the writing thread, started by the first change.
+    """A state file and the thread that writes changes.
 
     `note` gets a line, in any thread, for a damaged file, and once for a failure to write.
     """
@@ -138,10 +137,10 @@ class StateFile:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
             self._thread.start()
-        self._changes.put({**changes, **named})  # a copy: the thread reads later
+        self._changes.put({**changes, **named})  # a copy, because the thread reads later
 
     def close(self) -> None:
-        """Write queued changes, for a limited time."""
+        """Write queued changes, for at most 1.5 s."""
         if self._thread is not None:
             self._changes.put(None)
             self._thread.join(_CLOSE_TIMEOUT_S)
@@ -195,7 +194,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 class HooksLock:
-    """The lock for running a profile's hooks; the system releases the lock with the process."""
+    """The lock for running a profile's hooks, which the system releases with the process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -223,7 +222,7 @@ class HooksLock:
 
     @property
     def holder(self) -> str:
-        """The holder's process number; empty if unreadable."""
+        """The process number of the lock's holder; empty if unreadable."""
         with suppress(OSError, ValueError):
             return str(int(read_regular(self._path, limit=_LONGEST_PID)))
         return ""

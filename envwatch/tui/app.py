@@ -1,6 +1,6 @@
-"""The App: one worker that takes outcomes, one clock, and the keys that work on every screen.
+"""The App: a worker for outcomes, a clock, and the keys of every screen.
 
-Owns the `MonitorState` and hands it down to the screens; the rules are `Monitor`'s, the drawing is theirs.
+The App owns the `MonitorState` and hands the state to the screens.
 """
 
 from __future__ import annotations
@@ -58,17 +58,16 @@ _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 _WITHOUT_EFFECT: Final = frozenset(
     {"scroll_left", "scroll_right", "page_left", "page_right", "app.focus_next", "app.focus_previous"}
 )
-"""Actions that Textual binds to keys in every screen, and that may change nothing."""
+"""Actions of Textual's keys that may change nothing."""
 _FRAME_S: Final = 0.2
-"""Seconds between the looks at where a replay is."""
+"""Seconds between a replay's updates."""
 _YIELD: Final = 0.001
-"""Seconds between the steps of taking a large listing, in which keys are handled."""
+"""Seconds of pauses in a large listing, for keys."""
 _LARGE: Final = 1000
-"""Environments from which a listing is large; one of fewer takes less than 5 ms, and is there for the first frame."""
+"""Least environments of a large listing; fewer take less than 5 ms and are in the first frame."""
 
 
 def _commands() -> type[Provider]:
-    """Return the palette's commands."""
     from envwatch.tui.screens.command_palette import Commands
 
     return Commands
@@ -79,7 +78,7 @@ class EnvwatchApp(TerminalApp):
 
     CSS_PATH = stylesheet()
     OWN_THEMES = THEMES
-    ALLOW_SELECT = False  # selecting is the terminal's: without motion reports, a drag is not seen
+    ALLOW_SELECT = False  # the terminal selects: without motion reports, the App sees no drag
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
     COMMANDS = {_commands}  # noqa: RUF012  as Textual declares it
@@ -98,11 +97,9 @@ class EnvwatchApp(TerminalApp):
     ]
 
     theme: Reactive[str] = Reactive(THEMES[0].name)
-    """As Textual has it, with another default: for a theme that is set later, it parses the stylesheet once more."""
+    """Textual's reactive with another default, because a later change parses the stylesheet again."""
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    """What is known."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
-    """How it is displayed."""
 
     def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences = DEFAULTS) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.title)
@@ -115,10 +112,9 @@ class EnvwatchApp(TerminalApp):
         self._monitor = Monitor.create(
             limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]), servers=inputs.servers
         )
-        """The newest state."""
         self._names = AmbiguousNames()
         self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
-        """What is known now; published to the screens as `state`, unless they show the past."""
+        """The present; `state` differs while the screens show the past."""
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
         if preferences.theme in self.available_themes:
@@ -132,7 +128,7 @@ class EnvwatchApp(TerminalApp):
 
     @property
     def time_machine(self) -> TimeMachine:
-        """The past on the screen: imported after the first frame, except in a replay."""
+        """Imported after the first frame, except in a replay."""
         if self._time_machine is None:
             from envwatch.tui.rewind.time_machine import TimeMachine
 
@@ -141,7 +137,6 @@ class EnvwatchApp(TerminalApp):
 
     @property
     def _shown(self) -> MonitorState:
-        """The state of the present, or of the moment to which the screen went back."""
         is_present = self._time_machine is None and self._inputs.replay is None
         return self._present if is_present else self.time_machine.shown(self._present)
 
@@ -183,10 +178,13 @@ class EnvwatchApp(TerminalApp):
             ambiguous = self._names.among(self._monitor.fleet.environments)
             if is_large:
                 await asyncio.sleep(_YIELD)
-            self._publish(replace(self._present, now=now, ambiguous_names=ambiguous))
+            self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
+            if is_large:
+                await asyncio.sleep(_YIELD)  # the block and the table each hold the loop
+            self.republish()
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Note an outcome for the past after the outcome's frame: the first call imports the time machine."""
+        """Note an outcome after the frame: the first call imports the time machine."""
         self.time_machine.note(profile, monitor, now)
 
     async def _take_notices(self) -> None:
@@ -203,11 +201,11 @@ class EnvwatchApp(TerminalApp):
             self.run_worker(self._load_past(await self._inputs.readable.get()))
 
     async def _load_past(self, profile: SafeText) -> None:
-        """Let the screen know what earlier runs recorded, and say if nothing has changed since the last one."""
+        """Load a profile's past, and report if nothing changed since the last run."""
         try:
             self._monitor, unchanged_for = await self.time_machine.reader.load(profile, lambda: self._monitor)
         except HistoryError as error:
-            if self.state.notice is NO_NOTICE:  # that nothing can be recorded says the same
+            if self.state.notice is NO_NOTICE:  # a notice about failed recording says the same
                 self._warn(clean(f"nothing is known from before: {error}"))
             return
         state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))
@@ -230,19 +228,23 @@ class EnvwatchApp(TerminalApp):
         forget_detached_watchers(self)
 
     def _publish(self, present: MonitorState) -> None:
-        """Hand a state down to the screens, with the newest monitor in it, or the moment to which they went back."""
+        """Hand the newest state, or the recorded moment, to the screens."""
+        self._keep(present)
+        self.state = self._shown
+
+    def _keep(self, present: MonitorState) -> None:
+        """Keep the newest state, with the block of its rows."""
         before, now = self._present, present.now
         self._present = replace(present, monitor=self._monitor)
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
         if is_due or not self._present.has_rows_of(before):
             self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
-        self.state = self._shown
 
     def republish(self) -> None:
         self._publish(self._present)
 
     def read_schedules(self) -> None:
-        """Publish what the pollers do next; their intervals decide when a profile counts as blind."""
+        """Publish the schedules; intervals decide when a profile is blind."""
         schedules = self.poll_control.schedules
         self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
         if schedules != self._present.schedules:
@@ -255,7 +257,7 @@ class EnvwatchApp(TerminalApp):
             self._saved.keep(columns=new.columns)
 
     def _ring(self, now: Clocks) -> None:
-        """Ring for incidents that have opened, if the bell is on; those of the time spent in the past after it."""
+        """Ring for opened incidents; after a visit to the past, also for the incidents meanwhile."""
         if self.state.rewound is not None:
             return
         self._monitor, incidents = self._monitor.due_alerts(now)
@@ -276,7 +278,6 @@ class EnvwatchApp(TerminalApp):
 
     @on(NewsBar.Cut)
     def _log_message(self, message: NewsBar.Cut) -> None:
-        """Keep a message that was cut where all of it can be read."""
         self._monitor = self._monitor.with_notice(clean(message.text), self._inputs.clocks())
         self.republish()
 
@@ -301,39 +302,36 @@ class EnvwatchApp(TerminalApp):
     def _go(self, message: TimeActions.Wanted) -> None:
         self.time_machine.go(message.goal)
 
-    # What others ask for.
-
     @property
     def dashboard(self) -> Dashboard:
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
     def _watched(self) -> tuple[str, str]:
-        """Return the names of the profiles, and the host if there is only one."""
+        """Return the profiles' names, and the host of a single profile."""
         if (replay := self._inputs.replay) is not None:
             return f"{replay.name} {self.options.glyphs.separator} {replay.profile}", replay.host
         targets = list(self._inputs.targets.values())
         return ", ".join(target.profile for target in targets), "" if len(targets) > 1 else targets[0].host
 
     def answer(self, text: str) -> None:
-        """Answer a key in the dashboard's news bar; an empty text takes the last answer away."""
+        """Answer a key in the news bar; an empty text clears the last answer."""
         self.dashboard.show_message(text, self._present.now)
 
     def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        """Move the cursor to the environments of an event, and say if no line shows an environment."""
+        """Move the cursor to environments, or report a missing line."""
         if keys:
             self.answer(" · ".join(filter(None, (text, self.dashboard.show_rows(keys)))))
 
     def get_key_display(self, binding: Binding) -> str:
-        """Return a key's name for people, in ASCII where the terminal needs that."""
         if not has_key(binding):
             return ""
         if _FUNCTION_KEY.fullmatch(binding.key):
-            return binding.key.upper()  # the binding's own display belongs to its first key: `?` of `?,f1`
+            return binding.key.upper()  # the display is for the first key: `?` of `?,f1`
         display = super().get_key_display(binding)
         return display if display.isascii() or not self.options.glyphs.is_ascii else binding.key
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Return the states' colours for themes that do not name their own."""
+        """Return the colours for themes without state colours."""
         return STATE_COLOURS
 
     def get_css_variables(self) -> dict[str, str]:
@@ -345,7 +343,6 @@ class EnvwatchApp(TerminalApp):
     # Keys.
 
     def action_suspend_process(self) -> None:
-        """Stop the process, if there is a shell that can resume it."""
         if has_shell():
             super().action_suspend_process()
         else:
@@ -381,7 +378,6 @@ class EnvwatchApp(TerminalApp):
         self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
 
     def action_handover(self) -> None:
-        """Ask for the hours, and show the report on them."""
         from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen, hours_menu, read_report
 
         if not self._inputs.pasts:
@@ -407,7 +403,6 @@ class EnvwatchApp(TerminalApp):
         self.answer(f"times: {self.options.times}")
 
     def action_events(self) -> None:
-        """Open the event log; it returns the environment to go to."""
         from envwatch.tui.screens.event_log import EventLogScreen
 
         def select(key: EnvironmentKey | None) -> None:
@@ -431,7 +426,7 @@ class EnvwatchApp(TerminalApp):
             self.push_screen(Palette(id="--command-palette"))
 
     def on_key(self, event: Key) -> None:
-        """Say that a key does nothing here, so that no key is silent."""
+        """Report a key without effect, so that no key is silent."""
         bound = self.screen.active_bindings.get(event.key)
         if bound is None or bound.binding.action in _WITHOUT_EFFECT:
             is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2

@@ -1,4 +1,4 @@
-"""The demo's App while it shows hints, and the line that leads a newcomer through five keys, one after the other."""
+"""The demo's App with a line of hints that leads a newcomer through five keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 LEAST_LINES: Final = 20
-"""Lines of the screen from which one can be spared for a hint."""
+"""Least lines of a screen with hints."""
 
 
 HINTS: Final = {
@@ -35,17 +35,17 @@ HINTS: Final = {
     ("events", "explain"): "shows all events, any of them leads to its row",
     ("help",): "explains the signs and colours, and all keys",
 }
-"""What to try, by the actions that count as tried. The key of the first action stands before the text."""
+"""Hints by the actions that count as tried; the first action's key stands before the text."""
 
 
 class HintBar(TextLine):
-    """The first hint whose key has not been used yet, and the key that closes the hints."""
+    """The first hint whose key was not used, and the key that closes the hints."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
 
     left: reactive[Sequence[tuple[str, ...]]] = reactive(tuple(HINTS))
-    """The actions of the hints whose keys have not been used."""
+    """Actions of the remaining hints."""
 
     def __init__(self, close_key: str) -> None:
         super().__init__()
@@ -55,11 +55,9 @@ class HintBar(TextLine):
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
     def note(self, action: str) -> None:
-        """Let no hint stand for a key that was used."""
         self.left = tuple(actions for actions in self.left if action not in actions)
 
     def fit(self, lines: int) -> None:
-        """Stand there if the screen has lines to spare."""
         self.display = lines >= LEAST_LINES
 
     def parts(self) -> Row:
@@ -73,15 +71,15 @@ class HintBar(TextLine):
         return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
 
     def _key_of(self, action: str) -> str | None:
-        """Return the key of an action, which the user may have changed; None while keys are text that is typed."""
+        """Return an action's key; None while keys type text."""
         bindings = (each.binding for each in self.screen.active_bindings.values())
         return next((self.app.get_key_display(each) for each in bindings if each.action == action), None)
 
 
 class HintedApp(EnvwatchApp):
-    """The dashboard with a line of hints above its footer, until they were all followed or are closed.
+    """The dashboard with hints above the footer, until all hints are followed or closed.
 
-    `close_key` closes them, and has no other meaning; `keep_closed` is called when they end: no later demo shows them.
+    `close_key` only closes the hints; `keep_closed` is called at the end: later demos show no hints.
     """
 
     def __init__(
@@ -99,7 +97,6 @@ class HintedApp(EnvwatchApp):
         self._hint_bar: HintBar | None = None
 
     def get_default_screen(self) -> Screen[None]:
-        """Return the dashboard, with the key that closes the hints."""
         screen = super().get_default_screen()
         binding = Binding(self._close_key, "app.close_hints", "No more hints (demo)", show=False, id="app.hints")
         add_binding(screen, binding)
@@ -110,13 +107,12 @@ class HintedApp(EnvwatchApp):
 
     def _show_hints(self) -> None:
         if not self.dashboard.is_attached:
-            return  # the user has quit already
+            return  # the user has quit
         self._hint_bar = HintBar(self.get_key_display(Binding(self._close_key, "", "")))
         self._hint_bar.fit(self.size.height)
         self.dashboard.mount(self._hint_bar, before=self.dashboard.query_one(FilterBar))
 
     def on_resize(self, event: Resize) -> None:
-        """Give the line back to a screen that has become low."""
         if self._hint_bar is not None:
             self._hint_bar.fit(event.size.height)
 
@@ -126,7 +122,7 @@ class HintedApp(EnvwatchApp):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Perform an action, as Textual does, and show the next hint if this one was about it."""
+        """Perform an action, and show the next hint if the action was hinted."""
         has_run = await super().run_action(action, default_namespace, namespaces)
         if has_run and self._hint_bar is not None and isinstance(action, str):
             self._hint_bar.note(action.removeprefix("app."))

@@ -1,7 +1,4 @@
-"""The user's own keys and commands: which bindings can be changed, and what is wrong with a setting.
-
-Checks before the screen starts; `App.set_keymap` of Textual applies the keys.
-"""
+"""The user's keys and commands, and mistakes in settings."""
 
 from __future__ import annotations
 
@@ -35,14 +32,14 @@ if TYPE_CHECKING:
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())
-"""Names of keys that are no characters, and of characters to which Textual gives other names than Unicode."""
+"""Names of keys without a character, and Textual's names for characters."""
 
 
 @cache
 def binding_scopes() -> tuple[tuple[type[DOMNode], ...], ...]:
-    """Return the nodes whose keys work at the same time: the dashboard's, then those of each screen over it.
+    """Return groups of nodes whose keys work at the same time.
 
-    In the filter bar, most keys are text. The palette is imported late, as the start needs none of it.
+    In the filter bar, most keys are text. The import is late, because the start needs no palette.
     """
     from envwatch.tui.screens.command_palette import Palette
 
@@ -64,12 +61,12 @@ def binding_scopes() -> tuple[tuple[type[DOMNode], ...], ...]:
 
 
 def binding_ids() -> tuple[str, ...]:
-    """Return the id of every binding whose keys can be changed."""
+    """Return the ids of configurable bindings."""
     return tuple(dict.fromkeys(id_ for nodes in binding_scopes() for id_, _ in _default_keys(nodes)))
 
 
 def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
-    """Yield the binding id of each invalid setting, and the rest of a sentence that begins with it."""
+    """Yield each mistake's binding id, and the rest of a sentence."""
     ids = binding_ids()
     for id_, own in keys.items():
         if id_ not in ids:
@@ -85,7 +82,7 @@ def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]
 def command_mistakes(
     commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]]
 ) -> Iterator[tuple[str, SafeText]]:
-    """Yield the name of each command whose key is invalid or taken, and the rest of a sentence about its key."""
+    """Yield each command with an invalid or taken key, and the rest of a sentence."""
     owners = {key: id_ for nodes in reversed(binding_scopes()[:2]) for id_, key in _keys_of(nodes, keys)}
     for name, command in commands.items():
         key = _textual_name(command.key)
@@ -103,7 +100,7 @@ def _no_key(text: str) -> SafeText:
 
 
 def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
-    """Return the id of another binding that would have one of a binding's keys at the same time."""
+    """Return another binding's id if both share a key."""
     for nodes in binding_scopes():
         owners = list(_keys_of(nodes, keys))
         mine = {key for other, key in owners if other == id_}
@@ -113,14 +110,13 @@ def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
 
 
 def _keys_of(nodes: Iterable[type[DOMNode]], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
-    """Yield the id and one key of each binding of nodes, with the user's keys in place of the defaults."""
+    """Yield ids and keys; the user's keys replace the defaults."""
     defaults = list(_default_keys(nodes))
     yield from ((id_, _textual_name(key)) for id_, key in defaults if id_ not in keys)
     yield from ((id_, _textual_name(key)) for id_ in dict(defaults) if id_ in keys for key in keys[id_])
 
 
 def _default_keys(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:
-    """Yield the id and one key of each binding."""
     bindings = dict.fromkeys(binding for node in nodes for binding in own_bindings(node))
     yield from ((binding.id, binding.key) for binding in bindings if binding.id)
 
@@ -132,7 +128,7 @@ def _textual_name(key: str) -> str:
 
 
 def _is_key(key: str) -> bool:
-    """Whether a terminal could send it: `x`, `f5`, `ctrl+x`, `question_mark`."""
+    """Whether a terminal could send the key: `x`, `f5`, `ctrl+x`, `question_mark`."""
     *modifiers, name = key.split("+") if key != "+" else [key]
     if not set(modifiers) <= _MODIFIERS or not name:
         return False

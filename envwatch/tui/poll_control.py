@@ -1,7 +1,4 @@
-"""What the polling keys do: pause, poll now, change the interval.
-
-Owns what the user wants of the pollers, and the answers in the news bar; when a poll happens is the poller's decision.
-"""
+"""The polling keys: pause, poll now, change the interval."""
 
 from __future__ import annotations
 
@@ -30,12 +27,12 @@ POLLING_KEYS: Final[list[BindingType]] = [
     without_key("interval(1)", "Poll less often", "poll.slower"),
     without_key("interval(-1)", "Poll more often", "poll.faster"),
 ]
-"""Bindings for the app, a constant because the footer shows keys in the order of declaration."""
+"""The App's bindings; the footer shows keys in order of declaration."""
 
 
 @dataclass(frozen=True)
 class PollControl:
-    """Applies the user's wishes to the pollers of all targets. Each method returns the answer to show."""
+    """Applies the user's wishes to all pollers. Each method returns the answer to show."""
 
     targets: Mapping[SafeText, Target]
     """By profile."""
@@ -46,7 +43,6 @@ class PollControl:
 
     @property
     def schedules(self) -> dict[SafeText, PollSchedule]:
-        """What each poller does next, by profile."""
         return {profile: target.poller.schedule for profile, target in self.targets.items()}
 
     def toggle_pause(self) -> str:
@@ -56,7 +52,7 @@ class PollControl:
         return "paused: p goes on, r polls once" if is_pause else "polling again"
 
     def refresh(self) -> str:
-        """Poll now, as far as the request budget and the servers allow."""
+        """Poll now, if the request budget and the servers allow."""
         delays = {profile: target.poller.refresh() for profile, target in self.targets.items()}
         forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
         if forbidden:
@@ -69,7 +65,7 @@ class PollControl:
         return "polling now"
 
     def change_interval(self, step: int) -> str:
-        """Take the next longer interval than the one in force (`step` > 0), or the next shorter than the wanted one."""
+        """Take the next interval longer than the current (`step` > 0) or shorter than the wanted interval."""
         for poller in self.pollers:
             wanted = poller.wanted_interval
             if step > 0:
@@ -87,5 +83,10 @@ class PollControl:
 
 
 def _seconds_up(duration: timedelta) -> str:
+<<<<<<< HEAD
     """Return a duration for people, rounded up to whole seconds."""
     return long_age(seconds_up(duration))
+=======
+    """Round up to whole seconds."""
+    return long_age(timedelta(seconds=math.ceil(duration.total_seconds())))
+>>>>>>> main

@@ -1,10 +1,8 @@
-"""Colours: envwatch's own themes, and the states' colours for any other.
+"""Colours: envwatch's themes, and the states' colours for other themes.
 
 Colour is never the only sign of a state. The hues (blue for online, yellow for late, orange for offline; crimson on
-white, where no orange is legible) differ for people with red-green blindness, those of `envwatch-safe` for every kind
-of colour vision and by more. The colour of offline means loss, and nothing else has it. The dark, the light and the
-safe theme use the palette of 256 colours only, so that a terminal without true colour shows the same ones. Tests
-measure the contrast of each colour on each background.
+white, where no orange is legible) differ for people with red-green blindness; `envwatch-safe` suits every colour
+vision. Only loss has the colour of offline. The dark, light and safe themes use the palette of 256 colours.
 """
 
 from __future__ import annotations
@@ -21,13 +19,12 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def stylesheet() -> Path:
-    """Return the stylesheet: the package's copy if installed, the repository's in a checkout."""
+    """Return the package's stylesheet, or a checkout's."""
     packaged = _PACKAGE / "styles.tcss"
     return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
 
 
 _SELECTED = ("block-cursor", "input-cursor", "input-selection", "screen-selection")
-"""Parts of Textual's own widgets: menus, boxes, the palette."""
 
 _COLOURS = {
     # name: dark, light, high contrast, colour-blind-safe, ANSI
@@ -43,14 +40,13 @@ _COLOURS = {
     "row-cursor": ("#3a3a3a", "#d7d7af", "#262650", "#3a3a3a", "ansi_default"),
     "faint": ("#a8a8a8", "#585858", "#d0d0d0", "#a8a8a8", "ansi_default"),
 }
-"""The ANSI theme has only colours that are legible on light and dark backgrounds: a terminal's yellow, green and cyan
-vanish on white, its blue on black. So alarms are red and magenta, and everything else has the colour of text. In a
-terminal of 16 colours, the light theme's loss becomes magenta, `unrestricted!` blue, and the cursor's row grey."""
+"""The ANSI theme avoids yellow, green and cyan, which vanish on white, and blue, which vanishes on black. With 16
+colours, the light theme's loss becomes magenta, `unrestricted!` blue, and the cursor's row grey."""
 
 STATE_COLOURS, _LIGHT, _CONTRAST, _SAFE, _ANSI_STATES = (
     {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(5)
 )
-"""Variables by theme; those of the dark one serve as defaults for Textual's themes."""
+"""The dark variables are the defaults for Textual's themes."""
 
 _ANSI = _ANSI_STATES | {
     "ansi-background": "ansi_default",
@@ -89,21 +85,20 @@ THEMES = (
 
 
 def theme_names() -> tuple[str, ...]:
-    """Return the names of all themes: envwatch's own, then Textual's."""
+    """Return envwatch's names, then Textual's."""
     return (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
 
 
 def in_menu_order(names: Iterable[str]) -> list[str]:
-    """Return theme names as the menu shows them: envwatch's own first, then Textual's by name."""
+    """Return envwatch's names, then Textual's by name."""
     own = [theme.name for theme in THEMES]
     return sorted(names, key=lambda name: (own.index(name) if name in own else len(own), name))
 
 
 def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return a theme's variables for NO_COLOR, where the grey that is left of a hue would mislead.
+    """Return a theme's variables for NO_COLOR.
 
-    An alarming orange makes a duller grey than a calm blue. So every state has the shade of text, and alarms stand out
-    by bold and reverse; only gone and healthy environments stay dim.
+    An alarming orange makes a duller grey than a calm blue. So every state has the text's shade.
     """
     hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "healthy"}]
     return {**variables, **dict.fromkeys(hues, variables["foreground"])}

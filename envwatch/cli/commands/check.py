@@ -1,7 +1,6 @@
-"""`envwatch check`: a monitoring plugin for Nagios, Icinga and others that run such plugins. Needs no terminal library.
+"""`envwatch check`: a plugin for Nagios, Icinga and similar monitoring systems.
 
-The result goes to standard output, a failure too, and the exit codes are those of plugins: a failure is 3 (UNKNOWN),
-because 1 and 2 are alerts.
+A failure goes to standard output too, with the status 3 (UNKNOWN), because 1 and 2 are alerts.
 """
 
 from __future__ import annotations
@@ -31,18 +30,17 @@ if TYPE_CHECKING:
     from envwatch.views.output.check_result import NagiosRange, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
-"""As in `views.check_result.Metric`, which the parser need not import."""
+"""Copied from `views.check_result.Metric`, so that the parser need not import the module."""
 _ENDS: Final = {
     signal.SIGALRM: "no listing within {:g} s",
     signal.SIGTERM: "terminated before there was a listing",
     signal.SIGINT: "interrupted before there was a listing",
 }
-"""By the signal."""
 _NO_LINE: Final = "the check itself failed: see standard error"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "A plugin for monitoring systems: one listing, one line with performance data,\n"
         "then a line for each environment that it counts.\n"
@@ -73,13 +71,13 @@ def _range(raw: object) -> NagiosRange:
 
 
 def run(options: Options) -> int:
-    """Check once and print the result; return its status."""
+    """Check once, print the result, and return the status."""
     from envwatch.cli.one_listing import QUICK_S
     from envwatch.cli.streams import ProgressLine
     from envwatch.views.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
-    stdout()  # refuses a closed one before the first request
+    stdout()  # stop early if closed
     limit_s = options.timeout.total_seconds()
     line = ProgressLine(QUICK_S)
 
@@ -95,10 +93,10 @@ def run(options: Options) -> int:
 
 @contextmanager
 def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator[None]:
-    """End this process after a time, or at once when it is terminated or interrupted, whatever it waits for.
+    """End this process after a time, or at once on SIGTERM or SIGINT.
 
-    The process does not wait for anything then, as a look-up of a host's name runs in a thread that nothing can end. It
-    calls `end` with the signal, SIGALRM after the time, and exits with the code that this returns.
+    The exit does not wait, because nothing can end the thread of a host look-up. `end` gets the signal (SIGALRM after
+    the time) and returns the exit code.
     """
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -115,7 +113,7 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
 
 
 def unknown(line: str) -> int:
-    """Print a failure; where standard output cannot be written either, the exit code says it."""
+    """Print a failure and return UNKNOWN."""
     from envwatch.views.output.check_result import PluginStatus, output_of
 
     with suppress(StopError):
@@ -140,7 +138,7 @@ def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Pl
 
 
 def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
-    """Return the ranges of warning and critical; without any, one problem is critical."""
+    """Return the ranges; by default, a single problem is critical."""
     if options.warning is None and options.critical is None:
         if options.of == "online":
             raise StopError(Exit.USAGE, "--of online needs a range: --critical 1: asks for at least 1")
@@ -164,7 +162,6 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
 
 
 def _settings(settings: Settings, options: Options) -> Settings:
-    """Return a profile's settings: without what hides environments, and with the inventory of `--expect`."""
     from dataclasses import replace
     from pathlib import Path
 

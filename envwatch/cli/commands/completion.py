@@ -1,4 +1,4 @@
-"""`envwatch completion`: the script by which a shell completes the command line; `docs/generate.py` makes them."""
+"""`envwatch completion`: the completion scripts that `docs/generate.py` makes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPTS: Final = {"bash": "envwatch.bash", "zsh": "_envwatch", "fish": "envwatch.fish"}
-"""The file of each shell's script, by a name that the shell finds."""
+"""The file name is the name under which the shell finds the script."""
 
 FOLDER: Final = Path(__file__).parents[1] / "completions"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Print the script that completes commands, options, profiles and filter\n"
         "fields in a shell. An installation for the whole system has the scripts\n"
@@ -35,11 +35,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "shell", metavar="SHELL", nargs="?", default=None, choices=tuple(SCRIPTS), help=" or ".join(SCRIPTS)
     )
-    parser.add_argument("--profiles", action="store_true", default=False, help=argparse.SUPPRESS)  # for the scripts
+    parser.add_argument("--profiles", action="store_true", default=False, help=argparse.SUPPRESS)
 
 
 def run(options: Options) -> int:
-    """Print a script, or for a script the names of the profiles."""
+    """Print a script, or the profiles' names for a script."""
     if options.profiles:
         write("".join(f"{name}\n" for name in _profiles(options)).encode())
     elif shell := options.shell:
@@ -50,9 +50,9 @@ def run(options: Options) -> int:
 
 
 def _profiles(options: Options) -> Iterator[str]:
-    """Yield the names of the profiles, none if the file cannot be read.
+    """Yield the profiles' names; none if the file is unreadable.
 
-    Reads the file without its schema, which takes a tenth of a second to import: too long after each press of a key.
+    Reads plain TOML, because importing the schema would take 0.1 s after each key press.
     """
     import tomllib
 

@@ -1,4 +1,4 @@
-"""`envwatch config`: the settings in force, their origins, and the mistakes of the configuration file."""
+"""`envwatch config`: settings in force, origins, and mistakes of the configuration file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 _SETTINGS: Final = ("interval", "profile", *QUERY_OPTIONS)
-"""Options that change a setting."""
 
 _ACTIONS: Final = {
     "show": "print each value with its origin, but never the key",
@@ -31,7 +30,7 @@ _ACTIONS: Final = {
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options and actions."""
+    """Add the description, options and actions."""
     parser.description = "Show the settings in force and where they come from. Only `init` writes the file."
     parser.add_shared(*_SETTINGS, "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
@@ -42,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Run one action."""
+    """Run an action."""
     path, is_named = config_path_for(options)
     match options.action:
         case "path":
@@ -61,7 +60,6 @@ def run(options: Options) -> int:
 
 
 def _shown(all_settings: Sequence[Settings], path: Path) -> str:
-    """Return the settings in force, one block for each profile."""
     from envwatch.config.describe import settings_table
 
     blocks = []
@@ -92,7 +90,6 @@ def _init(path: Path) -> None:
 
 
 def _validate(path: Path, *, is_named: bool) -> int:
-    """Print each mistake of the configuration file to standard error, or that there is none."""
     from envwatch.config.describe import checked_text, mistakes_in
     from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
 
@@ -114,7 +111,6 @@ def _validate(path: Path, *, is_named: bool) -> int:
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
-    """Yield the mistakes that the file alone does not show: of the screen, and of files of keys, names and tokens."""
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by

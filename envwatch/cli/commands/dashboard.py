@@ -1,4 +1,4 @@
-"""`envwatch dashboard`: the dashboard on the selected profiles, which also runs without a command."""
+"""`envwatch dashboard`: the dashboard of the selected profiles; the default command."""
 
 from __future__ import annotations
 
@@ -47,11 +47,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KEY_TRIES: Final = 3
-"""Keys that a person may type at the prompt."""
 
 TURN_S: Final = 0.001
-"""How long a thread that reads or records the history may keep the interpreter while a key waits: a fifth of Python's
-default."""
+"""Seconds that a history thread may keep the interpreter while a key waits: a fifth of Python's default."""
 
 
 REFERENCE: Final = """\
@@ -89,11 +87,10 @@ exit codes:
   `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
   3 UNKNOWN, also for a wrong option or configuration
 """
-"""What holds for every command: examples, variables, exit codes. The help of the dashboard and the manual show it."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = "Watch the environments of the selected profiles. `envwatch` without a command is the same."
     parser.epilog = REFERENCE
     parser.add_shared(*DASHBOARD_OPTIONS)
@@ -106,10 +103,9 @@ def run(options: Options) -> int:
 
 
 def credentials_at_terminal(settings: Settings) -> Credentials:
-    """Return key and address for one profile; asks for the key where no place has one.
+    """Return a profile's key and address; ask for a missing key.
 
-    The prompt says where to get a key. The server is asked about a typed key, because a dashboard with a refused key
-    would show nothing, and a refused key is asked for again. The key is never shown.
+    The server is asked about a typed key, because a dashboard with a refused key would show nothing.
 
     Raises:
         StopError: if there is no usable key, or after `_KEY_TRIES` keys.
@@ -144,7 +140,6 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
 
 def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
-    """Ask the server for one row, and return the server's words if the key is refused."""
     import asyncio
     from dataclasses import replace
 
@@ -162,7 +157,7 @@ def run_dashboard(
     demo: DemoHistory | None = None,
     hints_key: str = "",
 ) -> int:
-    """Show the dashboard; it looks as the first profile's settings say. `hints_key` closes the demo's hints, if any."""
+    """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
     import asyncio
 
     return asyncio.run(_run(profiles, options, demo, hints_key))
@@ -198,7 +193,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
-        # The first requests are under way while Textual is imported, which takes longer.
+        # The first requests run during Textual's import, which takes longer than the requests.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
@@ -243,7 +238,7 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
 
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
-    """Return how the screen looks and sounds, by settings and options."""
+    """Return the screen's looks and sounds."""
     from envwatch.tui.arguments import Preferences
 
     return Preferences(
@@ -265,10 +260,6 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
 def _saved_state(
     options: Options, profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack
 ) -> Persistence:
-    """Return what loads and saves state; the stack gets what must be closed afterwards.
-
-    Silences are tested under the name of the first profile, if it is the only one.
-    """
     from envwatch.cli.alert_files import failing_hooks_of
     from envwatch.files import export_here
     from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
@@ -277,7 +268,7 @@ def _saved_state(
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
-    if options.command == "demo":  # its environments are other ones each time
+    if options.command == "demo":  # each demo has new environments
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
 
     path = state_file("acknowledged")
@@ -297,27 +288,26 @@ def _saved_state(
 
 
 def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
-    """Return a function that may be called from any thread, and calls another one in the running loop."""
     import asyncio
 
     loop = asyncio.get_running_loop()
 
     def call(value: T) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and the screen with it
+        with suppress(RuntimeError):  # the loop and the screen have ended
             loop.call_soon_threadsafe(function, value)
 
     return call
 
 
 async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
-    """Run an app until it ends or crashes, give the terminal back, and return the exit code."""
+    """Run an app until the end or a crash, and return the exit code."""
     import asyncio
 
     def log_error(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
         poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)
 
-    # By default asyncio prints errors of tasks that nothing awaits to standard error, which is the screen.
+    # By default, asyncio prints errors of unawaited tasks to standard error, over the screen.
     asyncio.get_running_loop().set_exception_handler(log_error)
     await app.run_async(mouse=mouse)
     if app.crash is not None:
@@ -329,7 +319,7 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
 
 
 def check_terminal() -> None:
-    """Stop where nothing can be drawn. Textual reads standard input and draws on standard error."""
+    """Stop without a usable terminal. Textual reads standard input and draws on standard error."""
     streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
     problem = ""
     if not all(stream is not None and stream.isatty() for stream in streams):
@@ -341,19 +331,19 @@ def check_terminal() -> None:
 
 
 def check_screen(settings: Settings) -> None:
-    """Stop if the settings name a theme or a binding that does not exist."""
+    """Stop if the settings have `screen_mistakes`."""
     if mistakes := list(screen_mistakes(settings)):
         raise stop_for(mistakes)
 
 
 def screen_mistakes(settings: Settings) -> Iterator[str]:
-    """Yield a line for each theme or binding that does not exist; imports Textual if the settings name any."""
+    """Yield a line for each mistake in theme, keys and commands."""
     if settings.origin("theme") not in {"default", "remembered"}:
         from envwatch.tui.themes import THEMES, theme_names
 
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
-            # The value is not repeated: it may be a secret in the wrong place.
+            # The message omits the value, which may be a misplaced secret.
             nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
             hint = nearest or f"; it must be {own} or one of Textual's"
             yield f"{settings.origin('theme')}: there is no such theme{hint}"

@@ -1,4 +1,4 @@
-"""`envwatch doctor`: checks what envwatch needs, from configuration to state folder, and says how to mend it."""
+"""`envwatch doctor`: checks everything from configuration to state folder, with fixes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Check what envwatch needs, step by step: configuration, key, proxy,\n"
         "certificates, the way to the server, the listing, the clock, the terminal,\n"
@@ -31,10 +31,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Run all checks, and print each finding when it is there; with `--json`, all of them at the end."""
+    """Print each finding at once; with `--json`, all at the end."""
     import asyncio
 
-    stdout()  # refuses a closed one before the first check
+    stdout()  # stop early if closed
     return asyncio.run(_run(options))
 
 
@@ -57,7 +57,6 @@ async def _run(options: Options) -> int:
 
 
 async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Finding]]:
-    """Yield each check's id, its profile if there are several, and its finding."""
     from envwatch.cli.doctor.check import findings_of, skipped
     from envwatch.cli.doctor.machine import CONFIG, MACHINE, MachineContext
     from envwatch.cli.doctor.server import PROFILE, ServerContext

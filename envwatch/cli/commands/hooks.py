@@ -1,4 +1,4 @@
-"""`envwatch hooks`: tries the hooks of the configuration with a made-up incident, without asking the server."""
+"""`envwatch hooks`: tries the configured hooks with a made-up incident, without the server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEST: Final = "send a made-up incident, its opening and its end, to each hook o
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the actions."""
+    """Add the description and actions."""
     parser.description = (
         "Hooks run a program or post to a web service when something happens. `envwatch watch --hooks` runs them."
     )
@@ -35,12 +35,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Send the made-up incident, one hook after the other, each message once."""
+    """Send a made-up incident to each hook, each message once."""
     import asyncio
 
     from envwatch.cli.hook_dispatch import hooks_in
 
-    stdout()  # refuses a closed one before anything is sent
+    stdout()  # stop early if closed
     settings = all_settings_for(options)[0]
     hooks, deliveries = hooks_in(settings, options)
     chosen = _chosen(hooks, options.hook)
@@ -62,7 +62,6 @@ def _chosen(hooks: Sequence[HookSettings], wanted: str | None) -> Sequence[HookS
 
 
 async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
-    """Try hooks, write a line about each, and return how many failed."""
     failed = 0
     for hook in hooks:
         print_error(f"trying {hook.name}: {hook.target}")
@@ -74,7 +73,6 @@ async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, 
 
 
 async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | None:
-    """Return why a hook does not take its messages, None if it takes all."""
     from envwatch.hooks.message import DeliveryError
 
     for message in messages:
@@ -88,7 +86,6 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
 
 
 def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
-    """Return the messages about an incident that did not happen: it opens, and it resolves."""
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
     from envwatch.fleet.monitor import Monitor

@@ -1,4 +1,4 @@
-"""`envwatch list`: one listing of each profile, printed. Needs no terminal library."""
+"""`envwatch list`: each profile's listing, printed once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "List the environments once, problems first.\n"
         "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.\n"
@@ -36,10 +36,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print one listing of each profile, all of them fetched at once.
+    """Print a listing of each profile, fetched concurrently.
 
-    There is one attempt: the caller knows better when to try again. Where one of several profiles has no listing, the
-    others are printed all the same, and the exit code is that of the failure.
+    A failure is not retried, because the caller knows better when to try again. The rest is printed, and the exit code
+    is the failure's.
     """
     import asyncio
     from dataclasses import replace
@@ -50,10 +50,10 @@ def run(options: Options) -> int:
     from envwatch.views.output import environment_list, formats
     from envwatch.views.table.block import block_of
 
-    stdout()  # refuses a closed one before the first request
+    stdout()  # stop early if closed
     profiles = profiles_for(options)
-    policies_for(profiles)  # refuses an unreadable `expect_file` before the first request
-    # Only the option filters: what the dashboard starts with must not take rows from a script.
+    policies_for(profiles)  # stop early if `expect_file` is unreadable
+    # The dashboard's saved filter does not apply.
     query = parse(options.filter)
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
@@ -92,7 +92,6 @@ def _write_listing(
     old: timedelta | None,
     options: Options,
 ) -> None:
-    """Print a listing, if there is one, and what people should know about it, such as its age if it is not recent."""
     from envwatch.views.output import formats
 
     if listed is None:
@@ -112,9 +111,9 @@ def _write_line(
     asked_at: float,
     options: Options,
 ) -> None:
-    """Print one line and nothing else, because a status bar shows what is printed: without a listing, the cause.
+    """Print a single line, because a status bar shows all output; without a listing, print the cause.
 
-    The listing counts from the monotonic second `asked_at` on.
+    The age counts from the monotonic second `asked_at`.
     """
     from envwatch.config.settings import DEFAULT
     from envwatch.views.output import formats

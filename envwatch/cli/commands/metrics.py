@@ -1,7 +1,4 @@
-"""`envwatch metrics`: series for Prometheus, as a file for node_exporter or once on standard output.
-
-Needs no terminal library.
-"""
+"""`envwatch metrics`: series for Prometheus, as a file for node_exporter or once on standard output."""
 
 from __future__ import annotations
 
@@ -33,11 +30,10 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
-"""Returns the series of a moment, as text."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Describe the environments and the polls as series for Prometheus, in its text\n"
         "format. With --textfile the file is written anew after each poll, until ctrl+c,\n"
@@ -73,7 +69,7 @@ def run(options: Options) -> int:
         how = "install envwatch with its extra `metrics`, such as `uv tool install '.[metrics]'`"
         raise StopError(Exit.USAGE, f"metrics need a package more: {how}")
     if options.textfile is None:
-        stdout()  # refuses a closed one before the first request
+        stdout()  # stop early if closed
     profiles = profiles_for(options).with_settings(lambda each: replace(each, online_only=options.online_only))
     render = partial(_rendered, matcher_for(options.filter, profiles.first), options.largest)
     is_once = options.once or options.textfile is None
@@ -81,7 +77,6 @@ def run(options: Options) -> int:
 
 
 def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCounts, now: Clocks) -> bytes:
-    """Return the series of a moment, as text: of the environments that a query finds, and at most so many of them."""
     from envwatch.metrics.exposition import exposition
 
     if matcher.query:
@@ -90,7 +85,6 @@ def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCount
 
 
 def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
-    """Return the monitor with the environments that a query finds."""
     from envwatch.fleet.fleet import Fleet
 
     moments = monitor.fleet.moments(now.wall)
@@ -111,7 +105,6 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
 
 
 async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
-    """Write what one poll of each profile gives; a failed one is a part of it."""
     from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import report_failures
     from envwatch.metrics.exposition import PollCounts
@@ -140,7 +133,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 
 
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
-    """Write after each poll, and whenever time alone changes something, until interrupted; then remove the file."""
+    """Write after each poll or change by time; remove the file at the end."""
     from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.exposition import PollCounts
@@ -158,7 +151,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
                 if profile is not None and outcome is not None:
                     polls = polls.apply(profile, outcome)
                 if is_change(update):
-                    # In threads, because neither a large fleet nor a slow disk may hold up the polls.
+                    # In threads, because neither a large fleet nor a slow disk may delay polls.
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
                     await asyncio.to_thread(textfile.write, body)
                 if isinstance(outcome, Listed):
@@ -168,18 +161,15 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
 
 
 class Textfile:
-    """A file for the textfile collector of node_exporter. Its values must never stay when they are of the past.
-
-    Args:
-        path: as the user named it.
+    """A file for node_exporter's textfile collector. Outdated values must never stay.
 
     Raises:
-        StopError: if something else than a file is there.
+        StopError: if the path is no regular file.
     """
 
     def __init__(self, path: str) -> None:
         self.warn: Callable[[str], None] = print_error
-        """Called from any thread with one line when it cannot be written any more, and when it can again."""
+        """Called from any thread when writing fails, and when writing works again."""
         self._name = clean(path)
         self._lock = threading.Lock()
         self._is_closed = False
@@ -191,13 +181,13 @@ class Textfile:
             raise StopError(Exit.USAGE, f"--textfile {self._name}: {error.strerror}") from None
 
     def write(self, body: bytes) -> None:
-        """Replace the content. Where that fails later than the first time, the file is removed, and said so once.
+        """Replace the content. If a later write fails, remove the file, and warn once.
 
         Raises:
-            StopError: if it fails the first time.
+            StopError: if the first write fails.
         """
         with self._lock:
-            if self._is_closed:  # by a signal, while a thread was on its way here
+            if self._is_closed:  # closed by a signal, while a thread waited
                 return
             try:
                 self._file.write(body)
@@ -215,16 +205,16 @@ class Textfile:
             self._is_failing, self._was_written = False, True
 
     def close(self) -> None:
-        """Remove the file, and write it never again."""
+        """Remove the file for good."""
         with self._lock:
             self._is_closed = True
             self._file.remove()
 
 
 def change_test() -> Callable[[MonitorUpdate], bool]:
-    """Return a function that says whether an update changes the series.
+    """Return a function that tells whether an update changes the series.
 
-    The first update does. Later updates do by an outcome, by time alone, or because a profile is blind now.
+    The first update does; later, an outcome, time alone, or a change of blindness.
     """
     from envwatch.metrics.environment_series import is_seen
 

@@ -1,4 +1,4 @@
-"""`envwatch record`: what is watched, or was, as one file for `envwatch replay`. Needs no terminal library."""
+"""`envwatch record`: polls or history as a file for `envwatch replay`. Needs no terminal library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00',
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Record into one file, which `envwatch replay` shows and which can be sent to\n"
         "somebody: what is polled from now on, until ctrl+c; or with --since what was\n"
@@ -54,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Record what is polled, or cut from the history."""
+    """Record polls, or cut from the history."""
     from envwatch.cli.bootstrap import past_moment
 
     _check(options)
@@ -68,7 +68,6 @@ def run(options: Options) -> int:
 
 
 def _check(options: Options) -> None:
-    """Stop where options contradict each other."""
     if options.since is None and options.until is not None:
         raise StopError(Exit.USAGE, "--until needs --since; a recording from now on ends with --for")
     if options.since is not None and options.lasts is not None:
@@ -96,7 +95,7 @@ def _record(settings: Settings, options: Options) -> int:
 
 
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
-    """Write what is polled until the end; the loop waits for no disk. The history gets it as well."""
+    """Write to recording and history; the loop waits for no disk."""
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -128,7 +127,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write the news of an update, if there is any; a moment that has no form is left out, and said so.
+    """Write an update; skip a moment that cannot be encoded, with a message.
 
     Raises:
         OSError: if the recording cannot be written.
@@ -178,7 +177,7 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write what was recorded in a time, both ends included; yield how many polls are written, and of how many.
+    """Write a period's records, both ends included; yield the numbers of written polls and of all polls.
 
     Raises:
         HistoryError: if the history cannot be read, or a moment cannot be written.
@@ -199,10 +198,9 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
 
 
 def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
-    """Return the writer of a new recording.
+    """Return a new recording's writer; the closing stack reports the result.
 
-    When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
-    was to be cut.
+    A file without polls and an incomplete cut are removed.
     """
     try:
         from envwatch.past.history import About

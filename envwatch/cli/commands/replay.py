@@ -1,4 +1,4 @@
-"""`envwatch replay`: the dashboard on a recording, or its events as `watch` prints them. Needs no key."""
+"""`envwatch replay`: a recording in the dashboard, or recorded events as lines of `watch`. Needs no key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DRAWN_AFTER_S: Final = 1.0
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Show a recording of `envwatch record` in the dashboard, which plays it: p pauses,\n"
         "[ ] { } T go back and forth. With -o, print its events as `envwatch watch` prints\n"
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Show a recording, or print its events."""
+    """Show a recording, or print the events."""
     if options.output is not None and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed is of the dashboard; with -o, all events are printed at once")
     from envwatch.cli.bootstrap import display_settings_of
@@ -73,7 +73,7 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    """Return the recording, with at least one poll in it."""
+    """Return the recording; stop without polls."""
     from envwatch.past.history import HistoryError
     from envwatch.storage.history.past import RecordedFile
 
@@ -88,7 +88,6 @@ def _opened(options: Options) -> RecordedFile:
 
 
 def _start(file: RecordedFile, options: Options) -> WallMs | None:
-    """Return the moment at which to start; None for the beginning."""
     if options.at is None:
         return None
     from envwatch.model.clock import WallMs
@@ -110,7 +109,7 @@ def _missing_end(file: RecordedFile, options: Options) -> str:
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
-    """Show the dashboard on a recording; of the user's own settings and state, only those of the screen count."""
+    """Show the dashboard, with the user's settings and state for the screen only."""
     import asyncio
 
     from envwatch.cli import gc_tuning
@@ -139,7 +138,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
             replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
         ),
         Persistence(export=export_here, keep=memory.keep),
-        # A row of somebody else's must not start a command of the user's.
+        # A stranger's row must not start a command of the user.
         preferences_of(display_settings, options, NO_COMMANDS),
     )
     asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
@@ -151,7 +150,6 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
-    """Yield the events from a moment on, as they were printed when they happened."""
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet

@@ -1,4 +1,4 @@
-"""`envwatch report`: what happened in a time, for the next person on call. Reads what was recorded, asks no server."""
+"""`envwatch report`: a period's summary for the next person on call. Reads records, asks no server."""
 
 from __future__ import annotations
 
@@ -24,20 +24,18 @@ _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or 
 
 
 class _Source(NamedTuple):
-    """The history of one profile on one server."""
-
     profile: SafeText
     host: SafeText
     past: Past
     advice: str
-    """What to do if nothing was recorded."""
+    """What to do without records."""
     acks: Acks | None = None
-    """See `recorded_in`, as for `server`."""
+    """See `recorded_in`, also for `server`."""
     server: SafeText = EMPTY
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Print what happened, for the next person on call: what is still down, losses,\n"
         "outages, flapping, modes, versions, what went unseen, and availability. It reads\n"
@@ -56,12 +54,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print the report; where one of several profiles has no history, that of the others."""
+    """Print the report; name profiles without a history on standard error."""
     from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
-    stdout()  # refuses a closed one before anything is read
+    stdout()  # refuses a closed stdout before any read
     now = WallMs(time.time() * 1000)
     reports: list[ProfileReport] = []
     stops: list[StopError] = []
@@ -95,12 +93,11 @@ def _print(report: Report, options: Options) -> None:
 
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
-    """Return the histories of the selected profiles on this machine, and the period."""
     from envwatch.cli.bootstrap import server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.storage.remembered import acknowledged
 
-    # No poll has recorded what was acknowledged after the last one.
+    # Acknowledgements after the last poll are in no record.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
     found = recorded_settings_for(options)
     since, until = _period(options, now, None)
@@ -117,7 +114,6 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
 
 
 def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallMs, WallMs]:
-    """Return the history in a file, and the period, which ends with it."""
     from pathlib import Path
 
     from envwatch.cli.bootstrap import display_settings_of
@@ -127,7 +123,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
     name = clean(options.file)
     if options.profile is not None:
         raise StopError(Exit.USAGE, "a recording is of one profile: leave out --profile")
-    display_settings_of(options)  # the zone of the times
+    display_settings_of(options)  # sets the zone of times
     try:
         past = stack.enter_context(RecordedFile(Path(options.file)))
     except HistoryError as error:
@@ -142,9 +138,9 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
 
 
 def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:
-    """Return the period that the options ask for; times are meant as of its latest possible end.
+    """Return the period; times are relative to `end`.
 
-    Without an option it begins at `begin`, or a shift before the end.
+    Without `--since`, the period begins at `begin`, or a shift before `end`.
     """
     what = "the present" if begin is None else "the end of the recording"
     since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end, what)

@@ -1,7 +1,4 @@
-"""`envwatch serve`: polls once for many viewers, who ask it in place of the platform, with tokens of its own.
-
-Needs no terminal library, and the packages of the extra `serve`.
-"""
+"""`envwatch serve`: polls once for many viewers with separate tokens; needs the extra `serve`."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Poll once for many viewers. The same API is served from the last complete\n"
         "listing: viewers set LETTA_BASE_URL to this server and LETTA_API_KEY to a token\n"
@@ -52,7 +49,7 @@ def run(options: Options) -> int:
     from envwatch.cli.monitoring import run_until_signalled
 
     Plan.check(options)
-    # A viewer asks for `onlineOnly` itself. If offline rows were missing here, they would be gone for every viewer.
+    # Viewers set `onlineOnly` themselves; rows missing here would be gone for every viewer.
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
     with Plan.from_options(profiles, options) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))

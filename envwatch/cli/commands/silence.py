@@ -1,7 +1,4 @@
-"""`envwatch silence`: keep environments quiet while planned work is done on them.
-
-A new silence says which environments the filter matches now. Without a listing the silence is made all the same.
-"""
+"""`envwatch silence`: keeps environments quiet during planned work."""
 
 from __future__ import annotations
 
@@ -29,14 +26,12 @@ if TYPE_CHECKING:
 _ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
-"""Names of matching environments that the message has."""
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
-"""Seconds for the listing that shows what the filter matches."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options and actions."""
+    """Add the description, options and actions."""
     parser.description = (
         "Silence what a filter finds: it is shown and logged, and rings nothing. Silences\n"
         "end by themselves. A running dashboard takes them over with its next poll. The\n"
@@ -63,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
-    with suppress(StopError):  # the settings only choose the zone of times
+    with suppress(StopError):  # the settings are only needed for the time zone
         all_settings_for(options)
     match getattr(options, "action", None):
         case "list":
@@ -98,9 +93,9 @@ def _make(options: Options) -> int:
 
 
 def _matching(options: Options) -> tuple[str, bool]:
-    """Return what the filter matches in a listing, and whether the filter matches every environment.
+    """Return a text about the matches, and whether every environment matches.
 
-    The listing of the selected profiles takes `_LOOK_S` at most.
+    The listing takes at most `_LOOK_S`.
     """
     import asyncio
     from dataclasses import replace
@@ -143,10 +138,6 @@ def _matching(options: Options) -> tuple[str, bool]:
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
-    """Return the matching environments among `count` for people.
-
-    `unlisted` says why there is no listing, of all profiles or of some; empty if every profile is listed.
-    """
     total = counted(count, "environment")
     text = f"matches {len(names) if names else 'none'} of {total} now"
     if names:
@@ -159,11 +150,7 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
 
 
 def _confirm() -> None:
-    """Ask whether every environment is to be silenced; only a person at a terminal can answer.
-
-    Raises:
-        StopError: if the answer is no, or there is no terminal.
-    """
+    """Ask whether to silence every environment; raise `StopError` for no, or without a terminal."""
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
         raise StopError(Exit.USAGE, "this filter silences every environment; --yes confirms that")
     print_error("Silence every environment? [y/N] ", end="")
@@ -200,7 +187,6 @@ def _list(options: Options) -> int:
 
 
 def _silences() -> list[Silence]:
-    """Return the silences that have not ended, the next to end first."""
     from envwatch.storage.remembered import silences_in
     from envwatch.views.events.matching import matcher_or_none
 
@@ -223,7 +209,6 @@ def _change(changes: Mapping[SafeText, Silence | None]) -> None:
 
 
 def _what(silence: Silence) -> SafeText:
-    """Return what a silence is of: its query, the id of one environment, or how many there are."""
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
     (_, id_), *others = silence.environments

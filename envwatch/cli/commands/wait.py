@@ -1,4 +1,4 @@
-"""`envwatch wait`: until environments match a query, or none does. Needs no terminal library."""
+"""`envwatch wait`: waits until environments match a query, or none does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Wait until an environment matches QUERY, a filter as in the dashboard's box,\n"
         "and print the names of those that do, one a line.\n"
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Wait, and print the names of what matches."""
+    """Wait, and print the matching names."""
     from envwatch.cli.monitoring import run_until_signalled
     from envwatch.query.language import parse
     from envwatch.views.events.matching import WaitCondition
@@ -49,7 +49,7 @@ def run(options: Options) -> int:
         raise StopError(Exit.USAGE, "QUERY is empty, and everything matches that; see `envwatch wait --help`")
     if options.absent and options.count is not None:
         raise StopError(Exit.USAGE, "--absent waits until none matches, and takes no --count")
-    stdout()  # refuses a closed one before the first request
+    stdout()  # stop early if closed
     profiles = profiles_for(options)
 
     condition = WaitCondition(
@@ -74,7 +74,7 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
             refusals = Refusals(watched.targets)
             async for last in watched.updates:
                 refusals.check(last)
-                # Time alone proves nothing: a condition is met by the listing that proves it.
+                # Only a new listing proves a condition; time alone does not.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:
                     if not condition.is_absence:
                         write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())
@@ -85,7 +85,6 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
 
 
 def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> str:
-    """Return one line about how far it is."""
     progress = condition.progress(update.monitor, update.changes.now)
     count = len(progress.matching)
     found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
@@ -98,7 +97,6 @@ def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> st
 
 
 def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
-    """Return why it did not come about in time."""
     waited = f"after {long_age(options.timeout)}"
     if last is None:
         return StopError(Exit.UNREACHABLE, f"{waited}, no listing has come yet; give it more time with --timeout")

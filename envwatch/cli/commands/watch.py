@@ -1,4 +1,4 @@
-"""`envwatch watch`: each transition as a line, as it happens, until interrupted. Needs no terminal library."""
+"""`envwatch watch`: prints each transition as a line, until interrupted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Print each transition as it happens, one a line, until interrupted. It survives\n"
         "failures, and prints them as events (blind, resumed). It ends with 4 when\n"
@@ -61,10 +61,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print transitions until the end that the options set, or until interrupted."""
+    """Print transitions until the end."""
     from envwatch.cli.monitoring import run_until_signalled
 
-    stdout()  # refuses a closed one before the first request
+    stdout()  # stop early if closed
     profiles = profiles_for(options)
     if options.since is not None and (
         options.no_history or not any(each.settings.history for each in profiles.values())
@@ -116,10 +116,10 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
 
 class EarlierEvents:
-    """The events before `watch` began, by profile, from a moment on, and the seam to the first listing.
+    """Recorded events since a moment before `watch` began, by profile, up to the first listing.
 
-    At the seam, the last recorded moment is compared with the first listing: nothing is missing and nothing comes
-    twice, whether envwatch did not run until now or another process records meanwhile.
+    The first listing is compared with the last recorded moment, so no event is missing or doubled, whether envwatch did
+    not run or another process records.
     """
 
     def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:
@@ -128,9 +128,9 @@ class EarlierEvents:
 
     @classmethod
     async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
-        """Read what was recorded between two moments, nothing of it without the earlier one.
+        """Return the events since a moment; none if `since` is None.
 
-        What cannot be read is said on standard error, and counts as not recorded.
+        An unreadable history is reported on standard error, and counts as empty.
         """
         from envwatch.past.earlier_runs import EarlierRuns
         from envwatch.past.history import HistoryError
@@ -152,7 +152,7 @@ class EarlierEvents:
         return cls(runs, since_ms)
 
     def lines(self, stream: EventStream) -> Iterator[bytes]:
-        """Yield the lines of what was recorded, and of the times in which nothing was."""
+        """Yield the lines of recorded events and of gaps in the recording."""
         from envwatch.fleet.fleet import Fleet
 
         if not self._runs:
@@ -162,7 +162,7 @@ class EarlierEvents:
         yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
-        """Return the events of the seam, for the update with the first listing of a profile."""
+        """Return the events between the recording and the first listing of a profile."""
         from envwatch.past.history import Moment
 
         profile = update.changes.profile
@@ -192,7 +192,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
 
 
 def _moment_text(raw: object) -> str:
-    """Check the moment at which watching ends: the settings say in which zone it is meant, and are read later."""
+    """Check that the end is a future time in some zone; the settings with the zone are read later."""
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
@@ -222,7 +222,7 @@ def _end(options: Options) -> str:
 
 
 def _narrates() -> bool:
-    """Whether standard error leads elsewhere than the lines, so that it gets what happens to the polls as well."""
+    """Return whether standard error differs from standard output."""
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())

@@ -1,5 +1,4 @@
-"""The checks of `envwatch doctor`: each check is one function that measures one thing and judges it.
+"""The checks of `envwatch doctor`; each check is a function.
 
-`server` has the checks of the way to a server, `machine` the checks of this machine. `check` runs a list of checks, and
-makes text and JSON of their findings.
+`server` checks the way to a server, `machine` this machine. `check` runs checks and formats findings.
 """

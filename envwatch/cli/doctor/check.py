@@ -1,7 +1,6 @@
-"""What a check of `envwatch doctor` is and returns, the run of a list of checks, and findings as text and as JSON.
+"""A check of `envwatch doctor`, the run of checks, and findings as text and JSON.
 
-A check may use the values that the checks in its `needs` left in its subject. A check is skipped if one of them failed.
-`Result` is the only place where a finding's texts are cleaned and freed of secrets.
+A check may use values that the checks in `needs` left in the subject. Only `Result` cleans and redacts texts.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 _STEP_S: Final = 5.0
-"""Seconds for what a check reads on this machine: a keyring or a network file system may take any time."""
+"""A keyring or a network file system may hang."""
 
 LATER: Final = "try again later; if it stays, ask those who run the server"
 FIXES: Final = {
@@ -44,68 +43,66 @@ FIXES: Final = {
 
 
 class CheckStatus(StrEnum):
-    """How a check came out, in the words of the JSON."""
+    """A check's status, in the words of the JSON."""
 
     OK = "ok"
     WARNING = "warning"
-    """envwatch works, and something is amiss."""
+    """envwatch works, despite a problem."""
     FAILURE = "failure"
-    """envwatch does not work until it is mended."""
+    """envwatch does not work."""
     SKIPPED = "skipped"
-    """Not checked, because a check that it depends on failed, or because there is nothing to check."""
+    """A needed check failed, or nothing is to check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check; its texts may still hold anything, and `Result` cleans them."""
+    """A check's result, before `Result` cleans the texts."""
 
     status: CheckStatus
     summary: str
     fix: str = ""
-    """What to do about a warning or a failure."""
     data: Mapping[str, object] = field(default_factory=dict)
-    """What was measured, for programs, as JSON has it; never the key."""
+    """Measured values as JSON; never the key."""
 
 
 def ok(summary: str, **data: object) -> Finding:
-    """Return that all is well."""
+    """Return a finding without a problem."""
     return Finding(CheckStatus.OK, summary, data=data)
 
 
 def warning(summary: str, fix: str, **data: object) -> Finding:
-    """Return that something is amiss."""
+    """Return a problem that leaves envwatch working."""
     return Finding(CheckStatus.WARNING, summary, fix, data)
 
 
 def failure(summary: str, fix: str, **data: object) -> Finding:
-    """Return that envwatch does not work."""
+    """Return a problem that stops envwatch."""
     return Finding(CheckStatus.FAILURE, summary, fix, data)
 
 
 def skipped(summary: str, **data: object) -> Finding:
-    """Return that there was nothing to check."""
+    """Return why nothing was checked."""
     return Finding(CheckStatus.SKIPPED, summary, data=data)
 
 
 def failed_request(error: SourceError) -> Finding:
-    """Return that a step on the way to the server failed."""
+    """Return a request's failure and the fix."""
     return failure(str(error.message), FIXES.get(error.cause, LATER), cause=str(error.cause))
 
 
 @dataclass(frozen=True, slots=True)
 class Check(Generic[S]):
-    """One check."""
+    """A check of a subject."""
 
     id: str
     examine: Callable[[S], Awaitable[Finding]]
     needs: tuple[str, ...] = ()
-    """Ids of checks without whose success this one makes no sense."""
+    """Ids of checks that must succeed first; otherwise the check is skipped."""
 
 
 async def findings_of(checks: Sequence[Check[S]], subject: S) -> AsyncIterator[tuple[str, Finding]]:
-    """Run checks one after the other, and yield the id and the finding of each."""
+    """Yield each check's id and finding, in order."""
     roots: dict[str, str] = {}
-    """The failed check behind each one that did not succeed."""
     for check in checks:
         root = next((roots[need] for need in check.needs if need in roots), None)
         if root is None:
@@ -140,17 +137,15 @@ _LABELS: Final = {
     CheckStatus.SKIPPED: "skip",
 }
 _INDENT: Final = 19
-"""Columns before a summary: the label, and the longest id."""
 _NARROWEST: Final = 30
-"""Columns of a summary at least, on whatever terminal."""
 
 
 class Result:
-    """The finding of one check of one profile, safe to show: cleaned, and redacted."""
+    """A finding for output: cleaned and redacted."""
 
     def __init__(self, id_: str, profile: str | None, finding: Finding, redact: Callable[[str], str]) -> None:
         def safe(text: str) -> SafeText:
-            return composed(redact(clean(text)))  # after cleaning, which may produce the spelling of a secret
+            return composed(redact(clean(text)))  # last: cleaning may produce a secret's spelling
 
         self.id = id_
         self.profile = None if profile is None else safe(profile)
@@ -166,11 +161,10 @@ class Result:
 
 
 _STYLES: Final = {CheckStatus.WARNING: "late", CheckStatus.FAILURE: "offline", CheckStatus.SKIPPED: "gone"}
-"""The styles of the labels."""
 
 
 def lines_of(result: Result, width: int | None, *, has_colours: bool = False) -> list[str]:
-    """Return one line for a finding and one for its fix, wrapped to a width unless it is None."""
+    """Return the lines of a finding and the fix, wrapped unless `width` is None."""
     room = None if width is None else width - _INDENT
     texts = [result.summary, *([composed(f"fix: {result.fix}")] if result.fix else [])]
     lines = [line for text in texts for line in _wrapped(text, room)]
@@ -183,7 +177,7 @@ def lines_of(result: Result, width: int | None, *, has_colours: bool = False) ->
 
 
 def verdict_of(results: Sequence[Result], width: int | None = None) -> list[str]:
-    """Return the last line, wrapped: whether envwatch works here, and what is amiss."""
+    """Return the last line, wrapped: whether envwatch works here."""
     return [*_wrapped(composed(_verdict(results)), width)]
 
 
@@ -205,7 +199,7 @@ def _wrapped(text: SafeText, width: int | None) -> list[SafeText]:
 
 
 def json_of(results: Iterable[Result]) -> str:
-    """Return an array with one object for each check."""
+    """Return an array with an object for each check."""
     documents = [
         {
             "id": result.id,
@@ -221,7 +215,6 @@ def json_of(results: Iterable[Result]) -> str:
 
 
 def _safe(value: object, safe: Callable[[str], SafeText]) -> object:
-    """Return a JSON value with every text in it made safe."""
     match value:
         case str():
             return safe(value)

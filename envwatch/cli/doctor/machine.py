@@ -1,6 +1,6 @@
-"""The checks of this machine, and their lists. A new check is a function and a line in `MACHINE`.
+"""The checks of this machine; `MACHINE` lists these.
 
-A check leaves nothing on the machine, and runs no hook.
+Checks leave nothing on the machine and run no hook.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from envwatch.storage.history.inspection import Inspection
 
 SMALLEST: Final = (40, 8)
-"""Columns and lines below which the dashboard shows only that the terminal is too small."""
+"""Columns and lines that the dashboard needs."""
 TMUX_PATIENCE_S: Final = 2.0
 
 _SAMPLE: Final = bytes(4096)
-"""As much as a state file has: a full disk takes an empty one."""
+"""A state file's size: a full disk still takes an empty file."""
 
 STATE_FILES: Final = {
     "state": REMEMBERED,
@@ -53,23 +53,23 @@ STATE_FILES: Final = {
     "silences": SILENCES,
     "incidents": INCIDENTS_OF_1_0,
 }
-"""The content of each file that `bootstrap.state_file` gives the path of, by the file's name."""
+"""By the name for `bootstrap.state_file`."""
 
 
 @dataclass(slots=True)
 class MachineContext:
-    """What the checks of this machine examine, and have found so far."""
+    """The subject of this machine's checks."""
 
     options: Mapping[str, Any]
-    """Given options of the command line, by name."""
+    """By name; only given options."""
     environ: Mapping[str, str]
     all_settings: Sequence[Settings] = ()
     streams: Sequence[TextIO | None] = field(default_factory=lambda: (sys.__stdout__, sys.__stdin__, sys.__stderr__))
-    """Standard output, input and error. The first terminal among these streams is measured."""
+    """Standard output, input and error; the first terminal is measured."""
 
 
 async def check_config(machine: MachineContext) -> Finding:
-    """Check the settings, and say where they come from."""
+    """Check the settings, and report the origins."""
 
     def find() -> tuple[Path, Sequence[Settings]]:
         path, _ = config_path(machine.options.get("config"), machine.environ)
@@ -99,7 +99,7 @@ async def check_config(machine: MachineContext) -> Finding:
 
 
 async def check_terminal(machine: MachineContext) -> Finding:
-    """Check whether and how the dashboard can draw on the terminal."""
+    """Check whether and how the dashboard can draw."""
     stream = next((each for each in machine.streams if each is not None and each.isatty()), None)
     if stream is None:
         return skipped("there is none; the dashboard needs one")
@@ -138,7 +138,7 @@ def _colours(environ: Mapping[str, str]) -> str:
 
 
 async def check_tmux(machine: MachineContext) -> Finding:
-    """Check whether a copied text gets through tmux: with `external`, tmux ignores programs within it."""
+    """Check whether copied text gets through tmux: with `external`, tmux ignores programs inside."""
     if not machine.environ.get("TMUX"):
         return ok("not used here")
     try:
@@ -155,11 +155,7 @@ async def check_tmux(machine: MachineContext) -> Finding:
 
 
 def _tmux_settings(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return `set-clipboard` and `allow-passthrough` of the tmux around this program; empty for an unknown setting.
-
-    Raises:
-        OSError: if tmux does not answer in time.
-    """
+    """Return `set-clipboard` and `allow-passthrough`, empty if unknown; raise `OSError` without tmux or an answer."""
     program = shutil.which("tmux", path=environ.get("PATH"))
     if program is None:
         raise FileNotFoundError(errno.ENOENT, "there is no program tmux")
@@ -179,7 +175,7 @@ def _tmux_settings(environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 async def check_state(_: MachineContext) -> Finding:
-    """Check that the state folder, which need not exist, can be written, and that no file in it is damaged."""
+    """Check that the state folder is usable, and no file is damaged."""
     folder = state_file("state").parent
 
     def find() -> tuple[OSError | None, list[Path]]:
@@ -201,7 +197,6 @@ async def check_state(_: MachineContext) -> Finding:
 
 
 def _write_problem(folder: Path) -> OSError | None:
-    """Return what keeps files from being written in a folder, or a missing folder from being made; None if nothing."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(_SAMPLE)
@@ -215,7 +210,7 @@ def _write_problem(folder: Path) -> OSError | None:
 
 
 def _making_problem(folder: Path) -> OSError | None:
-    """Return what keeps a missing folder from being made, by what is known of the nearest one that exists."""
+    """Return the error of making a folder, by the nearest existing parent."""
     nearest = next(path for path in folder.parents if path.exists())
     if os.access(nearest, os.W_OK | os.X_OK):
         return None
@@ -250,7 +245,7 @@ def _history_text(history: Inspection) -> str:
 
 
 async def check_hooks(machine: MachineContext) -> Finding:
-    """Check what keeps the configured hooks from running: variables, packages, programs, names of hosts."""
+    """Check variables, packages, programs and host names of hooks."""
     if not machine.all_settings:
         return skipped("not checked, because of config")
     settings = machine.all_settings[0]
@@ -265,7 +260,7 @@ async def check_hooks(machine: MachineContext) -> Finding:
 
 
 def _hook_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield each hook that cannot run, with the cause and the fix. DNS may take its time."""
+    """Yield each hook that cannot run, with cause and fix. DNS may be slow."""
     for hook in settings.hooks:
         try:
             delivery = deliveries_of([hook], environ, settings.key_variables)[hook.name]
@@ -291,7 +286,7 @@ def _problems_of(delivery: Delivery, environ: Mapping[str, str]) -> Iterator[tup
 
 
 async def check_ping(machine: MachineContext) -> Finding:
-    """Check what keeps the dead man's switches of all profiles from being used, without a ping."""
+    """Check all profiles' dead man's switches, without a ping."""
     if not machine.all_settings:
         return skipped("not checked, because of config")
     problems = []
@@ -308,7 +303,7 @@ async def check_ping(machine: MachineContext) -> Finding:
 
 
 CONFIG: Final = (Check("config", check_config),)
-"""What everything else depends on."""
+"""All checks depend on this check."""
 
 MACHINE: Final = (
     Check("terminal", check_terminal),
@@ -318,4 +313,3 @@ MACHINE: Final = (
     Check("hooks", check_hooks),
     Check("ping", check_ping),
 )
-"""The rest of this machine."""

@@ -1,7 +1,4 @@
-"""The checks of the way to the server of one profile, and their list.
-
-A new check is a function and a line in `PROFILE`. `sources/letta/probe.py` measures.
-"""
+"""The checks of the way to a profile's server; `PROFILE` lists these."""
 
 from __future__ import annotations
 
@@ -55,14 +52,13 @@ def _wall_ms() -> WallMs:
 
 @dataclass(slots=True)
 class ServerContext:
-    """What the checks of one profile examine, and have found so far; a field is set when a check that needs it runs."""
+    """The subject of a profile's checks. A check sets the fields that later checks need."""
 
     settings: Settings
     environ: Mapping[str, str]
     wall: Callable[[], WallMs] = _wall_ms
-    """Reads this machine's clock."""
     address: tuple[str, str] = field(init=False)
-    """The address, and where it comes from."""
+    """Address and origin."""
     credentials: Credentials = field(init=False)
     probe: Probe = field(init=False)
     addresses: tuple[SafeText, ...] = field(init=False)
@@ -78,7 +74,7 @@ class ServerContext:
 
 
 async def check_key(server: ServerContext) -> Finding:
-    """Check the source of the key, without looking at the key, and the mode of its file, if any."""
+    """Check the key's place, and the file mode."""
 
     def find() -> tuple[Credentials, int | None]:
         credentials = credentials_of(server.settings, server.environ, now_ms=server.wall())
@@ -110,7 +106,7 @@ async def check_key(server: ServerContext) -> Finding:
 
 
 async def check_server(server: ServerContext) -> Finding:
-    """Check the address of the server."""
+    """Check the server's address."""
     base_url, origin = server.address
     try:
         base_url = checked_base_url(base_url)
@@ -141,7 +137,7 @@ async def check_proxy(server: ServerContext) -> Finding:
 
 
 async def check_certificates(server: ServerContext) -> Finding:
-    """Check the certificates that are trusted."""
+    """Check the trusted certificates."""
     if not server.probe.is_encrypted:
         return ok("none needed: plain http within this machine", variable=None)
     variable = trust_variable(server.environ)
@@ -161,7 +157,7 @@ async def check_dns(server: ServerContext) -> Finding:
 
 
 async def check_tcp(server: ServerContext) -> Finding:
-    """Check that an address takes a connection, and which addresses take none."""
+    """Check that an address accepts a connection; list refusing addresses."""
     connected, port = await server.probe.connect(server.addresses), server.probe.port
     summary = f"{connected.address} port {port} in {_ms(connected.took)}"
     data = {"address": str(connected.address), "port": port, "took_ms": _number(connected.took)}
@@ -173,7 +169,7 @@ async def check_tcp(server: ServerContext) -> Finding:
 
 
 async def check_tls(server: ServerContext) -> Finding:
-    """Check the handshake and the certificate of the first request, the request for the server's health."""
+    """Check handshake and certificate with the health request."""
     probe, credentials = server.probe, server.credentials
     server.requests = probe.requests(credentials.key, credentials.origin)
     try:
@@ -198,7 +194,7 @@ async def check_tls(server: ServerContext) -> Finding:
 
 
 async def check_health(server: ServerContext) -> Finding:
-    """Check the response to `GET /v1/health`, a route that a server need not have."""
+    """Check `GET /v1/health`, which a server need not have."""
     exchange = server.health
     if isinstance(exchange, SourceError):
         return failed_request(exchange)
@@ -214,8 +210,13 @@ async def check_health(server: ServerContext) -> Finding:
 
 
 async def check_listing(server: ServerContext) -> Finding:
+<<<<<<< HEAD
     """Check the first page of the listing, and whether the same page a moment later has the same machines."""
     exchange = server.first_page = await server.requests.first_page()
+=======
+    """Check the first page. A second request must return the same machines."""
+    exchange = await server.requests.first_page()
+>>>>>>> main
     server.offsets += filter(None, [exchange.offset])
     rows = len(exchange.environments)
     data = {
@@ -336,12 +337,10 @@ async def check_clock(server: ServerContext) -> Finding:
 
 
 def _number(took: timedelta) -> float:
-    """Return milliseconds for programs."""
     return round(took / timedelta(milliseconds=1), 1)
 
 
 def _ms(took: timedelta) -> str:
-    """Return milliseconds for people."""
     return f"{took / timedelta(milliseconds=1):,.0f} ms"
 
 
@@ -358,4 +357,3 @@ PROFILE: Final = (
     Check("pace", check_pace, ("listing",)),
     Check("clock", check_clock, ("tls",)),
 )
-"""The way to the server of one profile."""

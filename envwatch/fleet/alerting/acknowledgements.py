@@ -1,7 +1,7 @@
-"""Problems that a user has acknowledged, with a note: they do not count as new until they recover.
+"""Acknowledged problems, which raise no alert until the environment recovers.
 
-Pure. Owns when an acknowledgement ends, and its JSON form; `storage` owns the file. The key is (server, id): two
-profiles of one server that list one id list one environment, and two servers may use one id for two environments.
+The key is (server, id): two profiles of a server share environments, and two servers may use the same id for two
+environments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def finite_number(raw: object) -> float | None:
-    """Return a value of JSON as a finite number; None if it is none."""
+    """Return a JSON value as a finite number, if possible."""
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         return None
     try:
@@ -37,32 +37,27 @@ def finite_number(raw: object) -> float | None:
 
 
 LONGEST_NOTE: Final = 200
-"""Characters of a note."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """One acknowledgement."""
+    """An acknowledged problem."""
 
     at: float
-    """When it was given, in ms since the epoch: the server's clock, or the local one while that is unknown."""
+    """Ms since the epoch by the server's clock; by the local clock if the server's is unknown."""
     note: SafeText
-    """At most `LONGEST_NOTE` characters, maybe none."""
     sign_at: float | None = None
-    """The last sign of life in its row at that time, server's clock in ms; None in older files.
-
-    Unlike `at` it cannot come from a local clock that is wrong.
-    """
+    """The row's last sign of life at the acknowledgement (server's clock, ms), right despite a wrong local clock. None
+    in older files."""
 
 
 ServerKey: TypeAlias = tuple[SafeText, SafeText]
-"""Which environment: `ProfileState.server`, and the id. The server is `EMPTY` for every server that lists the id."""
 
 Acks: TypeAlias = "Mapping[ServerKey, Ack]"
-"""By the environment. envwatch 1.0.0 knew no server: its acknowledgements count for every server that lists the id."""
+"""By server and id. An acknowledgement of envwatch 1.0.0, which knew no server, has the server `EMPTY` and counts for
+every server with the id."""
 
 OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
-"""The acknowledgements of one profile's environments, by id."""
 
 NO_ACKS: Final[Acks] = MappingProxyType({})
 NO_OWN_ACKS: Final[OwnAcks] = MappingProxyType({})
@@ -70,34 +65,34 @@ NO_SERVERS: Final[Mapping[SafeText, SafeText]] = MappingProxyType({})
 
 
 def keys_of(server: SafeText, id_: SafeText) -> tuple[ServerKey, ...]:
-    """Return the keys under which acknowledgements and silences of an environment are kept, its own first."""
+    """Return an environment's keys in order of precedence: for the server, then for every server."""
     return ((server, id_), (EMPTY, id_)) if server else ((EMPTY, id_),)
 
 
 def ack_in(acks: Acks, server: SafeText, id_: SafeText) -> Ack | None:
-    """Return the acknowledgement that counts for an environment of a server."""
+    """Return an environment's acknowledgement."""
     return acks.get((server, id_)) or acks.get((EMPTY, id_)) if acks else None
 
 
 def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
-    """Return the acknowledgements that count for some environments of a server."""
+    """Return the acknowledgements of a server's environments, by id."""
     found = {id_: ack for (each, id_), ack in acks.items() if not each and id_ in ids}
     found.update((id_, ack) for (each, id_), ack in acks.items() if each and each == server and id_ in ids)
     return found or NO_OWN_ACKS
 
 
 def with_server(acks: OwnAcks, server: SafeText) -> Acks:
-    """Return the acknowledgements of a profile's environments by (server, id)."""
+    """Return a profile's acknowledgements by (server, id)."""
     return {(server, id_): ack for id_, ack in acks.items()}
 
 
 def note_of(typed: str) -> SafeText:
-    """Return typed text as a note."""
+    """Return a typed note, cleaned and shortened."""
     return clean(typed.strip(), LONGEST_NOTE)
 
 
 def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
-    """Return the acknowledgement of a problem as it is now; the arguments are as the fields of `Ack` describe them."""
+    """Return an acknowledgement of a present problem."""
     return Ack(at, note, _newest_seen_at(tracked.environment))
 
 
@@ -108,14 +103,12 @@ def recovered(
     *,
     are_all_listed: bool = True,
 ) -> frozenset[ServerKey]:
-    """Return the keys of acknowledgements whose environment is no problem any more, or has another problem.
+    """Return the keys of acknowledgements whose environment has recovered, or has a different problem.
 
-    Only a row proves the end of a problem: an environment that is gone or absent may come back with the same problem.
-    An offline environment with a sign of life after its acknowledgement was up in between, unseen. The environments
-    are the rows of all profiles, and `servers` has the server of each profile. An acknowledgement for one server ends
-    once the id is a problem under no profile of the server. An acknowledgement for every server ends once a server
-    lists the id and the id is a problem on no server. Before every profile is listed (`are_all_listed`), an
-    acknowledgement for every server does not end.
+    Only a row proves an end: an absent environment may come back with the same problem. An offline environment with a
+    sign of life after the acknowledgement was up unseen. An acknowledgement for one server ends once no profile of the
+    server has the problem. An acknowledgement for every server ends once every profile is listed (`are_all_listed`), a
+    server lists the id, and no server has the problem.
     """
     if not acks:
         return frozenset()
@@ -140,7 +133,7 @@ def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
 
 
 def listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
-    """Return the acknowledgements of environments that were missing, never listed, and are listed now."""
+    """Return the acknowledgements of expected environments that were missing and are listed now."""
     if not acks or fleet.unlisted:
         return frozenset()
     expected: set[ServerKey] = set()
@@ -159,10 +152,7 @@ def losses_of(
     environments: Iterable[TrackedEnvironment],
     servers: Mapping[SafeText, SafeText] = NO_SERVERS,
 ) -> list[Event]:
-    """Return the losses of offline environments whose acknowledgement has ended: they need an alert again.
-
-    `servers` has the server of each profile.
-    """
+    """Return the losses of offline environments whose acknowledgement ended, for a new alert."""
     return [
         Event(
             kind=Kind.OFFLINE,
@@ -182,32 +172,32 @@ def losses_of(
 
 
 def _newest_seen_at(environment: Environment) -> ServerMs:
-    """Return the newest sighting, with or without a heartbeat: a row is no newer because the row lost its heartbeat."""
+    """Return the newest sighting, which losing a heartbeat does not change."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
-    """Return acknowledgements for a JSON file: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
+    """Return the file's content: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
 
-    An entry for one server is named `<server> <id>`, and has `server` and `id` as well.
+    The name of an entry for one server is `<server> <id>`, and the entry has the members `server` and `id`.
     """
     return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
 
 
 def name_of(key: ServerKey) -> str:
-    """Return the name of an entry."""
+    """Return the name of an entry in the file."""
     return " ".join(filter(None, key))
 
 
 def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return the value of an entry."""
+    """Return the value of an entry in the file."""
     server, id_ = key
     entry = {name: value for name, value in asdict(ack).items() if value is not None}
     return {**entry, "server": server, "id": id_} if server else entry
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
-    """Return the acknowledgements of a file without damaged entries; of two for one key, the newest counts."""
+    """Return a file's acknowledgements; damaged entries are dropped, the newest of duplicates counts."""
     acks: dict[ServerKey, Ack] = {}
     for name, raw in content.items():
         if (entry := _entry_in(name, raw)) is not None:

@@ -1,6 +1,6 @@
-"""The alert policy: which environments of a profile can need a person, and the expected inventory.
+"""The alert policy: which environments can need a person, and the expected inventory.
 
-Pure. The test of a query is handed in as a callable with the query's text, as the filter language stands above.
+A query's test is a callable: the filter language is in a higher layer.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
-"""Whether an environment matches at a moment (server's clock, ms)."""
+"""At a moment (server's clock, ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A query as a test of environments; two are equal if their texts are."""
+    """A query as a test, compared by text."""
 
     query: SafeText
     """The canonical spelling."""
@@ -32,7 +32,7 @@ class Matcher:
 
 
 _ENDING: Final = frozenset({Presence.LATE, Presence.OFFLINE, Presence.GONE})
-"""The presences of a row that ends, from the first missed ping on."""
+"""A row ends from the first missed ping on."""
 
 EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
 NOTHING: Final = Matcher(EMPTY, lambda _tracked, _now: False)
@@ -40,23 +40,23 @@ NOTHING: Final = Matcher(EMPTY, lambda _tracked, _now: False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
-    """The alert policy of one profile."""
+    """One profile's alert policy."""
 
     alert: Matcher = EVERYTHING
-    """Only what it finds can be a problem that is worth a person's attention."""
+    """Only these environments can need a person."""
     alert_after: timedelta = limits.ALERT_AFTER
-    """How long a loss must have held before it opens an incident."""
+    """From the loss to the incident."""
     ephemeral: Matcher = NOTHING
-    """The rows that end by design, in addition to managed sandboxes."""
+    """Rows that end by design, in addition to managed sandboxes."""
     blind_after: timedelta | None = limits.BLIND_AFTER
-    """How long a profile is blind before that is an incident; None if blindness never is."""
+    """From blindness to the incident; None for never."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
 
     def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether a problem of an environment can need a person.
+        """Whether a problem can need a person.
 
-        A missing environment of the expected inventory always can. An ephemeral environment that ended cannot.
+        A missing environment of the expected inventory always can, an ended ephemeral environment cannot.
         """
         presence = tracked.verdict.presence
         if presence is Presence.MISSING:
@@ -66,7 +66,7 @@ class AlertPolicy:
         return presence not in _ENDING or tracked.is_flapping or not self.ends_by_design(tracked, now)
 
     def ends_by_design(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether an environment is a managed sandbox or matches `ephemeral`, so that its end needs no person."""
+        """Whether an environment's end needs no person: a managed sandbox, or `ephemeral`."""
         return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
 
 

@@ -1,8 +1,6 @@
-"""The state of alerts: incidents that wait for the terminal's bell, and the alerts that the next run goes on from.
+"""Alerts: incidents that wait for the terminal's bell, and the alert state for the next run.
 
-Pure: the moment is an argument. The bell rings for incidents that opened, for all that are due together at once, and
-seldom. Whether the bell is on, and how it sounds, is decided elsewhere. `storage.remembered` owns the file of the
-JSON form.
+The bell rings seldom, once for all due incidents.
 """
 
 from __future__ import annotations
@@ -32,26 +30,26 @@ if TYPE_CHECKING:
 
 _EVERY_S: Final = limits.BELL_EVERY.total_seconds()
 _NAME_CELLS: Final = 60
-"""Cells of a name in a notification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """The open incidents that are not announced yet, and when the bell last rang."""
+    """Open incidents not announced by the bell yet, and the time of the last bell."""
 
     waiting: tuple[Incident, ...] = ()
-    """Oldest first."""
     rang_at: MonotonicS | None = None
-    """None before the first bell."""
 
     def apply(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
-        """Return the alerts after incidents opened and others resolved; what resolves before its bell has none."""
+        """Return the alerts after incidents opened and resolved.
+
+        An incident that resolves before the bell is not announced.
+        """
         over = {incident.id for incident in resolved}
         waiting = tuple(incident for incident in (*self.waiting, *opened) if incident.id not in over)
         return Alerts(waiting, self.rang_at)
 
     def due(self, at: MonotonicS) -> tuple[Alerts, tuple[Incident, ...]]:
-        """Return the alerts at a moment, and the incidents to announce with one bell; no bell if there are none."""
+        """Return the alerts after a bell if due, and the incidents that the bell announces."""
         may_ring = self.rang_at is None or at - self.rang_at >= _EVERY_S
         if not self.waiting or not may_ring:
             return self, ()
@@ -59,7 +57,7 @@ class Alerts:
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one."""
+    """Return the losses (at least one) in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`."""
     losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
     if not losses:
         return composed(f"envwatch is blind: {incidents[0].losses[0].reason}")
@@ -79,36 +77,30 @@ _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | {K
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """The alerts of one profile."""
+    """One profile's alert state, kept for the next run."""
 
     looked_at: WallMs
-    """When the newest believed listing was asked for, by this machine's clock."""
+    """Request of the newest believed listing."""
     online: frozenset[SafeText] = frozenset()
-    """Ids of the rows that were online in that listing."""
     siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
-    """`TrackedEnvironment.twins` and `offline_beside` of the rows that have any, by id."""
+    """By id: the `TrackedEnvironment.twins` and `offline_beside` of a row."""
     is_stalled: bool = False
-    """Whether the platform's heartbeats stood still: then old heartbeats prove nothing before one advances."""
+    """Whether the heartbeats stood still: old heartbeats prove nothing until a heartbeat advances."""
     waiting: tuple[Loss, ...] = ()
     open: tuple[Incident, ...] = ()
     announced: Mapping[SafeText, frozenset[SafeText]] = field(default_factory=dict)
-    """The names of the hooks that delivered the opening of an incident, by the incident's id."""
+    """Names of the hooks that delivered the opening, by incident id."""
     blindness: Blindness | None = None
-    """The blindness that lasts; None while the profile can be seen."""
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    """Since when hooks fail, by their names."""
 
     def can_compare(self, before: ProfileState, after: ProfileState) -> bool:
-        """Whether a listing proves losses since this state; the arguments are the states before and after the listing.
-
-        While the platform's heartbeats stand still, no listing does.
-        """
+        """Whether a new listing proves losses since this state: not while the platform's heartbeats stand still."""
         if after.listings == before.listings:
             return False
         return not self.is_stalled or is_beating(before.environments, after.environments)
 
     def losses_since(self, after: ProfileState) -> Iterator[Event]:
-        """Yield the losses of rows that were online and that a profile's newest listing shows offline."""
+        """Yield the losses of rows that were online in this state and are offline in the newest listing."""
         if after.listed is None:
             return
         at = after.clock.server_time(after.listed.wall)
@@ -134,12 +126,7 @@ class AlertState:
 
 
 def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
-    """Return a state for a JSON file.
-
-    Args:
-        state: the state of one profile.
-        now: this machine's clocks: a file has no monotonic times.
-    """
+    """Return the file's content; `now` converts monotonic times to wall times."""
 
     def wall(at: MonotonicS) -> float:
         return now.wall - (now.monotonic - at) * 1000
@@ -185,12 +172,9 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 
 
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return the state in a file without damaged entries; None if the file has no state.
+    """Return the alert state in a file, if any; damaged entries are dropped.
 
-    Args:
-        content: of the file.
-        profile: the name by which the profile is watched now.
-        now: this machine's clocks. A time after this moment counts as this moment, as the clock was set back.
+    Times after `now` count as `now`, as the clock was set back.
     """
     looked_at, online = finite_number(content.get("looked_at")), content.get("online")
     if looked_at is None:
@@ -221,26 +205,23 @@ def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeTe
 
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
-    """Return since when hooks fail by the content of a file, by their names."""
+    """Return the begin of each failing hook's failures."""
     failing = content.get("failing")
     since = {clean(hook): finite_number(at) for hook, at in failing.items()} if isinstance(failing, Mapping) else {}
     return {hook: WallMs(at) for hook, at in since.items() if at is not None}
 
 
 def written_at(content: Mapping[str, object]) -> float:
-    """Return when a file was written, in ms since the epoch; 0 for an empty or damaged one."""
+    """Return when the file was written, in ms since the epoch; 0 if damaged."""
     return finite_number(content.get("written_at")) or 0.0
 
 
 def open_incidents(
     entries: Mapping[str, object], profile: SafeText, now: Clocks
 ) -> tuple[tuple[Incident, ...], Mapping[SafeText, frozenset[SafeText]]]:
-    """Return open incidents without damaged ones, oldest first, and which hooks announced each.
+    """Return open incidents, oldest first, and the hooks that announced each; damaged entries are dropped.
 
-    Args:
-        entries: by the incidents' ids; the file of 1.0.0 has the same form.
-        profile: the name by which the profile is watched now.
-        now: this machine's clocks.
+    `entries` are by incident id, as in the file of 1.0.0.
     """
     found: list[Incident] = []
     announced: dict[SafeText, frozenset[SafeText]] = {}
@@ -322,7 +303,7 @@ def _blindness_in(raw: object, now: Clocks) -> Blindness | None:
 
 
 def _monotonic(wall: object, now: Clocks) -> MonotonicS:
-    """Return a time of a file by the monotonic clock; this moment for a time that is missing or lies ahead."""
+    """Return a file's time; missing and future times count as now."""
     at = finite_number(wall)
     return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
 

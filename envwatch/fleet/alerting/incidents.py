@@ -1,9 +1,8 @@
-"""Incidents: losses that lasted, each incident with a stable id; an incident opens once and resolves once.
+"""Incidents: losses that lasted; each incident has a stable id, opens once and resolves once.
 
-Pure. Losses that may have happened at one moment form a chain, and a chain opens as one incident. The source of the
-rules is the alert policy in docs/without-a-screen.md. A `LossClassifier` decides which losses need a person and which
-rows are visible. An acknowledgement or a silence before the opening prevents the incident. After the opening, the
-incident stays open until its rows are back, because every channel that announced the incident must announce its end.
+Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in
+docs/without-a-screen.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
+rows are back: every channel that announced the incident must announce the end.
 """
 
 from __future__ import annotations
@@ -32,31 +31,30 @@ _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""Presences before an event that is no new loss: offline, then gone, then missing."""
+"""After these presences, gone or missing is no new loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """Losses that are one message."""
+    """Losses in one message."""
 
     id: SafeText
-    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the first loss that was
-    noticed. Two processes that notice the same loss first give the incident the same id."""
+    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the loss noticed first;
+    equal in two processes that notice the same loss first."""
     profile: SafeText
     began_at: ServerMs
-    """When the listing that proved the first loss was asked for."""
+    """Request of the listing that proved the first loss."""
     losses: tuple[Event, ...]
-    """One event for each environment, as the environment was lost: kind, reason and `then`."""
+    """By environment, as lost: kind, reason and `then`."""
     is_storm: bool = False
-    """Whether the incident holds unrelated losses, because too many incidents opened before."""
+    """Whether the losses are unrelated: too many incidents opened before."""
     shared: SafeText | None = None
-    """The field values that all lost environments share, and no online environment has: `pod p-7`."""
+    """Values of all lost and no online environments: `pod p-7`."""
     noticed_at: MonotonicS
-    """When the first loss was noticed, by this machine's clock."""
+    """When the first loss was noticed."""
     remaining: frozenset[Key]
-    """The environments that are not back yet."""
     ended_by: SafeText | None = None
-    """Why the incident resolved, if no environment came back: `replaced by mac-2`."""
+    """If no environment came back: `replaced by mac-2`."""
 
     @property
     def keys(self) -> frozenset[Key]:
@@ -65,49 +63,46 @@ class Incident:
 
     @property
     def is_mass(self) -> bool:
-        """Whether the incident holds so many environments that one cause for all is likely."""
+        """Whether one cause is likely."""
         return len(self.losses) >= limits.MASS_MIN
 
     @property
     def is_blindness(self) -> bool:
-        """Whether the incident is about envwatch, which cannot see the profile."""
+        """Whether the profile is blind."""
         return self.losses[0].id is None
 
 
 class Blindness(NamedTuple):
-    """The time in which a profile could not be seen, without the time in which this machine slept."""
+    """Time without a view of a profile, apart from sleep."""
 
     noticed_at: MonotonicS
     since: ServerMs
-    """When the newest data was asked for; when the blindness was noticed, if there is no data."""
+    """When the newest data was asked for, else when noticed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Everything outside the incidents that decides at a moment which of them open and resolve."""
+    """The basis of opening and resolving."""
 
     now: Clocks
-    """This machine's clocks."""
     fleet: Fleet
     classify_loss: LossClassifier
     policy: Callable[[SafeText], AlertPolicy]
-    """The alert policy of a profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incidents:
-    """The losses that wait, and the incidents that are open."""
+    """The waiting losses and the open incidents."""
 
     waiting: tuple[Loss, ...] = ()
-    """In the order in which they were noticed."""
+    """In the order of notice."""
     open: tuple[Incident, ...] = ()
     """Oldest first."""
     used: tuple[SafeText, ...] = ()
-    """The ids of the newest incidents: a row that came and went without a sign of life needs another id."""
+    """The newest ids: a row that came and went without a sign of life needs another id."""
     openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
-    """When each profile's newest incidents opened, for the storm rule."""
+    """The newest openings, for the storm rule."""
     blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
-    """The profiles that cannot be seen now."""
 
     def with_events(
         self,
@@ -115,12 +110,9 @@ class Incidents:
         loss_of: Callable[[Event, Event | None], Loss],
         fleet: Fleet,
     ) -> tuple[Incidents, tuple[Event, ...]]:
-        """Return the incidents after a listing's events, and the events with the ids of their incidents.
+        """Return the incidents after a listing's events, and the events with incident ids.
 
-        Args:
-            events: of one listing.
-            loss_of: makes the loss of an event, without an incident; the second argument is the event's group, if any.
-            fleet: the fleet after the listing.
+        `loss_of` makes the loss of an event and a group. `fleet` is from after the listing.
         """
         events = tuple(events)
         known = set(map(fleet.identity, _ids(self)))
@@ -143,9 +135,9 @@ class Incidents:
         return following, tuple(_marked(event, ids) for event in events)
 
     def with_proof(self, fleet: Fleet) -> Incidents:
-        """Return the incidents without the doubt about rows that were quarantined and are listed as down now.
+        """Return the incidents without doubt about quarantined rows now listed as down.
 
-        A row whose heartbeat was lost before the heartbeats of the platform were seen to arrive stays in doubt.
+        Doubt stays for a heartbeat lost before the platform's heartbeats were seen to arrive.
         """
         waiting = tuple(
             replace(loss, is_doubtful=False)
@@ -165,7 +157,7 @@ class Incidents:
         incidents: Iterable[Incident],
         blindness: Blindness | None = None,
     ) -> Incidents:
-        """Return the incidents with the losses and incidents of an earlier run in place of a profile's own."""
+        """Return the incidents with a profile's state from an earlier run."""
         restored = tuple(incidents)
         blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
         return replace(
@@ -177,12 +169,12 @@ class Incidents:
         )
 
     def after_sleep(self, profile: SafeText) -> Incidents:
-        """Return the incidents after this machine slept: the sleep is no blindness."""
+        """Return the incidents after a sleep, which is no blindness."""
         blindnesses = {name: blindness for name, blindness in self.blindnesses.items() if name != profile}
         return replace(self, blindnesses=blindnesses)
 
     def tick(self, around: Surroundings) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
-        """Return the incidents at a moment, the incidents that open now, and the incidents that resolve now."""
+        """Return the incidents at a moment, and the opened and the resolved incidents."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
@@ -209,17 +201,16 @@ class Incidents:
         return self if following == self else following, tuple(opened), tuple(resolved)
 
     def noticed_times(self) -> Mapping[Key, MonotonicS]:
-        """Return when each loss was noticed, by its environment."""
+        """Return when each loss was noticed, by environment."""
         opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
         return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
 
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
-        """Return the environments of an incident that are not back, whether the incident is open or still waits."""
+        """Return the environments of an open or waiting incident that are not back."""
         return frozenset(key for key, id_ in _ids(self).items() if id_ == incident)
 
 
 def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[Loss], Mapping[Key, LossStatus]]:
-    """Return the losses that still wait, and their statuses."""
     waiting: list[Loss] = []
     statuses: dict[Key, LossStatus] = {}
     for loss in losses:
@@ -238,7 +229,7 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
 
 
 def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
-    """Return the losses that still wait after incidents opened; the rest of a chain gets another id."""
+    """Return the waiting losses; the rest of a chain gets another id."""
     ready = {key for incident in opened for key in incident.keys}
     ids = {incident.id for incident in opened}
     rest = (loss for loss in waiting if key_of(loss.event) not in ready)
@@ -246,13 +237,12 @@ def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Los
 
 
 def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
-    """Return the incident of each environment that is not back."""
     opened = {key: incident.id for incident in incidents.open for key in incident.remaining}
     return opened | {key_of(loss.event): loss.incident for loss in incidents.waiting}
 
 
 def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet) -> list[Loss]:
-    """Return new losses with the ids of their incidents: a chain has the id of the loss that was noticed first."""
+    """Return losses with ids: a chain has the id of the loss noticed first."""
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
@@ -277,10 +267,7 @@ def _order(loss: Loss) -> tuple[float, float, str]:
 
 
 def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
-    """Return the chains of losses: two losses are linked if their death intervals overlap or touch.
-
-    Too many losses are one chain.
-    """
+    """Return chains, linked by overlapping or touching death intervals; too many losses are one chain."""
     by_start = sorted(losses, key=lambda loss: loss.died.since)
     if len(by_start) > limits.MOST_LOSSES_WAITING:
         return [by_start]
@@ -303,7 +290,6 @@ def _opened(
     openings: Sequence[MonotonicS],
     around: Surroundings,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
-    """Return the incidents of a profile that open now, and the times of the newest openings."""
     policy = around.policy(profile)
     alert_after_s = policy.alert_after.total_seconds()
     doubtful_after_s = max(alert_after_s, (policy.blind_after or policy.alert_after).total_seconds())
@@ -343,7 +329,6 @@ def _opened(
 def _incident_of(
     profile: SafeText, losses: Sequence[Loss], around: Surroundings, *, is_storm: bool = False
 ) -> Incident:
-    """Return the incident that losses open."""
     in_order = sorted(losses, key=_order)
     events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
     return Incident(
@@ -359,7 +344,6 @@ def _incident_of(
 
 
 def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
-    """Return the field values that lost environments of one profile share, and no online environment has."""
     lost = [loss.then.environment for loss in losses if loss.then is not None]
     if len(lost) < len(losses):
         return None
@@ -370,7 +354,6 @@ def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
 
 
 def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple[list[Incident], list[Incident]]:
-    """Return the open incidents that stay open, without the environments that are back, and the resolved ones."""
     still_open: list[Incident] = []
     resolved: list[Incident] = []
     for incident in incidents:
@@ -388,7 +371,6 @@ def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple
 def _blindnesses(
     incidents: Incidents, blind: Mapping[SafeText, tuple[ServerMs, SafeText]], around: Surroundings
 ) -> tuple[Mapping[SafeText, Blindness], list[Incident]]:
-    """Return the profiles that cannot be seen, and the incidents about envwatch that open now."""
     found = {
         profile: blindness
         for profile, blindness in incidents.blindnesses.items()
@@ -422,7 +404,7 @@ def _blindnesses(
 
 
 def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
-    """Return the oldest incidents of profiles that have too many open ones: they resolve, so that new ones can open."""
+    """Return incidents over the limit, which resolve so that new incidents can open."""
     by_profile: dict[SafeText, list[Incident]] = {}
     for incident in incidents:
         by_profile.setdefault(incident.profile, []).append(incident)
@@ -435,7 +417,7 @@ def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
-    """Return an event with the id of its incident; a group has the id if all members with an id have the same."""
+    """Return an event with an id; a group has the id if all members agree."""
     if event.members:
         members = tuple(_marked(member, ids) for member in event.members)
         found = {member.incident for member in members if member.incident is not None}

@@ -1,7 +1,4 @@
-"""One loss of an environment: its status at a moment, and when the environment was lost.
-
-Pure. Which losses are one incident is decided in `incidents`.
-"""
+"""One loss of an environment: status and death interval."""
 
 from __future__ import annotations
 
@@ -30,24 +27,24 @@ LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 
 Key: TypeAlias = tuple[SafeText, SafeText]
-"""Profile and id of an environment; the id is empty for the profile's own blindness."""
+"""Profile and id; the id is empty for the loss of the profile's data (blindness)."""
 
 
 class LossStatus(Enum):
-    """The status of a loss at a moment."""
+    """The status of a loss."""
 
     UNSEEN = auto()
     """Unknown: the profile is blind, quarantined or asleep, or the row proves nothing."""
     BACK = auto()
-    """Up again for less than `limits.BACK_AFTER`: the next loss continues this one."""
+    """Up again for less than `limits.BACK_AFTER`: a new loss continues this loss."""
     OVER = auto()
-    """Up again for long enough, replaced by another row, out of the fleet, or acknowledged while gone or missing."""
+    """Up again for long enough, replaced, out of the fleet, or acknowledged while gone or missing."""
     SETTLED = auto()
-    """Lost, and acknowledged, or lost for so long that the loss is no problem any more."""
+    """Lost, but acknowledged, or too long ago for a problem."""
     OUTSIDE = auto()
-    """Lost, and outside the alert policy for now."""
+    """Lost, but outside the alert policy."""
     QUIET = auto()
-    """Lost, and silenced: when the silence ends, the row counts as lost at that moment."""
+    """Lost, but silenced: the row counts as lost when the silence ends."""
     ALERTING = auto()
 
 
@@ -56,36 +53,32 @@ LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A loss that waits for its incident."""
+    """A loss that has not opened an incident yet."""
 
     event: Event
-    """The loss as it was found, or the event that says that the row flaps."""
+    """The loss, or the begin of flapping."""
     died: Span
-    """When the row was lost: at the earliest and at the latest."""
+    """From the earliest to the latest possible time of the loss."""
     noticed_at: MonotonicS
-    """When the first listing showed the loss, or when the row stopped being quiet, by this machine's clock."""
+    """The first listing with the loss, or the end of a silence."""
     incident: SafeText = EMPTY
-    """The id of the incident that the loss opens."""
     is_quiet: bool = False
-    """Whether the row was quiet at the last look."""
+    """Whether the loss was silenced when last checked."""
     is_doubtful: bool = False
-    """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. Such a
-    loss waits for `blind_after`, and opens an incident with other doubtful losses only."""
+    """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. A
+    doubtful loss waits for `blind_after`, and opens an incident of doubtful losses only."""
 
     @property
     def is_flapping(self) -> bool:
-        """Whether the incident need not wait for `alert_after`."""
+        """Whether the environment flaps, which opens an incident without waiting for `alert_after`."""
         return self.event.kind is Kind.FLAPPING
 
 
 def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs) -> Span:
-    """Return when a row was lost at the earliest and at the latest.
+    """Return the earliest and the latest possible time of a loss.
 
-    Args:
-        loss: as the newest listing showed the loss.
-        group: the event that the loss came in; a group with `since` covers a time in which nothing could be seen.
-        tracked: the environment after the listing.
-        listed_at: the time of the listing before.
+    `tracked` is from the newest listing, `listed_at` the time of the previous listing. Nothing was seen from the
+    group's `since` on.
     """
     group = group or loss
     if group.since is not None:
@@ -97,13 +90,9 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
 
 
 def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool) -> LossStatus:
-    """Return the status of a visible row's loss at a moment, if the row is neither silenced nor outside the policy.
+    """Return the status of a visible row's loss, apart from silences and the policy.
 
-    Args:
-        tracked: the environment.
-        at: the server's time.
-        is_acked: whether the environment is acknowledged.
-        is_news: whether the loss waits or belongs to an open incident, however long ago the row was lost.
+    `is_news` means that the loss waits or belongs to an open incident, so that a long time does not settle the loss.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
@@ -117,12 +106,12 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
 
 
 def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
-    """Return the status of a profile's own blindness at a moment."""
+    """Return the status of a profile's blindness."""
     if profile_state.listed is None and profile_state.failure is None:
         return LossStatus.UNSEEN
     return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING
 
 
 def key_of(event: Event) -> Key:
-    """Return profile and id of an event's environment; the id is empty if it is about the fleet."""
+    """Return an event's profile and id; the id is empty for an event of the profile."""
     return (event.profile, event.id or EMPTY)

@@ -1,7 +1,6 @@
-"""Silences: environments that raise no alert until a moment, because work on them is planned.
+"""Silences: no alerts until a moment, because of planned work.
 
-Pure. Owns when a silence holds, and its JSON form; `storage` owns the file. Instants are of this machine's wall clock,
-as a silence ends at a time that a person named.
+Instants are by this machine's wall clock, as a person names the end. `storage` owns the file.
 """
 
 from __future__ import annotations
@@ -33,49 +32,44 @@ _SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """One silence: of what a query finds, or of some environments."""
+    """A silence of a query's or listed environments."""
 
     id: SafeText
-    """Eight hexadecimal digits."""
     matcher: Matcher | None = None
-    """What a query finds; None if the silence is of `environments`."""
+    """None for `environments`."""
     environments: frozenset[ServerKey] = frozenset()
-    """Environments, under whatever profile. envwatch 1.0.0 knew no server: its silences cover every server."""
+    """Under any profile; a silence of envwatch 1.0.0, which knew no server, covers every server."""
     at: WallMs
-    """When it was made."""
     until: WallMs
-    """When it ends."""
     note: SafeText
-    """At most `LONGEST_NOTE` characters, see `acknowledgements`; maybe none."""
+    """May be empty."""
     by: SafeText
-    """Who made it: the user's name on this machine."""
+    """The user's name on this machine."""
 
     def holds(self, wall: float) -> bool:
-        """Whether it holds at a moment.
+        """Whether the silence is in force.
 
-        It ends by itself, and does not hold where the clock was set back behind its beginning: it would last longer
-        than asked for.
+        Not if the clock was set back behind the begin: the silence would last longer than asked for.
         """
         return self.at - _SLACK_MS <= wall < self.until
 
     def covers(self, tracked: TrackedEnvironment, server: SafeText, now: float) -> bool:
-        """Whether it is of an environment of a server at a moment (server's clock, ms)."""
+        """Whether the silence covers an environment (server's clock, ms)."""
         return not self.environments.isdisjoint(keys_of(server, tracked.environment.id)) or (
             self.matcher is not None and self.matcher.matches(tracked, now)
         )
 
 
 Silences: TypeAlias = Mapping[SafeText, Silence]
-"""By id."""
 
 NO_SILENCES: Final[Silences] = {}
 
 MatcherOf: TypeAlias = Callable[[str], Matcher | None]
-"""Makes a test of a query; None if that cannot be parsed."""
+"""Parses a query, if possible."""
 
 
 def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeText, by: SafeText) -> Silence:
-    """Return a new silence of what a query finds."""
+    """Return a new silence of a query's environments."""
     until = WallMs(at + lasts / MS)
     return Silence(id=_id(matcher.query, at, until), matcher=matcher, at=at, until=until, note=note, by=by)
 
@@ -102,19 +96,19 @@ def _id(what: str, at: float, until: float) -> SafeText:
 def silencing(
     silences: Silences, tracked: TrackedEnvironment, server: SafeText, wall: float, now: float
 ) -> Silence | None:
-    """Return the silence that keeps an environment quiet at a moment of this machine's clock (`wall`) and its server's.
+    """Return an environment's silence, of several the last to end.
 
-    Of several, that is the one that ends last.
+    `wall` is this machine's clock, `now` the server's.
     """
     found = [silence for silence in silences.values() if silence.holds(wall) and silence.covers(tracked, server, now)]
     return max(found, key=lambda silence: silence.until, default=None)
 
 
 def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
-    """Return silences for a JSON file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
+    """Return the content of a file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
 
-    In place of `query`, `environments` is a list of ids, and `servers` the list of their servers in the same order.
-    envwatch 1.0.0 wrote no `servers`, and reads the ids.
+    In place of `query`, `environments` lists ids, and `servers` the servers in the same order. envwatch 1.0.0 reads
+    only the ids.
     """
     return {id_: _content(silence) for id_, silence in silences.items()}
 
@@ -132,7 +126,7 @@ def _content(silence: Silence) -> dict[str, Any]:
 
 
 def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
-    """Return the silences of a file without damaged entries, and without those whose query is not understood."""
+    """Return a file's silences; damaged entries and queries are dropped."""
     found = (_silence_in(clean(raw_id, _LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
     return {silence.id: silence for silence in found if silence is not None}
 
@@ -161,7 +155,7 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
 
 
 def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
-    """Return the environments of an entry: none where its two lists do not fit together."""
+    """Return the environments, none if the two lists do not match."""
     ids, servers = raw.get("environments"), raw.get("servers")
     if not isinstance(ids, list):
         return frozenset()

@@ -1,8 +1,8 @@
 """Confirm absences: request each row that a complete listing lacks.
 
 A listing that shifts during the walk lacks existing rows. A row from `GET /v1/environments/{deviceId}` joins the
-listing. A 404 confirms the absence if another response of the poll has a row, which proves the route. Other responses
-prove nothing, and fail no listing.
+listing. A 404 confirms the absence if another response of the poll has a row, which proves that the route works. Other
+responses prove nothing, and fail no listing.
 """
 
 from __future__ import annotations
@@ -36,21 +36,16 @@ For other ids a 404 proves nothing: cleaning may have changed the id, and gatewa
 
 @dataclass(slots=True)
 class _Missing:
-    """A row that the newest listing lacks."""
-
     row: Environment
     listings: int = 0
-    """Consecutive listings without the row; counted anew when any missing row turns out to exist."""
+    """Consecutive listings without the row. The count restarts if any missing row turns out to exist."""
     tries: int = 0
-    """Inconclusive requests."""
 
 
 @dataclass(slots=True)
 class _Results:
     found: list[ListedPage] = field(default_factory=list)
-    """Existing missing rows, a page each."""
     not_found: set[SafeText] = field(default_factory=set)
-    """Ids with a 404."""
     is_route_proven: bool = False
     requests: int = 0
     received: int = 0
@@ -62,9 +57,8 @@ class Absences:
     def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
         self._get_device = get_device
         self._missing: dict[SafeText, _Missing] = {}
-        """By id, the longest missing first."""
         self._failed_polls = limits.ABSENCE_TRIES
-        """Consecutive polls whose requests got no row."""
+        """Consecutive polls without a row in any response."""
         self._polls = 0
 
     async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
@@ -103,7 +97,7 @@ class Absences:
         are then requested.
         """
         missing = sorted(self._missing.values(), key=lambda one: one.tries)
-        most = limits.ABSENCE_QUESTIONS - 1  # a request is for a listed row
+        most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
         return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
 
     async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
@@ -119,12 +113,15 @@ class Absences:
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)
             else:
-                missing.tries += 1  # another id: a second listener on the machine
+                missing.tries += 1  # a row with a different id is a second listener on the machine
                 if row is None:
                     return
 
     async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
-        """Prove the route by requesting a listed row, different in each poll; an empty listing needs no proof."""
+        """Return whether a request for a listed row, different in each poll, proves the route.
+
+        An empty listing needs no proof.
+        """
         controls = [row for row in listed.values() if _can_be_requested(row)]
         if not controls:
             return not listed

@@ -1,6 +1,6 @@
 """Read the listing: a complete walk over all pages, or a failure in plain words.
 
-No httpx object, nor any object that could hold the key, leaves this module.
+No object that could hold the key, such as httpx's, leaves this module.
 """
 
 from __future__ import annotations
@@ -36,20 +36,9 @@ if TYPE_CHECKING:
 class Client:
     """A `Source` for Letta's `GET /v1/environments`; connects with the first request.
 
-    Args:
-        base_url: without `/v1/environments`.
-        key: sent to that host only.
-        key_origin: for messages.
-        find_key: looks for a renewed key after a refusal, in a thread.
-        limits: page size, deadlines and limits.
-        online_only: list online environments only.
-        source: None for all.
-        user: None for all.
-        wall: this machine's wall clock, milliseconds since the epoch.
-        monotonic: seconds.
-        sleep: waits for seconds.
-        on_page: called after each page with the counts of pages and rows.
-        environ: proxy and certificate settings.
+    The key goes to the host of `base_url` only. Messages name `key_origin`. After a refusal, `find_key` looks for a
+    renewed key in a thread. `on_page` is called after each page with the counts of pages and rows. `wall` reads ms
+    since the epoch, `monotonic` seconds.
 
     Raises:
         SettingsError: if the base URL, the key, or a proxy or certificate setting cannot be used.
@@ -79,17 +68,16 @@ class Client:
         self._find_key = find_key
         self._search: asyncio.Future[SecretStr] | None = None
         self._is_refused = False
-        """Whether a refused key failed the newest listing."""
         self._limits = limits
         self._filters = {"onlineOnly": "true" if online_only else None, "source": source, "userId": user}
         self.on_page = on_page
         self._monotonic = monotonic
         self._sleep = sleep
         self._history = PageHistory()
-        self._rows: Mapping[SafeText, Environment] = {}  # of the newest complete listing, by id
+        self._rows: Mapping[SafeText, Environment] = {}
         self._pool = Pool()
         self._listing: RelayedListing | None = None
-        """A relay's listing behind the newest snapshot that was no repetition."""
+        """The relay's listing in the newest snapshot that was no repetition."""
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
         # With `online_only`, a row that goes offline is missing but exists.
         self._absences = None if online_only else Absences(partial(self._transport.get, {}))
@@ -134,7 +122,7 @@ class Client:
         try:
             raise failure.with_traceback(None)
         finally:
-            # The traceback holds this frame: avoid a reference cycle, and free the pages.
+            # The traceback holds this frame; deleting the variables avoids a reference cycle and frees the pages.
             del failure, fetch
 
     async def refusal(self) -> SafeText | None:
@@ -146,7 +134,7 @@ class Client:
         return None
 
     async def _renew_key(self, find_key: Callable[[], SecretStr]) -> None:
-        """Look for the key, for a limited time: a keyring may hang. A running search continues."""
+        """Look for the key, but not for long, as a keyring may hang; the search continues meanwhile."""
         self._search = self._search or asyncio.ensure_future(run_in_daemon_thread(find_key))
         done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)
         if done:
@@ -167,14 +155,13 @@ class Client:
         await self.aclose()
 
     async def _read(self, fetch: ListingFetch, *, to_the_end: bool = False) -> bool:
-        """Read all pages; return False if a relay has a later listing meanwhile."""
         requested_at = self._monotonic()
         cursor = await self._read_page(fetch, None)
         while cursor is not None:
             now = self._monotonic()
             if pause := fetch.pause(now - requested_at):
                 await self._sleep(pause)
-            requested_at = now + pause  # as planned, so that long sleeps do not add up
+            requested_at = now + pause  # the planned time, so that late wake-ups do not add up
             cursor = await self._read_page(fetch, cursor)
             if fetch.is_outrun and not to_the_end:
                 return False

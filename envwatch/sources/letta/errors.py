@@ -47,10 +47,9 @@ FAILURES: Final = (
     OverflowError,
     MemoryError,
 )
-"""Expected exceptions; any other exception is a bug."""
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
-"""Codes of a relay like `envwatch serve` without a listing: blind, just started, or stopping."""
+"""Error codes of a relay that has no listing: blind, just started, or stopping."""
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -66,7 +65,7 @@ _ADVICE: Final = {
     Cause.NO_SUCH_ROUTE: "A self-hosted Letta server has no such route: environments are a feature of Letta's cloud",
 }
 
-# OpenSSL's numbers (X509_V_ERR_…), and advice.
+# Advice by OpenSSL's error number (X509_V_ERR_…).
 _CERTIFICATES: Final = {
     9: "is not valid yet: is this machine's clock right?",
     10: "has expired",
@@ -79,20 +78,18 @@ _CERTIFICATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The server, for messages."""
+    """The server, as messages name the server."""
 
     host: SafeText
-    """Host and port."""
     proxy: SafeText | None
     key: SecretStr
-    """Removed from all messages, even from the server's."""
+    """Removed from all messages, also from the server's."""
     key_origin: SafeText
     is_plain: bool = False
-    """Whether TLS is off."""
 
     @property
     def nearest(self) -> str:
-        """The proxy, else the server."""
+        """The host that envwatch connects to: the proxy, else the server."""
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
     @classmethod
@@ -131,7 +128,7 @@ def page_in(
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
-    """Return bounds of the server's clock from `Date`; None without `Date` or from a cache."""
+    """Return bounds of the server's clock from `Date`; None without `Date`, or for an answer from a cache."""
     date = _instant(response.headers.get("Date"))
     if date is None or response.headers.get("Age", "0").strip() != "0":
         return None
@@ -139,7 +136,7 @@ def offset_in(response: Response) -> OffsetBounds | None:
 
 
 def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
-    """Return the failure, with a plain message, for an exception in `FAILURES`."""
+    """Return the failure for an exception in `FAILURES`."""
     host, nearest = endpoint.host, endpoint.nearest
     cause = Cause.GARBLED
     match error:
@@ -207,7 +204,6 @@ def _words(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
-    """Return "a web page" with the title, or None for other responses."""
     start = response.body[:ERROR_BYTES].decode(errors="replace")
     is_html = start.lstrip("\ufeff \t\r\n")[:9].lower().startswith(("<!doctype", "<html"))
     if not is_html and "html" not in response.headers.get("Content-Type", "").lower():
@@ -218,7 +214,6 @@ def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
 
 
 def _target(response: Response, endpoint: Endpoint) -> SafeText:
-    """Return a redirect's target: host and path on the same host, otherwise the host."""
     location = response.headers.get("Location")
     if not location:
         return composed("nowhere")
@@ -231,11 +226,10 @@ def _target(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def retry_after(headers: Mapping[str, str], answered_at: float) -> timedelta | None:
-    """Return the bounded wait of `Retry-After`; a date is compared with the server's clock.
+    """Return the bounded wait of `Retry-After`, if any.
 
-    Args:
-        headers: names in any case.
-        answered_at: this machine's wall clock, ms, used without `Date`.
+    A date is compared with the server's `Date`, or with `answered_at` (this machine's wall clock, ms). Header names may
+    be in any case.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -251,7 +245,6 @@ def retry_after(headers: Mapping[str, str], answered_at: float) -> timedelta | N
 
 
 def _instant(date: str | None) -> float | None:
-    """Return an HTTP date in milliseconds since the epoch."""
     try:
         parsed = parsedate_to_datetime(date or "")
     except (ValueError, TypeError, OverflowError):
@@ -262,7 +255,7 @@ def _instant(date: str | None) -> float | None:
 def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, str]:
     """Return cause and message by the system error behind an error of httpx, httpcore or anyio.
 
-    `nearest` is the server or a proxy, with port.
+    `nearest` is host and port of the server or proxy.
     """
     for reason in _behind(error):
         match reason:
@@ -270,7 +263,7 @@ def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, s
                 problem = _CERTIFICATES.get(reason.verify_code) or f"is refused: {clean(reason.verify_message, 100)}"
                 return Cause.TLS, f"the certificate of {host} {problem}"
             case ssl.SSLError():
-                text = getattr(reason, "reason", None) or "no reason given"  # Python's errors have none
+                text = getattr(reason, "reason", None) or "no reason given"  # errors that Python raises have no reason
                 text = clean(text.replace("_", " ").lower(), 100)
                 return Cause.TLS, f"no TLS with {host} ({text}): is that an https port?"
             case gaierror():

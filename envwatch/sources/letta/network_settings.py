@@ -1,7 +1,7 @@
 """Rules for addresses, proxy and trusted certificates.
 
 The variables are read here, because httpx crashes on some values without naming the variable. Messages never repeat an
-address or proxy: both may hold a password.
+address or proxy, which may hold a password.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _PROXIES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY: Final = ("no_proxy", "NO_PROXY")
-"""Lower case first, as in curl. `HTTP_PROXY` is not read: plain http never leaves this machine."""
+"""Lower case first, as in curl."""
 
 _TRUST: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -37,7 +37,7 @@ _NO_CERTIFICATE: Final = "holds no certificates"
 
 
 class SettingsError(ValueError):
-    """An unusable setting; the text is a line that names the setting."""
+    """An unusable setting; the message is a line that names the setting."""
 
 
 def checked_base_url(text: str) -> str:
@@ -104,29 +104,21 @@ def trust_variable(environ: Mapping[str, str]) -> str | None:
 
 
 def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
-    """Return the proxy for a URL; None for a direct connection, always for loopback.
-
-    Raises:
-        SettingsError: for an unusable setting.
-    """
+    """Return the proxy for a URL; None for a direct connection, always for loopback."""
     proxy = None if is_loopback(url.host) else _proxy(environ)
     return None if proxy is None or _is_exempt(url.host, url.port or 443, environ) else proxy
 
 
 def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return the TLS context.
-
-    Raises:
-        SettingsError: for an unusable setting.
-    """
+    """Return the TLS context with the trusted certificates."""
     if url.scheme == "http":
-        # Never used; saves 20 ms for reading the default certificates.
+        # Plain HTTP never uses the context; an empty context saves 20 ms for reading the default certificates.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _trust(environ)
 
 
 def _has_host(url: httpx.URL) -> bool:
-    """Return whether host and port are valid; httpx accepts more."""
+    """Whether host and port are valid; httpx accepts more."""
     try:
         ip_address(url.host)
     except ValueError:
@@ -156,7 +148,7 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
     """Return whether `NO_PROXY` lists a host, by curl's rules: `*`, names with subdomains, addresses, networks.
 
-    Every entry is checked, to report unusable entries.
+    Every entry is checked, so that an unusable entry is always reported.
     """
     variable = _first_set(environ, _NO_PROXY)
     entries = environ[variable].lower().replace(",", " ").split() if variable else []
@@ -195,7 +187,7 @@ def _context(variable: str, path: str) -> ssl.SSLContext:
             raise SettingsError(f"{variable} names {clean(path, 200)}, which is no folder")
         return ssl.create_default_context(capath=path)
     except OSError as error:
-        # The reason of ssl.SSLError is internal to OpenSSL.
+        # OpenSSL's reason would tell a user nothing.
         reason = _NO_CERTIFICATE if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{variable} names {clean(path, 200)}: {reason}") from None
 

@@ -1,7 +1,7 @@
 """Join pages to a listing, and stop endless listings.
 
-A relay such as `envwatch serve` answers from an earlier listing, whose age is in the headers. Relayed pages count from
-the relay's request, in monotonic seconds.
+A relay such as `envwatch serve` answers from an earlier listing, whose age is in the headers. Such a page is as old as
+the relay's request.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,9})?", re.ASCII)
 _SLACK_S: Final = 0.1
-"""Allowed drift between two machines' clocks over a listing's age. Listings are 0.9 s or more apart."""
+"""Allowed error of a listing's age, as two machines' clocks drift. Listings are 0.9 s or more apart."""
 
 
 def age_in(headers: Mapping[str, str]) -> float | None:
-    """Return the listing's age in seconds; None without a plausible age."""
+    """Return the listing's age in seconds, if plausible."""
     return _seconds(headers, AGE_HEADER)
 
 
@@ -55,11 +55,10 @@ class RelayedListing:
     earliest: float
     latest: float
     interval: timedelta | None = None
-    """Time between the relay's listings."""
 
     @classmethod
     def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
-        """Return the relayed listing behind a response, given the request's and response's times."""
+        """Return the relay's listing in a response; the arguments are the times of request and response."""
         age_s = age_in(response.headers)
         if age_s is None:
             return None
@@ -72,7 +71,7 @@ class RelayedListing:
 
 
 def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
-    """Return the relayed listings of pages, the first page first, merged."""
+    """Return the merged relay listings of pages, the first page first."""
     if not listings:
         return None
     intervals = [each.interval for each in listings if each.interval is not None]
@@ -87,7 +86,7 @@ def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
 def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
     """Return a snapshot's relay information.
 
-    A snapshot is a repetition unless all pages are surely later than all previous pages: an absence that was served
+    A snapshot is a repetition unless all pages are surely newer than all previous pages: an absence that was served
     twice must not count twice.
     """
     if listing is None:
@@ -97,16 +96,15 @@ def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> 
 
 
 class PageHistory:
-    """Page count of the last complete walk, which bounds the next walk."""
+    """The page count of the last complete walk, which bounds the next walk."""
 
     def __init__(self) -> None:
         self._last_pages: int | None = None
         self._endless_walks = 0
-        """Since the last complete walk."""
 
     @property
     def last_pages(self) -> int | None:
-        """Pages of the last complete walk; None without such a walk, or after `ENDLESS_WALKS` endless walks."""
+        """Pages of the last complete walk; None without a complete walk, or after `ENDLESS_WALKS` endless walks."""
         return self._last_pages if self._endless_walks < limits.ENDLESS_WALKS else None
 
     def note_complete(self, pages: int) -> None:
@@ -114,7 +112,7 @@ class PageHistory:
         self._last_pages, self._endless_walks = pages, 0
 
     def note_failed(self, cause: Cause) -> None:
-        """Note a failed walk; after an unbounded walk the bound returns."""
+        """Note a failed walk; the walk after an unbounded walk is bounded again."""
         if self._endless_walks == limits.ENDLESS_WALKS:
             self._endless_walks = 0
         elif cause is Cause.ENDLESS:
@@ -122,7 +120,7 @@ class PageHistory:
 
 
 class ListingFetch:
-    """A walk so far; includes the requests of an abandoned walk `before`."""
+    """The pages and counts of a walk; the counts include the requests of an abandoned walk `before`."""
 
     def __init__(self, limits: Limits, last_pages: int | None = None, before: ListingFetch | None = None) -> None:
         self._limits = limits
@@ -134,10 +132,8 @@ class ListingFetch:
         self._rejected_ids: set[SafeText] = set()
         self._rejected = 0
         self.rows_read = 0
-        """Includes unusable rows."""
         self.requests: int = 0 if before is None else before.requests
         self.received: int = 0 if before is None else before.received
-        """Bytes on the wire."""
         self._listings: list[RelayedListing] = []
 
     @property
@@ -147,7 +143,7 @@ class ListingFetch:
 
     @property
     def is_outrun(self) -> bool:
-        """Whether the newest page is of a later listing than the first page."""
+        """Whether the newest page is from a newer listing than the first page."""
         return len(self._listings) > 1 and self._listings[-1].is_surely_after(self._listings[0])
 
     @property
@@ -158,8 +154,8 @@ class ListingFetch:
     def pause(self, since_request_s: float) -> float:
         """Return the seconds to wait before the next page.
 
-        There is no wait within a minute's request budget, or within the last complete walk's length. Later pages may be
-        endless, and are spaced.
+        The first pages need no wait, up to a minute's request budget or the last complete walk's length. Later pages
+        may be endless, and are spaced.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:
@@ -198,7 +194,11 @@ class ListingFetch:
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
-        """Return the listing; raise `SourceError` if too many rows are unusable."""
+        """Return the listing.
+
+        Raises:
+            SourceError: if too many rows are unusable.
+        """
         self._check_rows()
         return Snapshot(
             pages=tuple(self._pages),
@@ -213,7 +213,7 @@ class ListingFetch:
         return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
-        """Return the next cursor; raise `SourceError` if the next page cannot hold new rows."""
+        """Return the next cursor."""
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
             why = f"page {number} promises more and has no row to go on from"
@@ -228,7 +228,7 @@ class ListingFetch:
         else:
             self._cursors.add(page.cursor)
             return page.cursor
-        self._check_rows()  # unusable rows also stop a walk, and explain better
+        self._check_rows()  # unusable rows also end a walk, and explain the failure better
         raise _endless(why)
 
     def _check_rows(self) -> None:

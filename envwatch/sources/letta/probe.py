@@ -1,7 +1,4 @@
-"""Measure the way to the server for `envwatch doctor`: addresses, connection, TLS, requests.
-
-Uses the client's proxy, certificates and messages. Does not judge the values.
-"""
+"""Measure the way to the server for `envwatch doctor`: addresses, connection, TLS, requests."""
 
 from __future__ import annotations
 
@@ -44,7 +41,6 @@ class Connected:
     address: SafeText
     took: timedelta
     refused: tuple[SafeText, ...]
-    """Addresses that failed before `address`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,6 @@ class TlsHandshake:
     version: SafeText
     """OpenSSL's spelling: `TLSv1.3`."""
     valid_until: WallMs | None
-    """The certificate's end, if stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,25 +58,20 @@ class Exchange:
 
     status: int
     took: timedelta
-    """Until the response's end, on an open connection."""
+    """From the request to the response's end, on an open connection."""
     offset: OffsetBounds | None
-    """Bounds of the server's clock; None without `Date`."""
     failure: SourceError | None = None
-    """Why the response is no listing; None if no listing was requested."""
     version: SafeText | None = None
-    """The server's version in a health response."""
     environments: Sequence[Environment] = ()
     is_whole: bool = True
-    """Whether this page is the whole listing."""
     listing_age_s: float | None = None
-    """Age of a relayed listing; None without a relay."""
 
 
 class Probe:
-    """The way to a server. Clocks as in `Client`.
+    """The way to a server.
 
     Raises:
-        SettingsError: if the applicable proxy setting cannot be used.
+        SettingsError: if the proxy setting cannot be used.
     """
 
     def __init__(
@@ -97,7 +87,7 @@ class Probe:
         self.proxy = proxy_for(self.url, environ)
         nearest = self.proxy.url if self.proxy else self.url
         self.host = nearest.host
-        """The proxy, else the server."""
+        """Where the connection goes: the proxy, else the server."""
         self.port = nearest.port or {"https": 443, "http": 80}.get(nearest.scheme, 1080)
         self._limits = limits
         self._environ = environ
@@ -106,7 +96,7 @@ class Probe:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether TLS is on; otherwise the server is this machine."""
+        """Whether TLS is on; plain HTTP goes to this machine only."""
         return self.url.scheme == "https"
 
     async def addresses(self) -> tuple[SafeText, ...]:
@@ -168,7 +158,7 @@ class Probe:
 
 
 class Requests:
-    """Single requests over a connection; raise `SourceError` without a response. Made by `Probe.requests`."""
+    """Single requests over a connection; a request without a response raises `SourceError`."""
 
     def __init__(
         self, transport: Transport, endpoint: Endpoint, limits: Limits, monotonic: Callable[[], float]
@@ -179,7 +169,6 @@ class Requests:
         self._monotonic = monotonic
         self._sent_at = 0.0
         self.tls: TlsHandshake | None = None
-        """The newest handshake with the server."""
         transport.observe = self._note
 
     async def health(self) -> Exchange:
@@ -224,14 +213,14 @@ class Requests:
             failure = failure_of(error, self._endpoint)
         else:
             return response, timedelta(seconds=self._monotonic() - self._sent_at)
-        raise failure  # outside the `except`: exceptions of httpx hold the key
+        raise failure  # outside the `except`, because httpx's exceptions hold the key
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:
         layer, _, what = event.partition(".")
         if what == "send_request_headers.started":
             self._sent_at = self._monotonic()
         stream = details.get("return_value")
-        # With a proxy, the handshake of the layer `connection` is the proxy's.
+        # With a proxy, the layer `connection` reports the proxy's handshake.
         if what == "start_tls.complete" and (layer == "connection") == (self._transport.proxy is None) and stream:
             connection = stream.get_extra_info("ssl_object")
             end = connection.getpeercert().get("notAfter")

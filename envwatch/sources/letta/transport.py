@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue, SecretStr
 
 ERROR_BYTES: Final = 64 * 1024
-"""Bytes read of an error's body: enough for the message."""
 
 _IDLE_S: Final = 60.0
-"""Seconds to keep an idle connection, as load balancers do. httpx's 5 s end just before a poll."""
+"""Seconds to keep an idle connection, as load balancers do. httpx's 5 s would end before the next poll."""
 
 TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 
@@ -45,24 +44,22 @@ class BodyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A response, not cleaned."""
+    """A response as received."""
 
     status: int
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
     """Inflated; complete for status 200, otherwise the start."""
     received: int
-    """Bytes before inflating."""
     requests: int
-    """1, or 2 after a retry."""
     asked_at: float
-    """This machine's wall clock before the request, milliseconds since the epoch."""
+    """This machine's wall clock before the request, ms."""
     answered_at: float
-    """The same clock at the response's head."""
+    """This machine's wall clock at the arrival of the response's head, ms."""
 
     @property
     def json_object(self) -> dict[str, JsonValue]:
-        """The JSON object in the body; empty for any other body."""
+        """The JSON object in the body; empty if the body is something else."""
         try:
             document = json.loads(self.body.decode(errors="replace"))
         except (ValueError, RecursionError):
@@ -73,15 +70,11 @@ class Response:
 class Transport:
     """A connection to a server, kept open between requests.
 
-    Args:
-        url: without a query.
-        key: sent with every request.
-        wall: wall clock, milliseconds since the epoch.
-        error_patience: time for an error's body; the status alone names the failure.
-        environ: proxy and certificate settings.
+    `url` has no query. `wall` reads ms since the epoch. `error_patience` is the time for an error's body, because the
+    status alone names the failure.
 
     Raises:
-        SettingsError: if such a setting cannot be used.
+        SettingsError: if a proxy or certificate setting cannot be used.
     """
 
     def __init__(
@@ -97,10 +90,8 @@ class Transport:
         self.key = key
         self._wall = wall
         self.observe: Callable[[str, Mapping[str, Any]], None] = lambda _event, _details: None
-        """Called with each httpcore trace event."""
         self._error_patience = error_patience.total_seconds()
         self.proxy = proxy_for(url, environ)
-        """None for a direct connection."""
         self._transport = httpx.AsyncHTTPTransport(
             verify=trust_for(url, environ),
             trust_env=False,
@@ -159,7 +150,6 @@ class Transport:
         )
 
     def _request(self, url: httpx.URL, params: Mapping[str, str], traced: set[str]) -> httpx.Request:
-        """Return a request whose trace events are observed and added to `traced`."""
 
         async def trace(event: str, details: Mapping[str, Any]) -> None:
             self.observe(event, details)

@@ -1,4 +1,4 @@
-"""The history of what was known: one file of polls, moments and events for each day, and recordings of the same form.
+"""Recorded history: a file of polls, moments and events for each day, and recordings in the same format.
 
-Must not know how anything of it is shown.
+Must not know the screen.
 """

@@ -1,9 +1,8 @@
-"""A day file: its tables in SQLite, its errors in words, and what is added to it.
+"""A day file: SQLite tables, errors in words, and the writer.
 
-A day file and a recording have the same form. Every file stands alone: its first frame is a KEY. SQLite commits each
-poll: a killed process loses at most the poll in flight. A day has a write-ahead log, so that a power cut loses the
-newest polls only. A recording has a rollback journal, which exists during a commit only: the recording is one file.
-Knows nothing of folders, days and locks.
+Every file starts with a KEY and so stands alone. Each poll is a commit: a killed process loses at most the current
+poll. A recording has the same format; its rollback journal exists only during a commit, so a recording is a single
+file.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""The last one is a statement that cannot be: ours are constant, so the tables are no longer those that we made."""
+"""SQLITE_ERROR is an invalid statement: somebody changed the tables, since statements are constant."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _FULL = "the disk is full; free some space"
@@ -41,17 +40,17 @@ _REFUSED = "check the owner and the mode of that folder, or set history = false"
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code; 0 where an error has none."""
+    """Return SQLite's primary result code, or 0."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error means that the content of a file cannot be right."""
+    """Return whether an error means damaged content."""
     return isinstance(error, DamagedError) or (isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE)
 
 
 def explained(error: Exception) -> str:
-    """Return what is wrong and what to do about it, without a path."""
+    """Return problem and remedy, without a path."""
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error)
     if isinstance(error, OSError):
@@ -76,10 +75,10 @@ def _of_sqlite(error: sqlite3.Error) -> str:
 
 
 APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
-"""Marks a file of ours, see `PRAGMA application_id`."""
+"""See `PRAGMA application_id`."""
 
 PAGE_BYTES: Final = 16_384
-"""At this size the tree of a table has two levels up to 30 MB, so that a file cut off anywhere loses only its end."""
+"""Tables then have two levels up to 30 MB: a truncated file loses only the end."""
 
 TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -103,27 +102,27 @@ CREATE TABLE events (
 
 
 class Numbers(NamedTuple):
-    """Of a poll and of an event."""
+    """A poll's and an event's number."""
 
     poll: int
     event: int
 
 
 def check_form(connection: sqlite3.Connection) -> bool:
-    """Return whether a file has our tables; False if it has none at all yet, also while another process makes them.
+    """Return whether the tables exist; False also while another process creates the tables.
 
     Raises:
-        DamagedError: if it has others.
-        NewerError: if a newer envwatch wrote it.
-        sqlite3.Error: if it cannot be read.
+        DamagedError: if the file is no history.
+        NewerError: if a newer envwatch wrote the file.
+        sqlite3.Error: if the file cannot be read.
     """
-    connection.execute("BEGIN")  # all that is read is of one moment
+    connection.execute("BEGIN")  # one commit for all reads
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         has_tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
     finally:
-        if connection.in_transaction:  # some failures have ended it already
+        if connection.in_transaction:  # some failures end the transaction
             connection.execute("ROLLBACK")
     if application != APPLICATION_ID:
         if application or version or has_tables:
@@ -135,21 +134,21 @@ def check_form(connection: sqlite3.Connection) -> bool:
 
 
 def last_numbers(connection: sqlite3.Connection) -> Numbers:
-    """Return the numbers of the newest poll and event; 0 without any."""
+    """Return the newest poll's and event's number, or 0."""
     newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
     poll, event = connection.execute(newest).fetchone()
     return Numbers(poll or 0, event or 0)
 
 
 def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether a file ends within a page; while it grows that may seem so for an instant."""
+    """Return whether a file ends within a page; may be wrong while the file grows."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     size = path.lstat().st_size
     return size % page_bytes != 0 and path.lstat().st_size == size
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Check a whole file of our form; raise `DamagedError` with the first thing that is wrong. It takes some 10 ms."""
+    """Raise `DamagedError` with a file's first problem. Takes some 10 ms."""
     if is_cut(connection, path):
         raise DamagedError("its end is missing")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -158,9 +157,9 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """Return the status of a file; raise `OSError` if there is none, or it is a link or no regular file.
+    """Return a file's status; raise `OSError` if missing, a link, or not regular.
 
-    It is not opened: to close it would end the locks that SQLite has on it.
+    Does not open the file: closing would release SQLite's locks.
     """
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
@@ -171,32 +170,30 @@ def check_regular(path: Path) -> os.stat_result:
 
 
 _BUSY_S: Final = 0.5
-"""Seconds to wait where another program holds the file locked."""
 _SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
-"""Seconds to wait for a program that reads a recording, which no commit may change meanwhile."""
+"""Seconds to wait for a recording's readers."""
 _WAL_PAGES: Final = 128
-"""Pages of the write-ahead log after which it is merged into the file: 2 MiB."""
+"""Pages before a merge into the file: 2 MiB."""
 
 
 class DayFile:
-    """One file, open for writing; it is made if it does not exist. Of one thread at a time.
+    """Writes a file, in one thread at a time. After an error, call `restart` or `close`.
 
-    After an error, call `restart` or `close`.
-
-    Methods raise `HistoryError` for what cannot be encoded, and `sqlite3.Error` if it cannot be written.
+    Methods raise `sqlite3.Error`, and `HistoryError` for a value that cannot be encoded.
 
     Args:
-        path: the file.
-        about: what is noted in a new file, by name.
-        numbers: of the next poll and the next event, unless the file has them already.
+        path: created if missing.
+        about: for a new file.
+        numbers: lowest numbers of the next poll and event.
         is_checked: whether an existing file is known to be whole.
-        is_recording: whether nothing may stand next to the file between commits. No commit waits for the disk then.
+        is_recording: whether the file stands alone between commits, which then do not wait for the disk.
 
     Raises:
-        DamagedError: if the file is no history, or damaged.
-        NewerError: if a newer envwatch wrote it.
-        OSError: if it cannot be opened, as does sqlite3.Error.
+        DamagedError: if damaged, or no history.
+        NewerError: if a newer envwatch wrote the file.
+        OSError: if the file cannot be opened.
+        sqlite3.Error: likewise.
     """
 
     def __init__(
@@ -223,7 +220,7 @@ class DayFile:
             raise
 
     def write(self, moment: Moment, result: PollResult, events: Sequence[Event], run: int) -> None:
-        """Add one poll with its events, completely or not at all; `run` is the number of the run's first poll."""
+        """Add a poll with events, atomically; `run` is the run's first poll."""
         number, profile_state = self.numbers.poll, moment.profile_state
         failure = profile_state.failure if result is PollResult.FAILED else None
         cause = None if failure is None else f"{failure.cause}: {failure.message}"
@@ -233,16 +230,16 @@ class DayFile:
         self._insert(moment.now.wall, events, number, poll, frame.data)
 
     def write_events(self, at: WallMs, events: Sequence[Event]) -> None:
-        """Add events that came with no poll."""
+        """Add events without a poll."""
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
-        """Let the next frame be a KEY, and let no later event refer to an earlier event."""
+        """Make the next frame a KEY, and refer to no earlier event."""
         self._encoder = FrameEncoder()
         self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
-        """Return the size of the file without what is beside it; None if it is no longer in its place."""
+        """Return the bytes without the log; None if the file is no longer at the path."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -250,14 +247,14 @@ class DayFile:
         return status.st_size if os.path.samestat(status, self._status) else None
 
     def close(self) -> None:
-        """Merge what is beside the file into it, as far as it is not read at the moment."""
-        with suppress(sqlite3.Error):  # it stays beside the file, and is read from there
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does not where a reader is connected
+        """Close, and merge the write-ahead log unless a reader prevents that."""
+        with suppress(sqlite3.Error):  # an unmerged log is readable
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing skips this while a reader exists
         self._connection.close()
 
     def _begin(self, about: Mapping[str, str], *, is_checked: bool, is_recording: bool) -> None:
         execute = self._connection.execute
-        execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; without effect on another
+        execute(f"PRAGMA page_size = {PAGE_BYTES}")  # no effect on an existing file
         execute("PRAGMA cell_size_check = ON")
         execute("PRAGMA trusted_schema = OFF")
         if not check_form(self._connection):
@@ -272,7 +269,7 @@ class DayFile:
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif not is_checked:
             check_whole(self._connection, self.path)
-        # In WAL mode, a power cut may lose the newest commits, and damages nothing.
+        # In WAL mode, a power cut loses the newest commits only.
         execute(f"PRAGMA synchronous = {'OFF' if is_recording else 'NORMAL'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         execute(f"PRAGMA journal_size_limit = {2 * _WAL_PAGES * PAGE_BYTES}")
@@ -284,7 +281,7 @@ class DayFile:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # some failures have ended it already
+            with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
 
@@ -307,7 +304,6 @@ class DayFile:
 
 
 def _make(path: Path) -> None:
-    """Make an empty private file if there is none; raise `OSError` if something else than a regular file is there."""
     try:
         check_regular(path)
     except FileNotFoundError:

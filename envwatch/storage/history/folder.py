@@ -1,4 +1,4 @@
-"""The folder of one profile's history: its name, its day files, the lock of its recorder, and what is kept of it."""
+"""A profile's history folder: name, day files, recorder's lock, and retention."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".sqlite"
 BESIDE: Final = ("-wal", "-shm")
-"""What SQLite keeps beside a file: the newest polls, and an index of them."""
+"""SQLite's newest polls, and index."""
 DAMAGED: Final = ".damaged"
 LOCK: Final = "lock"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_NAME: Final = 200
-"""Bytes of a folder's name; file systems take 255."""
+"""Bytes; file systems take 255."""
 _OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.damaged)?(?:-wal|-shm)?", re.ASCII)
 
 
 class Retention(NamedTuple):
-    """How much of a history is kept, in whole days."""
+    """Limits of a history; deletion is by day."""
 
     history_days: int = HISTORY_DAYS
-    """Days before today."""
+    """Before today."""
     history_mb: int = HISTORY_MB
-    """Of the whole folder at most, in units of 2^20 bytes."""
+    """Of the whole folder, in units of 2^20 bytes."""
 
     @property
     def bytes(self) -> int:
-        """The same in bytes."""
+        """`history_mb` in bytes."""
         return self.history_mb << 20
 
 
 def history_folder(state_folder: Path, profile: str, server: str) -> Path:
-    """Return the folder of what is recorded of a server under a profile; it need not exist.
+    """Return the history folder of a profile and server, which may not exist.
 
-    The server is its host, with the port if it is not the usual one, and the path of its base URL.
+    The server is the host, an unusual port, and the base URL's path.
     """
     name = f"{quote(profile, safe='')}@{quote(server, safe=':')}"
     if len(name) > _LONGEST_NAME:
@@ -58,18 +58,18 @@ def history_folder(state_folder: Path, profile: str, server: str) -> Path:
 
 
 def history_root(state_folder: Path) -> Path:
-    """Return the folder of the histories of all profiles; it need not exist."""
+    """Return the folder of all histories."""
     return state_folder / "history"
 
 
 def profile_and_host(folder: Path) -> tuple[str, str]:
-    """Return what a folder is of, as far as its name says it."""
+    """Return profile and host from a folder's name, cut if long."""
     profile, _, host = folder.name.partition("@")
     return unquote(profile), unquote(host)
 
 
 def day_of(wall: WallMs) -> date:
-    """Return the UTC day of a moment of this machine's wall clock; the first or last one that exists beyond them."""
+    """Return the UTC day of an instant, within `date.min` and `date.max`."""
     try:
         return (_EPOCH + timedelta(milliseconds=wall)).date()
     except (OverflowError, ValueError):
@@ -77,23 +77,23 @@ def day_of(wall: WallMs) -> date:
 
 
 def day_path(folder: Path, day: date) -> Path:
-    """Return the file of a day, existing or not."""
+    """Return a day's path."""
     return folder / f"{day}{SUFFIX}"
 
 
 def day_paths(folder: Path, first: date = date.min, last: date = date.max) -> list[Path]:
-    """Return the files of days that exist, both ends included, oldest first."""
+    """Return existing day files, both ends included, oldest first."""
     paths = [day_path(folder, day) for day, names in _by_day(folder) if day_path(folder, day).name in names]
     return [path for path in paths if str(first) <= path.stem <= str(last)]
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all days together, with what is beside them."""
+    """Return the bytes of all days."""
     return sum(_size(folder / name) for _, names in _by_day(folder) for name in names)
 
 
 def tidy(folder: Path, retention: Retention, today: date) -> None:
-    """Delete the days that are too old, and the oldest ones as long as all together are too large; never today."""
+    """Delete days beyond `history_days`, then the oldest while the folder is too large; never today."""
     oldest = today - timedelta(days=retention.history_days)
     days = [(day, names, sum(_size(folder / name) for name in names)) for day, names in _by_day(folder)]
     total = sum(size for _, _, size in days)
@@ -105,7 +105,7 @@ def tidy(folder: Path, retention: Retention, today: date) -> None:
 
 
 def _by_day(folder: Path) -> Iterator[tuple[date, list[str]]]:
-    """Yield each day with the names of its files, damaged ones as well, oldest first."""
+    """Yield each day's file names, oldest first."""
     found: dict[date, list[str]] = {}
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
@@ -123,17 +123,17 @@ def _size(path: Path) -> int:
 
 
 class FolderLock:
-    """Lets one process record into a folder; the system releases it even if that process is killed."""
+    """Lets one process record. The system releases the lock of a killed process."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOCK
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """Return whether this process holds the lock, after taking it if it is free. Never waits.
+        """Return whether this process holds the lock, after taking a free lock. Never waits.
 
         Raises:
-            OSError: if there can be no lock.
+            OSError: if no lock is possible.
         """
         if self._descriptor is not None:
             if self._is_in_place(self._descriptor):
@@ -148,24 +148,23 @@ class FolderLock:
                 return False
             raise
         self._descriptor = descriptor
-        with suppress(OSError):  # a full disk; the number is for people only
+        with suppress(OSError):  # a full disk; the number is for people
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
         return True
 
     @property
     def is_held(self) -> bool:
-        """Whether this process holds it."""
+        """Whether this process holds the lock."""
         return self._descriptor is not None
 
     def release(self) -> None:
-        """Let another process record."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def _is_in_place(self, descriptor: int) -> bool:
-        """Whether the file is still the one that others look at."""
         try:
             return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What can be found out about the history on a disk without changing it, for `envwatch doctor`."""
+"""Checks of the recorded history for `envwatch doctor`, without a change on the disk."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _LOCK_BYTES: Final = 32
 
 
 class Inspection(NamedTuple):
-    """The history of one profile and server."""
+    """The history of a profile and server."""
 
     profile: str
     host: str
     days: int
     bytes: int
     recorder: int | None
-    """The process that records; None if none does. 0 if it is unknown."""
+    """Process id; None without a recorder, 0 if unknown."""
     problems: tuple[str, ...]
-    """What is wrong with files, each with its name."""
+    """One line for each bad file."""
     newer: tuple[str, ...]
-    """Names of files that a newer envwatch wrote."""
+    """Files of a newer envwatch."""
 
 
 def inspected(history: Path) -> list[Inspection]:
-    """Return what is known of each folder in the folder of all histories, which need not exist.
+    """Return the state of each history folder.
 
-    Of each day the beginning is read, of the newest one everything.
+    Only a folder's newest day is read completely.
 
     Raises:
         OSError: if a folder cannot be read.
@@ -73,7 +73,6 @@ def _check(path: Path, *, is_newest: bool) -> None:
 
 
 def _recorder(folder: Path) -> int | None:
-    """Return which process records into a folder; None if none does, 0 if it is unknown."""
     with suppress(OSError), os.fdopen(open_regular(folder / LOCK), "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
-"""The door to recorded time: the history in a folder, read day by day, and a recording, read as one day.
+"""Readers of recorded time: a folder's history, and a recording.
 
-SQLite and the encoding are imported with the first reading: a dashboard is on the screen before.
+The first read imports SQLite, so the dashboard appears earlier.
 """
 
 from __future__ import annotations
@@ -36,14 +36,13 @@ _LAST: Final = WallMs(inf)
 
 
 class StoredPast:
-    """Reads the history in a folder, which need not exist: a `Past`.
+    """Reads the history in a folder, which may not exist.
 
-    Unreadable days are left out. If no day is readable, `HistoryError` is raised, as for a moment.
+    Unreadable days are skipped; without a readable day, raises `HistoryError`.
 
     Args:
-        folder: the profile's history.
-        profile: the label of events and moments.
-        wait: called before each reading; returns once the folder may be read.
+        profile: label of events and moments.
+        wait: called before each read; returns once the folder may be read.
     """
 
     def __init__(self, folder: Path, profile: SafeText = NO_PROFILE, wait: Callable[[], None] = lambda: None) -> None:
@@ -59,17 +58,17 @@ class StoredPast:
         return Rebuilder(self._profile)
 
     def polls(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Sequence[RecordedPoll]:
-        """Return the polls of a time, both ends included, in the order of recording."""
+        """See `Past.polls`."""
         days = self._each_day(since, until, lambda reader: reader.polls(since, until))
         return sorted((poll for day in days for poll in day), key=itemgetter(0))
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return what was known right after a poll."""
+        """See `Past.moment`."""
         (moment,) = self.moments([poll])
         return moment
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield what was known after each poll; a day is opened once for all consecutive polls in it."""
+        """Yield the moment after each poll; consecutive polls of a day share an open file."""
         for path, of_day in groupby(polls, lambda poll: day_path(self._folder, day_of(poll.at))):
             self._wait()
             with self._reader(path) as reader:
@@ -79,17 +78,17 @@ class StoredPast:
                     yield moment
 
     def steps(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Iterator[RecordedStep]:
-        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
+        """See `Past.steps`."""
         events: dict[tuple[int, WallMs], list[Event]] = {}
         days = self._each_day(since, until, lambda reader: reader.events(since, until, self._profile))
         for _, at, number, event in sorted((each for day in days for each in day), key=itemgetter(0)):
             events.setdefault((number, at), []).append(event)
         polls = {(poll.number, poll.at): poll for poll in self.polls(since, until)}
-        for number, at in sorted({**polls, **events}, key=itemgetter(0)):  # stable: a poll is before what came after it
+        for number, at in sorted({**polls, **events}, key=itemgetter(0)):  # stable: a poll precedes later events
             yield RecordedStep(at, polls.get((number, at)), events.get((number, at), []))
 
     def last_listing(self) -> RecordedPoll | None:
-        """Return the newest poll that gave a listing; None without one."""
+        """Return the newest poll with a listing."""
         days = self._each_day(_FIRST, _LAST, lambda reader: reader.last_listing())
         return max(filter(None, days), key=itemgetter(0), default=None)
 
@@ -103,7 +102,6 @@ class StoredPast:
             yield reader
 
     def _each_day(self, since: WallMs, until: WallMs, read: Callable[[DayReader], T]) -> list[T]:
-        """Return what can be read of each day of a time."""
         self._wait()
         found: list[T] = []
         error: HistoryError | None = None
@@ -111,7 +109,7 @@ class StoredPast:
             try:
                 with self._reader(path) as reader:
                     found.append(read(reader))
-            except GoneError:  # deleted by now, as it is too old; or just begun
+            except GoneError:  # deleted as too old, or just begun
                 continue
             except HistoryError as its_error:
                 error = its_error
@@ -129,10 +127,10 @@ class StoredPast:
 
 
 class RecordedFile(StoredPast):
-    """Reads a recording, also while another process writes the recording: a `Past`. Close the file at the end.
+    """Reads a recording, also while another process writes the file.
 
     Raises:
-        HistoryError: if it cannot be read, is no recording, or was made by a newer envwatch.
+        HistoryError: if unreadable, no recording, or of a newer envwatch.
     """
 
     def __init__(self, path: Path, profile: SafeText = NO_PROFILE) -> None:
@@ -143,7 +141,7 @@ class RecordedFile(StoredPast):
         except ImportError as error:  # as above
             raise HistoryError(str(error)) from None
         self._file = opened(path)
-        # One connection; not every SQLite may be used by two threads at once.
+        # Some builds of SQLite do not allow two threads at once.
         self._reading = threading.RLock()
         try:
             self.about = About.from_rows(self._file.about())
@@ -152,7 +150,7 @@ class RecordedFile(StoredPast):
             self.close()
             raise
         self.is_cut = self._file.is_cut
-        """Whether its end is missing, or damaged."""
+        """Whether the end is missing or damaged."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
-"""Reads a day file of a history, while another process may write it: polls, events, and the frames of moments.
+"""Reads a day file, also while another process writes the file.
 
-Of a file that is cut off, the whole pages before the cut are read. A recording may come from anybody: each number of a
-clock has to be possible. A row, which the platform may fill with anything, needs numbers to calculate with, no more.
+A truncated file is read up to the last whole page. A recording may come from anybody: each clock reading must be
+possible; a row's instants, from the platform, must only be numbers.
 """
 
 from __future__ import annotations
@@ -48,37 +48,36 @@ if TYPE_CHECKING:
 
 _BUSY_S: Final = 1.0
 _LONGEST_INTERVAL_S: Final = 1e9
-"""Seconds from poll to poll: some 30 years."""
+"""About 30 years."""
 _LATEST_MS: Final = 250_000_000_000_000
-"""In the year 9892, so that any zone can show a poll's time."""
+"""Year 9892: any zone can show a poll's time."""
 _ROOT_PAGES: Final = 5
-"""The schema, and the first page of each table: without one of these pages, SQLite reads no table at all."""
+"""Schema, and first page of each table: SQLite reads no table if one is missing."""
 _NEAR: Final = 8
-"""Frames before a moment out of order where a mark is left, so that several steps back cost few frames each."""
+"""Frames before the requested moment, so that several steps back are cheap."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _ROLLING_BACK: Final = "mode=rw"
 RECORDING_MODES: Final = ("mode=ro", _ROLLING_BACK)
-"""How a recording is opened: the rollback journal of a killed process is applied to the file."""
+"""`rw` applies the rollback journal of a killed process."""
 
 
 def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
-    """Return a connection that reads a file, and whether the file is cut off.
+    """Return a connection that reads a file, and whether the file is truncated.
 
     Args:
         path: the file.
-        modes: the query strings of SQLite's URI, each tried where the mode before needs a right that is missing; empty
-            for a day, whose modes depend on the files next to the day.
+        modes: query strings of SQLite's URI, each tried if the previous mode lacks a right; empty for a day file.
 
     Raises:
-        GoneError: if there is nothing in the file yet.
-        HistoryError: if it is of another form.
-        OSError: if it cannot be read.
+        GoneError: if the file is empty so far.
+        HistoryError: if the file has another format.
+        OSError: if the file cannot be read.
         sqlite3.Error: likewise.
     """
-    # A file without a write-ahead log changes only by one that is made first, and is read without locks, which would
-    # leave such a log behind. With one, a folder that cannot be written may lack the index of it: then it is made in
-    # memory, which takes a connection of its own without locks.
+    # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer makes a log before a
+    # change. With a log, an unwritable folder may lack the log's index: an exclusive connection makes the index in
+    # memory.
     has_log = path.with_name(f"{path.name}-wal").exists()
     for mode in modes or (("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",)):
         connection = sqlite3.connect(
@@ -117,14 +116,13 @@ def _check_begun(connection: sqlite3.Connection) -> None:
 
 
 def _whole_pages_of(path: Path) -> sqlite3.Connection:
-    """Return a connection to a copy in memory of the whole pages of a file."""
     found = path.read_bytes()
     page_bytes = int.from_bytes(found[16:18], "big")
     if not found.startswith(b"SQLite format 3\0") or not 512 <= page_bytes <= len(found):
         raise DamagedError("it is damaged from its beginning on")
     pages = len(found) // page_bytes
     content = bytearray(found[: pages * page_bytes].ljust(_ROOT_PAGES * page_bytes, b"\0"))
-    content[18:20] = b"\1\1"  # without a write-ahead log, which a copy in memory cannot have
+    content[18:20] = b"\1\1"  # memory has no write-ahead log
     content[28:32] = (len(content) // page_bytes).to_bytes(4, "big")
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
@@ -137,7 +135,7 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
 
 
 _IS_TIME: Final = f"at >= 0 AND at < {_LATEST_MS}"
-"""What is no number is not between two numbers."""
+"""Also rejects texts, blobs and NULL."""
 _POLLS: Final = (
     "SELECT number, at, result, run, interval_s FROM polls"  # noqa: S608 - numbers of our own
     f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {_LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
@@ -146,22 +144,20 @@ _EVENTS: Final = (
     f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
 )
 _NONSENSE: Final = (sqlite3.DatabaseError, KeyError, TypeError)
-"""What is raised where a column holds something else, or a page cannot be right."""
 _poll: Final = RecordedPoll._make
 _RESULTS: Final = {result.value: result for result in PollResult}
 
 
 class DayReader:
-    """One file, open for reading; of one thread at a time. Use it in a `with` statement.
+    """Reads a file, in one thread at a time. Use it in a `with` statement.
 
-    Every method raises `HistoryError` if the file cannot be read.
+    Methods raise `HistoryError` for an unreadable file.
 
     Args:
-        path: the file.
-        connect: returns the connection to the content of the file, and whether the end of the content is missing.
+        connect: returns a connection, and whether the end of the content is missing.
 
     Raises:
-        GoneError: if there is no such file, or nothing in it yet.
+        GoneError: if the file is missing, or empty so far.
     """
 
     def __init__(self, path: Path, connect: Callable[[Path], tuple[sqlite3.Connection, bool]] = connected) -> None:
@@ -170,7 +166,7 @@ class DayReader:
             self._path = path
             self._connection, self.is_cut = connect(path)
         self.identity = (path.name, status.st_dev, status.st_ino)
-        """Differs from that of another file that takes its place."""
+        """Changes when another file takes the path."""
 
     def __enter__(self) -> Self:
         return self
@@ -183,17 +179,17 @@ class DayReader:
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return what is noted in the file, by name."""
+        """Return the `about` table."""
         with _explaining():
             return dict(self._connection.execute("SELECT name, value FROM about"))
 
     def polls(self, since: WallMs, until: WallMs) -> list[RecordedPoll]:
-        """Return the polls of a time, both ends included, in the order of recording."""
+        """Return the polls of a period, both ends included, in recording order."""
         with _explaining():
             if not self.is_cut:
                 rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
                 with suppress(*_NONSENSE):
-                    # A day has 17,280 polls, of which `_make` makes values in two thirds of the time.
+                    # `_make` saves a third of the time; a day has 17,280 polls.
                     return [_poll((n, at, _RESULTS[result], run, every)) for n, at, result, run, every in rows]
             last = max((number for (number, *_) in self._intact("SELECT number, data FROM frames")), default=0)
             found = []
@@ -203,21 +199,21 @@ class DayReader:
             return found
 
     def last_listing(self) -> RecordedPoll | None:
-        """Return the newest poll that gave a listing; None without one."""
+        """Return the newest poll with a listing."""
         with _explaining():
             row = self._row(f"{_POLLS} AND result = ? ORDER BY number DESC LIMIT 1", PollResult.LISTED)
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
 
     def last_numbers(self) -> Numbers:
-        """Return the numbers of the newest poll and event; 0 without any."""
+        """Return the newest poll's and event's number, or 0."""
         with _explaining():
             return last_numbers(self._connection)
 
     def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
-        """Return the events that were recorded in a time, both ends included, in that order, under a profile's label.
+        """Return the events of a period, both ends included, in recording order.
 
-        Each event comes with its number, which grows over days and runs, the time when it was recorded, and the number
-        of the newest poll then, 0 before the first. A damaged event is left out.
+        Each entry has the event's number (grows over days and runs), the recording time, the newest poll's number (0
+        before the first poll), and the event. Damaged events are left out.
         """
         found = []
         decoder = EventDecoder(profile, self._event_bytes)
@@ -228,10 +224,7 @@ class DayReader:
         return found
 
     def chain(self, number: int) -> tuple[int, int]:
-        """Return the numbers of the KEY and of the BRIDGE from which the moment of a poll is rebuilt.
-
-        The newest BRIDGE comes right after the KEY; without a BRIDGE, both numbers are the number of the KEY.
-        """
+        """Return the numbers of a moment's KEY and BRIDGE; without a BRIDGE, the KEY twice."""
         with _explaining():
             newest = "SELECT number FROM polls WHERE kind = ? AND number BETWEEN ? AND ? ORDER BY number DESC LIMIT 1"
             key = self._row(newest, FrameKind.KEY, 0, number)
@@ -241,7 +234,7 @@ class DayReader:
             return key[0], bridge[0] if bridge else key[0]
 
     def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of polls with these numbers, both included."""
+        """Return the frames of polls, both ends included."""
         query = "SELECT kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ? ORDER BY number"
         with _explaining():
             rows = self._connection.execute(query, (first, last))
@@ -251,7 +244,7 @@ class DayReader:
         return found
 
     def quick_check(self) -> None:
-        """Check the whole file; raise `DamagedError` with the first thing that is wrong."""
+        """Raise `DamagedError` with the file's first problem."""
         with _explaining():
             if self.is_cut:
                 raise DamagedError("its end is missing")
@@ -269,7 +262,7 @@ class DayReader:
         return row
 
     def _intact(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a table in the order of their numbers, up to where the file is damaged or cut off."""
+        """Yield rows by number, up to the first damage."""
         self._connection.text_factory = lambda data: data.decode(errors="replace")
         try:
             yield from self._connection.execute(f"{query} ORDER BY number", values)
@@ -281,7 +274,6 @@ class DayReader:
 
 @contextmanager
 def _explaining() -> Iterator[None]:
-    """Turn every error of reading into a `HistoryError`."""
     try:
         yield
     except FileNotFoundError:
@@ -289,31 +281,28 @@ def _explaining() -> Iterator[None]:
     except (OSError, sqlite3.Error) as error:
         kind = DamagedError if is_damage(error) else HistoryError
         raise kind(explained(error)) from error
-    except (KeyError, TypeError, ValueError) as error:  # a column that holds something else
+    except (KeyError, TypeError, ValueError) as error:  # a column with a wrong type
         raise DamagedError(NONSENSE) from error
 
 
 class _Mark(NamedTuple):
-    """A builder, and the frame that it has reached."""
-
     file: object
     number: int
     builder: MomentBuilder
 
 
 class Rebuilder:
-    """Rebuilds moments from frames: the next one in a file costs one frame, one shortly before a few. Of one thread."""
+    """Rebuilds moments, in one thread. The next moment costs one frame, a slightly earlier moment a few."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._newest: _Mark | None = None
         self._checked: Mapping[SafeText, TrackedEnvironment] = {}
-        """The rows of the newest moment, whose clocks are possible."""
         self._marks: tuple[_Mark, ...] = ()
-        """Earlier ones, from which steps back start: the newest BRIDGE, and a frame shortly before."""
+        """At the newest BRIDGE, and shortly before the requested moment; steps back start here."""
 
     def moment(self, file: DayReader, number: int) -> Moment:
-        """Return what was known right after a poll; raise `HistoryError` if that cannot be read."""
+        """Return the moment right after a poll; raise `HistoryError` if unreadable."""
         newest, self._newest = self._newest, None
         if newest is not None and newest.file == file.identity and newest.number in (number - 1, number):
             builder = newest.builder
@@ -327,7 +316,6 @@ class Rebuilder:
         return moment
 
     def _rebuilt(self, file: DayReader, number: int) -> MomentBuilder:
-        """Return a builder that has reached a frame, by way of the nearest mark or of the KEY before it."""
         (key, bridge), marks, self._marks = file.chain(number), self._marks, ()
         marks = tuple(mark for mark in marks if mark.file == file.identity and bridge <= mark.number <= number)
         if not marks:
@@ -350,18 +338,15 @@ def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
 
 
 _LATEST: Final = 1e15
-"""Milliseconds: more than from the first to the last year of a calendar, and few enough for a `timedelta`."""
+"""Milliseconds: more than years 1 to 9999, within a `timedelta`."""
 _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 
 
 def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
-    """Check a moment; raise `HistoryError` if a number in it is impossible.
-
-    Rows that are the very rows in `known`, which were checked before, cost nothing.
-    """
+    """Raise `HistoryError` for an impossible number; rows in `known` were checked before."""
     now, profile_state = moment.now, moment.profile_state
-    # No comparison holds for what is no number.
+    # NaN fails every comparison.
     is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
     for id_, tracked in profile_state.environments.items():
         if known.get(id_) is not tracked:
@@ -382,7 +367,6 @@ def _in_ms(reading: Clocks) -> tuple[float, float]:
 
 
 def _numbers(profile_state: ProfileState) -> Iterator[float]:
-    """Yield the numbers that clocks show, all in ms."""
     failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
     polls = () if failure is None else (failure.started, failure.ended)
     for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):

@@ -1,7 +1,7 @@
-"""Records the state of a monitor, of several profiles, in one thread of its own.
+"""Records the state of a monitor in a thread.
 
-Owns the queue, the thread, and the lines about polls that are left out. Whatever happens to a disk, the caller neither
-waits nor fails. The thread imports SQLite and the encoding, so the first listing is drawn before.
+Whatever happens to a disk, the caller neither waits nor fails. Only the thread imports SQLite, so the first listing is
+drawn earlier.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.writer import BetweenRuns, FolderWriter
 
 _QUEUED: Final = 12
-"""What waits for the disk at most, for each profile: a minute of polls at the usual interval, with their rows."""
+"""A minute of polls at the usual interval, for each profile."""
 _CLOSE_TIMEOUT_S: Final = 0.5
 
 
@@ -37,30 +37,25 @@ def nothing(*_: object) -> None:
 
 
 class _Entry(NamedTuple):
-    """What is recorded at once."""
-
     changes: MonitorChanges
     profile_state: ProfileState | None
-    """The profile's state after the poll; None if only time has passed."""
+    """None if only time has passed."""
     acks: Acks
     is_after_gap: bool
-    """Whether what came before under the profile was left out."""
 
 
 class HistoryRecorder:
-    """Records polls and events of several profiles; a thread writes them.
+    """Records polls and events of several profiles.
 
-    Of several processes with the same folder one records; another one takes over with its next poll when that one ends.
+    Only one process records into a folder. When that process ends, another takes over at its next poll.
 
     Args:
-        folders: where each profile is recorded.
-        retentions: how much is kept of each profile, where it is not the usual.
-        notify: called from any thread with one line when polls are left out, and when recording goes on.
-        delay_s: seconds from the first outcome until the thread imports the writer; `close` ends this wait.
+        notify: called from any thread with a line when polls are dropped, and when recording resumes.
+        delay_s: seconds from the first outcome to the imports; `close` ends the wait.
         prepare: called first, in the thread.
         between_runs: see `FolderWriter`; called in the thread.
-        on_ready: called once for each profile, in the thread, when its first listing can be read in the history, or
-            nothing can be recorded, or another process records.
+        on_ready: called once for each profile, in the thread, when the first listing is readable or this process does
+            not record.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -78,7 +73,7 @@ class HistoryRecorder:
         self._retentions = retentions
         self._between_runs = between_runs
         self._writers: dict[SafeText, FolderWriter] = {}
-        """Empty until the thread has imported the writer, and for good in a Python without SQLite."""
+        """Empty until the imports, and always in a Python without SQLite."""
         self._notify = notify
         self._delay_s = delay_s
         self._has_begun = threading.Event()
@@ -90,18 +85,17 @@ class HistoryRecorder:
         self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
         self._most = _QUEUED * len(folders)
         self._gaps: set[SafeText | None] = set()
-        """Profiles of which a poll was left out."""
+        """Profiles with a dropped poll."""
         self._is_slow = False
         self._is_lost = False
         self._unready = set(folders)
         self._troubles: dict[SafeText, str] = {}
-        """Why the newest poll of a profile was left out."""
         self._acks: dict[SafeText, OwnAcks] = {}
         self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
         self._thread.start()
 
     def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
-        """Queue one outcome, or only the events if time alone has passed. Never waits and never fails."""
+        """Queue an outcome, or only events if time alone has passed. Never waits and never fails."""
         profile = changes.profile
         profile_state = monitor.fleet.by_profile[profile] if profile in self._folders and profile is not None else None
         if (profile_state is None and not changes.events) or self._is_lost:
@@ -118,7 +112,7 @@ class HistoryRecorder:
         self._has_begun.set()
 
     def close(self, timeout_s: float = _CLOSE_TIMEOUT_S) -> None:
-        """Write what is left, unless that takes too long."""
+        """Write the queue, for `timeout_s` at most."""
         self._entries.put(None)
         self._is_closing.set()
         self._is_prepared.set()
@@ -126,12 +120,11 @@ class HistoryRecorder:
         self._thread.join(timeout_s)
 
     def wait(self) -> None:
-        """Wait until `prepare` has ended, or the recorder is closed; may be called in any other thread, and often."""
+        """Wait until `prepare` has ended or the recorder is closed. Any other thread may call this."""
         self._is_prepared.wait()
 
     @property
     def _place(self) -> Path:
-        """The folder of all profiles' histories."""
         return next(iter(self._folders.values())).parent
 
     def _run_thread(self) -> None:
@@ -177,7 +170,7 @@ class HistoryRecorder:
             )
 
     def _try(self, profile: SafeText, write: Callable[[FolderWriter], bool]) -> None:
-        """Let a profile's writer do something; say once if it cannot, and once when it can again."""
+        """Call `write`; notify once of a failure, and once of the recovery."""
         try:
             is_ready = write(self._writers[profile])
         except Exception as error:  # noqa: BLE001 - a bug here costs the history, and nothing else
@@ -194,7 +187,7 @@ class HistoryRecorder:
             self._on_ready(profile)
 
     def _write(self, profile: SafeText, entry: _Entry, writer: FolderWriter) -> bool:
-        """Write what concerns a profile; return whether its first listing can be read, or is not ours to write."""
+        """Return whether the profile is ready."""
         if not writer.take():
             return True
         changes, profile_state = entry.changes, entry.profile_state
@@ -210,7 +203,7 @@ class HistoryRecorder:
         return profile_state.listings > 0
 
     def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:
-        """Return the acknowledgements of a profile's rows; the same value as long as they do not change."""
+        """Return acknowledgements, the same object until a change."""
         found = own_acks(acks, profile_state.server, profile_state.environments)
         if found != self._acks.get(profile):
             self._acks[profile] = found

@@ -1,7 +1,6 @@
-"""Recordings: a day file with another name, which holds one profile for any number of days.
+"""Recordings: day files under another name, with one profile and any number of days.
 
-envwatch 1.0.0 wrote another form: a line of text, and then chunks, each with its length and a checksum. `opened` reads
-both forms.
+envwatch 1.0.0 wrote a line of text, then chunks with length and checksum.
 """
 
 from __future__ import annotations
@@ -34,16 +33,14 @@ if TYPE_CHECKING:
 
 
 class RecordingWriter:
-    """Writes a new recording; each poll is in the file once `write` returns. Of one thread at a time.
+    """Writes a recording, in one thread at a time. A poll is in the file when `write` returns.
 
     Args:
-        path: the file, which must not exist. It is private to the user.
-        about: the origin of the recording.
-        redaction: of everything that is written; None to write it as it is.
+        path: must not exist; becomes private.
 
     Raises:
         FileExistsError: if the path exists.
-        OSError: if the file cannot be made.
+        OSError: if the file cannot be created.
     """
 
     def __init__(self, path: Path, about: About, redaction: Redaction | None = None) -> None:
@@ -51,7 +48,6 @@ class RecordingWriter:
         self._path = path
         self._redaction = redaction
         self._run: int | None = None
-        """The number of the run's first poll; None before that poll is written."""
         write_private(path, b"")
         about = redaction.about(about) if redaction else about
         try:
@@ -70,20 +66,20 @@ class RecordingWriter:
 
     @property
     def size(self) -> int:
-        """The bytes of the file; 0 if the file is no longer in its place."""
+        """In bytes; 0 if the file is no longer at the path."""
         return self._file.size() or 0
 
     def start_run(self) -> None:
-        """Let the next poll be the first of another run."""
+        """Let the next poll begin a run."""
         self._run = None
         self._file.restart()
 
     def write(self, moment: Moment, result: PollResult, events: Iterable[Event] = ()) -> None:
-        """Add one poll with its events.
+        """Add a poll with events.
 
         Raises:
-            HistoryError: if a moment or an event cannot be encoded; the poll is missing then.
-            OSError: if the file cannot be written; it ends with the poll before then.
+            HistoryError: for a value that cannot be encoded; the poll is missing then.
+            OSError: if the disk fails; the file ends with the previous poll.
         """
         run = self._run or self._file.numbers.poll
         with self._restarting():
@@ -93,15 +89,15 @@ class RecordingWriter:
         self.polls += 1
 
     def write_events(self, at: WallMs, events: Iterable[Event]) -> None:
-        """Add events that came with no poll; raises as `write` does."""
+        """Add events without a poll; raises like `write`."""
         with self._restarting():
             self._file.write_events(at, self._redacted(events))
 
     def close(self) -> None:
-        """Have the disk keep what was written, and close the file.
+        """Flush and close the file.
 
         Raises:
-            OSError: if the disk cannot; some report only now that they are full.
+            OSError: if the disk fails; some disks report only now that they are full.
         """
         self._file.close()
         with suppress(FileNotFoundError), self._path.open("rb") as file:
@@ -112,7 +108,7 @@ class RecordingWriter:
 
     @contextmanager
     def _restarting(self) -> Iterator[None]:
-        """Let the next frame be a KEY after any error; an error of SQLite becomes an `OSError`."""
+        """After an error, make the next frame a KEY; raise SQLite's errors as `OSError`."""
         try:
             yield
         except HistoryError:
@@ -126,7 +122,7 @@ class RecordingWriter:
 _HEAD_BYTES: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
 _WRITE_VERSION: Final = 18
-"""Where the head of a SQLite file says 1 for a rollback journal, 2 for a write-ahead log."""
+"""Offset in a SQLite file; 1 means rollback journal, 2 write-ahead log."""
 _USER_VERSION: Final = slice(60, 64)
 _APPLICATION_ID: Final = slice(68, 72)
 _NEWER: Final = "a newer envwatch made it; update this one"
@@ -134,10 +130,10 @@ _DAMAGED: Final = "it is damaged at its beginning"
 
 
 def opened(path: Path) -> DayReader:
-    """Return the reader of a recording, of a copy of a day, or of a recording of envwatch 1.0.0.
+    """Return the reader of a recording, a copied day file, or a recording of envwatch 1.0.0.
 
     Raises:
-        HistoryError: if it cannot be read, is no recording, or was made by a newer envwatch.
+        HistoryError: if unreadable, no recording, or of a newer envwatch.
     """
     try:
         with os.fdopen(open_regular(path), "rb") as file:
@@ -145,7 +141,7 @@ def opened(path: Path) -> DayReader:
             content = head + file.read() if head.startswith(_TITLE) else b""
     except OSError as error:
         raise HistoryError(error.strerror or str(error)) from None
-    path = path.resolve()  # the user may name a link
+    path = path.resolve()  # the path may be a link
     if content:
         return DayReader(path, lambda _: _converted(content))
     if not head.startswith(_MAGIC) or int.from_bytes(head[_APPLICATION_ID], "big") != APPLICATION_ID:
@@ -155,25 +151,23 @@ def opened(path: Path) -> DayReader:
     return DayReader(path, partial(connected, modes=RECORDING_MODES) if head[_WRITE_VERSION] == 1 else connected)
 
 
-# The form of envwatch 1.0.0.
+# The format of envwatch 1.0.0.
 
 _TITLE: Final = b"envwatch recording "
-"""Begins the first line, which ends with the version of the format."""
+"""The format's version follows."""
 _CHUNK: Final = struct.Struct("<IIB")
-"""Before each chunk: the length of its body, a CRC-32 of all that follows, and what it is."""
+"""Length of the body, CRC-32 of the rest, kind."""
 _CHECKED_FROM: Final = 8
 _ABOUT_CHUNK, _POLL_CHUNK, _EVENTS_CHUNK = 0, 1, 2
-"""Chunks of other kinds are left out. The events of an `_EVENTS_CHUNK` came with no poll."""
+"""Other kinds are skipped; `_EVENTS_CHUNK` has events without a poll."""
 _POLL: Final = struct.Struct("<dBBdBI")
-"""Before a frame: wall clock (ms), result, whether a run begins, interval (s), kind and length of the frame."""
+"""Wall clock (ms), result, whether a run begins, interval (s), kind and length of the frame."""
 _WALL: Final = struct.Struct("<d")
 _LENGTH: Final = struct.Struct("<I")
-"""Before each event."""
 _RESULTS: Final = (PollResult.LISTED, PollResult.FAILED, PollResult.SLEPT)
 
 
 def _converted(content: bytes) -> tuple[sqlite3.Connection, bool]:
-    """Return the tables of a day in memory with what is whole in a recording of 1.0.0, and whether its end is not."""
     line, has_end, _ = content.partition(b"\n")
     version = line.removeprefix(_TITLE)
     if not has_end or not version.isdigit():
@@ -198,7 +192,7 @@ def _converted(content: bytes) -> tuple[sqlite3.Connection, bool]:
 
 
 def _chunks(content: bytes, start: int) -> Iterator[tuple[int, bytes, int]]:
-    """Yield kind, body and end of each chunk, up to one that is not whole."""
+    """Yield kind, body and end of each chunk, up to the first damage."""
     while start + _CHUNK.size <= len(content):
         length, checksum, kind = _CHUNK.unpack_from(content, start)
         begin, checked = start + _CHUNK.size, start + _CHECKED_FROM
@@ -218,7 +212,6 @@ def _about_rows(body: bytes) -> dict[str, str]:
 
 
 def _added(connection: sqlite3.Connection, chunks: Iterable[tuple[int, bytes, int]]) -> Iterator[int]:
-    """Add the polls and events of chunks; yield the end of each chunk."""
     poll = event = run = 0
     for kind, body, end in chunks:
         at, rest = 0.0, b""

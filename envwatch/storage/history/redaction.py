@@ -1,10 +1,9 @@
-"""Redaction of a recording: what may identify a person, a machine, a customer or a path becomes a pseudonym.
+"""Redaction: pseudonyms for texts that may identify a person, a machine, a customer or a path.
 
-Pure. A text stays only if it is known to be harmless: a word of our own, a version, a mode, a platform; what is not
-known is replaced or dropped. Times and numbers stay. A pseudonym is a word and a number, `env-3`. The number counts the
-texts of that kind in the order of the recording, so no pseudonym can be looked up. Equal texts get equal pseudonyms
-within one file, so that whatever is linked stays linked; names, ids and device ids of environments share one kind of
-pseudonym, because an inventory or an event may have any of them.
+Only harmless texts stay: words of envwatch, versions, modes, platforms. Unknown texts are replaced or dropped; times
+and numbers stay. A pseudonym such as `env-3` counts the texts of a kind in recording order, so no pseudonym can be
+looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments are of
+one kind: an inventory or an event may hold any.
 """
 
 from __future__ import annotations
@@ -57,14 +56,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REDACTED: Final = clean("(redacted)")
-"""In place of a free text, such as a note."""
+"""Replaces free texts."""
 
 _VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
-"""A version with at most three numbers, so that it is no address."""
+"""At most three numbers: an address has four."""
 _PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
-"""Values of Node's `process.platform`."""
+"""Of Node's `process.platform`."""
 _ARCHITECTURES: Final = frozenset({"arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "x64"})
-"""Values of Node's `process.arch`."""
+"""Of Node's `process.arch`."""
 _SYSTEM: Final = re.compile(
     r"macOS|Linux|(?:Alpine|Amazon|Arch) Linux|Debian(?: GNU/Linux)?|Fedora(?: Linux)?|Ubuntu"
     r"|Windows (?:10|11)(?: Home| Pro| Enterprise)?|Windows Server 20[0-9]{2}"
@@ -73,31 +72,29 @@ _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
 _DEVICES: Final = (DESKTOP_DEVICE, SANDBOX_DEVICE)
 _LISTENERS: Final = (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER)
-"""Begins of ids that tell the Desktop app, a sandbox and a machine apart."""
+"""Prefixes of ids for the Desktop app, a sandbox and a machine."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
-"""The reason of a newcomer, see `fleet.replacement`."""
+"""Reason of a newcomer, see `fleet.replacement`."""
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
-"""The kinds of events whose values are connections."""
 _OWN_WORDS: Final = re.compile(
     rf"(?:{'|'.join(map(re.escape, chain(Reason, Cause, Anomaly)))})(?: \([0-9]+ s\))?"
     rf"|[0-9,]+ of [0-9,]+ rows vanished at once|believed now|a later listing contradicts it|{NOT_RUNNING}|{LACKED}"
 )
-"""The reasons of events that are no text of anybody else."""
+"""Reasons without foreign text."""
 
 
 class Redaction:
-    """Replaces texts by pseudonyms, the same text always by the same pseudonym."""
+    """Replaces texts by pseudonyms."""
 
     def __init__(self) -> None:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
-        """Pseudonyms of texts, by their kind."""
+        """By kind, then by text."""
         self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
-        """The last one of each id, and what became of it: most stay the same from poll to poll."""
+        """Most environments stay the same between polls."""
         self._newest: dict[str, tuple[Any, Any]] = {}
-        """The newest value of other fields, and what became of it."""
         self._profile = partial(self._pseudonym, "profile")
         self._incident = partial(self._pseudonym, "inc")
         self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
@@ -117,7 +114,7 @@ class Redaction:
             for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
             if each.identifies is not None
         }
-        """By the names of fields in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
+        """By field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
             **_OBJECT_RULES,
             **{
@@ -126,14 +123,14 @@ class Redaction:
                 if each.identifies is not None
             },
         }
-        """By the key in metadata; all other keys are dropped."""
+        """By metadata key; all other keys are dropped."""
 
     def moment(self, moment: Moment) -> Moment:
-        """Return a moment without what identifies anybody."""
+        """Return a redacted moment."""
         return Moment(moment.now, self._fleet(moment.profile_state), self._again("acks", moment.acks, self._acks))
 
     def event(self, event: Event) -> Event:
-        """Return an event without what identifies anybody."""
+        """Return a redacted event."""
         return Event(
             kind=event.kind,
             at=event.at,
@@ -153,7 +150,7 @@ class Redaction:
         )
 
     def about(self, about: About) -> About:
-        """Return what a redacted recording is of: a server of a name that does not exist."""
+        """Return a recording's redacted origin; the host does not exist."""
         base_url = composed(f"https://{self._pseudonym('host', about.base_url)}.invalid")
         return About(profile=self._profile(about.profile), base_url=base_url, version=about.version, is_redacted=True)
 
@@ -166,7 +163,7 @@ class Redaction:
             profile_state,
             profile=self._profile(profile_state.profile),
             profile_name=self._profile(profile_state.profile_name),
-            server=EMPTY,  # which is not recorded
+            server=EMPTY,  # not recorded
             expect=self._again("expect", profile_state.expect, lambda names: tuple(map(self._machine, names))),
             environments=MappingProxyType(environments),
             newest=_optional(self._version, profile_state.newest),
@@ -176,7 +173,7 @@ class Redaction:
         )
 
     def _again(self, name: str, value: T, redact: Callable[[Any], Any]) -> T:
-        """Return a redacted value, and the very same one as long as the field has the same value, if it has any."""
+        """Return a redacted value, the same object until the field changes."""
         if value is None:
             return value
         known = self._newest.get(name)
@@ -253,7 +250,6 @@ class Redaction:
         return {key: value for key, value in known.items() if value is not None}
 
     def _value(self, event: Event, value: SafeText | None) -> SafeText | None:
-        """Return the value before or after an event."""
         if value is None:
             return None
         if is_replacement(event):
@@ -282,7 +278,7 @@ class Redaction:
         return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
-        """Yield what the members of a group share, `pod p-7`; values that hold a comma come in several parts."""
+        """Yield shared values, such as `pod p-7`; a value with a comma arrives in several parts."""
         for part in parts:
             field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
             yield REDACTED if field is None else f"{field} {self._in_field(field, composed(part[len(field) + 1 :]))}"
@@ -291,7 +287,7 @@ class Redaction:
         return frozenset(map(self._machine, ids))
 
     def _machine(self, text: SafeText) -> SafeText:
-        """Return the pseudonym of an environment's name, id or device id; a blank name stays blank."""
+        """Return the pseudonym of a name, id or device id; a blank name stays blank."""
         if text.startswith(_EXPECTED):
             return missing_id(self._machine(sliced(text, len(_EXPECTED))))
         if text.isspace():
@@ -317,7 +313,7 @@ class Redaction:
         return text if text in _PLATFORMS else self._pseudonym("os", text)
 
     def _pseudonym(self, kind: str, text: str) -> SafeText:
-        """Return the pseudonym of a text of a kind, `kind-3`; an empty text has an empty pseudonym."""
+        """Return a pseudonym, `kind-3`; an empty text stays empty."""
         if not text:
             return EMPTY
         known = self._pseudonyms.setdefault(kind, {})
@@ -335,19 +331,16 @@ def _optional(redact: Callable[[SafeText], SafeText], text: SafeText | None) -> 
 
 
 def _of_text(redact: Callable[[SafeText], SafeText]) -> Callable[[JsonValue], JsonValue]:
-    """Return a function that redacts a text, and drops any other value."""
     return lambda value: redact(clean(value)) if isinstance(value, str) else None
 
 
 def _update_without_texts(value: JsonValue) -> JsonValue:
-    """Return whether a listener can update itself, without paths and commands."""
     if not isinstance(value, dict):
         return None
     return {key: value[key] for key in ("supported", "writable") if isinstance(value.get(key), bool)}
 
 
 def _known_machine(value: JsonValue) -> JsonValue:
-    """Return what kind of machine it is."""
     if not isinstance(value, dict):
         return None
     kept: dict[str, JsonValue] = {}
@@ -366,4 +359,4 @@ _OBJECT_RULES: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = {
     "self_update": _update_without_texts,
     "machine": _known_machine,
 }
-"""The objects in metadata that keep a harmless part, by key."""
+"""Metadata objects with a harmless part."""

@@ -1,4 +1,4 @@
-"""Writes the history of one profile: which file, which numbers, who may, and what is deleted. Of one thread."""
+"""Writes one profile's history."""
 
 from __future__ import annotations
 
@@ -43,23 +43,22 @@ if TYPE_CHECKING:
 
 _TIDY_EVERY_S: Final = 3600.0
 _NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
-"""The events of environments that a comparison of two moments does not find."""
+"""No comparison of two moments finds these events."""
 
 
 class FolderWriter:
-    """Writes polls and events into the files of their days, while it holds the folder's lock.
+    """Writes day files while holding the folder's lock, in one thread.
 
-    After any error, the next call begins anew: with the file opened again, and a KEY. It is `HistoryError` if there
-    is no room, and `OSError` or `sqlite3.Error` if folder or file cannot be used.
+    After any error, the next call reopens the file and starts with a KEY. `HistoryError` means a day over the size
+    limit or a value that cannot be encoded; `OSError` and `sqlite3.Error`, an unusable folder or file.
 
     Args:
-        folder: which is made if it does not exist.
-        retention: what is kept of it.
-        profile: under whose label the run before is read.
-        between_runs: returns the events to record with the first listing that is written, after another run or after
-            polls that were left out, in place of its own changes: from the last listing that was written, and from it.
-        note: called with one line when a damaged file was set aside.
-        numbers: of the first poll and event, at least; None to go on from the folder.
+        folder: created if missing.
+        profile: label for the previous run.
+        between_runs: returns the events from the last written listing to the first listing after another run or dropped
+            polls, in place of the listing's own changes.
+        note: called with a line for a damaged file that was set aside.
+        numbers: lowest numbers of the first poll and event; None continues the folder's.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -81,17 +80,15 @@ class FolderWriter:
         self._day: date | None = None
         self._file: DayFile | None = None
         self._numbers = numbers
-        """The ones that come next; None before they are known."""
         self._run: int | None = None
-        """The number of this run's first poll; None before it is written."""
         self._is_compared = False
-        """Whether a listing was compared with the last one that was written before; none was left out since."""
+        """Reset by dropped polls."""
         self._before: Moment | None = None
-        """With what the next listing is compared, once that was read: it is tried again until it can be written."""
+        """Compared with the next listing, until that is written."""
         self._tidied_at = -inf
 
     def take(self) -> bool:
-        """Return whether this process is the one that records here; it becomes that if there is none. Never waits."""
+        """Return whether this process records here, after taking a free lock. Never waits."""
         had, has = self._lock.is_held, self._lock.take()
         if had and not has:
             self._leave()
@@ -99,7 +96,7 @@ class FolderWriter:
         return has
 
     def write(self, moment: Moment, result: PollResult, events: Sequence[Event] = ()) -> None:
-        """Add one poll with its events, see `DayFile.write`; call `take` before. Then delete what is too old."""
+        """Add a poll with events, then delete old days. Call `take` before."""
 
         def add(file: DayFile) -> None:
             run = self._run or file.numbers.poll
@@ -113,19 +110,19 @@ class FolderWriter:
         if is_first:
             self._is_compared, self._before = True, None
         now, clock = moment.now, moment.profile_state.clock
-        # A clock that is ahead must not make everything too old.
+        # A clock that is ahead must not make every day too old.
         if clock.is_known and now.monotonic - self._tidied_at >= _TIDY_EVERY_S:
             self._tidied_at = now.monotonic
             today = day_of(min(now.wall, WallMs(clock.server_time(now.wall))))
-            with suppress(OSError):  # the poll is written; the next hour tries again
+            with suppress(OSError):  # retried after an hour
                 tidy(self._folder, self._retention, today)
 
     def write_events(self, now: Clocks, events: Sequence[Event]) -> None:
-        """Add events that came with no poll; call `take` before. Raises what `write` raises."""
+        """Add events without a poll; call `take` before. Raises like `write`."""
         self._add(now, lambda file: file.write_events(now.wall, events))
 
     def restart(self) -> None:
-        """Go on after polls that were left out: the next frame is a KEY, and the next listing is compared."""
+        """Go on after dropped polls: with a KEY, and a comparison."""
         self._is_compared = False
         if self._file is not None:
             self._file.restart()
@@ -166,7 +163,6 @@ class FolderWriter:
         return file
 
     def _set_aside(self, day: date) -> None:
-        """Rename the damaged file of a day, with what is beside it."""
         self._close_file()
         path = day_path(self._folder, day)
         aside = set_aside(path, f"{path.name}{DAMAGED}")
@@ -176,14 +172,14 @@ class FolderWriter:
         self._note(f"a damaged day of the history was set aside, and a new one begun ({aside})")
 
     def _changes_between_runs(self, first: Moment) -> Sequence[Event] | None:
-        """Return what changed since the last listing that was written; None if it is not known."""
+        """Return the changes since the last written listing; None if unknown."""
         if self._between_runs is None:
             return None
         past = StoredPast(self._folder, self._profile)
         try:
             if self._before is None and (poll := past.last_listing()) is not None:
                 self._before = past.moment(poll)
-        except HistoryError:  # what is damaged is not compared
+        except HistoryError:  # damaged moments are not compared
             return None
         return None if self._before is None else self._between_runs(self._before, first)
 
@@ -195,19 +191,18 @@ class FolderWriter:
                 file.close()
 
     def _leave(self) -> None:
-        """Close the file, and forget what another process may change."""
+        """Close the file, and forget values that another process may change."""
         self._close_file()
         self._numbers = None
         self._is_compared = False
 
 
 def _is_compared(event: Event) -> bool:
-    """Whether an event is of a change that a comparison of two moments finds."""
     return bool(event.members or event.id is not None) and event.kind not in _NOT_COMPARED
 
 
 def next_numbers(*folders: Path) -> Numbers:
-    """Return the numbers after all that can be read."""
+    """Return the numbers after all readable polls and events."""
     poll, event = 0, 0
     for path in chain.from_iterable(map(day_paths, folders)):
         with suppress(HistoryError), DayReader(path) as reader:

@@ -1,7 +1,4 @@
-"""Where a wish to go to another moment leads.
-
-Must not know the screen: what there is to say comes back with the place. Every coroutine here raises `HistoryError`.
-"""
+"""Finds the destination of a wish to go to another moment. Every coroutine raises `HistoryError`."""
 
 from __future__ import annotations
 
@@ -37,11 +34,11 @@ if TYPE_CHECKING:
     from envwatch.tui.screens.time_actions import Goal
 
 _GAP_INTERVALS: Final = 3
-"""So many intervals after a poll without another one are a gap."""
+"""Intervals without a poll that make a gap."""
 _GAP_MS: Final = timedelta(minutes=1) / MS
-"""A replay skips a gap that is longer than this, and than so many intervals."""
+"""A replay skips a gap longer than this and than `_GAP_INTERVALS`."""
 _SPARE: Final = 50
-"""Polls before a place in which every profile has its last poll, unless it is nearly the history's beginning."""
+"""Polls before a place, so that every profile has a poll."""
 
 
 class Place(NamedTuple):
@@ -56,45 +53,42 @@ class Place(NamedTuple):
 
     @property
     def wall(self) -> WallMs:
-        """When its poll was taken, by the clock of the machine that recorded it."""
+        """By the recording machine's clock."""
         return self.poll_ref.poll.at
 
 
 class Destination(NamedTuple):
-    """Where a wish leads."""
+    """The result of a wish."""
 
     place: Place | None
     """None for the present."""
     text: str = ""
-    """What there is to say to it."""
     rows: Sequence[EnvironmentKey] = ()
-    """The environments of the event."""
+    """Environments of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destinations:
-    """Finds the places of what was recorded, of one profile or several, as the present is known."""
+    """Finds places in the records, given the present."""
 
     reader: PastReader
     has_several: bool
-    """Whether there are several profiles."""
     newest_at: WallMs
-    """When the newest outcome was taken; in a replay, when the recording ends."""
+    """Time of the newest outcome; in a replay, the recording's end."""
     is_replay: bool
-    """Whether there is nothing after that."""
+    """A replay has no present after `newest_at`."""
     clocks: Mapping[SafeText, ServerClock]
-    """Estimates of the server's clock of each profile at the moment that is shown."""
+    """At the visible moment."""
     ambiguous_names: frozenset[SafeText]
-    """Names that stand for more than one environment there."""
+    """At the visible moment."""
     wall: WallMs
     zone: tzinfo | None
 
     def _text(self, wall: float) -> SafeText:
-        """Return a moment for people."""
         return status_text.moment_text(wall, self.wall, self.zone)
 
     async def find(self, goal: Goal, place: Place | None) -> Destination:
-        """Return where a wish leads from a place, None for the present."""
+        """Return the destination of a wish from a place, None for the present."""
         match goal:
             case Steps(by):
                 return await self._stepped(place, by)
@@ -108,13 +102,11 @@ class Destinations:
                 return await self._at_time(place, self.newest_at)
 
     async def _last(self) -> Place | None:
-        """Return the place before the newest listing, which may not have been recorded yet; None if there is none."""
+        """Return the place before the newest outcome, which may not be recorded yet."""
         before = WallMs(nextafter(self.newest_at, -inf))
         timeline = await self.reader.around(before)
         index = timeline.place_at(before)
         return Place(timeline, index) if index >= 0 else None
-
-    # By steps.
 
     async def _stepped(self, place: Place | None, by: int) -> Destination:
         if (start := place or await self._last()) is None:
@@ -123,7 +115,7 @@ class Destinations:
         return await (self._back(moved) if by < 0 else self._forward(moved))
 
     async def _back(self, place: Place) -> Destination:
-        """Return a poll that may be before the first poll that was read."""
+        """Return a place, maybe before the loaded polls."""
         timeline, index = place
         while index < (_SPARE if self.has_several else 0):
             if (earlier := await self.reader.earlier(timeline)) is None:
@@ -134,7 +126,7 @@ class Destinations:
         return Destination(Place(timeline, index))
 
     async def _forward(self, place: Place) -> Destination:
-        """Return a poll that may be behind the last poll that was read; behind the last poll of all is the present."""
+        """Return a place, maybe after the loaded polls; the present follows the last poll."""
         timeline, index = place
         while index >= (last := len(timeline.poll_refs) - 1):
             if (later := await self.reader.later(timeline)) is None:
@@ -145,8 +137,6 @@ class Destinations:
             index += later.place_of(timeline.poll_refs[last]) - last
             timeline = later
         return Destination(Place(timeline, index))
-
-    # By time.
 
     async def _at_time(self, place: Place | None, wall: WallMs) -> Destination:
         if wall >= self.newest_at and not self.is_replay:
@@ -178,8 +168,6 @@ class Destinations:
         is_gap = following.place.wall - place.wall > max(_GAP_MS, _GAP_INTERVALS * interval_ms)
         return following if is_gap and wall >= place.wall + interval_ms else Destination(place)
 
-    # By events.
-
     async def _at_event(self, place: Place | None, goal: EventSteps) -> Destination:
         if (start := place or await self._last()) is None:
             return Destination(None, status_text.NOTHING_RECORDED)
@@ -205,7 +193,6 @@ class Destinations:
         return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text, rows)
 
     async def _polls_before(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
-        """Yield the polls with events before a place, newest first."""
         wall = WallMs(here[0])
         while True:
             window = await self.reader.events(wall, self.newest_at, self.clocks)
@@ -217,7 +204,6 @@ class Destinations:
             here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
     async def _polls_after(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
-        """Yield the polls with events after a place, oldest first."""
         wall = WallMs(here[0])
         while True:
             window = await self.reader.events(wall, self.newest_at, self.clocks)

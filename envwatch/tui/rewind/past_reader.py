@@ -1,8 +1,6 @@
-"""Reads recorded time in threads: the moments around the visible moment, and earlier runs at the start.
+"""Reads recorded time in threads: moments near the visible moment, and earlier runs at the start.
 
-`PastReader` keeps the moments that are near. It loads each profile's past once, after the first listing and next to the
-screen; `past.earlier_runs` decides what the past means for the monitor. Neither the loop nor a key waits. Must not know
-the screen. Every coroutine here raises `HistoryError`.
+Neither the event loop nor a key waits. Every coroutine raises `HistoryError`.
 """
 
 from __future__ import annotations
@@ -35,41 +33,36 @@ if TYPE_CHECKING:
 
 
 _WINDOW_MS: Final = timedelta(hours=2) / MS
-"""Polls are read for so long before and after the one that is shown."""
+"""Period of polls before and after the visible moment."""
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
-"""How far polls are searched for beyond a gap, each time if nothing was nearer."""
+"""How far to search for polls beyond a gap, step by step."""
 DAY_MS: Final = timedelta(days=1) / MS
 Order: TypeAlias = tuple[float, float]
-"""When a poll was taken (epoch, ms), and its profile's place: -1 is before all at that time, infinity after."""
+"""Time of a poll (epoch, ms), and index of the profile: -1 sorts before all polls of that time, infinity after."""
 
 _NEWEST_KEPT: Final = 2
-"""The newest moment, and the one before it, which the first step back leads to."""
+"""The newest moment and its predecessor, the target of the first step back."""
 _ROWS_AHEAD: Final = 12_000
-"""Rows of the moments that are read ahead, in all: what a thread needs a quarter of a second for."""
+"""A quarter of a second for a thread."""
 _MOST_AHEAD: Final = 12
 
 
 class Events(NamedTuple):
-    """What happened in a part of the time, and when it was watched."""
+    """Events and watched time of a period."""
 
     since: WallMs
     until: WallMs
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
     eventful_polls: Sequence[tuple[PollRef, Sequence[Event]]]
-    """The polls with events, in the order of `PastReader.order`.
-
-    The events are those of the poll, and those that time alone brought since the poll before.
-    """
+    """In the order of `PastReader.order`. Events that time alone brought belong to the next poll."""
     poll_ref_of: Mapping[int, PollRef]
-    """The poll of each event of the log, by the identity of the event."""
+    """By the event's `id()`."""
 
     def covers(self, wall: WallMs) -> bool:
-        """Whether it has what had happened in the day before a moment."""
         return self.since + DAY_MS <= wall <= self.until
 
     def log_at(self, polls: Mapping[SafeText, RecordedPoll]) -> EventLog:
-        """Return the log as it was when these polls were the newest ones."""
 
         def is_known(event: Event) -> bool:
             poll_ref = self.poll_ref_of.get(id(event))
@@ -80,7 +73,6 @@ class Events(NamedTuple):
 
 
 _LOADED: Final = timedelta(hours=24)
-"""What the event log and the availability cover at the start."""
 
 
 class PastReader:
@@ -89,23 +81,20 @@ class PastReader:
     def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
         self._pasts = pasts
         self._newest: dict[SafeText, tuple[Moment, ...]] = {}
-        """The newest moments of the present, which need not be read."""
+        """Of the present; need no reading."""
         self._kept: dict[tuple[SafeText, int], Moment] = {}
-        """By profile and number of the poll, the one that was used last at the end."""
+        """By profile and poll number, last used last."""
         self._ahead: asyncio.Task[None] | None = None
-        """Reads ahead."""
         self._ahead_of: frozenset[tuple[SafeText, int]] = frozenset()
-        """What it reads."""
         self._events: Events | None = None
-        """Those that were read last."""
         self._began: dict[SafeText, WallMs] = {}
-        """When the first outcome of this run was taken, by profile."""
+        """Time of this run's first outcome."""
         self._first: dict[SafeText, Moment] = {}
-        """The moment after the first listing of this run, by profile, until the past is loaded."""
+        """Until `load` takes the moment after the first listing."""
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Note an outcome of a profile, and the monitor after it; nothing of a profile without a past."""
+        """Note the monitor after an outcome; profiles without a past are ignored."""
         if profile not in self._pasts:
             return
         moment = Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile))
@@ -116,11 +105,10 @@ class PastReader:
             self._is_listed[profile].set()
 
     async def load(self, profile: SafeText, current: Callable[[], Monitor]) -> tuple[Monitor, timedelta | None]:
-        """Return the current monitor with what was recorded before a profile's first outcome; call it once.
+        """Return the current monitor with the records from before a profile's first outcome; call once.
 
-        The profile's first listing has to be noted first. The monitor is computed once more if another monitor is
-        current then. The time is how long ago the last run ended, if nothing has changed since and that is worth a
-        word.
+        Waits for the first listing, and computes again if the current monitor changes. The time is the last run's age,
+        if nothing has changed since and the age is worth a word.
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
@@ -137,19 +125,17 @@ class PastReader:
                 return seeded, None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
-        """Give up what was read, which may be large."""
+        """Drop moments and events, which may be large."""
         self._kept.clear()
         self._events = None
 
-    # Polls.
-
     async def around(self, wall: WallMs) -> Timeline:
-        """Return the polls around a moment, and at least one before it if there is any at all."""
+        """Return the polls around a moment, at least one before the moment if possible."""
         timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
         return timeline if timeline.place_at(wall) >= 0 else await self.earlier(timeline) or timeline
 
     async def earlier(self, timeline: Timeline) -> Timeline | None:
-        """Return a timeline with its first polls and those before; None if there are none."""
+        """Return a timeline's first polls and earlier polls; None without earlier polls."""
         before = math.nextafter(timeline.since, -math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(before - searched_ms, before)
@@ -158,7 +144,7 @@ class PastReader:
         return None
 
     async def later(self, timeline: Timeline) -> Timeline | None:
-        """Return a timeline with its last polls and those after them; None if there are none."""
+        """Return a timeline's last polls and later polls; None without later polls."""
         after = math.nextafter(timeline.until, math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(after, after + searched_ms)
@@ -168,16 +154,14 @@ class PastReader:
         return None
 
     async def ends(self) -> tuple[WallMs, WallMs] | None:
-        """Return when the first and the last poll was recorded; None if there is none."""
         timeline = await self._timeline(-math.inf, math.inf)
         return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
     def order(self, poll_ref: PollRef) -> Order:
-        """Return the key that sorts polls as in a timeline."""
         return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
-        # Finite: a past may keep its instants as whole numbers.
+        # A past may store instants as whole numbers, without infinity.
         begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
 
         def read() -> Timeline:
@@ -187,10 +171,8 @@ class PastReader:
 
         return await asyncio.to_thread(read)
 
-    # Moments.
-
     async def moments(self, timeline: Timeline, place: int) -> Mapping[SafeText, Moment]:
-        """Return what was known of each profile after a poll."""
+        """Return each profile's moment after a poll."""
         return {profile: await self._moment(profile, poll) for profile, poll in timeline.known_at(place).items()}
 
     async def _moment(self, profile: SafeText, poll: RecordedPoll) -> Moment:
@@ -205,7 +187,7 @@ class PastReader:
         return moment
 
     def read_ahead(self, timeline: Timeline, place: int, direction: int) -> None:
-        """Read the moments of the following polls in one direction, unless enough of them are here."""
+        """Read the next moments in a direction, unless enough are cached."""
         newest = next(reversed(self._kept.values()), None)
         rows = len(newest.profile_state.environments) if newest is not None else 0
         ahead = min(_ROWS_AHEAD // max(rows, 1), _MOST_AHEAD)
@@ -228,19 +210,17 @@ class PastReader:
             ]
 
         try:
-            with suppress(HistoryError):  # going there says why
+            with suppress(HistoryError):  # going there reports the error
                 self._kept.update(await asyncio.to_thread(read))
         finally:
             self._ahead = None
         for key in list(self._kept)[:-most]:
             del self._kept[key]
 
-    # Events.
-
     async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
-        """Return what happened in the day before a moment, and some time before and after that.
+        """Return the events of the day before a moment, and of some time around.
 
-        `end` is the newest moment that there can be; the clocks place the polls among the events.
+        `end` is the newest possible moment; `clocks` place the polls among the events.
         """
         if self._events is None or not self._events.covers(wall):
             since, until = WallMs(max(wall - 1.5 * DAY_MS, 0.0)), min(end, WallMs(wall + DAY_MS / 2))
@@ -264,9 +244,9 @@ class PastReader:
 
 
 def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator[tuple[RecordedPoll, Sequence[Event]]]:
-    """Yield each poll of one profile that brought events, with those since the poll before it.
+    """Yield each poll that brought events, with the events since the previous poll.
 
-    The events `before` are what time alone brought between the last poll before the steps and them.
+    `before` are events that time alone brought before the steps.
     """
     events = [*before]
     for _, poll, its_events in steps:
@@ -277,7 +257,7 @@ def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator
 
 
 def _since_last_poll(past: Past, until: WallMs) -> Sequence[Event]:
-    """Return what time alone brought between the last poll before a moment and that moment."""
+    """Return the events that time alone brought after the last poll before a moment."""
     before = WallMs(math.nextafter(until, -math.inf))
     since = WallMs(0.0)
     for searched_ms in _SEARCHED_MS:

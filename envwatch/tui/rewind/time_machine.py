@@ -1,7 +1,6 @@
-"""Going back in time on the screen: where it stands, what is being read, and how a replay plays.
+"""Going back in time on the screen: the visible moment, reading, and a replay's clock.
 
-Owns the wishes of the user until they are fulfilled: keys that come while something is read change where it goes, and
-only the newest place is read. Polling goes on meanwhile. Must not know widgets.
+Keys during a read change the destination, and only the last place is read. Polling continues.
 """
 
 from __future__ import annotations
@@ -38,12 +37,10 @@ if TYPE_CHECKING:
 
 
 _SLOW_S: Final = 0.1
-"""Seconds of reading from which the screen says so."""
+"""Seconds of reading before the screen says so."""
 
 
 class _Rewound(NamedTuple):
-    """What the screen shows."""
-
     place: Place
     moments: Mapping[SafeText, Moment]
     monitor: Monitor
@@ -52,17 +49,15 @@ class _Rewound(NamedTuple):
 
     @property
     def now(self) -> Clocks:
-        """The clocks of the machine that recorded it."""
+        """Of the recording machine."""
         return self.moments[self.place.poll_ref.profile].now
 
     @property
     def server_time(self) -> ServerMs:
-        """The moment by its server's clock."""
         return self.moments[self.place.poll_ref.profile].profile_state.clock.server_time(self.now.wall)
 
     @property
     def clocks(self) -> Mapping[SafeText, ServerClock]:
-        """Each profile's estimate of its server's clock."""
         return {profile_state.profile: profile_state.clock for profile_state in self.monitor.fleet}
 
 
@@ -70,30 +65,27 @@ class Screen(Protocol):
     """What the App does for the time machine."""
 
     def republish(self) -> None:
-        """Hand the state down anew."""
+        """Publish the state again."""
 
     def answer(self, text: str) -> None:
-        """Answer a key; an empty text takes the last answer away."""
+        """Answer a key; an empty text removes the last answer."""
 
     def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        """Move the cursor to the environments of an event, and answer a key; without environments do nothing."""
+        """Move the cursor to an event's environments, if any, and answer a key."""
 
     def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
-        """Run a coroutine beside everything else; what it raises ends the program."""
+        """Run a coroutine in the background; its exception ends the program."""
 
     @property
     def options(self) -> DisplayOptions:
-        """How instants are shown."""
+        """How to show times."""
 
 
 class TimeMachine:
-    """Where the screen stands in time.
+    """The screen's position in time.
 
     Args:
-        inputs: has the pasts, and whether this is a replay.
-        screen: what the App does for it.
-        began_at: the time (this machine's clock) from which the log of the present has every event.
-        live: the newest state of the present.
+        began_at: when the present's log begins to be complete (this machine's clock).
     """
 
     def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
@@ -104,35 +96,29 @@ class TimeMachine:
         self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
-        """When the newest outcome was taken."""
         self._live = live
         self._goals: deque[Goal] = deque()
-        """What the user wants, each from where the one before leads."""
+        """Wishes of the user, each from the previous wish's destination."""
         self._is_running = False
         self._returns = 0
-        """How often the screen came back to live: what was read for it before is dropped."""
+        """Returns to live, which invalidate earlier reads."""
         self._rewound: _Rewound | None = None
-        """None in the present, and before the first moment of a replay."""
+        """None in the present, and before a replay's first moment."""
         self._names = AmbiguousNames()
         self._day: Day | None = None
         self._is_day_read = False
         self._has_answered = False
-        """Whether the last answer may still stand there."""
         self._is_slow = False
-        """Whether something has been read for so long that the screen says so."""
         self._replay = None if inputs.replay is None else ReplayClock(inputs.replay)
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Note that an outcome of a profile was taken, and the monitor after it."""
         self._newest_at = now.wall
         if self._has_past:
             self._log_ends.note(now.wall, monitor.event_log)
             self.reader.note(profile, monitor, now)
 
-    # What the screen shows.
-
     def shown(self, live: MonitorState) -> MonitorState:
-        """Return the state to show: the present, or what was known at the moment where the screen stands."""
+        """Return the visible state: the present, or a recorded moment."""
         self._live = live
         live = replace(live, is_reading=self._is_slow)
         rewound, replay = self._rewound, self._replay
@@ -162,27 +148,24 @@ class TimeMachine:
 
     @property
     def refuses_polling(self) -> str:
-        """Why the keys about polling do nothing now; empty if they work."""
+        """Why polling keys do nothing; empty if they work."""
         if self._replay is not None:
             return status_text.REPLAY_POLLS_NOTHING
         return status_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
 
     @property
     def is_moving(self) -> bool:
-        """Whether a wish is not fulfilled yet."""
         return self._is_running or self._is_day_read
 
-    # What the user wants.
-
     def go(self, goal: Goal) -> None:
-        """Go to another moment, from where the wishes before it lead if they are not fulfilled yet."""
+        """Go to another moment, from the destination of pending wishes."""
         if isinstance(goal, Live) and self._replay is None:
             self._return()
         elif refusal := self._refusal(goal):
             self._answer(refusal)
         else:
             if self._has_answered and not isinstance(goal, Reached):
-                self._answer("")  # it is about another moment
+                self._answer("")  # about another moment
             last = self._goals[-1] if self._goals else None
             if isinstance(goal, Steps) and isinstance(last, Steps):
                 self._goals[-1] = Steps(last.by + goal.by)
@@ -193,14 +176,12 @@ class TimeMachine:
             self._run()
 
     def _refusal(self, goal: Goal) -> str:
-        """Return why a wish cannot be fulfilled; empty if it may be."""
         if not self._has_past:
             return status_text.NO_HISTORY
         is_live = self._rewound is None and self._replay is None and not self._is_running
         return status_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
 
     def _return(self, text: str = "live again") -> None:
-        """Show the present."""
         self._answer(text if self._rewound is not None or self._is_running else status_text.IS_LIVE)
         self._returns += 1
         self._goals.clear()
@@ -211,8 +192,6 @@ class TimeMachine:
     def _answer(self, text: str) -> None:
         self._has_answered = bool(text)
         self._screen.answer(text)
-
-    # Going there.
 
     def _run(self) -> None:
         if not self._is_running:
@@ -244,7 +223,7 @@ class TimeMachine:
             self._screen.republish()
 
     async def _take_goals(self) -> None:
-        """Go where all wishes together lead, and read only what is there."""
+        """Go to the destination of all wishes together; read only the last place."""
         returns, text = self._returns, ""
         rows: Sequence[EnvironmentKey] = ()
         place = None if self._rewound is None else self._rewound.place
@@ -281,7 +260,6 @@ class TimeMachine:
 
     @property
     def _end(self) -> WallMs:
-        """The newest moment that there is."""
         return self._newest_at if self._replay is None else self._replay.end
 
     @property
@@ -300,7 +278,7 @@ class TimeMachine:
         )
 
     async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
-        """Return a monitor with the events up to a moment, and the watched time up to then at least."""
+        """Return a monitor with events, and at least the watched time, up to a moment."""
         monitor = self._live.monitor
         if self._replay is None and place.wall >= self._began_at:
             return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
@@ -324,11 +302,10 @@ class TimeMachine:
             self._screen.run_worker(self._read_day())
 
     def _has_day_of(self, rewound: _Rewound) -> bool:
-        """Whether the line of events belongs to a moment."""
         return self._day is not None and self._day.covers(rewound.server_time)
 
     async def _read_day(self) -> None:
-        """Read what the line of events shows, beside the keys, until the line belongs to the moment on the screen."""
+        """Read the line of events until the line belongs to the visible moment."""
         try:
             while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
                 events = await self.reader.events(rewound.place.wall, self._end, rewound.clocks)
@@ -338,7 +315,7 @@ class TimeMachine:
                 until = ServerMs(max(min(newest, at + DAY_MS / 2), at))
                 day = await asyncio.to_thread(day_of, events.log, events.watched.values(), until)
                 if self._rewound is not None:
-                    # A failed poll may be a moment before the first listing.
+                    # A failed poll may be earlier than the first listing.
                     self._day = replace(day, since=min(day.since, at))
                     self._screen.republish()
         except HistoryError as error:
@@ -346,10 +323,7 @@ class TimeMachine:
         finally:
             self._is_day_read = False
 
-    # A replay.
-
     async def start_replay(self) -> None:
-        """Go to the first moment of a replay; nothing without one."""
         if self._replay is None:
             return
         try:
@@ -363,7 +337,7 @@ class TimeMachine:
             self.go(AtTime(self._replay.begins(*ends)))
 
     def pause(self) -> bool:
-        """Pause a replay, or let it go on; False if there is none."""
+        """Pause or continue; return False without a replay."""
         if self._replay is None:
             return False
         is_paused = not self._replay.playing.is_paused
@@ -373,7 +347,7 @@ class TimeMachine:
         return True
 
     def play(self, now: Clocks) -> None:
-        """Let a replay go on to what it has reached; what is being read is shown first."""
+        """Advance a replay, unless a read is pending."""
         if self._replay is None or self._rewound is None or self._is_running:
             return
         if (wall := self._replay.recorded_time(now.monotonic)) is not None:
@@ -381,37 +355,35 @@ class TimeMachine:
 
 
 class ReplayClock:
-    """Where a replay is."""
+    """The position of a replay."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
         self._is_paused = not replay.plays
         self._at = WallMs(0)
-        """The recorded moment that is reached."""
+        """The recorded moment reached."""
         self._reached: MonotonicS | None = None
-        """When it was reached; None if the time since then does not count."""
+        """When the replay reached `_at`; None if the time since does not count."""
         self.end = WallMs(0)
-        """When the last poll was recorded."""
 
     @property
     def playing(self) -> Playing:
         return Playing(self._replay.speed, self._is_paused)
 
     def begins(self, first: WallMs, last: WallMs) -> WallMs:
-        """Take note of when the recording begins and ends; return where the replay starts."""
+        """Set the recording's end; return the replay's start."""
         self.end = last
         return first if self._replay.at is None else self._replay.at
 
     def pause(self, *, is_paused: bool) -> None:
-        """Stop, or go on from where it is."""
         self._is_paused, self._reached = is_paused, None
 
     def goes_to(self, wall: WallMs, *, by_itself: bool) -> None:
-        """Go on from a moment: one that the user went to, or one that was reached, maybe beyond a gap."""
+        """Continue from a moment that the user chose, or that the replay reached."""
         self._at = max(self._at, wall) if by_itself else wall
 
     def recorded_time(self, now: MonotonicS) -> WallMs | None:
-        """Return the recorded moment that is reached now; None while it is paused."""
+        """Return the recorded moment reached; None while paused."""
         if self._is_paused:
             return None
         if self._reached is not None:

@@ -1,4 +1,1 @@
-"""The dashboard, the screens and dialogs over it, and their actions.
-
-Must not know the app.
-"""
+"""Dashboard, screens and dialogs. Must not know the app."""

@@ -1,4 +1,4 @@
-"""The command palette: every action that works now, and every environment by name."""
+"""The command palette: every active action, and every environment by name."""
 
 from __future__ import annotations
 
@@ -24,29 +24,25 @@ if TYPE_CHECKING:
     from textual.fuzzy import Matcher
 
 _PREFIX_SCORE = 1_000
-"""More than Textual's matcher gives for letters anywhere in a text."""
 
 MAX_ENVIRONMENTS = 50
-"""Environments offered at once: more than fit a screen."""
 
 _EDGES = 5
-"""Cells of a line of the list that hold no text: padding and scrollbar."""
+"""Cells of a line without text: padding and scrollbar."""
 
 _NOT_OFFERED = {None, "app.palette", "app.interrupt"}
-"""The palette itself, and ctrl+c, which quits as another command does."""
+"""Without the palette, and without ctrl+c, because another command quits."""
 
 _SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
-"""The order of the help, with the cursor keys last."""
 
 
 def _place(binding: Binding) -> int:
-    """Return an action's place among the others."""
     section = (binding.id or "").partition(".")[0]
     return _SECTIONS.index(section) if section in _SECTIONS else len(_SECTIONS)
 
 
 class Palette(CommandPalette):
-    """Textual's palette, with its keys below."""
+    """Textual's palette with a footer."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "escape", "Close", key_display="esc", id="palette.close"),
@@ -59,7 +55,6 @@ class Palette(CommandPalette):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Replace the icon by one that every terminal can show."""
         self.query_one(SearchIcon).icon = ":"
 
 
@@ -71,7 +66,7 @@ class Commands(Provider):
             yield DiscoveryHit(self._line(Content(title), key), run, text=title)
 
     async def search(self, query: str) -> Hits:
-        """Offer the actions whose description has the query, and the environments whose name contains the query."""
+        """Offer matching actions, and environments whose name contains the query."""
         matcher = self.matcher(query)
         for title, key, run in self._actions():
             if _has(title, query):
@@ -81,14 +76,12 @@ class Commands(Provider):
                 yield hit
 
     def _line(self, left: Content, right: str) -> Content:
-        """Return one line of the list, with a key or a state at its right edge."""
         room = max(self.app.size.width - _EDGES - len(right) - 1, 1)
         return Content.assemble(
             left.truncate(room, ellipsis=True).pad_right(max(room - left.cell_length, 0)), " ", right
         )
 
     def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
-        """Yield the description of each action that works now, its keys, and what runs it."""
         active = sorted(self.screen.active_bindings.values(), key=lambda each: _place(each.binding))
         offered = [each for each in active if each.enabled and each.binding.id not in _NOT_OFFERED]
         first = {each.binding.id: each for each in reversed(offered)}
@@ -97,7 +90,7 @@ class Commands(Provider):
             yield entry.text, " ".join(entry.keys), partial(self.app.run_action, binding.action, node)
 
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
-        """Yield the environments whose name contains the query; those that begin with it come first."""
+        """Yield environments whose name contains the query; names that begin with the query come first."""
         query = matcher.query.casefold()
         names = (
             (tracked, tracked.environment.label.casefold()) for tracked in dashboard.state.monitor.fleet.environments
@@ -122,5 +115,4 @@ def _has(title: str, query: str) -> bool:
 
 
 def _score(matcher: Matcher, text: str) -> float:
-    """Return the matcher's score, with texts that begin with the query before all others."""
     return matcher.match(text) + _PREFIX_SCORE * text.casefold().startswith(matcher.query.casefold())

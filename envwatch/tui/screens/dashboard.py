@@ -1,7 +1,4 @@
-"""The main screen: status bar, block, table, detail pane, news bar, filter bar, footer.
-
-Owns the layout, the view, and which layer a key goes to. The state comes down from the App by data binding.
-"""
+"""The main screen: layout, view, and the layer that gets a key."""
 
 from __future__ import annotations
 
@@ -39,32 +36,31 @@ if TYPE_CHECKING:
     from envwatch.views.output.command_context import CommandSettings
 
 _EVENT_LINES = 8
-"""Lines of recent events below a detail pane, which needs its own."""
+"""Most lines of events below a detail pane."""
 
 _PANE_LINES = 30
-"""Lines that a detail pane beside the table needs; recent events get what is left of them on a high screen."""
+"""Lines of a detail pane next to the table; events get the rest."""
 
 _EMPTY_LINES = 7
-"""Lines of a table without rows: its titles, and why it is empty."""
 
 _LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
-"""Lines of a screen from which it has a rule and a line of news, and from which the block has a third of it."""
+"""Least lines for the rule, and for a block of a third of the screen."""
 
 _TALL = 40
-"""Lines of a screen from which some show recent events whatever the table needs."""
+"""Least lines of a screen that always shows events."""
 
 _SHORT_LABELS: Final[Mapping[str, str]] = {
     "acknowledge": "Ack",
     "copy_menu": "Copy",
     "problem(1)": "Next",
 }
-"""Labels in the footer that are shorter than in the help, by action."""
+"""Footer labels that are shorter than in the help."""
 
 _FOOTER_ORDER: Final = (
     *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
     *("command_palette", "help", "close"),
 )
-"""Actions in the order of the footer, after the keys of the past."""
+"""In footer order, after the keys of the past."""
 
 _QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
@@ -89,7 +85,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
     ]
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
-    """Whether the user wants the detail pane; None if its place decides."""
+    """Whether the user wants the detail pane; None: the screen's size decides."""
 
     def __init__(self, *, watched: tuple[str, str], view: View, commands: CommandSettings) -> None:
         super().__init__()
@@ -97,9 +93,9 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
         self._wanted_before: bool | None = None
-        """`wants_detail` before the explanation was opened."""
+        """Before the explanation."""
         self._labels: Mapping[str, str | None] = {}
-        """Labels in the footer that differ from their bindings', by action; None hides the key."""
+        """Footer labels in place of descriptions; None hides the key."""
 
     def compose(self) -> ComposeResult:
         cls = Dashboard
@@ -121,7 +117,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
-        # Registered after the bindings of the table, so that one frame has the new counts and the new block.
+        # After the table's bindings, so that one frame has new counts and new block.
         self.watch(self, "state", self._show_block, init=False)
         self.set_focus(self.table)
         self._lay_out()
@@ -136,7 +132,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @property
     def nodes_with_keys(self) -> tuple[DOMNode, ...]:
-        """Everything here that has keys of its own, in the order of the help."""
         return (self.table, self._detail, self, self._filter_bar)
 
     @property
@@ -145,7 +140,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @property
     def _has_room(self) -> bool:
-        """Whether the detail pane and the table fit the screen together."""
         return self._is_wide or self.size.height >= 40
 
     @property
@@ -159,20 +153,18 @@ class Dashboard(TableActions, RowActions, TimeActions):
     # State.
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Show the keys of the past only there."""
         if is_other_time(old.rewound, new.rewound):
             self._label_keys()
             self.query_one(KeyFooter).refresh()
 
     def on_descendant_focus(self) -> None:
-        """Relabel the keys that do something else in the pane; the focus changes some time after it was asked for."""
+        """Relabel the keys that differ in the pane: the focus changes after the request."""
         self._label_keys()
 
     def on_resize(self, event: Resize) -> None:
-        """Lay out for the terminal's size, and let no size that is out of date reach Textual's own handler.
+        """Lay out for the terminal's size, and keep outdated sizes from Textual's handler.
 
-        That lays out for each `Resize`, and a layout for another size posts the next one: of two sizes on their way at
-        once, each would bring back the other, and the program would do nothing else any more.
+        A layout for another size posts the next `Resize`, so two sizes at once would bring each other back forever.
         """
         if event.size == self.app.size:
             self._lay_out()
@@ -181,14 +173,14 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @on(EnvironmentTable.Changed)
     def _show_changes(self, message: EnvironmentTable.Changed) -> None:
-        """Show the line under the cursor; count what the view shows."""
+        """Show the cursor's line, and count the view's rows."""
         table = self.table
         if message.has_other_rows:
             self.query_one(StatusBar).visible_rows = table.row_cursor.matches
             self._share_lines()
         self._detail.line = table.cursor or table.line
         if table.line is None and self._covers_table:
-            self.wants_detail = False  # the table says why it is empty
+            self.wants_detail = False  # the table has the reason
         self._show_block()
         self._label_keys()
 
@@ -198,7 +190,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @on(RowActions.Acknowledged)
     def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:
-        """After a line that was not acknowledged before, the cursor stands on the next line that needs a person."""
+        """Move on after a line that was not acknowledged before."""
         fleet, state = self.state.monitor.fleet, self.state
         rows = [each for each in self.under_cursor.environments if not state.monitor.is_acked(each)]
         if any((fleet.server_of(each.profile), each.environment.id) in message.changes for each in rows):
@@ -206,7 +198,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @on(ProblemBlock.LineClicked)
     def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:
-        """Select the clicked line, or open it if it is selected."""
+        """Select the clicked line, or open a selected line."""
         line = self.table.line
         if line is not None and line.key == message.key:
             self.action_open()
@@ -214,7 +206,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.table.select(message.key)
 
     def _show_block(self) -> None:
-        """Give the block the lines that have room: up to a third of the screen, more if the table needs fewer lines."""
+        """Give the block up to a third of the screen, or more if the table needs fewer lines."""
         table, height = self.table, self.size.height
         if height < _LINES_FOR_RULE:
             most = 2
@@ -223,13 +215,13 @@ class Dashboard(TableActions, RowActions, TimeActions):
         else:
             needed = table.virtual_size.height if table.rows else _EMPTY_LINES
             room = table.size.height + self.query_one(NewsBar).size.height + self.query_one(ProblemBlock).size.height
-            most = max(height // 3, room - needed - 2 if table.display else 0)  # without a rule and a line of news
+            most = max(height // 3, room - needed - 2 if table.display else 0)  # without rule and news
         cursor = table.line.key if table.line is not None and table.row_cursor.is_in_block else None
         block = self.query_one(ProblemBlock)
         block.show(table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE)
 
     def _share_lines(self) -> None:
-        """Give the block and recent events the lines that the table leaves empty, and some of a tall screen."""
+        """Give the table's empty lines to block and events."""
         self._show_block()
         table, news = self.table, self.query_one(NewsBar)
         needed = table.virtual_size.height if table.rows else _EMPTY_LINES
@@ -247,7 +239,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         detail.explains = detail.explains and detail.display
         table.display = not self._covers_table
         if was_focused:
-            self.set_focus(table if table.display else detail)  # a deferred focus would take the keys of a box
+            self.set_focus(table if table.display else detail)  # a deferred focus would take a box's keys
         if detail.display:
             detail.redraw()
         self.call_after_refresh(self._share_lines)
@@ -255,23 +247,16 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     watch_wants_detail = _lay_out
 
-    # Which keys there are.
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide keys that would do nothing now."""
         return not self._filter_bar.display if action == "filter" else super().check_action(action, parameters)
 
     def _label_of(self, binding: Binding) -> str | None:
-        """Return what a key of the footer does now; None hides it."""
         if binding.action in TIME_LABELS:
             return time_label(binding.action, self.state.rewound)
         return self._labels.get(binding.action, binding.description)
 
     def takes_click(self, binding: Binding) -> bool:
-        """Return whether a click does what a key does now: quitting needs a second click while the answer stands.
-
-        A stray click, as to choose a pane of tmux, must not end the watch; a key is pressed on purpose.
-        """
+        """Return whether a click works: quitting needs a second click, because a stray click must not end the watch."""
         if binding.id != "app.quit" or "close" in self._labels:
             return True
         answer = self.query_one(NewsBar).message
@@ -281,7 +266,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         return is_asked
 
     def _update_keys(self) -> None:
-        """Show the keys that work now: another widget has the focus, or another layer is on top."""
         self._label_keys()
         self.refresh_bindings()
 
@@ -309,7 +293,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @on(EnvironmentTable.RowSelected)
     def action_open(self) -> None:
-        """Open the detail pane, or go into it if it is visible; on a group's header, open or fold the group."""
+        """Open or focus the detail pane; fold or open a group."""
         if self._detail.has_focus:
             self.show_message("this is the detail already: esc goes back to the table")
         elif (header := self.table.header) is not None:
@@ -326,7 +310,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.wants_detail = not self._shows_detail
 
     def action_explain(self) -> None:
-        """Show every rule behind a verdict in the detail pane, of an incident for its first member; or leave that."""
+        """Show or hide every rule behind a verdict, for an incident the first member's."""
         if self._detail.explains:
             self._close_explanation()
             return
@@ -343,7 +327,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self._update_keys()
 
     def _can_open(self) -> bool:
-        """Whether the cursor stands on a line; shows a message if not."""
+        """Whether a line is under the cursor; shows a message if not."""
         if self.table.line is None:
             self.show_message("nothing to open: the table is empty")
             return False
@@ -370,14 +354,14 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self._update_keys()
 
     def action_close(self) -> None:
-        """Leave the detail pane, or the explanation in it; on the table, quit."""
+        """Leave the detail pane or the explanation; on the table, quit."""
         if self._detail.has_focus or self._detail.explains:
             self.action_back()
         else:
             self.app.exit(0)
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next line of the block that needs a person; if there is no other, say precisely what there is."""
+        """Go to the next line that needs a person, or say why no line does."""
         if not self.table.go_to_open(direction):
             self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
 
@@ -388,7 +372,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.show_message(f"{preset}: shown already; 0 shows everything again")
 
     def action_reset(self) -> None:
-        """Drop filter, sorting and groups, and go to the top, where problems are; keep the columns and the baseline."""
+        """Reset the view and go to the top; keep columns and baseline."""
         self.set_view(View(columns=self.view.columns, baseline=self.view.baseline))
         self.table.release_cursor()
         self.show_message("view reset: all environments, problems first, no groups")
@@ -414,12 +398,12 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self.refresh_bindings()
 
     def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
-        """Move the cursor to one environment, or to the incident of several, at another moment.
+        """Move the cursor to an environment, or to the incident of several environments.
 
-        A folded group of the environment opens, and the incident of the environment unfolds.
+        Opens a folded group, and unfolds the environment's incident.
 
         Returns:
-            Why no line shows an environment; empty if the cursor is there.
+            Why no line shows an environment; empty on success.
         """
         table = self.table
         if not any(table.select(key, is_steady=False) for key in keys):
@@ -435,7 +419,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         return ""
 
     def select(self, key: EnvironmentKey) -> None:
-        """Move the cursor to an environment, widening the view if it hides it."""
+        """Move the cursor to an environment; widen the view if needed."""
         if self.table.select(key):
             return
         tracked = self.state.monitor.fleet.tracked(key)

@@ -1,4 +1,4 @@
-"""The event log, over the dashboard: the list, its own filter, and the full text of the event under the cursor."""
+"""The event log: the list, a filter, and the full text of the cursor's event."""
 
 from __future__ import annotations
 
@@ -45,24 +45,23 @@ _NO_ENVIRONMENT: Final = "the event has no environment"
 
 
 class LogTitle(TextLine):
-    """How many events match the filter, and how many there are."""
+    """The numbers of matching and of all events."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--title", "line--faint", "line--badge", "line--rewound"}
 
     counts: reactive[tuple[int, int]] = reactive((0, 0))
-    """Events that match, and events in all."""
     filter_text: reactive[str] = reactive("")
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw what changed; in the present not each second, as it looks through the whole log."""
+        """Redraw changes; in the present not each second, because `parts` reads the whole log."""
         is_past = old.rewound is not None or new.rewound is not None
         if is_past or new.monitor.event_log is not old.monitor.event_log or not new.has_rows_of(old):
             self.refresh_if_changed()
 
     def parts(self) -> Row:
-        """Return the title with the filter, and the counts; in the past, of which moment they are."""
+        """Return title, filter and counts; in the past also the moment."""
         matches, total = self.counts
         covers = watched_text(self.state.monitor, self.state.now, zone_of(self.options.times))
         left = [Part("events", "title", 9), Part(covers, "faint", 6)]
@@ -75,7 +74,7 @@ class LogTitle(TextLine):
 
 
 class WholeEvent(Static):
-    """The full text of the event under the cursor, with its date, as the list may cut it; or the answer to a key."""
+    """The full text of the cursor's event with date, or the answer to a key."""
 
     LINES = 6
 
@@ -83,18 +82,16 @@ class WholeEvent(Static):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     answer: reactive[Notice] = reactive(NO_NOTICE, always_update=True, init=False)
-    """The answer to the last key, which stands in place of the event for a time."""
+    """Visible for some seconds."""
 
     _is_answer = False
-    """Whether the answer is visible."""
 
     def watch_state(self) -> None:
-        """Show the event again when the time of the answer is over."""
+        """Show the event again when the answer expires."""
         if self._is_answer:
             self._draw()
 
     def _draw(self) -> None:
-        """Show a fresh answer, else an event: another event, or the same event in another style or width."""
         event, width, answer = self.event, self.content_size.width, self.answer
         lasts_s = MESSAGE_S if cells(answer.text) <= width else 2 * MESSAGE_S
         self._is_answer = self.state.present.monotonic - answer.given_at < lasts_s
@@ -120,8 +117,8 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     """The log; returns the key of the environment to go to, or None.
 
     Args:
-        dashboard: acts on the environments of events, and answers keys.
-        message: a message that is cut on the dashboard: the cursor starts on it. Empty for the newest event.
+        dashboard: acts on the events' environments, and answers keys.
+        message: a cut message, where the cursor starts; empty for the newest event.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -141,7 +138,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         super().__init__()
         self._dashboard = dashboard
         self._news_bar = dashboard.query_one(NewsBar)
-        """Where the dashboard answers keys."""
         self._message = message
 
     def compose(self) -> ComposeResult:
@@ -174,21 +170,19 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     @on(EventList.Highlighted)
     def _show_whole(self, message: EventList.Highlighted) -> None:
-        """Show the cursor's event, and how many events there are."""
         title, events = self.query_one(LogTitle), self._events
         title.counts = (events.matches, len(self.state.monitor.event_log))
         title.filter_text = str(events.filter_query)
         self.query_one(WholeEvent).event = message.event
 
     def on_key(self, event: Key) -> None:
-        """Say so of a key without a meaning here; while a filter is typed, most keys are text."""
+        """Report a key without meaning; while the user types a filter, most keys are text."""
         if event.key not in self.active_bindings and not self._filter_bar.display:
             event.stop()
             key = self.app.get_key_display(Binding(event.key, "", ""))
             self._dashboard.show_message(f"{key} does nothing in the log: ? has the keys")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave the filter's key to the text while the filter is open."""
         return not self._filter_bar.display if action == "filter" else super().check_action(action, parameters)
 
     def action_filter(self) -> None:
@@ -207,7 +201,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         self.refresh_bindings()
 
     def action_back(self) -> None:
-        """Leave one layer: the filter bar, the filter, the log."""
+        """Leave one layer: filter bar, filter, log."""
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
         elif self._events.filter_query:
@@ -222,7 +216,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         else:
             self.dismiss(message.key)
 
-    # The keys that act on the environments of the cursor's event.
+    # Keys for the environments of the cursor's event.
 
     def action_acknowledge(self) -> None:
         self._dashboard.acknowledge(self._target)
@@ -235,7 +229,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     @property
     def _target(self) -> Target:
-        """The environments of the event's incident that are still lost, else the event's environments."""
+        """The lost environments of the event's incident, else the event's environments."""
         event, state = self._events.event, self.state
         about = [] if event is None else [leaf for leaf in flatten([event]) if leaf.id is not None]
         if event is None or not about:

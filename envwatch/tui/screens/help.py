@@ -1,4 +1,4 @@
-"""The help: first what a newcomer needs, then what works at this place, then every key, made from the bindings."""
+"""The help: a page for newcomers, the keys of this place, then every key."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ SECTIONS: Final = {
     "poll": "Polling",
     "app": "Everywhere",
 }
-"""Titles by the first word of a binding's id, in the order of the help."""
+"""By the first word of a binding's id, in help order."""
 
 _IN_A_TEXT: Final = "Move in the detail and other texts"
-"""The last title, for the bindings whose ids begin with `move.pane`."""
+"""For ids with `move.pane`."""
 
 FIRST_KEYS: Final = {
     "find.next_problem": "next loss",
@@ -59,33 +59,30 @@ FIRST_KEYS: Final = {
     "app.palette": "every command by name",
     "app.quit": "close a layer, or quit",
 }
-"""What a newcomer needs: ids of bindings, and what they do in a few words."""
+"""Binding ids for newcomers."""
 
 FIRST_FILTERS: Final = ("web", "mode:unrestricted,strict", "beat:>90s")
-"""The filter bar's examples that stand on the first page."""
 
 _TWO_COLUMNS_FROM: Final = 100
-"""Cells of the screen."""
 
 _KEYS: Final = 15
-"""Cells of the keys' column."""
 
 _NO_KEY: Final = "palette"
-"""In the keys' column, for what has no key by default."""
+"""For an action without a default key."""
 
 
 class Help(NamedTuple):
-    """What one action does, and the keys for it."""
+    """An action and the keys."""
 
     id: str
-    """The binding's id, else its action."""
+    """The binding's id, else the action."""
     keys: tuple[str, ...]
-    """None if only the palette reaches it."""
+    """Empty if only the palette reaches the action."""
     text: str
 
 
 def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
-    """Return each binding that has an id once, with all of its keys, by its section's title."""
+    """Return each binding with an id once, by section title."""
     sections: dict[str, list[Help]] = {title: [] for title in (*SECTIONS.values(), _IN_A_TEXT)}
     for entry in help_entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
         section, _, name = entry.id.partition(".")
@@ -94,7 +91,7 @@ def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
 
 
 def help_on(screen: Screen[Any]) -> list[Help]:
-    """Return envwatch's bindings of a screen and of what has the focus there."""
+    """Return envwatch's bindings of a screen and the focused widget."""
     nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
     own_actions = {node: {binding.action for binding in own_bindings(type(node))} for node in nodes}
     bound = ((node, binding) for node in nodes for binding in bindings_of(node) if binding.description)
@@ -102,7 +99,7 @@ def help_on(screen: Screen[Any]) -> list[Help]:
 
 
 def help_entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
-    """Return each action once, with all of its keys."""
+    """Return each action once, with all keys."""
     found: dict[str, tuple[str, list[str]]] = {}
     for node, binding in bound:
         keys = found.setdefault(binding.id or binding.action, (binding.description, []))[1]
@@ -113,9 +110,9 @@ def help_entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
 
 
 class HelpScreen(ModalScreen[None]):
-    """The legend, ten keys and three filters on the first page, then the keys of this place and every other key.
+    """The legend, ten keys and three filters, then the keys of this place and all keys.
 
-    `sections` are those of the dashboard, `here` is what works where the help was opened, if that is not the table.
+    `sections` has the dashboard's keys; `here` has the keys where the user opened the help, if not in the table.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -137,7 +134,7 @@ class HelpScreen(ModalScreen[None]):
             for target in targets
             if (advice := pace_advice(target.poller.limits, target.poller.cost)) is not None
         ]
-        """Why polls come more seldom than wanted, and which settings help."""
+        """Why polls are rarer than wanted, and settings that help."""
         self._rules = targets[0].limits if targets else Limits()
         self._glyphs = glyphs
         self._sections = {"Here": here, **sections} if here else sections
@@ -150,7 +147,6 @@ class HelpScreen(ModalScreen[None]):
         yield KeyFooter()
 
     def on_resize(self) -> None:
-        """Lay the text out again; the first size comes after mounting."""
         width = max(self.size.width - 3, 20)
         lines = [*self._first_page(width), *self._day_line(width), *self._all_keys(width)]
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
@@ -192,7 +188,6 @@ class HelpScreen(ModalScreen[None]):
         )
 
     def _all_keys(self, width: int) -> Iterator[Content]:
-        """Yield the table of keys, in two columns where there is room for them."""
         columns = 2 if self.size.width >= _TWO_COLUMNS_FROM else 1
         room = width // columns - 1
         blocks = [self._section(title, entries, room) for title, entries in self._sections.items()]
@@ -229,7 +224,7 @@ def _signs(entries: Iterable[LegendEntry], width: int) -> list[Content]:
 
 
 def _in_columns(lines: Sequence[Content], width: int, columns: int) -> Iterator[Content]:
-    """Yield lines side by side, read from left to right; one below the other where they do not fit."""
+    """Yield lines in columns; below each other if too wide."""
     room = width // columns
     if max((line.cell_length for line in lines), default=0) >= room + 2:
         yield from lines

@@ -1,4 +1,4 @@
-"""Lists over the dashboard: menus to choose one thing from, and the columns to choose and to order."""
+"""Lists over the dashboard."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """One item of a menu."""
+    """An item of a menu."""
 
     id: str
     title: str
     note: str = ""
-    """A short explanation."""
 
 
 class PickList(OptionList):
-    """Textual's list with the cursor keys of the other screens."""
+    """Textual's list with the usual cursor keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False, id="menu.down"),
@@ -46,13 +45,13 @@ class _ChoiceList(PickList):
 
 
 class Menu(ModalScreen["str | None"]):
-    """A list of one or more choices over the dashboard; returns the id of the choice, or None.
+    """A list of choices; returns the choice's id, or None.
 
     Args:
         title: the line above the choices.
-        choices: the choices, at least one.
-        current: the id of the choice that is in force.
-        preview: called with the id of each choice on the way.
+        choices: at least one.
+        current: the id in force.
+        preview: called with each highlighted id.
     """
 
     LIST: ClassVar[type[OptionList]] = _ChoiceList
@@ -94,7 +93,7 @@ class Menu(ModalScreen["str | None"]):
         self.query_one(OptionList).highlighted = ids.index(self._current) if self._current in ids else 0
 
     def on_key(self, event: Key) -> None:
-        """Go to the next choice that begins with the typed letter, in the same case if there is one."""
+        """Go to the next choice with the typed letter, preferably in the same case."""
         letter = event.character
         if letter is None or not letter.isalpha() or event.key in self.active_bindings:
             return
@@ -109,7 +108,6 @@ class Menu(ModalScreen["str | None"]):
 
     @property
     def _highlighted(self) -> str:
-        """The id of the choice under the cursor."""
         return self._choices[self.query_one(OptionList).highlighted or 0].id
 
     @on(OptionList.OptionHighlighted)
@@ -125,12 +123,11 @@ class SortMenu(Menu):
     """A menu of columns."""
 
     is_again = False
-    """Whether the user chose the column in force again, by the key of the menu."""
+    """Whether the user chose the current column again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "again", "Sort; again: invert", id="menu.sort")]
 
     def action_again(self) -> None:
-        """Sort by the choice under the cursor; invert the order if it is in force."""
         self.is_again = self._highlighted == self._current
         self.dismiss(self._highlighted)
 
@@ -142,11 +139,11 @@ class _CopyList(OptionList):
 
 
 class CopyMenu(Menu):
-    """A menu of texts, each with a letter that copies it at once; the ids of the choices are these letters."""
+    """A menu of texts; a choice's id is a letter that copies the text at once."""
 
     LIST = _CopyList
     is_plain = False
-    """Whether the user wants to see the text instead of copying it."""
+    """Whether to show the text instead of copying."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "show", "Show as plain text", key_display="space", id="copy.show"),
     ]
@@ -156,7 +153,6 @@ class CopyMenu(Menu):
         self.dismiss(self._highlighted)
 
     def on_key(self, event: Key) -> None:
-        """Copy what a letter stands for; say so if it stands for nothing here."""
         letter = event.character
         if letter is None or not letter.isalpha() or event.key in self.active_bindings:
             return
@@ -168,7 +164,7 @@ class CopyMenu(Menu):
 
 
 class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
-    """A list to choose from and to order; returns column ids, empty for those that fit, None if cancelled."""
+    """A list of columns to choose and order; returns ids, empty for the columns that fit, None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,x", "mark", "Show or hide", key_display="space", id="columns.mark"),

@@ -1,7 +1,4 @@
-"""Texts over the dashboard, to select with the terminal's own mouse selection: for terminals that ignore OSC 52.
-
-One of them is the handover report on the last hours, which is read from the history, and which a key writes to a file.
-"""
+"""Texts over the dashboard for the terminal's mouse selection, for terminals that ignore OSC 52."""
 
 from __future__ import annotations
 
@@ -40,11 +37,11 @@ _NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch 
 _READING: Final = "reading the history"
 _HOURS: Final = (1, 4, 8, 12, 24)
 _SHIFT: Final = 8
-"""The hours under the cursor of the menu: the default of `envwatch report`."""
+"""The default of `envwatch report`."""
 
 
 class PlainText(ModalScreen[None]):
-    """A text with nothing beside it; the mouse is the terminal's meanwhile."""
+    """A text on a full screen; the mouse is the terminal's meanwhile."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Back", key_display="esc", id="plain.close"),
@@ -69,20 +66,20 @@ class PlainText(ModalScreen[None]):
 
 
 def hours_menu() -> Menu:
-    """Return the menu that asks for the hours of the report; its choices are numbers."""
+    """Return the menu of the report's hours."""
     return Menu("Handover report of the last", [Choice(str(hours), f"{hours} h") for hours in _HOURS], str(_SHIFT))
 
 
 def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> tuple[str, str]:
     """Return the report on the hours before the moment on the screen, and the profiles without a report, with reasons.
 
-    Both are Markdown, and either may be empty. A disk is read, so call this function in a thread.
+    Both are Markdown and may be empty. Reads a disk: call in a thread.
 
     Args:
-        inputs: has the histories, by profile.
-        state: what the screen shows. A recorded moment has its own acknowledgements.
-        hours: how many hours the report covers.
-        zone: the zone of the times; None for the local one.
+        inputs: has the histories.
+        state: a recorded moment has recorded acknowledgements.
+        hours: hours of the report.
+        zone: None for the local zone.
     """
     from envwatch.views.report.chat import code, code_text
     from envwatch.views.report.markdown import markdown_of
@@ -121,13 +118,13 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 
 
 class HandoverScreen(PlainText):
-    """The text of the report; a key writes it to a file.
+    """The report, which a key writes to a file.
 
     Args:
-        hours: how many hours the report covers.
-        read: returns the report and what is not in the report, see `read_report`; called in a thread.
-        export: writes a file with a suffix and returns its path.
-        is_ascii: whether the terminal shows nothing but ASCII.
+        hours: hours of the report.
+        read: see `read_report`; called in a thread.
+        export: writes a file with a suffix and returns the path.
+        is_ascii: for an ASCII terminal.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]
@@ -141,9 +138,8 @@ class HandoverScreen(PlainText):
         self._export = export
         self._is_ascii = is_ascii
         self._markdown = ""
-        """The report; empty until the history is read."""
+        """Empty until the history is read."""
         self._lack = f"still {_READING}"
-        """Why there is nothing to write."""
 
     def compose(self) -> ComposeResult:
         with Pager(id="plain"):
@@ -169,7 +165,6 @@ class HandoverScreen(PlainText):
         self.query_one("#handover", Static).update(text)
 
     def action_write(self) -> None:
-        """Write the report with exact names, also on a terminal that shows only ASCII."""
         if data := self._markdown.encode():
             export = TableActions.ExportRequested(lambda: data, ".md", f"the {self._name}")
             self.run_worker(export.write(self._export, self._answer))

@@ -1,4 +1,4 @@
-"""A question with one line to type in, over the dashboard."""
+"""A question over the dashboard."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class Prompt(ModalScreen["str | None"]):
-    """Asks for a line of text of so many characters at most; returns the text, or None if cancelled.
+    """Asks for a line of text; returns the text, or None if cancelled.
 
     Args:
         question: the line above the text.
-        hint: stands in place of an empty text.
-        longest: characters of the text.
-        text: the text to begin with.
-        may_withdraw: whether the user may withdraw what the prompt is about.
-        enter: what enter does with the text, in a word.
-        mistake_in: returns what is wrong with a text, with which the prompt stays; empty if nothing is wrong.
+        hint: for an empty text.
+        longest: most characters.
+        text: the initial text.
+        may_withdraw: the user may withdraw the subject.
+        enter: the label of enter.
+        mistake_in: returns the mistake in a text, or empty.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,7 +42,7 @@ class Prompt(ModalScreen["str | None"]):
     ]
 
     is_withdrawn = False
-    """Whether the user withdraws what the prompt is about; the text is empty then."""
+    """The text is empty then."""
 
     def __init__(  # noqa: PLR0913  what differs between prompts
         self,
@@ -87,7 +87,6 @@ class Prompt(ModalScreen["str | None"]):
         self._say("")
 
     def on_key(self, event: Key) -> None:
-        """Say so of a key that neither types nor has a meaning here."""
         if event.key not in self.active_bindings and not event.is_printable:
             event.stop()
             self._say(f"{self.app.get_key_display(Binding(event.key, '', ''))} does nothing here: F1 has the keys")

@@ -1,6 +1,6 @@
-"""The keys that act on rows: mark, copy, acknowledge, silence, and the user's own commands.
+"""The keys that act on rows: mark, copy, acknowledge, silence, and user commands.
 
-The dashboard leaves the terminal to a command, and comes back.
+A running command has the terminal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 
 _PREVIEW: Final = 60
-"""Cells of a text beside its name in the menu."""
 
 _NOTE_HINT: Final = "a note for the next reader; may be empty"
 
@@ -45,13 +44,12 @@ _LASTS: Final[Mapping[str, timedelta]] = {
     long_age(lasts): lasts
     for lasts in (timedelta(minutes=30), *(timedelta(hours=hours) for hours in (1, 2, 4, 8, 24, 72, 168)))
 }
-"""For how long rows can be silenced."""
 
 _END: Final = "end"
 
 
 class RowActions(TableScreen):
-    """The keys that mark, copy, acknowledge and silence rows, and run the user's own commands."""
+    """The keys that act on rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "acknowledge", "Acknowledge a problem, or change that", id="row.acknowledge"),
@@ -66,13 +64,13 @@ class RowActions(TableScreen):
 
     @dataclass
     class Acknowledged(Message):
-        """Acknowledgements changed, by environment id; None for one that is withdrawn."""
+        """Acknowledgements changed; None for a withdrawn acknowledgement."""
 
         changes: Mapping[ServerKey, Ack | None]
 
     @dataclass
     class Silenced(Message):
-        """The user wants some environments to be quiet for a time."""
+        """The user silences environments."""
 
         keys: Sequence[EnvironmentKey]
         lasts: timedelta
@@ -84,18 +82,17 @@ class RowActions(TableScreen):
 
     @dataclass
     class Unsilenced(Message):
-        """The user ends silences, by their ids."""
+        """The user ends silences."""
 
         ids: Sequence[SafeText]
 
         def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
-            """Return the monitor without the silences, and a line for the user."""
             return control.end(monitor, self.ids)
 
     # Mark.
 
     def action_mark_row(self) -> None:
-        """Mark the environments under the cursor, or unmark them if all are marked; go one line down."""
+        """Mark the environments under the cursor, or unmark if all are marked."""
         under_cursor = self.under_cursor
         if not under_cursor.environments:
             self.show_message(f"nothing to mark: {under_cursor.name}")
@@ -122,7 +119,7 @@ class RowActions(TableScreen):
         self.copy(self.target)
 
     def copy(self, target: Target) -> None:
-        """Offer the texts of a target: all texts of one environment; names, ids and JSON of several."""
+        """Offer all texts of an environment, or names, ids, a sentence and JSON."""
         if not target.environments:
             self.show_message(f"nothing to copy: {target.name}")
             return
@@ -172,7 +169,7 @@ class RowActions(TableScreen):
         self.app.push_screen(menu, copy)
 
     def _legible(self, text: str) -> str:
-        r"""Return a text to be read letter by letter: in ASCII where needed, as `\u6771`."""
+        r"""Return a text with escapes such as `\u6771` on ASCII terminals."""
         return text.encode("ascii", "backslashreplace").decode() if self.options.glyphs.is_ascii else text
 
     def _copy(self, copy: Copy) -> None:
@@ -187,7 +184,7 @@ class RowActions(TableScreen):
         self.acknowledge(self.target)
 
     def acknowledge(self, target: Target) -> None:
-        """Ask for a note, and acknowledge the problems of a target; change the acknowledgements if none is left."""
+        """Acknowledge the target's problems with a note; without problems, change the acknowledgements."""
         if not self.does_act():
             return
         if problems := [each for each in target.environments if self._is_open(each)]:
@@ -200,11 +197,10 @@ class RowActions(TableScreen):
             self.show_message(f"nothing to acknowledge: {target.name}{', no problem' if target.environments else ''}")
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
-        """Whether it is not well, and not acknowledged."""
         return self.is_unwell(tracked) and not self.state.monitor.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
-        """Whether a loss was chosen, and is over."""
+        """Whether a chosen loss is over."""
         is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
         return target.was_lost and is_up and bool(target.environments)
 
@@ -270,7 +266,7 @@ class RowActions(TableScreen):
         self.silence(self.target)
 
     def silence(self, target: Target) -> None:
-        """Ask for how long and why, and silence a target; offer to end its silences."""
+        """Ask for duration and reason, and silence a target; offer to end silences."""
         if not self.does_act():
             return
         if not target.environments:
@@ -310,7 +306,7 @@ class RowActions(TableScreen):
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
-    # The user's own commands.
+    # User commands.
 
     def bind_commands(self, settings: CommandSettings) -> None:
         self._settings = settings
@@ -319,8 +315,8 @@ class RowActions(TableScreen):
             add_binding(self, Binding(command.key, action, command.description, show=False, id=command.id))
 
     def action_run_command(self, name: str) -> None:
-        """Run a command on the environment under the cursor; ask before it runs on each of several."""
-        # Of a key that was typed twice before the terminal was left, the second has no effect.
+        """Run a command on an environment; ask first for several environments."""
+        # A second press before the command takes the terminal has no effect.
         if self._is_running or not self.does_act():
             return
         self.table.row_cursor.pin()
@@ -350,7 +346,7 @@ class RowActions(TableScreen):
             self._is_running = False
 
     async def _ending(self, command: RowCommand, target: Target) -> str:
-        """Run a command on each environment as it is then, and return how the last run ended."""
+        """Run a command on each environment's newest state, and return how the last run ended."""
         app = cast("TerminalApp", self.app)
         for number, tracked in enumerate(target.environments, 1):
             environ = self._environ(self.state.monitor.fleet.tracked(tracked.key) or tracked)
@@ -367,7 +363,6 @@ class RowActions(TableScreen):
         return f"{ending_text(0)}, with {target.name}"
 
     def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
-        """Return the variables of a command on an environment."""
         from envwatch.views.output.environment_list import ListedEnvironment
 
         settings, profile_state, now = self._settings, self.state.monitor.fleet.for_environment(tracked), self.state.now
@@ -376,12 +371,11 @@ class RowActions(TableScreen):
         )
         variables: dict[str, str] = {**row_variables(row, settings.profiles.get(tracked.profile, ""))}
         if cast("TerminalApp", self.app).is_colourless:
-            variables["NO_COLOR"] = "1"  # Textual takes it out of our own
+            variables["NO_COLOR"] = "1"  # Textual removes the variable
         return child_environment(os.environ, variables, settings.secret_variables)
 
 
 def _names_of(target: Target) -> Copy:
-    """Return the names of a target, one a line."""
     from envwatch.views.pane.details import Copy
 
     label = "name" if len(target.environments) == 1 else "names"

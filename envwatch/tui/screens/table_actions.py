@@ -1,4 +1,4 @@
-"""The keys that arrange and export the table: sorting, columns, groups, folding, the baseline, files."""
+"""The keys of the table."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import View
 
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
-"""In an SVG: would make every viewer fetch fonts from a third party's host."""
+"""Viewers would fetch fonts from a third party."""
 
 _COMPARE = "Show what differs from the baseline"
 
 
 class TableActions(TableScreen):
-    """The keys that sort, group, compare and export the rows."""
+    """The keys that sort, group, compare and export rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
@@ -51,16 +51,14 @@ class TableActions(TableScreen):
 
     @dataclass
     class ExportRequested(Message):
-        """The user wants a file of what is shown."""
+        """The user exports the content."""
 
         make: Callable[[], bytes]
-        """Returns the file's content; slow for a large fleet, safe in any thread."""
+        """Slow for a large fleet; safe in any thread."""
         suffix: str
         what: str
-        """What is exported, for the news bar."""
 
         async def write(self, export: Callable[[bytes, str], Path], answer: Callable[[str], None]) -> None:
-            """Write the file in a thread, and say what becomes of it."""
             answer(f"exporting {self.what}")
             try:
                 path = await asyncio.to_thread(lambda: export(self.make(), self.suffix))
@@ -70,10 +68,10 @@ class TableActions(TableScreen):
                 answer(f"exported to {path.name}: {self.what}")
 
     _last_fold: tuple[LineKey, View, int] | None = None
-    """The group that `x` worked on last, the view that resulted, and how often the cursor had been moved."""
+    """Group, resulting view and cursor moves of the last `x`."""
 
     def action_sort(self, step: int) -> None:
-        """Sort by the column beside the present one; the default order follows either end."""
+        """Sort by the next column; the default order follows either end."""
         orders: list[str | None] = [None, *(column.id for column in self.table.columns if column.id in COLUMNS)]
         place = orders.index(self.view.sort) if self.view.sort in orders else 0
         self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
@@ -160,16 +158,15 @@ class TableActions(TableScreen):
         self.show_message(f"baseline marked: = shows what differs from now on{without}")
 
     def action_compare(self) -> None:
-        """Show only what differs from the baseline, or everything again."""
         if self.view.baseline is None:
             self.show_message("no baseline yet: m marks how everything is now")
         else:
             self.set_view(replace(self.view, compares=not self.view.compares))
 
     def action_fold(self) -> None:
-        """Fold or open the group under the cursor; again, with nothing else done meanwhile, make all groups like it.
+        """Fold or open the group under the cursor; a repeated `x` does the same to all groups.
 
-        Without a group under the cursor, the first one: without grouping, that of the long offline.
+        Without a group under the cursor, `x` folds the first group: without grouping, the long offline rows.
         """
         if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
@@ -191,7 +188,7 @@ class TableActions(TableScreen):
     def toggle(self, group: GroupHeader) -> None:
         self.table.row_cursor.pin()
         if group.is_open and self.table.row_cursor.heading() is group:
-            self.table.select(group.key)  # it stays where it is, and its rows vanish below it
+            self.table.select(group.key)  # the header stays in place
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
         self.table.reveal(group.key)
 
@@ -238,5 +235,5 @@ class TableActions(TableScreen):
 
 
 def _title_of(column: str) -> str:
-    """Return a column's title without the gap that puts BEAT over the ages."""
+    """Return a title without the gap that aligns BEAT."""
     return " ".join(COLUMNS[column].title.split())

@@ -1,4 +1,4 @@
-"""The base of the dashboard's parts: the state, the view and the table that all of their keys work on."""
+"""The base of the dashboard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _NO_ENVIRONMENT: Final = "no environment under the cursor"
 _NAME_CELLS: Final = 40
-"""Cells of the name of an incident in a prompt or an answer."""
 
 
 class Target(NamedTuple):
@@ -35,25 +34,24 @@ class Target(NamedTuple):
 
     environments: Sequence[TrackedEnvironment]
     name: str
-    """The label of one environment; a few words for several: `12 environments`. Without environments, the reason."""
+    """One environment's label, or a few words: `12 environments`. Without environments, the reason."""
     was_lost: bool = False
-    """Whether the user chose a loss, so that an environment that is up is up again."""
+    """Whether the user chose a loss, so that an up environment is up again."""
     shared: SafeText | None = None
-    """The field values that all members of an incident share."""
+    """Field values that all members of an incident share."""
 
     @property
     def is_or_are(self) -> str:
-        """The name with its verb."""
         return f"{self.name} {'is' if len(self.environments) == 1 else 'are'}"
 
     def part(self, environments: Sequence[TrackedEnvironment]) -> Target:
-        """Return a target of some of the environments; all environments keep the name."""
+        """Return a target of some environments; all environments keep the name."""
         is_whole = len(environments) == len(self.environments)
         return self._replace(environments=environments) if is_whole else target_of(environments)
 
 
 def target_of(environments: Sequence[TrackedEnvironment], noun: str = "environments") -> Target:
-    """Return a target; its name is the label of its only environment, or a count."""
+    """Return a target named by the only label, or by a count."""
     count = len(environments)
     return Target(environments, environments[0].environment.label if count == 1 else f"{count:,} {noun}")
 
@@ -64,21 +62,19 @@ class TableScreen(Screen[None]):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
     view: reactive[View] = reactive(View)
-    """What of it the user wants to see."""
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
-    """The environments that the user marked, wherever they stand and whether or not the view shows them."""
+    """Includes environments that the view hides."""
 
     @property
     def table(self) -> EnvironmentTable:
         return self.query_one(EnvironmentTable)
 
     def show_message(self, text: str, now: Clocks | None = None) -> None:
-        """Answer a key in the news bar, by the clocks of the newest state; an empty text takes the last answer away."""
+        """Answer a key in the news bar; an empty text clears the last answer."""
         given_at = (now or self.state.present).monotonic
         self.query_one(NewsBar).message = Notice(clean(text), given_at) if text else NO_NOTICE
 
     def selected(self) -> TrackedEnvironment | None:
-        """Return the environment under the cursor, with a message if there is none."""
         tracked = self.table.cursor
         if tracked is None:
             self.show_message(_NO_ENVIRONMENT)
@@ -86,7 +82,7 @@ class TableScreen(Screen[None]):
 
     @property
     def target(self) -> Target:
-        """The marked environments as they are now; without marks, the line under the cursor."""
+        """The marked environments in the newest state, else the line under the cursor."""
         if not self.marked:
             return self.under_cursor
         found = [tracked for key in self.marked if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
@@ -96,7 +92,6 @@ class TableScreen(Screen[None]):
 
     @property
     def under_cursor(self) -> Target:
-        """The environment under the cursor, or the incident or group whose line is under the cursor."""
         header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
         if incident is not None:
             target = target_of(incident.members)
@@ -111,7 +106,7 @@ class TableScreen(Screen[None]):
     def is_unwell(self, tracked: TrackedEnvironment) -> bool:
         """Whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
 
-        Acknowledgements and silences do not matter.
+        Ignores acknowledgements and silences.
         """
         monitor = self.state.monitor
         clock = monitor.fleet.for_environment(tracked).clock
@@ -120,10 +115,10 @@ class TableScreen(Screen[None]):
         return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in monitor.incidents.open)
 
     def newest(self, target: Target) -> Target | None:
-        """Return a target as it is now, without the environments that recovered while the user was asked.
+        """Return the newest state of a target, without environments that recovered meanwhile.
 
         Returns:
-            None, after a message, if there was a problem and all problems recovered.
+            None, after a message, if all problems recovered.
         """
         fleet = self.state.monitor.fleet
         pairs = [(before, fleet.tracked(before.key) or before) for before in target.environments]
@@ -146,27 +141,26 @@ class TableScreen(Screen[None]):
 
     @property
     def as_of(self) -> str:
-        """The moment that is shown, to be added to what is taken from the screen; empty in the present."""
+        """The recorded moment as suffix; empty in the present."""
         state = self.state
         if state.rewound is None:
             return ""
         return f", as of {moment_text(state.now.wall, state.present.wall, zone_of(self.options.times))}"
 
     def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
-        """Return rows of a state for the formats of `list`."""
         from envwatch.views.output.environment_list import environment_list_of_rows
 
         return environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
 
     def does_act(self) -> bool:
-        """Whether the screen shows the present, on which a key can act; a message says so if not."""
+        """Whether keys may act on the present; shows a message if not."""
         rewound, is_past = self.state.rewound, self.state.rewound is not None or self.state.is_leaving
         if is_past:
             self.show_message(REPLAYED if rewound is not None and rewound.playing is not None else NOT_NOW)
         return not is_past
 
     def set_view(self, view: View) -> None:
-        """Show another view, without the message about the one before, and with the keys that work in it."""
+        """Set the view, clear the last answer, and update the keys."""
         self.view = view
         self.query_one(NewsBar).message = NO_NOTICE
         self.refresh_bindings()

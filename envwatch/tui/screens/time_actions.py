@@ -1,4 +1,4 @@
-"""The keys that go back and forward in what was recorded."""
+"""The keys of recorded time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TIME_LABELS: Final = {
     "live": "Live",
     "pause": "Pause",
 }
-"""Labels in the footer while the past is shown, by action."""
+"""Footer labels in the past."""
 
 _MORE_LABELS: Final = {
     "explain": "Explain",
@@ -48,18 +48,17 @@ _MORE_LABELS: Final = {
     "mark": "Baseline",
     "export": "Export",
 }
-"""Labels of further keys for a wide footer, by action, the most useful first."""
+"""For a wide footer, most useful first."""
 
 _LONGEST_MOMENT: Final = 40
-"""Characters of a moment as people write it."""
 
 _OF_PRESENT: Final = frozenset({"silence", "refresh_now"})
 _OF_LINE: Final = frozenset({"explain", "silence", "mark_row"})
-"""Actions that need the present, and actions that need a line under the cursor."""
+"""Actions that need the present; actions that need a line."""
 
 
 def more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
-    """Return the labels of further keys that work now, with a line under the cursor or without, for a wide footer."""
+    """Return the active labels of `_MORE_LABELS`."""
     hidden = frozenset[str]() if has_line else _OF_LINE
     if rewound is not None:
         hidden |= _OF_PRESENT | TIME_LABELS.keys()
@@ -67,7 +66,7 @@ def more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
 
 
 def time_label(action: str, rewound: Rewound | None) -> str | None:
-    """Return what a key of `TIME_LABELS` does in the footer; None hides it, as in the present."""
+    """Return a label; None hides the key."""
     if rewound is None or (rewound.playing is None and action == "pause"):
         return None
     if rewound.playing is not None and action in {"live", "pause"}:
@@ -76,48 +75,48 @@ def time_label(action: str, rewound: Rewound | None) -> str | None:
 
 
 def is_other_time(old: Rewound | None, new: Rewound | None) -> bool:
-    """Whether other keys work: the past was left or entered, or a replay paused."""
+    """Whether the past was left or entered, or a replay paused."""
     before, after = (None if each is None else each.playing for each in (old, new))
     return (old is None) is not (new is None) or before != after
 
 
 class Steps(NamedTuple):
-    """So many listings back (below 0) or forward."""
+    """Listings back (below 0) or forward."""
 
     by: int
 
 
 class EventSteps(NamedTuple):
-    """So many events back (below 0) or forward."""
+    """Events back (below 0) or forward."""
 
     by: int
     is_wanted: Callable[[Event], bool]
 
 
 class AtTime(NamedTuple):
-    """What was known at a time of this machine's clock."""
+    """A time of this machine's clock."""
 
     wall: WallMs
 
 
 class Reached(NamedTuple):
-    """What a replay shows when it has reached a moment by itself: gaps are skipped."""
+    """A moment that a replay reached: gaps are skipped."""
 
     wall: WallMs
 
 
 class Live(NamedTuple):
-    """The present; in a replay its end."""
+    """The present, or a replay's end."""
 
 
 Goal: TypeAlias = Steps | EventSteps | AtTime | Reached | Live
 
 
 class TimeActions(TableScreen):
-    """The keys of the time machine."""
+    """The time machine's keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        # First in the footer, which drops the last ones where space is short.
+        # First in the footer, which drops the last keys.
         Binding("L", "live", "Back to live", id="history.live"),
         Binding("left_square_bracket", "step(-1)", "One listing back", key_display="[", id="history.back"),
         Binding("right_square_bracket", "step(1)", "One listing forward", key_display="]", id="history.forward"),
@@ -130,7 +129,7 @@ class TimeActions(TableScreen):
 
     @dataclass
     class Wanted(Message):
-        """The user wants to see another moment."""
+        """The user goes to another moment."""
 
         goal: Goal
 
@@ -149,7 +148,7 @@ class TimeActions(TableScreen):
         last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), zone_of(self.options.times)
 
         def moment_in(text: str) -> WallMs | None:
-            """Return the moment that a text names, an age before the last moment or a time; None if it names none."""
+            """Return a text's moment, an age or a time."""
             found = past_moment_of(text, last, zone) if text.strip() else None
             return None if found is None else WallMs(found.timestamp() * 1000)
 
@@ -165,7 +164,7 @@ class TimeActions(TableScreen):
         self.app.push_screen(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:
-        """Return the test whether an event is of the rows that the view shows, or would show then, or of the fleet."""
+        """Return a test for events of rows that the view shows or would show then, and of the fleet."""
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True

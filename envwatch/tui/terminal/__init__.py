@@ -1,4 +1,1 @@
-"""The terminal: the App's base, driver, input, frames, escape sequences, and every use of Textual's private parts.
-
-Must not know what is shown.
-"""
+"""The terminal, and every use of Textual's private parts. Must not know widgets."""

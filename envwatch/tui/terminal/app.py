@@ -1,6 +1,6 @@
-"""The base of the App: overrides that delegate to the driver, `FrameWriter` and `InputQueue`.
+"""The App's base: overrides that delegate to the driver, `FrameWriter` and `InputQueue`.
 
-`_fatal_error` and `_print_error_renderables` are overridden because Textual's print tracebacks with local variables.
+`_fatal_error` and `_print_error_renderables` are overridden, because Textual prints local variables.
 """
 
 from __future__ import annotations
@@ -33,30 +33,26 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono)?")
-"""Values of `TERM` of terminals without colours, by the names in terminfo."""
 
 
 LONGEST_COPY = 74_994
-"""Bytes of text for the clipboard: 100,000 of Base64, the limit of xterm and tmux."""
+"""Bytes of clipboard text: 100,000 of Base64, the limit of xterm and tmux."""
 
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
 
 class TerminalApp(App[int]):
-    """An App that restores the terminal, sends few bytes, and keeps a crash for the caller to report.
+    """An App that restores the terminal, sends few bytes, and keeps a crash for the caller.
 
     Args:
-        ascii_only: replace every character that is not ASCII on its way to the terminal.
-        has_title: whether to set the terminal's title.
+        ascii_only: replace all other characters on the way to the terminal.
+        has_title: set the terminal's title.
     """
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
-    """Themes beside Textual's."""
     crash: BaseException | None = None
-    """The exception that ended the app."""
     _themes: dict[str, Theme] | None = None
-    """The themes to choose from, once they were asked for."""
 
     def __init__(self, *, ascii_only: bool = False, has_title: bool = False) -> None:
         is_monochrome = _MONOCHROME.fullmatch(os.environ.get("TERM", "")) is not None
@@ -71,19 +67,18 @@ class TerminalApp(App[int]):
         self.input_queue = InputQueue(self, super().on_event)
 
     def on_mount(self) -> None:
-        """Redraw when the process is resumed, which Textual omits if the size is the same; start the queue."""
+        """Redraw after a resume, which Textual omits for an unchanged size."""
         self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
         self.run_worker(self.input_queue.run())
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Paint an update of Textual's compositor."""
         if self.frame_writer.draw(renderable):
             self.post_display_hook()
         else:
             super()._display(screen, renderable)
 
     def fitted(self, screen: ScreenT) -> ScreenT:
-        """Give a new screen the classes of the terminal's size for its first frame; Textual does so from the second."""
+        """Give a new screen the size classes, which Textual omits in the first frame."""
         for length, breakpoints in (
             (self.size.width, self.HORIZONTAL_BREAKPOINTS),
             (self.size.height, self.VERTICAL_BREAKPOINTS),
@@ -92,20 +87,16 @@ class TerminalApp(App[int]):
         return screen
 
     def on_resize(self, event: Resize) -> None:
-        """Forget what the terminal shows."""
         self.frame_writer.resize(event)
 
     def send(self, sequence: str) -> None:
-        """Send the terminal something that is no frame."""
         if self._driver is not None:
             self._driver.write(sequence)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Ask the terminal to take a text, through tmux as well."""
         self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
 
     def ring(self, text: SafeText, notify: Literal["off", "osc9", "osc777"]) -> None:
-        """Ring the bell, and show a text on the desktop if the user wants that."""
         self.bell()
         if notify != "off":
             self.send(notification_sequence(text, notify, in_tmux="TMUX" in os.environ))
@@ -115,7 +106,6 @@ class TerminalApp(App[int]):
             self._terminal_driver.show_title(title)
 
     async def on_event(self, event: Event) -> None:
-        """Queue input; handle everything else at once."""
         if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
             await self.input_queue.put(event)
         else:
@@ -123,9 +113,9 @@ class TerminalApp(App[int]):
 
     @property
     def available_themes(self) -> dict[str, Theme]:
-        """The themes to choose from; not ANSI ones under NO_COLOR, where Textual draws them black on black.
+        """The available themes; no ANSI themes on a colourless screen, where Textual draws black on black.
 
-        Kept until the next change: Textual asks for them twice for each line that it draws.
+        Cached: Textual asks twice for each line.
         """
         if self._themes is None:
             themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
@@ -135,12 +125,10 @@ class TerminalApp(App[int]):
         return self._themes
 
     def register_theme(self, theme: Theme) -> None:
-        """Add a theme, or replace the one of that name."""
         self._themes = None
         super().register_theme(theme)
 
     def unregister_theme(self, theme_name: str) -> None:
-        """Remove a theme that was registered."""
         self._themes = None
         super().unregister_theme(theme_name)
 
@@ -153,7 +141,6 @@ class TerminalApp(App[int]):
         return TerminalDriver if default is LinuxDriver else default
 
     async def run_async(self, **options: Any) -> int | None:  # noqa: ANN401  Textual's own, passed through
-        """Run, and restore the terminal in any case."""
         try:
             return await super().run_async(**options)
         finally:
@@ -161,23 +148,23 @@ class TerminalApp(App[int]):
                 self._terminal_driver.release()
 
     def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
-        """End the app; the process ends in bounded time even if something blocks."""
+        """End the app; the process ends in bounded time."""
         self._ensure_exit(return_code)
         super().exit(result, return_code, message)
 
     def action_suspend_process(self) -> None:
-        """Stop the whole process group: `uv run` and `sudo` stand between the shell and us."""
+        """Stop the process group, because `uv run` and `sudo` stand between shell and process."""
         self._suspend_signal()
         os.killpg(0, signal.SIGTSTP)
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
-        """Leave the terminal to a program, and come back with everything redrawn.
+        """Lend the terminal to a program, then redraw.
 
         Returns:
-            Its exit code, negative for a signal.
+            The exit code, negative for a signal.
 
         Raises:
-            OSError: if it cannot be started.
+            OSError: if the program cannot be started.
             SuspendNotSupported: without a terminal.
         """
         with self.suspend():
@@ -190,7 +177,7 @@ class TerminalApp(App[int]):
 
     @property
     def _terminal_driver(self) -> TerminalDriver | None:
-        """Our own driver, once it has begun; None where Textual has the terminal."""
+        """None where Textual has the terminal."""
         return self._driver if isinstance(self._driver, TerminalDriver) else None
 
     def _ensure_exit(self, code: int) -> None:
@@ -200,7 +187,7 @@ class TerminalApp(App[int]):
     def _handle_exception(self, error: Exception) -> None:
         cause = error.error if isinstance(error, WorkerFailed) and error.error is not None else error
         if isinstance(cause, NoMatches) and self._exit:
-            return  # from the request to end on Textual mounts nothing more, and a half-built screen finds no widgets
+            return  # while ending, Textual mounts nothing, and a half-built screen finds no widgets
         if self.crash is None:
             self.crash = cause
         self._ensure_exit(1)
@@ -214,7 +201,7 @@ class TerminalApp(App[int]):
 
 
 async def _caught(exit_code: Awaitable[int]) -> int | OSError:
-    """Return an error as a value: `App.suspend` does not come back from an exception."""
+    """Return an error as a value: `App.suspend` does not return after an exception."""
     try:
         return await exit_code
     except OSError as error:
@@ -222,11 +209,11 @@ async def _caught(exit_code: Awaitable[int]) -> int | OSError:
 
 
 def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
-    r"""Return the escape sequence that puts a text on the terminal's clipboard.
+    r"""Return the escape sequence for the clipboard.
 
     Args:
         text: cut at `LONGEST_COPY` bytes, never within a character.
-        in_tmux: send it to tmux and, through it, to the outer terminal: tmux's settings decide which one accepts it.
+        in_tmux: send to tmux and the outer terminal.
     """
     data = text.encode()[:LONGEST_COPY].decode(errors="ignore").encode()
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
@@ -234,19 +221,19 @@ def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
 
 
 def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
-    """Return the escape sequence that shows a desktop notification.
+    """Return the escape sequence of a notification.
 
     Args:
-        text: its text; semicolons, which would end it, become commas.
-        style: `osc9` is iTerm2's, `osc777` is urxvt's; other terminals support one or both.
-        in_tmux: send it through tmux, which has no notifications of its own.
+        text: semicolons, which would end the text, become commas.
+        style: `osc9` is iTerm2's, `osc777` is urxvt's.
+        in_tmux: send through tmux, which has no notifications.
     """
     body = text.replace(";", ",")
-    # ConEmu's own commands by OSC 9 begin with a number, so the name in front keeps a text from being one.
+    # ConEmu takes a number after OSC 9 for a command.
     sequence = f"\x1b]9;envwatch: {body}\x07" if style == "osc9" else f"\x1b]777;notify;envwatch;{body}\x07"
     return _pass_through(sequence) if in_tmux else sequence
 
 
 def _pass_through(sequence: str) -> str:
-    """Return what makes tmux pass a sequence to the outer terminal, if its `allow-passthrough` is on."""
+    """Wrap a sequence for the outer terminal; tmux needs `allow-passthrough`."""
     return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"

@@ -1,17 +1,15 @@
-"""The driver: takes the terminal once and restores it however the program ends.
+"""The driver: takes the terminal once and restores the terminal however the program ends.
 
-Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is gone, takes it again on a stray CONT,
-fails when started in the background, and waits forever for a terminal that is not read. `ExitGuard`, the driver's
-job control, `TerminalFile` and `InputParser` mend that.
+Textual does not restore the terminal on TERM and HUP, spins on a lost terminal, takes the terminal again on a stray
+CONT, fails in the background, and waits forever for an unread terminal.
 
-Private parts of Textual's `LinuxDriver` in use:
+Private parts of `LinuxDriver` in use:
 
-* `_file`: the writer thread's file.
-* `_run_input_thread`: the input thread's function.
+* `_file` and `_run_input_thread`.
 * `_mouse` and the methods that switch mouse modes.
-* `_in_band_window_resize`: whether Textual trusts the sizes that the terminal reports.
+* `_in_band_window_resize`: whether Textual trusts reported sizes.
 * `_auto_restart`: false inside `App.suspend`, where signals change nothing.
-* `_must_signal_resume`: makes the next start publish `App.app_resume_signal`, which redraws.
+* `_must_signal_resume`: the next start publishes `App.app_resume_signal`, which redraws.
 """
 
 from __future__ import annotations
@@ -44,41 +42,37 @@ if TYPE_CHECKING:
 
 
 _INPUT_POLL_S: Final = 0.1
-"""How often the input thread checks whether an incomplete sequence has had its time; without one, it sleeps."""
+"""Interval of timeout checks."""
 
 _READ_SIZE: Final = 4096
 """Bytes."""
 
 _TERM_LAG_S: Final = 0.3
-"""By how much the TERM of `kill %1` may come later than the CONT that the shell sends with it."""
+"""Delay of the TERM of `kill %1` after the shell's CONT."""
 
 RELEASE_TIMEOUT_S: Final = 0.7
-"""From the request to end until the app has released the terminal in good order; then it is restored by force."""
+"""Time to release the terminal before forced restoration."""
 
 EXIT_TIMEOUT_S: Final = 2.0
-"""From the release to the end of the process, which a running name resolution would delay."""
+"""From the release to the process's end, which a name resolution would delay."""
 
 _END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 _NO_TITLE: Final = frozenset({"linux", "dumb", "", None})
-"""Values of `TERM` without a title; the Linux console would print some of it."""
+"""`TERM` values without a title; the Linux console would print parts."""
 
 _SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
-"""Push the terminal's title on its stack, and take it back from there (XTWINOPS); others ignore both."""
 
 _RESET: Final = (
-    "\x18"  # ends a sequence that was cut off
-    "\x1b[?2026l"
-    "\x1b[?1000l\x1b[?1006l"
-    "\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[<u\x1b[0m\x1b[?1049l\x1b[?25h"
+    "\x18\x1b[?2026l\x1b[?1000l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[<u\x1b[0m\x1b[?1049l\x1b[?25h"
 )
-"""Switches back every mode that Textual switches."""
+"""Resets every mode that Textual sets."""
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver, with signals handled by the event loop and a terminal that is always restored."""
+    """Textual's driver with signals in the event loop and a terminal that is always restored."""
 
     def __init__(
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
@@ -89,20 +83,18 @@ class TerminalDriver(LinuxDriver):
         self._file = self._terminal_file  # type: ignore[assignment]  # has what the writer thread needs of a file
         self._has_title = getattr(app, "has_title", False) and os.environ.get("TERM") not in _NO_TITLE
         self._title = ""
-        """The sequence of the newest title."""
         self.is_taken = False
-        """Whether the terminal is in application mode."""
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
         self._job_signal: int | None = None
-        """The newest signal of job control that is not handled yet; it replaces older ones."""
+        """The newest unhandled signal; replaces older signals."""
         for number in _JOB_SIGNALS:
             signal.signal(number, self._on_job_signal)
         self._woken, self._wakes = os.pipe()
-        """Ends of a pipe in which something lies when the input thread should end."""
+        """Wakes the input thread."""
 
     def lend_mouse(self, *, is_lent: bool) -> None:
-        """Leave the mouse to the terminal, across stops as well, or take it back if the user allows the mouse."""
+        """Lend the mouse to the terminal, even across stops, or take the mouse back if allowed."""
         self._is_mouse_lent = is_lent
         if is_lent:
             self._disable_mouse_support()
@@ -110,18 +102,15 @@ class TerminalDriver(LinuxDriver):
             self._enable_mouse_support()
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
-        """Run a program on the terminal, which must not be taken meanwhile; see `foreground`."""
         return await run_in_foreground(command, environ, stdin=self.fileno, stdout=self._terminal_file.fileno())
 
     def show_title(self, title: SafeText) -> None:
-        """Set the terminal's title, if it has one and it changes."""
         sequence = f"\x1b]2;{clean(title)}\x07"
         if self._has_title and sequence != self._title:
             self._title = sequence
             self.write(sequence)
 
     def release(self) -> None:
-        """Restore the terminal and the signal handlers."""
         self.stop_application_mode()
         self.close()
         self.guard.release()
@@ -129,7 +118,7 @@ class TerminalDriver(LinuxDriver):
             signal.signal(number, signal.SIG_DFL)
 
     def _end_app_soon(self, code: int) -> None:
-        with suppress(RuntimeError):  # the loop has ended already
+        with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._end_app, code)
 
     def _end_app(self, code: int) -> None:
@@ -144,7 +133,7 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def _enable_mouse_support(self) -> None:
-        """Ask for clicks and the wheel only; a report for each cell that the mouse crosses would cost a packet."""
+        """Ask only for clicks and the wheel: a report for each crossed cell would cost a packet."""
         if self._mouse and not self._is_mouse_lent:
             self.write("\x1b[?1000h\x1b[?1006h")
             self.flush()
@@ -156,16 +145,15 @@ class TerminalDriver(LinuxDriver):
         self.write("\x1b[?2048l")
 
     def start_application_mode(self) -> None:
-        """Take the terminal as soon as the process is in the foreground."""
+        """Wait for the foreground, then take the terminal."""
         self._wait_for_foreground()
         self.is_taken = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
         if self._has_title:
             self.write(_SAVE_TITLE + self._title)
-        self.write("\x1b[?1004l")  # Textual asks for focus reports; nothing here depends on the focus
+        self.write("\x1b[?1004l")  # no focus reports: nothing depends on the focus
 
     def stop_application_mode(self) -> None:
-        """Restore the terminal, once."""
         if self.is_taken:
             self.write("\x1b[0m")
             if self._has_title:
@@ -173,20 +161,18 @@ class TerminalDriver(LinuxDriver):
             super().stop_application_mode()
 
     def close(self) -> None:
-        """Wait until everything is written."""
         if self.is_taken:
             super().close()
             self.is_taken = False
 
     def disable_input(self) -> None:
-        """Stop reading keys; skipped when the terminal is the shell's again, where even a query would stop us."""
+        """Stop reading keys; skipped if the shell has the terminal, where even a query would stop the process."""
         if self.is_taken:
-            os.write(self._wakes, b".")  # or the thread would be joined only after its next look
+            os.write(self._wakes, b".")  # wakes the thread before the join
             super().disable_input()
             os.read(self._woken, _READ_SIZE)
 
     def write(self, data: str) -> None:
-        """Write to the terminal while it is taken."""
         if self.is_taken:
             super().write(data)
 
@@ -199,7 +185,6 @@ class TerminalDriver(LinuxDriver):
             self._loop.call_soon_threadsafe(self._app._handle_exception, error)
 
     def run_input_thread(self) -> None:
-        """Read from the terminal and post what it means."""
         parser = InputParser(self._kernel_size)
         while not self.exit_event.is_set():
             messages: Iterable[Message] = ()
@@ -211,7 +196,7 @@ class TerminalDriver(LinuxDriver):
 
     @property
     def _in_band_window_resize(self) -> bool:
-        """Never let Textual ignore the kernel's signal of another size, or the terminal could mislead us."""
+        """Always false: reported sizes could hide the kernel's signal."""
         return False
 
     @_in_band_window_resize.setter
@@ -222,19 +207,18 @@ class TerminalDriver(LinuxDriver):
         size = os.get_terminal_size(self.fileno)
         return size if all(size) else None
 
-    # Stop and resume on TSTP and CONT, `bg` and `fg`: from the event loop, as the code that a signal handler interrupts
-    # could hold the lock that writing needs.
+    # Job signals run in the event loop: code under a signal handler could hold the lock for writing.
 
     def _wait_for_foreground(self) -> None:
-        """Have the kernel stop the whole job until the shell gives it the terminal, as for a job that reads there.
+        """Let the kernel stop the job until the shell gives the terminal.
 
         Raises:
-            SystemExit: if no shell is left that could do so.
+            SystemExit: without a shell.
         """
         if self._is_in_foreground():
             return
-        # There is nothing to restore yet, so default handlers do. Ours would let CONT run into the next stop before
-        # Python gets to handle the TERM that came with it.
+        # Default handlers do: nothing needs restoring yet. Python handlers would let CONT run into the next stop before
+        # the TERM.
         numbers = (*self.guard.previous_handlers, *_JOB_SIGNALS)
         handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
         terminal = self.fileno
@@ -249,7 +233,7 @@ class TerminalDriver(LinuxDriver):
     def _is_in_foreground(self) -> bool:
         try:
             return os.tcgetpgrp(self.fileno) == os.getpgrp()
-        except OSError:  # not our controlling terminal: it cannot stop us
+        except OSError:  # not the controlling terminal: cannot stop the process
             return True
 
     def _on_job_signal(self, number: int, _: FrameType | None) -> None:
@@ -266,7 +250,7 @@ class TerminalDriver(LinuxDriver):
     def _stop(self) -> None:
         if self._auto_restart and self.is_taken:
             self._suspend()
-        # Releasing the terminal takes time. A CONT that came meanwhile resumed nothing, and no other will come.
+        # A CONT during the release resumed nothing, and no other CONT will come.
         if self._job_signal != signal.SIGCONT:
             os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -274,11 +258,11 @@ class TerminalDriver(LinuxDriver):
         if self.guard.is_ending or not self._auto_restart:
             return
         if not self._is_in_foreground():
-            # `bg`: no screen to draw on. Or `kill %1`, whose TERM another thread may get a little later.
+            # `bg` has no screen; the TERM of `kill %1` may come later.
             self._loop.call_later(0 if self.is_taken else _TERM_LAG_S, self._stop_in_background)
             return
         if self.is_taken:
-            self._suspend()  # stopped by STOP, which no handler sees; the shell has used the terminal since
+            self._suspend()  # after STOP, which no handler sees
         self.resume_application_mode()
 
     def _suspend(self) -> None:
@@ -291,12 +275,12 @@ class TerminalDriver(LinuxDriver):
 
 
 class ExitGuard:
-    """Handles TERM, HUP and INT, and watches the terminal from a daemon thread that waits in the kernel.
+    """Handles TERM, HUP and INT, and watches the terminal from a daemon thread.
 
     Args:
-        terminal: the terminal's file descriptor.
+        terminal: file descriptor.
         end_app: asks the app to end with an exit code; called from any thread and from signal handlers.
-        restore_terminal: restores the terminal by force; called from the guard's thread.
+        restore_terminal: called from the guard's thread.
     """
 
     def __init__(self, terminal: int, end_app: Callable[[int], None], restore_terminal: Callable[[], None]) -> None:
@@ -306,35 +290,31 @@ class ExitGuard:
         self._restore_terminal = restore_terminal
         self._was_released = threading.Event()
         self._lock = threading.Lock()
-        """Held from the begin of a forced restoration to the end of the process."""
         self._read_end, self._write_end = os.pipe()
-        """Carries one byte, the exit code: nothing more is safe in a signal handler."""
+        """Carries the exit code in one byte: nothing more is safe in a signal handler."""
         self.previous_handlers: dict[signal.Signals, Any] = {}
-        """By the signals that the guard handles."""
         for number in _END_SIGNALS:
-            # Signals that the parent ignores stay ignored: nohup, or a shell that runs us in the background.
+            # Ignored signals stay ignored, as under nohup.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self.previous_handlers[number] = signal.signal(number, self._on_end_signal)
         threading.Thread(target=self._run, name="exit-guard", daemon=True).start()
 
     def arm(self, code: int) -> None:
-        """Ensure that the process ends in bounded time; the first call decides the exit code."""
+        """Bound the time to the process's end; the first call decides the exit code."""
         self.is_ending = True
         os.write(self._write_end, bytes([code]))
 
     def end(self, code: int) -> None:
-        """End app and process with this exit code, from any thread."""
         self.arm(code)
         self._end_app(code)
 
     def hang_up(self) -> None:
-        """End as after HUP: the terminal is gone."""
         self.end(128 + signal.SIGHUP)
 
     def release(self) -> None:
-        """Report that the terminal has been released, and restore the signal handlers.
+        """Report the release, and restore the signal handlers.
 
-        Does not return while the guard restores the terminal: what the app does next closes its file descriptor.
+        Blocks during a forced restoration, because the app closes the file descriptor next.
         """
         with self._lock:
             self._was_released.set()
@@ -346,7 +326,7 @@ class ExitGuard:
 
     def _run(self) -> None:
         poll = select.poll()
-        poll.register(self._terminal, 0)  # reports a hang-up only
+        poll.register(self._terminal, 0)  # reports only a hang-up
         poll.register(self._read_end, select.POLLIN)
         if all(descriptor != self._read_end for descriptor, _ in poll.poll()):
             self.hang_up()

@@ -1,8 +1,7 @@
 r"""Runs a program in the terminal while the dashboard is suspended.
 
-The program is in our process group, as in `system(3)`: ctrl+z stops both, and the shell's `fg` resumes both. ctrl+c and
-ctrl+\ are the program's alone. A shell started by it takes the terminal for its own groups; if it dies without giving
-the terminal back, we take it back.
+The program shares envwatch's process group: ctrl+z stops both, `fg` resumes both. ctrl+c and ctrl+\ reach only the
+program. If a shell dies with the terminal, envwatch takes the terminal back.
 """
 
 from __future__ import annotations
@@ -18,17 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _KILL_AFTER_S: Final = 0.2
-"""How long the program may take to end when the dashboard is ended meanwhile."""
 
 
 async def run_in_foreground(command: Sequence[str], environ: Mapping[str, str], *, stdin: int, stdout: int) -> int:
-    """Run a program on a terminal, and restore the terminal's attributes and foreground group.
+    """Run a program, and restore the terminal.
 
     Returns:
-        Its exit code, negative for a signal.
+        The exit code, negative for a signal.
 
     Raises:
-        OSError: if it cannot be started.
+        OSError: if the program cannot be started.
     """
     with _own_signals_ignored(), _terminal_restored(stdin):
         process = await asyncio.create_subprocess_exec(
@@ -46,10 +44,10 @@ async def run_in_foreground(command: Sequence[str], environ: Mapping[str, str], 
 
 @contextmanager
 def _own_signals_ignored() -> Iterator[None]:
-    """Ignore what the terminal sends to the whole process group; by a handler, which the program does not inherit."""
+    """Ignore signals by a handler, because programs inherit SIG_IGN."""
     numbers = [signal.SIGINT, signal.SIGQUIT]
     if not has_shell():
-        numbers.append(signal.SIGTSTP)  # nothing could resume us
+        numbers.append(signal.SIGTSTP)  # nothing could resume
     previous = {number: signal.getsignal(number) for number in numbers}
     for number, handler in previous.items():
         if handler is not signal.SIG_IGN:
@@ -63,7 +61,6 @@ def _own_signals_ignored() -> Iterator[None]:
 
 @contextmanager
 def _terminal_restored(terminal: int) -> Iterator[None]:
-    """Restore the terminal's attributes, and its foreground group if the one that has it is dead."""
     attributes = termios.tcgetattr(terminal)
     try:
         yield
@@ -80,7 +77,7 @@ def _terminal_restored(terminal: int) -> Iterator[None]:
 
 
 def _has_dead_foreground(terminal: int) -> bool:
-    """Whether the terminal belongs to a process group without processes; `bg` gave a live one to another job."""
+    """Whether the foreground group has no processes; `bg` gave a living group to another job."""
     try:
         os.killpg(os.tcgetpgrp(terminal), 0)
     except ProcessLookupError:
@@ -91,9 +88,9 @@ def _has_dead_foreground(terminal: int) -> bool:
 
 
 def has_shell() -> bool:
-    """Whether a parent in this session can resume us; false in `ssh -t host envwatch` and alone in a container."""
+    """Whether a parent can resume the process; false in `ssh -t host envwatch`."""
     parent = os.getppid()
     try:
         return parent != 0 and os.getsid(parent) == os.getsid(0)
-    except OSError:  # the parent has just ended
+    except OSError:
         return False

@@ -1,10 +1,7 @@
-"""Frames for slow links: the terminal gets only the cells that changed, and only while it keeps up.
+"""Frames for slow links: the terminal gets only changed cells, and only while the terminal keeps up.
 
-Textual sends whole regions, whatever changed in them. `FrameWriter` gets each frame instead, keeps a copy of what the
-terminal shows (`screen_buffer.py`), and sends the difference. While the terminal does not keep up, it sends nothing, so
-that a stalled link never blocks the dashboard; then the difference to the newest frame.
-
-It must know neither widgets nor what the frames show.
+Textual sends whole regions. `FrameWriter` sends the difference to a copy of the terminal's content, and nothing during
+a backlog, so that a stalled link never blocks the dashboard.
 """
 
 from __future__ import annotations
@@ -29,28 +26,26 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
 _BACKLOG_LIMIT: Final = 800
-"""Characters that may wait for the terminal when a frame is sent: about three ticks of ages.
+"""Characters that may wait when a frame is sent: about three ticks of ages.
 
-Textual's queue blocks the event loop at 30 writes, but 17 short ones wait at the start, so writes are no measure.
-"""
+Textual's queue blocks at 30 writes, but 17 short writes wait at the start."""
 
 _RETRY_S: Final = 0.1
-"""Delay until a terminal that did not keep up is tried again."""
 
 _SYNC_FROM: Final = 1_000
-"""Characters from which a frame is marked as one. A shorter one arrives in one packet and is never seen half drawn."""
+"""Least characters of a synchronized frame. Shorter frames arrive in one packet."""
 
 
 Patch: TypeAlias = "tuple[int, int, Strip, int]"
-"""A part of a line to redraw: its column and line, and how many cells of the strip changed, from its start on."""
+"""Column, line, strip, and the number of changed cells."""
 
 
 def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
-    """Return the screen's size and the patches in one of Textual's updates; None for what Textual must draw."""
+    """Return the screen's size and the patches; None if Textual must draw the update."""
     patches: list[Patch] = []
     if isinstance(update, ChopsUpdate):
-        # For each line: its strips by first column (None where nothing was rendered), and the columns after them.
-        # Strips are not cropped to the span, as Textual does: that can cut a wide character in two.
+        # Strips by first column (None if not rendered), and end columns.
+        # Strips are not cropped to the span: that can cut a wide character in two.
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
@@ -68,12 +63,11 @@ def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
 
 
 def _writer_of(driver: Driver | None) -> WriterThread | None:
-    """Return the thread that writes to the terminal; the driver starts a new one each time it takes the terminal."""
+    """Return the writer thread, which is new each time the driver takes the terminal."""
     return driver._writer_thread if isinstance(driver, LinuxDriver) else None
 
 
 def _backlog_of(driver: Driver | None) -> int:
-    """Return the characters that wait for the terminal, without those that are being written."""
     if (writer := _writer_of(driver)) is None:
         return 0
     queue = writer._queue
@@ -82,23 +76,21 @@ def _backlog_of(driver: Driver | None) -> int:
 
 
 class FrameWriter:
-    """Draws an app's frames on its terminal; without colours if the terminal has none."""
+    """Draws an app's frames on the terminal."""
 
     def __init__(self, app: App[Any], *, has_colours: bool = True) -> None:
         self._app = app
         self._has_colours = has_colours
         self._buffer = ScreenBuffer(0, 0)
         self._writer: object = None
-        """The writer thread of the last frame."""
         self._retry_timer: Timer | None = None
         self._size: Size | None = None
-        """The size in the last resize event."""
 
     def draw(self, update: object) -> bool:
-        """Draw an update of Textual's compositor.
+        """Draw an update.
 
         Returns:
-            False if Textual must handle it: nothing is drawn now, or the update is not a frame of a full screen.
+            False if Textual must handle the update: nothing is drawn now, or the update is no full-screen frame.
         """
         app = self._app
         if update is None or app._batch_count or not app._running or app._closed:
@@ -119,22 +111,22 @@ class FrameWriter:
         return True
 
     def resize(self, event: Resize) -> None:
-        """Invalidate what the terminal shows: it may have reflowed or cut its lines."""
+        """Forget the copy: the terminal may have reflowed or cut lines."""
         is_in_band = event.pixel_size is not None
-        # A terminal that reports its size in band repeats it when reporting is switched on; a signal never does.
+        # Terminals repeat an in-band size when reporting starts; a signal never does.
         if event.size != self._size or not is_in_band:
             self._buffer.invalidate()
             if event.size == self._buffer.size:
-                self.send_difference()  # two changes too fast for Textual to notice: it draws nothing
+                self.send_difference()
         self._size = event.size
         if _writer_of(self._app._driver) is not None and not is_in_band:
-            # When a signal interrupts the handling of the previous one, the older size arrives last.
+            # If a signal interrupts another signal's handling, the older size arrives last.
             size = Size(*get_terminal_size())
             if event.size != size:
                 self._app.post_message(Resize(size, size))
 
     def send_difference(self) -> None:
-        """Bring the terminal up to date, now or as soon as it keeps up."""
+        """Update the terminal, now or after the backlog."""
         app, driver = self._app, self._app._driver
         if driver is None or not app._running or app._closed or not all(self._buffer.size):
             return

@@ -1,12 +1,8 @@
-"""Bytes from the terminal to Textual's messages. The bytes are untrusted: after any of them, keys work.
+"""Turns the terminal's bytes into Textual's messages. The bytes are untrusted: keys work after any bytes.
 
-Textual's own parser raises on some escape sequences, takes unknown ones for keys, and gets its text from a decoder that
-raises on the first byte that is not UTF-8. So bytes are cut into units here: text, one escape sequence, or one paste.
-Only valid units reach Textual's parser, and what it does not recognise is dropped, never typed.
-
-Textual's parser sets its private `_timeout_time` while a sequence waits for its end.
-
-This module must know neither the app nor a clock.
+Textual's parser raises on some escape sequences, takes unknown sequences for keys, and fails on bytes that are not
+UTF-8. So bytes are cut into units: text, an escape sequence, or a paste. Only valid units reach the parser; unknown
+units are dropped, never typed.
 """
 
 from __future__ import annotations
@@ -25,25 +21,23 @@ if TYPE_CHECKING:
     from textual.message import Message
 
 STRING_TIMEOUT_S: Final = 1.0
-"""Without a byte for so long, a string from the terminal (OSC, DCS, …) without an end is over."""
+"""Time without a byte that ends an unfinished string (OSC, DCS, …)."""
 
 PASTE_TIMEOUT_S: Final = 5.0
-"""The same for a paste; long enough for a link that stalls."""
+"""Long enough for a stalled link."""
 
 LONGEST_PASTE: Final = 1 << 20
-"""Bytes of a paste that are kept; text inputs take far fewer."""
 
 LONGEST_SEQUENCE: Final = 32
-"""Bytes of a valid escape sequence: Textual makes keys of the characters of a longer one."""
+"""Textual turns the characters of a longer sequence into keys."""
 
 _LARGEST_SIDE: Final = 10_000
-"""Columns or lines of a terminal."""
 
 _LARGEST_SCREEN: Final = 1_000_000
-"""Cells of a terminal: a screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440."""
+"""A screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440 cells."""
 
 _LARGEST_PARAMETER: Final = 0x10FFFF
-"""Unicode's last code point; no other parameter of an escape sequence comes near it."""
+"""Unicode's last code point."""
 
 _SURROGATES: Final = range(0xD800, 0xE000)
 
@@ -65,7 +59,6 @@ _UNIT: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""A complete escape sequence."""
 
 _UNFINISHED: Final = re.compile(
     rb"""
@@ -78,10 +71,10 @@ _UNFINISHED: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""An incomplete escape sequence, if nothing follows."""
+"""An escape sequence that may continue."""
 
 _WITH_ALT: Final = re.compile("\x1b[^\x1b]", re.DOTALL)
-"""Alt with a key, or escape and the key in one packet: `InputQueue` decides which."""
+"""Alt with a key, or escape and a key in one packet."""
 
 _NUMBER: Final = re.compile(rb"[0-9]+")
 
@@ -89,34 +82,31 @@ _SIZE_REPORT: Final = re.compile(rb"\x1b\[48;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)
 """Lines, columns, height and width in pixels."""
 
 _IGNORED: Final = (AppFocus, AppBlur, CursorPosition)
-"""A blurred app would route the keys that are under way to another widget."""
+"""A blurred app would route the next keys to another widget."""
 
 _PARSER_STATE: Final = ("terminal_size", "terminal_pixel_size", "last_x", "last_y")
-"""Attributes that a new parser takes over from the one that it replaces."""
 
 
 class InputParser:
-    """Turns bytes into messages; the kernel's size is in columns and lines, None if it has none."""
+    """Turns bytes into messages; `kernel_size` returns columns and lines, or None."""
 
     def __init__(self, kernel_size: Callable[[], tuple[int, int] | None]) -> None:
         self._kernel_size = kernel_size
         self._parser = XTermParser()
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._rest = b""
-        """Bytes that are not parsed yet, or an incomplete unit."""
+        """Unparsed bytes, or an incomplete unit."""
         self._is_incomplete = False
         self._paste: bytearray | None = None
-        """The paste so far, inside one."""
         self._deadline_s = 0.0
-        """When an incomplete unit is over."""
+        """The end of an incomplete unit."""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an incomplete unit waits for its end, or for `tick` after its time."""
         return bool(self._rest) or self._paste is not None
 
     def feed(self, data: bytes, now_s: float) -> Iterator[Message]:
-        """Yield the messages that some bytes complete; `now_s` is monotonic."""
+        """Yield the messages that bytes complete; `now_s` is monotonic."""
         self._rest += data
         self._is_incomplete = False
         while self._rest and not self._is_incomplete:
@@ -129,7 +119,7 @@ class InputParser:
         self._deadline_s = now_s + self._timeout_s()
 
     def tick(self, now_s: float) -> Iterator[Message]:
-        """Yield the messages of an incomplete unit whose time is over."""
+        """Yield the messages of an incomplete unit after the timeout."""
         if now_s < self._deadline_s:
             return
         rest, self._rest = self._rest, b""
@@ -141,7 +131,7 @@ class InputParser:
     def _timeout_s(self) -> float:
         if self._paste is not None:
             return PASTE_TIMEOUT_S
-        is_string = self._rest.startswith(_STRING_STARTS) and len(self._rest) > 2  # else it may be alt with that key
+        is_string = self._rest.startswith(_STRING_STARTS) and len(self._rest) > 2  # else maybe alt with a key
         return STRING_TIMEOUT_S if is_string else constants.ESCAPE_DELAY
 
     def _parse_text(self) -> Iterator[Message]:
@@ -156,8 +146,8 @@ class InputParser:
             match = _UNFINISHED.match(self._rest)
             if match is None or match.end() == len(self._rest):
                 self._is_incomplete = True
-                if not self._rest.endswith(_ESCAPE):  # which may begin the end of a string
-                    self._rest = self._rest[: LONGEST_SEQUENCE + 1]  # one byte more shows that it is too long
+                if not self._rest.endswith(_ESCAPE):  # may begin a string's end
+                    self._rest = self._rest[: LONGEST_SEQUENCE + 1]  # one byte more marks an overlong sequence
                 return
         self._rest = self._rest[match.end() :]
         yield from self._handle_sequence(match[0])
@@ -193,22 +183,21 @@ class InputParser:
         return all(number <= _LARGEST_PARAMETER and number not in _SURROGATES for number in numbers)
 
     def _by_textual(self, unit: str) -> Iterator[Message]:
-        """Yield Textual's messages for one character or one escape sequence."""
         if _WITH_ALT.fullmatch(unit):
             yield from (_with_alt(message) for message in self._by_textual(unit[1]))
             return
         parser = self._parser
         try:
             messages = list(parser.feed(unit))
-            if unit == "\x1b" and parser._timeout_time is not None:  # it waits for the rest of a longer sequence
+            if unit == "\x1b" and parser._timeout_time is not None:  # the parser waits for a longer sequence
                 parser._timeout_time = 0.0
                 messages += parser.tick()
         except Exception:  # noqa: BLE001  its exceptions are undocumented, and only its own code runs here
             messages = []
             self._replace_parser()
-        self._parser.mouse_pixels = False  # a report of the size in pixels would set it; positions stay cells
+        self._parser.mouse_pixels = False  # set by a size report in pixels; positions stay in cells
         if self._parser._timeout_time is not None:
-            self._replace_parser()  # it does not know the sequence, and would make keys of its characters
+            self._replace_parser()  # an unknown sequence would become keys
         yield from (message for message in messages if not isinstance(message, _IGNORED))
 
     def _replace_parser(self) -> None:
@@ -218,7 +207,7 @@ class InputParser:
 
 
 def _with_alt(message: Message) -> Message:
-    """Return a key with alt; its character stays that of the key alone."""
+    """Return a key with alt and the same character."""
     if not isinstance(message, Key):
         return message
     is_upper = len(message.key) == 1 and message.key.isupper()
@@ -226,7 +215,7 @@ def _with_alt(message: Message) -> Message:
 
 
 def _is_plausible_size(report: re.Match[bytes], kernel_size: tuple[int, int] | None) -> bool:
-    """Whether a terminal can have the size that it reports; the kernel's size, if there is one, decides."""
+    """Whether a reported size is possible; the kernel's size, if any, decides."""
     if any(len(number) > 6 for number in report.groups()):
         return False
     lines, columns, height, width = map(int, report.groups())

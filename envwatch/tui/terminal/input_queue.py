@@ -1,7 +1,7 @@
-"""Serialises input: one key, click or paste is handled fully before the next one.
+"""Serialises input: each key, click or paste is handled before the next event.
 
-Textual routes a key to what has the focus when the key is read. When several keys arrive in one packet, as on slow
-links, those behind a key that opens a box would go to what the box is about to cover: half of a note would be commands.
+Textual routes a key to the focus at reading time. On slow links, several keys arrive in one packet. Keys after a key
+that opens a box would reach the covered screen: half of a note would be commands.
 """
 
 from __future__ import annotations
@@ -24,23 +24,21 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 _TIMEOUT_S: Final = 0.5
-"""How long an event may hold up the next one."""
+"""How long an event may delay the next event."""
 
 _FRAME_S: Final = 0.02
-"""Time to draw what a key changed before the queue checks whether it is handled, unless the next event waits."""
+"""Time to draw before the queue checks whether a key is handled."""
 
 
 class InputQueue:
-    """The queue of an app's input events, which `deliver` handles as Textual does."""
+    """The queue of an app's input."""
 
     def __init__(self, app: App[Any], deliver: Callable[[Event], Awaitable[None]]) -> None:
         self._app = app
         self._deliver = deliver
         self._events: deque[InputEvent | Paste] = deque()
         self._is_busy = False
-        """Whether the last event is still being handled."""
         self._focus: tuple[Screen[Any], Widget | None] | None = None
-        """Screen and widget with the focus when the last event was delivered."""
         self._moving_widget: Widget | None = None
         self._moving_keys: AbstractSet[str] = frozenset()
         self._became_busy, self._next_waits = asyncio.Event(), asyncio.Event()
@@ -50,12 +48,11 @@ class InputQueue:
         return not self._events
 
     async def put(self, event: InputEvent | Paste) -> None:
-        """Handle an event after all that came before it."""
         self._events.append(event)
         await self._deliver_waiting()
 
     async def run(self) -> None:
-        """Release the next event each time one is handled. Runs until it is cancelled."""
+        """Release the next event after each handled event."""
         while await self._became_busy.wait():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._next_waits.wait(), _FRAME_S)
@@ -81,7 +78,7 @@ class InputQueue:
             self._next_waits.set()
 
     def _without_alt(self, event: Key) -> tuple[Key, Key] | None:
-        """Return escape and the key alone if nothing is bound to the key with alt: terminals send the same for both."""
+        """Return escape and the key if alt+key is unbound: terminals send the same for both."""
         name = event.key.removeprefix("alt+")
         if name == event.key or event.key in self._app.screen.active_bindings:
             return None
@@ -93,13 +90,13 @@ class InputQueue:
         return keys
 
     def holds_up_next(self, event: InputEvent | Paste) -> bool:
-        """Whether an event may move the focus. Keys that only move within a widget may not, and they come in crowds."""
+        """Whether an event may move the focus. Keys within a widget do not, and arrive in crowds."""
         if isinstance(event, Key):
             return event.key not in self._keys_that_move()
         return not isinstance(event, MouseEvent) or isinstance(event, MouseDown | MouseUp)
 
     def _keys_that_move(self) -> AbstractSet[str]:
-        """Return the keys that the focused widget binds to ids of `move.`."""
+        """Return the focused widget's `move.` keys."""
         focused = self._app.focused
         if focused is not self._moving_widget:
             self._moving_widget = focused
@@ -111,17 +108,17 @@ class InputQueue:
         return self._moving_keys
 
     async def settle(self) -> None:
-        """Wait until an event, its consequences, and a screen that it opens or closes are handled."""
+        """Wait until an event, all consequences, and a changed screen are handled."""
         app = self._app
         await self._drain_messages()
         while app.screen_stack and self._focus != (focus := (app.screen, app.focused)):
             self._focus = focus
-            for _ in range(2):  # what gets the keys now has its size, then the layout of what it draws in it
+            for _ in range(2):  # first the size, then the layout of the content
                 await _called(focus[0].call_after_refresh)
                 await self._drain_messages()
 
     async def _drain_messages(self) -> None:
-        """Wait for the messages that wait at each node that a key can reach; there is none while the app ends."""
+        """Wait for queued messages from the focus upwards."""
         app = self._app
         target: DOMNode | None = app.focused or app.screen if app.screen_stack else None
         while target is not None:
@@ -130,7 +127,6 @@ class InputQueue:
 
 
 async def _called(schedule: Callable[[Callable[[], None]], bool]) -> None:
-    """Wait until a callback that is scheduled now is called."""
     called = asyncio.Event()
     if schedule(called.set):
         await called.wait()

@@ -1,9 +1,4 @@
-"""The screen buffer: what a terminal should show against what it shows, and the shortest update between the two.
-
-Owns pens (how a cell is drawn), the shortest change from one pen to another, cells (what is visible of styled text, one
-value for each column), and the escape sequences that draw cells. It must not know Textual; `frame_writer.py` connects
-them.
-"""
+"""The screen buffer: a terminal's wanted and current content, and the shortest update between both."""
 
 from __future__ import annotations
 
@@ -29,26 +24,26 @@ _SGR_OF_ATTRIBUTE = {
     )
 }
 _SGR_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "27", "8": "28", "9": "29"}
-"""The code that ends an attribute on every terminal; others end by a full reset."""
+"""Codes that end an attribute; other attributes need a full reset."""
 
 VISIBLE_ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})
-"""Lines, frames and reverse: the attributes that show without a character."""
+"""Attributes that show without a character."""
 
 _JOINERS = "\u200d\ufe0f"
-"""Zero-width joiner and emoji presentation: they change the width of their neighbours."""
+"""Zero-width joiner and emoji presentation change the width of neighbours."""
 
 
 class Pen(NamedTuple):
-    """How a cell is drawn, as SGR parameters. Links and metadata are invisible, so they are no part of it."""
+    """A cell's look as SGR parameters."""
 
     attributes: frozenset[str]
     color: str
-    """Empty for the terminal's default, as `background`."""
+    """Empty for the terminal's default."""
     background: str
 
 
 Cell = tuple[str, Pen]
-"""A character with its combining marks; the further cells of a wide character have no text."""
+"""With combining marks; the further cells of a wide character have no text."""
 
 PLAIN = Pen(frozenset(), "", "")
 BLANK: Cell = (" ", PLAIN)
@@ -62,7 +57,7 @@ def _sgr_of_color(color: Color | None, color_system: ColorSystem | None, *, fore
 
 @lru_cache(maxsize=2048)
 def pen_of(style: Style | None, color_system: ColorSystem | None) -> Pen:
-    """Return the pen that draws a style; without a colour system, the pen has no colours."""
+    """Return a style's pen."""
     if style is None:
         return PLAIN
     return Pen(
@@ -74,16 +69,16 @@ def pen_of(style: Style | None, color_system: ColorSystem | None) -> Pen:
 
 @lru_cache(maxsize=2048)
 def pen_change(before: Pen, after: Pen) -> str:
-    """Return the shortest SGR sequence from one pen to another; empty if they are equal."""
+    """Return the shortest SGR sequence."""
     if before == after:
         return ""
     ordered = sorted(after.attributes, key=int)
-    # An empty first parameter means 0, the reset; after PLAIN there is nothing to reset.
+    # An empty first parameter is the reset.
     full = [*([] if before == PLAIN else [""]), *ordered, *filter(None, (after.color, after.background))]
     sequences = [f"\x1b[{';'.join(full)}m"]
     if (before.attributes | after.attributes) <= _SGR_OFF.keys():
         ended = {_SGR_OFF[attribute] for attribute in before.attributes - after.attributes}
-        # Bold and dim share their end, so the one that stays is set again.
+        # Bold and dim have the same end, so the remaining attribute is set again.
         steps = [*sorted(ended), *(a for a in ordered if a not in before.attributes or _SGR_OFF[a] in ended)]
         if before.color != after.color:
             steps.append(after.color or "39")
@@ -94,13 +89,13 @@ def pen_change(before: Pen, after: Pen) -> str:
 
 
 def blank_of(pen: Pen) -> Cell:
-    """Return a space with only what is visible on it, so that blanks which look alike are equal."""
+    """Return a space with the pen's visible parts, so that equal looks are equal cells."""
     return " ", pen if pen.attributes & VISIBLE_ON_BLANKS else Pen(frozenset(), "", pen.background)
 
 
 @lru_cache(maxsize=128)
 def _shared_cells(pen: Pen) -> dict[str, Cell]:
-    """Return a pen's cells by printable ASCII character, each created once: many segments are kept in memory.
+    """Return a pen's cells by printable ASCII character, created once to save memory.
 
     The empty text is the rest of a wide character.
     """
@@ -108,7 +103,6 @@ def _shared_cells(pen: Pen) -> dict[str, Cell]:
 
 
 def _widths_of(text: str) -> list[int]:
-    """Return the cells that each character adds."""
     if any(joiner in text for joiner in _JOINERS):
         totals = [cell_len(text[:length]) for length in range(len(text) + 1)]
         return [after - before for before, after in pairwise(totals)]
@@ -117,7 +111,7 @@ def _widths_of(text: str) -> list[int]:
 
 @lru_cache(maxsize=1024)
 def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem | None) -> tuple[str, Sequence[Cell]]:
-    """Return the marks that belong to the character before the segment, and the segment's own cells."""
+    """Return the marks for the preceding character, and the segment's cells."""
     pen = pen_of(style, color_system)
     shared = _shared_cells(pen)
     if text.isascii() and text.isprintable():
@@ -126,7 +120,7 @@ def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem 
     cells: list[Cell] = []
     for character, width in zip(text, _widths_of(text), strict=True):
         if character < " " or "\x7f" <= character < "\xa0":
-            continue  # A control character. Text is cleaned where it comes in; this is the last line of defence.
+            continue  # Texts are cleaned on arrival; this is the last defence.
         if width and character not in _JOINERS:
             cells.append((character, pen))
             cells.extend([("", pen)] * (width - 1))
@@ -139,7 +133,6 @@ def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem 
 
 
 def _join(cells: list[Cell], marks: str) -> None:
-    """Add marks to the last character."""
     head = len(cells) - 1
     while head and not cells[head][0]:
         head -= 1
@@ -148,9 +141,9 @@ def _join(cells: list[Cell], marks: str) -> None:
 
 
 def cells_of(segments: Iterable[Segment], color_system: ColorSystem | None, limit: int | None = None) -> list[Cell]:
-    """Return the cells of a line of segments, without control segments and control characters.
+    """Return the cells of segments, without control segments and characters.
 
-    After `limit` cells, further segments may be left out.
+    After `limit` cells, segments may be left out.
     """
     cells: list[Cell] = []
     for text, style, control in segments:
@@ -166,10 +159,10 @@ def cells_of(segments: Iterable[Segment], color_system: ColorSystem | None, limi
 
 
 def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
-    """Replace the wide character that covers `x` by blanks, as a terminal does when half of it is overwritten.
+    """Replace the wide character over `x` by blanks, as terminals do on a half overwrite.
 
     Returns:
-        The character's first column and the one after its last.
+        The character's first column and the column behind the last.
     """
     start, end = x, x + 1
     while start and not cells[start][0]:
@@ -181,8 +174,6 @@ def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
 
 
 class _Output:
-    """Builds an update: escape sequences, the cursor's position and its pen."""
-
     def __init__(self, width: int) -> None:
         self.width = width
         self.parts: list[str] = []
@@ -192,7 +183,6 @@ class _Output:
         self.y: int | None = None
 
     def move(self, x: int, y: int) -> None:
-        """Move the cursor by the shortest sequence."""
         if (self.x, self.y) == (x, y):
             return
         sequences = [f"\x1b[{y + 1 if y else ''}{f';{x + 1}' if x else ''}H"]
@@ -211,48 +201,46 @@ class _Output:
             self.pen = pen
 
     def write(self, cell: Cell) -> None:
-        """Draw a cell at the cursor, with the others that its character covers."""
+        """Draw a cell, with all cells of a wide character."""
         text, pen = cell
         if text == " " and not pen.attributes:
-            # On a blank only the background is visible, and attributes that draw without a character.
+            # A blank shows only the background, and attributes that show without a character.
             if self.pen.background != pen.background or self.pen.attributes & VISIBLE_ON_BLANKS:
                 self.set_pen(Pen(self.pen.attributes - VISIBLE_ON_BLANKS, self.pen.color, pen.background))
         else:
             self.set_pen(pen)
         self.parts.append(text)
-        # Terminals disagree on the width of emoji and clusters, and on the column after the last cell of a line.
+        # Terminals disagree on the width of emoji and clusters, and on the column after a line's last cell.
         is_certain = len(text) == 1 and get_character_cell_size(text) == 1 and self.x is not None
         self.x = self.x + 1 if is_certain and self.x is not None and self.x + 1 < self.width else None
 
     def takes_one_byte(self, cell: Cell) -> bool:
-        """Whether one byte without a change of pen draws the cell."""
         text, pen = cell
         return len(text) == 1 and text.isascii() and pen == self.pen
 
 
 class ScreenBuffer:
-    """The cells of a terminal of some columns and lines."""
+    """The cells of a terminal."""
 
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
         self._cells: list[list[Cell]] = [[BLANK] * width for _ in range(height)]
-        """What the terminal should show."""
+        """The wanted content."""
         self._displayed: list[list[Cell | None]] = []
-        """What it shows; None for unknown."""
+        """The terminal's content; None for unknown."""
         self._dirty: dict[int, tuple[int, int]] = {}
-        """By changed line, the first column that may differ and the one after the last."""
+        """By line, the first changed column and the column behind the last."""
         self._cursor: tuple[int, int] | None = None
         self.invalidate()
 
     def invalidate(self) -> None:
-        """Assume nothing about what the terminal shows: the next update draws every cell."""
         width, height = self.size
         self._displayed = [[None] * width for _ in range(height)]
         self._dirty = dict.fromkeys(range(height), (0, width))
         self._cursor = None
 
     def put(self, x: int, y: int, cells: list[Cell]) -> None:
-        """Set the cells from column `x` of line `y` on, cut at the right edge."""
+        """Set cells from column `x` on, cut at the right edge."""
         width, height = self.size
         room = width - x
         if not 0 <= x < width or not 0 <= y < height:
@@ -274,7 +262,7 @@ class ScreenBuffer:
         self._dirty[y] = (min(start, x), max(stop, end))
 
     def update(self, cursor: tuple[int, int]) -> str:
-        """Return what brings the terminal up to date with its cursor at (x, y), and assume that it is sent."""
+        """Return the update with the cursor at (x, y); the caller must send the update."""
         output = _Output(self.size[0])
         for y, (start, stop) in sorted(self._dirty.items()):
             self._draw_line(output, y, start, stop)
@@ -292,14 +280,14 @@ class ScreenBuffer:
         for x in range(start, stop):
             cell = cells[x]
             if cell == displayed[x] or not cell[0]:
-                continue  # A cell without text is drawn by the wide character that covers it.
+                continue  # part of a wide character
             gap = cells[output.x : x] if output.y == y and output.x is not None else []
             if 0 < len(gap) <= 3 and all(map(output.takes_one_byte, gap)):
-                for unchanged in gap:  # Writing three cells again is shorter than a jump over them.
+                for unchanged in gap:  # shorter than a jump
                     output.write(unchanged)
             output.move(x, y)
             if len(cell[0]) > 1 and x + 1 < len(cells) and not cells[x + 1][0]:
-                # A terminal may draw the cluster narrow: clear what is beside it.
+                # A terminal may draw the cluster narrow: clear the next cell.
                 output.write((" ", cell[1]))
                 output.write((" ", cell[1]))
                 output.move(x, y)

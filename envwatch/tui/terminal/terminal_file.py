@@ -1,7 +1,6 @@
-"""The terminal as the file that Textual's writer thread writes to. It never raises and can be closed mid-write.
+"""The file of Textual's writer thread over a terminal. Writes never raise, and the file can be closed mid-write.
 
-For ASCII terminals it replaces every other character by a similar one of the same width, whatever widget drew it: names
-of machines, Textual's scroll bars and frames.
+For ASCII terminals, similar ASCII characters of the same width replace all other characters.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from unicodedata import name, normalize
 from envwatch.model.text import cells
 
 _CHUNK: Final = 4096
-"""Bytes per write: at most this much is in flight when `close_with` is called."""
+"""Most bytes in flight when `close_with` is called."""
 
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
@@ -28,7 +27,7 @@ _SIMILAR: Final = str.maketrans("…·•–—−‘’“”↑↓←→▲▼
 
 
 class TerminalFile:
-    """A write-only file over a terminal. Output to a terminal that is gone is lost without an error."""
+    """A write-only file; output to a lost terminal vanishes without an error."""
 
     def __init__(self, descriptor: int, *, ascii_only: bool) -> None:
         self._descriptor = descriptor
@@ -36,18 +35,16 @@ class TerminalFile:
         self._pending: list[str] = []
         self._lock = threading.Lock()
         self._writer: int | None = None
-        """Id of the thread inside `os.write`."""
         self._is_closed = False
 
     def fileno(self) -> int:
         return self._descriptor
 
     def write(self, text: str) -> None:
-        """Keep text until the next flush."""
         self._pending.append(text)
 
     def flush(self) -> None:
-        """Write what was kept; blocks while the terminal is not read."""
+        """Blocks while the terminal is not read."""
         text = "".join(self._pending)
         self._pending.clear()
         rest = memoryview((to_ascii(text) if self._ascii_only else text).encode("utf-8", "replace"))
@@ -63,13 +60,13 @@ class TerminalFile:
                         self._writer = None
 
     def close_with(self, text: str) -> None:
-        """Write `text` as the last output, from any thread; drop what the terminal has not read yet."""
+        """Write `text` last, from any thread; drop unread output."""
         self._is_closed = True
         with suppress(OSError, termios.error):
-            # The first flush unblocks a write to a terminal that is not read; the second drops what that write added.
+            # The first flush unblocks a write to an unread terminal; the second flush drops that write's output.
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
             if (writer := self._writer) is not None:
-                signal.pthread_kill(writer, signal.SIGCONT)  # interrupts the blocked write, so that it sees the room
+                signal.pthread_kill(writer, signal.SIGCONT)  # interrupts the blocked write
             self._lock.acquire(timeout=0.1)
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
         with suppress(OSError):
@@ -78,7 +75,7 @@ class TerminalFile:
 
 
 def to_ascii(text: str) -> str:
-    """Return an ASCII text of as many cells."""
+    """Return an ASCII text of equal width."""
     return text if text.isascii() else _NOT_ASCII.sub(lambda match: _replacement(match[0]), text)
 
 
@@ -92,7 +89,6 @@ def _replacement(character: str) -> str:
 
 
 def _line_or_block(unicode_name: str) -> str:
-    """Return the replacement for a part of a frame or a bar; nothing for other characters."""
     if unicode_name.startswith("BOX DRAWINGS"):
         is_flat, is_upright = "HORIZONTAL" in unicode_name, "VERTICAL" in unicode_name
         return "-" if is_flat and not is_upright else "|" if is_upright and not is_flat else "+"

@@ -1,7 +1,6 @@
-"""The detail pane: everything known of the environment or group under the cursor.
+"""The detail pane: facts about the environment or group under the cursor.
 
-Draws the rows of `views`. Those that change each second are a widget of their own, so that a tick lays out a few rows
-and not the whole pane.
+Rows that change each second are separate widgets, so that a tick lays out few rows.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 class Pager(VerticalScroll):
     """A container that scrolls by lines and pages, without animation.
 
-    Each step of an animation is a frame that a slow link has to carry.
+    Each step of an animation is a frame on a slow link.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -69,7 +68,6 @@ _MINUTE_MS = 60_000
 
 
 def _style(name: str) -> str:
-    """Return the style of a piece: a state's colour by its name in the stylesheet, `bold` before it if it is."""
     if name in _STYLES:
         return _STYLES[name]
     *bold, state = name.split()
@@ -82,29 +80,26 @@ def _content(rows: Sequence[Row]) -> Content:
 
 
 class DetailPane(Pager):
-    """One environment, or one group, in full."""
+    """One environment, incident or group."""
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
-    """Has the baseline to compare with."""
     line: reactive[Line | None] = reactive(None, init=False)
-    """The line to show: an environment, an incident or a group's header."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     explains: reactive[bool] = reactive(False, init=False)
-    """Whether every rule behind the verdict is shown."""
+    """Whether every rule behind the verdict is visible."""
 
     def __init__(self, id: str) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
         self._drawn: dict[str, Sequence[Row]] = {}
-        """The rows of each part's last frame."""
+        """The last frame's rows by part."""
 
     def compose(self) -> ComposeResult:
-        """Return the parts: what changes each second, the explanation (too), and the rest."""
         for part in ("head", "explanation", "rest"):
             yield Static(id=part, markup=False)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw all for a listing, acknowledgements and events, and each minute; else what changes each second."""
+        """Redraw everything for a listing, event or new minute; else the rows that change each second."""
         is_next_minute = new.now.wall // _MINUTE_MS != old.now.wall // _MINUTE_MS
         if not new.has_rows_of(old) or new.monitor.event_log is not old.monitor.event_log or is_next_minute:
             self.redraw()
@@ -116,18 +111,17 @@ class DetailPane(Pager):
             self.redraw()
 
     def watch_line(self, old: Line | None, new: Line | None) -> None:
-        """Show another line from its top; an update of the same line keeps the scroll position."""
+        """Show another line from the top; keep the scroll position for the same line."""
         if old is None or new is None or old.key != new.key:
             self.action_to_top()
         self.redraw()
 
     def watch_explains(self) -> None:
-        """Show the explanation from the top, where it stands below the verdict."""
         self.action_to_top()
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw everything, if it is visible; else it is drawn when it gets a size."""
+        """Draw a visible pane; a hidden pane is drawn when it gets a size."""
         if not self.display or not self.is_mounted or not self.size:
             return
         self._draw_ticking()
@@ -157,13 +151,13 @@ class DetailPane(Pager):
         self._draw("explanation", why)
 
     def _draw(self, part: str, rows: Sequence[Row]) -> None:
-        """Draw a part if its rows have changed; lay out the pane anew only if their number has."""
+        """Draw a part; lay out the pane only if the number of rows changed."""
         before = self._drawn.get(part)
         if rows != before:
             self._drawn[part] = rows
             static = self.query_one(f"#{part}", Static)
             static.update(_content(rows), layout=before is None or len(before) != len(rows))
-            # Afterwards: to show a widget may ask for its height at once, which Textual then keeps.
+            # Last: Textual may ask for the height at once and keep the answer.
             static.display = bool(rows)
 
     @property
@@ -171,10 +165,8 @@ class DetailPane(Pager):
         glyphs = self.options.glyphs
         return PaneLayout(self.scrollable_content_region.width, glyphs.is_ascii, glyphs.ellipsis, glyphs.rule)
 
-    # The parts.
-
     def _head(self, line: Line | None) -> list[Row]:
-        """Return the name, the state with its cause, and what proves it."""
+        """Return the name, the state, and the proof."""
         if line is None:
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
@@ -215,7 +207,7 @@ class DetailPane(Pager):
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
-        """Return what helps, its last day, events, what it is, and its ids; of what is up, what it is before events."""
+        """Return all sections; a healthy environment starts with last day and facts."""
         from envwatch.views.pane.details import about_lines, help_lines, id_lines
         from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
@@ -241,7 +233,7 @@ class DetailPane(Pager):
         return [*before, *self._events(own_events, spare), *after]
 
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
-        """Return the newest events: a few, or as many as there are rows to spare."""
+        """Return the newest events: at least `EVENTS`, or as many as fit into `spare` rows."""
         from envwatch.views.pane.details import EVENTS
 
         most = max(EVENTS, spare - 2)
@@ -263,7 +255,6 @@ class DetailPane(Pager):
         return self._section("events", map(line, events))
 
     def _incident_head(self, line: BlockLine) -> list[Row]:
-        """Return the members in words, the state with its duration and cause, and when the loss was noticed."""
         state, layout, zone = self.state, self._layout, zone_of(self.options.times)
         look, words = state_of(line, state.monitor, state.now)
         glyph = look.ascii if self.options.glyphs.is_ascii else look.glyph
@@ -277,7 +268,7 @@ class DetailPane(Pager):
         ]
 
     def _incident(self, line: BlockLine) -> list[Row]:
-        """Return what helps each kind of member, every member, what the members share, and their newest events."""
+        """Return help for each kind of member, the members, and the group's rows."""
         from envwatch.views.pane.details import help_lines
         from envwatch.views.pane.group_details import member_line
 
@@ -299,7 +290,7 @@ class DetailPane(Pager):
         return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:
-        """Return what environments share, in what they differ, and their newest events."""
+        """Return shared facts, differences and the newest events."""
         from envwatch.views.pane.group_details import common_lines, newest_events
 
         shared, different = common_lines(environments)
@@ -317,7 +308,6 @@ class DetailPane(Pager):
         return list(chain.from_iterable(map(self._layout.rows, lines)))
 
     def _differences(self, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
-        """Yield each field that differs from the baseline, with its old value."""
         if self.view.baseline is None:
             return
         newest = self.state.monitor.fleet.tracked(tracked.key)

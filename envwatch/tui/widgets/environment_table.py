@@ -1,8 +1,6 @@
 """The live table: a widget on Textual's Line API that draws only the visible lines.
 
-Owns the scrolling, which lines are redrawn when, and the cursor, which moves through the block above the table too.
-Rows and their order come from `views.arrangement`, the cursor's line from `views.cursor`, the columns from
-`views.columns`, the segments of a line from `row_renderer`.
+The table owns scrolling, redrawing and the cursor, which also moves through the block.
 """
 
 from __future__ import annotations
@@ -46,11 +44,11 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import Line
 
 SETTLES_AFTER = 3.0
-"""Seconds after a move of the cursor in which rows keep their places."""
+"""Seconds of steady rows after a move of the cursor."""
 
 
 class EnvironmentTable(ScrollView, can_focus=True):
-    """A line for each environment that the view shows, and one over each group."""
+    """A line for each environment of the view, and a header over each group."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Down", show=False, id="move.down"),
@@ -67,51 +65,44 @@ class EnvironmentTable(ScrollView, can_focus=True):
     view: reactive[View] = reactive(View, init=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False)
-    """The environments that the user marked."""
 
     @dataclass
     class Changed(Message):
-        """The cursor stands on another line, or its line was updated."""
+        """The cursor moved, or the cursor's line was updated."""
 
         has_other_rows: bool
-        """Whether rows came, went, moved or were updated."""
+        """Whether rows came, left, moved or were updated."""
 
     class RowSelected(Message):
-        """The user wants to open the line under the cursor."""
+        """The user opens a line."""
 
     @dataclass
     class HeaderClicked(Message):
-        """The user clicked on the title of a column."""
+        """The user clicked on a column's title."""
 
         column: str
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
         super().__init__(id=id)
         self.row_cursor = RowCursor()
-        """Knows the cursor's line, the block and the rows; to be changed by `pin` and `settle` only."""
+        """Other classes change this only by `pin` and `settle`."""
         self._moved_at = float("-inf")
-        """When the user last moved the cursor, monotonic seconds."""
+        """Monotonic seconds."""
         self._awaits_ack = False
-        """Whether the cursor goes on once the acknowledgement of its line is in the state."""
         self.moves = 0
-        """How often the user has moved the cursor."""
         self._renderer: RowRenderer | None = None
-        """Of the last frame; None if its styles are no longer valid."""
+        """None after a change of styles."""
         self._may_look_different = True
-        """Whether all of it is to be drawn anew, and no line has been."""
         self._arrange_cache = ArrangeCache()
         self._days = LastDays(Monitor(), self.state.now)
 
-    # What the dashboard reads.
-
     @property
     def line(self) -> Line | None:
-        """The line under the cursor, in the block or in the table."""
         return self.row_cursor.cursor
 
     @property
     def cursor(self) -> TrackedEnvironment | None:
-        """The environment under the cursor; None on a group's header and on an incident of several environments."""
+        """The environment under the cursor; None on headers and on incidents of several environments."""
         line = self.line
         if isinstance(line, BlockLine):
             return line.single
@@ -119,7 +110,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def incident(self) -> BlockLine | None:
-        """The line of the block under the cursor; None in the table and on a member of an incident."""
+        """The block's line under the cursor; None in the table and on an incident's member."""
         return self.line if isinstance(self.line, BlockLine) else None
 
     @property
@@ -132,28 +123,27 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
-        """The environments that the view shows in the table, those in folded groups too, in order."""
+        """The table's environments in order, including environments in folded groups."""
         return self.row_cursor.rows
 
     @property
     def matching(self) -> Sequence[TrackedEnvironment]:
-        """The environments that match the view, in the table and in the block; losses first unless the view sorts."""
+        """The matching environments of table and block; losses first unless the view sorts."""
         state, cursor = self.state, self.row_cursor
         rows = self._arranged(cursor.order_reason).rows
         return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
 
     def visible_block(self, most: int) -> Sequence[Line | More]:
-        """Return the lines of the block that fit into so many lines."""
         lines = self.row_cursor.lines
         found = self.row_cursor.visible_block(most, self.state.now.wall)
         return [lines[line] if isinstance(line, int) else line for line in found]
 
     def pass_on_cursor(self) -> None:
-        """Move the cursor to the next open line of the block once the cursor's line is acknowledged."""
+        """Move on to the block's next open line when the cursor's line is acknowledged."""
         self._awaits_ack = True
 
     def go_to_member(self) -> None:
-        """Show the members of the incident under the cursor, and move to the first."""
+        """Unfold the incident under the cursor and move to the first member."""
         incident = self.incident
         if incident is not None and incident.single is None:
             if self.row_cursor.unfolded != incident.key:
@@ -161,10 +151,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self.action_move(1)
 
     def toggle_members(self) -> None:
-        """Show the members of the incident under the cursor in the block, or hide the members that are visible."""
         cursor = self.row_cursor
         line, place = self.line, cursor.place or 0
-        if not isinstance(line, BlockLine):  # a member: its incident is above
+        if not isinstance(line, BlockLine):  # a member: the incident stands above
             line = next((each for each in reversed(cursor.lines[:place]) if isinstance(each, BlockLine)), None)
         if line is not None:
             cursor.unfolded = None if cursor.unfolded == line.key else line.key
@@ -173,7 +162,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
-        """The visible columns, each with its width in cells."""
         view = self.view
         if view.compares and view.baseline is not None:
             return view.baseline.columns(self._columns_width, self.state.monitor.fleet)
@@ -181,13 +169,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
-        """The columns that are visible without a comparison, each with its width."""
+        """The visible columns without a comparison, with widths in cells."""
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
         return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
 
     @property
     def _columns_width(self) -> int:
-        """Cells for the columns; while the detail pane covers the table, those that it will have again."""
+        """The screen's width while the detail pane covers the table."""
         return (self.size.width or self.screen.size.width) - SCROLLBAR
 
     @property
@@ -196,11 +184,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def _height(self) -> int:
-        """Visible lines below the titles."""
         return self.size.height - 1
 
     def release_cursor(self) -> None:
-        """Put the cursor on the first row and the list to its top, and fold incidents, as before the first key."""
+        """Restore the first frame's cursor, scroll position and folded incidents."""
         self.row_cursor.was_moved, self.row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
         self._update_rows(is_steady=False, is_held=False)
@@ -210,11 +197,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Move the cursor to an environment or a group's header.
 
         Args:
-            key: the key of the environment or header.
-            is_steady: whether the rows keep their places for `SETTLES_AFTER` after the move.
+            key: key of the environment or header.
+            is_steady: whether rows keep their places for `SETTLES_AFTER`.
 
         Returns:
-            Whether a line shows the environment or header.
+            Whether a line shows the key.
         """
         place = self.row_cursor.place_of(key)
         if place is not None:
@@ -226,7 +213,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     # State.
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Do only what the changed parts need: a mere tick redraws the ages."""
+        """Update only the changed parts: a tick redraws only the ages."""
         if new.monitor.acks is not old.monitor.acks:
             self.row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
         if not new.has_rows_of(old):
@@ -239,11 +226,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._redraw_ages()
 
     def watch_view(self, old: View, new: View) -> None:
-        """Show another view, in which every row goes where it belongs; one that its filter hides does not stay."""
+        """Arrange all rows anew, and drop a row that the new filter hides."""
         self._update_rows(is_steady=False, is_held=old.chooses_like(new) and old.orders_like(new), is_new_view=True)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit the columns, search in those that are visible now, and keep the cursor visible."""
+        """Arrange again, because a query searches visible columns; keep the cursor visible."""
         self._update_rows(is_steady=self._has_just_moved())
         place, height = self.row_cursor.table_place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
@@ -253,7 +240,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.state.present.monotonic - self._moved_at < SETTLES_AFTER
 
     def _redraw_ages(self) -> None:
-        """Redraw of each visible line what time alone has changed."""
+        """Redraw the cells that changed with time alone."""
         earlier = self._renderer
         if earlier is None or not earlier.state.has_rows_of(self.state):
             self.refresh()
@@ -266,13 +253,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self.refresh(*regions)
 
     def _update_rows(self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False) -> None:
-        """Work out the lines anew.
+        """Arrange the lines again.
 
         Args:
             is_steady: whether rows keep their places for now.
-            is_held: whether the row under the cursor keeps its place though its state changed, and stays though the
-                view no longer shows it.
-            is_new_view: whether the user has changed what is shown.
+            is_held: whether the row under the cursor keeps its place, even if the view hides the row.
+            is_new_view: whether the user changed the view.
         """
         state, view, cursor = self.state, self.view, self.row_cursor
         lines, place = cursor.table_lines, cursor.table_place
@@ -296,7 +282,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _arranged(self, order_reason: OrderReason | None, in_block: Collection[EnvironmentKey] = ()) -> Arrangement:
-        """Return the environments that the view shows, without the environments of the block."""
         monitor = self.state.monitor
         return arrange(
             monitor.fleet,
@@ -320,11 +305,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.virtual_size = Size(self.size.width, len(self.row_cursor.table_lines) + 1)
 
     def _scroll_to_row(self, row: int) -> None:
-        # Forced: before the scrollbar for new lines is laid out, Textual would not scroll.
+        # Forced: Textual does not scroll before the layout of a new scrollbar.
         self.scroll_to(y=max(row, 0), animate=False, immediate=True, force=True)
 
     def reveal(self, group: LineKey) -> None:
-        """Scroll until as much of an open group as fits is visible, its header first, and never the cursor away."""
+        """Scroll to show an open group, header first, with the cursor in sight."""
         lines = self.row_cursor.table_lines
         place = place_of(lines, group)
         header = lines[place] if place is not None else None
@@ -334,7 +319,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             is_reached = place < top and cursor < place + self._height
             self._scroll_to_row(place if is_reached else max(top, min(place, end - self._height)))
 
-    # Moving the cursor.
+    # Cursor.
 
     def _move_to(self, place: int) -> None:
         cursor = self.row_cursor
@@ -363,21 +348,19 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._reveal_top()
 
     def action_move_to(self, place: int) -> None:
-        """Move the cursor to a line, counted from the end if negative."""
+        """Move the cursor to a line; a negative `place` counts from the end."""
         self._move_to(place if place >= 0 else len(self.row_cursor.lines) + place)
         self._reveal_top()
 
     def _reveal_top(self) -> None:
-        """Scroll to the first row after a move into the block, as the rows follow the block."""
         if self.row_cursor.is_in_block and self.scroll_offset.y:
             self._scroll_to_row(0)
 
     def action_page(self, pages: float) -> None:
-        """Move the cursor by a part of what is visible."""
         self.action_move(round(pages * max(self._height, 1)))
 
     def go_to_open(self, direction: int) -> bool:
-        """Move to the next (1) line of the block that needs a person, or back (-1); False if there is no other."""
+        """Move to the next (1) or previous (-1) line that needs a person; return False without such a line."""
         cursor = self.row_cursor
         place = cursor.next_open() if direction > 0 else cursor.previous_open()
         if place is not None:
@@ -385,7 +368,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return place is not None
 
     def on_click(self, event: events.Click) -> None:
-        """Select the clicked row, or open it if it is selected; on a column's title, sort."""
+        """Select or open the clicked row, or sort by a title."""
         if event.y == 0:
             column = column_at(self._columns, event.x)
             if column is not None and column.id in COLUMNS:
@@ -401,7 +384,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
     # Drawing.
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        """Redraw regions, or else everything, with a new renderer if anything looks different now."""
         if not regions:
             self._may_look_different = True
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
@@ -430,7 +412,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         )
 
     def _new_renderer(self) -> RowRenderer:
-        """Return the renderer of a frame: the last one, if it draws alike, at this moment."""
+        """Return the last renderer at this moment, or a new renderer that draws differently."""
         state, last, days = self.state, self._renderer, self._last_days()
         renderer = RowRenderer(
             width=self.size.width,

@@ -1,8 +1,6 @@
-"""The list of events, drawn line by line like the table.
+"""The list of events, drawn line by line.
 
-Owns which groups are open and where the cursor stands. The text of an event comes from `views.event_text`, the filter
-from `views.matching`. The log is filtered in slices, between which keys are handled; what was listed before stays
-on the screen until all of it is filtered.
+The log is filtered in slices, and keys are handled between slices. The previous list stays on the screen until the end.
 """
 
 from __future__ import annotations
@@ -40,23 +38,22 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey
 
 _NAME = 24
-"""Cells of the names' column."""
 _NARROW = 66
-"""Cells of a list below which times have no seconds, and names no column of their own."""
+"""Cells below which times have no seconds and names no column."""
 _PROFILE = 9
-"""Cells of the profile before it, if there are several."""
+"""Cells of the profile column."""
 _SLICE = 200
-"""Events that are tested before keys are handled: about 5 ms."""
+"""Events per slice: about 5 ms."""
 _NO_MATCH = "  No event matches. esc clears the filter."
 
 
 def _group_key(event: Event) -> tuple[object, ...]:
-    """Identify a group of events by value: an equal event from elsewhere is another object."""
+    """Identify a group by value: an equal event from elsewhere is another object."""
     return event.profile, event.kind, event.of, event.at, event.members[0].id
 
 
 class EventList(ScrollView, can_focus=True):
-    """The events, newest first; a group opens where it stands."""
+    """The events, newest first; a group unfolds in place."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Down", show=False, id="log.down"),
@@ -75,40 +72,38 @@ class EventList(ScrollView, can_focus=True):
 
     @dataclass
     class Highlighted(Message):
-        """The cursor's event was drawn anew, or other events are shown."""
+        """The cursor's event was drawn again, or the list changed."""
 
         event: Event | None
-        """The cursor's event; None if no event is shown."""
+        """None in an empty list."""
 
     @dataclass
     class EventSelected(Message):
-        """The user wants to go to the environment of the cursor's event; None if the event has no environment."""
+        """The user goes to the event's environment; None without an environment."""
 
         key: EnvironmentKey | None
 
     def __init__(self) -> None:
         super().__init__()
         self.filter_query = Query()
-        """Which events are shown, as soon as all are filtered by it."""
         self._queries: tuple[Query, ...] = (self.filter_query,)
-        """The query, then the one that holds if nothing matches it."""
+        """The query, then the fallback if no event matches."""
         self._steps: Iterator[None] | None = None
-        """The filtering that is under way."""
         self._log = EventLog()
-        """The log as it was filtered."""
+        """At the last filtering."""
         self._events: list[Event] = []
-        """Those of it that match, newest first."""
+        """Matching events, newest first."""
         self._texts: dict[int, str] = {}
-        """Searchable texts by the `id` of an event of that log."""
+        """Searchable texts by `id()` of an event."""
         self._lines: Sequence[Event] = ()
-        """The event of each line; a tuple for each of 20,000 would cost a garbage collection."""
+        """The event of each line. A tuple for each of 20,000 lines would cost a garbage collection."""
         self._inner: set[int] = set()
-        """The `id` of each that is a member of an open group."""
+        """`id()` of the members of open groups."""
         self._open: set[tuple[object, ...]] = set()
         self._cursor = 0
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """List new events; filter again if acknowledgements changed, which a query may name."""
+        """List new events; filter again after a change of acknowledgements, which a query may name."""
         if self.filter_query and new.monitor.acks is not old.monitor.acks:
             self._run(self._filter_all(self._queries))
         elif new.monitor.event_log is not old.monitor.event_log and self._steps is None:
@@ -117,13 +112,13 @@ class EventList(ScrollView, can_focus=True):
             self.refresh()
 
     def filter_by(self, *queries: Query) -> None:
-        """Show the events that match the first query that any event matches, from the newest on."""
+        """Show the events of the first query with a match."""
         self.filter_query, self._queries = queries[0], queries
         self._cursor = 0
         self._run(self._filter_all(queries))
 
     def _run(self, steps: Iterator[None]) -> None:
-        """Filter in place of the filtering that is under way: take the first step now, the others between keys."""
+        """Replace the current filtering; take the first step now, and further steps between keys."""
         self._steps = steps
         if next(steps, True) is None:
             self.run_worker(self._take_steps(steps))
@@ -145,12 +140,12 @@ class EventList(ScrollView, can_focus=True):
         yield from self._add_new()
 
     def _add_new(self) -> Iterator[None]:
-        """Filter the events that came since the log was filtered, and list all that match."""
+        """Filter the events since the last filtering."""
         while self._log is not (log := self.state.monitor.event_log):
             before = self._log
             newest = before[-1] if before else None
             new = list(takewhile(lambda event: event is not newest, reversed(log)))  # noqa: B023  used in the loop only
-            if len(before) + len(new) < len(log):  # older ones stand before them now
+            if len(before) + len(new) < len(log):  # older events were added in front
                 new = list(reversed(log))
             found = yield from self._matching(self.filter_query, new)
             dropped = {id(event) for event in before[: len(before) + len(new) - len(log)]}
@@ -162,7 +157,7 @@ class EventList(ScrollView, can_focus=True):
         self._update_lines()
 
     def _matching(self, query: Query, newest_first: Iterable[Event]) -> Generator[None, None, list[Event]]:
-        """Return the events that match; yield after each slice."""
+        """Return the matching events; yield after each slice."""
         if not query:
             return list(newest_first)
         state, zone = self.state, zone_of(self.options.times)
@@ -180,22 +175,21 @@ class EventList(ScrollView, can_focus=True):
         return found
 
     def watch_options(self) -> None:
-        """Redraw the event under the cursor wherever else it is shown; forget texts, which may have another zone."""
+        """Drop the texts, which depend on the zone, and redraw the cursor's event."""
         self._texts.clear()
         self._highlight()
 
     @property
     def matches(self) -> int:
-        """How many events match, groups counted once."""
+        """Matching events; a group counts once."""
         return len(self._events)
 
     @property
     def event(self) -> Event | None:
-        """The event under the cursor."""
         return self._lines[self._cursor] if self._lines else None
 
     def _update_lines(self) -> None:
-        """List the events that match; the cursor stays on its event unless it stands on the newest."""
+        """List the matches; the cursor keeps an event that was not the newest."""
         event = self._lines[self._cursor] if 0 < self._cursor < len(self._lines) else None
         groups = [each for each in self._events if self._is_open(each)] if self._open else []
         self._inner = {id(member) for group in groups for member in group.members}
@@ -221,7 +215,6 @@ class EventList(ScrollView, can_focus=True):
         self._highlight()
 
     def go_to_notice(self, text: str) -> None:
-        """Move the cursor to the newest notice with a text, if there is one."""
         places = (place for place, event in enumerate(self._lines) if event.kind is Kind.NOTICE)
         self._move_to(next((place for place in places if self._lines[place].reason == text), self._cursor))
 
@@ -236,7 +229,7 @@ class EventList(ScrollView, can_focus=True):
         self._move_to(self._cursor + pages * self.size.height)
 
     def action_choose(self) -> None:
-        """Open or close a group; for a single event, go to its environment."""
+        """Open or close a group, or go to a single event's environment."""
         event = self.event
         if event is not None and event.members:
             self._open ^= {_group_key(event)}
@@ -245,7 +238,6 @@ class EventList(ScrollView, can_focus=True):
             self.post_message(self.EventSelected(None if event is None or event.id is None else key_of(event)))
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the clicked line; choose it on a double click."""
         self._move_to(self.scroll_offset.y + event.y)
         if event.chain > 1:
             self.action_choose()
@@ -278,7 +270,6 @@ class EventList(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, base)
 
     def _empty_line(self, number: int, width: int) -> str:
-        """Return a line of the text that says why no event is shown."""
         if self.state.monitor.event_log:
             return _NO_MATCH if number == 0 else ""
         lines = wrapped(
@@ -287,7 +278,6 @@ class EventList(ScrollView, can_focus=True):
         return f"  {lines[number]}" if 0 <= number < len(lines) else ""
 
     def _name_columns(self, event: Event, width: int) -> str:
-        """Return the columns of the profile and the name, if the event has them, in a list of `width` cells."""
         name, ellipsis = "", self.options.glyphs.ellipsis
         if event.name is not None:
             tail = id_tail(event.name, event.id, self.state.ambiguous_names)

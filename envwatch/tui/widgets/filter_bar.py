@@ -1,12 +1,12 @@
-"""The filter bar: a line to type a query in, and a hint line above it with completions and mistakes.
+"""The filter bar: a query line with a hint line above.
 
-Owns the typing; the query language is `query`'s. While the user types, the screen filters by `PartialQuery`:
+While the user types, the screen filters by `PartialQuery`:
 
-* An unfinished or invalid term (`foo:`, `beat:>90`) is left out; the other terms hold.
-* A word at the cursor filters at once. If it may become a field's name (`stat`), it counts only while it matches
-  something, so that typing `status:late` does not empty the table on the way.
-* `enter` keeps the text as it is; with a mistake in it, it shows the mistake and keeps nothing.
-* `escape` restores the query from before the bar was opened.
+* Unfinished or invalid terms (`foo:`, `beat:>90`) are left out.
+* A word at the cursor filters at once. A possible field name (`stat`) counts only with a match, so that typing
+  `status:late` does not empty the table.
+* `enter` keeps the query, or shows a mistake and keeps nothing.
+* `escape` restores the previous query.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
 
 
 class TextInput(Input):
-    """Textual's `Input`; a clipboard may hold escape sequences from elsewhere."""
+    """Textual's `Input` with cleaned pastes: a clipboard may hold escape sequences."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Keep", key_display="⏎", id="text.keep"),
-        # What macOS sends for option with an arrow, and readline's keys.
+        # Sent by macOS for option with an arrow, and known from readline.
         Binding("alt+b", "cursor_left_word", "A word to the left", show=False, id="text.word_left"),
         Binding("alt+f", "cursor_right_word", "A word to the right", show=False, id="text.word_right"),
         Binding("alt+backspace", "delete_left_word", "Delete a word", show=False, id="text.delete_word"),
     ]
 
     def _on_paste(self, event: Paste) -> None:
-        # Textual's own handler runs after this one, and inserts the first line.
+        # Textual's handler runs next and inserts the first line.
         event.text = clean(next(iter(event.text.splitlines()), ""))
 
 
 class _Underline(Highlighter):
-    """Underlines the mistake in the text: the hint line lacks room for a pointer to it in places."""
+    """Underlines the mistake, because the hint line may lack room for a pointer."""
 
     mistake: QueryError | None = None
 
@@ -66,13 +66,12 @@ class _Underline(Highlighter):
 
 
 class HintLine(TextLine):
-    """Completions, or the mistake in the text, or examples if it is empty."""
+    """Completions, the mistake, or examples."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
 
     error: reactive[QueryError | None] = reactive(None)
     error_at: reactive[int] = reactive(0)
-    """The cell over the beginning of the mistake."""
     completions: reactive[Sequence[Completion]] = reactive(())
     is_empty: reactive[bool] = reactive(default=True)
 
@@ -81,7 +80,6 @@ class HintLine(TextLine):
         self._is_of_log = is_of_log
 
     def parts(self) -> Row:
-        """Return the mistake, else examples for an empty text, else completions."""
         if self.error is not None:
             return self._with_pointer(self.error.message, self.error_at), []
         if self.is_empty:
@@ -96,7 +94,7 @@ class HintLine(TextLine):
         return ([Part("tab", "faint", 9), *texts], []) if texts else ([], [])
 
     def _with_pointer(self, message: SafeText, at: int) -> Sequence[Part]:
-        """Return a message after its pointer, before it, or without one where there is no room."""
+        """Return a message with a pointer, or without pointer if room is short."""
         room, length = self.size.width - 2, cells(message)
         if at + 1 + self.GAP + length <= room:
             return [Part(" " * at + "^", "key"), Part(message)]
@@ -106,7 +104,7 @@ class HintLine(TextLine):
 
 
 class FilterBar(Vertical):
-    """A line to type a query in, with hints; for the table, or for the event log."""
+    """A query line with hints."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "keep", "Keep the filter", key_display="⏎", priority=True, id="find.keep"),
@@ -124,7 +122,7 @@ class FilterBar(Vertical):
 
     @dataclass
     class Closed(Message):
-        """The user is done: with the query that was typed, or the one from before."""
+        """The user finished with the typed or the previous query."""
 
         query: Query
 
@@ -133,12 +131,10 @@ class FilterBar(Vertical):
         self._is_of_log = is_of_log
         self._underline = _Underline()
         self._parsed = ""
-        """The text that was parsed last."""
         self._mistake: QueryError | None = None
         self._shows_mistake = False
-        """Whether a mistake is shown though the term at the cursor has completions: after `enter`."""
+        """After `enter`: show a mistake despite completions."""
         self._previous = Query()
-        """The query from before the bar was opened."""
 
     def compose(self) -> ComposeResult:
         yield HintLine(is_of_log=self._is_of_log)
@@ -160,7 +156,6 @@ class FilterBar(Vertical):
         self._update_hints()
 
     def on_mount(self) -> None:
-        """Update the hints when the cursor moves or the text scrolls."""
         self.watch(self.input, "selection", self._update_hints, init=False)
         self.watch(self.input, "scroll_x", self._update_hints, init=False)
 
@@ -179,7 +174,7 @@ class FilterBar(Vertical):
         return partial
 
     def _update_hints(self) -> None:
-        """Show completions or the mistake; a text that changed is parsed first, which updates them again."""
+        """Show completions or the mistake. A changed text is parsed first, which calls this method again."""
         line, hints = self.input, self.query_one(HintLine)
         if line.value != self._parsed:
             return
@@ -207,7 +202,6 @@ class FilterBar(Vertical):
             line.cursor_position = first.start + len(first.text)
 
     def action_keep(self) -> None:
-        """Keep what was typed, or show the mistake in it."""
         partial = self._parse()
         if partial.mistake is None:
             self.post_message(self.Closed(partial.query))

@@ -1,4 +1,4 @@
-"""The footer: the keys that work now, made from the bindings."""
+"""The footer: the active keys, made from the bindings."""
 
 from __future__ import annotations
 
@@ -21,30 +21,27 @@ if TYPE_CHECKING:
 
 
 HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", id="app.help")
-"""For modal screens, which the App's own bindings do not reach."""
+"""For modal screens, where the App's bindings do not work."""
 HELP_WHILE_TYPING: Final = Binding("f1", "app.help", "Help", key_display="F1", id="text.help")
 
 _NO_KEY: Final = "no-key-"
 _ANSWER_S: Final = 2.5
 _KEPT: Final = frozenset({"app.help", "app.quit"})
-"""The ids of keys that stay where space is short."""
+"""These keys stay where space is short."""
 _LAST: Final = _KEPT | {"app.palette"}
-"""The ids of keys that stand behind all others."""
 
 
 def without_key(action: str, description: str, id_: str) -> Binding:
-    """Return a binding that only the palette and the user's own keys reach; Textual has none without a key."""
+    """Return a binding for the palette and user keys only; Textual requires a key."""
     return Binding(f"{_NO_KEY}{id_}", action, description, show=False, id=id_)
 
 
 def has_key(binding: Binding) -> bool:
-    """Whether a terminal can send the key of a binding."""
+    """Whether a terminal can send the key."""
     return not binding.key.startswith(_NO_KEY)
 
 
 class _Key(NamedTuple):
-    """A key that works now."""
-
     node: DOMNode
     binding: Binding
     display: str
@@ -52,22 +49,20 @@ class _Key(NamedTuple):
 
 
 class KeyFooter(TextLine):
-    """The keys that work now, as many as fit; a click does what the key does.
+    """The active keys that fit; a click does what the key does.
 
     Args:
-        label_of: returns what a key does now, in a word or two; None if the key would do nothing.
-        order: actions in the order of the footer, after all others.
-        more_labels: returns the labels of keys for a wide footer, by action, the most useful first.
-        takes_click: returns whether a click on a key does what the key does.
+        label_of: returns a key's label; None if the key would do nothing.
+        order: actions that follow all others, in this order.
+        more_labels: returns labels for a wide footer by action, most useful first.
+        takes_click: returns whether a click works.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
 
     _visible: Sequence[_Key] = ()
-    """The keys of the last frame."""
     _said = ""
-    """The answer to the last key; empty after some seconds."""
     _timer: Timer | None = None
 
     def __init__(
@@ -88,7 +83,7 @@ class KeyFooter(TextLine):
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
     def say(self, text: str) -> None:
-        """Answer a key for some seconds, on a screen that has no other line for answers."""
+        """Answer a key for some seconds."""
         self._said = text
         self.refresh()
         if self._timer is not None:
@@ -119,13 +114,12 @@ class KeyFooter(TextLine):
         return [*parts[:-1], parts[-1]._replace(text=parts[-1].text.rstrip())] if parts else parts
 
     def _keys(self) -> list[_Key]:
-        """Return the keys to show, in the order of their declaration, also where the user changed them."""
         found: dict[str, _Key] = {}
         is_typing = isinstance(self.app.focused, Input)
         for node, binding, enabled, _ in self.screen.active_bindings.values():
             label = self._label_of(binding)
             display = self.app.get_key_display(binding)
-            is_text = is_typing and display.isascii() and len(display) == 1  # as `:` of `:,ctrl+p`
+            is_text = is_typing and display.isascii() and len(display) == 1  # such as `:` of `:,ctrl+p`
             if binding.show and enabled and label and not is_text:
                 found.setdefault(binding.action, _Key(node, binding, display, label))
         nodes = [key.node for key in found.values()]
@@ -138,7 +132,7 @@ class KeyFooter(TextLine):
         return sorted(found.values(), key=place)
 
     def _more_keys(self) -> list[_Key]:
-        """Return the keys for the cells that the first keys leave; none while a text is typed."""
+        """Return keys for the remaining cells; none while the user types."""
         if isinstance(self.app.focused, Input):
             return []
         active = {each.binding.action: each for each in self.screen.active_bindings.values() if each.enabled}
@@ -155,12 +149,12 @@ class KeyFooter(TextLine):
             if event.x < right:
                 if not self._takes_click(key.binding):
                     return
-                # Run by the App, as for a key press: a screen opened there is bound to the App's data.
+                # The App runs the action: a screen opened there is bound to the App's data.
                 self.app.call_later(self.app.run_action, key.binding.action, key.node)
                 return
 
 
 def _declared_at(key: _Key) -> int:
-    """Return the place of a key's action among those of its node; keys of the user's own move theirs to the end."""
+    """Return the declared place: a keymap moves user keys to the end."""
     actions = declared_actions(type(key.node))
     return actions.index(key.binding.action) if key.binding.action in actions else len(actions)

@@ -1,4 +1,4 @@
-"""The base of widgets of lines: parts on the left and on the right; the lightest go where room is short."""
+"""The base of text lines. Parts of least weight are dropped where room is short."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
-"""Names of the states' styles, in the stylesheet and in the themes."""
+"""The states' styles in stylesheet and themes."""
 
 TABLE_STYLES: Final = {
     f"table--{style}"
@@ -38,13 +38,12 @@ TABLE_STYLES: Final = {
         "empty",
     )
 }
-"""Component classes of the table, and of the block above the table."""
 
 CUT_AT: Final = 4
-"""The weight at which most parts that may be cut are: lighter ones are dropped before."""
+"""The usual weight at which parts are cut; lighter parts are dropped first."""
 
 MIN_CUT_CELLS = 12
-"""Cells that a cut part keeps; other parts are dropped before it gets shorter."""
+"""Least cells of a cut part."""
 
 
 class Part(NamedTuple):
@@ -52,49 +51,43 @@ class Part(NamedTuple):
 
     text: str
     style: str = ""
-    """A component class of the widget without `line--`; empty for the line's own style."""
+    """A component class without `line--`; empty for the line's style."""
     weight: int = 5
     """The part of least weight is dropped first."""
     cut_at: int | None = None
-    """It is shortened before parts of this weight are dropped; None if it is never shortened."""
+    """The part is shortened before parts of this weight are dropped; None: never."""
     keep: Literal["start", "ends"] = "start"
-    """What of it stays when it is shortened."""
     tail: str = ""
-    """Follows the text without a gap, and is never cut."""
+    """Follows the text without a gap; never cut."""
     is_joined: bool = False
-    """Whether the part follows the part before it without a gap, and is dropped with that part. Joined parts of one
-    weight are dropped together: no count keeps its word where another count has none."""
+    """Whether the part follows its predecessor without a gap and is dropped with that part. Joined parts of equal
+    weight are dropped together, so that all counts keep or lose the word."""
 
 
 Row: TypeAlias = "tuple[Sequence[Part], Sequence[Part]]"
-"""The parts of one line: on the left, and on the right."""
+"""The left and right parts."""
 
 
 class TextLine(Widget):
-    """A widget of one line, or few."""
+    """A widget of few lines."""
 
     GAP = 2
-    """Cells between two parts."""
 
     _drawn: Sequence[Row] | None = None
-    """The newest lines; None while everything is to be drawn anew."""
+    """The newest lines; None before a full redraw."""
     _drawn_size = Size(0, 0)
-    """The widget's size for which they were made."""
 
     def parts(self) -> Row:
-        """Return the parts of the first line."""
         raise NotImplementedError
 
     def rows(self) -> Sequence[Row]:
-        """Return the parts of every line."""
         return [self.parts()]
 
     def refresh_if_changed(self) -> None:
-        """Redraw each line of which the parts have changed."""
         self.show(self.rows())
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Draw these lines, as far as they differ from those of the last frame."""
+        """Draw the lines that differ from the last frame."""
         drawn = self._drawn
         if drawn is None or len(drawn) != len(rows):
             self.refresh()
@@ -131,10 +124,9 @@ class TextLine(Widget):
         return segments
 
     def fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
-        """Drop or cut the lightest part until the rest fits; a part that is left alone is cut to any length.
+        """Drop or cut the lightest part until the rest fits; a last part is cut to any length.
 
-        A cut part has back the cells that dropping others has made free. Dropped parts come back, the heaviest first,
-        until one does not fit.
+        A cut part gets back freed cells. Dropped parts return, heaviest first, until a part does not fit.
         """
         parts = [*left, *right]
         kept = dict(enumerate(parts))
@@ -176,19 +168,17 @@ class TextLine(Widget):
         ]
 
     def width_of(self, parts: Sequence[Part]) -> int:
-        """Return the cells that parts take, with their gaps and both edges."""
         gaps = sum(self._gap(part, following) for part, following in pairwise(parts))
         return 2 + sum(cells(part.text + part.tail) for part in parts) + gaps
 
     def _gap(self, part: Part, following: Part) -> int:
-        """Return the cells between two parts: none if joined, one after a colon."""
         if following.is_joined:
             return 0
         return 1 if part.text.endswith(":") else self.GAP
 
 
 def _drop(place: int, kept: dict[int, Part], parts: Sequence[Part]) -> list[int]:
-    """Remove a part by its place; with a part that is not joined go all parts that are joined to it."""
+    """Remove a part with the parts joined to that part; return the removed places."""
     dropped = [place]
     if not parts[place].is_joined:
         joined = takewhile(lambda following: parts[following].is_joined, range(place + 1, len(parts)))

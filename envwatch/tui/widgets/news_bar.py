@@ -1,6 +1,6 @@
-"""The lines below the table: an answer, "reading" or a notice; else what is wrong with the data; else what is new.
+"""The lines below the table: an answer, "reading" or a notice; else trouble with the data; else news.
 
-A message takes two lines where it needs them; what does not fit into these is in the event log as a whole.
+A message takes at most two lines; the event log has the whole text.
 """
 
 from __future__ import annotations
@@ -37,57 +37,54 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import PollSchedule
 
 MESSAGE_S = 2.5
-"""Seconds for which an answer to a key is shown; twice as long if it takes two lines."""
+"""Seconds of an answer to a key; doubled for two lines."""
 
 NOTICE_S = 10.0
-"""Seconds for which a notice is shown: it comes unexpectedly, so it needs longer."""
+"""Seconds of an unexpected notice; doubled for two lines."""
 
 _NEXT_TRY_CELLS = len("next try in 59m 59s")
-"""Cells of the countdown. Without a fixed number, the message would break at another word from second to second."""
+"""Cells of the countdown: fixed, so that the message breaks at the same word."""
 
 _SOONER = ", r tries now"
 
 _WIDEST_AGO = "119s ago"
 
 _LINES_WITH_RULE = 3
-"""Lines from which a rule parts several events from the table."""
 _RULE: Row = (), ()
 
 
 class NewsBar(TextLine):
-    """The line that matters most now, and as many recent events as there is room for."""
+    """The most important line now, and recent events."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "blind", "flash")}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     message: reactive[Notice] = reactive(NO_NOTICE)
-    """The answer to the last key."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def on_click(self) -> None:
         self.app.call_later(self.app.run_action, "events")
 
     room: reactive[int] = reactive(1)
-    """Lines that may show events."""
+    """Lines for events."""
 
     @dataclass
     class Cut(Message):
-        """A message is too long for the lines that it has."""
+        """A message was cut."""
 
         text: str
 
     cut_text: SafeText = EMPTY
-    """The message on the screen that is cut, as the log has it; empty if none is."""
+    """The cut message as in the log; empty if no message is cut."""
 
     def __init__(self) -> None:
         super().__init__()
         self._logged_texts: deque[str] = deque(maxlen=20)
-        """The last messages that were logged as they were cut; failures alternate."""
+        """Several, because failures alternate."""
         self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
-        """The last lines that had room, and the width in cells for which they were made."""
+        """The last lines that fitted the height, with their width in cells."""
 
     def _fit(self) -> None:
-        """Take as many lines as there is something to show in."""
         rows = self._newest_rows()
         height = self.styles.height
         if height is None or height.value != len(rows):
@@ -105,7 +102,7 @@ class NewsBar(TextLine):
     watch_state = watch_message = watch_room = on_resize = _fit
 
     def rows(self) -> Sequence[Row]:
-        """Return the newest lines, or the previous lines until the layout makes room for the newest lines."""
+        """Return the newest lines, or the previous lines until the next layout."""
         width, height = self.size
         rows, (whole, whole_width) = self._newest_rows(), self._whole_rows
         if len(rows) != height and len(whole) == height and whole_width == width:
@@ -114,7 +111,7 @@ class NewsBar(TextLine):
         return rows
 
     def _newest_rows(self) -> Sequence[Row]:
-        """Return an answer, else a notice, else what is wrong, else the gravest recent event; then other events."""
+        """Return an answer, a notice, trouble or the gravest recent event; then further events."""
         self.cut_text = EMPTY
         first = self._message() or self._trouble()
         chosen = None
@@ -138,7 +135,6 @@ class NewsBar(TextLine):
         return self._while_fresh(unasked, unasked.style, NOTICE_S)
 
     def _while_fresh(self, notice: Notice, style: str, duration_s: float) -> list[Row] | None:
-        """Return the lines of a notice for as long as it is shown."""
         age_s = self.state.present.monotonic - notice.given_at
         if age_s >= 2 * duration_s:
             return None
@@ -146,7 +142,7 @@ class NewsBar(TextLine):
         return rows if len(rows) > 1 or age_s < duration_s else None
 
     def _in_lines(self, before: list[Part], text: Part, after: list[Part]) -> list[Row]:
-        """Return a text that stands between parts, in a second line where it needs that."""
+        """Return a text between parts, on two lines if needed."""
         width = self.size.width
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
@@ -166,7 +162,6 @@ class NewsBar(TextLine):
         return [first, ([second], [])]
 
     def _split(self, before: list[Part], text: Part, after: list[Part]) -> tuple[Row, list[SafeText]]:
-        """Return the first line with the begin of a text, and the rest of the text in lines."""
         width, whole = self.size.width, composed(text.text)
         room = width - self.width_of((*before, text._replace(text=""), *after))
         head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
@@ -176,7 +171,7 @@ class NewsBar(TextLine):
         return first, wrapped(sliced(whole, len(head)), width - 2)
 
     def _trouble(self) -> list[Row] | None:
-        """Return what is wrong under one profile: a failed poll, else a quarantined listing."""
+        """Return a profile's failed poll, else a quarantined listing."""
         fleet = self.state.monitor.fleet
         for profile_state in fleet:
             schedule = self.state.schedules.get(profile_state.profile)
@@ -188,7 +183,7 @@ class NewsBar(TextLine):
         )
 
     def _doubt(self) -> list[Row] | None:
-        """Return why the rows of one profile read unknown although polls succeed, else which hooks fail."""
+        """Return why a profile's rows read unknown although polls succeed, else the failing hooks."""
         zone = zone_of(self.options.times)
         doubts = self._warning(
             (profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.monitor.fleet
@@ -197,13 +192,12 @@ class NewsBar(TextLine):
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
     def _is_fresh(self, event: Event | None) -> bool:
-        """Whether an event is so recent that it stands before a doubt that lasts; the doubt says more than its own."""
+        """Whether a recent event precedes a doubt. A stall never does, because the doubt says more."""
         if event is None or event.kind is Kind.STALLED:
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
 
     def _warning(self, warnings: Iterable[tuple[ProfileState, SafeText | None]]) -> list[Row] | None:
-        """Return the first warning that there is."""
         found = next(((profile_state, text) for profile_state, text in warnings if text is not None), None)
         return None if found is None else self._in_lines(self._whose(found[0]), Part(found[1], "late"), [])
 
@@ -213,7 +207,7 @@ class NewsBar(TextLine):
     def _failure(
         self, profile_state: ProfileState, failure: Failed, schedule: PollSchedule | None
     ) -> tuple[list[Part], Part, list[Part]]:
-        """Return why a poll failed, and when the next one comes, which is not known of a recorded moment."""
+        """Return why a poll failed, and when the next poll comes (unknown at a recorded moment)."""
         last = profile_state.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
@@ -232,13 +226,13 @@ class NewsBar(TextLine):
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:
-        """Return the present by the clock of the event's server, in milliseconds."""
+        """Return the present by the event's server clock, in milliseconds."""
         fleet = self.state.monitor.fleet
         profile_state = fleet.by_profile.get(event.profile) or next(iter(fleet))
         return profile_state.clock.server_time(self.state.now.wall)
 
     def _headline_row(self, event: Event | None) -> Row:
-        """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
+        """Return a poll as a sentence, or an event with the number of further changes."""
         if event is None:
             since = watched_since(self.state.monitor.fleet, self.state.now, zone_of(self.options.times))
             text = "" if since is None else f"nothing has changed since {since}"
@@ -256,7 +250,6 @@ class NewsBar(TextLine):
         return self._event_row(shown, also, right)
 
     def _event_row(self, event: Event, also: Iterable[Event] = (), right: Iterable[Part] = ()) -> Row:
-        """Return the line of an event and of other events about its environment, and on the right what follows."""
         glyphs, zone = self.options.glyphs, zone_of(self.options.times)
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
@@ -269,7 +262,7 @@ class NewsBar(TextLine):
             clock, ago = [], [Part(f"{short_age(span(self._server_now(event) - event.at))} ago", "faint", 6)]
         look = event_style(event, self.state.block)
         glyph = Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9)
-        widest = [Part(_WIDEST_AGO) for _ in ago]  # as another second must not change the names
+        widest = [Part(_WIDEST_AGO) for _ in ago]  # a new second must not change the names
         room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *right, *widest))
         text = " · ".join([fitting_text(event, zone, room), *(event_text(other, zone) for other in also)])
         return [*clock, glyph, *name, Part(text, look.style, 7, cut_at=CUT_AT)], [*right, *ago]

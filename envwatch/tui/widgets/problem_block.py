@@ -1,7 +1,6 @@
 """The block above the table: a line for each incident that needs a person, and the rule with the counts of other rows.
 
-Also the first lines of every screen on top of the dashboard: the status line, and the newest loss that needs a person.
-Draws the lines that it is given. `views.cursor` decides which lines have room, `views.block_text` has their words.
+`views.cursor` decides which lines have room.
 """
 
 from __future__ import annotations
@@ -44,21 +43,19 @@ if TYPE_CHECKING:
 
 
 _TAG: Final = 4
-"""Cells of the tag before the names."""
 _STATE: Final = LEFT - GUTTER - _TAG - 2
-"""Cells of the state and its duration, so that names stand below each other in block and table."""
+"""Cells of the state and its duration; aligns names in block and table."""
 _LEAST_NAMES: Final = 20
-"""Cells that the names keep before the reason is cut."""
+"""Least cells of the names before the reason is cut."""
 _LEAST_WHY: Final = 10
-"""Cells of a reason below which the reason is left out."""
+"""Least cells of a reason."""
 _NOW: Final = clean(" now ")
-"""Before the line of the present while the screen shows the past."""
+"""Label of the present's line while the screen shows the past."""
 _INDENT: Final = "   "
-"""Before a member of an unfolded incident."""
 
 
 class _BlockLines(Widget):
-    """A widget as high as its lines, which draws the lines that have changed."""
+    """A widget as high as its lines that redraws only changed lines."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
 
@@ -68,12 +65,9 @@ class _BlockLines(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._drawn: Sequence[Sequence[Segment]] = ()
-        """The lines of the last frame."""
         self._has_styles = False
-        """Whether they were drawn with the styles in force."""
 
     def _fit(self) -> None:
-        """Take as many lines as there are, and draw the lines that have changed."""
         if not self.is_mounted or not self._width:
             return
         before, self._drawn = self._drawn, self._lines()
@@ -91,7 +85,7 @@ class _BlockLines(Widget):
 
     @property
     def _width(self) -> int:
-        """Cells of a line; a widget without lines has no size of its own."""
+        """The screen's width while the widget has no size."""
         return self.size.width or self.screen.size.width
 
     def notify_style_update(self) -> None:
@@ -104,10 +98,7 @@ class _BlockLines(Widget):
         line = self._drawn[y] if y < len(self._drawn) else ()
         return Strip(line).adjust_cell_length(self.size.width, self.rich_style)
 
-    # Drawing.
-
     def _lines(self) -> list[list[Segment]]:
-        """Return all lines at this moment."""
         raise NotImplementedError
 
     def _style(self, part: str) -> Style:
@@ -122,7 +113,7 @@ class _BlockLines(Widget):
         marked: frozenset[EnvironmentKey] = frozenset(),
         taken: int = 0,
     ) -> list[Segment]:
-        """Draw an incident. `taken` is how many cells before the line are taken."""
+        """Return an incident's line that starts after `taken` cells."""
         glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
         look, words = state_of(line, monitor, state.now)
         glyph, style = look.ascii if glyphs.is_ascii else look.glyph, look.style
@@ -169,7 +160,7 @@ class _BlockLines(Widget):
         is_cursor: bool,
         taken: int = 0,
     ) -> list[Segment]:
-        """Return the segments of a line. Names have priority over the reason, and the reason over its own end."""
+        """Return a line's segments. Names have priority over the reason."""
         plain = self.rich_style
         base = plain + self._style("cursor") if is_cursor else plain
         width = self._width - taken
@@ -201,7 +192,7 @@ class _BlockLines(Widget):
 
 
 class ProblemBlock(_BlockLines):
-    """The lines of the block, and the rule."""
+    """The block's lines, and the rule."""
 
     @dataclass
     class LineClicked(Message):
@@ -224,7 +215,6 @@ class ProblemBlock(_BlockLines):
         *,
         has_rule: bool,
     ) -> None:
-        """Show lines, the cursor and the marks; `has_rule` adds the rule with the counts of all other rows."""
         shown = (content, cursor, marked, has_rule)
         if shown != (self.content, self._cursor, self._marked, self._has_rule):
             self.content, self._cursor, self._marked, self._has_rule = shown
@@ -236,7 +226,6 @@ class ProblemBlock(_BlockLines):
             self.post_message(self.LineClicked(lines[0].key))
 
     def _lines(self) -> list[list[Segment]]:
-        """Return all lines at this moment."""
         lines = [self._line(line) for line in self.content]
         if self._has_rule:
             lines.append(self._rule(self.state.block))
@@ -257,7 +246,6 @@ class ProblemBlock(_BlockLines):
         return [] if isinstance(line, GroupHeader) else self._member(line, is_cursor=is_cursor)
 
     def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> list[Segment]:
-        """Draw a member of the unfolded incident."""
         state, glyphs = self.state, self.options.glyphs
         profile_state = state.monitor.fleet.for_environment(tracked)
         at = profile_state.clock.server_time(state.now.wall)
@@ -284,7 +272,7 @@ class ProblemBlock(_BlockLines):
         )
 
     def _rule(self, block: Block) -> list[Segment]:
-        """Draw the rule below the block: how many rows are online, and how many are down and need nobody."""
+        """Return the rule: the number of rows online, and of down rows that need nobody."""
         glyphs = self.options.glyphs
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         counts = [(up, "online"), (block.unknown, "unknown")]
@@ -300,11 +288,11 @@ class ProblemBlock(_BlockLines):
 
 
 class NewestLoss(_BlockLines):
-    """The line of the newest loss of the present, where the block of the present is not visible.
+    """The line of the newest loss, where the block of the present is not visible.
 
     Args:
-        is_over: whether the line stands above another screen than the dashboard. On the dashboard it is visible only
-            while the dashboard shows the past.
+        is_over: whether the line stands above another screen than the dashboard. On the dashboard the line is visible
+            only for the past.
     """
 
     def __init__(self, *, is_over: bool) -> None:
@@ -323,7 +311,7 @@ class NewestLoss(_BlockLines):
 
 
 class PresentLines(Vertical):
-    """Follows the state of the App, so that no screen hides a new loss."""
+    """Status line and newest loss above another screen, bound to the App's state so that no screen hides a new loss."""
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)

@@ -1,7 +1,4 @@
-"""Draws the lines of the table: segments from an environment or a group, without any state in between.
-
-Which rows there are, and where the cursor stands, is `environment_table`'s business.
-"""
+"""Draws the table's lines: turns an environment or a group into segments."""
 
 from __future__ import annotations
 
@@ -50,90 +47,81 @@ if TYPE_CHECKING:
 
 
 AGES: Final = 3
-"""Columns left of NAME: the state, the time in it, and the heartbeat's age."""
+"""Columns left of NAME: the state, the time in the state, and the heartbeat's age."""
 
 
 class StaticCells(NamedTuple):
-    """What a row shows right of its heartbeat's age: equal as long as that looks the same."""
+    """The values right of the heartbeat's age."""
 
     tracked: TrackedEnvironment
     tag: ChangeTag | None
     known: str
-    """The mark of an acknowledgement or a silence; empty without one."""
+    """The mark of an acknowledgement or a silence."""
     tail: str
-    """The end of its id behind an ambiguous name."""
+    """The id's end behind an ambiguous name."""
     newest: SafeText | None
-    """The newest version of its fleet."""
     is_listed: bool
     ticking: tuple[SafeText | None, ...]
-    """The texts of the columns that change with time, in their order."""
+    """Texts of the columns that change with time."""
     hours: tuple[UptimeState, ...]
-    """The last 24 hours, where they are shown."""
 
 
 class RowSnapshot(NamedTuple):
-    """What a row shows at one moment."""
+    """The values of a row at one moment."""
 
     is_unknown: bool
     is_soft: bool
-    """Whether nobody is needed, whatever its state: a row that is down and needs a person stands in the block."""
+    """Whether nobody is needed: a down row that needs a person stands in the block."""
     ages: tuple[SafeText | None, ...]
-    """The time in its state, and the heartbeat's age."""
     rest: StaticCells
 
 
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
-"""Cells for the word of the state and the time in the state, behind the glyph."""
 
 _ANY_LIMITS: Final = Limits()
 _MOST_RESTS: Final = 500
-"""Right parts of rows to keep: more than any terminal has lines."""
+"""Right parts of rows in the cache: more than any terminal has lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRenderer:
-    """Draws the lines of a moment. Two renderers are equal if they draw alike, whatever their moments."""
+    """Draws the lines of one moment. Renderers that draw alike are equal at any moments."""
 
     width: int
     columns: tuple[tuple[Column, int], ...]
-    """Each with its width; the first three and their gaps take `LEFT` cells, with the gutter."""
+    """With widths; the gutter and the first three columns with their gaps take `LEFT` cells."""
     glyphs: Glyphs
     state: MonitorState = field(compare=False)
     moments: Mapping[SafeText, ServerMs] = field(compare=False)
-    """The time of each profile's server."""
     days: LastDays = field(compare=False)
     marked: frozenset[EnvironmentKey] = frozenset()
-    """The environments that the user marked."""
     query: Query
-    """The query whose words are underlined in names."""
+    """The words of this query are underlined in names."""
     base: Style
     style: Callable[[str], Style] = field(compare=False)
-    """Returns what a component class `table--<name>` of the stylesheet adds to the base."""
+    """Returns the style of the component class `table--<name>`."""
     _shown: dict[EnvironmentKey, RowSnapshot] = field(default_factory=dict, compare=False)
-    """What environments show at this moment, as far as that was needed."""
     _strips: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
-    """Environments that were drawn, with the cursor or without."""
+    """By key, and whether the cursor is on the row."""
     _rests: dict[tuple[EnvironmentKey, bool], tuple[StaticCells, Strip]] = field(default_factory=dict, compare=False)
-    """Right parts that were drawn, at this moment or before."""
 
     def as_of(self, state: MonitorState, days: LastDays) -> RowRenderer:
-        """Return the renderer of another moment, which draws again only what differs."""
+        """Return the renderer at another moment, with the cache of right parts."""
         if len(self._rests) > _MOST_RESTS:
             self._rests.clear()
         moments = state.monitor.fleet.moments(state.now.wall)
         return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
-        """Return how many cells of a line, from the left, time alone has changed since an earlier moment."""
+        """Return how many cells from the left changed with time alone."""
         if isinstance(line, GroupHeader):
             return self.width if self.state.monitor.silences else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
         return 0 if now == before else LEFT if now.rest == before.rest else self.width
 
-    # What a row shows: of rows with equal values, what is drawn is kept.
+    # Rows with equal values share cached cells.
 
     def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
-        """Return what the row of an environment shows."""
         id_, name, state = tracked.environment.id, tracked.environment.name, self.state
         profile_state, silence, now = (
             state.monitor.fleet.for_environment(tracked),
@@ -154,7 +142,7 @@ class RowRenderer:
                     text = self._why(tracked, None if is_promise else text, width, silence)
                 ticking.append(text)
         if tag is ChangeTag.NEW:
-            tag = None  # a loss that needs a person stands in the block
+            tag = None  # such a loss stands in the block
         return RowSnapshot(
             is_unknown,
             tracked.presence is not Presence.ONLINE
@@ -177,7 +165,7 @@ class RowRenderer:
         )
 
     def mark_of(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
-        """Return the mark of an acknowledgement or a silence, of this or the serving host; empty without one."""
+        """Return the mark of an acknowledgement or silence, made here or shared by the host."""
         if self.state.monitor.is_acked(tracked):
             return self.glyphs.acknowledged
         if silence is not None:
@@ -190,7 +178,7 @@ class RowRenderer:
     def _why(
         self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silence: Silence | None
     ) -> SafeText | None:
-        """Return the cause, and behind the cause the silence or acknowledgement; without room, the latter alone."""
+        """Return the cause and the silence or acknowledgement, or the latter alone if both do not fit."""
         wall, ack = self.state.now.wall, self.state.monitor.ack_of(tracked)
         text: SafeText | None
         if silence is not None:
@@ -207,13 +195,12 @@ class RowRenderer:
     # Drawing.
 
     def line(self, line: TableLine, *, is_cursor: bool) -> Strip:
-        """Draw a line: an environment, or the header of a group."""
         if isinstance(line, GroupHeader):
             return self.group_header(line, is_cursor=is_cursor)
         return self.row(line, is_cursor=is_cursor)
 
     def column_titles(self, view: View) -> Strip:
-        """Draw the titles, with a mark on the column that sorts."""
+        """Return the titles, with a mark on the sorted column."""
         plain = self.base + self.style("header")
         segments = [Segment(" " * GUTTER, plain)]
         for column, width in self.columns:
@@ -231,7 +218,7 @@ class RowRenderer:
         return Strip(segments).adjust_cell_length(self.width, plain)
 
     def row(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> Strip:
-        """Draw one environment, once."""
+        """Return an environment's row, drawn once per moment."""
         key = (tracked.key, is_cursor)
         strip = self._strips.get(key)
         if strip is None:
@@ -252,14 +239,13 @@ class RowRenderer:
         segments += self._state(look, shown, base)
         lasted, beat = shown.ages
         if lasted is not None and len(look.word) + cells(lasted) >= _STATE_AND_FOR:
-            lasted = clean(lasted.replace(" ", ""))  # `gone 1d10h`: no cell parts STATE and FOR
+            lasted = clean(lasted.replace(" ", ""))  # `gone 1d10h`: no space between STATE and FOR
         for (column, width), text in zip(self.columns[1:AGES], (lasted, beat), strict=True):
             segments += [self._cell(column, width, text, shown.rest, base), Segment(" " * gap_after(column), base)]
         rest = self._rest(shown.rest, base, is_cursor=is_cursor)
         return Strip([*segments, *rest], LEFT + rest.cell_length).adjust_cell_length(self.width, base)
 
     def _rest(self, rest: StaticCells, base: Style, *, is_cursor: bool) -> Strip:
-        """Return what stands right of the heartbeat's age: drawn once for all moments at which it shows the same."""
         key = (rest.tracked.key, is_cursor)
         drawn = self._rests.get(key)
         if drawn is None or drawn[0] != rest:
@@ -274,20 +260,19 @@ class RowRenderer:
             elif column.id == LAST_DAY:
                 yield from self._last_day(rest.hours, width, base)
             else:
-                # What does not change with time is the same at any moment and under any limits.
+                # Without ticking, a text is equal at any moment and under any limits.
                 text = next(ticking) if column.is_ticking else column.text(tracked, 0.0, _ANY_LIMITS)
                 yield self._cell(column, width, text, rest, base)
             yield Segment(" " * gap_after(column), base)
 
     def _shown_of(self, tracked: TrackedEnvironment) -> RowSnapshot:
-        """Return what an environment shows at this moment."""
         shown = self._shown.get(tracked.key)
         if shown is None or shown.rest.tracked is not tracked:
             shown = self._shown[tracked.key] = self.snapshot(tracked)
         return shown
 
     def empty_line(self, text: SafeText, number: int) -> Strip:
-        """Draw a line of the text that says why there is no row: of none, and below its end, a blank one."""
+        """Return a line of the text about missing rows."""
         lines = wrapped(text, self.width - 4)
         if not text or not 0 <= number < len(lines):
             return Strip.blank(self.width, self.base)
@@ -297,17 +282,16 @@ class RowRenderer:
     def _gutter(
         self, tracked: TrackedEnvironment, tag: ChangeTag | None, base: Style, *, is_cursor: bool
     ) -> list[Segment]:
-        """Return the bar of a loss or a return, and next to the bar the cursor or the user's mark."""
+        """Return the bar of a loss or a return, and the cursor or mark."""
         mark = Segment(self.glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.marked), base)
         style = _BARS.get(tag)
         if style is None:
             return [Segment(" ", base), mark]
         bar = self.glyphs.lost if style == "loss" else self.glyphs.returned
-        # Not on the cursor's background, which is the foreground where it is shown by reverse video.
+        # No cursor background: in reverse video, that is the foreground.
         return [Segment(bar, self.base + self.style(style)), mark]
 
     def group_header(self, header: GroupHeader, *, is_cursor: bool) -> Strip:
-        """Draw the line over a group: its title, and the count of each presence."""
         fleet, now = self.state.monitor.fleet, self.state.now
         base = self.base + self.style("group")
         if header.key == OLD:
@@ -321,7 +305,7 @@ class RowRenderer:
             if count := header.counts.get(presence):
                 glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.glyphs.is_ascii)
                 look = PRESENCE_STYLES[presence].style
-                # A row that is down and needs a person stands in the block.
+                # Down rows that need a person stand in the block.
                 style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count:,}", style)]
         silence = self._silence_of(header)
@@ -334,7 +318,7 @@ class RowRenderer:
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
     def _group_mark(self, header: GroupHeader) -> str:
-        """Return the mark of a group whose problems are all acknowledged or silenced; empty without problems."""
+        """Return the mark of a group without open problems; empty without problems."""
         mark = ""
         for tracked in header.environments:
             if tracked.is_unhealthy:
@@ -345,7 +329,7 @@ class RowRenderer:
         return mark
 
     def _silence_of(self, header: GroupHeader) -> Silence | None:
-        """Return the silence of a group's members that ends first, if all of them are silenced."""
+        """Return the silence that ends first if all members are silenced."""
         found: list[Silence] = []
         for tracked in header.environments:
             if (silence := self.state.monitor.silence_of(tracked, self.state.now)) is None:
@@ -354,23 +338,19 @@ class RowRenderer:
         return min(found, key=attrgetter("until"))
 
     def _state(self, state: StateStyle, shown: RowSnapshot, base: Style) -> list[Segment]:
-        """Return glyph and word of the state. The field of an unknown state ends behind the glyph, far from FOR."""
+        """Return glyph and word. An unknown state colours only the glyph, far from FOR."""
         glyph = state.ascii if self.glyphs.is_ascii else state.glyph
         style = base + self.style("gone" if shown.is_soft and state.style in _LOUD else state.style)
         return [Segment(glyph, style), Segment(f" {state.word:<4}", base if state.style == "unknown" else style)]
 
     def _last_day(self, hours: Sequence[UptimeState], width: int, base: Style) -> Iterator[Segment]:
-        """Yield the cells of the last 24 hours; the newest, where not all of them fit."""
         for state, cells_alike in groupby(hours[-width:]):
             look = HOUR_STYLES[state]
             glyph = look.ascii if self.glyphs.is_ascii else look.glyph
             yield Segment(glyph * len([*cells_alike]), base + self.style(look.style))
 
     def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
-        """Return the name, with the end of the id if the name is ambiguous, and at the right the mark or tag.
-
-        A name without a mark has the cells of both.
-        """
+        """Return the name, the end of an ambiguous name's id, and the mark or tag."""
         name, id_ = rest.tracked.environment.name, rest.tracked.environment.id
         mark = rest.known or rest.tag or ""
         room = width - (len(mark) + 1 if mark else 0)
@@ -384,7 +364,6 @@ class RowRenderer:
         ]
 
     def _with_hits(self, text: SafeText, style: Style) -> Iterator[Segment]:
-        """Yield a text in which the words of the query stand out."""
         done = 0
         for begin, end in self.query.hits(text):
             yield from (Segment(text[done:begin], style), Segment(text[begin:end], style + self.style("hit")))
@@ -413,11 +392,11 @@ class RowRenderer:
 
 
 _LOUD: Final = frozenset({"offline", "late", "flapping"})
-"""The styles of states that need a person, unless the alert policy says otherwise."""
+"""Styles of states that need a person, unless the alert policy says otherwise."""
 
 _BARS: Final[Mapping[ChangeTag | None, str]] = {
     ChangeTag.NEW: "loss",
     ChangeTag.BACK: "return",
     ChangeTag.JOINED: "return",
 }
-"""Styles of the changes that have a bar at the left edge."""
+"""Changes with a bar at the left edge."""

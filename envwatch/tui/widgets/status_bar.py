@@ -1,7 +1,4 @@
-"""The status bar: what is watched, counts by presence, and how far the data can be trusted.
-
-While the screen shows the past, the line of events stands below the status bar.
-"""
+"""The status bar: profile and host, counts by presence, and trust in the data."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
-"""What the counts of a profile depend on: the same objects as long as the counts are right."""
+"""The counts hold while all four are the same objects."""
 
 _COUNTED = (
     (Presence.ONLINE, "on", 8),
@@ -47,26 +44,24 @@ _COUNTED = (
     (Presence.MISSING, "missing", 9),
     (Presence.GONE, "gone", 7),
 )
-"""Presences in their order on the line, each with its word and the weight of its count."""
+"""Presences in line order, with word and weight."""
 
 _CUT_HOST = _SLOW = 6
 """The weight of the reason for slow polls; the host is shortened before the reason is dropped."""
 _WORD = 4
-"""The weight of a count's word."""
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
-"""Weights of parts that never yield: that this is the past, whose fleet it is, and how far its data can be trusted.
-Names are shortened before these are dropped."""
+"""Weights of the parts that stay longest: the past, the identity, and trust in the data. Names are shortened first."""
 
 
 _LEAST_DAY = 10
-"""Cells of the line from which its labels have room beside it."""
+"""Least cells of the day line with labels."""
 _WITHOUT_LEGEND = 80
-"""Cells of the screen that the legend leaves to the line and its labels."""
+"""Cells that the legend leaves to the day line."""
 
 
 class StatusBar(TextLine):
-    """Profile and host, counts, mixed modes and versions, age of the data, badges."""
+    """Counts, the data's age, and badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "blind", "rewound")
@@ -79,26 +74,25 @@ class StatusBar(TextLine):
 
     @dataclass
     class Counted(Message):
-        """The environments were counted anew."""
+        """The environments were counted."""
 
         counts: Counts
 
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
         self._watched = watched
-        """The names of the profiles, and the host if there is only one."""
+        """Profile names, and the host of a single profile."""
         self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
-        """Counts of each counted profile."""
 
     def copy(self) -> StatusBar:
-        """Return a bar that shows the same, for a screen over the dashboard."""
+        """Return an equal bar for a screen over the dashboard."""
         other = StatusBar(watched=self._watched)
         other.set_reactive(StatusBar.view, self.view)
         other.set_reactive(StatusBar.visible_rows, self.visible_rows)
         return other
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw what changed; count a new listing later, so that a key is handled before."""
+        """Redraw the changed parts; count later, so that keys are handled first."""
         if (
             new.monitor.fleet is not old.monitor.fleet
             or new.block is not old.block
@@ -108,7 +102,7 @@ class StatusBar(TextLine):
         self.refresh_if_changed()
 
     def _found(self, profile_state: ProfileState, freshness: Freshness) -> tuple[_Basis, Counts] | None:
-        """Return the counts of a profile with their basis, if the basis is the same."""
+        """Return a profile's counts if the basis is unchanged."""
         found, basis = (
             self._counts.get(profile_state.profile),
             (profile_state, freshness, self.state.monitor.acks, self.state.monitor.silences),
@@ -130,14 +124,12 @@ class StatusBar(TextLine):
 
     @property
     def _total(self) -> Counts:
-        """The counts over all listed profiles."""
         return sum(
             (counts for (profile_state, *_), counts in self._counts.values() if profile_state.listed is not None),
             Counts(),
         )
 
     def parts(self) -> Row:
-        """Return the line's parts; the name of the profile and alarms have the most weight."""
         profiles, host = self._watched
         left = [Part(profiles, "title", _IDENTITY, cut_at=_ALARM, keep="ends")]
         if host:
@@ -150,7 +142,7 @@ class StatusBar(TextLine):
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
     def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
-        """Return the state of each profile, its suffix if there are several profiles, and its freshness."""
+        """Return each profile's suffix (empty for a single profile), state and freshness."""
         fleet, now = self.state.monitor.fleet, self.state.now
         return [
             (clean(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
@@ -158,9 +150,9 @@ class StatusBar(TextLine):
         ]
 
     def _presences(self) -> list[Part]:
-        """Return the counts over all profiles; nothing before a first listing has been counted.
+        """Return the counts; empty before the first listing is counted.
 
-        A row that is down counts here only if the row stands in the block. The rule below the block counts the others.
+        A down row counts here only if the row stands in the block. The rule below the block counts the rest.
         """
         total, parts, block = self._total, list[Part](), self.state.block
         if self.state.monitor.fleet.is_listed:
@@ -186,7 +178,7 @@ class StatusBar(TextLine):
         return parts
 
     def _presence(self, presence: Presence, count: int, word: str, weight: int) -> list[Part]:
-        """Return the count of one presence, in its colour unless every row of it is acknowledged or there is none."""
+        """Return a count, faint if the count is 0 or nobody is needed."""
         is_down = presence not in (Presence.ONLINE, Presence.LATE)
         needs_nobody = not count or (is_down and self.state.block.newest is None)
         style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
@@ -221,7 +213,7 @@ class StatusBar(TextLine):
         return parts
 
     def _filter_parts(self) -> list[Part]:
-        """Return all that narrows the view: the baseline, which is never cut, the preset, the query; then the rows."""
+        """Return the parts that narrow the view: baseline (never cut), preset and query."""
         view = self.view
         baseline = view.baseline if view.compares else None
         preset = "" if view.preset is Preset.ALL else view.preset
@@ -233,7 +225,7 @@ class StatusBar(TextLine):
         return parts
 
     def _ages(self) -> list[Part]:
-        """Return how old the data is: a part for each profile that is not live, one for all others."""
+        """Return the data's age: one part for all live profiles, and one for each further profile."""
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []
@@ -256,7 +248,6 @@ class StatusBar(TextLine):
         return parts
 
     def _age_badge(self, profile_state: ProfileState, suffix: SafeText, freshness: Freshness) -> Part:
-        """Return why a profile is not live, and how old its data is."""
         age = profile_state.age(self.state.now)
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
@@ -274,7 +265,7 @@ class StatusBar(TextLine):
         return Part(f"asking{suffix}{pages}", "late", 7)
 
     def _live(self, fleet: Sequence[ProfileState]) -> Part:
-        """Return how old the oldest data is of what is neither stale nor blind; only what is believed is live."""
+        """Return the oldest age of live profiles; quarantined data is not called live."""
         oldest = short_age(
             max(filter(None, (profile_state.age(self.state.now) for profile_state in fleet)), default=timedelta())
         )
@@ -302,7 +293,7 @@ def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
 
 
 def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
-    """Return the badge that says which moment is shown, and that it is not the present; empty in the present."""
+    """Return the badge with the recorded moment on the screen; empty in the present."""
     rewound = state.rewound
     if rewound is None:
         return Part("")
@@ -317,12 +308,11 @@ def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
 
 
 def _signed(error: float) -> str:
-    """Return by how much a clock is ahead (in ms), in words for people: `+12s`, `-1h`."""
+    """Return a clock's lead as text (`error` in ms): `+12s`, `-1h`."""
     return f"{'+' if error >= 0 else '-'}{short_age(clock_error(error))}"
 
 
 def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> list[Part]:
-    """Return why a profile's data may be wrong."""
     parts = []
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
@@ -349,9 +339,9 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
 
 
 class DayBar(TextLine):
-    """The events of a day, its gaps, and the moment on the screen.
+    """A day's events, gaps, and the moment on the screen.
 
-    The line ends with the present. There stands why the present cannot be seen.
+    The right end is the present, followed by any trouble with the live data.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
@@ -360,10 +350,9 @@ class DayBar(TextLine):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     _drawn_cells: tuple[Day, int, bool, Sequence[Piece]] | None = None
-    """The cells of the last frame, and what they were made of: there are many events, and they seldom change."""
+    """The last frame's cells, cached because events are many."""
 
     def watch_state(self) -> None:
-        """Stand below the status bar while the past is shown."""
         is_past = self.state.rewound is not None
         if self.display != is_past:
             self.display = is_past
@@ -390,7 +379,6 @@ class DayBar(TextLine):
         return [*labels, *cells], [*([Part(end, "faint", 8)] if end else []), *news]
 
     def _legend(self, *, is_ascii: bool) -> list[Part]:
-        """Return the signs of the line with their meanings, as many as fit a wide screen."""
         from envwatch.views.pane.legend import day_entries
 
         parts: list[Part] = []

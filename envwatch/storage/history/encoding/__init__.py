@@ -1,4 +1,1 @@
-"""Moments and events as bytes, and back: exact, small, and checked.
-
-Pure: no file, no database, no clock. Where the bytes are kept is decided one package up.
-"""
+"""Encoding of moments and events as bytes: exact, small, and checked when read. No files, databases or clocks."""

@@ -1,9 +1,8 @@
-"""The fields of a moment and of an event with their codecs, and tracked environments as rows of cells.
+"""Codecs of fields, and tracked environments as rows of cells.
 
-Pure. A cell is what frames compare, write and read. The number of a cell is part of the format. A new cell has the next
-free number, and unknown numbers are ignored. The name of any other field is part of the format: a field that is renamed
-in the code keeps its name in files (`STORED_NAMES`). A profile's label is no field: `MomentBuilder` stamps the label on
-what is read.
+A cell's number is part of the format: a new cell takes the next free number, and unknown numbers are ignored. Elsewhere
+a field's name is part of the format, so renamed fields keep the old name in files (`STORED_NAMES`). `MomentBuilder`
+sets the profile's label, which is not stored.
 """
 
 from __future__ import annotations
@@ -58,11 +57,11 @@ if TYPE_CHECKING:
 
 
 _LATEST_CLOCK: Final = 1e15
-"""What a clock of ours may show at most, in its unit: some 30,000 years."""
+"""In ms or s: some 30,000 years."""
 
 
 def _clock_of(plain: object) -> float:
-    """Return what a clock shows: everything that is shown of a moment is relative to it."""
+    """Return a possible clock reading: all ages depend on it."""
     number: float = number_of(plain)
     if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
         raise ValueError("no clock shows that")
@@ -88,15 +87,15 @@ ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         for each in API_FIELDS.values()
     }
 )
-"""By attribute, in the order of the numbers of `API_FIELDS`."""
+"""In the order of cell numbers."""
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
-"""Parts of a ms to which a float rounds an instant of today, and so most differences of two."""
+"""A float's resolution for an instant of today, in parts of a ms."""
 
 
 def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
-    """Return bounds as whole parts of a ms, each from the one before on; as they stand where that is not exact."""
+    """Return bounds as differences, unchanged if not exact."""
     try:
         whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
     except (ValueError, OverflowError):
@@ -197,41 +196,41 @@ PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         "periods": _PERIODS,
     }
 )
-"""The fields of `ProfileState`, all but its profile, its server and its environments."""
+"""Without profile, server and environments."""
 
 _ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
 
 
 def plain_acks(acks: OwnAcks) -> list[Any]:
-    """Return acknowledgements in their order."""
+    """Return acknowledgements in order."""
     return [[id_, _ACK.plain(ack)] for id_, ack in acks.items()]
 
 
 def acks_of(plain: object) -> OwnAcks:
-    """Return what `plain_acks` wrote."""
+    """Return acknowledgements from `plain_acks`."""
     return MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))})
 
 
 EncodedRow: TypeAlias = "list[Any]"
-"""The cells of one environment, by number."""
+"""Cells by number."""
 
 _TOLERANCE_MS: Final = 30_000.0
-"""Part of the format, as is the sum in `Check.of`."""
+"""Part of the format, like the sum in `CompactSkewCheck.for_heartbeat`."""
 
 
 class CompactSkewCheck(NamedTuple):
-    """A skew check of the row's own heartbeat: what it takes besides that."""
+    """A skew check without bounds, which follow from the heartbeat."""
 
     listed_at: MonotonicS
     previous_elapsed_ms: float | None
 
     @classmethod
     def read(cls, listed_at: object, previous_elapsed_ms: object) -> CompactSkewCheck:
-        """Return the one of plain values, which may be anything."""
+        """Return a check from unchecked values."""
         return cls(number_of(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
 
     def for_heartbeat(self, beat_at: ServerMs) -> SkewCheck:
-        """Return the skew check."""
+        """Return the full skew check."""
         listed_at, previous_ms = self
         highest_ms = inf if previous_ms is None else beat_at - previous_ms + _TOLERANCE_MS
         return SkewCheck(listed_at, previous_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
@@ -243,8 +242,8 @@ def row_of(tracked: TrackedEnvironment) -> EncodedRow:
 
 
 def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
-    """Return the environment of a row, under a profile's label."""
-    # The slots are filled without `__init__`, which takes twice as long: this runs for every row of a moment.
+    """Return the environment of a row."""
+    # `__init__` takes twice as long.
     environment = object.__new__(Environment)
     for put, value in zip(_ENVIRONMENT_SLOTS, _environment_cells(row), strict=True):
         put(environment, value)
@@ -258,7 +257,7 @@ def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
 
 
 def changed_cells(before: EncodedRow, after: EncodedRow) -> list[int]:
-    """Return the numbers of the cells that differ, in value or type."""
+    """Return the numbers of cells with another value or type."""
     return [
         number
         for number, (old, new) in enumerate(zip(before, after, strict=True))
@@ -272,7 +271,6 @@ def _verdict(presence: str, reason: str, is_up: bool) -> Verdict:  # noqa: FBT00
 
 
 def _listed(make: Callable[..., Any]) -> Codec[Any]:
-    """Return the codec of a named tuple as a list."""
     return Codec(list, lambda plain: make(*list_of(plain)))
 
 
@@ -314,7 +312,7 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "twins": (29, IDS),
     "offline_beside": (30, IDS),
 }
-"""The fields of `TrackedEnvironment`, each with the number of its cell; numbers 0 to 15 are in `API_FIELDS`."""
+"""By field; numbers 0 to 15 are in `API_FIELDS`."""
 
 
 _CELLS: Final = dict(
@@ -325,18 +323,18 @@ _CELLS: Final = dict(
         ]
     )
 )
-"""By number, the attribute of `TrackedEnvironment` that the cell holds, and the codec of the cell."""
+"""Attribute and codec by cell number."""
 _COUNT: Final = len(ENVIRONMENT_FIELDS) + len(_TRACKED)
 if [*_CELLS] != [*range(_COUNT)]:
     raise TypeError(f"the numbers of cells must be 0 to {_COUNT - 1}, each once: the next is free for a new field")
 
 NAMES: Final = tuple(path.rpartition(".")[2] for path, _ in _CELLS.values())
-"""The fields by the number of their cell."""
+"""By cell number."""
 CODECS: Final = tuple(codec for _, codec in _CELLS.values())
-"""How each cell is written and read; the cells of `MEMBERS` have a way of their own."""
+"""By cell number; not used for `MEMBERS`."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""The values of the fields that an older version did not know."""
+"""For fields that an older version did not write."""
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")
@@ -353,14 +351,14 @@ _tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number fo
 
 
 def plain_check(row: EncodedRow) -> list[Any]:
-    """Return a row's skew check as a plain value, by the row's heartbeat if it is that heartbeat's."""
+    """Return a row's skew check, compact if possible."""
     check, beat_at = row[CHECK], row[BEAT]
     short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
     return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
 
 
 def settle_check(row: EncodedRow) -> None:
-    """Make a skew check independent of the row's heartbeat, before that changes."""
+    """Expand a compact skew check before the row's heartbeat changes."""
     check = row[CHECK]
     if type(check) is CompactSkewCheck:
         row[CHECK] = check.for_heartbeat(row[BEAT])

@@ -1,12 +1,10 @@
-"""Codecs: each writes a value as plain JSON, and reads it back with every type checked and every text cleaned.
+"""Codecs: write values as plain JSON, and read JSON with types checked and texts cleaned.
 
-Pure. A recording may come from anybody, so a codec trusts no input: it returns a value of its type, or raises
-`ValueError`. A record is a JSON object by the names of its fields; a field with its default value is left out, and an
-unknown name, from a later version, is ignored.
+A recording may come from anybody: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
+object by field name, without default values. Unknown names, of a later version, are ignored.
 
-The objects of a row (`metadata`, unknown fields) have a writer and a reader of their own. A row's texts differ from the
-texts of other rows, its lists and objects mostly do not: a list or object stands once in a table, and the row has the
-number of the entry, in a list.
+Lists and objects in a row's objects (`metadata`, unknown fields) mostly repeat: a table holds each once, and a row the
+entry's number, in a list.
 """
 
 from __future__ import annotations
@@ -29,16 +27,16 @@ T = TypeVar("T")
 E = TypeVar("E", bound="StrEnum")
 
 _INT_BITS: Final = 1_000
-"""Of an integer that can be made a float."""
+"""Such an integer fits a float."""
 _US: Final = timedelta(microseconds=1)
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
 
 STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_ids": "set_aside_ids"}
-"""The names in files of fields that were renamed in the code. A field without an entry has one name."""
+"""Names in files of fields that were renamed in the code."""
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
-    """Return whether two values are equal, and so is the type of each value in them and the order of each object."""
+    """Return whether two values are equal, with equal types and member order."""
     if one is other:
         return True
     kind = type(one)
@@ -55,13 +53,13 @@ def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[T]):
-    """How values of one type are written and read."""
+    """Writes and reads values of a type."""
 
     plain: Callable[[T], Any]
     value: Callable[[Any], T]
-    """Raises `ValueError` for what is no such value."""
+    """Raises `ValueError` for invalid input."""
     kinds: frozenset[type] = frozenset()
-    """The types of which each plain value is the value itself; a text has to be clean as well."""
+    """Types read without conversion; texts must be clean."""
 
 
 def _same(value: T) -> T:
@@ -69,14 +67,14 @@ def _same(value: T) -> T:
 
 
 def text_of(plain: object) -> SafeText:
-    """Return a text, cleaned again: it is the same text unless it was recorded by another program."""
+    """Return a cleaned text; recorded texts stay the same."""
     if type(plain) is not str:
         raise ValueError("no text")
     return clean(plain, max(len(plain), LONGEST))
 
 
 def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
-    """Return a number as it stands: a float, maybe infinite, or an integer that could be one."""
+    """Return a float, maybe infinite, or an integer that fits a float."""
     if type(plain) is float:
         if plain != plain:  # noqa: PLR0124 - only NaN is not itself
             raise ValueError("no number")
@@ -86,7 +84,6 @@ def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
 
 
 def _exactly(kind: type[T], what: str) -> Callable[[object], T]:
-    """Return what returns a value of exactly a type as it stands."""
 
     def value(plain: object) -> T:
         if type(plain) is not kind:
@@ -105,11 +102,11 @@ NUMBER: Final[Codec[Any]] = Codec(_same, number_of, frozenset({int, float}))
 COUNT: Final[Codec[int]] = Codec(_same, _count_of, frozenset({int}))
 FLAG: Final[Codec[bool]] = Codec(_same, _exactly(bool, "flag"), frozenset({bool}))
 SPAN: Final[Codec[timedelta]] = Codec(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
-"""A duration in whole microseconds, which is all that a `timedelta` holds."""
+"""Whole microseconds, the resolution of a `timedelta`."""
 
 
 def optional(codec: Codec[T]) -> Codec[T | None]:
-    """Return the codec of a value that may be None."""
+    """Return the codec of an optional value."""
     return Codec(
         lambda value: None if value is None else codec.plain(value),
         lambda plain: None if plain is None else codec.value(plain),
@@ -130,7 +127,7 @@ def several(codec: Codec[T]) -> Codec[tuple[T, ...]]:
 
 
 def word(kind: type[E]) -> Codec[E]:
-    """Return the codec of an enumeration of words."""
+    """Return the codec of an enumeration."""
     return Codec(lambda value: value.value, kind)
 
 
@@ -138,14 +135,14 @@ IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(m
 
 
 def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a value with named fields, written as an object.
+    """Return the codec of a value with named fields.
 
     Args:
-        kind: its class, a dataclass or a named tuple, or a partial application of it.
-        codecs: by field, all fields but those that are applied already.
+        kind: a dataclass or a named tuple, or a partial application.
+        codecs: for each field that is not applied.
 
     Raises:
-        TypeError: if a field has no codec: the field would be lost.
+        TypeError: if a field without a codec would be lost.
     """
     defaults = defaults_of(getattr(kind, "func", kind))
     plain = {name: codec.plain(defaults[name]) for name, codec in codecs.items() if name in defaults}
@@ -153,7 +150,7 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
 
 
 def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a value whose every field is written: the defaults change from version to version."""
+    """Return the codec of a record with every field: defaults change between versions."""
     return _record(kind, codecs, {})
 
 
@@ -182,7 +179,7 @@ def _record(kind: Callable[..., T], codecs: Mapping[str, Codec[Any]], defaults: 
 
 
 def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class
-    """Return the defaults of a dataclass or a named tuple, by field."""
+    """Return default values by field."""
     if not is_dataclass(kind):
         return dict(kind._field_defaults)
     return {
@@ -193,7 +190,7 @@ def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class
 
 
 def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
-    """Return the fields of a dataclass or a named tuple."""
+    """Return the field names."""
     return [field.name for field in fields(kind)] if is_dataclass(kind) else [*kind._fields]
 
 
@@ -201,14 +198,14 @@ Members: TypeAlias = "dict[str, Any]"
 
 _NESTED: Final = (list, dict)
 _KEPT: Final = 4_096
-"""Lists and objects that are kept; when there are more, all are forgotten."""
+"""A full cache is emptied."""
 _KEPT_BYTES: Final = 4_096
-"""Of one of them, as JSON; larger ones are not kept."""
+"""Longest cached value, in bytes of JSON."""
 _nested: dict[bytes, Any] = {}
 
 
 def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a list or object, cleaned; equal ones are one object, as `model.page.Pool` has it while rows come in."""
+    """Return a cleaned list or object; equal values become one."""
     text = to_json(value, inf_nan_mode="constants")  # distinguishes 1, 1.0 and true
     known = _nested.get(text)
     if known is None:
@@ -221,7 +218,7 @@ def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
 
 
 def members_of(plain: object) -> Members:
-    """Return an object of a row that stands as it is, cleaned."""
+    """Return a cleaned object."""
     return {
         text_of(name): text_of(value)
         if type(value) is str
@@ -233,11 +230,11 @@ def members_of(plain: object) -> Members:
 
 
 class MembersWriter:
-    """Writes the objects of one frame's rows."""
+    """Writes the objects of a frame's rows."""
 
     def __init__(self) -> None:
         self.table: list[Any] = []
-        """The lists and objects in them; all of it is to be written too."""
+        """The caller must write the table too."""
         self._places: dict[int, int] = {}
 
     def plain(self, members: Members) -> dict[str, Any]:
@@ -245,9 +242,9 @@ class MembersWriter:
         return {name: [self._place(value)] if type(value) in _NESTED else value for name, value in members.items()}
 
     def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
-        """Return what changed, as a plain value: members that are new or other, and the names of those that went.
+        """Return new or changed members, and the names of removed members.
 
-        The whole object, or null, where that does not give the members in their order.
+        Returns the whole object, or null, if that would lose the order of members.
         """
         if before is None or after is None:
             return None if after is None else self.plain(after)
@@ -257,7 +254,7 @@ class MembersWriter:
         return [self.plain(changed), gone]
 
     def _place(self, value: Any) -> int:  # noqa: ANN401  any JSON value
-        # The reducer's rows share equal values, see `model.page.Pool`: one object is one entry.
+        # Rows share equal values (`model.page.Pool`).
         place = self._places.setdefault(id(value), len(self.table))
         if place == len(self.table):
             self.table.append(value)
@@ -265,14 +262,14 @@ class MembersWriter:
 
 
 class MembersReader:
-    """Reads the objects of one frame's rows; equal texts become one object."""
+    """Reads the objects of a frame's rows; equal texts become one object."""
 
     def __init__(self, table: Sequence[Any]) -> None:
         self._table = [nested_value(value) for value in table]
         self._texts: dict[str, str] = {}
 
     def value(self, plain: object) -> Members:
-        """Return what `MembersWriter.plain` wrote."""
+        """Return an object from `MembersWriter.plain`."""
         text, table = self.text, self._table
         return {
             text(name): text(each) if type(each) is str else table[each[0]] if type(each) is list else cleaned(each)
@@ -280,7 +277,7 @@ class MembersReader:
         }
 
     def changed(self, before: Members | None, plain: object) -> Members | None:
-        """Return what `MembersWriter.plain_change` wrote, given the object before."""
+        """Return an object from `MembersWriter.plain_change`."""
         if plain is None or type(plain) is dict:
             return None if plain is None else self.value(plain)
         changed, gone = list_of(plain)
@@ -289,7 +286,7 @@ class MembersReader:
         return patched(before, self.value(changed), list_of(gone))
 
     def text(self, text: str) -> str:
-        """Return a text, cleaned."""
+        """Return a cleaned text."""
         known = self._texts.get(text)
         if known is None:
             known = self._texts[text] = text_of(text)
@@ -297,13 +294,13 @@ class MembersReader:
 
 
 def difference_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Members, list[str]]:
-    """Return the members that are new or other, and the names of those that went."""
+    """Return new or changed members, and names of removed members."""
     changed = {name: each for name, each in after.items() if name not in before or not is_same(before[name], each)}
     return changed, [name for name in before if name not in after]
 
 
 def patched(before: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Members:
-    """Return the members after a difference, those that are new at the end."""
+    """Return an object after a change, new members last."""
     result = {**before, **changed}
     for name in gone:
         result.pop(name, None)

@@ -1,7 +1,4 @@
-"""Events as bytes, and back: groups with their members, and the environment as it was then.
-
-Pure.
-"""
+"""Encoding of events, with members and the environment's state at the time."""
 
 from __future__ import annotations
 
@@ -35,9 +32,9 @@ if TYPE_CHECKING:
 _LEVEL: Final = 9
 _OBJECTS: Final = frozenset({"metadata", "unknown"})
 _OF_ROW: Final = ("id", "name")
-"""Fields of an event that are mostly those of its row."""
+"""Mostly equal to the row's fields."""
 _MOST_CHANGED: Final = 9
-"""Fields of a row that changed, from which it is written whole: an environment that connects anew changes eight."""
+"""More changes write the whole row; an environment that connects anew changes eight."""
 
 _STATE: Final = record(
     EventState,
@@ -62,24 +59,24 @@ _FIELDS: Final[Mapping[str, Codec[Any]]] = {
     "incident": TEXT_OR_NONE,
     "then": optional(_STATE),
 }
-"""All of them but the profile and the members."""
+"""Without profile and members."""
 
 
 class EventEncoder:
-    """Turns the events of one file into bytes: of a row that an earlier event has, only what changed is written.
+    """Encodes the events of a file; a repeated row as a difference.
 
     A row takes four fifths of an event, and most environments have many events a day.
     """
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
-        """By id, the number of the event that has the row whole, the place in that event's group, and the row."""
+        """By id: number of the event with the whole row, place in the event, row."""
 
     def encode(self, event: Event, number: int) -> bytes:
-        """Return the next event of the file as bytes, without its profile; its number identifies it there.
+        """Return the next event as bytes, without the profile; `number` identifies the event.
 
         Raises:
-            HistoryError: if it cannot be written.
+            HistoryError: if the event cannot be encoded.
         """
         plain = _codec(event.profile).plain(event)
         for place, one in enumerate(_with_rows(plain)):
@@ -97,7 +94,7 @@ class EventEncoder:
 
 
 class EventDecoder:
-    """Turns the bytes of one file's events back into events; `data_of` returns the bytes of the one with a number."""
+    """Decodes the events of a file; `data_of` returns bytes by number."""
 
     def __init__(self, profile: SafeText, data_of: Callable[[int], bytes]) -> None:
         self._profile = profile
@@ -105,10 +102,10 @@ class EventDecoder:
         self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
 
     def decode(self, data: bytes) -> Event:
-        """Return the event that `EventEncoder` made bytes of.
+        """Return an event from `EventEncoder.encode`.
 
         Raises:
-            HistoryError: if the bytes are damaged, or those of the event that they refer to.
+            HistoryError: if these bytes, or the bytes with the whole row, are damaged.
         """
         try:
             plain = _plain_of(data)
@@ -138,7 +135,7 @@ def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]] | None:
-    """Return what changed in a row, of its objects only what changed in them; None if it is better written whole."""
+    """Return a row's difference; None if too large."""
     changed, gone = difference_of(before, after)
     if len(changed) > _MOST_CHANGED:
         return None
@@ -150,7 +147,6 @@ def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Ma
 
 
 def _changed_row(row: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Mapping[str, Any]:
-    """Return the row after what `_row_change` wrote."""
     result = patched(row, changed, gone)
     for name in _OBJECTS & changed.keys():
         if type(changed[name]) is list:
@@ -159,14 +155,12 @@ def _changed_row(row: Mapping[str, Any], changed: Mapping[str, Any], gone: Seque
 
 
 def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON value
-    """Return an event and its members, in their order, as far as they have a row."""
     members = [each for member in plain.get("members", ()) for each in _with_rows(member)]
     return members if plain.get("then") is None else [plain, *members]
 
 
 @lru_cache(maxsize=64)
 def _codec(profile: SafeText) -> Codec[Event]:
-    """Return the codec of an event; events that are read belong to the profile."""
     members: Codec[tuple[Event, ...]] = Codec(
         lambda events: [codec.plain(member) for member in events],
         lambda plain: tuple([codec.value(member) for member in list_of(plain)]),

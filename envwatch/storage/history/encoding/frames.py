@@ -1,13 +1,11 @@
-"""Moments as frames: whole ones, and what changed since the one before.
+"""Frames: whole moments, and differences between moments.
 
-Pure. A KEY frame is a whole moment, a STEP what changed since the moment before, a BRIDGE what changed since the newest
-KEY; so a moment is rebuilt from one KEY, at most one BRIDGE, and the STEPs since. A KEY and a BRIDGE also hold what
-changed since the moment before, so that a reader who goes on from there keeps what did not change. `MomentBuilder`
-reads frames.
+A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY: a
+moment needs a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the previous
+moment, so reading on keeps unchanged rows.
 
-Most rows of a poll do not change. Most rows that change have a new heartbeat, and were seen as much later as the
-heartbeat came, and their skew check follows: such a *beat* is a few small numbers. Of any other changed row, the frame
-has each cell that changed, and of a new row every cell, column by column. A whole moment is a change of nothing.
+Most changed rows have a new heartbeat, a `last_seen_at` moved as far, and a matching skew check: such a *beat* is a few
+small numbers. Further changes are stored by cell, new rows column by column.
 """
 
 from __future__ import annotations
@@ -47,12 +45,12 @@ FORMAT_VERSION: Final = 1
 _KEY_EVERY: Final = 720
 """An hour at a poll every 5 s."""
 _BRIDGE_EVERY: Final = 80
-"""A BRIDGE is as large as some thirty STEPs, and to apply that many STEPs takes as long as to read a whole moment."""
+"""A BRIDGE is as large as some thirty STEPs; applying as many takes as long as reading a whole moment."""
 _LEVEL: Final = 6
 
 
 class FrameKind(IntEnum):
-    """What a frame is relative to."""
+    """A frame's base: nothing, the newest KEY, or the previous moment."""
 
     KEY = 0
     BRIDGE = 1
@@ -60,28 +58,28 @@ class FrameKind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """One moment as bytes."""
+    """An encoded moment."""
 
     kind: FrameKind
     data: bytes
 
 
 class FrameEncoder:
-    """Turns the moments of one profile into frames, in their order."""
+    """Encodes a profile's moments in order."""
 
     def __init__(self, *, key_every: int = _KEY_EVERY, bridge_every: int = _BRIDGE_EVERY) -> None:
         self._key_every = key_every
         self._bridge_every = bridge_every
         self._key: tuple[Moment, int] | None = None
         self._last: tuple[Moment, int] | None = None
-        """The moment of the newest KEY, and of the newest frame, each with the checksum of its frame."""
+        """Moment and checksum, like `_key`."""
         self._count = 0
 
     def encode(self, moment: Moment) -> Frame:
         """Return the frame of the next moment.
 
         Raises:
-            HistoryError: if it cannot be written; the next frame is a KEY.
+            HistoryError: if the moment cannot be encoded; the next frame is then a KEY.
         """
         key, last, count = self._key, self._last, self._count
         self.restart()
@@ -100,37 +98,34 @@ class FrameEncoder:
         return Frame(kind, data)
 
     def restart(self) -> None:
-        """Let the next frame be a KEY that refers to no other frame."""
+        """Make the next frame a KEY without a reference."""
         self._key = self._last = None
         self._count = 0
 
 
 USUAL_MS: Final = 30_000
-"""From heartbeat to heartbeat: what is written is the difference to it."""
+"""Usual time between heartbeats; beats store the deviation."""
 SCALES: Final = (1, 4_096)
-"""Differences are in ms, or in the fraction of a ms to which a float rounds an instant of today."""
+"""Parts of a ms: 1, or a float's resolution today."""
 
 _LONGEST_STEPS: Final = 1 << 60
 
 _NO_CELLS: Final[EncodedRow] = [None] * len(CODECS)
-"""Before a new row."""
 NEW: Final = -1
-"""The place before of rows that were not there."""
+"""Start of a run of new rows."""
 
 
 class _Beat(NamedTuple):
-    """A new heartbeat in a row."""
-
     place: int
-    """Of the row, in the order after the change."""
+    """After the change."""
     steps: int
-    """By how much it is later, in the unit of its group."""
+    """The heartbeat's advance, in the group's unit."""
     apart: int
-    """By how much more the row was seen later."""
+    """`last_seen_at` beyond the heartbeat."""
 
 
 def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
-    """Return what changed, everything if there was no moment before; `base` is the checksum of the frame before."""
+    """Return the difference from `before`, or a whole moment; `base` is the checksum of the frame of `before`."""
     profile_state, old = after.profile_state, None if before is None else before.profile_state
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
@@ -151,7 +146,7 @@ def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> di
 
 
 def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
-    """Return how many newest samples of the clock before, then of the listing, make the clock; None if they do not."""
+    """Return how many newest samples of old clock and listing make up the clock; None if impossible."""
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
     for count in range(min(len(samples), len(listed)), 0, -1):
@@ -162,14 +157,12 @@ def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | Non
 
 
 class _Rows:
-    """What changed in the rows."""
-
     def __init__(
         self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
     ) -> None:
         self._members = MembersWriter()
         self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
-        """The beats that one listing brought, by scale and skew check with the types of the check's values."""
+        """By scale, skew check, and types of the check's values."""
         self._changed: list[list[Any]] = []
         self._changed_place = 0
         self._new: list[EncodedRow] = []
@@ -197,7 +190,6 @@ class _Rows:
         return plain_check(new) if number == CHECK else CODECS[number].plain(new[number])
 
     def _is_beat(self, place: int, old: EncodedRow, new: EncodedRow) -> bool:
-        """Put a row to the beats, if it is one."""
         before, after = old[BEAT], new[BEAT]
         if before is None or after is None:
             return False
@@ -213,7 +205,6 @@ class _Rows:
         return False
 
     def plain(self) -> dict[str, Any]:
-        """Return all of it but `numbers`, as a plain value; what is empty is left out."""
         written = {
             "beats": [
                 [*check, scale, len(beats), any(beat.apart for beat in beats)]
@@ -229,7 +220,7 @@ class _Rows:
         return order | {name: each for name, each in written.items() if each}
 
     def numbers(self) -> list[int]:
-        """Return the numbers of the beats: of each group the places, each from the last one on, and the steps."""
+        """Return numbers by group: places as differences, steps, and `apart` if needed."""
         numbers: list[int] = []
         for (scale, *_), beats in self._groups.items():
             last = 0
@@ -243,9 +234,9 @@ class _Rows:
 
 
 def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the runs of rows that keep their order; ids do not repeat, and rows in no run are gone.
+    """Return the runs of rows that keep the order; ids are unique.
 
-    A run is where it began in the order before, or `NEW`, and its length.
+    A run is the old start, or `NEW`, and the length. Rows outside all runs are gone.
     """
     places = {id_: place for place, id_ in enumerate(before)}
     runs: list[tuple[int, int]] = []
@@ -264,7 +255,7 @@ def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int,
 
 
 def _steps(before: float, after: float, scale: int) -> int | None:
-    """Return by how many parts of a ms an instant is later; None if adding them does not give it exactly."""
+    """Return the parts of a ms between two instants; None if not exact."""
     steps = (after - before) * scale
     if not -_LONGEST_STEPS < steps < _LONGEST_STEPS:
         return None
@@ -273,5 +264,5 @@ def _steps(before: float, after: float, scale: int) -> int | None:
 
 
 def later(instant: float, steps: int, scale: int) -> float:
-    """Return the instant after some steps; part of the format."""
+    """Return an instant after steps; part of the format."""
     return instant + (steps if scale == 1 else steps / scale)

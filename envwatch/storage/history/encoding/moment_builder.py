@@ -1,6 +1,6 @@
-"""A moment while it is rebuilt: rows of cells that frames change, made into objects only when they are asked for.
+"""Rebuilds moments: frames change rows of cells, which become objects on demand.
 
-Pure. What it reads may be anything: each value is checked, and each text cleaned again.
+Input may be anything: values are checked, texts cleaned.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ if TYPE_CHECKING:
     from envwatch.storage.history.encoding.frames import Frame
 
 _BUILT: Final = len(NAMES)
-"""The last cell of a row: its object, or None if it changed since that was made."""
+"""Last cell: the row's object, or None after a change."""
 
 
 class MomentBuilder:
-    """One moment of one profile, under a profile's label; frames change the moment."""
+    """A moment under a profile's label, changed by frames."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
         self._checksum: int | None = None
-        """Of the frame that was applied last; None without one, and after damage."""
+        """None without a frame, and after damage."""
 
     def copy(self) -> MomentBuilder:
-        """Return a builder that has reached the same frame, and takes frames on its own from here."""
+        """Return an independent builder after the same frame."""
         copy = MomentBuilder(self._profile)
         copy.__dict__ |= self.__dict__ | {"_rows": [row[:] for row in self._rows]}
         return copy
 
     def apply(self, frame: Frame) -> None:
-        """Take a frame: any KEY, a BRIDGE right after its KEY, or the frame that follows the one applied last.
+        """Apply any KEY, a BRIDGE right after the KEY, or the next frame.
 
         Raises:
-            HistoryError: if it is damaged, or another one is missing; then the next one has to be a KEY.
+            HistoryError: if a frame is damaged or missing; the next must be a KEY.
         """
         last, self._checksum = self._checksum, None
         parts = unpacked(frame.data)
@@ -97,10 +97,10 @@ class MomentBuilder:
             self._change(place, cells, members)
 
     def moment(self) -> Moment:
-        """Return the moment of the frame that was applied last; what did not change since the last call is the same.
+        """Return the moment; unchanged rows are the previous call's objects.
 
         Raises:
-            HistoryError: if there is none, or it makes no sense.
+            HistoryError: without a moment, or for an impossible moment.
         """
         if self._checksum is None:
             raise HistoryError("no frame was read")
@@ -157,7 +157,7 @@ class MomentBuilder:
             for row, step, apart in zip(beating, steps, aparts, strict=False):
                 row[BEAT] = later(row[BEAT], step, scale)
                 row[SEEN] = later(row[SEEN], step + apart, scale)
-        else:  # Nearly always; `later` written out for speed.
+        else:  # Nearly always; `later` is inlined for speed.
             for row, step in zip(beating, steps, strict=True):
                 row[BEAT] += step
                 row[SEEN] += step
@@ -174,7 +174,7 @@ class MomentBuilder:
         if BEAT in numbers:
             settle_check(row)
         for number, plain in zip(numbers, cells[1::2], strict=True):
-            if COUNT.value(number) < len(NAMES):  # others are of a later version
+            if COUNT.value(number) < len(NAMES):  # of a later version
                 row[number] = (
                     _members_of(number, row[number], plain, members)
                     if number in MEMBERS
@@ -190,7 +190,7 @@ def _taken(numbers: Iterator[int], count: int) -> list[int]:
 
 
 def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
-    """Return rows that are given column by column; columns of a later version are ignored."""
+    """Return rows, without columns of a later version."""
     known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
     later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
     return [[*cells, *later_cells, None] for cells in zip(*known, strict=True)]
@@ -213,6 +213,5 @@ def _members_of(number: int, before: Members | None, plain: object, members: Mem
 
 
 def _are_plain(texts: list[Any]) -> bool:
-    """Whether no text needs to be cleaned."""
     text = "".join([text for text in texts if text is not None])
     return text.isascii() and text.isprintable()

@@ -1,11 +1,10 @@
-"""Parts of a frame, and events, as bytes: compressed, with a checksum, and bounded when they are read.
+"""Frames and events as bytes: compressed, with a checksum, and bounded when read.
 
-Pure. The bytes are a CRC-32 of the rest, and raw deflate of the parts. A part is a head (the checksum of the frame that
-it is relative to, the length of its JSON text, the length of its numbers), then both. A number has seven bits a byte,
-the lowest first, the high bit set on all but the last (LEB128).
+The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (base frame's checksum, lengths
+of text and numbers), JSON text, and numbers in LEB128: seven bits a byte, lowest first.
 
-Deflate writes a short reference for text of the dictionary. The dictionary belongs to the format: the dictionary must
-never change while `FORMAT_VERSION` is 1. The most frequent text stands last.
+The dictionary is part of the format and must never change while `FORMAT_VERSION` is 1. The most frequent text stands
+last.
 """
 
 from __future__ import annotations
@@ -70,43 +69,42 @@ _CHECKSUM_BYTES: Final = 4
 _LONGEST: Final = 256 * 1024 * 1024
 """Bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
 _MOST_DEFLATED: Final = 100
-"""How many bytes a byte may stand for: rows are deflated to a tenth. What would be more is not deflated at all."""
+"""Inflated bytes for each byte; rows deflate to a tenth. Content beyond is stored uncompressed."""
 _ALWAYS_ALLOWED: Final = 1024 * 1024
-"""Bytes that any number of bytes may stand for."""
+"""Inflated bytes for any length."""
 _RAW_DEFLATE: Final = -15
 _MORE: Final = 0x80
 LARGEST: Final = (1 << 63) - 1
 _LAST_SHIFT: Final = 56
 NONSENSE: Final = "damaged: its content makes no sense"
-"""Says, to people, that something cannot be what was written."""
 
 
 class FramePart(NamedTuple):
-    """A plain value, and whole numbers that it refers to."""
+    """A plain value, and its whole numbers."""
 
     plain: Any
-    """What `json` can write; the infinities are allowed."""
+    """JSON, with infinities."""
     numbers: Sequence[int] = ()
     """From 0 on."""
     base: int = 0
-    """The checksum of the frame that it is relative to."""
+    """The base frame's checksum; 0 without a base."""
 
 
 def checksum_of(data: bytes) -> int:
-    """Return the checksum that packed bytes begin with: it identifies a frame."""
+    """Return the checksum of packed bytes, which identifies a frame."""
     return int.from_bytes(data[:_CHECKSUM_BYTES], "little")
 
 
 def packed(parts: Sequence[FramePart], level: int) -> bytes:
-    """Return parts, at least one, as bytes; zlib's level is 1 to 9.
+    """Return one or more parts as bytes; zlib's level is 1 to 9.
 
     Raises:
-        HistoryError: if they are too large, or hold what JSON cannot.
+        HistoryError: if the parts are too large, or not JSON.
     """
     pieces = []
     try:
         for part in parts:
-            # Into bytes at once: Python's `json` needs ten times their memory on its way to a text.
+            # Python's `json` needs ten times the memory.
             text, numbers = to_json(part.plain, inf_nan_mode="constants"), packed_numbers(part.numbers)
             pieces += [_HEAD.pack(part.base, len(text), len(numbers)), text, numbers]
     except (ValueError, TypeError, RecursionError, struct.error) as error:
@@ -121,10 +119,10 @@ def packed(parts: Sequence[FramePart], level: int) -> bytes:
 
 
 def unpacked(data: bytes) -> list[FramePart]:
-    """Return the parts that `packed` made bytes of.
+    """Return the parts from `packed`.
 
     Raises:
-        HistoryError: if the bytes are damaged; memory and time are bounded by their length whatever they are.
+        HistoryError: if the bytes are damaged. The bytes' length bounds memory and time.
     """
     if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
         raise HistoryError("damaged: the checksum does not fit")
@@ -145,7 +143,6 @@ def _deflated(pieces: Iterable[bytes], level: int) -> bytes:
 
 
 def _longest(deflated: bytes) -> int:
-    """Return how many bytes they may stand for."""
     return min(max(_MOST_DEFLATED * len(deflated), _ALWAYS_ALLOWED), _LONGEST)
 
 
@@ -162,7 +159,7 @@ def _parts_in(body: bytes) -> Iterator[FramePart]:
 
 
 def packed_numbers(numbers: Sequence[int]) -> bytes:
-    """Return whole numbers as bytes; raise `ValueError` for one that is not from 0 to `LARGEST`."""
+    """Return numbers as bytes; raise `ValueError` outside 0 to `LARGEST`."""
     if not numbers:
         return b""
     if min(numbers) < 0 or max(numbers) > LARGEST:
@@ -180,7 +177,7 @@ def packed_numbers(numbers: Sequence[int]) -> bytes:
 
 
 def numbers_of(data: bytes) -> list[int]:
-    """Return the numbers that `packed_numbers` made bytes of; raise `ValueError` for other bytes."""
+    """Return numbers from `packed_numbers`; raise `ValueError` for invalid bytes."""
     if not data or max(data) < _MORE:
         return list(data)
     numbers = []
@@ -200,10 +197,10 @@ def numbers_of(data: bytes) -> list[int]:
 
 
 def signed(numbers: Iterable[int]) -> list[int]:
-    """Return numbers of any sign as numbers from 0 on: 0, -1, 1, -2 as 0, 1, 2, 3."""
+    """Return signed numbers as numbers from 0 on: 0, -1, 1, -2 as 0, 1, 2, 3."""
     return [number << 1 if number >= 0 else ~(number << 1) for number in numbers]
 
 
 def unsigned(numbers: Iterable[int]) -> list[int]:
-    """Return the numbers that `signed` made others of."""
+    """Reverse `signed`."""
     return [-(number >> 1) - 1 if number & 1 else number >> 1 for number in numbers]
