@@ -57,18 +57,14 @@ class PollSchedule:
     requests: int = 0
     """Requests of the newest listing; 0 unless the budget lengthens the interval."""
     requests_per_minute: int = 0
-<<<<<<< HEAD
-    """The budget, if the budget lengthens the interval; else 0."""
+    """The request budget; 0 unless the budget lengthens the interval."""
     took: timedelta = timedelta()
-    """The newest listing's duration, if the duration lengthens the interval; else 0."""
+    """The newest listing's duration; 0 unless the duration lengthens the interval."""
 
     @property
     def is_slow(self) -> bool:
         """Whether polls come slower than wanted."""
         return bool(self.requests or self.took)
-=======
-    """The request budget; 0 unless the budget lengthens the interval."""
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +130,9 @@ class Poller:
         self._source = source
         self._limits = settings
         self._runtime = runtime
-<<<<<<< HEAD
         self.cost = ListingCost()
         """The newest listing's effort."""
-        self._failures = 0  # in a row
-=======
-        self.wanted_interval = settings.interval
-        self._last_requests = 1
         self._failures = 0
->>>>>>> main
         self._source_interval = timedelta()
         """A relay's time between listings, from the newest listing."""
         self._is_relayed = False
@@ -173,7 +163,6 @@ class Poller:
 
     @property
     def interval(self) -> timedelta:
-<<<<<<< HEAD
         """The user's interval, or longer if the newest listing's requests or duration require that."""
         return self._limits.pace(self.cost.requests, self.cost.took)
 
@@ -181,10 +170,6 @@ class Poller:
     def _tick(self) -> timedelta:
         """The user's interval, or longer if the newest listing's requests require that."""
         return max(self.wanted_interval, self._limits.budgeted(self.cost.requests))
-=======
-        """The user's interval, or longer if the budget requires that for the newest listing's size."""
-        return max(self.wanted_interval, self._budgeted(self._last_requests))
->>>>>>> main
 
     @property
     def schedule(self) -> PollSchedule:
@@ -349,12 +334,6 @@ class Poller:
             return free_at
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
-<<<<<<< HEAD
-=======
-    def _budgeted(self, requests: int) -> timedelta:
-        return timedelta(minutes=1) * requests / self._limits.requests_per_minute
-
->>>>>>> main
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
         """Wait until a poll is due or requested; return early if this machine slept since `last`."""
         now = self._runtime.clocks()

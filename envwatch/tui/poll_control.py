@@ -83,10 +83,5 @@ class PollControl:
 
 
 def _seconds_up(duration: timedelta) -> str:
-<<<<<<< HEAD
-    """Return a duration for people, rounded up to whole seconds."""
-    return long_age(seconds_up(duration))
-=======
     """Round up to whole seconds."""
-    return long_age(timedelta(seconds=math.ceil(duration.total_seconds())))
->>>>>>> main
+    return long_age(seconds_up(duration))

@@ -185,4 +185,4 @@ async def test_each_advised_setting_gives_the_advised_pace_and_a_smaller_budget_
             assert fewer.pace(pages, timedelta(seconds=seconds)) > remedy.interval
     if not found and largest is None:
         most = replace(limits, requests_per_minute=6_000)
-        assert most.pace(cost.requests, cost.took) == slow
+        assert most.pace(cost.requests, cost.took) >= slow

@@ -210,13 +210,8 @@ async def check_health(server: ServerContext) -> Finding:
 
 
 async def check_listing(server: ServerContext) -> Finding:
-<<<<<<< HEAD
-    """Check the first page of the listing, and whether the same page a moment later has the same machines."""
-    exchange = server.first_page = await server.requests.first_page()
-=======
     """Check the first page. A second request must return the same machines."""
-    exchange = await server.requests.first_page()
->>>>>>> main
+    exchange = server.first_page = await server.requests.first_page()
     server.offsets += filter(None, [exchange.offset])
     rows = len(exchange.environments)
     data = {
