@@ -1,7 +1,6 @@
-"""Joins pictures of one terminal into an animated one, which plays by CSS alone, as in the `<img>` of a README.
+"""Joins pictures of one terminal into an SVG that CSS alone animates, also in a README's `<img>`.
 
-An element that several pictures have stands in the file once, with the times at which it is seen. Readers who prefer
-reduced motion see the last picture, and so do those whose program does not animate.
+Elements shared by pictures are stored once. Without animation or with reduced motion, readers see the last picture.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LAST_FRAME_S: Final = 4
-"""How long the last picture stays before the first one comes again."""
+"""Length of the last picture."""
 
 _RULE: Final = re.compile(r"\.t-r(\d+) \{ (.*?) \}")
 _CELLS: Final = re.compile(r"<rect [^>]*/>")
@@ -26,18 +25,17 @@ _WIDTH: Final = re.compile(r'viewBox="0 0 (\d+) ')
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is seen for a second."""
+    """A picture for one second."""
 
     picture: str
     """An SVG of `pictures.smaller`."""
     caption: str
-    """Stands at the right end of the window's title, at most 4 characters."""
+    """At most 4 characters, in the window's title."""
     key: str = ""
-    """The key that was pressed just before; empty if none was."""
 
 
 def animated(frames: Sequence[Frame]) -> str:
-    """Return an SVG that shows frames of one size, each for a second, again and again."""
+    """Return an SVG that repeats frames of equal size, one second each."""
     styles: dict[str, str] = {}
     times = _Times(len(frames))
     width = int(_WIDTH.search(frames[0].picture)[1])  # type: ignore[index]
@@ -55,14 +53,12 @@ def _terminal(picture: str) -> str:
 
 
 def _texts(picture: str, styles: dict[str, str]) -> Iterator[str]:
-    """Yield the texts of a picture, with names of styles that all pictures share."""
     style_of = dict(_RULE.findall(picture))
     for number, rest in _TEXT.findall(_terminal(picture)):
         yield f'<text class="{styles.setdefault(style_of[number], f"s{len(styles)}")}"{rest}</text>'
 
 
 def _title(frame: Frame, width: int) -> str:
-    """Return what the title of the window says beside its name: the time, and a key that was pressed."""
     caption = f'<text class="caption" x="{width - 24}" y="27">{escape(frame.caption)}</text>'
     if not frame.key:
         return caption
@@ -74,14 +70,13 @@ def _title(frame: Frame, width: int) -> str:
 
 
 class _Times:
-    """When elements are seen: a class, with a rule of its own, for each set of frames."""
+    """CSS classes that show elements at their times, one class for each set of frames."""
 
     def __init__(self, frame_count: int) -> None:
         self._frame_count = frame_count
         self._names: dict[tuple[int, ...], str] = {}
 
     def grouped(self, frames: Iterable[Iterable[str]]) -> str:
-        """Return the elements of all frames, those that are seen at the same times in a group."""
         seen: dict[str, list[int]] = {}
         for number, elements in enumerate(frames):
             for element in dict.fromkeys(elements):
@@ -98,7 +93,6 @@ class _Times:
         return f'<g class="f {name}">{content}</g>\n'
 
     def rules(self) -> Iterator[str]:
-        """Yield the rules of all groups."""
         duration = self._frame_count - 1 + LAST_FRAME_S
         last = self._frame_count - 1
         yield f".f{{visibility:hidden;animation:{duration}s step-end infinite}}"

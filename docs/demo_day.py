@@ -1,8 +1,8 @@
-"""Makes the shipped days before the demo's opening: a calm day with one pod lost, a roll-out, and a few smaller things.
+"""Makes the shipped days before the demo's opening: a calm day with a lost pod, a roll-out and a few smaller events.
 
-`uv run python docs/demo_day.py` writes `envwatch/demo/days/`; `tests/demo/test_day_before.py` compares the files.
-Simulated outcomes go through the program's own `Monitor`. Not all of a day was watched: for 40 minutes envwatch did not
-run, and for 6 minutes the server failed. All times count back from the opening, since the demo moves the day in time.
+`uv run python docs/demo_day.py` writes `envwatch/demo/days/`; `tests/demo/test_day_before.py` compares the files. The
+day has gaps: 40 minutes without envwatch, and 6 minutes of server failure. All times count back from the opening,
+because the demo moves the day in time.
 """
 
 from __future__ import annotations
@@ -47,28 +47,28 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SPECS: Final = (FleetSpec(DEFAULT_SIZE, DEFAULT_SEED), FleetSpec(DEFAULT_SIZE, DEFAULT_SEED, Scenario.CALM))
-"""A fleet of each shipped day."""
+"""A fleet for each shipped day."""
 
 INTERVAL: Final = timedelta(seconds=75)
 _BEFORE_START_MS: Final = 1_520
-"""The last poll was asked so long before the opening. Every poll was asked half a second past a whole second: so the
-middle of the bounds that the `Date` header gives is the right time."""
+"""From the last poll to the opening. Each poll begins half a second past a whole second: the middle of the `Date`
+header's bounds is then the right time."""
 _ANSWERED_AFTER_MS: Final = 40
 _BOOTED_S: Final = 400_000.0
-"""What the monotonic clock showed when the day began."""
+"""The monotonic clock at the start of the day, in seconds."""
 _NOTE: Final = "disk is full, OPS-412"
 _FAILURE: Final = clean("the demo's server answered 503: Service Unavailable")
 
 _REST_MS: Final = 30 * MINUTE_MS
-"""The opening begins up to 9 minutes before the start; until then, nothing else may be going on."""
+"""Before the start: the opening begins up to 9 minutes before."""
 _EDGE_MS: Final = 20 * MINUTE_MS
-"""Nothing happens so soon after the beginning of the day."""
+"""Free of events at the start of the day."""
 _APART_MS: Final = 2 * MINUTE_MS
-"""Between two outages of one machine, unless it flaps."""
+"""Between two outages of a machine that does not flap."""
 
 _ROLL_OUT_MS: Final = 30 * MINUTE_MS
 _NIGHT: Final = (20 * HOUR_MS, 8 * HOUR_MS)
-"""When laptops sleep: from and until so long before the opening."""
+"""From and until, before the opening."""
 _VERSION_BEFORE: Final = "0.34.11"
 _POD_BEFORE: Final = "p-4"
 """Pods at the start have higher numbers."""
@@ -76,20 +76,18 @@ _ROLLED_OUT_TO: Final = ("build-", "ci-", "gpu-", "staging", "edge-", "nightly",
 _BRANCHES: Final = ("main", "feat/export", "chore/deps")
 _LAPTOPS: Final = ("-laptop-", "-thinkpad", "-surface", "macbook", "MacBook")
 _ROWS: Final = 1 << 30
-"""The random sequence of a row's day is that of its index, from here on."""
+"""A row's random sequence has this number plus the index."""
 
 
 class _Outage(NamedTuple):
-    """A time in which one machine is down."""
-
     at: int
     until: int
     is_asleep: bool = False
-    """Whether only its heartbeats stop, on a connection that stays."""
+    """Whether the connection stays."""
 
 
 class _Change(NamedTuple):
-    """From a moment on, a field of the state has a value."""
+    """A field's value from a moment on."""
 
     at: int
     field: str
@@ -97,11 +95,7 @@ class _Change(NamedTuple):
 
 
 class DayBefore:
-    """What happened in the 24 hours before the opening of a fleet, and to which machines.
-
-    Args:
-        fleet: as the opening finds it.
-    """
+    """The events of the 24 hours before a fleet's opening, by machine."""
 
     def __init__(self, fleet: FleetWithDay) -> None:
         self.spec = fleet.spec
@@ -123,19 +117,17 @@ class DayBefore:
         self._lost_place = self._fullest_place(random)
         steady = [*self._steady(random)]
         self.broken = steady.pop()
-        """The index of the machine that breaks down."""
         self._flapper = steady.pop()
         self._drifter = next(index for index in steady if self._at_start(index).last.mode not in UNRESTRICTED)
 
     def _span(self, hours: int, minutes: int, *, lasts: int) -> TimeWindow:
-        """Return a time that begins so long before the opening."""
         at = self.started_at - hours * HOUR_MS - minutes * MINUTE_MS
         return TimeWindow(at, at + lasts)
 
     def states(self, found: SimulatedEnvironment) -> list[SimulatedState]:
-        """Return the schedule of an environment up to the opening.
+        """Return an environment's schedule up to the opening.
 
-        The last state is that in which the opening finds it, but for the time of its connection.
+        The last state is the opening's state, except for the connection time.
         """
         first, random = found.last, random_at(self.spec.seed, _ROWS + found.index)
         if not first.is_beating:
@@ -149,7 +141,6 @@ class DayBefore:
         return _schedule(base, first, outages, [*self._changes(found, outages, random)], random)
 
     def _until_silence(self, found: SimulatedEnvironment, random: Random) -> list[SimulatedState]:
-        """Return the schedule of an environment that is down at the opening."""
         first = found.last
         if first.seen_at < self.began_at + _EDGE_MS or first.seen_at <= first.since:
             return [first]
@@ -159,29 +150,25 @@ class DayBefore:
         beat_at = first.since + (first.seen_at - first.since) % HEARTBEAT_MS
         return [replace(up, since=first.since, beat_at=beat_at, is_beating=True), replace(first, since=first.seen_at)]
 
-    # Which machines.
-
     def _place(self, index: int) -> int:
         return index % len(self._pods)
 
     def _fullest_place(self, random: Random) -> int:
-        """Return the place of a pod with many machines up, of three."""
+        """Return the fullest of three random pods."""
         count = len(self._pods)
         places = random.sample(range(count), k=min(3, count))
         return max(places, key=lambda place: sum(map(self._is_steady, range(place, self.spec.size, count))))
 
     def _steady(self, random: Random) -> Iterator[int]:
-        """Yield machines that may have a part of their own in the day: up, and on none of the lost pod."""
+        """Yield machines with a steady connection outside the lost pod."""
         for index in random.sample(range(self.spec.size), k=min(self.spec.size, 60)):
             if self._place(index) != self._lost_place and self._is_steady(index):
                 yield index
 
     def _is_steady(self, index: int) -> bool:
-        """Whether a machine is up at the opening, on a connection older than the day."""
+        """Whether a machine is up at the opening, connected before the day."""
         state = self._at_start(index).last
         return state.is_beating and state.connected_at is not None and state.connected_at < self.began_at
-
-    # What happens to one machine.
 
     def _outages(self, found: SimulatedEnvironment, random: Random) -> list[_Outage]:
         if found.index == self._flapper:
@@ -196,7 +183,7 @@ class DayBefore:
         return kept
 
     def _candidates(self, found: SimulatedEnvironment, random: Random) -> Iterator[_Outage]:
-        """Yield what may happen, the most important first: of two that overlap, the first one happens."""
+        """Yield possible outages, the most important first; a later overlapping outage is dropped."""
         moment, length = random.randrange(DAY_MS), random.randrange(2 * MINUTE_MS, 40 * MINUTE_MS)
         chance = random.random()
         gap = random.choice((6, 9, 4 * 60, 11 * 60, 37 * 60, 80 * 60)) * SECOND_MS
@@ -219,18 +206,13 @@ class DayBefore:
             yield _Outage(at, at + length)
 
     def _connecting(self, first: SimulatedState, gap: int) -> Iterator[_Outage]:
-        """Yield the outage after which a machine has the connection of the opening, if that is of the day.
-
-        Args:
-            first: the state at the opening.
-            gap: how long it lasts, in milliseconds.
-        """
+        """Yield the outage before a connection that began in the day; `gap` is in ms."""
         if first.connected_at is None or not self.began_at < first.connected_at < self.started_at - _REST_MS:
             return
         yield _Outage(max(first.since + 1, first.connected_at - gap), first.connected_at)
 
     def _changes(self, found: SimulatedEnvironment, outages: Sequence[_Outage], random: Random) -> Iterator[_Change]:
-        """Yield how the fields came to what they are at the opening; nothing for a field that did not change."""
+        """Yield the changes that lead to the opening's values."""
         first = found.last
 
         def changed(field: str, before: str, at: int) -> tuple[_Change, _Change]:
@@ -256,7 +238,6 @@ class DayBefore:
             yield from changed_in_the_day("mode", ("standard", "acceptEdits"))
 
     def _in_the_day(self, first: SimulatedState, random: Random) -> int:
-        """Return a moment, of the hours before the last one."""
         at = self.started_at - random.randrange(HOUR_MS, 12 * HOUR_MS)
         return max(at, first.since + MINUTE_MS)
 
@@ -275,7 +256,7 @@ def _flaps(span: TimeWindow, random: Random) -> Iterator[_Outage]:
 
 
 def _on_beat(at: int, first: SimulatedState) -> int:
-    """Return the first moment from `at` on in which the heartbeat of the opening would be due."""
+    """Return the first moment from `at` on in phase with the opening's heartbeats."""
     return at + ((first.beat_at or 0) - at) % HEARTBEAT_MS
 
 
@@ -294,7 +275,7 @@ def _schedule(
     for each in sorted(happenings, key=attrgetter("at")):
         last = states[-1]
         if isinstance(each, _Change):
-            if each.at > last.since:  # during an outage, the row has it from the end of that
+            if each.at > last.since:  # during an outage, the row gets the value at the outage's end
                 states.append(settled(last, each.at))
         elif each.is_asleep:
             asleep = last.silent(each.at)
@@ -310,42 +291,42 @@ def _schedule(
 
 
 class FleetWithDay(SimulatedFleet):
-    """A fleet whose environments have a day before the opening."""
+    """A fleet with a day before the opening."""
 
     @cached_property
     def day(self) -> DayBefore:
-        """What happened in the day."""
+        """The events of the day."""
         return DayBefore(self)
 
     def at_opening(self, index: int) -> SimulatedEnvironment:
-        """Return an environment as the opening finds it without a day before."""
+        """Return an environment at the opening, without the day."""
         return super().at_start(index)
 
     def at_start(self, index: int) -> SimulatedEnvironment:
-        """Return an environment with the schedule of the day."""
+        """Return an environment with the day's schedule."""
         found = super().at_start(index)
         return SimulatedEnvironment(found.machine, index, *self.day.states(found))
 
     def connected_for(self, index: int, usual: int) -> int:  # noqa: ARG002 - the day decides
-        """Return how long an environment has been connected without a day before."""
+        """Return the age without the day."""
         return usual
 
 
 class DefaultWithDay(FleetWithDay, DefaultLife):
-    """The fleet of the default story."""
+    """The default story's fleet."""
 
 
 class ScenarioWithDay(FleetWithDay, CalmLife):
-    """The fleet of the scenarios: all begin with the same states."""
+    """The fleet of all scenarios, which begin with the same states."""
 
 
 def fleet_with_day(spec: FleetSpec, started_at: int) -> FleetWithDay:
-    """Return a fleet with its day before the opening."""
+    """Return a fleet with its day."""
     return (DefaultWithDay if spec.scenario is None else ScenarioWithDay)(spec, started_at)
 
 
 def polls_of(fleet: FleetWithDay) -> Iterator[PastPoll]:
-    """Yield what a monitor made of a fleet from the beginning of its day to its opening."""
+    """Yield a fleet's polls from the day's beginning to the opening."""
     day = fleet.day
     limits = {NO_PROFILE: Limits()}
     profile_name = clean("demo")
@@ -378,7 +359,6 @@ def _with_ack(monitor: Monitor, id_: SafeText, now: Clocks) -> Monitor:
 
 
 def _outcomes(fleet: FleetWithDay) -> Iterator[Listed | Failed]:
-    """Yield the outcome of each poll, as a poller would have given it."""
     day = fleet.day
     known: dict[SafeText, Environment] = {}
     pool = Pool()
@@ -406,7 +386,7 @@ def _clocks(at: int, day: DayBefore) -> Clocks:
 
 
 def lines_of(polls: Iterable[PastPoll]) -> Iterator[bytes]:
-    """Yield the lines of a shipped day; `cli/demo_past.py` reads them."""
+    """Yield a shipped day's lines, read by `cli/demo_past.py`."""
     before, base, number = None, 0, 0
     event_encoder = EventEncoder()
     for poll in polls:
@@ -429,7 +409,7 @@ def lines_of(polls: Iterable[PastPoll]) -> Iterator[bytes]:
 
 
 def files() -> dict[Path, bytes]:
-    """Return the content of each shipped file, of a day without compression."""
+    """Return the content of each shipped file, uncompressed."""
     found: dict[Path, bytes] = {}
     connected: dict[str, int] = {}
     for spec in SPECS:
@@ -441,7 +421,7 @@ def files() -> dict[Path, bytes]:
 
 
 def _connected_for(fleet: FleetWithDay) -> Iterator[tuple[str, int]]:
-    """Yield how long before the opening each environment that connected anew in the day has been connected."""
+    """Yield each environment connected in the day, with the connection's age at the opening."""
     for index in range(fleet.spec.size):
         usual, found = fleet.at_opening(index).last, fleet.at_start(index).last
         if found.connected_at is not None and found.connected_at != usual.connected_at:

@@ -1,4 +1,4 @@
-"""Makes the shipped files that derive from the code: completion scripts, manual page, tables of fields and budgets.
+"""Makes files that derive from the code: completion scripts, manual page, tables of fields and budgets.
 
 `uv run python docs/generate.py` writes the files; `tests/cli/test_generated_files.py` compares them.
 """
@@ -40,7 +40,7 @@ CONFIGURATION = Path(__file__).parent / "configuration.md"
 PERFORMANCE = Path(__file__).parent / "performance.md"
 
 FIELDS = {offer.text: offer.description for offer in completions("", 0, [])}
-"""The fields of the filter language, each with its colon, and what they are."""
+"""Descriptions by field, each with its colon."""
 
 BASH = f"""
 _envwatch_profiles() {{
@@ -79,7 +79,7 @@ complete -o bashdefault -F _envwatch envwatch
 
 
 def zsh() -> str:
-    """Return the functions of the script for zsh."""
+    """Return the zsh script's functions."""
     described = ["{}:{}".format(name.replace(":", r"\:"), about) for name, about in FIELDS.items()]
     fields = "\n".join(f"    {shlex.quote(field)}" for field in described)
     return f"""
@@ -98,7 +98,7 @@ _envwatch_filter() {{
 
 
 def fish() -> str:
-    """Return the functions of the script for fish."""
+    """Return the fish script's functions."""
     fields = " \\\n    ".join(shlex.quote(f"{name}\t{about}") for name, about in FIELDS.items())
     return f"""
 function _envwatch_profiles
@@ -124,11 +124,11 @@ COMPLETED = {
     "tls_cert": shtab.FILE,
     "tls_key": shtab.FILE,
 }
-"""How the values of options are completed, by the option's name."""
+"""Completions of values, by option."""
 
 
 def arguments_in(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Yield the arguments of a parser and of its commands."""
+    """Yield the arguments of a parser and its commands."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to them
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
@@ -137,7 +137,7 @@ def arguments_in(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def script_for(shell: str) -> str:
-    """Return the completion script of a shell."""
+    """Return a shell's completion script."""
     parser = whole_parser()
     for name, command in parser.commands.items():
         command.description = COMMANDS[name]
@@ -149,14 +149,14 @@ def script_for(shell: str) -> str:
     match shell:
         case "bash":
             return script + BASH_END
-        case "zsh":  # an option with a value may have it in the same word: --option=value
+        case "zsh":  # an option and its value may share a word: --option=value
             return re.sub(r'^  "(--[a-z-]+)\[(?=.*\]:)', r'  "\1=[', script, flags=re.MULTILINE)
         case _:
             return script
 
 
 def manual() -> str:
-    """Return the manual page: what argparse-manpage makes of the parser, and sections that hold for all commands."""
+    """Return the manual page: argparse-manpage's text and the common sections."""
     data: dict[str, Any] = {"description": "watch Letta environments in the terminal", "prog": "envwatch"}
     page = in_columns(72, lambda: str(Manpage(whole_parser(), data)))
     page = re.sub(r"^\.TH .*", f'.TH ENVWATCH 1 "" "envwatch {__version__}" "User Commands"', page)
@@ -169,7 +169,7 @@ def manual() -> str:
 
 
 def in_columns(columns: int, make: Callable[[], str]) -> str:
-    """Return a text that argparse makes for a terminal of some width."""
+    """Return argparse's text at a width."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(columns)
     try:
@@ -181,7 +181,7 @@ def in_columns(columns: int, make: Callable[[], str]) -> str:
 
 
 def with_part(text: str, title: str, part: str) -> str:
-    """Return the text of a page with a new part between the marker of a title and the end marker."""
+    """Return a page with a new part between a title's marker and the end marker."""
     begin, end = f"<!-- {title}: made by docs/generate.py -->\n", "<!-- end -->"
     before, rest = text.split(begin)
     _, after = rest.split(end, 1)
@@ -189,20 +189,20 @@ def with_part(text: str, title: str, part: str) -> str:
 
 
 def with_table(text: str, title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Return the text of a page, its table below the marker of a title made anew."""
+    """Return a page with a new table below a title's marker."""
     lines = "".join(f"| `{name}` | {about} |\n" for name, about in rows)
     return with_part(text, title, f"| {title[:-1]} | meaning |\n|---|---|\n{lines}")
 
 
 def budgets() -> str:
-    """Return the table of budgets. Figures without a budget have no row."""
+    """Return the table of budgets, without figures that have none."""
     rows = [(bench, what, budget) for bench, entries in BUDGETS.items() for what, budget in entries.items()]
     lines = "".join(f"| `{bench}` | {what} | {budget} |\n" for bench, what, budget in rows if str(budget))
     return f"| bench | what | budget |\n|---|---|---|\n{lines}"
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of each page that has a generated table."""
+    """Return each page that has a generated table."""
     examples = {f"{each.id}:": f"{each.about}: `{each.example}`" for each in PRESENTATIONS.values() if each.example}
     fields = [(name.rstrip(":"), examples.get(name, about)) for name, about in FIELDS.items() if name != META]
     columns = [(column.id, column.about) for column in COLUMNS.values()]
@@ -220,7 +220,7 @@ def pages() -> dict[Path, str]:
 
 
 def files() -> dict[Path, str]:
-    """Return the content of each generated file."""
+    """Return each generated file."""
     return {FOLDER / SCRIPTS[shell]: script_for(shell) for shell in SCRIPTS} | {MANUAL: manual()} | pages()
 
 

@@ -1,8 +1,7 @@
-"""Draws the pictures of README.md and docs/screens.md: the dashboard on the demo's fleet, on simulated time.
+"""Draws the pictures of README.md and docs/screens.md: the dashboard on the demo's fleet, in simulated time.
 
-`uv run python docs/pictures.py` draws all of them; with names, only those; `report` is docs/report.md, the report on
-the demo's past. The poller, the fleet's rules, the history and the screen are the program's own. Clock, waiting, random
-numbers and the answers of the server are arguments: every run draws the same.
+`uv run python docs/pictures.py [NAME …]` draws all pictures, or the named ones; `report` is docs/report.md. Clock,
+random numbers and server answers are simulated: every run draws the same pictures.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ REPORT = Path(__file__).parent / "report.md"
 FLEET = FleetSpec(DEFAULT_SIZE, DEFAULT_SEED)
 STARTED = datetime(2026, 11, 25, 2, 57, 40, tzinfo=UTC).timestamp()
 POD_LOST_S = 189
-"""Seconds after the start at which the demo has just lost a pod."""
+"""Just after the demo loses a pod."""
 FAILURES = {
     Cause.TIMEOUT: SafeText("api.letta.com did not answer within 10 s. Is the network up here?"),
     Cause.UNAUTHORIZED: SafeText(
@@ -63,25 +62,23 @@ FAILURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One picture: a terminal, a moment, and what is pressed then."""
+    """A terminal, a moment and the pressed keys."""
 
     size: tuple[int, int] = (80, 24)
     """Columns and lines."""
     seconds: int = POD_LOST_S
-    """From the start to the moment of the picture."""
+    """From the start."""
     keys: tuple[str, ...] = ()
     theme: str = "envwatch-dark"
     columns: tuple[str, ...] = ()
-    """Ids of the columns; empty for those that fit the width."""
+    """Ids; empty for the columns that fit."""
     ascii_only: bool = False
     environ: Mapping[str, str] | None = None
     failure: Cause | None = None
-    """Why the polls fail from `POD_LOST_S` on; None if they do not."""
+    """Of all polls from `POD_LOST_S` on."""
     has_past: bool = False
-    """Whether the demo's past has been recorded."""
     pressed_at: Mapping[int, str] | None = None
-    """Keys by the second at which they are pressed, for an animated picture of the demo from its start, with its hints;
-    None for a still."""
+    """Keys by second, for an animated picture with the demo's hints."""
 
 
 PICTURES = {
@@ -105,7 +102,7 @@ PICTURES = {
 
 
 class World:
-    """Simulated time and a simulated server: a source for the poller, and its runtime."""
+    """Simulated time and server: the poller's source and runtime."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
@@ -114,7 +111,6 @@ class World:
         self._s = 0.0
         """Since the start."""
         self._until = 0.0
-        """The end of the time that may pass, since the start."""
         self._goes_on = asyncio.Event()
         self._has_come = asyncio.Event()
 
@@ -123,7 +119,7 @@ class World:
         return Clocks(WallMs((STARTED + self._s) * 1000), MonotonicS(self._s))
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Let the time pass at once, up to the moment that `pass_until` allows."""
+        """Let the time pass at once, up to `pass_until`'s limit."""
         for _ in range(3):
             await asyncio.sleep(0)
         if event.is_set():
@@ -136,7 +132,7 @@ class World:
         self._s = end
 
     async def pass_until(self, seconds: float) -> None:
-        """Let the time pass up to so many seconds after the start, and wait until all polls before that are done."""
+        """Let the time pass, and wait for all polls before `seconds` after the start."""
         self._until = seconds
         self._has_come.clear()
         self._goes_on.set()
@@ -144,7 +140,7 @@ class World:
         await self._has_come.wait()
 
     async def snapshot(self) -> Snapshot:
-        """Return the fleet at this moment, or fail as the picture says."""
+        """Return the fleet at this moment, or raise the picture's failure."""
         cause = self._picture.failure
         if cause is not None and self._s >= POD_LOST_S:
             raise SourceError(cause, FAILURES[cause])
@@ -152,12 +148,12 @@ class World:
         rows, _ = self._fleet.page(int(asked_at), limit=None)
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows))
         if self._picture.has_past:
-            self._s += 0.05  # a loss has to have lasted to be seen in its hour
+            self._s += 0.05  # the hour column needs a loss with a duration
         return Snapshot(pages=(ListedPage(page.environments, asked_at),), clock=(OffsetBounds(-500, 500),), requests=1)
 
 
 def write_demo_past(state_folder: Path) -> Path:
-    """Write the demo's past as `envwatch demo` does, and return the folder of its history."""
+    """Write the demo's past, and return its history folder."""
     folder = history_folder(state_folder, DEMO_PROFILE, demo_host(FLEET))
     write_past(folder, FLEET.day, int(STARTED * 1000))
     return folder
@@ -165,7 +161,7 @@ def write_demo_past(state_folder: Path) -> Path:
 
 @asynccontextmanager
 async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[World, Pilot[int]]]:
-    """Run the dashboard, at first at the moment of its start."""
+    """Run the dashboard, paused at its start."""
     world = World(picture)
     pasts = {NO_PROFILE: StoredPast(past_folder)} if picture.has_past else {}
     readable = asyncio.Queue[SafeText]()
@@ -185,7 +181,7 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
         )
         async with app.run_test(size=picture.size) as pilot:
             await world.pass_until(0)
-            await pilot.pause(2 if picture.has_past else 0)  # it is read in threads
+            await pilot.pause(2 if picture.has_past else 0)  # threads read the past
             yield world, pilot
 
 
@@ -201,7 +197,7 @@ async def draw(picture: Picture, past_folder: Path) -> str:
             await pilot.pause(0.2)
         if picture.has_past:
             await pilot.pause(2)
-            await world.pass_until(picture.seconds + 1)  # so that all that depends on the time is drawn again
+            await world.pass_until(picture.seconds + 1)  # redraws the time-dependent parts
         for text_input in pilot.app.screen.query(Input):
             text_input.cursor_blink = False
         await pilot.pause(1.5)
@@ -226,7 +222,7 @@ _CELLS = re.compile(r'<rect fill="([^"]+)" x="([0-9.]+)" y="([0-9.]+)" width="([
 
 
 def smaller(svg: str) -> str:
-    """Return a picture without comments, web fonts, empty texts and clipped lines, and with short names."""
+    """Return a picture with short names, without comments, fonts, empty texts and clipped lines."""
     svg = re.sub(r"<!--.*?-->", "", svg)
     svg = re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
     svg = re.sub(r"terminal-[0-9]+-", "t-", svg).replace("&#160;", "\N{NO-BREAK SPACE}")
@@ -237,7 +233,7 @@ def smaller(svg: str) -> str:
 
 
 def _with_wide_cells(svg: str) -> str:
-    """Return a picture in which the neighbours of one colour are one rectangle."""
+    """Return a picture with neighbours of one colour as one rectangle."""
     joined: list[tuple[str, float, str, float]] = []
     for fill, x, y, width in _CELLS.findall(svg):
         if joined and (joined[-1][0], joined[-1][2]) == (fill, y):
@@ -277,7 +273,7 @@ def report_in(state_home: Path) -> bytes:
 
 
 def write_pictures(names: Sequence[str], past_folder: Path) -> None:
-    """Draw pictures by their names."""
+    """Draw the named pictures."""
     for name in names:
         picture = PICTURES[name]
         os.environ.pop("NO_COLOR", None)

@@ -84,7 +84,7 @@ _ALL: Final = (
         text=_attribute("name"),
         width=18,
         from_width=0,
-        column_about="name chosen by the user, or else the id",
+        column_about="the user's name, or the id without a name",
     ),
     Presentation(
         "mode",
@@ -142,7 +142,7 @@ _ALL: Final = (
     ),
     Presentation(
         "pod",
-        "pod of the platform, or the last one",
+        "platform pod, or the last pod",
         text=lambda tracked: tracked.pod_id,
         width=8,
         from_width=120,
@@ -176,7 +176,7 @@ _ALL: Final = (
         instant=lambda tracked: tracked.up_since,
         width=5,
         from_width=100,
-        column_about="time since it connected, while it is up",
+        column_about="time since the connection, while up",
     ),
     Presentation(
         "seen",
@@ -184,7 +184,7 @@ _ALL: Final = (
         example=">1d",
         instant=_ever("last_seen_at"),
         width=5,
-        column_about="time since it was last seen",
+        column_about="time since last seen",
     ),
     Presentation(
         "first",
@@ -192,7 +192,7 @@ _ALL: Final = (
         example="<7d, >2026-11-01",
         instant=_ever("first_seen_at"),
         width=5,
-        column_about="time since it was first seen",
+        column_about="time since first seen",
     ),
     Presentation("protocol", "message protocol", text=_attribute("message_protocol"), pane="protocol"),
     Presentation("device", "id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True),

@@ -34,26 +34,26 @@ PLUGIN: Final = "check"
 
 GROUPS: Final = {
     "Dashboard": {
-        DASHBOARD: "your environments, live: what runs without a command",
-        "demo": "the same on an embedded demo fleet, without a key",
-        "replay": "the same on a file of `envwatch record`; or only its events",
+        DASHBOARD: "watch your environments live (the default command)",
+        "demo": "watch a simulated fleet; needs no key",
+        "replay": "play a recording of `envwatch record`",
     },
     "Without a screen": {
-        "list": "one listing, as a table, JSON or CSV",
-        "watch": "each change as it happens, one a line",
-        "wait": "until an environment matches a filter, or none does",
-        "serve": "poll once for many viewers, who ask this in place of the platform",
-        "record": "what happens, or happened, as a file to replay or to send",
-        PLUGIN: "a plugin for Nagios, Icinga and other monitoring systems",
-        "metrics": "series for Prometheus, as a file or on standard output",
-        "report": "what happened in a time, for the next person on call",
-        "hooks": "tries what `watch --hooks` runs or posts when something happens",
-        "silence": "keep environments quiet for a time of planned work",
+        "list": "print the environments once, as a table, JSON or CSV",
+        "watch": "print each change as it happens, one per line",
+        "wait": "wait until an environment matches a filter",
+        "serve": "poll once for many viewers, and serve the listing to them",
+        "record": "record polls into one file, to replay or to send",
+        PLUGIN: "run as a plugin of Nagios, Icinga and other monitoring systems",
+        "metrics": "print series for Prometheus, or write a file",
+        "report": "print a handover report for the next person on call",
+        "hooks": "test the hooks that `watch --hooks` runs",
+        "silence": "stop alerts of environments during planned work",
     },
     "Setup": {
-        "config": "the settings in force and their origins",
-        "doctor": "checks all that envwatch needs, and says how to mend it",
-        "completion": "completion of this command line in bash, zsh or fish",
+        "config": "show the settings and their origins, or check the file",
+        "doctor": "check key, network and terminal, and say how to fix each",
+        "completion": "print the completion script for bash, zsh or fish",
     },
 }
 """The help's groups with the line of each command, on a screen of 80x24."""
@@ -140,7 +140,7 @@ _WIDEST_HELP: Final = 100
 _SHARED: Final[dict[str, dict[str, Any]]] = {
     "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
-    "no_history": {"action": "store_true", "help": "record nothing, and show nothing that was recorded"},
+    "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
     "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
     "online_only": {
@@ -153,19 +153,19 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
         "help": "only environments of this kind: local or remote",
     },
     "user": valued("ID", line, "only this user's environments"),
-    "filter": valued("QUERY", query, "only matching environments, as in the filter box"),
+    "filter": valued("QUERY", query, "only environments that match this filter"),
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
     "log_file": valued(
         "PATH",
         path_text,
-        "file for one line per poll (list, check, wait: none)",
+        "log file, one line per poll (list, check, wait: none)",
     ),
     "log_level": {
         "choices": ("info", "warning", "error", "off"),
         "metavar": "LEVEL",
         "help": "lines in the log: info (default), warning, error, off",
     },
-    "config": valued("PATH", path_text, "configuration file (else see `envwatch config path`)"),
+    "config": valued("PATH", path_text, "configuration file (default: `envwatch config path`)"),
 }
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
@@ -377,7 +377,7 @@ _OTHERS: Final = {
 _NAMES_OF_KEYS: Final = re.compile(r"--?(?:letta-?)?(?:api-?)?(?:key|token)(?:=.*)?", re.IGNORECASE | re.DOTALL)
 
 NO_KEY_HERE: Final = (
-    "no option takes the API key, because every user of a machine can read those: `export LETTA_API_KEY=…` instead"
+    "no option takes the API key, because every user of a machine can read options: `export LETTA_API_KEY=…` instead"
 )
 
 

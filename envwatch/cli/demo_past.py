@@ -1,7 +1,6 @@
-"""The demo's past: a shipped day before the opening, moved in time and written into the history of the demo.
+"""Writes the demo's past: a shipped day, moved in time to end at the opening.
 
-`docs/demo_day.py` simulates the day once. Each line of the shipped file is a poll: a frame and the events of a day
-file, as plain JSON.
+`docs/demo_day.py` simulates the day. Each line of the shipped file is a poll: a frame and its events, as plain JSON.
 """
 
 from __future__ import annotations
@@ -35,15 +34,14 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment
 
 SHIPPED_START: Final = 1_767_236_260_000
-"""When the opening begins after the shipped days, in milliseconds since the epoch: 2026-01-01, 02:57:40 UTC."""
+"""The opening after the shipped days: 2026-01-01, 02:57:40 UTC, in ms since the epoch."""
 _FIRST_INSTANT: Final = 1e12
-"""A number of a day from here on is an instant in milliseconds since the epoch; no other number is as large."""
+"""From here on, a number is an instant in ms since the epoch."""
 _FAST: Final = 1
-"""The level of compression for bytes that are read at once."""
 
 
 class PastPoll(NamedTuple):
-    """One poll of a day, and what a monitor made of the poll."""
+    """A poll of a day, and the monitor's state and events."""
 
     moment: Moment
     result: PollResult
@@ -51,25 +49,23 @@ class PastPoll(NamedTuple):
     cause: str | None
     """Of a failure."""
     starts_run: bool
-    """Whether a run of envwatch begins with the poll."""
 
 
 def write_past(folder: Path, day: str | None, started_at: int) -> bool:
-    """Write the day before a demo's opening into the folder of its history, unless anything of it is recorded there.
+    """Write the day before a demo's opening into its history, unless the folder has polls of these 24 hours.
 
-    A UTC day that has a file already is left out. A reader finds all of the rest at once, or nothing. The start is
-    noted in any case.
+    Skips each UTC day that has a file. A reader finds all new days at once. The start is always noted.
 
     Args:
-        folder: which need not exist.
-        day: the name of the shipped day; None without one.
-        started_at: when the opening begins, in milliseconds since the epoch.
+        folder: need not exist.
+        day: the shipped day's name; None without a day.
+        started_at: the opening's start, in ms since the epoch.
 
     Returns:
         Whether the day was written.
 
     Raises:
-        HistoryError: if it cannot be written.
+        HistoryError: the day cannot be written.
         OSError: likewise.
         sqlite3.Error: likewise.
     """
@@ -82,7 +78,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
         if day is not None and not polls:
             is_written = True
             new = folder / folder.name
-            rmtree(new, ignore_errors=True)  # of a process that was killed
+            rmtree(new, ignore_errors=True)  # left by a killed process
             _write(folder, new, day, started_at)
             for path in day_paths(new):
                 path.replace(folder / path.name)
@@ -95,7 +91,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
 
 
 def moved_day(day: str, started_at: int) -> Iterator[PastPoll]:
-    """Yield the polls of a shipped day, moved so that the day leads to an opening at a time in ms since the epoch."""
+    """Yield a shipped day's polls, moved to an opening in ms since the epoch."""
     by = started_at - SHIPPED_START
     builder, base = MomentBuilder(NO_PROFILE), 0
     events: dict[int, bytes] = {}
@@ -122,7 +118,7 @@ def _moved(value: Any, by: int) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _write(folder: Path, new: Path, day: str, started_at: int) -> None:
-    """Write a day into a new folder. Each run of envwatch has a writer of its own, whose numbers go on."""
+    """Write a day into a new folder, with a new writer for each run of envwatch."""
 
     def next_writer() -> FolderWriter:
         numbers = next_numbers(folder, new)

@@ -1,4 +1,4 @@
-"""The demo as if it were a profile: its settings, and where its history is."""
+"""The demo as a profile: its settings and its history folder."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from envwatch.demo.scenarios import FleetSpec
 
 DEMO_PROFILE: Final = "demo"
-"""The name under which the demo is shown and recorded."""
+"""On screen and in the history."""
 REMEDY: Final = "letta-server"
 
 
 def demo_settings(options: Options) -> Settings:
-    """Return the settings of the demo: those for the looks of the default profile, and an early alert."""
+    """Return the default profile's display settings, with an early alert."""
     from dataclasses import replace
 
     return replace(display_settings_of(options), profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER)
 
 
 def demo_host(spec: FleetSpec) -> str:
-    """Return the host under which the history of a demo is kept: its fleet has the same environments each time."""
+    """Return the host name of a fleet's history."""
     scenario = "" if spec.scenario is None else f"-{spec.scenario}"
     return f"demo-{spec.size}-{spec.seed}{scenario}"
 
 
 def start_file(folder: Path) -> Path:
-    """Return the file that notes when the demo started whose fleet a history shows, in milliseconds since the epoch."""
+    """Return the file of a demo's start, in ms since the epoch."""
     return folder / "demo-start"
 
 
 def earlier_start(folder: Path, now: float) -> int | None:
-    """Return the start that is noted in a demo's history; None if it is older than 24 hours at `now`, in ms."""
+    """Return a demo's noted start, unless older than 24 hours at `now` (ms)."""
     with suppress(OSError, ValueError):
         started_at = int(start_file(folder).read_text("ascii"))
         return started_at if 0 <= now - started_at < DAY_MS else None
@@ -49,7 +49,7 @@ def earlier_start(folder: Path, now: float) -> int | None:
 
 
 def with_remedy(settings: Settings, base_url: str) -> Settings:
-    """Return settings with the demo's own command for a row, which starts a listener, on a key that is free."""
+    """Return settings with a row command that starts a listener, on a free key."""
     from dataclasses import replace
 
     from envwatch.demo import start_listener
@@ -66,7 +66,7 @@ def with_remedy(settings: Settings, base_url: str) -> Settings:
 
 
 def hints_key(settings: Settings) -> str:
-    """Return the key that closes the demo's hints; empty if they were closed before."""
+    """Return the key that closes the demo's hints, or "" after the user has closed the hints."""
     from envwatch.cli.bootstrap import state_file
     from envwatch.storage.remembered import remembered
 
@@ -74,13 +74,13 @@ def hints_key(settings: Settings) -> str:
 
 
 def _free_key(settings: Settings, first: str) -> str:
-    """Return a key that nothing has: the first, which has no meaning by default, unless the user gave it one."""
+    """Return `first`, or a free function key if the user has bound `first`."""
     taken = {key for keys in settings.keys.values() for key in keys} | {each.key for each in settings.commands.values()}
     return next(key for key in (first, *(f"f{number}" for number in range(2, 25))) if key not in taken)
 
 
 def newest_demo_host(settings: Settings) -> str | None:
-    """Return the host of the demo that was recorded last; None if none was."""
+    """Return the host of the newest recorded demo, if any."""
     from envwatch.storage.history.folder import day_paths, profile_and_host
 
     without_host = history_folder_for("", settings)

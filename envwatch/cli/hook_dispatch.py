@@ -54,7 +54,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     if not settings.hooks:
         path, _ = config_path_for(options)
         raise StopError(
-            Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains them"
+            Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains hooks"
         )
     from envwatch.config.hooks import deliveries_of
 

@@ -47,14 +47,14 @@ def new_token(options: Options) -> int:
     settings = all_settings_for(options)
     paths = {_tokens_path(each, options) for each in settings}
     if len(paths) > 1:
-        raise StopError(Exit.USAGE, "the profiles have different files of tokens: name one profile")
+        raise StopError(Exit.USAGE, "the profiles have different files of tokens: choose one with --profile")
     (path,) = paths
     try:
         token = add_token(path, options.new_token)
     except ServerError as error:
         raise StopError(Exit.USAGE, str(error)) from None
     write(f"{token}\n".encode())
-    print_error(f"added to {path}; it is not shown again. The viewer sets LETTA_API_KEY to it")
+    print_error(f"token added to {path}, and never shown again. The viewer sets LETTA_API_KEY to the token")
     return Exit.FINE
 
 
@@ -79,11 +79,11 @@ class Plan:
             how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
             raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
         if options.tls_cert is None and options.tls_key is not None:
-            raise StopError(Exit.USAGE, "--tls-key is the key of a certificate: --tls-cert is missing")
+            raise StopError(Exit.USAGE, "--tls-key needs a certificate: add --tls-cert")
         if options.tls_cert is None and not options.bind.is_loopback:
             reason = "plain http would show tokens to the network"
             raise StopError(
-                Exit.USAGE, f"--bind {options.bind} is not this machine alone, and needs --tls-cert: {reason}"
+                Exit.USAGE, f"--bind {options.bind} is open to other machines, and needs --tls-cert: {reason}"
             )
 
     @classmethod

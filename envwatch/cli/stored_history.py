@@ -35,7 +35,7 @@ def base_url_of(settings: Settings) -> SafeText:
     """
     if is_demo(settings):
         if (host := newest_demo_host(settings)) is None:
-            raise StopError(Exit.FAILED, "no demo has been recorded; `envwatch demo` records itself")
+            raise StopError(Exit.FAILED, "there is no recorded demo: run `envwatch demo` first")
         return clean(f"http://{host}")
     try:
         return clean(credentials_of(settings, os.environ, now_ms=time.time() * 1000).base_url)

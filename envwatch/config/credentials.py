@@ -79,8 +79,7 @@ HELP_WITHOUT_KEY: Final = (
 )
 
 _GET_ONE_OF_ITS_OWN: Final = (
-    "of several profiles, each needs its own api_key_env or api_key_file "
-    f"({KEY} and {BASE_URL} count for one profile alone)"
+    f"of several profiles, each needs an api_key_env or api_key_file ({KEY} and {BASE_URL} serve a single profile)"
 )
 
 
@@ -204,7 +203,7 @@ def unchosen_profiles(settings: Settings) -> CredentialsError | None:
         return None
     if not (names := list(document.config.profiles)):
         return None
-    how = f"choose by --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
+    how = f"choose with --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in the file"
     return CredentialsError(f"no profile is chosen, and {clean(str(document.path))} has {', '.join(names)}", how)
 
 
@@ -252,7 +251,7 @@ def _echo_restored() -> Iterator[None]:
 
 def _check(credentials: Credentials) -> None:
     if not is_usable(credentials.key.get_secret_value()):
-        remedy = "it must be 8 to 512 characters without spaces"
+        remedy = "a key has 8 to 512 characters without spaces"
         raise CredentialsError(f"the key in {credentials.origin} is no API key", remedy)
 
 
@@ -270,7 +269,7 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
         return None if settings.api_key_file is None else _key_in_file(settings.api_key_file)
     key = _key_of(environ.get(variable, ""), variable)
     if key is None:
-        remedy = f"profile {settings.profile} wants it in {variable}, which is not set"
+        remedy = f"`export {variable}=…`, the variable of profile {settings.profile}"
         raise CredentialsError("no API key", remedy)
     return key
 
@@ -287,7 +286,7 @@ def _key_in_file(path: Path) -> Credentials:
     except OSError as error:
         raise CredentialsError(f"the key file {name} cannot be read: {error.strerror}") from None
     if status.st_uid != os.geteuid():
-        raise CredentialsError(f"the key file {name} belongs to another user", "make one of your own")
+        raise CredentialsError(f"the key file {name} belongs to another user", "make a key file of your own")
     if status.st_mode & 0o077:
         quoted = clean(shlex.quote(str(path)))
         raise CredentialsError(f"the key file {name} can be read by others", f"`chmod 600 {quoted}`")

@@ -54,7 +54,7 @@ def _kinds(raw: object) -> tuple[str, ...]:
     for word in raw:
         if word not in _WORDS:
             hint = did_you_mean(word, _WORDS) or f"; there are {', '.join(_WORDS)}"
-            raise ValueError(f"names a kind of event that does not exist{hint}")
+            raise ValueError(f"names an unknown kind of event{hint}")
     return tuple(dict.fromkeys(raw))
 
 

@@ -228,13 +228,13 @@ def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mista
     for key, section in (((), config), *((("profiles", name), profile) for name, profile in config.profiles.items())):
         for what, (first, second) in ALTERNATIVES.items():
             if getattr(section, first) is not None and getattr(section, second) is not None:
-                yield (*key, second), f"and {first} are two places for one {what}: keep one of them"
+                yield (*key, second), f"and {first} both give the {what}: keep one of the two"
 
 
 def _unknown_variable(name: str, names: Iterable[str]) -> str:
     variable = shortened(clean(f"ENVWATCH_{name}"), 60)
     if _is_secret(name):
-        return f"{variable} is no setting: the key is taken from LETTA_API_KEY, or from a file that a profile names"
+        return f"{variable} is no setting: `export LETTA_API_KEY=…`, or name a file in api_key_file"
     return f"{variable} is no setting{did_you_mean(f'ENVWATCH_{name.upper()}', [f'ENVWATCH_{n}' for n in names])}"
 
 
@@ -246,7 +246,7 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
     """Return what is wrong with a key, to stand after its name."""
     match detail["type"]:
         case "extra_forbidden" if _is_secret(key[-1]):
-            return "must not stand here: put the key into a file of mode 0600 and its path into api_key_file"
+            return "must not stand here: put the key into a file of mode 0600, and name the file in api_key_file"
         case "extra_forbidden":
             return f"is no setting{did_you_mean(key[-1], _names_beside(key))}"
         case "missing":

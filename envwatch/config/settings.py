@@ -281,7 +281,7 @@ def _profiles(
             raise ConfigError(f"{origin}: a name is missing")
         if document is None:
             raise ConfigError(
-                f"{origin}: there are no profiles, as there is no file {path}; `envwatch config init` writes one"
+                f"{origin}: there is no file {path}, so there are no profiles; `envwatch config init` writes the file"
             )
         profiles = document.config.profiles
         for name in names:

@@ -56,7 +56,7 @@ def parsed(content: bytes) -> TomlText:
             return TomlText({}, {}, mistakes)
         start = _statement_around(lines, reported)
         if start is None or len(mistakes) == _MOST_MISTAKES:
-            mistakes.append((reported, f"{what}; what follows was not checked"))
+            mistakes.append((reported, f"{what}; the rest of the file was not checked"))
             return TomlText({}, {}, mistakes)
         if start < reported < len(lines):
             what += f" in line {reported}"

@@ -142,7 +142,7 @@ def _read_file(raw: object) -> Path:
     try:
         return Path(path_text(line(raw))).expanduser()
     except RuntimeError:
-        raise ValueError("begins with ~, and there is no such home") from None
+        raise ValueError("begins with ~, and this user has no home folder") from None
 
 
 def _arguments(raw: object) -> tuple[str, ...]:

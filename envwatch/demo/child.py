@@ -1,6 +1,6 @@
 """The demo API as a child process, which never outlives its parent.
 
-Cheap to import: the server itself is imported in the child only, while the parent imports the screen.
+Cheap to import: only the child imports the server.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _IMPORT_ROOT = Path(__file__).parents[2]
 
 
 class ChildServer:
-    """A demo API server in a process of its own; close it, or use it as a context manager.
+    """A demo API server in a separate process; usable as a context manager.
 
-    The child ends when its standard input does, so it ends with this process too, however that dies.
+    The child ends with its standard input: also when the parent is killed.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], key: str) -> None:
@@ -34,7 +34,7 @@ class ChildServer:
 
     @classmethod
     def start(cls, spec: FleetSpec, *, ages_from: int | None = None) -> Self:
-        """Start a child with a fleet and a fresh key, without waiting until it listens.
+        """Start a child with a fleet and a fresh key, without waiting for the server.
 
         Args:
             spec: of the fleet.
@@ -65,19 +65,19 @@ class ChildServer:
 
     @property
     def base_url(self) -> str:
-        """The URL at which it listens; waits as `ready` does."""
+        """The server's URL; waits like `ready`."""
         return self.ready()
 
     @property
     def started_at(self) -> int:
-        """When its fleet's opening began, in milliseconds since the epoch; waits as `ready` does."""
+        """The opening's start in ms since the epoch; waits like `ready`."""
         return int(self._announced()["started_at"])
 
     def ready(self) -> str:
         """Wait until the child listens, and return its base URL.
 
         Raises:
-            OSError: it could not listen, or ended before it did.
+            OSError: the child cannot listen, or has ended.
         """
         return str(self._announced()["base_url"])
 
@@ -94,7 +94,7 @@ class ChildServer:
         return self._message
 
     def close(self) -> None:
-        """End the child and wait for its end: by its standard input, else SIGTERM, else SIGKILL."""
+        """End the child: close its input, then SIGTERM, then SIGKILL."""
         for end in (self._close_input, self._process.terminate, self._process.kill):
             end()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,8 +1,7 @@
-"""The environments of the demo fleet, how a story schedules what happens to them, and their listing at any moment.
+"""The demo fleet's environments, the schedule of their states, and the listing at any moment.
 
-`SimulatedFleet` schedules the states of all environments ahead of the moment that is asked for, from one random
-sequence. A story (`lives.py`) thus depends on the fleet and the start alone, and not on the moments at which clients
-poll. Knows no clock and no HTTP.
+A story (`lives.py`) depends on the fleet and the start only: one random sequence schedules all states, whenever clients
+poll.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ if TYPE_CHECKING:
     from envwatch.demo.scenarios import FleetSpec
 
 DAYS: Final = Path(__file__).parent / "days"
-"""The shipped days before an opening, which `docs/demo_day.py` makes."""
+"""The shipped days before an opening, made by `docs/demo_day.py`."""
 CONNECTED: Final = DAYS / "connected.json"
-"""By the index of an environment that connected anew in a shipped day: how long before the opening, in milliseconds."""
+"""Milliseconds from a shipped day's last connection to the opening, by environment index."""
 _BRANCHES = ("main", "main", "feat/search-v2", "feat/export", "fix/race-in-poller", "fix/login-loop", "chore/deps")
 
 
 def beats(environment: SimulatedEnvironment) -> bool:
-    """Whether its heartbeats go on at the end of its schedule."""
+    """Whether the schedule ends with heartbeats."""
     return environment.last.is_beating
 
 
 class SimulatedFleet:
-    """All environments that ever were or will be, oldest first, each with its schedule so far. Not thread-safe.
+    """All environments with their schedules, oldest first. Not thread-safe.
 
     Args:
-        spec: its environments are made when first used: 100,000 cost nothing at once.
-        started_at: the moment the story begins, in milliseconds since the epoch.
-        ages_from: likewise, the moment from which the ages of rows and connections count back. The start of an earlier
-            demo keeps the connections of that demo.
+        spec: 100,000 environments cost nothing at the start.
+        started_at: the story's start, in ms since the epoch.
+        ages_from: ages of rows and connections count back from here, in ms since the epoch. An earlier demo's start
+            keeps that demo's connections.
     """
 
     def __init__(self, spec: FleetSpec, started_at: int, ages_from: int | None = None) -> None:
@@ -59,25 +58,25 @@ class SimulatedFleet:
         self._indexed = 0
         self._new_pods = (f"p-{number}" for number in count(5))
         self.pods = [*islice(self._new_pods, max(1, spec.size // 13))]
-        """An environment is on that of its index, modulo their number."""
+        """Pod names by environment index modulo the number of pods."""
         self._slowdown = min(4.0, max(0.1, (40 / max(1, spec.size)) ** 0.35))
         self._agenda: list[tuple[int, int, Callable[[int], int]]] = []
         if spec.size:
             self._begin()
 
     def _begin(self) -> None:
-        """Put on the agenda what happens in this story."""
+        """Put the story's events on the agenda."""
         raise NotImplementedError
 
     def _from(self, elapsed_ms: int, happen: Callable[[int], int]) -> None:
-        """Put on the agenda what happens first so long after the start, and returns when it happens again."""
+        """Put an event on the agenda; `happen` returns the moment of its next call."""
         heappush(self._agenda, (self.started_at + elapsed_ms, len(self._agenda), happen))
 
     def __len__(self) -> int:
         return len(self._environments)
 
     def environment(self, index: int) -> SimulatedEnvironment:
-        """Return the environment at an index, 0 the oldest; its index never changes."""
+        """Return the environment at a permanent index; 0 is the oldest."""
         environment = self._environments[index]
         if environment is None:
             environment = self._environments[index] = self.at_start(index)
@@ -102,15 +101,15 @@ class SimulatedFleet:
         after: str | None = None,
         is_wanted: Callable[[SimulatedEnvironment], bool] = lambda _: True,
     ) -> tuple[list[bytes], bool]:
-        """Return one page of the listing, each row as JSON, and whether there are more rows.
+        """Return one page of the listing, each row as JSON, and whether more rows follow.
 
-        The order is by first appearance, newest first: it never shifts, and what is new comes at the top.
+        Rows stand in the order of first appearance, newest first, which never changes.
 
         Args:
-            now: the moment, in milliseconds since the epoch.
+            now: in ms since the epoch.
             limit: the most rows; None for all.
-            after: `id` of the last row of the page before. An unknown one starts from the top; that of a row which
-                has left the listing still marks its place.
+            after: `id` of the previous page's last row, even if the row has left the listing. An unknown `id` starts
+                from the top.
             is_wanted: the filter.
         """
         self.advance(now)
@@ -123,21 +122,21 @@ class SimulatedFleet:
         return [row for _, row in page], has_next_page
 
     def row(self, device_id: str, now: int) -> bytes | None:
-        """Return the newest row of a device as JSON, None for an unknown device; two listeners may share a device."""
+        """Return a device's newest row as JSON, None for an unknown device. Two listeners may share a device."""
         self.advance(now)
         self._index()
         candidates = (self.environment(index) for index in reversed(self._indexes_of_device.get(device_id, [])))
         return next((row for candidate in candidates if (row := candidate.row(now)) is not None), None)
 
     def start_listener(self, id_: str, now: int) -> bool | None:
-        """Start the listener of an environment that is down, in the scenario of an outage.
+        """Start the listener of a down environment; outage scenario only.
 
         Args:
             id_: of the environment.
-            now: the moment, in milliseconds since the epoch; not before any that was asked for.
+            now: in ms since the epoch, not before an earlier call's moment.
 
         Returns:
-            Whether it starts; None for an unknown environment.
+            Whether the listener starts; None for an unknown environment.
         """
         self.advance(now)
         self._index()
@@ -145,14 +144,13 @@ class SimulatedFleet:
         return None if index is None else self._start_listener(self.environment(index), now)
 
     def _start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:  # noqa: ARG002 - of some lives
-        """Start the listener of a machine that is down, as a person there would; whether that can be done."""
         return False
 
     def _from_cursor(self, after: str | None) -> Iterator[SimulatedEnvironment]:
         start = len(self)
         if after is not None:
             if after not in self._index_of:
-                self._index()  # a cursor that no page ended with
+                self._index()  # the cursor is no page's last row
             start = self._index_of.get(after, start)
         return (self.environment(index) for index in range(start - 1, -1, -1))
 
@@ -164,16 +162,16 @@ class SimulatedFleet:
         self._indexed = len(self)
 
     def at_start(self, index: int) -> SimulatedEnvironment:
-        """Return an environment as the story finds it."""
+        """Return an environment at the story's start."""
         machine = machine_at(self.spec, index)
         return SimulatedEnvironment(machine, index, self._first_state(machine, index))
 
     def connected_for(self, index: int, usual: int) -> int:
-        """Return how long an environment has been connected at the opening, in milliseconds.
+        """Return the age of a connection at the opening, in ms.
 
         Args:
             index: of the environment.
-            usual: of an environment that did not connect anew in the day before.
+            usual: the age without a new connection in the shipped day.
         """
         return usual if self.spec.day is None else _connected().get(str(index), usual)
 
@@ -200,12 +198,10 @@ class SimulatedFleet:
             return replace(linked, connected_at=first_seen_at, beat_at=away.seen_at, is_beating=False)
         return replace(linked, beat_at=self.started_at - random.randrange(HEARTBEAT_MS))
 
-    # Which environments.
-
     def _idle(
         self, at: int, is_eligible: Callable[[SimulatedEnvironment], bool] = beats
     ) -> SimulatedEnvironment | None:
-        """Return a random environment without plans, None if 60 tries find none."""
+        """Return a random environment without plans, or None after 60 attempts."""
         for _ in range(60):
             environment = self.environment(self._random.randrange(len(self)))
             if environment.busy_until <= at and is_eligible(environment):
@@ -213,15 +209,13 @@ class SimulatedFleet:
         return None
 
     def _fallen_pod(self, at: int) -> list[SimulatedEnvironment]:
-        """Choose a pod with many environments up and without plans, give its place to a new one, and return them."""
+        """Replace a pod, and return its idle environments."""
         places = self._random.sample(range(len(self.pods)), k=min(3, len(self.pods)))
         on_pods = [map(self.environment, range(place, len(self), len(self.pods))) for place in places]
         lost = max(([each for each in pod if each.busy_until <= at and beats(each)] for pod in on_pods), key=len)
         if lost:
             self.pods[lost[0].index % len(self.pods)] = next(self._new_pods)
         return lost
-
-    # What happens to them.
 
     def _between(self, low: int, high: int) -> int:
         return self._random.randrange(low, high)
@@ -234,7 +228,7 @@ class SimulatedFleet:
         return happen
 
     def _next(self, at: int, low: int, high: int) -> int:
-        """Return when something happens again: after some time in a fleet of 40, less often in a smaller one."""
+        """Return an event's next moment: after `low` to `high` ms in a fleet of 40, later in a smaller fleet."""
         return at + int(self._between(low, high) * self._slowdown)
 
     def _reconnect(self, environment: SimulatedEnvironment, at: int, version: str | None = None) -> None:
@@ -242,7 +236,6 @@ class SimulatedFleet:
         environment.add(replace(link, version=version or link.version))
 
     def _interrupt(self, environment: SimulatedEnvironment, at: int, until: int, version: str | None = None) -> None:
-        """Disconnect an environment, and connect it again."""
         environment.add(environment.last.disconnected(at))
         self._reconnect(environment, until, version)
 

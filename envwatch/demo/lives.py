@@ -1,7 +1,6 @@
-"""What happens to the fleet: in the default story an eventful opening and then a calm life without end, or a scenario.
+"""The demo's stories: the default story (an eventful opening, then calm life without end) and the scenarios.
 
-As in `fleet.py`, all depends on the seed, the size, the start and the moments at which listeners were started by hand,
-and not on the moments at which clients poll. Knows nothing of listings, JSON and HTTP.
+Events depend on the seed, the size, the start and the listeners started by hand, not on polls.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
 _LEAST_WITH_FLAPPING = 12
 _LEAST_WITH_PODS = 26
-"""Sizes of a fleet from which a machine flaps, and from which pods are lost and a machine is renamed."""
+"""Smallest fleets with a flapping machine, and with lost pods and renamed machines."""
 
 
 def _is_silent(environment: SimulatedEnvironment) -> bool:
@@ -37,7 +36,7 @@ def _is_restricted(environment: SimulatedEnvironment) -> bool:
 
 
 class DefaultLife(SimulatedFleet):
-    """A fleet in which each kind of event happens within 20 seconds, and some every now and then from there on."""
+    """A fleet with each kind of event in the first 20 seconds, then occasional events."""
 
     def _begin(self) -> None:
         self._listed_count = self.spec.size
@@ -51,7 +50,7 @@ class DefaultLife(SimulatedFleet):
             self._from(3 * MINUTE_MS, self._lose_pod)
             self._from(100 * SECOND_MS, self._rename)
 
-    # The opening: one of each kind of event within 20 seconds, at a poll every 5 seconds too.
+    # Each kind of event within 20 seconds, also for a poll every 5 seconds.
 
     def _open(self) -> None:
         scenes = (
@@ -90,7 +89,7 @@ class DefaultLife(SimulatedFleet):
         at = self.started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
         self._interrupt(chosen, at, self.started_at + self._between(9_000, 11_000))
 
-    # The calm life. `_live`, `_flap`, `_lose_pod` and `_rename` return when they are due again.
+    # `_live`, `_flap`, `_lose_pod` and `_rename` return the moment of their next call.
 
     def _live(self, at: int) -> int:
         happen = self._one_of({
@@ -148,7 +147,7 @@ class DefaultLife(SimulatedFleet):
             self._reconnect_one(at)
         elif self._random.random() < 0.6:
             self._interrupt(chosen, at, at + self._between(5_000, 9_000), newest)
-        else:  # it is back before the next poll
+        else:  # back before the next poll
             self._reconnect(chosen, at, newest)
 
     def _change_mode(self, at: int) -> None:
@@ -169,7 +168,7 @@ class DefaultLife(SimulatedFleet):
             self._reconnect(chosen, at)
 
     def _flap(self, at: int) -> int:
-        """Take one machine offline and back every minute or so, for 12 minutes."""
+        """Interrupt one machine about once a minute, for 12 minutes."""
         chosen = self._idle(at)
         end = at + 12 * MINUTE_MS
         while chosen is not None and at < end:
@@ -178,13 +177,12 @@ class DefaultLife(SimulatedFleet):
         return end + self._between(8 * MINUTE_MS, 20 * MINUTE_MS)
 
     def _lose_pod(self, at: int) -> int:
-        """Replace a pod of the platform: its environments go offline at once and return on the new one."""
         for environment in self._fallen_pod(at):
             self._interrupt(environment, at, at + self._between(9_000, 35_000))
         return at + self._between(9 * MINUTE_MS, 15 * MINUTE_MS)
 
     def _rename(self, at: int) -> int:
-        """Give a machine another name: the old row stays offline until the platform drops the row, a new one comes."""
+        """Add the new name's row; the platform drops the old row after 5 minutes offline."""
         chosen = next(
             (each for each in map(self.environment, range(len(self))) if self._can_be_renamed(each, at)), None
         )
@@ -200,7 +198,7 @@ class DefaultLife(SimulatedFleet):
         return FOREVER
 
     def _can_be_renamed(self, environment: SimulatedEnvironment, at: int) -> bool:
-        """Whether an idle machine has one listener that gets its name from `letta server`."""
+        """Whether an idle machine has a single listener, named by `letta server`."""
         has_name = environment.machine.identity.get("listener_instance_id", "").startswith("server-")
         is_machine = has_name and not environment.machine.is_sandbox
         return is_machine and environment.busy_until <= at and beats(environment) and not self._has_twin(environment)
@@ -211,7 +209,7 @@ class DefaultLife(SimulatedFleet):
         return sum(self.environment(index).machine.identity["device_id"] == device for index in beside) > 1
 
     def _arrive(self, at: int) -> None:
-        """Register a new machine; it has no mode and branch until an agent has run there."""
+        """Register a new machine, without mode and branch until the first agent run."""
         index = len(self)
         machine = machine_at(self.spec, index)
         fresh = SimulatedState(since=at, seen_at=at, version=machine.version)
@@ -223,15 +221,14 @@ class DefaultLife(SimulatedFleet):
 
 
 def _silence(environment: SimulatedEnvironment, beat_at: int, *, until: int) -> None:
-    """Make `beat_at` the last heartbeat until the next one."""
+    """Stop the heartbeats from `beat_at` to `until`."""
     silent = replace(environment.last, beat_at=beat_at).silent(beat_at)
     environment.add(silent, silent.awake(until))
 
 
 _OLD_MS: Final = 25 * HOUR_MS
-"""What has been down for so long at the start is an old loss, and no problem of this hour."""
+"""An older loss is no current problem."""
 _RECONNECTS_MS: Final = 10 * MINUTE_MS
-"""A machine keeps a connection at least so long."""
 
 _ROLLED_OUT: Final = "0.34.13"
 _WAVES: Final = 3
@@ -241,18 +238,18 @@ _LOST_WHILE_BLIND_MS: Final = 95 * SECOND_MS
 _FOUND_AGAIN_MS: Final = 6 * MINUTE_MS
 _CALM_AFTER_NIGHT_MS: Final = 200 * SECOND_MS
 _STARTED_BY_HAND: Final = -103
-"""The random sequence of what follows when a listener is started."""
+"""Random sequence for listeners started by hand."""
 
 
 class CalmLife(SimulatedFleet):
-    """A fleet in which nothing is lost: a version is rolled out, and agents change branches and modes."""
+    """A fleet without losses: a version is rolled out, agents change branches and modes."""
 
     def _begin(self) -> None:
         self._from(4 * SECOND_MS, self._stay_calm)
         self._from(10 * SECOND_MS, self._roll_out)
 
     def _first_state(self, machine: Machine, index: int) -> SimulatedState:
-        """Return the state at the start: up, unless the machine was left long ago."""
+        """Return the state at the start: up, except for long-lost machines."""
         first = super()._first_state(machine, index)
         if first.is_beating or self._ages_from - first.seen_at >= _OLD_MS:
             return first
@@ -272,19 +269,19 @@ class CalmLife(SimulatedFleet):
             chosen.add(replace(chosen.last, since=at, mode=mode))
 
     def _reconnect_old(self, at: int) -> None:
-        """Give a machine a new connection; none so often that it flaps, in a small fleet either."""
+        """Renew an old connection: a small fleet must not flap either."""
         if chosen := self._idle(at, lambda each: beats(each) and at - (each.last.connected_at or at) >= _RECONNECTS_MS):
             self._reconnect(chosen, at)
 
     def _roll_out(self, at: int) -> int:
-        """Restart one machine with the new version; it is back before a poll can miss it."""
+        """Restart a machine with the new version between two polls."""
         if chosen := self._idle(at, lambda each: beats(each) and each.last.version == NEWEST_VERSION):
             self._reconnect(chosen, at, version=_ROLLED_OUT)
         return at + int(self._between(3_000, 7_000) * self._slowdown)
 
 
 class OutageLife(CalmLife):
-    """A fleet that loses a pod, which returns on a new one when the listener of one of its machines is started."""
+    """A fleet that loses a pod. All lost environments return when one of their listeners is started."""
 
     def _begin(self) -> None:
         self._lost: list[SimulatedEnvironment] = []
@@ -300,9 +297,9 @@ class OutageLife(CalmLife):
         return FOREVER
 
     def _start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:
-        """Start a listener; if it was lost with the pod, the others follow it on the new one.
+        """Start a listener, and with the first one all environments of the lost pod.
 
-        A listener that follows another one may be started too, so that one key starts all of an incident.
+        A returning environment may be started too: one key starts a whole incident.
         """
         self.advance(at)
         if not environment.last.is_listed or environment.machine.is_sandbox:
@@ -323,7 +320,7 @@ class OutageLife(CalmLife):
 
 
 class NightLife(CalmLife):
-    """A fleet that a deploy restarts in waves; later it loses one machine while its server answers 503."""
+    """A fleet restarted by a deploy in waves. Later a machine is lost while the server answers 503."""
 
     def _begin(self) -> None:
         self._from(_FIRST_WAVE_MS, self._deploy)
@@ -331,7 +328,6 @@ class NightLife(CalmLife):
         self._from(_CALM_AFTER_NIGHT_MS, self._stay_calm)
 
     def _deploy(self, at: int) -> int:
-        """Restart every third environment with the new version."""
         wave = (at - self.started_at - _FIRST_WAVE_MS) // _WAVE_EVERY_MS
         for index in range(wave, self.spec.size, _WAVES):
             environment = self.environment(index)
@@ -340,7 +336,7 @@ class NightLife(CalmLife):
         return at + _WAVE_EVERY_MS if wave + 1 < _WAVES else FOREVER
 
     def _lose_one(self, at: int) -> int:
-        # The end of a sandbox is no loss.
+        # A sandbox's end is no loss.
         if chosen := self._idle(at, lambda each: beats(each) and not each.machine.is_sandbox):
             self._interrupt(chosen, at, self.started_at + _FOUND_AGAIN_MS)
         return FOREVER
@@ -352,9 +348,9 @@ _LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
     Scenario.OUTAGE: OutageLife,
     Scenario.NIGHT: NightLife,
 }
-"""The life of each scenario; None for the default story."""
+"""None is the default story."""
 
 
 def simulated_fleet(spec: FleetSpec, started_at: int, ages_from: int | None = None) -> SimulatedFleet:
-    """Return a fleet with the story of its scenario; the arguments are those of `SimulatedFleet`."""
+    """Return a fleet with its scenario's story; see `SimulatedFleet`."""
     return _LIVES[spec.scenario](spec, started_at, ages_from)

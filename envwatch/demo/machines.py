@@ -1,7 +1,4 @@
-"""The machines of the demo fleet: names, owners, hosts and ids, each a pure function of (fleet, index).
-
-Knows nothing of time (`states.py`, `fleet.py`), JSON and HTTP.
-"""
+"""The demo fleet's machines: names, owners, hosts and ids, each a pure function of fleet and index."""
 
 from __future__ import annotations
 
@@ -25,9 +22,8 @@ if TYPE_CHECKING:
 
 NEWEST_VERSION = "0.34.12"
 UNRESTRICTED = ("unrestricted", "bypassPermissions", "fullAccess")
-"""Modes in which an agent may do anything."""
 
-# Listeners before 0.33 advertised less.
+# Listeners before 0.33 advertise fewer commands.
 _COMMANDS = ["clear", "doctor", "dream", "init", "compact", "reload", "context-limit", "upgrade-letta-code", "toolset"]
 _OLD_COMMANDS = ["clear"]
 
@@ -39,21 +35,21 @@ _REPOSITORIES = ("portal", "billing", "agents", "infra", "search", "mobile", "do
 
 
 class Blueprint(NamedTuple):
-    """A kind of machine, made many by index: its name has the places `{who}`, `{n}` and `{agent}`."""
+    """A kind of machine. The name's fields are `{who}`, `{n}` and `{agent}`."""
 
     name: str
     os: str
     device: str
-    """Form of the deviceId: uuid, hex, desktop or sandbox; "twin" repeats the deviceId of the blueprint before. Three
-    forms are rows of the Desktop app: desktop, "cloud" (a uuid) and "local" (the Desktop app on this very machine)."""
+    """Form of the deviceId: uuid, hex, desktop or sandbox; "twin" repeats the previous deviceId. Three forms belong to
+    the Desktop app: desktop, "cloud" (a uuid) and "local" (the app on this machine)."""
     mode: str | None
     branch: str | None
     presence: str = "online"
     """online; away (all fields of the connection null); asleep (connection, old heartbeat); left (old heartbeat)."""
 
 
-# Oldest first. Places 0, 3, 6, … share a pod and hold most of the absent, so that the other two pods are well filled
-# and the loss of one is a mass change even in a fleet of 40.
+# Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines: the loss of another pod is a mass change,
+# even in a fleet of 40.
 ROSTER = (
     Blueprint("build-box-{n}", "linux", "uuid", "unrestricted", "main"),
     Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "feat/login"),
@@ -101,7 +97,7 @@ _ARRIVALS = tuple(
 )
 
 _DESKTOP_APPS = {"desktop": DESKTOP_LISTENER, "cloud": DESKTOP_CLOUD_LISTENER, "local": DESKTOP_LISTENER}
-"""How the listener's instance of a row of the Desktop app begins, by the form of the deviceId."""
+"""Prefix of the listener instance, by form of the deviceId."""
 
 # osName, osVersion, architecture
 _SYSTEMS = {
@@ -120,11 +116,11 @@ _INSTALL_PATHS = {
     "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
 }
 _MODELS = {"darwin": ("Mac14,2", "Mac15,6", "Mac16,5"), "win32": ("Surface Laptop 7", "ThinkPad X1 Carbon")}
-"""What the machines of a system are called; a listener on Linux names no model."""
+"""A listener on Linux sends no model."""
 _UPDATE_COMMAND = "npm install -g @letta-ai/letta-code@latest"
 _UPDATE_PIP = "Upgrade with your installer: uv tool upgrade letta, pipx upgrade letta, or pip install --upgrade letta"
 _UPDATE_DESKTOP = "Update the Letta Code desktop app, then restart it."
-"""A listener from pip and the Desktop app send a sentence in place of a command."""
+"""Listeners from pip and the Desktop app send a sentence in place of a command."""
 _NODE_VERSIONS = {
     "darwin": ("v22.21.1", "v24.11.1"),
     "linux": ("v22.21.1", "v22.14.0", "v20.19.5"),
@@ -134,16 +130,15 @@ _NODE_VERSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The properties of one environment that never change."""
+    """An environment's permanent properties."""
 
     identity: dict[str, str]
-    """By attribute of `Environment`: ids and name and, where present, the fields of the owner and the listener."""
+    """By attribute of `Environment`."""
     metadata: dict[str, object] | None
-    """The constant part of `metadata`; None for a listener that never sent any."""
+    """The constant part; None for a listener that never sent metadata."""
     home: str
-    """Working directory."""
     fraction: float | None
-    """Milliseconds subtracted from its times, which then are floats; None for integers."""
+    """Milliseconds subtracted from the row's times, which become floats; None for integers."""
     mode: str | None
     branch: str | None
     version: str
@@ -152,18 +147,18 @@ class Machine:
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it is a sandbox of the cloud, which may leave the listing."""
+        """Whether the machine is a cloud sandbox, which may leave the listing."""
         return self.identity["device_id"].startswith("sandbox-")
 
 
 def machine_at(spec: FleetSpec, index: int) -> Machine:
-    """Return the machine at an index: below the size from the roster, from there on an arrival."""
+    """Return the machine at an index; from the fleet's size on, an arrival."""
     cycle, place = divmod(index, len(ROSTER))
     rng = random_at(spec.seed, index)
     is_arrival = index >= spec.size
     blueprint = rng.choice(_ARRIVALS) if is_arrival else ROSTER[place]
     is_twin = blueprint.device == "twin"
-    desk = random_at(spec.seed, index - 1) if is_twin else rng  # a twin is a second listener on the machine before it
+    desk = random_at(spec.seed, index - 1) if is_twin else rng  # a second listener on the previous machine
     who = desk.choice(_PEOPLE[: 6 + spec.size // 500])
     number = desk.randrange(2, 30) + 30 * cycle
     agent = f"agent-{_uuid(desk)}"
@@ -199,7 +194,7 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
 
 
 def renamed(machine: Machine, spec: FleetSpec, index: int) -> Machine:
-    """Return a machine under another name: a new row of the same device, with another hash of the name."""
+    """Return a machine as a new row of the same device, with another name and name hash."""
     name = f"{machine.identity['name']}-new"
     identity = {
         **machine.identity,
@@ -219,12 +214,12 @@ def _hash_of(name: str) -> str:
 
 
 def random_at(seed: int, index: int) -> Random:
-    """Return the random sequence of an index: negative for the whole fleet, from 1 << 31 on for first states."""
+    """Return a random sequence; negative indexes: the fleet, from 1 << 31 on: first states."""
     return Random((seed << 32) ^ (index & 0xFFFF_FFFF))  # noqa: S311 - repeatable, not secret
 
 
 def connection_id(random: Random) -> str:
-    """Return the id of a new connection."""
+    """Return a new connection's id."""
     return f"conn-{UUID(int=random.getrandbits(128))}"
 
 

@@ -1,7 +1,6 @@
-"""The demo API on loopback: `GET /v1/environments`, `/v1/environments/{deviceId}` and `/v1/health`, as Letta has them.
+"""The demo API on loopback: Letta's `GET /v1/environments`, `/v1/environments/{deviceId}` and `/v1/health`.
 
-Owns HTTP, the key and the clock; `fleet.py` owns the listing, and `model/listing_api.py` what a request means.
-`child.py` runs this module as a process.
+Owns HTTP, the key and the clock. `child.py` runs this module as a process.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from envwatch.demo.states import SimulatedEnvironment
 
 LISTENER_PATH = "/demo/listeners/"
-"""In the scenario of an outage, a POST to this with the id of an environment starts its listener."""
+"""A POST to this path plus an environment's id starts the listener; outage scenario only."""
 _GZIP_WBITS = 31  # zlib's number for the gzip format
 
 
@@ -53,8 +52,6 @@ def wall_clock() -> int:
 
 
 class _Exchange(BaseHTTPRequestHandler):
-    """One connection of a client. GET exists, and POST where listeners can be started; others end in `send_error`."""
-
     protocol_version = "HTTP/1.1"
     server_version = "envwatch-demo"
     sys_version = ""
@@ -81,7 +78,7 @@ class _Exchange(BaseHTTPRequestHandler):
             self._reply(HTTPStatus.OK, body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  http.server's signature
-        """Send what `http.server` itself refuses as JSON, and end the connection: a body may be unread."""
+        """Send an error of `http.server` as JSON, and close the connection: a body may be unread."""
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:  # http.server's status for a method without a do_…
             status = HTTPStatus.METHOD_NOT_ALLOWED
@@ -89,7 +86,7 @@ class _Exchange(BaseHTTPRequestHandler):
         self._reply(status, json.dumps({"error": status.phrase}).encode())
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return the `Date` header by the same clock as the heartbeats, unless the scenario has it wrong."""
+        """Return the `Date` header by the heartbeats' clock, or the scenario's wrong time."""
         return super().date_time_string(self.server.date() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
@@ -116,17 +113,17 @@ class _Exchange(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """A running demo API with its own fleet, one thread per connection; it serves until `close`.
+    """A running demo API with a fleet, one thread per connection, until `close`.
 
     Args:
-        spec: of its fleet.
-        key: the bearer token that clients must send.
-        largest_page: a larger `limit` is reduced to it silently.
-        now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
+        spec: of the fleet.
+        key: the clients' bearer token.
+        largest_page: silently caps `limit`.
+        now: the clock of heartbeats and `Date`, in ms since the epoch.
         ages_from: see `SimulatedFleet`.
 
     Raises:
-        OSError: it cannot listen.
+        OSError: the server cannot listen.
     """
 
     daemon_threads = False  # joined after their connections are cut
@@ -143,9 +140,8 @@ class Server(ThreadingHTTPServer):
     ) -> None:
         self.key = key
         self.started_at = now()
-        """When the opening began, in milliseconds since the epoch."""
+        """The opening's start, in ms since the epoch."""
         self.starts_listeners = spec.scenario is Scenario.OUTAGE
-        """Whether a POST starts a listener."""
         self._scenario = spec.scenario
         self._fleet = simulated_fleet(spec, self.started_at, ages_from)
         self._fleet_lock = Lock()
@@ -164,12 +160,12 @@ class Server(ThreadingHTTPServer):
         self.close()
 
     def date(self) -> float:
-        """Return what the server calls the present, in seconds since the epoch."""
+        """Return the `Date` header's time, in seconds since the epoch."""
         now = self._now()
         return (now + date_error_ms(self._scenario, now - self.started_at)) / 1_000
 
     def body(self, target: str, authorization: str) -> bytes:
-        """Return the JSON body for a GET.
+        """Return a GET's JSON body.
 
         Raises:
             RefusedError: the status is not 200.
@@ -184,7 +180,7 @@ class Server(ThreadingHTTPServer):
         return self._listing(query) if device_id is None else self._device(device_id)
 
     def start_listener(self, path: str, authorization: str) -> bytes:
-        """Return the JSON body for a POST, which starts the listener of an environment that is down.
+        """Start a listener, and return the POST's JSON body.
 
         Raises:
             RefusedError: the status is not 200; 409 for an environment that is up, or a sandbox.
@@ -225,16 +221,16 @@ class Server(ThreadingHTTPServer):
         return row
 
     def close(self) -> None:
-        """Stop at once: cut the open connections and end all threads."""
+        """Cut the open connections and end all threads."""
         if self._is_closing:
             return
         self._is_closing = True
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server_port)):
-            pass  # ends the wait of the accepting thread
+            pass  # wakes the accepting thread
         self._accepting.join()
         with self._lock:
             for connection in self._connections:
-                with contextlib.suppress(OSError):  # the client closed it first
+                with contextlib.suppress(OSError):  # already closed by the client
                     connection.shutdown(socket.SHUT_RDWR)  # its thread reads end of file
         self.server_close()
 
@@ -249,13 +245,13 @@ class Server(ThreadingHTTPServer):
 
     # typeshed: a request may also be the pair of a UDP server.
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Remember a new connection and start its thread."""
+        """Register a new connection and start its thread."""
         with self._lock:
             self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
-        """Forget a connection at its end."""
+        """Forget a closed connection."""
         with self._lock:
             self._connections.discard(request)
         super().shutdown_request(request)
@@ -272,9 +268,10 @@ def _announce(message: dict[str, str | int]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve for `child.py` until standard input ends or SIGTERM comes; one line of JSON has the URL, or the error.
+    """Serve for `child.py` until standard input ends or SIGTERM comes.
 
-    The key is in `LETTA_API_KEY`. Returns the exit code: 0, or 1 if the server could not listen.
+    One line of JSON announces the URL or the error. `LETTA_API_KEY` holds the key. Returns the exit code: 1 if the
+    server cannot listen, else 0.
     """
     parser = argparse.ArgumentParser(prog="envwatch.demo.server")
     FleetSpec.add_arguments(parser)

@@ -1,7 +1,6 @@
-"""The demo's command for a row: it starts the listener of an environment that is down, by asking the demo's server.
+"""The demo's row command: asks the demo's server to start a listener.
 
-A program of the standard library alone, which the dashboard runs as it runs any command of the user's own: the row is
-in `ENVWATCH_…`.
+Standard library only. The dashboard passes the row in `ENVWATCH_…`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ import os
 import sys
 
 KEY_VARIABLE = "DEMO_SERVER_KEY"
-"""Holds the key of the demo's server."""
 _TIMEOUT_S = 5.0
 
 
 def main(base_url: str) -> str | None:
-    """Ask the server at a base URL to start the listener; return why it did not, for `sys.exit`."""
+    """Ask the server to start the listener; return an error's text for `sys.exit`."""
     connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=_TIMEOUT_S)
     authorization = f"Bearer {os.environ.get(KEY_VARIABLE, '')}"
     try:

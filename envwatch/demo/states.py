@@ -1,7 +1,6 @@
-"""One simulated environment: its state, the schedule of its states, and its row as JSON.
+"""A simulated environment: its state, the schedule of its states, and its row as JSON.
 
-Knows the fields of a row and the official liveness rule, not why one state follows another (`lives.py`). All instants
-are whole milliseconds since the epoch.
+All instants are whole milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from envwatch.demo.machines import Machine
 
 HEARTBEAT_MS = 30_000
-"""A listener pings this often."""
 FOREVER = 1 << 62
 _TIMES = ',"{}":%b,"{}":%b}}'.format(wire_name("last_heartbeat_at"), wire_name("last_seen_at")).encode()
 """The end of a row: the two times that change with every heartbeat."""
@@ -29,11 +27,11 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedState:
-    """An environment from `since` until its next state."""
+    """An environment's state from `since` to the next state."""
 
     since: int
     seen_at: int
-    """When the platform saw it last, unless it beats."""
+    """The last sign of life; ignored while heartbeats come."""
     version: str
     mode: str | None = None
     branch: str | None = None
@@ -42,7 +40,7 @@ class SimulatedState:
     connected_at: int | None = None
     pod_id: str | None = None
     beat_at: int | None = None
-    """The first heartbeat while it beats, else the last one."""
+    """The first heartbeat if `is_beating`, else the last heartbeat."""
     is_beating: bool = False
     is_listed: bool = True
 
@@ -53,35 +51,35 @@ class SimulatedState:
         return self.beat_at + max(0, (now - self.beat_at) // HEARTBEAT_MS) * HEARTBEAT_MS
 
     def connected(self, at: int, connection_id: str, pod_id: str) -> SimulatedState:
-        """Return the state after a new connection, which beats from `at` on."""
+        """Return the state after a new connection with heartbeats."""
         link = replace(self, connection_id=connection_id, connected_at=at, pod_id=pod_id)
         return link.awake(at)
 
     def disconnected(self, at: int, *, keeps_beat: bool = False) -> SimulatedState:
-        """Return the state after the socket was closed; some rows keep their last heartbeat."""
+        """Return the state after the socket closes; some rows keep their last heartbeat."""
         beat_at = self.last_beat(at) if keeps_beat else None
         link = self if keeps_beat else replace(self, connected_at=None, pod_id=None)
         return replace(link, since=at, connection_id=None, beat_at=beat_at, is_beating=False, seen_at=at)
 
     def silent(self, at: int) -> SimulatedState:
-        """Return the state in which heartbeats stop and no other field changes: asleep, or cut off."""
+        """Return the state without further heartbeats: asleep, or cut off."""
         beat_at = self.last_beat(at)
         return replace(self, since=at, beat_at=beat_at, is_beating=False, seen_at=at if beat_at is None else beat_at)
 
     def awake(self, at: int) -> SimulatedState:
-        """Return the state in which heartbeats begin at `at`, on the same connection."""
+        """Return the state with heartbeats on the same connection."""
         return replace(self, since=at, beat_at=at, is_beating=True)
 
 
 class SimulatedEnvironment:
-    """One machine with its schedule of states; the schedule only grows at its end, so the past never changes."""
+    """A machine with its schedule of states, which never changes before its end."""
 
     def __init__(self, machine: Machine, index: int, *states: SimulatedState) -> None:
         self.machine = machine
         self.index = index
         self._states = [*states]
         self.busy_until = self.last.since
-        """Its schedule is complete until then, and nothing may be added before."""
+        """No state may be added before this moment."""
         self._head = b""
         self._head_of: SimulatedState | None = None
         self._row = b""
@@ -99,18 +97,18 @@ class SimulatedEnvironment:
         self._row_lasts = NEVER
 
     def state(self, now: int) -> SimulatedState | None:
-        """Return its state at a moment, None while it is not listed."""
+        """Return the state at a moment, None while unlisted."""
         place = self._place(now)
         state = self._states[place - 1] if place else None
         return state if state is not None and state.is_listed else None
 
     def is_online(self, now: int) -> bool:
-        """Return what the official rule says."""
+        """Return the official rule's answer."""
         state = self.state(now)
         return state is not None and is_online(state.connection_id, state.last_beat(now), now)
 
     def row(self, now: int) -> bytes | None:
-        """Return its row as JSON, None while it is not listed."""
+        """Return the row as JSON, None while unlisted."""
         if self._row_lasts.covers(now):
             return self._row
         state = self.state(now)
@@ -129,11 +127,10 @@ class SimulatedEnvironment:
         return self._row
 
     def _place(self, now: int) -> int:
-        """Return how many states have begun by a moment."""
         return bisect_right(self._states, now, key=attrgetter("since"))
 
     def _encoded_head(self, state: SimulatedState) -> bytes:
-        """Return the row without its closing brace and without the two times that change with every heartbeat."""
+        """Return the row without closing brace and without `_TIMES`."""
         row: dict[str, object] = {
             **self.machine.identity,
             "connection_id": state.connection_id,
@@ -141,7 +138,7 @@ class SimulatedEnvironment:
             "pod_id": state.pod_id,
             "first_seen_at": self._time(self._states[0].since),
         }
-        if state.mode is not None or self.index % 2:  # the API leaves a mode that is not set out, or sends null
+        if state.mode is not None or self.index % 2:  # the API omits an unset mode, or sends null
             row["mode"] = state.mode
         if self.machine.metadata is not None:
             row["metadata"] = {

@@ -1,4 +1,4 @@
-"""Durations and spans; all times of the demo are whole milliseconds since the epoch."""
+"""Durations and spans of the demo, in ms since the epoch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ DAY_MS: Final = 24 * HOUR_MS
 
 
 class TimeWindow(NamedTuple):
-    """A time in which something goes on."""
+    """A span; `until` is excluded."""
 
     at: int
     until: int
 
     def covers(self, moment: float) -> bool:
-        """Whether a moment lies in it; its end does not."""
+        """Whether a moment is in the span."""
         return self.at <= moment < self.until
 
 

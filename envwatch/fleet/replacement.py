@@ -291,10 +291,10 @@ def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) ->
 class Obstacle(StrEnum):
     """Reasons that exclude a replacement."""
 
-    UP = "a row that is online cannot be replaced"
-    UNTIMED = "the time of its last sign of life cannot be true"
-    OTHER_SURFACE = "only a listener named by `letta server` can be replaced, no app and no sandbox"
-    TWIN = "a twin: both rows were online at once, so its loss is a loss"
+    UP = "an online row is never replaced"
+    UNTIMED = "the last sign of life has an impossible time"
+    OTHER_SURFACE = "only a listener of `letta server` can be replaced, not an app or a sandbox"
+    TWIN = "a twin: both rows were online at once, so a loss counts"
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:

@@ -16,8 +16,8 @@ def main() -> int | str:
     notifier = importlib.import_module("apprise").Apprise()
     for number, url in enumerate(request["urls"], 1):
         if not notifier.add(url):
-            return f"address {number} is none that apprise knows"
-    return 0 if notifier.notify(title=request["title"], body=request["body"]) else "a service did not take the message"
+            return f"apprise does not know address {number}"
+    return 0 if notifier.notify(title=request["title"], body=request["body"]) else "a service refused the message"
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ class TextField(Field):
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
         pattern = Pattern((clean(rest.text),)) if operator else pattern_of(rest)
         if not pattern:
-            raise token.error(f"a value is missing; {self.name}:{NONE} finds what has none")
+            raise token.error(f"a value is missing; {self.name}:{NONE} finds rows without a value")
         if pattern.plain is not None:
             pattern = Pattern((self.canonical(pattern.plain),))
         matches = text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
@@ -213,19 +213,19 @@ class InstantField(Field):
 
 
 STATUSES: Mapping[str, tuple[str, Test]] = {
-    "online": ("up by the official rule, late ones included", lambda tracked, _: tracked.verdict.is_up),
+    "online": ("up by Letta's rule, including late", lambda tracked, _: tracked.verdict.is_up),
     "late": ("up, but a heartbeat was missed", lambda tracked, _: tracked.presence is Presence.LATE),
     "offline": ("down, and still listed", lambda tracked, _: tracked.presence is Presence.OFFLINE),
     "gone": ("no longer listed", lambda tracked, _: tracked.presence is Presence.GONE),
     "missing": ("expected, and not listed", lambda tracked, _: tracked.presence is Presence.MISSING),
     "flapping": ("going offline and coming back again and again", lambda tracked, _: tracked.is_flapping),
-    "doubted": ("marked clk?: its heartbeat fits no clock", lambda tracked, _: tracked.clock_suspect),
+    "doubted": ("marked clk?: the heartbeat fits no clock", lambda tracked, _: tracked.clock_suspect),
     "changed": (
-        "came, went, or has another mode, version or connection since 15 minutes",
+        "came, left, or changed mode, version or connection in the last 15 minutes",
         lambda tracked, context: tracked.tag(context.now) is not None,
     ),
     "acknowledged": (
-        "a problem that has been acknowledged, here or by the host that serves the listing",
+        "an acknowledged problem, here or on the serving host",
         lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
     ),
 }

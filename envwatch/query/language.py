@@ -245,7 +245,7 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
     values = []
     for part in body.part(colon + 1).parts(","):
         if not part.text:
-            raise body.error(f"{field.name} needs a value; {field.name}:none finds what has none")
+            raise body.error(f"{field.name} needs a value; {field.name}:none finds rows without a value")
         if part.shape.startswith("!"):
             raise part.error(f"the ! stands before the field: !{field.name}:{clean(part.text[1:], 40)}")
         values.append(field.parse(part, zone))
@@ -254,8 +254,8 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
 
 _WITHOUT_COLON: Final = re.compile(r"([a-z]+)(!=|==|=|[<>]=?)(.*)", re.IGNORECASE | re.DOTALL)
 _CONNECTIVES: Final = {
-    **dict.fromkeys(("AND", "&&"), "all terms must hold anyway: leave {} out"),
-    **dict.fromkeys(("OR", "||"), "there is no {}: alternatives are values of one field, mode:a,b"),
+    **dict.fromkeys(("AND", "&&"), "leave {} out: all terms must match anyway"),
+    **dict.fromkeys(("OR", "||"), "there is no {}: separate values by a comma, mode:a,b"),
     "NOT": "a ! before the term stands for {}: !os:darwin",
 }
 """Advice for capitalised words of other query languages."""
@@ -301,7 +301,7 @@ def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, tok
         sides = limits.setdefault((term.field, kind), {})
         sides[side] = (min if side == "from" else max)(sides.get(side, position), position)
         if len(sides) == 2 and sides["from"] <= sides["to"]:
-            raise token.error(f"these alternatives let everything through: write {term.field}:a..b")
+            raise token.error(f"these alternatives match every row: write {term.field}:a..b")
 
 
 def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:

@@ -206,7 +206,7 @@ class EnvwatchApp(TerminalApp):
             self._monitor, unchanged_for = await self.time_machine.reader.load(profile, lambda: self._monitor)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # a notice about failed recording says the same
-                self._warn(clean(f"nothing is known from before: {error}"))
+                self._warn(clean(f"earlier events are missing: {error}"))
             return
         state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))
         if unchanged_for is not None:

@@ -57,7 +57,7 @@ class SilenceControl:
         """Silence the known environments; return the monitor and a line for the user."""
         known = [tracked for key in keys if (tracked := monitor.fleet.tracked(key)) is not None]
         if not known:
-            return monitor, "nothing to silence: it has left the fleet meanwhile"
+            return monitor, "nothing to silence: the row has left the fleet"
         silence = silence_of_environments(
             ((monitor.fleet.server_of(each.profile), each.environment.id) for each in known),
             at,
@@ -74,7 +74,7 @@ class SilenceControl:
         """End the silences that still hold; return the monitor and a line for the user."""
         found = [id_ for id_ in ids if id_ in monitor.silences]
         if not found:
-            return monitor, "it has ended meanwhile"
+            return monitor, "the silence has ended already"
         return self._changed(monitor, dict.fromkeys(found)), "no longer silenced"
 
     def _changed(self, monitor: Monitor, changes: Mapping[SafeText, Silence | None]) -> Monitor:

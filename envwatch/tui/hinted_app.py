@@ -29,11 +29,11 @@ LEAST_LINES: Final = 20
 
 
 HINTS: Final = {
-    ("problem(1)",): "goes to the next loss, if there is one",
-    ("open",): "opens what is known of a row, and what helps",
+    ("problem(1)",): "goes to the next loss",
+    ("open",): "opens the row's details, with what to do",
     ("filter",): "filters: web mode:unrestricted beat:>90s",
-    ("events", "explain"): "shows all events, any of them leads to its row",
-    ("help",): "explains the signs and colours, and all keys",
+    ("events", "explain"): "shows all events; an event leads to its row",
+    ("help",): "explains all signs, colours and keys",
 }
 """Hints by the actions that count as tried; the first action's key stands before the text."""
 
@@ -66,7 +66,7 @@ class HintBar(TextLine):
         actions, number = self.left[0], len(HINTS) - len(self.left) + 1
         place = Part(f"hint {number} of {len(HINTS)}:", "faint", 4)
         if (key := self._key_of(actions[0])) is None:
-            return [place, Part("the table shows at once what is typed", "", 7, cut_at=6)], []
+            return [place, Part("the table follows the text as you type", "", 7, cut_at=6)], []
         left = [place, Part(key, "key", 8), Part(HINTS[actions], "", 7, cut_at=6)]
         return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
 
@@ -128,12 +128,12 @@ class HintedApp(EnvwatchApp):
             self._hint_bar.note(action.removeprefix("app."))
             if not self._hint_bar.left:
                 await self._end_hints()
-                self.answer("those were the hints: ? has all keys")
+                self.answer("no hint is left: ? has all keys")
         return has_run
 
     async def action_close_hints(self) -> None:
         await self._end_hints()
-        self.answer("no more hints, in later demos either")
+        self.answer("hints are off, also in later demos")
 
     async def _end_hints(self) -> None:
         bar, self._hint_bar = self._hint_bar, None

@@ -119,7 +119,9 @@ def date_warning(profile_state: ProfileState) -> SafeText | None:
     """Return the error of the server's `Date` header; None if believed."""
     if profile_state.date_error is None:
         return None
-    whose = "what it was" if profile_state.clock.is_known else "this machine's clock, and contradicts every heartbeat"
+    whose = (
+        "its earlier time" if profile_state.clock.is_known else "this machine's clock, and contradicts every heartbeat"
+    )
     return clean(f"the server's Date is {_ahead_or_behind(profile_state.date_error)} {whose}")
 
 

@@ -29,16 +29,14 @@ if TYPE_CHECKING:
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"
 """Examples that `past_moment_of` understands."""
 
-NO_HISTORY: Final = (
-    "no history to go back to: it is switched off (history = false); what is polled from then on is kept"
-)
-NOTHING_RECORDED: Final = "no history yet: there is one as soon as a second listing is recorded; then [ goes back"
+NO_HISTORY: Final = "there is no history, because it is off: set history = true, and start envwatch again"
+NOTHING_RECORDED: Final = "no history yet: [ goes back after the second recorded listing"
 NOT_NOW: Final = "not while rewound: L returns to live"
-REPLAYED: Final = "not in a replay: nothing of it is live"
-POLLS_GO_ON: Final = "polling goes on meanwhile: L returns to live, where this key works"
-REPLAY_POLLS_NOTHING: Final = "a replay polls nothing: p pauses it, [ and ] go through it"
-EMPTY_RECORDING: Final = "nothing was recorded: the file has no poll"
-IS_LIVE: Final = "this is live already: [ goes back, T to a time"
+REPLAYED: Final = "a replay has nothing live: this key does not work here"
+POLLS_GO_ON: Final = "this key works live only: L returns to live"
+REPLAY_POLLS_NOTHING: Final = "a replay does not poll: p pauses the replay, [ and ] step"
+EMPTY_RECORDING: Final = "the recording has no poll"
+IS_LIVE: Final = "the screen is live already: [ goes back, T goes to a time"
 
 
 def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
@@ -73,8 +71,8 @@ def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
 def mistake_text(text: str) -> SafeText:
     """Return a message about a wrongly typed moment."""
     if not text.strip():
-        return clean(f"type a moment in the past: {EXAMPLES}")
-    return clean(f"no moment in the past; write {EXAMPLES}")
+        return clean(f"type a past time: {EXAMPLES}")
+    return clean(f"this is no past time; write {EXAMPLES}")
 
 
 def speed_text(speed: float) -> SafeText:
@@ -104,7 +102,7 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
         return None
     listings = counted(max(limits.ANOMALY_POLLS - quarantine.listings, 1), "more listing")
     until = clock_text(since + limits.ANOMALY_AFTER / MS, zone) if quarantine.left_s(now.monotonic) else listings
-    shown = "rows that it lacks stay as they were"
+    shown = "missing rows stay unchanged"
     if quarantine.is_whole and profile_state.listed is not None:
         shown = f"rows are as of {clock_text(profile_state.clock.server_time(profile_state.listed.wall), zone)}"
     return clean(
@@ -123,7 +121,7 @@ def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeT
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))
     who = f"hook {first} has" if not others else f"hook {first} and {counted(len(others), 'other')} have"
-    return composed(f"{who} failed since {clock_text(failing[first], zone)}: no message about an incident arrives")
+    return composed(f"{who} failed since {clock_text(failing[first], zone)}: no incident message arrives")
 
 
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
@@ -131,11 +129,9 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
-        return clean(
-            f"no heartbeat has advanced since {moment}: the platform stalls, not the machines; they read unknown"
-        )
+        return clean(f"no new heartbeat since {moment}: the platform stalls, not the machines; online rows are unknown")
     if (warning := date_warning(profile_state)) is not None:
-        return clean(f"{warning}: not believed; what only it proves reads unknown (clk?)")
+        return clean(f"{warning}: not believed; dependent rows are unknown (clk?)")
     # Nearly always the first row is not in doubt, so further rows cost nothing.
     if not all(map(_is_in_doubt, profile_state.environments.values())):
         return None
@@ -143,10 +139,8 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
     if not rows:
         return None
     if all(row.has_impossible_time for row in rows):
-        return clean(f"no heartbeat has a time that can be true ({IMPOSSIBLE}): rows read unknown (clk?)")
-    return clean(
-        "the server's Date contradicts every heartbeat: their ages are uncertain, and rows read unknown (clk?)"
-    )
+        return clean(f"every heartbeat has an impossible time ({IMPOSSIBLE}): rows are unknown (clk?)")
+    return clean("the server's Date contradicts every heartbeat: ages are uncertain, and rows are unknown (clk?)")
 
 
 def _is_in_doubt(row: TrackedEnvironment) -> bool:

@@ -71,7 +71,7 @@ def test_wrong_options_are_one_line_that_names_the_help(arguments: tuple[str, ..
         ("--verison", "`envwatch` takes no --verison; did you mean --version?; see `envwatch --help`"),
         (
             "list --key sk-let-1",
-            "no option takes the API key, because every user of a machine can read those: ",
+            "no option takes the API key, because every user of a machine can read options: ",
         ),
         ("--api-key=sk-let-1", "no option takes the API key, "),
         ("list sk-let-0123456789abcdef", "`envwatch list` takes no argument …: "),

@@ -178,7 +178,7 @@ def test_the_key_file_of_every_profile_is_checked(tmp_path: Path) -> None:
     assert (ended.code, ended.out) == (2, "")
     assert "sk-let" not in ended.err
     missing = path.parent / "none.key"
-    length = "it must be 8 to 512 characters without spaces"
+    length = "a key has 8 to 512 characters without spaces"
     assert ended.err.splitlines() == [
         f"envwatch: {path}:5: api_key_file: the key file {readable} can be read by others: `chmod 600 {readable}`",
         f"envwatch: {path}:7: api_key_file: the key in {short} is no API key: {length}",

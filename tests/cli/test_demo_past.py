@@ -119,7 +119,7 @@ def report(home: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_the_newest_demo_is_read_under_the_name_of_a_profile_unless_the_configuration_has_that(tmp_path: Path) -> None:
-    assert report(tmp_path) == (1, "", "envwatch: no demo has been recorded; `envwatch demo` records itself\n")
+    assert report(tmp_path) == (1, "", "envwatch: there is no recorded demo: run `envwatch demo` first\n")
     state_folder = tmp_path / ".local/state/envwatch"
     for host, day in (("demo-40-7", "default"), ("demo-40-7-calm", "scenarios")):
         folder = history_folder(state_folder, "demo", host)

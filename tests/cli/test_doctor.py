@@ -298,7 +298,7 @@ async def test_a_refused_key_is_a_failure_of_the_listing(server: Faulty) -> None
     assert amiss(findings) == {"listing": "failure"}
     assert "answered 401" in findings["listing"].summary
     assert "app.letta.com/api-keys" in findings["listing"].fix
-    assert "for `envwatch serve`, a token" in findings["listing"].fix
+    assert "a token of `envwatch serve`: --new-token" in findings["listing"].fix
 
 
 async def test_a_key_file_that_others_can_read_keeps_only_the_requests_from_being_checked(

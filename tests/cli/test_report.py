@@ -142,9 +142,7 @@ def test_without_a_history_it_says_what_records_one(machine: Path) -> None:
     code, line = refusal(*config, "--since", "2h", "--until", "1h")
     assert code == 1
     assert line.startswith("nothing was recorded of profile work on work.example from ")
-    assert line.endswith(
-        "; dashboard, `watch`, `serve` and `metrics` record while they run; of the demo: --profile demo"
-    )
+    assert line.endswith("; the dashboard, `watch`, `serve` and `metrics` record; for the demo, use --profile demo")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +208,7 @@ def test_a_recording_that_is_cut_off_or_none_says_so(machine: Path, capfd: pytes
     code, out, err = run(capfd, machine, str(path))
     assert (code, err) == (0, f"envwatch: the end of {path} is missing\n")
     assert out.startswith("# envwatch: `acme` on `acme.example`\n")
-    assert refusal(str(path), "--profile", "work") == (2, "a recording is of one profile: leave out --profile")
+    assert refusal(str(path), "--profile", "work") == (2, "a recording has one profile: leave out --profile")
     path.write_text("nothing of ours")
     assert refusal(str(path)) == (1, f"cannot read {path}: it is no recording of envwatch")
     assert refusal(str(machine / "none")) == (1, f"cannot read {machine / 'none'}: No such file or directory")

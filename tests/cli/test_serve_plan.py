@@ -40,10 +40,10 @@ def environ(demo: Server, tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--bind", "0.0.0.0:0"), "--bind 0.0.0.0:0 is not this machine alone, and needs --tls-cert: plain http would"),
-        (("--bind", "[::]:0"), "--bind [::]:0 is not this machine alone, and needs --tls-cert: plain http would show"),
+        (("--bind", "0.0.0.0:0"), "--bind 0.0.0.0:0 is open to other machines, and needs --tls-cert: plain http would"),
+        (("--bind", "[::]:0"), "--bind [::]:0 is open to other machines, and needs --tls-cert: plain http would show"),
         (("--bind", "example.com:80"), "--bind: must be an IP address and a port: 127.0.0.1:8283, [::1]:8283, 0.0.0.0"),
-        (("--tls-key", "x"), "--tls-key is the key of a certificate: --tls-cert is missing"),
+        (("--tls-key", "x"), "--tls-key needs a certificate: add --tls-cert"),
         (
             ("--bind", "0.0.0.0:0", "--tls-cert", "none.pem"),
             "none.pem cannot be used for TLS: No such file or directory",

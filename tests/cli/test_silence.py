@@ -46,7 +46,7 @@ def test_a_silence_is_made_listed_and_ended(tmp_path: Path) -> None:
     assert run(tmp_path, "list") == (0, "", "nothing is silenced\n")
     code, out, err = run(tmp_path, "end", id_)
     assert (code, out) == (1, "")
-    assert err == f"envwatch: no silence {id_} holds; `envwatch silence list` prints those that do\n"
+    assert err == f"envwatch: there is no silence {id_}; `envwatch silence list` prints the current silences\n"
 
 
 @pytest.mark.parametrize("arguments", [("--filter", "x"), ("--for", "2h"), ()])
@@ -109,7 +109,7 @@ def test_nothing_silences_every_environment_without_a_yes(tmp_path: Path, server
     arguments = ("--filter", query, "--for", "1h")
     code, out, err = run(tmp_path, *arguments, **variables(server))
     assert (code, out) == (2, "")
-    assert err.endswith("envwatch: this filter silences every environment; --yes confirms that\n")
+    assert err.endswith("envwatch: this filter silences every environment; confirm with --yes\n")
     for answer, code in {"\r": 1, "n\r": 1, "\x04": 1, "y\r": 0}.items():
         assert held(tmp_path) == []
         environ = {"XDG_STATE_HOME": str(tmp_path), **variables(server)}

@@ -199,7 +199,7 @@ async def test_since_tells_what_was_recorded_and_then_goes_on_without_a_gap_or_a
             programs.run, [*ENVWATCH, "watch", "--since", "1h", "--no-history"], environ_for(server, tmp_path)
         )
     assert (done.returncode, done.stdout) == (Exit.USAGE, b"")
-    assert b"--since prints what was recorded, and no history is kept" in done.stderr
+    assert b"--since needs the history: set history = true" in done.stderr
 
 
 @pytest.mark.slow
@@ -326,7 +326,7 @@ async def test_it_says_once_on_standard_error_and_in_the_log_why_polls_are_slow_
         (("wait", ""), b"envwatch: QUERY is empty"),
         (
             ("wait", "x", "--absent", "--count", "2"),
-            b"envwatch: --absent waits until none matches, and takes no --count",
+            b"envwatch: --absent waits until no environment matches: leave out --count",
         ),
     ],
 )

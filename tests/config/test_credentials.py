@@ -230,7 +230,7 @@ def test_the_profiles_variable_comes_after_lettas_own_and_before_the_login(tmp_p
 @pytest.mark.parametrize("environ", [{}, {"WORK_KEY": ""}, {"WORK_KEY": " "}])
 def test_the_error_about_a_missing_profile_variable_names_it(environ: dict[str, str]) -> None:
     message = profile_refusal(Settings(profile="work", api_key_env="WORK_KEY"), environ)
-    assert message == "no API key: profile work wants it in WORK_KEY, which is not set"
+    assert message == "no API key: `export WORK_KEY=…`, the variable of profile work"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
@@ -394,7 +394,7 @@ def test_the_prompt_explains_and_asks_again_until_the_server_takes_the_key(tmp_p
             for word in ("api-keys", "LETTA_API_KEY", "`letta`", "config init", "`envwatch demo` needs none"):
                 assert word in terminal.text
             terminal.press("short\r")
-            terminal.wait_for(r"no API key: it must be 8 to 512[^\0]*\n.*not shown")
+            terminal.wait_for(r"no API key: a key has 8 to 512[^\0]*\n.*not shown")
             terminal.press(f"{OTHER_KEY}\r")
             terminal.wait_for(r"401[^\0]*\n.*not shown")
             terminal.press(f"{KEY}\r")
@@ -429,7 +429,7 @@ def test_profiles_of_which_none_is_chosen_are_named_with_the_ways_to_choose(tmp_
     with pytest.raises(CredentialsError) as caught:
         found(settings, {})
     line = str(caught.value)
-    assert f"no profile is chosen, and {tmp_path}/config.toml has work, home: choose by --profile work, " in line
+    assert f"no profile is chosen, and {tmp_path}/config.toml has work, home: choose with --profile work, " in line
     assert "\n" not in line
     assert "API key" not in line
     assert unchosen_profiles(settings_in(tmp_path, 'default_profile = "work"\n[profiles.work]')) is None
@@ -442,7 +442,7 @@ def test_the_dashboard_names_the_profiles_and_asks_for_no_key_where_none_is_chos
     config.write_text('[profiles.work]\napi_key_env = "W"\n[profiles.home]\napi_key_env = "H"')
     with Terminal.of_envwatch("--config", str(config), home=tmp_path, columns=200) as terminal:
         assert terminal.wait_for_end() == 2
-        assert "config.toml has work, home: choose by --profile work, " in terminal.text
+        assert "config.toml has work, home: choose with --profile work, " in terminal.text
         assert "API key" not in terminal.text
 
 
@@ -522,7 +522,9 @@ def test_of_several_profiles_each_has_its_own_key_and_address_or_none(tmp_path: 
     assert found.key.get_secret_value() == "sk-let-its-very-own"
     assert found.base_url == "https://work.example.com"
     none = Settings(profile="work", base_url="https://work.example.com", is_one_of_several=True)
-    with pytest.raises(CredentialsError, match="profile work names no key: of several profiles, each needs its own"):
+    with pytest.raises(
+        CredentialsError, match="profile work names no key: of several profiles, each needs an api_key_env"
+    ):
         credentials_of(none, SEVERAL, now_ms=NOW, login_file=path, ask=lambda: KEY)
     alone = Settings(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com")
     assert credentials_of(alone, SEVERAL, now_ms=NOW, login_file=path).key.get_secret_value() == KEY

@@ -133,7 +133,7 @@ ping_url_env = "P I"
 """
     first, both, name = mistakes_of(tmp_path, text)
     assert first.startswith("1: ping_url cannot be used: the address must start with https://")
-    assert both == "4: profiles.a.ping_url_env and ping_url are two places for one address: keep one of them"
+    assert both == "4: profiles.a.ping_url_env and ping_url both give the address: keep one of the two"
     assert name == "6: profiles.b.ping_url_env must be the name of an environment variable"
 
 
@@ -205,7 +205,7 @@ cooldown = "2d"
     network = "the address must start with https://: plain http would show your messages to the network"
     needs = "needs what takes its messages: command, url, url_env or apprise"
     assert mistakes_of(tmp_path, text) == [
-        "2: hooks.on names a kind of event that does not exist; did you mean offline?",
+        "2: hooks.on names an unknown kind of event; did you mean offline?",
         '3: hooks.command must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]',
         f"6: hooks.url cannot be used: {network}",
         "7: hooks.filter cannot be used: there is no field podd; the nearest: pod, node; or quote it",

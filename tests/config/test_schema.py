@@ -238,7 +238,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("bell = 1\n", ":1: bell must be true or false"),
         ("source = 'elsewhere'\n", ":1: source must be one of local, remote"),
         ("user = ''\n", ":1: user must be a text of one line"),
-        ("filter = 'mode:'\n", ":1: filter cannot be used: mode needs a value; mode:none finds what has none"),
+        ("filter = 'mode:'\n", ":1: filter cannot be used: mode needs a value; mode:none finds rows without a value"),
         ("filter = 'web \"'\n", ':1: filter cannot be used: a quote is not closed: put another " after the text'),
         ("base_url = 'http://letta.example.com'\n", ":1: base_url cannot be used: the base URL must sta"),
         ("api_key_env = 'NOT A NAME'\n", ":1: api_key_env must be the name of an environment variable"),
@@ -250,7 +250,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
             "default_profile = 'wrok'\n[profiles.work]\n",
             ":1: default_profile names no profile of this file; did you mea",
         ),
-        ("api_key_file = 'a'\napi_key_env = 'A'\n", ":1: api_key_file and api_key_env are two places for one key"),
+        ("api_key_file = 'a'\napi_key_env = 'A'\n", ":1: api_key_file and api_key_env both give the key"),
         ("[commands.a]\nrun = ['x']\n", ":1: commands.a.key is missing"),
         ("[commands.a]\nkey = 'S'\n", ":1: commands.a.run is missing"),
         (
@@ -405,7 +405,7 @@ def test_the_error_about_an_unknown_profile_says_what_named_it(tmp_path: Path, n
 
 
 def test_a_profile_without_a_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--profile: there are no profiles, as there is no file "):
+    with pytest.raises(ConfigError, match=r"^--profile: there is no file "):
         settings_of({"profile": "work"}, {"HOME": str(tmp_path), "ENVWATCH_CONFIG": ""})
 
 
@@ -418,7 +418,11 @@ def test_a_profile_without_a_file_is_an_error(tmp_path: Path) -> None:
         ("ENVWATCH_\udcff", "5", r"ENVWATCH_\udcff is no setting"),
         ("ENVWATCH_", "5", "ENVWATCH_ is no setting"),
         ("ENVWATCH_THEME", "\udcff", "ENVWATCH_THEME must be a text of one line"),
-        ("ENVWATCH_API_KEY", "sk-let-secret", "ENVWATCH_API_KEY is no setting: the key is taken from LETTA_API_KEY"),
+        (
+            "ENVWATCH_API_KEY",
+            "sk-let-secret",
+            "ENVWATCH_API_KEY is no setting: `export LETTA_API_KEY=…`",
+        ),
         ("ENVWATCH_BASE_URL", "https://x.example", "ENVWATCH_BASE_URL is no setting"),
     ],
 )

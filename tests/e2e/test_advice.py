@@ -51,14 +51,14 @@ def test_a_listener_that_ended_is_started_by_a_command_and_its_log_says_why(tmp_
     with dashboard(tmp_path, **DOWN) as terminal:
         terminal.wait_for("letta server --computer-name=nas +y l")
         words = pane(terminal)
-        assert "refuses if one runs there, and names its pid: stop a frozen one first" in words
+        assert "refuses if a listener runs there: stop a frozen listener by the named pid" in words
         assert 'log ~/.letta/logs/remote/ there look for 401, 403 (key refused) or "Replaced" (by a clone)' in words
         copied(terminal, "l")
         terminal.press("E")
         terminal.wait_for("why . E goes back")
         words = pane(terminal)
-        assert "unless its key was refused (401, 403), a clone replaced it (close code 1000), or" in words
-        assert "the newest complete listing held the row" in words
+        assert "unless the server refused the key (401, 403), a clone replaced the listener" in words
+        assert "the newest complete listing has the row" in words
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def tour(terminal: Terminal, server: Faulty) -> None:
     terminal.press(ESC)
     terminal.wait_for("⏎ Detail")
     terminal.press("G", "E")  # an incident of several environments has no explanation
-    terminal.wait_for(r"official client|^ *verdict|^ *listing")
+    terminal.wait_for(r"Letta's client|^ *verdict|^ *listing")
     terminal.press(*("j" * 12))
     terminal.press(ESC)
     terminal.wait_for("  STATE    FOR BEAT NAME")

@@ -84,7 +84,7 @@ def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, A
     terminal.press("C")
     terminal.wait_for("Columns after")
     terminal.press("0")
-    terminal.wait_for("columns: those that fit")
+    terminal.wait_for("columns: as many as fit")
     terminal.press("m")
     terminal.wait_for("baseline marked")
     server.rows = later(rows())
@@ -212,7 +212,7 @@ def acknowledged(terminal: Terminal) -> list[int]:
 
 def export(terminal: Terminal, form: str, *keys: str) -> None:
     terminal.press("\x13")
-    terminal.wait_for("Export what is shown")
+    terminal.wait_for("Export rows or screen")
     terminal.press(*keys, ENTER)
     terminal.wait_for(rf"exported to .*\.{form}: .*")
 

@@ -149,7 +149,7 @@ def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Pa
         terminal.press("C")
         terminal.wait_for("Columns after NAME")
         terminal.press("0")
-        terminal.wait_for("columns: those that fit")
+        terminal.wait_for("columns: as many as fit")
     with dashboard(server, tmp_path) as terminal:
         assert header(terminal) == usual
         assert " bell " not in terminal.display[0]

@@ -190,7 +190,7 @@ def test_help_lies_over_the_dashboard_and_the_explanation_is_a_part_of_the_pane(
     terminal.press(ESC)
     terminal.wait_for(HEADER)
     terminal.press("E")
-    terminal.wait_for("^ It is (offline|unknown, last offline): ")
+    terminal.wait_for("^ This environment is (offline|unknown, last offline): ")
     terminal.wait_for(r"→ offline: disconnected|→ ≥ 120 s: heartbeat lost")
     terminal.press("E")
     terminal.wait_for(HEADER)
@@ -215,7 +215,7 @@ def test_what_is_shown_is_compared_with_a_baseline_and_exported(terminal: Termin
     terminal.press("=")
     terminal.wait_for_no("Nothing differs from the baseline")
     terminal.press("\x13")
-    terminal.wait_for("Export what is shown")
+    terminal.wait_for("Export rows or screen")
     terminal.press(ENTER)
     terminal.wait_for(r"exported to .*\.json")
 

@@ -260,8 +260,8 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     assert proof(tracked, profile_state, now, UTC) == because
     results = {step.rule: step for step in trace(tracked, profile_state, now)}
     assert results["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
-    assert results["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
-    assert answer(tracked, profile_state, now).startswith("It is unknown, last online: ")
+    assert results["lastHeartbeat"].result == "impossible time: unknown, with the last verdict"
+    assert answer(tracked, profile_state, now).startswith("This environment is unknown, last online: ")
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000])
@@ -272,7 +272,7 @@ def test_one_sentence_says_that_no_heartbeat_has_a_time_that_can_be_true(factor:
         watched([listed([*rows, down])]) for rows in (odd, [*odd, environment("sane")], [])
     )
     assert doubt_text(all_odd, UTC) == (
-        "no heartbeat has a time that can be true (before 2020, or more than a day ahead): rows read unknown (clk?)"
+        "every heartbeat has an impossible time (before 2020, or more than a day ahead): rows are unknown (clk?)"
     )
     assert doubt_text(one_sane, UTC) is None
     assert doubt_text(none_up, UTC) is None

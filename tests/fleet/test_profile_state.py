@@ -84,7 +84,7 @@ def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_ne
         False,
         True,
     ]
-    assert "cannot be read: this was the last verdict" in proof(third, profile_state, reading(NOW + 180_000), UTC)
+    assert "cannot be read: this is the last verdict" in proof(third, profile_state, reading(NOW + 180_000), UTC)
 
     lacking = [without_the_third(NOW + at, set()) for at in (185_000, 190_000)]
     twice, events = watched([lacking[0], unreadable[2], *lacking], profile_state)

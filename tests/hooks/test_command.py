@@ -153,8 +153,8 @@ async def test_what_apprise_does_not_deliver_or_know_is_a_failure_that_shows_no_
         url = service.url.replace("http://", "json://")
         with pytest.raises(DeliveryError) as caught:
             await apprise_command([SecretStr(url)], ENVIRON).send(message())
-    assert "a service did not take the message" in (caught.value.output or "")
+    assert "a service refused the message" in (caught.value.output or "")
     with pytest.raises(DeliveryError) as caught:
         await apprise_command([SecretStr("nosuch://secret")], ENVIRON).send(message())
-    assert "address 1 is none that apprise knows" in (caught.value.output or "")
+    assert "address 1" in (caught.value.output or "")
     assert "secret" not in (caught.value.output or "")

@@ -186,8 +186,8 @@ async def test_pages_read_before_a_failure_are_counted() -> None:
         ([wire_row("env-2"), wire_row("env-1")], "page 2 brought nothing new"),
         ([*wire_rows(2)[::-1] * 10, {}], "page 2 brought nothing new"),
         ([{}], "1 of 3 rows do not fit what is known of the API"),
-        ([*wire_rows(22)[2:], wire_row("")], "page 2 promises more and has no row to go on from"),
-        ([], "page 2 promises more and has no row to go on from"),
+        ([*wire_rows(22)[2:], wire_row("")], "page 2 promises another page, but has no row"),
+        ([], "page 2 promises another page, but has no row"),
     ],
 )
 async def test_a_listing_without_an_end_is_abandoned(rows: list[Any], leads_to: str) -> None:

@@ -61,7 +61,7 @@ def refused_certificate(code: int, message: str) -> ssl.SSLCertVerificationError
         (
             connect_error(refused_certificate(20, "unable to get local issuer certificate")),
             Cause.TLS,
-            "the certificate of api.letta.com is from an authority unknown here: name your company's in SSL_CERT_FILE",
+            "the certificate of api.letta.com is from an unknown authority: name your company's file in SSL_CERT_FILE",
         ),
         (
             connect_error(refused_certificate(23, "certificate revoked\x1b")),

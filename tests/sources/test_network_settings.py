@@ -142,10 +142,10 @@ def test_plain_http_never_leaves_this_machine(text: str) -> None:
             {"all_proxy": "socks5h://u:hunter2@h"},
             "all_proxy names a SOCKS proxy, which needs the package `httpx[socks]`",
         ),
-        ({"HTTPS_PROXY": "ftp://u:hunter2@h"}, "HTTPS_PROXY is no usable proxy: http://host:port is"),
-        ({"HTTPS_PROXY": "http://u:hunter2@h:port"}, "HTTPS_PROXY is no usable proxy: http://host:port is"),
-        ({"https_proxy": "http://u:hunter2@[bad"}, "https_proxy names no host: http://host:port does"),
-        ({"HTTPS_PROXY": "http://:3128"}, "HTTPS_PROXY names no host: http://host:port does"),
+        ({"HTTPS_PROXY": "ftp://u:hunter2@h"}, "HTTPS_PROXY is no usable proxy: write http://host:port"),
+        ({"HTTPS_PROXY": "http://u:hunter2@h:port"}, "HTTPS_PROXY is no usable proxy: write http://host:port"),
+        ({"https_proxy": "http://u:hunter2@[bad"}, "https_proxy names no host: write http://host:port"),
+        ({"HTTPS_PROXY": "http://:3128"}, "HTTPS_PROXY names no host: write http://host:port"),
         ({**PROXY, "NO_PROXY": "a, [::1"}, "entry 2 of NO_PROXY is neither a host nor an address nor a network"),
         ({**PROXY, "no_proxy": "http://a"}, "entry 1 of no_proxy is neither a host nor an address nor a network"),
         ({"SSL_CERT_FILE": "/no/such/file"}, "SSL_CERT_FILE names /no/such/file: No such file or directory"),
@@ -256,7 +256,12 @@ async def test_a_trusted_certificate_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("served", "trusted", "host", "reason"),
     [
-        ("localhost.pem", None, "localhost", "is signed by itself: if that is meant, name it in SSL_CERT_FILE"),
+        (
+            "localhost.pem",
+            None,
+            "localhost",
+            "is self-signed: to trust it, name its file in SSL_CERT_FILE",
+        ),
         ("expired.pem", "expired.pem", "localhost", "has expired"),
         ("localhost.pem", "localhost.pem", "127.0.0.1", "is for another address: wrong LETTA_BASE_URL?"),
     ],

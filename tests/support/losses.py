@@ -159,7 +159,7 @@ SITUATIONS: Final = {
     ),
     "time machine": Situation([("[", "REWOUND")], leave="L", is_covered=True, mark="^ ?now .*"),
     "second profile": Situation(is_second_profile=True),
-    "explain in the pane": Situation([(ENTER, "ONLINE for "), ("E", r"It is online|\bwhy\b")], leave=ESC * 2),
+    "explain in the pane": Situation([(ENTER, "ONLINE for "), ("E", r"is online|\bwhy\b")], leave=ESC * 2),
     "on one of twelve older losses": Situation([("nn", "^.►.* older-")], older=12),
 }
 """By the names of the tests' parameters."""

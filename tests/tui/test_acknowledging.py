@@ -275,7 +275,7 @@ async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed(
         assert len(before) == 3
         await stage.press("a")
         assert "3 environments, acknowledged already: another note?" in stage.text
-        assert "another note for all of them; empty keeps what each has" in stage.text
+        assert "another note for all; empty keeps each note" in stage.text
         await stage.press("enter")
         assert stage.app.state.monitor.acks == before
         await acknowledge(stage, "ours")

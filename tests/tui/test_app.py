@@ -67,7 +67,7 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
         await stage.take(replace(outcome, snapshot=replace(outcome.snapshot, clock=an_hour_ahead)), NO_PROFILE)
         assert " DATE +1h " in stage.lines[0]
         assert stage.news.startswith("the server's Date is 1h ahead of this machine's clock, and contradicts every")
-        assert "not believed; what only it proves reads unknown" in stage.text
+        assert "not believed; dependent rows are unknown" in stage.text
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
 
@@ -262,8 +262,8 @@ async def test_the_explanation_is_a_part_of_the_pane_below_the_verdict(
             pane = [line.rpartition("▏")[2].strip() for line in stage.lines]
             place = next(y for y, line in enumerate(pane) if line.startswith("── why"))
             assert any(re.match("○ OFFLINE for ", line) for line in pane[place - 3 : place - 1]), (size, back)
-            assert pane[place + 1].startswith("It is offline: "), (size, back)
-            assert any(line.startswith("official client → would say offline") for line in pane), (size, back)
+            assert pane[place + 1].startswith("This environment is offline: "), (size, back)
+            assert any(line.startswith("Letta's client → would say offline") for line in pane), (size, back)
             await stage.press(back)
             assert [line[:-2] for line in stage.lines] == before, (size, back)
             assert stage.table.has_focus, (size, back)
@@ -273,13 +273,13 @@ async def test_the_explanation_follows_the_cursor_and_goes_with_the_pane() -> No
     async with staged((120, 36)) as stage:
         await stage.show(fleet_of_three(stage.at))
         await stage.press("E", "G")
-        assert "It is online" in stage.text
+        assert "This environment is online" in stage.text
         await stage.app.dashboard.run_action("detail")
         await stage.turns()
-        assert "It is online" not in stage.text
+        assert "This environment is online" not in stage.text
         await stage.app.dashboard.run_action("detail")
         await stage.turns()
-        assert "It is online" not in stage.text
+        assert "This environment is online" not in stage.text
 
 
 async def test_esc_leaves_the_explanation_before_the_pane_that_was_open_already() -> None:
@@ -334,7 +334,7 @@ async def test_help_names_every_key_once() -> None:
         text = "\n".join(stage.lines)
         titles = {title for section, title in SECTIONS.items() if section != "command"}  # needs a user-defined command
         assert titles <= {line.strip() for line in stage.lines}
-        entries = ("n +Next loss", "N +Back from the next loss", "p +Pause", "r +Refresh now", "E +Explain", "0 +Reset")
+        entries = ("n +Next loss", "N +Previous loss", "p +Pause", "r +Refresh now", "E +Explain", "0 +Reset")
         for line in entries:
             assert len(re.findall(rf"^ +{line}", text, re.MULTILINE)) == 1
 

@@ -70,12 +70,12 @@ async def test_marking_and_comparing_say_what_they_do() -> None:
     async with staged() as stage:
         await stage.show(those(stage.at, "ada"))
         await stage.press("m")
-        assert stage.news == "baseline marked: = shows what differs from now on"
+        assert stage.news == "baseline marked: = shows the differences from now on"
         assert "BASELINE" not in stage.lines[0]
         await stage.press("equals_sign")
         assert "BASELINE" in stage.lines[0]
         assert re.search(
-            "Nothing differs from the baseline of 08:53:20; what does appears here. = shows everything again",
+            "Nothing differs from the baseline of 08:53:20. Differences appear here. = shows everything again",
             " ".join(stage.body),
         )
 
@@ -84,7 +84,7 @@ async def test_comparing_without_a_baseline_says_how_to_mark_one() -> None:
     async with staged() as stage:
         await stage.show(those(stage.at, "ada"))
         await stage.press("equals_sign")
-        assert stage.news == "no baseline yet: m marks how everything is now"
+        assert stage.news == "no baseline yet: m marks the present as the baseline"
         assert stage.names == ["ada"]
 
 
@@ -291,7 +291,7 @@ async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not
     async with staged((120, 24), profiles=(work, home)) as stage:
         await stage.show(those(stage.at, "ada"), work)
         await stage.press("m")
-        assert stage.news == "baseline marked: = shows what differs from now on, except home: not listed yet"
+        assert stage.news == "baseline marked: = shows the differences from now on, except home: not listed yet"
         await stage.press("equals_sign")
         stage.now = 5
         await stage.show(those(stage.at, "bob"), home)

@@ -274,7 +274,7 @@ async def test_the_palette_offers_what_works_now_with_its_key() -> None:
             titles = await offered(stage)
             for binding in declared(node, Dashboard, EnvwatchApp):
                 assert (binding.description in titles) is (binding.id not in NOT_OFFERED), (binding.id, node)
-            assert titles["Reset all of the view but its columns"] == "0", node
+            assert titles["Reset the view except the columns"] == "0", node
 
 
 async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_typed() -> None:

@@ -11,4 +11,4 @@ async def test_the_explanation_is_whole_although_the_pane_was_scrolled() -> None
         await stage.show([environment("up", lastHeartbeat=stage.at)])
         await stage.press("enter", "pagedown", "escape", "E")
         assert "why · E goes back" in stage.text
-        assert "official client" in stage.text
+        assert "Letta's client" in stage.text

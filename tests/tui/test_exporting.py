@@ -188,7 +188,7 @@ async def test_the_picture_shows_the_screen_without_the_menu(folder: Path) -> No
         assert picture.startswith("<svg")
         text = picture.replace("&#160;", " ")
         assert all(name in text for name in ("STATE", "ada", "bob", "cyd", "○ off"))
-        assert "Export what is shown" not in text
+        assert "Export rows or screen" not in text
 
 
 async def test_an_empty_fleet_can_be_exported_even_before_the_first_listing(folder: Path) -> None:

@@ -29,7 +29,7 @@ async def test_a_failing_hook_stays_on_the_screen_until_it_works_and_a_fresh_los
         failing[clean("page")] = WallMs(NOW)
         await stage.show(beating(3))
         assert stage.news.startswith("hook page has failed since 08:53:20"), stage.news
-        assert "no message about an incident arrives" in stage.text
+        assert "no incident message arrives" in stage.text
         stage.now += 5
         await stage.show([down, *beating(3)[1:]])
         assert "went offline" in stage.news, stage.news

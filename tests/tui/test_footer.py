@@ -224,9 +224,9 @@ async def test_the_palette_asks_with_its_key_and_offers_quit_once() -> None:
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("sil", ["Silence for a time, or end that"]),
+        ("sil", ["Silence for a time, or end a silence"]),
         ("silx", []),
-        ("export what", ["Export what is shown …"]),
+        ("export row", ["Export rows or screen …"]),
         ("show of", ["Show offline"]),
         ("theme", ["Theme …"]),
     ],

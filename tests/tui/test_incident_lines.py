@@ -28,9 +28,9 @@ async def test_explain_on_an_incident_unfolds_it_and_explains_its_first_member()
         await stage.show(ROWS)
         await stage.press("E")
         assert stage.cursor == "web-1"
-        assert "It is offline: disconnected" in stage.text
+        assert "This environment is offline: disconnected" in stage.text
         await stage.press("E")
-        assert "It is offline" not in stage.text
+        assert "This environment is offline" not in stage.text
 
 
 async def test_enter_on_an_incident_shows_each_member_and_what_helps() -> None:

@@ -276,7 +276,7 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
         assert stage.app.state.monitor.fleet.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
         await stage.press("2", "e", "G", "enter")
         assert stage.app.dashboard.view.preset == "online"
-        assert stage.news == "it has left the fleet: nothing is known of it any more"
+        assert stage.news == "the row has left the fleet"
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(5, marks=pytest.mark.slow)])

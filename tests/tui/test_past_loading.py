@@ -146,7 +146,7 @@ async def test_a_past_that_cannot_be_read_is_a_notice_and_the_dashboard_lives_on
     async with second_run(Unreadable(), HOUR) as stage:
         stage.app._inputs.readable.put_nowait(NO_PROFILE)  # noqa: SLF001
         await stage.show(rows(HOUR))
-        await until(stage, lambda: "nothing is known from before: the disk fails" in stage.news)
+        await until(stage, lambda: "earlier events are missing: the disk fails" in stage.news)
         await stage.tick()
         await stage.show(rows(HOUR + 5, **DOWN))
         assert "○ 1 off" in stage.text

@@ -151,7 +151,7 @@ async def test_keys_that_act_on_the_present_say_why_they_do_nothing() -> None:
 async def test_escape_does_not_leave_a_replay_and_help_opens() -> None:
     async with replayed(plays=False) as stage:
         await press(stage, "escape")
-        assert "nothing to go back from" in stage.news
+        assert "nothing to leave here" in stage.news
         await stage.press("question_mark")
         assert "Ten keys" in stage.text
 
@@ -164,7 +164,7 @@ async def test_an_empty_recording_and_one_that_cannot_be_read_say_so() -> None:
     async with replayed(MemoryHistory(), 0) as stage:
         await until(stage, lambda: stage.news == EMPTY_RECORDING)
         await pass_on(stage, 5)
-        assert "No listing had come yet at this moment." in stage.text
+        assert "No listing yet at this moment." in stage.text
         await press(stage, BACK, "p", "L")
     async with replayed(Damaged(), 0) as stage:
         await until(stage, lambda: stage.news == "cannot read the recording: it is from a newer version")

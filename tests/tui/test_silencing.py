@@ -73,9 +73,9 @@ async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
     async with staged() as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([(clean(""), clean("env-z"))], HOUR, NOTE))
-        assert stage.news == "nothing to silence: it has left the fleet meanwhile"
+        assert stage.news == "nothing to silence: the row has left the fleet"
         await post(stage, RowActions.Unsilenced([clean("0")]))
-        assert stage.news == "it has ended meanwhile"
+        assert stage.news == "the silence has ended already"
         assert stage.app.state.monitor.silences == {}
 
 
@@ -209,7 +209,7 @@ async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
         await stage.press("j", "k", "M")
-        assert "end  1 silence that now holds" in stage.text
+        assert "end  1 current silence" in stage.text
         await stage.press("enter")
         assert stage.app.state.monitor.silences == {}
 

@@ -238,7 +238,7 @@ async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_ag
 async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("x")
-        assert stage.news == "nothing to fold: b groups rows, and none here has been offline for a day"
+        assert stage.news == "nothing to fold: b groups rows"
         await stage.press("X")
         assert stage.news == "nothing to fold: b groups rows"
         await group_by_pod(stage)
@@ -315,7 +315,7 @@ async def test_columns_can_be_hidden_shown_and_put_in_order_and_zero_goes_back_t
         assert titles(stage) == ["state", "for", "beat", "name", "branch", "version", "os"]
         await choose(stage, "0")
         assert titles(stage) == FITTING
-        assert stage.news == "columns: those that fit"
+        assert stage.news == "columns: as many as fit"
         # The first and the last column cannot move further.
         await choose(stage, "K", "J", "J", "J", "shift+up", "shift+down", "enter")
         assert titles(stage) == ["state", "for", "beat", "name", "version", "branch", "mode"]
@@ -330,7 +330,7 @@ async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_ch
             await choose(stage)
             assert isinstance(stage.app.screen, ColumnPicker), key
             assert "[x] MODE        permission mode" in stage.text, key
-            assert "[ ] UP          time since it connected" in stage.text, key
+            assert "[ ] UP          time since the connection" in stage.text, key
             assert "PROFILE" not in stage.text, key
             await stage.press("space")
             assert "[ ] MODE" in stage.text, key

@@ -320,7 +320,7 @@ async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
         await stage.press("e")
         assert_bold(["went offline"], "laptop of env-3", line="went offline")
         await stage.press("q", "E")
-        assert_bold(["no number: offline"], "would say offline")
+        assert_bold(["no heartbeat: offline"], "would say offline")
         await stage.press("q", "j", "enter")
         assert_bold(["LATE", "unrestricted · all tools"], "newest here")
 

@@ -125,7 +125,7 @@ async def test_escape_leaves_every_other_layer_before_the_past() -> None:
         await stage.press("escape")
         assert not is_rewound(stage)
         await stage.press("escape")
-        assert "nothing to go back from" in stage.news
+        assert "nothing to leave here" in stage.news
 
 
 async def test_the_oldest_listing_says_where_the_history_begins() -> None:

@@ -133,7 +133,7 @@ def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
     assert "by hand" not in lines_of(newest, metadata=update)
     itself = update | {"self_update": {"supported": True, "writable": True, "manual_command": "npm i"}}
     assert [text for _, text, _ in helps(newest, metadata=itself)] == [
-        "restart its listener: a listener that updates itself runs the new version after that"
+        "restart the listener: a restart updates the listener"
     ]
     assert lines_of(newest, metadata=itself)["by hand"] == "npm i"
 
@@ -372,7 +372,7 @@ def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
     newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
     assert helps(newest, connectionId=None, metadata=update) == [
         ("do", "letta server --computer-name=nas", "l"),
-        ("", "refuses if one runs there, and names its pid: stop a frozen one first", ""),
+        ("", "refuses if a listener runs there: stop a frozen listener by the named pid", ""),
         ("log", "~/.letta/logs/remote/ there", ""),
         ("", ENDS, ""),
         ("update", "npm i -g x", "u"),
@@ -390,9 +390,7 @@ def test_a_command_is_laid_out_for_the_shells_of_its_system(system: str, fit: Fi
 
 
 def test_without_a_command_the_note_has_the_label() -> None:
-    assert helps(connectionId=None, deviceId="sandbox-1") == [
-        ("do", "nothing: it is a sandbox of the platform, there is no machine to log in to", "")
-    ]
+    assert helps(connectionId=None, deviceId="sandbox-1") == [("do", "nothing: the platform manages this sandbox", "")]
 
 
 @pytest.mark.parametrize(("ago", "label"), [(86_399_999, "08:53:25"), (86_400_000, "1d ago")])

@@ -278,4 +278,6 @@ def test_the_begin_of_watching_has_its_date_on_another_day(now: float, sentence:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(2)), reading())
     assert watched_since(monitor.fleet, reading(now), UTC) == sentence
     assert watched_text(monitor, reading(now), UTC) == f"watched since {title}"
-    assert f"Nothing has happened since {sentence}, when" in empty_log_text(monitor.fleet, reading(now), UTC)
+    assert f"Nothing has happened since {sentence}, the first listing" in empty_log_text(
+        monitor.fleet, reading(now), UTC
+    )

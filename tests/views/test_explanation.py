@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 RULES = [
-    "official client",
+    "Letta's client",
     "listing",
     "clock",
     "connectionId",
     "lastHeartbeat",
-    "skew check",
-    "upstream",
+    "clock check",
+    "platform",
     "absence",
     "flapping",
     "replacement",
@@ -52,7 +52,7 @@ def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str,
 
 
 def result(sentence: str) -> SafeText:
-    match = re.fullmatch(r"It is ([a-z, ]+): .+, since .+\.", sentence)
+    match = re.fullmatch(r"This environment is ([a-z, ]+): .+, since .+\.", sentence)
     assert match, sentence
     return clean(match[1])
 
@@ -66,9 +66,9 @@ def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_b
     (tracked,) = profile_state.environments.values()
     rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(60))
     texts = ["".join(piece.text for piece in row) for row in rows]
-    assert texts[0] == "It is offline: disconnected, since before envwatch first"
+    assert texts[0] == "This environment is offline: disconnected, since before the"
     place = texts.index("connectionId → offline: disconnected")
-    assert texts[place + 1] == "  null: the listener has no connection. A listener that runs"
+    assert texts[place + 1] == "  null: the listener has no connection. A running listener"
     assert rows[place][-1].style == "bold offline"
 
 
@@ -78,15 +78,15 @@ def test_it_is_said_of_a_sandbox_that_it_ends_by_design(device: str) -> None:
     (tracked,) = profile_state.environments.values()
     rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(500))
     said = "".join(piece.text for piece in rows[1])
-    assert (said == "It ends by design, and raises nothing when it ends.") == (device == "sandbox-1")
+    assert (said == "This environment ends by design: its end raises no alert.") == (device == "sandbox-1")
 
 
 def test_nothing_speaks_against_a_healthy_row() -> None:
     found = of_row()
     assert not [rule_result for rule_result in found.values() if rule_result.is_against]
     assert found["verdict"].result == "online"
-    assert found["official client"].result == "would say online"
-    assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, when listed 12 s old"
+    assert found["Letta's client"].result == "would say online"
+    assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, 12 s old in the newest listing"
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict:
 def test_without_a_connection_a_row_is_offline(connection: str | None, inputs: str) -> None:
     found = of_row(connectionId=connection)
     why = (
-        "the listener has no connection. A listener that runs tries again, unless its key was refused (401, 403), a "
-        "clone replaced it (close code 1000), or its first connection failed for minutes"
+        "the listener has no connection. A running listener reconnects, unless the server refused the key (401, 403), "
+        "a clone replaced the listener (close code 1000), or the first connection failed for minutes"
     )
     assert found["connectionId"].inputs == f"{inputs}: {why}"
     assert found["connectionId"].result == "offline: disconnected"
@@ -123,13 +123,13 @@ def test_no_reason_of_a_listener_is_given_for_a_row_of_the_desktop_app() -> None
 
 def test_without_a_heartbeat_a_row_is_offline() -> None:
     found = of_row(lastHeartbeat=None)
-    assert found["lastHeartbeat"].result == "no number: offline"
-    assert found["official client"].result == "would say offline"
+    assert found["lastHeartbeat"].result == "no heartbeat: offline"
+    assert found["Letta's client"].result == "would say offline"
 
 
 @pytest.mark.parametrize(
     ("later", "result"),
-    [(15_000, "fresh"), (15_001, "stale: verdicts are of that moment"), (60_001, "blind: every row reads unknown")],
+    [(15_000, "fresh"), (15_001, "stale: verdicts are from that moment"), (60_001, "blind: every row is unknown")],
 )
 def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> None:
     found = results(listed([environment()]), failed(at=NOW + later), at=NOW + later)
@@ -139,11 +139,11 @@ def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> N
 
 def test_counts_agree_with_their_nouns() -> None:
     one = results(listed([environment()]))
-    assert " of 1 row in 1 request, " in one["listing"].inputs
+    assert ": 1 row in 1 request, " in one["listing"].inputs
     assert one["clock"].inputs.endswith(" 1 response")
     rows = [environment(), environment("env-2")]
     two = results(*[listed(rows, page_size=1)] * 2)
-    assert " of 2 rows in 2 requests, " in two["listing"].inputs
+    assert ": 2 rows in 2 requests, " in two["listing"].inputs
     assert two["clock"].inputs.endswith(" 2 responses")
 
 
@@ -151,22 +151,22 @@ def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
     found = results(listed([environment()], skew=3_600_000), skew=3_600_000)
     assert found["verdict"].result == "online"
     assert found["clock"].is_against
-    assert found["official client"].result == "would say offline: disagrees, see clock and listing below"
+    assert found["Letta's client"].result == "would say offline: see clock and listing for the difference"
 
 
 def test_without_a_date_header_the_result_says_that_the_local_clock_is_used() -> None:
-    assert results(listed([environment()], dated=False))["clock"].result == "the local clock is used"
+    assert results(listed([environment()], dated=False))["clock"].result == "ages count by this machine's clock"
 
 
 def test_the_skew_check_says_when_the_heartbeat_advanced_once_it_has() -> None:
     first = listed([environment()])
     once = results(first, listed([environment()], NOW + 5_000), at=NOW + 5_000)
-    assert once["skew check"].inputs == "heartbeat not yet seen to advance"
+    assert once["clock check"].inputs == "envwatch has seen no newer heartbeat yet"
 
     rows = [environment(lastHeartbeat=NOW + 4_000)]
     twice = results(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
-    assert twice["skew check"].inputs.startswith("heartbeat advanced 7 s before the newest listing")
-    assert twice["skew check"].result == "agrees with the clock"
+    assert twice["clock check"].inputs.startswith("a new heartbeat came 7 s before the newest listing")
+    assert twice["clock check"].result == "agrees with the clock"
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(115, "late"), (120, "offline")])
@@ -174,9 +174,12 @@ def test_a_heartbeat_that_contradicts_the_clock_is_not_used(seconds: int, word: 
     rows = [environment(lastHeartbeat=NOW + 3_600_000)]
     at = NOW + seconds * 1000
     found = results(listed(rows), listed(rows, at), at=at)
-    assert found["lastHeartbeat"].result == "cannot be right: not used, see skew check"
-    assert found["skew check"].inputs.startswith(f"heartbeat first listed {seconds} s before the newest listing")
-    assert (found["skew check"].result, found["verdict"].result) == ("contradicts the clock: used instead of it", word)
+    assert found["lastHeartbeat"].result == "impossible age: see clock check"
+    assert found["clock check"].inputs.startswith(f"the first listing with this heartbeat came {seconds} s before")
+    assert (found["clock check"].result, found["verdict"].result) == (
+        "the clock is wrong: this age counts instead",
+        word,
+    )
 
 
 @pytest.mark.parametrize("beat", [1e308, -1e308, float("inf")])
@@ -194,25 +197,25 @@ def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
     listed_again = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows, NOW + 10_000), at=NOW + 10_000)
     assert once["absence"] == RuleResult(
         "absence",
-        clean("the newest complete listing lacked the row"),
-        clean("not gone: 2 in a row must lack the row"),
+        clean("the newest complete listing lacks the row"),
+        clean("not gone yet: 2 listings in a row must lack the row"),
         is_against=True,
     )
-    assert twice["absence"].inputs == "the newest 2 complete listings lacked the row"
+    assert twice["absence"].inputs == "the newest 2 complete listings lack the row"
     assert (twice["absence"].result, twice["verdict"].result) == ("gone", "gone")
     assert listed_again["absence"] == RuleResult(
-        "absence", clean("the newest complete listing held the row"), clean("not gone")
+        "absence", clean("the newest complete listing has the row"), clean("not gone")
     )
 
 
 def test_flapping_is_explained_without_a_formula() -> None:
-    assert of_row()["flapping"].inputs == "the row did not go, come or reconnect in the last 10 minutes"
+    assert of_row()["flapping"].inputs == "no loss, return or reconnect in the last 10 minutes"
     rows = [environment(connectionId=f"conn-{number}") for number in range(2)]
     found = results(*[listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)], at=NOW + 5_000)
     assert found["flapping"] == RuleResult(
         "flapping",
         clean(
-            "the row went, came or reconnected in 6 % of the last 20 half minutes (new ones count more); "
+            "losses, returns or reconnects in 6 % of the last 20 half minutes (recent ones count more); "
             "flapping begins at 30 % and ends at 20 %"
         ),
         clean("steady"),
@@ -225,27 +228,27 @@ def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:
     doubtful = replace(doubtful, snapshot=replace(doubtful.snapshot, in_doubt=frozenset([rows[0].id])))
     found = results(listed(rows), listed(rows[1:], NOW + 5_000), doubtful, at=NOW + 10_000)
     assert (found["absence"].result, found["verdict"].result) == (
-        "not gone before the server was asked about it",
+        "not gone yet: the server has to confirm the absence",
         "online",
     )
 
 
 def test_a_quarantined_listing_is_named() -> None:
     found = results(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
-    assert found["upstream"].result == "the newest listing is not believed yet"
+    assert found["platform"].result == "the newest listing is not believed yet"
     assert found["verdict"].result == "online"
 
 
 def test_rows_that_vanished_together_are_named() -> None:
     found = results(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
-    assert found["upstream"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
-    assert found["upstream"].result == "their absence is not believed yet"
+    assert found["platform"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
+    assert found["platform"].result == "the loss is not believed yet"
 
 
 def test_before_the_first_listing_nothing_is_known() -> None:
     profile_state, _ = watched([listed([environment()])])
     _, first, *_ = trace(profile_state.environments[environment().id], ProfileState(), reading(), UTC)
-    assert (first.inputs, first.result) == ("none yet", "nothing is known")
+    assert (first.inputs, first.result) == ("no listing yet", "nothing is known yet")
 
 
 ROWS = st.fixed_dictionaries(
@@ -270,7 +273,7 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
     if tracked.verdict.is_up and not tracked.clock_suspect:
         assert not any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "absence"))
     if tracked.presence is Presence.OFFLINE:
-        assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "skew check"))
+        assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "clock check"))
     assert all(rule_result.inputs.isprintable() and rule_result.result.isprintable() for rule_result in found.values())
 
 
@@ -292,8 +295,8 @@ def test_a_replaced_row_is_explained_by_the_row_that_replaces_it() -> None:
     found = results(listed([environment(**LOST), beside(firstSeenAt=NOW - 5_000)]))
     assert found["replacement"].result == "replaced by laptop of env-2: no loss"
     assert found["replacement"].inputs == (
-        "1 other row of this organization, device and kind of listener; "
-        "laptop of env-2 was first seen 5 s after the last sign of life here, and both were never online at once"
+        "1 other row with this organization, device and kind of listener; "
+        "laptop of env-2 was first seen 5 s after this row's last sign of life; the rows were never online at once"
     )
     assert not found["replacement"].is_against
     assert found["verdict"].result == "offline"
@@ -311,14 +314,14 @@ def test_a_name_that_is_back_is_explained_by_the_listing_before() -> None:
         listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)], NOW + 5_000),
     )
     assert rule.result == "replaced by laptop of env-2: no loss"
-    assert rule.inputs.endswith("; laptop of env-2 was offline while this one was online, and came back after this one")
+    assert rule.inputs.endswith("; laptop of env-2 was offline while this row was online, and returned later")
 
 
 def test_an_older_row_of_the_machine_does_not_explain_a_loss() -> None:
     rule = replacement(listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)]))
-    assert rule.result == "not replaced: its loss is a loss"
+    assert rule.result == "not replaced by another row: a loss counts"
     assert rule.inputs.endswith(
-        "; the newest, laptop of env-2, is older: first seen 65 s before the last sign of life here"
+        "; laptop of env-2, the newest, was first seen 65 s before this row's last sign of life"
     )
     assert rule.is_against
 
@@ -326,17 +329,17 @@ def test_an_older_row_of_the_machine_does_not_explain_a_loss() -> None:
 def test_a_twin_is_named_with_its_twins() -> None:
     up = environment(**MACHINE)
     rule = replacement(listed([up, beside()]), listed([environment(**LOST), beside()], NOW + 5_000))
-    assert rule.result == "a twin: both rows were online at once, so its loss is a loss"
+    assert rule.result == "a twin: both rows were online at once, so a loss counts"
     assert rule.inputs.endswith("; online at the same time: laptop of env-2")
     assert rule.is_against
 
 
 def test_a_row_that_nothing_can_replace_says_why() -> None:
-    assert replacement(listed([environment(**MACHINE), beside()])).result == "a row that is online cannot be replaced"
+    assert replacement(listed([environment(**MACHINE), beside()])).result == "an online row is never replaced"
     sandbox = replacement(listed([environment(**(LOST | {"listenerInstanceId": "sandbox:1"}))]))
-    assert sandbox.result == "only a listener named by `letta server` can be replaced, no app and no sandbox"
+    assert sandbox.result == "only a listener of `letta server` can be replaced, not an app or a sandbox"
     untimed = replacement(listed([environment(**(LOST | {"lastSeenAt": 1_760_000_000}))]))
-    assert untimed.result == "the time of its last sign of life cannot be true"
+    assert untimed.result == "the last sign of life has an impossible time"
 
 
 def test_the_rule_says_that_it_is_off_for_a_server_that_moves_first_seen_at() -> None:
@@ -344,5 +347,5 @@ def test_the_rule_says_that_it_is_off_for_a_server_that_moves_first_seen_at() ->
     moved = [environment(**LOST), beside(firstSeenAt=NOW)]
     rule = replacement(listed(rows), listed(moved, NOW + 5_000))
     assert rule.inputs.endswith("; this server changed the firstSeenAt of a row")
-    assert rule.result == "the rule is off: none is replaced"
+    assert rule.result == "the rule is off: no row is replaced"
     assert rule.is_against

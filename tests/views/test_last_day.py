@@ -60,7 +60,7 @@ def lines(name: str, monitor: Monitor | None = None, width: int = 48, *, is_asci
             "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu?????uuuuuuDDDDD",
             (
                 "up 90.6 % of the 20h 57m watched in 24h · 1 outage: 1h 57m since 06:53:20Z "
-                "· not watched for 3m of it · disconnected"
+                "· 3m of the outage not watched · disconnected"
             ),
         ),
         ("new", "...........................uuuuu?????uuuuuuuuuuu", "up 100 % of the 6h 57m watched in 24h"),
@@ -107,7 +107,7 @@ def test_of_several_outages_the_longest_is_described_with_its_gap() -> None:
     _, _, *words = lines("once", monitor, 200)
     assert " ".join(words) == (
         "up 57.8 % of the 19h watched in 24h · 2 outages, the longest: 5h from 22:53:20Z to 04:53:20Z · "
-        "not watched for 1h of it · disconnected"
+        "1h of the outage not watched · disconnected"
     )
 
 

@@ -54,13 +54,13 @@ def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started
         row = environment("env-1", **OFFLINE, deviceId=device, listenerInstanceId="desktop-primary:1")
         profile_state = fleet_of(row)
         remedy = next(remedies(profile_state.environments[row.id], profile_state, reading(), clean("R")))
-        assert ("R does that from here: this is a demo" in remedy.notes) == is_named
+        assert ("R starts the listener from here (demo)" in remedy.notes) == is_named
     assert remedies_for() == []
 
 
-LOCKED = "refuses if one runs there, and names its pid: stop a frozen one first"
-UNLOCKED = "check first that none runs there, and stop a frozen one: only 0.30.28 and newer refuse a second one"
-COMES_BACK = "a machine that is asleep or cut off comes back by itself"
+LOCKED = "refuses if a listener runs there: stop a frozen listener by the named pid"
+UNLOCKED = "stop any listener there first: before 0.30.28, `letta server` starts a second one"
+COMES_BACK = "a machine that sleeps or has no network comes back by itself"
 LOG = "~/.letta/logs/remote/ there"
 ENDS = 'look for 401, 403 (key refused) or "Replaced" (by a clone)'
 
@@ -129,7 +129,7 @@ def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
     assert len(alone.notes) == 1
 
 
-APP = "open the Letta Code desktop app there, with remote access on"
+APP = "open the Letta Code desktop app there, and turn remote access on"
 PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b49"}
 
 
@@ -139,7 +139,7 @@ PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b
         (PRIMARY, APP),
         ({"listenerInstanceId": "desktop-direct-cloud:5b49"}, APP),
         ({"organizationId": "local"}, APP),
-        ({"deviceId": "sandbox-agent-1"}, "nothing: it is a sandbox of the platform, there is no machine to log in to"),
+        ({"deviceId": "sandbox-agent-1"}, "nothing: the platform manages this sandbox"),
     ],
 )
 def test_desktop_apps_and_sandboxes_have_no_command_and_no_log(changes: dict[str, Any], note: str) -> None:
@@ -262,7 +262,8 @@ def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
     return only, [f"{remedy.label} {remedy.notes[0].partition(':')[0]}" for remedy in found]
 
 
-CHECK = "do check the network and the sleep settings of the machine, then what ends its listener"
+CLONE = 'do if the log says "Replaced by new connection", a clone with the same name ends each connection'
+CHECK = "do check the machine's network and sleep settings, then the log"
 
 
 def alternating(count: int = 15, **changes: Any) -> list[Environment]:
@@ -283,7 +284,7 @@ def test_a_row_that_goes_and_comes_is_told_from_one_that_always_has_a_new_connec
     only, found = flapping(*alternating())
     assert (only.verdict.is_up, found) == (True, [CHECK, f"log {LOG}"])
     only, found = flapping(*reconnecting())
-    assert (only.verdict.is_up, found) == (True, ["do always up, with new connections", f"log {LOG}"])
+    assert (only.verdict.is_up, found) == (True, [CLONE, f"log {LOG}"])
 
 
 def test_a_row_that_flaps_and_is_down_has_its_log_once() -> None:
@@ -296,13 +297,13 @@ def test_an_outage_longer_ago_than_flapping_looks_back_hides_no_clone() -> None:
     rows = [environment(), *alternating(2)[1:], *reconnecting(30)]
     beating = [row if not row.connection_id else replace(row, last_heartbeat_at=ServerMs(NOW + 30_000 * number))
                for number, row in enumerate(rows)]  # fmt: skip
-    assert flapping(*beating)[1][0] == "do always up, with new connections"
+    assert flapping(*beating)[1][0] == CLONE
 
 
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        (PRIMARY, "do check the network and the sleep settings of the machine, then the desktop app there"),
+        (PRIMARY, "do check the machine's network and sleep settings, then the desktop app there"),
         ({"deviceId": "sandbox-1"}, "do nothing"),
     ],
 )
@@ -315,7 +316,7 @@ def test_no_listener_is_looked_for_where_the_desktop_app_or_the_platform_runs_it
 def test_a_mode_without_approvals_is_explained_without_a_command() -> None:
     (remedy,) = remedies_for(currentMode="fullAccess")
     assert remedy.command is None
-    assert remedy.notes[0].startswith("set the mode to standard in the conversation with the agent: ")
+    assert remedy.notes[0].startswith("set the mode to standard in the agent's conversation: ")
 
 
 @pytest.mark.parametrize(("mode", "is_named"), [("acceptEdits", False), ("unrestricted", True), (None, False)])
@@ -329,7 +330,7 @@ NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"}
 
 
 REPORTED = "the machine reported this command: read the command before you run it"
-RESTART = "restart its listener: a listener that updates itself runs the new version after that"
+RESTART = "restart the listener: a restart updates the listener"
 PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
 

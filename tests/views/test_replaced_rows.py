@@ -142,7 +142,7 @@ def test_words_of_the_screen_and_of_watch_name_the_new_row() -> None:
 def test_nobody_is_told_to_start_the_old_name_again() -> None:
     (remedy,) = remedies(OLD, PROFILE_STATE, reading(END), clean("R"))
     assert remedy.command is None
-    assert remedy.notes == ("nothing here: replaced by new, which is this machine under another name",)
+    assert remedy.notes == ("nothing: replaced by new, this machine's new name",)
 
 
 def test_a_machine_that_flapped_before_it_was_renamed_is_off_and_needs_nothing_more() -> None:

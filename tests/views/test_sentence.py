@@ -99,7 +99,7 @@ def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
             ),
             (
                 "`a` (`prod`) is offline since 08:51:20 UTC (2m): disconnected. "
-                "What to do: open the Letta Code desktop app there, with remote access on."
+                "What to do: open the Letta Code desktop app there, and turn remote access on."
             ),
         ),
         (

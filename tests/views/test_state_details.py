@@ -148,7 +148,7 @@ def test_no_environment_is_called_silent_while_all_heartbeats_have_just_stood_st
     profile_state = replace(fleet_of(row), stall_detector=StallDetector(is_stalled=True))
     assert head(profile_state) == (
         "? UNKNOWN · last seen late",
-        "connected · the platform's heartbeats stand still: silence proves nothing",
+        "connected · the platform sends no new heartbeats: silence proves nothing",
     )
     assert missed_beats(profile_state.environments[row.id], profile_state, reading()) is None
 
@@ -170,7 +170,7 @@ def test_while_the_clocks_contradict_the_skew_check_is_what_proves_it_and_there_
     found = head(watched(rows)[0], NOW + 65_000, skew=hour)
     assert found[0].endswith("· clock?")
     assert "beat" not in found[0]
-    assert found[1] == "clocks contradict: judged by its heartbeat, which has stood still for 5s or longer"
+    assert found[1] == "clocks contradict: the verdict uses a heartbeat age of at least 5s"
 
 
 def test_flapping_is_named_after_the_state() -> None:
@@ -249,7 +249,7 @@ def test_what_was_never_listed_is_missing_because_it_is_expected() -> None:
     (tracked,) = profile_state.environments.values()
     missing = replace(tracked, verdict=NEVER_LISTED)
     assert headline(missing, profile_state, (), reading())[0].text.startswith("! MISSING for ")
-    assert proof(missing, profile_state, reading(), UTC).startswith("the configuration expects it")
+    assert proof(missing, profile_state, reading(), UTC).startswith("expected by the configuration, but")
     assert list(remedies(missing, profile_state, reading()))
 
 

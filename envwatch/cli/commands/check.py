@@ -42,22 +42,22 @@ _NO_LINE: Final = "the check itself failed: see standard error"
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "A plugin for monitoring systems: one listing, one line with performance data,\n"
-        "then a line for each environment that it counts.\n"
-        "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: something, also a wrong\n"
-        "option, keeps it from knowing.\n"
-        "It counts problems: what the alert policy finds and what is expected and\n"
+        "Run as a plugin of a monitoring system. The plugin polls once, and prints a line\n"
+        "with performance data, then a line for each counted environment.\n"
+        "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (the state cannot be known,\n"
+        "or an option is wrong).\n"
+        "A problem is an environment that needs an alert, or that is expected and\n"
         "missing, unless acknowledged or silenced on this machine. Without a range, one\n"
-        "problem is CRITICAL. A range names the counts that are fine: `5` is 0 to 5,\n"
-        "`5:` is 5 or more, `5:9` is 5 to 9; with `@5:9`, these alert.\n"
-        "The settings `filter` and `online_only` are the dashboard's, and hide nothing."
+        "problem is CRITICAL. A range gives the counts that are fine: `5` is 0 to 5,\n"
+        "`5:` is 5 or more, `5:9` is 5 to 9. `@5:9` alerts at 5 to 9.\n"
+        "The settings `filter` and `online_only` have no effect here."
     )
     for letter, name in (("w", "warning"), ("c", "critical")):
         about = f"a count outside this range is {name.upper()}"
         parser.add_argument(f"-{letter}", f"--{name}", default=None, **valued("RANGE", _range, about))
-    about = f"what is counted: problems (default), {', '.join(_COUNTED[1:])}"
+    about = f"count these: problems (default), {', '.join(_COUNTED[1:])}"
     parser.add_argument("--of", choices=_COUNTED, default=_COUNTED[0], metavar="KIND", help=about)
-    about = "names or device ids that must exist, one a line, in place of `expect_file`"
+    about = "file of expected names or device ids, one per line (default: `expect_file`)"
     parser.add_argument("--expect", default=None, **valued("FILE", path_text, about))
     limit = valued("TIME", duration(1, 600), "limit for the whole run (default 10s)")
     parser.add_argument("-t", "--timeout", default=timedelta(seconds=10), **limit)

@@ -22,16 +22,16 @@ _SETTINGS: Final = ("interval", "profile", *QUERY_OPTIONS)
 
 _ACTIONS: Final = {
     "show": "print each value with its origin, but never the key",
-    "validate": "check the file; exit code 2 and a line for each mistake if it cannot be used",
-    "init": "write a file to start from, with every setting commented out; an existing one is not touched",
-    "path": "print the path of the file, which need not exist",
+    "validate": "check the file: a line for each mistake, and exit code 2",
+    "init": "write a new file with every setting commented out; never overwrites",
+    "path": "print the path of the file",
     "schema": "print the file's JSON schema, for editors",
 }
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the description, options and actions."""
-    parser.description = "Show the settings in force and where they come from. Only `init` writes the file."
+    parser.description = "Show the settings and their origins, or check the file. Only `init` writes the file."
     parser.add_shared(*_SETTINGS, "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     for action, summary in _ACTIONS.items():
@@ -86,7 +86,7 @@ def _init(path: Path) -> None:
     except OSError as error:
         raise StopError(Exit.FAILED, f"{path} cannot be written: {error.strerror}") from None
     write(os.fsencode(path) + b"\n")
-    print_error("every setting in it is commented out: edit it, then run `envwatch config validate`")
+    print_error("every setting is commented out: edit the file, then run `envwatch config validate`")
 
 
 def _validate(path: Path, *, is_named: bool) -> int:
@@ -105,7 +105,7 @@ def _validate(path: Path, *, is_named: bool) -> int:
         print_error(f"envwatch: {mistake}")
     if mistakes:
         return Exit.USAGE
-    what = "there is no such file, and none is needed; `envwatch config init` writes one to start from"
+    what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
     return Exit.FINE
 

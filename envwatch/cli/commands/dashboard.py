@@ -116,7 +116,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
     def reject(why: str) -> None:
         if asked >= _KEY_TRIES:
-            raise StopError(Exit.AUTHENTICATION, f"{why} Nothing more is asked: make a new key at {KEYS_PAGE}")
+            raise StopError(Exit.AUTHENTICATION, f"{why} envwatch asks for no other key: make a new key at {KEYS_PAGE}")
         for line in wrapped(clean(f"envwatch: {why}"), shutil.get_terminal_size().columns):
             print_error(line)
 
@@ -129,7 +129,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
             text = typed_key().strip()
             if not text or is_usable(text):
                 return text
-            reject("this is no API key: it must be 8 to 512 characters without spaces")
+            reject("this is no API key: a key has 8 to 512 characters without spaces")
 
     while True:
         asked_before = asked
@@ -147,7 +147,7 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
         async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
             return await client.refusal()
 
-    print_error(f"trying it at {host_of(credentials)}")
+    print_error(f"trying the key at {host_of(credentials)}")
     return asyncio.run(ask())
 
 

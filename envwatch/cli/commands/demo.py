@@ -18,21 +18,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNLIMITED: Final = 1_000_000
-"""Requests a minute: the server is our own."""
+"""Requests a minute, in effect unlimited: the server is local."""
 
 
 def add_arguments(parser: Parser) -> None:
     """Set the description and add the options."""
-    parser.description = "The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key."
-    size, seed = f"environments (default {DEFAULT_SIZE})", f"which fleet (default {DEFAULT_SEED})"
+    parser.description = (
+        "Run the dashboard on a simulated fleet: a local server with the same API. The command needs no key."
+    )
+    size, seed = (
+        f"environments (default {DEFAULT_SIZE})",
+        f"another number gives another fleet (default {DEFAULT_SEED})",
+    )
     parser.add_argument("--size", default=DEFAULT_SIZE, **valued("N", whole(0, 100_000), size))
     parser.add_argument("--seed", default=DEFAULT_SEED, **valued("N", whole(0, 2**63 - 1), seed))
     scenarios = [each.value for each in Scenario]
-    about = f"another story than the usual one: {', '.join(scenarios)}"
+    about = f"another story: {', '.join(scenarios)}"
     parser.add_argument("--scenario", default=None, choices=scenarios, metavar="STORY", help=about)
-    parser.add_argument("--no-hints", action="store_true", default=False, help="no line that shows what to try")
+    parser.add_argument("--no-hints", action="store_true", default=False, help="hide the line of hints")
     parser.add_argument(
-        "--serve", action="store_true", default=False, help="only the server, until ctrl+c; prints how to use it"
+        "--serve", action="store_true", default=False, help="run only the server, until ctrl+c; print its address"
     )
     parser.add_shared("interval", "no_mouse", "no_history", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
 
@@ -43,7 +48,6 @@ def run(options: Options) -> int:
 
 
 def _show(options: Options) -> int:
-    """Run the dashboard on a demo server, which starts while the settings are read."""
     from envwatch.cli.commands.dashboard import check_terminal, run_dashboard
 
     check_terminal()
@@ -74,7 +78,7 @@ def _show(options: Options) -> int:
 
             credentials = Credentials(key=SecretStr(child.key), base_url=child.ready(), origin="the demo itself")
         except OSError as error:
-            raise StopError(Exit.FAILED, f"no demo: {error}") from None
+            raise StopError(Exit.FAILED, f"the demo cannot start: {error}") from None
         redactor().learn(child.key)
         if spec.scenario is Scenario.OUTAGE:
             os.environ[KEY_VARIABLE] = child.key
@@ -89,7 +93,7 @@ def _show(options: Options) -> int:
 
 
 def _write_past(folder: Path, day: str | None, started_at: int | None) -> None:
-    """Write the day before the opening; no start means that the history goes on with the fleet of an earlier demo."""
+    """Write the day before the opening. Without a start, an earlier demo's history goes on."""
     if started_at is not None:
         from envwatch.cli.demo_past import write_past
 
@@ -111,11 +115,12 @@ def _serve(options: Options) -> NoReturn:
     with server:
         write(f"export LETTA_BASE_URL={server.base_url}\nexport LETTA_API_KEY={server.key}\n".encode())
         print_error(
-            f"serving {options.size} environments until ctrl+c: paste these lines into another shell for `envwatch`"
+            f"serving {options.size} environments until ctrl+c: "
+            "paste these lines into another shell, then run `envwatch`"
         )
         if server.starts_listeners:
             print_error(
-                'this ends the outage, with the id of a lost environment: curl -X POST -H "Authorization: Bearer '
+                'to end the outage, run this with the id of a lost environment: curl -X POST -H "Authorization: Bearer '
                 f'$LETTA_API_KEY" "$LETTA_BASE_URL{LISTENER_PATH}ID"'
             )
         while True:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "Check what envwatch needs, step by step: configuration, key, proxy,\n"
-        "certificates, the way to the server, the listing, the clock, the terminal,\n"
-        "the state folder. Each failure comes with what to do. Changes nothing.\n"
+        "Check configuration, key, proxy, certificates, network, listing, clock, terminal\n"
+        "and state folder, step by step. Each failure names its remedy. The command\n"
+        "changes nothing.\n"
         "The exit code is 0 if envwatch works here, also with warnings, else 1."
     )
     parser.add_shared("profile", "config")

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from envwatch.config.hooks import HookSettings
     from envwatch.hooks.message import Delivery, Message
 
-_TEST: Final = "send a made-up incident, its opening and its end, to each hook or to one, and say how that went"
+_TEST: Final = "send a made-up incident, opened and resolved, to each hook or to one hook, and print each result"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the description and actions."""
     parser.description = (
-        "Hooks run a program or post to a web service when something happens. `envwatch watch --hooks` runs them."
+        "Hooks run a program or post to a web service when an environment changes. `envwatch watch --hooks` runs hooks."
     )
     parser.add_shared("config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     test = actions.add_parser(
-        "test", help=_TEST, description=f"{_TEST[0].upper()}{_TEST[1:]}. Exit code 1 if one fails."
+        "test", help=_TEST, description=f"{_TEST[0].upper()}{_TEST[1:]}. The exit code is 1 if a hook fails."
     )
     test.add_shared("config")
-    test.add_argument("hook", metavar="HOOK", nargs="?", default=None, help="its name, or its number in the file")
+    test.add_argument("hook", metavar="HOOK", nargs="?", default=None, help="name, or number in the file")
 
 
 def run(options: Options) -> int:

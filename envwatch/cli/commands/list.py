@@ -25,12 +25,12 @@ def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
         "List the environments once, problems first.\n"
-        "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.\n"
-        "Several profiles are listed at once. If one of them fails, the others are printed all the same, and the\n"
+        "The setting `filter` has no effect here.\n"
+        "Several profiles are listed at once. If a profile fails, the other profiles are printed, and the\n"
         "exit code is 3, or 4 if a key was refused."
     )
     formats = ("table", "json", "jsonl", "csv", "name", "line")
-    about = "table (default), json, jsonl, csv, name (names alone), or line (counts for a prompt or a status bar)"
+    about = "table (default), json, jsonl, csv, name (only names), or line (counts for a prompt or a status bar)"
     parser.add_argument("-o", "--output", choices=formats, default="table", metavar="FORMAT", help=about)
     parser.add_shared(*QUERY_OPTIONS, "profile", *OUTPUT_OPTIONS, "config")
 

@@ -36,23 +36,23 @@ def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
         "Describe the environments and the polls as series for Prometheus, in its text\n"
-        "format. With --textfile the file is written anew after each poll, until ctrl+c,\n"
-        "for the textfile collector of node_exporter, which reads files named *.prom.\n"
-        "The file is removed at the end, because its values would stay as they were for\n"
-        "ever; with --once it stays. Without --textfile, one poll goes to standard output.\n"
-        "While nothing can be seen, the series of environments are absent.\n"
-        "With --once, or without --textfile: 3 if a profile cannot be listed, 4 if its key\n"
-        "is refused; what is known is written all the same. The settings `filter` and\n"
-        "`online_only` are the dashboard's, and hide nothing here. `envwatch serve` has the\n"
-        "same series."
+        "format. --textfile writes a file after each poll, until ctrl+c, for node_exporter's\n"
+        "textfile collector, which reads files named *.prom. The file is removed at the\n"
+        "end, because its values would never change again; --once keeps the file.\n"
+        "Without --textfile, one poll goes to standard output.\n"
+        "Without a usable listing, the series of environments are absent.\n"
+        "With --once, or without --textfile, the exit code is 3 if a profile cannot be\n"
+        "listed, 4 if a key is refused. The other profiles are written in any case.\n"
+        "The settings `filter` and `online_only` have no effect here. `envwatch serve` has\n"
+        "the same series."
     )
-    about = "write this file, mode 0644, all of it at once; its folder must exist"
+    about = "write this file (mode 0644) in one step; its folder must exist"
     parser.add_argument("--textfile", default=None, **valued("PATH", path_text, about))
     about = "poll once, write, and end"
     parser.add_argument("--once", action="store_true", default=False, help=about)
     about = (
-        "how many environments have series of their own at most, those with problems first (default 2000);"
-        " all are counted"
+        "the most environments with series of their own, problems first (default 2000); the counts include"
+        " all environments"
     )
     parser.add_argument("--largest", default=2000, **valued("N", whole(0, 100_000), about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", "log_file", "log_level", "config")
@@ -67,7 +67,7 @@ def run(options: Options) -> int:
 
     if find_spec("prometheus_client") is None:
         how = "install envwatch with its extra `metrics`, such as `uv tool install '.[metrics]'`"
-        raise StopError(Exit.USAGE, f"metrics need a package more: {how}")
+        raise StopError(Exit.USAGE, f"metrics need another package: {how}")
     if options.textfile is None:
         stdout()  # stop early if closed
     profiles = profiles_for(options).with_settings(lambda each: replace(each, online_only=options.online_only))

@@ -32,21 +32,23 @@ _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00',
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "Record into one file, which `envwatch replay` shows and which can be sent to\n"
-        "somebody: what is polled from now on, until ctrl+c; or with --since what was\n"
-        "recorded before, without asking the server. A file that is cut off, or whose\n"
-        "recording was killed, loses its end only. A key that stays refused ends it with 4."
+        "Record polls into one file, until ctrl+c. `envwatch replay` shows the file, also on\n"
+        "another machine. With --since, copy a part of the history, without asking the\n"
+        "server. A cut file, or the file of a killed recording, loses only its end.\n"
+        "The exit code is 4 if the server keeps refusing the key."
     )
     parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
     parser.add_argument("--force", action="store_true", default=False, help="replace the file if it exists")
-    about = "record for this time, and end with 0: 10m, 8h, 1d"
+    about = "record for this time, and end with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
-    about = "cut from the history, from then on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
+    about = "copy the history from this time on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
-    parser.add_argument("--until", default=None, **valued("TIME", _PAST, "with --since: to then (default now)"))
+    parser.add_argument(
+        "--until", default=None, **valued("TIME", _PAST, "with --since: the end of the copy (default now)")
+    )
     about = (
-        "replace names, ids, users, branches, directories and hosts by pseudonyms, and leave out free texts;"
-        " versions, modes, systems and times stay"
+        "replace names, ids, users, branches, directories and hosts by pseudonyms; leave out free texts; keep"
+        " versions, modes, systems and times"
     )
     parser.add_argument("--redact", action="store_true", default=False, help=about)
     parser.add_shared("profile", "interval", "page_size", "online_only", "source", "user", "no_history")
@@ -69,9 +71,9 @@ def run(options: Options) -> int:
 
 def _check(options: Options) -> None:
     if options.since is None and options.until is not None:
-        raise StopError(Exit.USAGE, "--until needs --since; a recording from now on ends with --for")
+        raise StopError(Exit.USAGE, "--until needs --since; a recording of new polls ends with --for")
     if options.since is not None and options.lasts is not None:
-        raise StopError(Exit.USAGE, "--for is of a recording from now on; with --since, --until says where it ends")
+        raise StopError(Exit.USAGE, "--for does not go with --since; end the copy with --until")
 
 
 def _settings(options: Options) -> Settings:
@@ -80,7 +82,7 @@ def _settings(options: Options) -> Settings:
 
     settings, *others = all_settings_for(options) if options.since is None else recorded_settings_for(options)
     if others:
-        raise StopError(Exit.USAGE, "a recording is of one profile: choose it with --profile NAME")
+        raise StopError(Exit.USAGE, "a recording has one profile: choose it with --profile NAME")
     return settings
 
 

@@ -26,16 +26,16 @@ _DRAWN_AFTER_S: Final = 1.0
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "Show a recording of `envwatch record` in the dashboard, which plays it: p pauses,\n"
-        "[ ] { } T go back and forth. With -o, print its events as `envwatch watch` prints\n"
-        "them. Needs no key and asks no server."
+        "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } T go back\n"
+        "and forth. With -o, print the recorded events like `envwatch watch`. The command\n"
+        "needs no key and asks no server."
     )
     parser.add_argument("file", **valued("FILE", path_text, "the recording"))
-    about = "how many recorded seconds pass in one (default 1)"
+    about = "recorded seconds per second (default 1)"
     parser.add_argument("--speed", default=None, **valued("N", _speed, about))
     about = "where to start: 02:13, '3m ago' (before its end), '2026-11-25 02:13', ISO 8601"
     parser.add_argument("--at", default=None, metavar="TIME", help=about)
-    about = "print events instead: text or jsonl, as `watch` prints them"
+    about = "print the events, like `watch`: text or jsonl"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default=None, metavar="FORMAT", help=about)
     parser.add_shared("filter", "no_mouse", "ascii", "log_file", "log_level", "config")
 
@@ -43,7 +43,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Show a recording, or print the events."""
     if options.output is not None and options.speed is not None:
-        raise StopError(Exit.USAGE, "--speed is of the dashboard; with -o, all events are printed at once")
+        raise StopError(Exit.USAGE, "--speed does not go with -o, which prints all events at once")
     from envwatch.cli.bootstrap import display_settings_of
 
     display_settings = display_settings_of(options)

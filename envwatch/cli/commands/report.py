@@ -37,18 +37,19 @@ class _Source(NamedTuple):
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "Print what happened, for the next person on call: what is still down, losses,\n"
-        "outages, flapping, modes, versions, what went unseen, and availability. It reads\n"
-        "what the dashboard and `envwatch watch` record, and asks no server. The Markdown\n"
-        "can be pasted into a chat: no name in it mentions anybody or becomes a link.\n"
+        "Print a handover report for the next person on call: environments still down,\n"
+        "losses, outages, flapping, modes, versions, unwatched time and availability. The\n"
+        "command reads the history of the dashboard and `envwatch watch`, and asks no\n"
+        "server. The Markdown can be pasted into a chat: no name mentions a person or\n"
+        "becomes a link.\n"
         "TIME is 8h, 02:00 (the last one), yesterday, 'yesterday 14:00', or ISO 8601."
     )
-    about = "a recording made by `envwatch record`, in place of the history; its end is now"
+    about = 'a recording of `envwatch record`, in place of the history; "now" is the recording\'s end'
     parser.add_argument("file", nargs="?", default=None, **valued("FILE", path_text, about))
-    about = f"begin of the period (default {_SHIFT}, of a recording its begin)"
+    about = f"begin of the period (default {_SHIFT}; for a recording, its begin)"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
     parser.add_argument("--until", default=None, **valued("TIME", _PAST, "end of the period (default now)"))
-    about = "md (Markdown, the default), or json: all of it, with exact names"
+    about = "md (Markdown, the default), or json (complete, with exact names)"
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md", metavar="FORMAT", help=about)
     parser.add_shared("filter", "profile", "online_only", "source", "user", "config")
 
@@ -105,7 +106,7 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
     for settings in found:
         base_url = base_url_of(settings)
         host = clean(base_url.partition("://")[2].partition("/")[0])
-        advice = "dashboard, `watch`, `serve` and `metrics` record while they run; of the demo: --profile demo"
+        advice = "the dashboard, `watch`, `serve` and `metrics` record; for the demo, use --profile demo"
         if not settings.history:
             advice = "the setting `history` is false, so nothing is recorded"
         past, known_acks = past_of(settings, base_url), None if is_demo(settings) else acks
@@ -122,7 +123,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
 
     name = clean(options.file)
     if options.profile is not None:
-        raise StopError(Exit.USAGE, "a recording is of one profile: leave out --profile")
+        raise StopError(Exit.USAGE, "a recording has one profile: leave out --profile")
     display_settings_of(options)  # sets the zone of times
     try:
         past = stack.enter_context(RecordedFile(Path(options.file)))
@@ -130,7 +131,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
         raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
     walls = [poll.at for poll in past.polls()]
     if not walls:
-        raise StopError(Exit.FAILED, f"no poll is in {name}: it was recorded for too short a time, or is cut off")
+        raise StopError(Exit.FAILED, f"{name} has no poll: the recording was too short, or the file is cut")
     if past.is_cut:
         print_error(f"envwatch: the end of {name} is missing")
     since, until = _period(options, max(walls), min(walls))

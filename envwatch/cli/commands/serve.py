@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "Poll once for many viewers. The same API is served from the last complete\n"
-        "listing: viewers set LETTA_BASE_URL to this server and LETTA_API_KEY to a token\n"
-        "of its own, and never need the key of the platform. While nothing can be seen,\n"
-        "each of them reads why (503). Several profiles (--profile a,b) are served at\n"
-        "/profiles/a and /profiles/b. /metrics has series for Prometheus, where the\n"
-        "extra `metrics` is installed. All of it needs the extra `serve`."
+        "Poll once for many viewers, and serve the last complete listing with the same API.\n"
+        "Viewers set LETTA_BASE_URL to this server and LETTA_API_KEY to one of its tokens,\n"
+        "and never need the platform's key. Without a usable listing, viewers get the\n"
+        "reason (503). Several profiles (--profile a,b) are served at /profiles/a and\n"
+        "/profiles/b. /metrics has series for Prometheus, if the extra `metrics` is\n"
+        "installed. The command needs the extra `serve`."
     )
     about = f"where to listen (default {DEFAULT_ADDRESS}); beyond this machine only with --tls-cert"
     parser.add_argument("--bind", default=address_of(DEFAULT_ADDRESS), **valued("ADDRESS:PORT", address_of, about))
-    about = "serve https with this certificate and its chain, PEM; it is read again when it is renewed"
+    about = "serve https with this certificate and its chain, PEM; a renewed file is read again"
     parser.add_argument("--tls-cert", default=None, **valued("PATH", path_text, about))
-    about = "the key of that certificate, PEM (default: in the same file)"
+    about = "the certificate's key, PEM (default: in the same file)"
     parser.add_argument("--tls-key", default=None, **valued("PATH", path_text, about))
-    about = "add a token for a viewer of this name, print it once, and end"
+    about = "add a token for a viewer of this name, print the token once, and end"
     parser.add_argument("--new-token", default=None, **valued("NAME", line, about))
-    about = "run the hooks of the configuration file; one process does so, not every viewer"
+    about = "run the hooks of the configuration file, in one process only"
     parser.add_argument("--hooks", action="store_true", default=False, help=about)
     parser.add_shared("profile", "interval", "no_history", "page_size", "log_file", "log_level", "config")
 

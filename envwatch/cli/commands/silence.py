@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.silences import Silence
 
-_ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
+_ACTIONS: Final = {"list": "print the current silences", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
@@ -33,16 +33,18 @@ _LOOK_S: Final = 10
 def add_arguments(parser: Parser) -> None:
     """Add the description, options and actions."""
     parser.description = (
-        "Silence what a filter finds: it is shown and logged, and rings nothing. Silences\n"
-        "end by themselves. A running dashboard takes them over with its next poll. The\n"
-        "command says which environments the filter matches now, and asks before it\n"
-        "silences all of them."
+        "Silence the environments that match a filter: the screen and the log show them,\n"
+        "no alert goes out. A silence ends by itself. A running dashboard reads a new\n"
+        "silence with its next poll. The command prints the matching environments, and\n"
+        "asks before it silences all environments."
     )
     parser.add_shared("filter")
     parser.add_argument(
-        "--for", dest="lasts", **valued("TIME", period(60, limits.LONGEST_SILENCE), "how long: 30m, 2h, 1d, 1h30m")
+        "--for",
+        dest="lasts",
+        **valued("TIME", period(60, limits.LONGEST_SILENCE), "length of the silence: 30m, 2h, 1d, 1h30m"),
     )
-    parser.add_argument("--note", **valued("TEXT", line, "why, for the next reader"))
+    parser.add_argument("--note", **valued("TEXT", line, "reason, for the next reader"))
     parser.add_argument("--yes", action="store_true", help="silence every environment without asking")
     parser.add_shared("profile", "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (default: make a silence)")
@@ -53,7 +55,7 @@ def add_arguments(parser: Parser) -> None:
                 "-o", "--output", choices=("table", "json"), default="table", help="the format (default table)"
             )
         else:
-            action_parser.add_argument("id", metavar="ID", help="as `envwatch silence list` prints it")
+            action_parser.add_argument("id", metavar="ID", help="id, from `envwatch silence list`")
 
 
 def run(options: Options) -> int:
@@ -152,7 +154,7 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
 def _confirm() -> None:
     """Ask whether to silence every environment; raise `StopError` for no, or without a terminal."""
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
-        raise StopError(Exit.USAGE, "this filter silences every environment; --yes confirms that")
+        raise StopError(Exit.USAGE, "this filter silences every environment; confirm with --yes")
     print_error("Silence every environment? [y/N] ", end="")
     if (sys.__stdin__.readline() if sys.__stdin__ else "").strip().casefold() not in {"y", "yes"}:
         raise StopError(Exit.FAILED, "nothing is silenced")
@@ -162,7 +164,7 @@ def _end(id_: str) -> int:
     found = {silence.id: silence for silence in _silences()}
     if (silence := found.get(clean(id_))) is None:
         name = shortened(clean(id_), 40)
-        raise StopError(Exit.FAILED, f"no silence {name} holds; `envwatch silence list` prints those that do")
+        raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     _change({silence.id: None})
     print_error(f"ended: {_what(silence)}")
     return Exit.FINE

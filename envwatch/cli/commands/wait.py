@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "Wait until an environment matches QUERY, a filter as in the dashboard's box,\n"
-        "and print the names of those that do, one a line.\n"
-        "Only complete listings that can be believed count. What is gone matches only a\n"
-        "query for states (status:gone).\n"
-        "Exit codes: 0 it came about, 1 not within --timeout, 3 nothing can be known at\n"
-        "its end, 4 the key is refused."
+        "Wait until an environment matches QUERY, a filter as in the dashboard, and print\n"
+        "the names of the matching environments, one per line.\n"
+        "Only complete and plausible listings count. An environment that has left the\n"
+        "listing matches only a query for states (status:gone).\n"
+        "Exit codes: 0 matched, 1 no match within --timeout, 3 no usable listing at the end\n"
+        "of --timeout, 4 the key is refused."
     )
     parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: name:build-1 status:online"))
-    parser.add_argument("--count", default=None, **valued("N", whole(1, 100_000), "so many must match (default 1)"))
-    parser.add_argument("--absent", action="store_true", default=False, help="wait until none matches instead")
+    parser.add_argument(
+        "--count", default=None, **valued("N", whole(1, 100_000), "wait for N matching environments (default 1)")
+    )
+    parser.add_argument("--absent", action="store_true", default=False, help="wait until no environment matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
     parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
@@ -46,9 +48,11 @@ def run(options: Options) -> int:
     text = " ".join(options.query)
     check_query(text, "QUERY")
     if not parse(text):
-        raise StopError(Exit.USAGE, "QUERY is empty, and everything matches that; see `envwatch wait --help`")
+        raise StopError(
+            Exit.USAGE, "QUERY is empty, and every environment matches an empty query; see `envwatch wait --help`"
+        )
     if options.absent and options.count is not None:
-        raise StopError(Exit.USAGE, "--absent waits until none matches, and takes no --count")
+        raise StopError(Exit.USAGE, "--absent waits until no environment matches: leave out --count")
     stdout()  # stop early if closed
     profiles = profiles_for(options)
 

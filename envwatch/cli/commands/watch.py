@@ -35,27 +35,25 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
-        "Print each transition as it happens, one a line, until interrupted. It survives\n"
-        "failures, and prints them as events (blind, resumed). It ends with 4 when\n"
-        "the keys of all profiles are refused, and again half a minute later.\n"
-        "The setting `filter` is the dashboard's, and hides nothing here."
+        "Print each change as it happens, one per line, until ctrl+c. A failing poll is an\n"
+        "event (blind, resumed). The exit code is 4 if the server refuses the keys of all\n"
+        "profiles, and again half a minute later.\n"
+        "The setting `filter` has no effect here."
     )
-    about = "text (default), or jsonl: CloudEvents 1.0, one JSON object a line"
+    about = "text (default), or jsonl: CloudEvents 1.0, one JSON object per line"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
-    parser.add_argument(
-        "--initial", action="store_true", default=False, help="first print the environments as they are"
-    )
-    about = "first print what was recorded since: 8h, 02:13, yesterday, ISO 8601"
+    parser.add_argument("--initial", action="store_true", default=False, help="first print all environments")
+    about = "first print the recorded events since: 8h, 02:13, yesterday, ISO 8601"
     parser.add_argument(
         "--since",
         default=None,
         **valued("TIME", past("in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"), about),
     )
-    about = "run the hooks of the configuration file; one process does so, not every dashboard"
+    about = "run the hooks of the configuration file, in one process only"
     parser.add_argument("--hooks", action="store_true", default=False, help=about)
-    about = "end after this time, with 0: 10m, 8h, 1d"
+    about = "end after this time, with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
-    about = "end then, with 0: 15:30 (the next one), '2026-11-25 15:30', or ISO 8601 with an offset"
+    about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
     parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", *OUTPUT_OPTIONS, "config")
 
@@ -69,7 +67,7 @@ def run(options: Options) -> int:
     if options.since is not None and (
         options.no_history or not any(each.settings.history for each in profiles.values())
     ):
-        raise StopError(Exit.USAGE, "--since prints what was recorded, and no history is kept: history = false")
+        raise StopError(Exit.USAGE, "--since needs the history: set history = true, and leave out --no-history")
     options.since = None if options.since is None else past_moment(options.since)
     options.until = None if options.until is None else _moment(options.until)
     return run_until_signalled(lambda: _watch(profiles, options))
@@ -147,7 +145,7 @@ class EarlierEvents:
                     partial(EarlierRuns.read, its_past, profile, lasts, began.wall)
                 )
             except HistoryError as error:
-                print_error(f"envwatch: {profile and f'{profile}: '}nothing is known from before: {error}")
+                print_error(f"envwatch: {profile and f'{profile}: '}earlier events are missing: {error}")
                 runs[profile] = EarlierRuns(profile)
         return cls(runs, since_ms)
 

@@ -26,19 +26,19 @@ S = TypeVar("S")
 _STEP_S: Final = 5.0
 """A keyring or a network file system may hang."""
 
-LATER: Final = "try again later; if it stays, ask those who run the server"
+LATER: Final = "try again later; if the failure stays, ask the server's operators"
 FIXES: Final = {
-    Cause.UNAUTHORIZED: "make a new key at https://app.letta.com/api-keys (for `envwatch serve`, a token by its "
-    "--new-token), and put it where the old one is",
+    Cause.UNAUTHORIZED: "replace the old key: make a new key at https://app.letta.com/api-keys (a token of `envwatch "
+    "serve`: --new-token)",
     Cause.FORBIDDEN: "ask whether the plan and the rights of the key's owner include environments",
     Cause.NO_SUCH_ROUTE: "set LETTA_BASE_URL, or base_url in the configuration, to a server that has environments",
     Cause.RATE_LIMITED: "wait, and poll less often: --interval, requests_per_minute",
     Cause.REDIRECTED: "set LETTA_BASE_URL, or base_url in the configuration, to the final address",
-    Cause.TLS: "see that the address is right, and that SSL_CERT_FILE names the authority if it is your company's",
-    Cause.TIMEOUT: "look at the network and at the server; page_deadline in the configuration allows more time",
-    Cause.UNREACHABLE: "look at the address, the network, the firewall, and HTTPS_PROXY",
+    Cause.TLS: "check the address; if a company's authority signs the certificate, name its file in SSL_CERT_FILE",
+    Cause.TIMEOUT: "check the network and the server; a greater page_deadline in the configuration allows more time",
+    Cause.UNREACHABLE: "check the address, the network, the firewall, and HTTPS_PROXY",
     Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
-    Cause.GARBLED: "see that LETTA_BASE_URL leads to a Letta server, and not to a login page",
+    Cause.GARBLED: "set LETTA_BASE_URL to a Letta server, not to a login page",
 }
 
 
@@ -120,7 +120,7 @@ async def _finding_of(check: Check[S], subject: S) -> Finding:
     except SourceError as error:
         return failed_request(error)
     except TimeoutError:
-        fix = "see what hangs: the keyring, a network file system, or tmux"
+        fix = "find what hangs: the keyring, a network file system, or tmux"
         return failure(f"no result within {_STEP_S:g} s", fix)
 
 

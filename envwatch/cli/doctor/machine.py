@@ -79,7 +79,7 @@ async def check_config(machine: MachineContext) -> Finding:
         path, all_settings = await read(find)
     except ConfigError as error:
         others = f" (and {len(error.lines) - 1} more)" if len(error.lines) > 1 else ""
-        fix = "correct that; `envwatch config validate` lists every mistake"
+        fix = "correct the setting; `envwatch config validate` lists every mistake"
         return failure(f"{error.lines[0]}{others}", fix, mistakes=list(error.lines))
     machine.all_settings = all_settings
     profiles = {each.profile: {name: str(origin) for name, origin in each.origins.items()} for each in all_settings}
@@ -102,7 +102,7 @@ async def check_terminal(machine: MachineContext) -> Finding:
     """Check whether and how the dashboard can draw."""
     stream = next((each for each in machine.streams if each is not None and each.isatty()), None)
     if stream is None:
-        return skipped("there is none; the dashboard needs one")
+        return skipped("no terminal; the dashboard needs a terminal")
     size, out = os.get_terminal_size(stream.fileno()), machine.streams[0]
     term, encoding = machine.environ.get("TERM", ""), out.encoding if out is not None else ""
     colours = _colours(machine.environ)
@@ -114,13 +114,13 @@ async def check_terminal(machine: MachineContext) -> Finding:
         "colours": colours,
     }
     if term in {"", "dumb"}:
-        fix = "set TERM to what the terminal is, such as xterm-256color; `envwatch list` works without"
+        fix = "`export TERM=xterm-256color`, or your terminal's type; `envwatch list` needs no TERM"
         return failure(f"TERM is {term or 'not set'}: the dashboard cannot move the cursor", fix, **data)
     summary = f"{term}, {size.columns}x{size.lines}, {encoding.upper()}, {colours}"
     problems, fixes = [], []
     if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
         problems.append("too small for the dashboard")
-        fixes.append(f"make it {SMALLEST[0]}x{SMALLEST[1]} or larger")
+        fixes.append(f"make the window {SMALLEST[0]}x{SMALLEST[1]} or larger")
     if encoding.lower().replace("-", "") != "utf8":
         problems.append("not UTF-8, so ASCII is drawn")
         fixes.append("set LC_ALL=C.UTF-8")
@@ -189,7 +189,7 @@ async def check_state(_: MachineContext) -> Finding:
         return failure(f"{folder} cannot be written: {problem.strerror}", fix, **data)
     if damaged:
         names = ", ".join(path.name for path in damaged)
-        fix = "nothing: the dashboard sets it aside, and begins a new one"
+        fix = "nothing: the dashboard sets the file aside, and begins a new file"
         return warning(
             f"{folder}: {names} is damaged or unreadable", fix, **data, damaged=[str(path) for path in damaged]
         )
@@ -229,12 +229,12 @@ async def check_history(_: MachineContext) -> Finding:
     found = [each._asdict() | {"problems": [*each.problems], "newer": [*each.newer]} for each in histories]
     data: dict[str, object] = {"folder": str(folder), "histories": found}
     if problems := [f"{each.profile}@{each.host}: {what}" for each in histories for what in each.problems]:
-        fix = f"nothing: the rest is shown, and recording goes on; what was set aside may be deleted ({folder})"
+        fix = f"nothing: recording goes on, and the other days are shown; you may delete the files set aside ({folder})"
         return warning("; ".join(problems), fix, **data)
     if newer := [name for each in histories for name in each.newer]:
-        fix = "update this envwatch, which neither shows these days nor records into them"
+        fix = "update this envwatch: it cannot show these days, nor record into these days"
         return warning(f"recorded by a newer envwatch: {', '.join(newer)}", fix, **data)
-    return ok("; ".join(map(_history_text, histories)) or "none is kept yet", **data)
+    return ok("; ".join(map(_history_text, histories)) or "no history yet", **data)
 
 
 def _history_text(history: Inspection) -> str:
@@ -266,7 +266,7 @@ def _hook_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[d
             delivery = deliveries_of([hook], environ, settings.key_variables)[hook.name]
         except SettingsError as error:
             what = str(error).removeprefix(f"hook {hook.name}: ")
-            yield {"hook": hook.name, "what": what, "fix": f"mend it: {settings.origin(f'hooks.{hook.name}')}"}
+            yield {"hook": hook.name, "what": what, "fix": f"correct it: {settings.origin(f'hooks.{hook.name}')}"}
             continue
         for what, fix in _problems_of(delivery, environ):
             yield {"hook": hook.name, "what": what, "fix": fix}

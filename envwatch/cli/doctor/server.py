@@ -86,7 +86,7 @@ async def check_key(server: ServerContext) -> Finding:
     except AddressError:
         return skipped("not used: there is no address that it may go to")
     except CredentialsError as error:
-        return failure(error.problem, error.remedy or "put a key there, or name another place for it")
+        return failure(error.problem, error.remedy or "put a key there, or name another source of the key")
     redactor().learn(credentials.key.get_secret_value())
     server.credentials = credentials
     server.address = (credentials.base_url, credentials.base_url_origin)
@@ -164,7 +164,7 @@ async def check_tcp(server: ServerContext) -> Finding:
     if not connected.refused:
         return ok(summary, **data)
     refused = ", ".join(connected.refused)
-    fix = "each new connection loses time there: look at the routes, for IPv6 addresses at the whole of IPv6"
+    fix = "each new connection loses time there: check the routes; for an IPv6 address, check IPv6 as a whole"
     return warning(f"{summary}, but not {refused}", fix, **data, refused=list(connected.refused))
 
 
@@ -188,7 +188,7 @@ async def check_tls(server: ServerContext) -> Finding:
     data = {"version": str(tls.version), "valid_until": end.isoformat() if end else None}
     summary = f"{tls.version}, certificate valid until {date_text(tls.valid_until, None)}"
     if left < limits.CERTIFICATE_WARN_FROM:
-        fix = "its owner has to renew it: ask those who run the server"
+        fix = "ask the server's operators to renew the certificate"
         return warning(f"{summary}, in {long_age(left)}", fix, **data)
     return ok(summary, **data)
 
@@ -229,7 +229,7 @@ async def check_listing(server: ServerContext) -> Finding:
     answered = f"answered {exchange.status} with {counted(rows, 'environment')}"
     summary = f"{answered} in {_ms(exchange.took)}{more}{old}"
     if exchange.took >= limits.SLOW_PAGE:
-        fix = "states are late by that: look at the network and the proxy; a smaller --page-size answers sooner"
+        fix = "states come that much later: check the network and the proxy; a smaller --page-size answers sooner"
         return warning(f"{summary}: slow", fix, **data)
     try:
         again = await server.requests.first_page()
@@ -239,7 +239,7 @@ async def check_listing(server: ServerContext) -> Finding:
     moved = sum(row.id in before and not keeps_identity(before[row.id], row) for row in again.environments)
     if moved:
         what = f"{counted(moved, 'row')} changed firstSeenAt or the device between two requests"
-        fix = "nothing here: so long as the server does that, the old row of a renamed machine counts as a loss"
+        fix = "nothing here: until the server is fixed, the old row of a renamed machine counts as a loss"
         return warning(f"{summary}: {what}", fix, **data)
     return ok(summary, **data)
 
@@ -319,7 +319,7 @@ async def check_clock(server: ServerContext) -> Finding:
         clock = clock.with_bounds(each)
     bounds = clock.bounds
     if bounds is None:
-        fix = "verdicts are by this machine's clock then: keep it synchronised"
+        fix = "keep this machine's clock synchronised: verdicts use this clock"
         return warning("the server's responses have no usable Date", fix, offset_s=None)
     data = {"offset_s": clock.offset / 1000, "low_s": bounds.low / 1000, "high_s": bounds.high / 1000}
     where = "behind" if clock.offset > 0 else "ahead of"
@@ -327,7 +327,7 @@ async def check_clock(server: ServerContext) -> Finding:
     if not clock.is_far_off:
         return ok(f"agrees with the server's (which is off by {between})", **data)
     summary = f"this machine is {long_age(span(abs(clock.offset)))} {where} the server (which is off by {between})"
-    fix = "synchronise it: `timedatectl set-ntp true`; until then ages are by the server's clock, and right"
+    fix = "synchronise this machine's clock: `timedatectl set-ntp true`; ages are right, by the server's clock"
     return warning(summary, fix, **data)
 
 

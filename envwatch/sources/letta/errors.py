@@ -69,8 +69,8 @@ _ADVICE: Final = {
 _CERTIFICATES: Final = {
     9: "is not valid yet: is this machine's clock right?",
     10: "has expired",
-    18: "is signed by itself: if that is meant, name it in SSL_CERT_FILE",
-    **dict.fromkeys((19, 20, 21), "is from an authority unknown here: name your company's in SSL_CERT_FILE"),
+    18: "is self-signed: to trust it, name its file in SSL_CERT_FILE",
+    **dict.fromkeys((19, 20, 21), "is from an unknown authority: name your company's file in SSL_CERT_FILE"),
     62: "is for another name: wrong LETTA_BASE_URL?",
     64: "is for another address: wrong LETTA_BASE_URL?",
 }
@@ -156,11 +156,11 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             hint = ": is it https there?" if endpoint.is_plain else ""
             cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete{hint}"
         case httpx.RemoteProtocolError():
-            what = f"{host} answered in something that is not HTTP: wrong LETTA_BASE_URL?"
+            what = f"{host} does not speak HTTP: wrong LETTA_BASE_URL?"
         case httpx.NetworkError() | OSError():
             cause, what = network_failure(error, endpoint.host, endpoint.nearest)
         case httpx.InvalidURL() | UnicodeError():
-            what = f"{host} sent the id of a row that cannot be sent back to go on from"
+            what = f"{host} sent a row id that cannot be used to ask for the next page"
         case _:
             what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
     return SourceError(cause, composed(what))
@@ -173,7 +173,7 @@ def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
         return SourceError(Cause.REDIRECTED, composed(what))
     what = f"{endpoint.host} answered {status}"
     if status < 300:
-        return SourceError(Cause.GARBLED, composed(f"{what}, which is no listing"))
+        return SourceError(Cause.GARBLED, composed(f"{what}, not with a listing"))
     document = response.json_object
     error = document.get("error")
     if status == 503 and document.get("errorCode") in _RELAY_CODES and isinstance(error, str) and error:

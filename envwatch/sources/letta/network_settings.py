@@ -52,7 +52,7 @@ def checked_base_url(text: str) -> str:
     if "?" in text or "#" in text:
         raise SettingsError("the base URL must end with its path, without ? or #")
     if url.path.rstrip("/").endswith("/v1"):
-        raise SettingsError("the base URL must end before /v1, which is added to it, as by Letta's own clients")
+        raise SettingsError("the base URL must end before /v1, because envwatch adds /v1")
     return str(url).rstrip("/")
 
 
@@ -67,7 +67,7 @@ def checked_hook_url(text: str) -> httpx.URL:
 
 def _checked_url(text: str, what: str, secret: str) -> httpx.URL:
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise SettingsError(f"{what} holds characters that no address has")
+        raise SettingsError(f"{what} has characters that no address has")
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -135,9 +135,9 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
     try:
         proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
     except (httpx.InvalidURL, ValueError):
-        raise SettingsError(f"{variable} is no usable proxy: http://host:port is") from None
+        raise SettingsError(f"{variable} is no usable proxy: write http://host:port") from None
     if not _has_host(proxy.url):
-        raise SettingsError(f"{variable} names no host: http://host:port does")
+        raise SettingsError(f"{variable} names no host: write http://host:port")
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise SettingsError(f"{variable} names a SOCKS proxy, which needs the package `httpx[socks]`")
     if proxy.url.scheme == "https":

@@ -216,7 +216,7 @@ class ListingFetch:
         """Return the next cursor."""
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
-            why = f"page {number} promises more and has no row to go on from"
+            why = f"page {number} promises another page, but has no row"
         elif page.cursor in self._cursors:
             why = f"page {number} leads back to an earlier one"
         elif not new_rows:

@@ -72,7 +72,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
         Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
         Binding("n", "problem(1)", "Next loss", id="find.next_problem"),
-        Binding("N", "problem(-1)", "Back from the next loss", show=False, id="find.previous_problem"),
+        Binding("N", "problem(-1)", "Previous loss", show=False, id="find.previous_problem"),
         Binding("E", "explain", "Explain", show=False, id="row.explain"),
         Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
         Binding("q", "close", "Quit", id="app.quit"),
@@ -81,7 +81,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
             for key, preset in zip("123456", Preset, strict=True)
         ),
-        Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
+        Binding("0", "reset", "Reset the view except the columns", show=False, id="find.reset"),
     ]
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
@@ -295,7 +295,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
     def action_open(self) -> None:
         """Open or focus the detail pane; fold or open a group."""
         if self._detail.has_focus:
-            self.show_message("this is the detail already: esc goes back to the table")
+            self.show_message("the detail is open already: esc goes back to the table")
         elif (header := self.table.header) is not None:
             self.toggle(header)
         elif self._can_open():
@@ -350,7 +350,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         elif self.state.rewound is not None and self.state.rewound.playing is None:
             self.action_live()
         else:
-            self.show_message("nothing to go back from: q quits")
+            self.show_message("nothing to leave here: q quits")
         self._update_keys()
 
     def action_close(self) -> None:
@@ -424,7 +424,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             return
         tracked = self.state.monitor.fleet.tracked(key)
         if tracked is None:
-            self.show_message("it has left the fleet: nothing is known of it any more")
+            self.show_message("the row has left the fleet")
             return
         was_narrowed = self.view.is_narrowed
         self.set_view(replace(self.view.widened, folded=frozenset()))

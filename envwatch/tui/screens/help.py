@@ -156,10 +156,10 @@ class HelpScreen(ModalScreen[None]):
             yield Content.styled(line, "$state-late")
         yield _title(f"States of environments{' ' * 34}envwatch {__version__}"[:width])
         yield from _in_columns(_signs(state_entries(self._rules, ascii_only=self._glyphs.is_ascii), 7), width, 2)
-        yield _title(f"Changes, for {TAGS_LAST} after them")
+        yield _title(f"Changes, shown for {TAGS_LAST}")
         yield from _in_columns(_signs(tag_entries(), 6), width, 4)
         yield from _in_columns(_signs(self._marks(), 5), width, 3)
-        yield _title("Hours of the past (24H), each by the worst in it")
+        yield _title("Past hours (24H): the worst state of each hour")
         yield from _in_columns(_signs(hour_entries(ascii_only=self._glyphs.is_ascii), 3), width, 5)
         yield _title("Ten keys")
         first = [self._first[id_]._replace(text=text) for id_, text in FIRST_KEYS.items() if id_ in self._first]
@@ -181,7 +181,7 @@ class HelpScreen(ModalScreen[None]):
         return (
             LegendEntry(glyphs.lost, "offline", "needs a person"),
             LegendEntry(glyphs.returned, "online", "a return"),
-            LegendEntry(glyphs.behind, "", "behind the newest"),
+            LegendEntry(glyphs.behind, "", "old version"),
             LegendEntry(glyphs.acknowledged, "", "acknowledged"),
             LegendEntry(glyphs.silenced, "", "silenced"),
             LegendEntry("!", "unrestricted", "approves everything"),

@@ -171,7 +171,7 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         Binding("J,shift+down", "shift(1)", "Down", key_display="J", id="columns.lower"),
         Binding("K,shift+up", "shift(-1)", "Up", key_display="K", id="columns.higher"),
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="columns.keep"),
-        Binding("0", "forget", "Those that fit", id="columns.reset"),
+        Binding("0", "forget", "As many as fit", id="columns.reset"),
         Binding("escape,q,C", "dismiss", "Cancel", key_display="esc", id="columns.cancel"),
         HELP,
     ]

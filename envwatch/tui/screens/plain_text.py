@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from envwatch.tui.terminal.app import TerminalApp
 
 
-NO_HISTORY: Final = "a report needs the history, which is off (history = false): e has the events since the start"
-_NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch doctor` looks at the history."
+NO_HISTORY: Final = "a report needs the history: set history = true; e has the events since the start"
+_NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch doctor` checks the history."
 _READING: Final = "reading the history"
 _HOURS: Final = (1, 4, 8, 12, 24)
 _SHIFT: Final = 8

@@ -52,11 +52,11 @@ class RowActions(TableScreen):
     """The keys that act on rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "acknowledge", "Acknowledge a problem, or change that", id="row.acknowledge"),
+        Binding("a", "acknowledge", "Acknowledge a problem, or change the note", id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
-        Binding("M", "silence", "Silence for a time, or end that", show=False, id="row.silence"),
-        Binding("space", "mark_row", "Mark for the keys that act on rows, or unmark", show=False, id="row.mark"),
+        Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
+        Binding("space", "mark_row", "Mark or unmark a row for other keys", show=False, id="row.mark"),
     ]
 
     _settings: CommandSettings = NO_COMMANDS
@@ -251,7 +251,7 @@ class RowActions(TableScreen):
                 self.show_message(f"acknowledged with another note: {still.name}")
             self.unmark(whole)
 
-        hint = "another note for all of them; empty keeps what each has" if notes else "no note"
+        hint = "another note for all; empty keeps each note" if notes else "no note"
         question = f"{acknowledged.name}, acknowledged already: another note?"
         prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
         self.app.push_screen(prompt, change)
@@ -282,8 +282,7 @@ class RowActions(TableScreen):
         silences = {silence.id for silence in found if silence is not None}
         choices = [Choice(lasts, lasts) for lasts in _LASTS]
         if silences:
-            verb = "holds" if len(silences) == 1 else "hold"
-            choices.insert(0, Choice(_END, "end", f"{counted(len(silences), 'silence')} that now {verb}"))
+            choices.insert(0, Choice(_END, "end", counted(len(silences), "current silence")))
 
         def choose(choice: str | None) -> None:
             if choice == _END:
@@ -332,7 +331,7 @@ class RowActions(TableScreen):
                 if choice is not None and (still := self.newest(target)) is not None:
                     self._start_command(command, still)
 
-            choices = [Choice("run", "run", "on one after the other, until a run fails")]
+            choices = [Choice("run", "run", "run on each in turn, and stop at a failure")]
             self.app.push_screen(Menu(f"{name} on {target.name}", choices), start)
 
     def _start_command(self, command: RowCommand, target: Target) -> None:

@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
 """Viewers would fetch fonts from a third party."""
 
-_COMPARE = "Show what differs from the baseline"
+_COMPARE = "Show differences from the baseline"
 
 
 class TableActions(TableScreen):
     """The keys that sort, group, compare and export rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
+        Binding("ctrl+s", "export", "Export rows or screen …", show=False, id="app.export"),
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
-        Binding("m", "mark", "Mark now as the baseline", show=False, id="baseline.mark"),
+        Binding("m", "mark", "Mark the present as the baseline", show=False, id="baseline.mark"),
         Binding("equals_sign", "compare", _COMPARE, key_display="=", show=False, id="baseline.compare"),
         Binding("x", "fold", "Fold or open a group; again: all groups", show=False, id="sort.fold"),
         without_key("fold_all", "Fold or open all groups", "sort.fold_all"),
         without_key("sort(1)", "Sort by the next column", "sort.right"),
-        without_key("sort(-1)", "Sort by the column before", "sort.left"),
+        without_key("sort(-1)", "Sort by the previous column", "sort.left"),
         without_key("invert", "Invert the sorting", "sort.invert"),
     ]
 
@@ -89,12 +89,12 @@ class TableActions(TableScreen):
         if column is not None:
             self.show_message(f"sorted by {_title_of(column)}{', inverted' if is_inverted else ''}")
         else:
-            self.show_message(f"sorted problems first{': this order is never inverted' if is_inverted else ''}")
+            self.show_message(f"sorted problems first{': this order cannot be inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
         from envwatch.tui.screens.menu import Choice, SortMenu
 
-        choices = [Choice("", "problems first", "then those closest to going offline, then by name")]
+        choices = [Choice("", "problems first", "then by time to offline, then by name")]
         sortable = [column for column in self.table.columns if column.id in COLUMNS]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
 
@@ -117,7 +117,7 @@ class TableActions(TableScreen):
                 visible = {column.id for column, _ in table.usual_columns}
                 hidden = [_title_of(id_) for id_ in columns if id_ not in visible]
                 without = f"; no room here for {', '.join(hidden)}" if hidden else ""
-                self.show_message(f"{len(columns)} columns{without}" if columns else "columns: those that fit")
+                self.show_message(f"{len(columns)} columns{without}" if columns else "columns: as many as fit")
 
         visible = [column.id for column, _ in table.usual_columns]
         has_profiles = self.state.monitor.fleet.are_several
@@ -155,11 +155,11 @@ class TableActions(TableScreen):
         baseline = Baseline.from_environments(fleet.environments, self.state.now.wall, unlisted)
         self.set_view(replace(self.view, baseline=baseline))
         without = f", except {', '.join(unlisted)}: not listed yet" if unlisted else ""
-        self.show_message(f"baseline marked: = shows what differs from now on{without}")
+        self.show_message(f"baseline marked: = shows the differences from now on{without}")
 
     def action_compare(self) -> None:
         if self.view.baseline is None:
-            self.show_message("no baseline yet: m marks how everything is now")
+            self.show_message("no baseline yet: m marks the present as the baseline")
         else:
             self.set_view(replace(self.view, compares=not self.view.compares))
 
@@ -170,13 +170,13 @@ class TableActions(TableScreen):
         """
         if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
-                self.show_message("one environment: x unfolds an incident of several")
+                self.show_message("nothing to unfold: the incident has one environment")
             else:
                 self.table.toggle_members()
             return
         group = self.table.row_cursor.heading() or next(iter(self.table.headers), None)
         if group is None:
-            self.show_message("nothing to fold: b groups rows, and none here has been offline for a day")
+            self.show_message("nothing to fold: b groups rows")
         else:
             if self._last_fold == (group.key, self.view, self.table.moves):
                 is_alike = all(header.is_open == group.is_open for header in self.table.headers)
@@ -227,7 +227,7 @@ class TableActions(TableScreen):
                 pieces = json_of(environments) if suffix == "json" else csv_of(environments)
                 self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
 
-        self.app.push_screen(Menu("Export what is shown", choices), export)
+        self.app.push_screen(Menu("Export rows or screen", choices), export)
 
     def _export_picture(self) -> None:
         picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()

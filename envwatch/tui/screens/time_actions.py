@@ -121,7 +121,7 @@ class TimeActions(TableScreen):
         Binding("left_square_bracket", "step(-1)", "One listing back", key_display="[", id="history.back"),
         Binding("right_square_bracket", "step(1)", "One listing forward", key_display="]", id="history.forward"),
         Binding(
-            "left_curly_bracket", "event(-1)", "Back to the event before", key_display="{", id="history.event_back"
+            "left_curly_bracket", "event(-1)", "Back to the previous event", key_display="{", id="history.event_back"
         ),
         Binding("right_curly_bracket", "event(1)", "On to the next event", key_display="}", id="history.event_forward"),
         Binding("T", "go_to_time", "Go to a time …", id="history.time"),
@@ -159,7 +159,7 @@ class TimeActions(TableScreen):
             if answer is not None and (wall := moment_in(answer)) is not None:
                 self.post_message(self.Wanted(AtTime(wall)))
 
-        question = "Show the screen as it was at"
+        question = "Show the screen at this past time"
         prompt = Prompt(question, status_text.EXAMPLES, _LONGEST_MOMENT, enter="Go", mistake_in=mistake_in)
         self.app.push_screen(prompt, go)
 

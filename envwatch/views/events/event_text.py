@@ -309,14 +309,14 @@ def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
     """Return why the event log is empty, and what will appear."""
     since = watched_since(fleet, now, zone)
     if since is None:
-        return clean("Nothing is listed yet. The first listing is the baseline; what changes after it appears here.")
-    what = "losses, returns, new modes and versions, blind times"
-    return clean(f"Nothing has happened since {since}, when the first listing came. Here appear {what}.")
+        return clean("Nothing is listed yet. Changes after the first listing appear here.")
+    what = "Losses, returns, new modes and versions, blind times"
+    return clean(f"Nothing has happened since {since}, the first listing. {what} appear here.")
 
 
 def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
     if failure is None and is_past:
-        return clean("No listing had come yet at this moment. ] goes on.")
+        return clean("No listing yet at this moment. ] goes on.")
     if failure is None:
         return clean("Asking for the first listing. All environments of this account appear here.")
     what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No listing yet"
@@ -344,14 +344,14 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
     if view.compares:
         marked = f" of {clock_text(view.baseline.marked_at, zone)}" if view.baseline is not None else ""
         return clean(
-            f"Nothing differs from the baseline{marked}; what does appears here. "
-            "= shows everything again, m marks a new one."
+            f"Nothing differs from the baseline{marked}. Differences appear here. "
+            "= shows everything again, m marks a new baseline."
         )
     if view.is_narrowed and len(fleet):
         return clean("Nothing matches. esc clears the filter, 0 resets the view.")
     if any(profile_state.last_up is not None for profile_state in fleet):
         return clean(
-            f"Every environment is gone: watched since {since}, and the listing is empty now. e says when they went; "
-            "one that runs `letta server` again appears here."
+            f"Every environment is gone: watched since {since}, and the listing is empty now. e shows the losses. "
+            "A machine that runs `letta server` appears here."
         )
-    return clean(f"No environments. Watched since {since}: run `letta server` on a machine, and it appears here.")
+    return clean(f"No environments. Watched since {since}: run `letta server` on a machine to see the machine here.")

@@ -60,11 +60,11 @@ def answer(
     result = verdict.presence.value
     if profile_state.is_unknown(tracked, now):
         result = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
-    since = "since before envwatch first listed it"
+    since = "since before the first listing"
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
     reason = verdict.reason if tracked.replaced_by is None else f"{verdict.reason}, {tracked.reason}"
-    return composed(f"It is {result}: {reason}, {since}.")
+    return composed(f"This environment is {result}: {reason}, {since}.")
 
 
 def trace(
@@ -72,13 +72,13 @@ def trace(
 ) -> list[RuleResult]:
     """Return the result of Letta's client, then every rule in order of application."""
     findings = {
-        "official client": _official(tracked, profile_state, now),
+        "Letta's client": _official(tracked, profile_state, now),
         "listing": _listing(profile_state, now, zone),
         "clock": _clock(profile_state),
         "connectionId": _connection(tracked),
         "lastHeartbeat": _heartbeat(tracked, profile_state, zone),
-        "skew check": _skew_check(tracked, profile_state),
-        "upstream": _upstream(profile_state),
+        "clock check": _skew_check(tracked, profile_state),
+        "platform": _upstream(profile_state),
         "absence": _absence(tracked),
         "flapping": _flapping(tracked, profile_state),
         "replacement": _replacement(tracked, profile_state),
@@ -116,23 +116,23 @@ def _listed_at(profile_state: ProfileState) -> float:
     return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
 
 
-_BY_DESIGN: Final = clean("It ends by design, and raises nothing when it ends.")
+_BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
 
 _FRESHNESS_RESULTS = {
     Freshness.LIVE: "fresh",
-    Freshness.STALE: "stale: verdicts are of that moment",
-    Freshness.BLIND: "blind: every row reads unknown",
-    Freshness.WAITING: "nothing is known",
+    Freshness.STALE: "stale: verdicts are from that moment",
+    Freshness.BLIND: "blind: every row is unknown",
+    Freshness.WAITING: "nothing is known yet",
 }
 
 
 def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _Finding:
     if profile_state.listed is None:
-        return "none yet", "nothing is known", True
+        return "no listing yet", "nothing is known yet", True
     snapshot = profile_state.snapshot
     size = ""
     if snapshot:
-        size = f" of {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
+        size = f": {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
     requested = f"requested {date_text(_listed_at(profile_state), zone)}, {long_age(profile_state.age(now))} ago"
     freshness = profile_state.freshness(now)
     inputs = f"listing {profile_state.listings}{size}, {requested}"
@@ -142,27 +142,28 @@ def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _
 def _clock(profile_state: ProfileState) -> _Finding:
     bounds = profile_state.clock.bounds
     if (warning := date_warning(profile_state)) is not None:
-        return warning, "not believed: the clock before it is used", True
+        return warning, "not believed: the earlier clock counts", True
     if bounds is None:
-        return "no response had a Date header", "the local clock is used", True
+        return "no response had a Date header", "ages count by this machine's clock", True
     inputs = (
-        f"server minus local clock: {profile_state.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
-        f"{bounds.high / 1000:+.2f} s by the Date headers of {counted(len(profile_state.clock.samples), 'response')}"
+        f"the server's clock minus this machine's: {profile_state.clock.offset / 1000:+.2f} s, from "
+        f"{bounds.low / 1000:+.2f} to {bounds.high / 1000:+.2f} s by the Date headers of "
+        f"{counted(len(profile_state.clock.samples), 'response')}"
     )
-    return inputs, "ages are by the server's clock", profile_state.clock.is_far_off
+    return inputs, "ages count by the server's clock", profile_state.clock.is_far_off
 
 
 # Letta Code 0.32 to 0.34 ends with exit status 1 in these three cases.
 _WHY_IT_ENDS: Final = (
-    "the listener has no connection. A listener that runs tries again, unless its key was refused (401, 403), a clone "
-    "replaced it (close code 1000), or its first connection failed for minutes"
+    "the listener has no connection. A running listener reconnects, unless the server refused the key (401, 403), a "
+    "clone replaced the listener (close code 1000), or the first connection failed for minutes"
 )
 
 
 def _connection(tracked: TrackedEnvironment) -> _Finding:
     connection = tracked.environment.connection_id
     if connection:
-        return connection, "non-empty: may be online", False
+        return connection, "connected: may be online", False
     value = "null" if connection is None else "empty"
     why = f": {_WHY_IT_ENDS}" if is_started_by_command(tracked.environment) else ""
     return f"{value}{why}", "offline: disconnected", True
@@ -171,14 +172,14 @@ def _connection(tracked: TrackedEnvironment) -> _Finding:
 def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> _Finding:
     beat = tracked.environment.last_heartbeat_at
     if tracked.has_impossible_time:
-        return IMPOSSIBLE, "cannot be true: the last verdict stays, as unknown", True
+        return IMPOSSIBLE, "impossible time: unknown, with the last verdict", True
     if beat is None:
-        return "null", "no number: offline", True
+        return "null", "no heartbeat: offline", True
     age = _listed_at(profile_state) - beat
     limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
-    inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
+    inputs = f"{date_text(beat, zone)}, {_ms(age)} old in the newest listing"
     if tracked.clock_suspect and profile_state.date_error is None:
-        return inputs, "cannot be right: not used, see skew check", False
+        return inputs, "impossible age: see clock check", False
     if age >= limit:
         return inputs, f"{_ms(limit)} or older: heartbeat lost", True
     if age >= late:
@@ -189,12 +190,12 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
 def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
     is_used = tracked.clock_suspect and not tracked.has_impossible_time and profile_state.date_error is None
     if profile_state.listed is None or (tracked.advanced_at is None and not is_used):
-        return "heartbeat not yet seen to advance", "nothing to compare the clock with", False
+        return "envwatch has seen no newer heartbeat yet", "no result before the next heartbeat", False
     ago = _ms(tracked.skew_check.least_age_ms(profile_state.listed.monotonic))
-    change = "first listed" if tracked.advanced_at is None else "advanced"
-    inputs = f"heartbeat {change} {ago} before the newest listing, by this machine's monotonic clock"
+    change = "the first listing with this heartbeat" if tracked.advanced_at is None else "a new heartbeat"
+    inputs = f"{change} came {ago} before the newest listing, by this machine's monotonic clock"
     if is_used:
-        return inputs, "contradicts the clock: used instead of it", True
+        return inputs, "the clock is wrong: this age counts instead", True
     return inputs, "agrees with the clock", False
 
 
@@ -203,37 +204,39 @@ def _upstream(profile_state: ProfileState) -> _Finding:
         inputs = (
             f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'listing')} in a row"
         )
-        claim = "their absence" if profile_state.quarantine.anomaly is Anomaly.VANISHED else "the newest listing"
+        claim = "the loss" if profile_state.quarantine.anomaly is Anomaly.VANISHED else "the newest listing"
         return inputs, f"{claim} is not believed yet", True
     if profile_state.stall_detector.is_stalled:
-        return "no online row's heartbeat advances", "silence proves nothing: online rows read unknown", True
+        return "no online environment has a new heartbeat", "stalled: online environments are unknown", True
     if not profile_state.stall_detector.beats_count:
-        return "heartbeats have just begun to advance again", "silence proves nothing yet", True
-    return "heartbeats of the fleet advance", "nothing unusual", False
+        return "new heartbeats have just returned", "a missing heartbeat proves nothing yet", True
+    return "new heartbeats reach the platform", "nothing unusual", False
 
 
 def _absence(tracked: TrackedEnvironment) -> _Finding:
-    which = "newest complete listing" if tracked.absent == 1 else f"newest {tracked.absent} complete listings"
-    inputs = f"the {which} lacked the row"
+    which = (
+        "newest complete listing lacks" if tracked.absent == 1 else f"newest {tracked.absent} complete listings lack"
+    )
+    inputs = f"the {which} the row"
     if tracked.verdict == NEVER_LISTED:
-        return "expected, and never in a complete listing", "missing", True
+        return "expected, but never in a complete listing", "missing", True
     if not tracked.absent:
-        return "the newest complete listing held the row", "not gone", False
+        return "the newest complete listing has the row", "not gone", False
     if tracked.presence.is_absent:
         return inputs, "gone", True
     if tracked.absent >= limits.LISTINGS_TO_GONE:
-        return inputs, "not gone before the server was asked about it", True
-    return inputs, f"not gone: {limits.LISTINGS_TO_GONE} in a row must lack the row", True
+        return inputs, "not gone yet: the server has to confirm the absence", True
+    return inputs, f"not gone yet: {limits.LISTINGS_TO_GONE} listings in a row must lack the row", True
 
 
 def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
     rate = change_rate(tracked.transitions, _listed_at(profile_state))
     halves = limits.FLAP_SAMPLES - 1
     if not rate:
-        inputs = f"the row did not go, come or reconnect in the last {halves * limits.FLAP_EVERY / _MINUTE:.0f} minutes"
+        inputs = f"no loss, return or reconnect in the last {halves * limits.FLAP_EVERY / _MINUTE:.0f} minutes"
     else:
         inputs = (
-            f"the row went, came or reconnected in {rate:.0f} % of the last {halves} half minutes (new ones count "
+            f"losses, returns or reconnects in {rate:.0f} % of the last {halves} half minutes (recent ones count "
             f"more); flapping begins at {limits.FLAP_ON:.0f} % and ends at {limits.FLAP_OFF:.0f} %"
         )
     return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
@@ -241,9 +244,9 @@ def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Find
 
 def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
     others = siblings(tracked, profile_state.environments.values())
-    count = f"{counted(len(others), 'other row')} of this organization, device and kind of listener"
+    count = f"{counted(len(others), 'other row')} with this organization, device and kind of listener"
     if profile_state.has_moved_identity:
-        inputs, result = f"{count}; this server changed the firstSeenAt of a row", "the rule is off: none is replaced"
+        inputs, result = f"{count}; this server changed the firstSeenAt of a row", "the rule is off: no row is replaced"
     elif tracked.replaced_by is not None:
         inputs, result = f"{count}{_new_row(others, tracked)}", f"{tracked.reason}: no loss"
     elif (obstacle := obstacle_of(tracked)) is Obstacle.TWIN:
@@ -252,7 +255,7 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _F
     elif obstacle is not None:
         inputs, result = count, obstacle.value
     else:
-        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced: its loss is a loss"
+        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced by another row: a loss counts"
     is_loss = tracked.replaced_by is None and tracked.presence is Presence.OFFLINE
     return inputs, result, is_loss
 
@@ -263,9 +266,9 @@ def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) 
         return ""
     ahead = new.environment.first_seen_at - tracked.environment.last_seen_alive_at
     if ahead < -limits.REPLACEMENT_TOLERANCE / MS:
-        return f"; {new.environment.label} was offline while this one was online, and came back after this one"
-    relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} the last sign of life here"
-    return f"; {new.environment.label} was first seen {relation}, and both were never online at once"
+        return f"; {new.environment.label} was offline while this row was online, and returned later"
+    relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} this row's last sign of life"
+    return f"; {new.environment.label} was first seen {relation}; the rows were never online at once"
 
 
 def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
@@ -277,15 +280,15 @@ def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment
     ahead = newest.environment.first_seen_at - tracked.environment.last_seen_alive_at
     if ahead >= -limits.REPLACEMENT_TOLERANCE / MS:
         return f"; {newest.environment.label} is new, but replaces another row or cannot be trusted"
-    seen = f"first seen {_ms(-ahead)} before the last sign of life here"
-    return f"; the newest, {newest.environment.label}, is older: {seen}"
+    seen = f"first seen {_ms(-ahead)} before this row's last sign of life"
+    return f"; {newest.environment.label}, the newest, was {seen}"
 
 
 def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
     """Return the verdict of Letta's client: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
-    inputs = "no lastHeartbeat" if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"
+    inputs = "no heartbeat" if beat is None else f"heartbeat {_ms(now.wall - beat)} old by this machine's clock"
     agrees = verdict.is_up == tracked.verdict.is_up
-    note = "" if agrees or not profile_state.listed else ": disagrees, see clock and listing below"
+    note = "" if agrees or not profile_state.listed else ": see clock and listing for the difference"
     return inputs, f"would say {'online' if verdict.is_up else 'offline'}{note}", not agrees

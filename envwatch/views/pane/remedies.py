@@ -51,7 +51,7 @@ def remedies(
     An unknown environment is not called down. `start_key` starts a down listener.
     """
     if tracked.replaced_by is not None:
-        text = f"nothing here: {tracked.reason}, which is this machine under another name"
+        text = f"nothing: {tracked.reason}, this machine's new name"
         yield Remedy(None, (composed(text),))
     elif not tracked.verdict.is_up and not profile_state.is_unknown(tracked, now):
         yield from _remedies_for_down(tracked, profile_state, start_key)
@@ -126,17 +126,15 @@ def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
     return None if not name or "\\" in name or "…" in name else shlex.quote(name)
 
 
-_LOCKED: Final = clean("refuses if one runs there, and names its pid: stop a frozen one first")
-_UNLOCKED: Final = clean(
-    "check first that none runs there, and stop a frozen one: only 0.30.28 and newer refuse a second one"
-)
-_COMES_BACK: Final = clean("a machine that is asleep or cut off comes back by itself")
+_LOCKED: Final = clean("refuses if a listener runs there: stop a frozen listener by the named pid")
+_UNLOCKED: Final = clean("stop any listener there first: before 0.30.28, `letta server` starts a second one")
+_COMES_BACK: Final = clean("a machine that sleeps or has no network comes back by itself")
 _LOG: Final = clean("~/.letta/logs/remote/ there")
 _LOOK_FOR: Final = clean('look for 401, 403 (key refused) or "Replaced" (by a clone)')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
 """The platform still has the connection: the listener has not ended."""
-_DESKTOP: Final = clean("open the Letta Code desktop app there, with remote access on")
-_SANDBOX: Final = clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
+_DESKTOP: Final = clean("open the Letta Code desktop app there, and turn remote access on")
+_SANDBOX: Final = clean("nothing: the platform manages this sandbox")
 
 
 def _remedies_for_down(
@@ -151,7 +149,7 @@ def _remedies_for_down(
         if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
             notes.append(_COMES_BACK)
     if start_key and not environment.is_sandbox:
-        notes.insert(0 if command is not None else 1, clean(f"{start_key} does that from here: this is a demo"))
+        notes.insert(0 if command is not None else 1, clean(f"{start_key} starts the listener from here (demo)"))
     others = (
         other for other in profile_state.environments.values() if other.environment.device_id == environment.device_id
     )
@@ -164,13 +162,12 @@ def _remedies_for_down(
 
 
 _FLAPPING: Final = clean(
-    "check the network and the sleep settings of the machine, then what ends its listener: one that runs reconnects by "
-    "itself"
+    "check the machine's network and sleep settings, then the log: a running listener reconnects by itself"
 )
-_FLAPPING_DESKTOP: Final = clean("check the network and the sleep settings of the machine, then the desktop app there")
+_FLAPPING_DESKTOP: Final = clean("check the machine's network and sleep settings, then the desktop app there")
 _EVICTED: Final = clean(
-    'always up, with new connections: if the log says "Replaced by new connection", a clone has the same name, and '
-    "each ends the other. Give each machine its own name"
+    'if the log says "Replaced by new connection", a clone with the same name ends each connection: give each machine '
+    "a name of its own"
 )
 _FLAP_WINDOW_MS: Final = (limits.FLAP_SAMPLES - 1) * limits.FLAP_EVERY / MS
 
@@ -202,14 +199,14 @@ _UNRESTRICTED = Remedy(
     None,
     (
         clean(
-            "set the mode to standard in the conversation with the agent: agents run every tool there without "
-            "approval, also after a restart"
+            "set the mode to standard in the agent's conversation: agents run every tool without approval, also "
+            "after a restart"
         ),
     ),
 )
 _REPORTED: Final = clean("the machine reported this command: read the command before you run it")
 _PROSE: Final = clean("the machine's own words")
-_UPDATES_ITSELF: Final = clean("restart its listener: a listener that updates itself runs the new version after that")
+_UPDATES_ITSELF: Final = clean("restart the listener: a restart updates the listener")
 _RESTART: Final = Remedy(None, (_UPDATES_ITSELF,), "update")
 _UPDATE_DESKTOP: Final = clean("update the Letta Code desktop app there")
 _PROGRAMS: Final = "npm|npx|pnpm|yarn|bun|volta|brew|letta|uv|pipx?|pip3|python3?|py|winget|choco|scoop"

@@ -139,11 +139,11 @@ def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks,
     server_now = profile_state.clock.server_time(now.wall)
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
-        text = "the configuration expects it, and no complete listing held its name or device id"
+        text = "expected by the configuration, but its name and device id are in no complete listing"
     elif tracked.presence.is_absent:
         text = f"absent from {tracked.absent} complete listings in a row · {sign}"
     elif profile_state.is_unreadable(tracked):
-        text = "the newest listing holds its row, which cannot be read: this was the last verdict"
+        text = "the row of the newest listing cannot be read: this is the last verdict"
     elif not tracked.environment.connection_id:
         since = "" if tracked.since_at is None else f" since {instant_text(tracked.since_at, server_now, zone)}"
         text = f"no live connection{since} · {sign}"
@@ -162,10 +162,10 @@ def _proof_by_heartbeat(
     if environment.last_heartbeat_at is None:
         return "connected, without a heartbeat"
     if tracked.verdict.is_up and not profile_state.stall_detector.beats_count:
-        return "connected · the platform's heartbeats stand still: silence proves nothing"
+        return "connected · the platform sends no new heartbeats: silence proves nothing"
     if tracked.clock_suspect and profile_state.date_error is None:
         still = span(tracked.skew_check.least_age_ms(now.monotonic))
-        return f"clocks contradict: judged by its heartbeat, which has stood still for {state_age(still)} or longer"
+        return f"clocks contradict: the verdict uses a heartbeat age of at least {state_age(still)}"
     beat = instant_text(environment.last_heartbeat_at, server_now, zone)
     limit = f"{profile_state.limits.online_for.total_seconds():.0f} s"
     if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
@@ -271,6 +271,6 @@ def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> I
     many = f"{counted(len(found), 'outage')}{', the longest' if len(found) > 1 else ''}"
     yield clean(f"{many}: {long_age(longest.down)} {when}")
     if longest.unseen >= _GAP_AT_LEAST:
-        yield clean(f"not watched for {long_age(longest.unseen)} of it")
+        yield clean(f"{long_age(longest.unseen)} of the outage not watched")
     if longest.reason:
         yield longest.reason

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("folder")
 def test_no_history_is_fine() -> None:
     finding = asyncio.run(check_history(MachineContext({}, {})))
-    assert (finding.status, finding.summary) == (CheckStatus.OK, "none is kept yet")
+    assert (finding.status, finding.summary) == (CheckStatus.OK, "no history yet")
 
 
 def test_each_history_has_its_days_its_size_and_the_process_that_records_it(folder: Path) -> None:
