@@ -7,13 +7,16 @@ pipe would block, and `/dev/zero` has no end.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shlex
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from envwatch.model.text import clean
 from envwatch.model.times import in_zone
 
 
@@ -103,13 +106,20 @@ def write_private(path: Path, data: bytes) -> None:
         FileExistsError: if the path exists, even as a dangling link.
         OSError: on failure; no file is left.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _write_new(path, data, 0o600, is_synced=True)
+
+
+def _write_new(path: Path, data: bytes, mode: int, *, is_synced: bool) -> os.stat_result:
+    """Write a new file, completely or not at all; return the status of the file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # a umask can remove the owner's rights
+            os.fchmod(descriptor, mode)  # a umask can remove the owner's rights
             file.write(data)
             file.flush()
-            os.fsync(descriptor)  # some disks report only now that they are full
+            if is_synced:
+                os.fsync(descriptor)  # some disks report only now that they are full
+            return os.fstat(descriptor)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -144,6 +154,21 @@ def read_regular(path: Path, *, limit: int) -> bytes:
     return content
 
 
+def read_secret(path: Path, size: int, noun: str, *, limit: int | None = None) -> tuple[bytes, tuple[str, str] | None]:
+    """Return at most `size` bytes of a secret file; also the problem and the remedy if other users can read the file.
+
+    Raises:
+        OSError: if the file is unreadable, not regular or too large; see `strerror`.
+    """
+    with os.fdopen(open_regular(path, limit=limit), "rb") as file:
+        status, content = os.fstat(file.fileno()), file.read(size)
+    if status.st_uid != os.geteuid():
+        return content, ("belongs to another user", f"make {noun} of your own")
+    if status.st_mode & 0o077:
+        return content, ("can be read by others", f"`chmod 600 {clean(shlex.quote(str(path)))}`")
+    return content, None
+
+
 def _check(status: os.stat_result, limit: int | None) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -156,6 +181,68 @@ def _check(status: os.stat_result, limit: int | None) -> None:
 def _too_large(limit: int) -> OSError:
     size = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
     return OSError(errno.EFBIG, f"Larger than {size}")
+
+
+_LONGEST_PID: Final = 20
+
+
+class ProcessLock:
+    """A lock file with the holder's process number; the system releases the lock with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock unless another process has it; return whether this process has the lock. Never waits.
+
+        A lock whose file was deleted is taken again.
+
+        Raises:
+            OSError: if the lock file cannot be used.
+        """
+        if self._descriptor is not None:
+            if self._is_in_place(self._descriptor):
+                return True
+            self.release()
+        descriptor = open_private(self._path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
+        self._descriptor = descriptor
+        with suppress(OSError):  # a full disk; the number is for people only
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds the lock."""
+        return self._descriptor is not None
+
+    @property
+    def holder(self) -> str:
+        """The holder's process number; empty if unreadable."""
+        with suppress(OSError, ValueError):
+            return str(int(read_regular(self._path, limit=_LONGEST_PID)))
+        return ""
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        """Whether other processes see the same file at the path."""
+        try:
+            return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
 
 
 _MODE: Final = 0o644
@@ -185,13 +272,8 @@ class SharedFile:
             OSError: on failure; the file is unchanged.
         """
         self._new.unlink(missing_ok=True)  # left by a killed process of the same number
-        descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        status = _write_new(self._new, data, _MODE, is_synced=False)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, _MODE)
-                file.write(data)
-                file.flush()
-                status = os.fstat(descriptor)
             self._new.replace(self._path)
         except BaseException:
             self._new.unlink(missing_ok=True)

@@ -26,11 +26,10 @@ class Match(Enum):
     """How a filter's value matches a text."""
 
     TEXT = auto()
-    """Occurs in the text."""
+    """The value occurs in the text."""
     PREFIX = auto()
-    """Begins the text: `os:win` must not match darwin."""
+    """The value begins the text: `os:win` must not match darwin."""
     VERSION = auto()
-    """Compares as a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +37,30 @@ class Presentation:
     """The presentation of a field that the API sends."""
 
     id: str
-    """Name in filters and settings, id of the column."""
+    """The name in filters and settings, and the id of the column."""
     about: str
-    """For the column picker and completions."""
+    """The description in the column picker and in completions."""
     _: KW_ONLY
     example: str = ""
-    """Values behind `about` in completions."""
+    """Example values, shown behind `about` in completions."""
     aliases: tuple[str, ...] = ()
-    """Further names in filters."""
+    """Additional names in filters."""
     match: Match = Match.TEXT
     text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
     """Returns None for an instant."""
     instant: Callable[[TrackedEnvironment], float | None] | None = None
     """Server's clock, ms. Filter values are ages or dates."""
     title: str = ""
-    """If different from the id."""
+    """The column's title, if different from the id."""
     width: int = 0
-    """Cells without the space behind; 0 for no column."""
+    """The width in cells, without the space behind; 0 for no column."""
     from_width: int = 160
-    """Least cells of a terminal that shows the column by default."""
+    """A terminal of at least this many cells shows the column by default."""
     column_about: str = ""
     """Replaces `about` in the column picker."""
     keep: Literal["start", "ends", "end"] = "ends"
-    """The part that survives a cut."""
     pane: str = ""
-    """The label in the detail pane, if any."""
     is_id: bool = False
-    """Whether the line stands among the ids, at the end."""
 
 
 def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:
@@ -72,7 +68,6 @@ def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:
 
 
 def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
-    """Return the reader of an instant; None for an event that never happened."""
     instant_of: Callable[[TrackedEnvironment], float] = attrgetter(f"environment.{name}")
     return lambda tracked: None if instant_of(tracked) == NEVER else instant_of(tracked)
 

@@ -158,8 +158,9 @@ def test_a_recording_keeps_a_new_field_and_a_redacted_one_hides_its_text(copy: P
             command = ["-m", "envwatch", "record", "-o", str(path), "--for", "3s", "--interval", "1s", *options]
             run_in(copy, *command, environ=environ)
     program = (
-        "import sys; from pathlib import Path; from envwatch.storage.history.past import RecordedFile\n"
-        "with RecordedFile(Path(sys.argv[1])) as past:\n"
+        "import sys; from contextlib import closing; from pathlib import Path\n"
+        "from envwatch.storage.history.past import RecordedFile\n"
+        "with closing(RecordedFile(Path(sys.argv[1]))) as past:\n"
         "    polls = past.polls(float('-inf'), float('inf'))\n"
         "    for each in past.moment(polls[-1]).profile_state.environments.values(): print(each.environment.site)"
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import alert_file_for, state_file
+from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import (
     AlertState,
     alert_state,
@@ -20,7 +21,7 @@ from envwatch.fleet.alerting.alert_state import (
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText
 from envwatch.storage.remembered import ALERT_STATE, INCIDENTS_OF_1_0
-from envwatch.storage.state_file import ChangedFile, HooksLock, StateFile
+from envwatch.storage.state_file import ChangedFile, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +79,7 @@ class AlertFiles:
         self._paths = paths
         self._sources_of_1_0 = sources_of_1_0
         self._warn = warn
-        self._locks = {name: HooksLock(path.with_suffix(".lock")) for name, path in paths.items()}
+        self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in paths.items()}
         self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
         self._written = dict[SafeText, tuple[AlertState, WallMs]]()

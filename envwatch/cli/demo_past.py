@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.cli.demo_settings import start_file
 from envwatch.demo.fleet import DAYS
 from envwatch.demo.times import DAY_MS
-from envwatch.files import write_private
+from envwatch.files import ProcessLock, write_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
@@ -22,7 +22,7 @@ from envwatch.storage.history.encoding.events import EventDecoder
 from envwatch.storage.history.encoding.frames import Frame, FrameKind
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed
-from envwatch.storage.history.folder import FolderLock, Retention, day_of, day_path, day_paths
+from envwatch.storage.history.folder import LOCK, Retention, day_of, day_path, day_paths
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter, next_numbers
 
@@ -69,8 +69,8 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
         OSError: likewise.
         sqlite3.Error: likewise.
     """
-    lock = FolderLock(folder)
-    if not lock.take():  # another process records there
+    lock = ProcessLock(folder / LOCK)
+    if not lock.acquire():  # another process records there
         return False
     try:
         polls = StoredPast(folder).polls(WallMs(started_at - DAY_MS), WallMs(started_at))

@@ -18,6 +18,7 @@ from envwatch.cli.arguments import Exit, StopError
 from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
+from envwatch.model.outcome import Listed
 from envwatch.sources.letta.network_settings import SettingsError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.hooks.webhook import WebService
+    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
 
 
@@ -136,30 +138,25 @@ async def pinging(
 class ServiceManager:
     """The service manager of sd_notify(3), if any.
 
-    Only complete listings feed the watchdog, so that the manager restarts a process that lives but sees nothing.
-    `address` is a datagram socket's path, or an abstract name after `@`; empty for none.
+    Only complete listings feed the watchdog, so that the manager restarts a process that lives but sees nothing. The
+    variables in `environ` that name the manager are removed, which hides the variables from child processes.
     """
 
-    def __init__(self, address: str = "", *, has_watchdog: bool = False) -> None:
-        self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        self._has_watchdog = has_watchdog
-
-    @classmethod
-    def from_environ(cls, environ: MutableMapping[str, str]) -> Self:
-        """Return the manager that the variables name, and hide the variables from child processes."""
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
         address = environ.pop("NOTIFY_SOCKET", "")
         interval, process = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        """A datagram socket's path, or an abstract name after a zero byte; any other text counts as none."""
         is_meant = process in {"", str(os.getpid())}
-        has_watchdog = interval.isdecimal() and int(interval) > 0 and is_meant
-        return cls(address if address.startswith(("/", "@")) else "", has_watchdog=has_watchdog)
+        self._has_watchdog = interval.isdecimal() and int(interval) > 0 and is_meant
 
     def ready(self) -> None:
         """Report that watching has begun."""
         self._send("READY=1")
 
-    def listed(self) -> None:
-        """Feed the watchdog after a complete listing."""
-        if self._has_watchdog:
+    def take(self, outcome: Outcome | None) -> None:
+        """Feed the watchdog if an outcome is a complete listing."""
+        if self._has_watchdog and isinstance(outcome, Listed):
             self._send("WATCHDOG=1")
 
     def __enter__(self) -> Self:
@@ -169,7 +166,7 @@ class ServiceManager:
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> None:
-        if not self._address:
+        if not self._address.startswith(("/", "\0")):
             return
         # The manager may be restarting; watching does not depend on the delivery.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -103,10 +103,8 @@ class Plan:
             raise StopError(Exit.FAILED, str(error)) from None
         return cls(settings, {name: files[path] for name, path in paths.items()}, options.bind, listening, tls)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the socket."""
         self.listening.close()
 
     @property
@@ -117,11 +115,9 @@ class Plan:
         if ip_address(host).is_unspecified:
             host = socket.gethostname()
         root = f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
-        return (
-            [root]
-            if len(self.settings) == 1
-            else [f"{root}/profiles/{each.profile}" for each in self.settings.values()]
-        )
+        if len(self.settings) == 1:
+            return [root]
+        return [f"{root}/profiles/{each.profile}" for each in self.settings.values()]
 
     @property
     def left_out(self) -> list[str]:

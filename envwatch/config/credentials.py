@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import getpass
 import importlib
-import os
 import re
-import shlex
 import signal
 import sys
 from contextlib import contextmanager
@@ -37,7 +35,7 @@ from pydantic import SecretStr
 
 from envwatch.config.declared import ALTERNATIVES
 from envwatch.config.settings import DEFAULT, PROFILE
-from envwatch.files import open_regular, read_regular
+from envwatch.files import read_regular, read_secret
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
 from envwatch.redactor import KEY
@@ -277,19 +275,12 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
 def _key_in_file(path: Path) -> Credentials:
     name = clean(str(path))
     try:
-        descriptor = open_regular(path)
-        try:
-            status = os.fstat(descriptor)
-            content = os.read(descriptor, _KEY_FILE_BYTES)
-        finally:
-            os.close(descriptor)
+        content, exposure = read_secret(path, _KEY_FILE_BYTES, "a key file")
     except OSError as error:
         raise CredentialsError(f"the key file {name} cannot be read: {error.strerror}") from None
-    if status.st_uid != os.geteuid():
-        raise CredentialsError(f"the key file {name} belongs to another user", "make a key file of your own")
-    if status.st_mode & 0o077:
-        quoted = clean(shlex.quote(str(path)))
-        raise CredentialsError(f"the key file {name} can be read by others", f"`chmod 600 {quoted}`")
+    if exposure is not None:
+        problem, remedy = exposure
+        raise CredentialsError(f"the key file {name} {problem}", remedy)
     key = _key_of(content.decode("latin-1"), name)
     if key is None:
         raise CredentialsError(f"the key file {name} is empty")

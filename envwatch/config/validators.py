@@ -21,7 +21,7 @@ from envwatch.sources.letta.network_settings import SettingsError, checked_base_
 from envwatch.views.table.columns import COLUMNS, PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -103,27 +103,20 @@ def _boolean(raw: object, info: ValidationInfo) -> bool:
     raise ValueError("must be true or false")
 
 
-def _read_filter(raw: object) -> str:
-    text = query(raw)
+def _checked(text: str, check: Callable[[str], Any]) -> Any:  # noqa: ANN401 - what `check` returns
     try:
-        parse(text)
-    except QueryError as mistake:
+        return check(text)
+    except (QueryError, SettingsError) as mistake:
         raise ValueError(f"cannot be used: {mistake}") from None
+
+
+def _read_filter(raw: object) -> str:
+    _checked(text := query(raw), parse)
     return text
 
 
-def _read_base_url(raw: object) -> str:
-    try:
-        return checked_base_url(line(raw))
-    except SettingsError as mistake:
-        raise ValueError(f"cannot be used: {mistake}") from None
-
-
-def _url(raw: object) -> SecretStr:
-    try:
-        checked_hook_url(text := line(raw))
-    except SettingsError as mistake:
-        raise ValueError(f"cannot be used: {mistake}") from None
+def _read_url(raw: object) -> SecretStr:
+    _checked(text := line(raw), checked_hook_url)
     return SecretStr(text)
 
 
@@ -176,8 +169,8 @@ VARIABLE: Final = BeforeValidator(
     _read_variable, json_schema_input_type=Annotated[str, Field(pattern=f"^{_VARIABLE_NAME.pattern}$")]
 )
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
-BASE_URL: Final = BeforeValidator(_read_base_url, json_schema_input_type=NON_EMPTY)
-SECRET_URL: Final = BeforeValidator(_url, json_schema_input_type=NON_EMPTY)
+BASE_URL: Final = BeforeValidator(lambda raw: _checked(line(raw), checked_base_url), json_schema_input_type=NON_EMPTY)
+SECRET_URL: Final = BeforeValidator(_read_url, json_schema_input_type=NON_EMPTY)
 ZONE: Final = BeforeValidator(_read_zone, json_schema_input_type=NON_EMPTY)
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)

@@ -57,24 +57,14 @@ class ChildServer:
         )
         return cls(process, key)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    @property
+    def started_at(self) -> int:
+        """When its fleet's opening began, in milliseconds since the epoch; waits as `base_url` does."""
+        return int(self._announced()["started_at"])
 
     @property
     def base_url(self) -> str:
-        """The server's URL; waits like `ready`."""
-        return self.ready()
-
-    @property
-    def started_at(self) -> int:
-        """The opening's start in ms since the epoch; waits like `ready`."""
-        return int(self._announced()["started_at"])
-
-    def ready(self) -> str:
-        """Wait until the child listens, and return its base URL.
+        """The server's URL; waits until the child listens.
 
         Raises:
             OSError: the child cannot listen, or has ended.

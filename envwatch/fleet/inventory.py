@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.anomalies import Acceptance
     from envwatch.model.clock import ServerMs
 
-_GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
+GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
 
 
@@ -68,7 +68,7 @@ def next_environments(
             tracked = missed_while_quarantined(before, listing)
         else:
             tracked = marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
-        if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < _GONE_KEPT_MS:
+        if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < GONE_KEPT_MS:
             environments[id_] = tracked
             if tracked is not before:
                 events += events_between(before, tracked, at)

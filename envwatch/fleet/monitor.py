@@ -131,7 +131,7 @@ class Monitor:
 
         def loss_of(event: Event, group: Event | None) -> Loss:
             tracked = fleet.tracked(key_of(event))
-            listed_at = event.at if before.listed is None else before.clock.server_time(before.listed.wall)
+            listed_at = event.at if before.listed_at is None else before.listed_at
             verdict = None if tracked is None else tracked.verdict
             return Loss(
                 event=event,
@@ -214,10 +214,8 @@ class Monitor:
 
     def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Clocks) -> tuple[Interval, ...]:
         """Return an environment's states since a moment (server's clock, ms)."""
-        watched, until = (
-            self.watched_at(tracked.profile, now),
-            self.fleet.for_environment(tracked).clock.server_time(now.wall),
-        )
+        watched = self.watched_at(tracked.profile, now)
+        until = self.fleet.for_environment(tracked).clock.server_time(now.wall)
         return states(tracked, self.event_log.for_environment(tracked.key), watched, since, until)
 
     def with_notice(self, text: SafeText, now: Clocks) -> Monitor:
@@ -315,9 +313,8 @@ class Monitor:
         if not self.silences:
             return None
         profile_state = self.fleet.for_environment(tracked)
-        return silencing(
-            self.silences, tracked, profile_state.server, now.wall, profile_state.clock.server_time(now.wall)
-        )
+        at = profile_state.clock.server_time(now.wall)
+        return silencing(self.silences, tracked, profile_state.server, now.wall, at)
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
         """Return the monitor, and the incidents for one bell now."""

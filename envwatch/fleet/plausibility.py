@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
+from envwatch.model.limits import EARLIEST_MS
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 
-_EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
 _AHEAD_MS = limits.MOST_AHEAD / MS
 _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 
@@ -46,10 +46,10 @@ def without_impossible(environment: Environment, before: Environment | None, lat
     beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
     # Inlined for speed: this runs for every changed row.
     if (
-        (beat_at is None or _EARLIEST_MS <= beat_at <= latest)
-        and (connected_at is None or _EARLIEST_MS <= connected_at <= latest)
-        and _EARLIEST_MS <= seen_at <= latest
-        and _EARLIEST_MS <= environment.first_seen_at <= latest
+        (beat_at is None or EARLIEST_MS <= beat_at <= latest)
+        and (connected_at is None or EARLIEST_MS <= connected_at <= latest)
+        and EARLIEST_MS <= seen_at <= latest
+        and EARLIEST_MS <= environment.first_seen_at <= latest
     ):
         return environment
     seen = environment if before is None else before
@@ -63,7 +63,7 @@ def without_impossible(environment: Environment, before: Environment | None, lat
 
 
 def _possible(instant: ServerMs | None, latest: ServerMs) -> ServerMs | None:
-    return instant if instant is not None and _EARLIEST_MS <= instant <= latest else None
+    return instant if instant is not None and EARLIEST_MS <= instant <= latest else None
 
 
 def believed_clock(

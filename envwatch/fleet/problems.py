@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 # Constants, because `Presence.ONLINE` takes 50 ns for every row on Python 3.11.
 _ONLINE, _OFFLINE, _GONE, _MISSING = Presence.ONLINE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
-_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _OLD_MS: Final = limits.OLD_AFTER / MS
 _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
@@ -43,12 +42,12 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
     if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False
     lost_at = tracked.lost_at
-    return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
+    return now - lost_at >= _OLD_MS and lost_at >= limits.EARLIEST_MS
 
 
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
     """Whether an environment is offline since an impossible time, before 2020 or after `latest`."""
-    return tracked.verdict.presence is _OFFLINE and not _EARLIEST_MS <= tracked.lost_at <= latest
+    return tracked.verdict.presence is _OFFLINE and not limits.EARLIEST_MS <= tracked.lost_at <= latest
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:

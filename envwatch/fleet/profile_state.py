@@ -5,7 +5,6 @@ Only a complete, fresh, believed listing changes verdicts.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -28,7 +27,7 @@ from envwatch.fleet.events import (
 from envwatch.fleet.inventory import missing_events, next_environments, with_inventory
 from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.plausibility import believed_clock, latest_possible
-from envwatch.fleet.presence import Presence, PresenceRule
+from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements
 from envwatch.fleet.tracking import (
     ListingContext,
@@ -134,17 +133,17 @@ class ProfileState:
         if self.freshness(now) is not Freshness.BLIND:
             return self, ()
         at, since = self.clock.server_time(now.wall), self.clock.server_time(self.listed.wall)
-        cause = (
-            self.failure.cause
-            if self.failure is not None
-            else self.quarantine.finding.text
-            if self.quarantine
-            else None
-        )
-        reason = None if cause is None else clean(cause)
+        reason = None if self.quarantine is None else self.quarantine.finding.text
+        if self.failure is not None:
+            reason = clean(self.failure.cause)
         blind = Event(kind=Kind.BLIND, at=at, profile=self.profile, since=since, reason=reason)
         periods, events = begun(self.periods, blind)
         return (replace(self, periods=periods) if events else self), events
+
+    @property
+    def listed_at(self) -> ServerMs | None:
+        """When the newest believed listing was asked for, by the server's clock."""
+        return None if self.listed is None else self.clock.server_time(self.listed.wall)
 
     @property
     def is_refused(self) -> bool:
@@ -238,10 +237,6 @@ class ProfileState:
         """The clocks of the newest listing with an environment up, if none is up now."""
         return None if self.last_up == self.listed else self.last_up
 
-    def counts(self) -> Mapping[Presence, int]:
-        """Return the number of environments by presence."""
-        return Counter(tracked.verdict.presence for tracked in self.environments.values())
-
 
 def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[ProfileState, tuple[Event, ...]]:
     at, periods = profile_state.clock.server_time(outcome.started.wall), profile_state.periods
@@ -284,89 +279,81 @@ def _moved(clocks: Clocks | None, by_ms: float) -> Clocks | None:
     return None if clocks is None else replace(clocks, wall=WallMs(clocks.wall + by_ms))
 
 
-def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
+def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
     snapshot, asked = outcome.snapshot, outcome.asked
-    if profile_state.listed is not None:
+    if before.listed is not None:
         # A served listing's age includes the request's time, which varies.
-        asked = asked.not_before(profile_state.listed)
-    clock, date_error = believed_clock(profile_state.clock, profile_state.date_error, snapshot, profile_state.limits)
+        asked = asked.not_before(before.listed)
+    clock, date_error = believed_clock(before.clock, before.date_error, snapshot, before.limits)
     at, seen_at = clock.server_time(asked.wall), clock.server_time(outcome.started.wall)
-    seen = replace(
-        profile_state, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0
-    )
+    seen = replace(before, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0)
     # The first listing after a sleep counts, however old: the sleep may have delayed the answer.
-    is_awaited = profile_state.listed is None or (
-        profile_state.unseen_since is not None and profile_state.quarantine is None
-    )
+    is_awaited = before.listed is None or (before.unseen_since is not None and before.quarantine is None)
     if snapshot.is_repeat and not is_awaited:
-        periods, period_events = ended(
-            profile_state.periods, dict.fromkeys(BY_ANY_LISTING, seen_at), profile_state.profile
-        )
+        periods, period_events = ended(before.periods, dict.fromkeys(BY_ANY_LISTING, seen_at), before.profile)
         return replace(seen, periods=periods), period_events
 
     rows = snapshot.rows(clock)
-    acceptance = acceptance_of(profile_state.quarantine, profile_state.environments, rows, snapshot, asked.monotonic)
+    acceptance = acceptance_of(before.quarantine, before.environments, rows, snapshot, asked.monotonic)
     quarantine = acceptance.quarantine
     if quarantine is not None and quarantine.is_whole:
         periods, period_events = _next_periods(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
-        environments = still_listed(profile_state.environments, rows)
+        environments = still_listed(before.environments, rows)
         return replace(seen, quarantine=quarantine, environments=environments, periods=periods), period_events
 
     covered_s = 0.0
-    if profile_state.listed is not None and not profile_state.failures and not blind_since(profile_state, asked):
-        covered_s = asked.monotonic - profile_state.listed.monotonic
-    stall_detector = profile_state.stall_detector.apply(asked.monotonic, covered_s, profile_state.environments, rows)
-    gap_ms = (profile_state.age(asked) or timedelta()) / MS
+    if before.listed is not None and not before.failures and not blind_since(before, asked):
+        covered_s = asked.monotonic - before.listed.monotonic
+    stall_detector = before.stall_detector.apply(asked.monotonic, covered_s, before.environments, rows)
+    gap_ms = (before.age(asked) or timedelta()) / MS
     listing = ListingContext(
-        number=profile_state.listings + 1,
+        number=before.listings + 1,
         asked_at=asked.monotonic,
         gap_ms=gap_ms,
-        elapsed_ms=profile_state.elapsed_ms + gap_ms,
-        rule=PresenceRule(profile_state.limits),
+        elapsed_ms=before.elapsed_ms + gap_ms,
+        rule=PresenceRule(before.limits),
         beats_count=stall_detector.beats_count,
         in_doubt=snapshot.in_doubt,
         unreadable=snapshot.rejected_ids,
-        profile=profile_state.profile,
+        profile=before.profile,
         latest=latest_possible(clock, at),
         is_date_wrong=date_error is not None,
     )
-    is_first = profile_state.listed is None
-    environments, events, has_moved_identity = next_environments(
-        profile_state.environments, rows, at, listing, acceptance
-    )
-    has_moved_identity |= profile_state.has_moved_identity
+    is_first = before.listed is None
+    environments, events, has_moved_identity = next_environments(before.environments, rows, at, listing, acceptance)
+    has_moved_identity |= before.has_moved_identity
     inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=is_first)
     environments = with_replacements(environments, rows, inputs)
     events = named_by_device(events, environments)
     if not is_first:
-        events += renamed_events(profile_state.environments, environments, at)
+        events += renamed_events(before.environments, environments, at)
     periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
     is_proof = quarantine is None and not snapshot.rejected
-    environments = with_inventory(profile_state.expect, environments, listing, at, is_proof=is_proof)
-    if profile_state.expect and not is_first:
-        events += missing_events(profile_state.environments, environments, at)
+    environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)
+    if before.expect and not is_first:
+        events += missing_events(before.environments, environments, at)
     following = replace(
         seen,
         environments=MappingProxyType(environments),
         listings=listing.number,
-        began_at=at if profile_state.began_at is None else profile_state.began_at,
+        began_at=at if before.began_at is None else before.began_at,
         listed=asked,
         elapsed_ms=listing.elapsed_ms,
         # Any change of the newest version comes with an event.
-        newest=_newest_version(environments.values()) if events or is_first else profile_state.newest,
+        newest=_newest_version(environments.values()) if events or is_first else before.newest,
         quarantine=quarantine,
         stall_detector=stall_detector,
         has_moved_identity=has_moved_identity,
         snapshot=replace(snapshot, pages=(), served=None),
         unseen_since=None,
-        last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else profile_state.last_up,
+        last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else before.last_up,
         periods=periods,
     )
     if is_first:
         return following, period_events
-    unseen = blind_since(profile_state.with_interval(outcome.interval), asked)
+    unseen = blind_since(before.with_interval(outcome.interval), asked)
     unseen_since = None if unseen is None else clock.server_time(unseen.wall)
-    return following, (*period_events, *in_groups(events, profile_state.environments, environments, at, unseen_since))
+    return following, (*period_events, *in_groups(events, before.environments, environments, at, unseen_since))
 
 
 def _next_periods(

@@ -21,6 +21,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model import limits
+from envwatch.model.environment import SANDBOX_DEVICE, Environment
 from envwatch.model.text import SafeText, composed
 from envwatch.model.times import MS
 
@@ -29,14 +30,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
-    from envwatch.model.environment import Environment
 
 
 _TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
-_SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
-_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
+SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 _INSTANCE: Final = re.compile(r"(server|listen)-[0-9a-fA-F]{16}")
-_SANDBOX: Final = "sandbox-"
 
 _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.device_id")
 
@@ -49,7 +47,7 @@ def place_of(environment: Environment) -> Place | None:
     """Return a row's place; None if the row cannot be part of a replacement, such as a sandbox."""
     surface = _surface_of(environment.listener_instance_id or "")
     device_id = environment.device_id
-    if surface is None or not device_id or device_id.startswith(_SANDBOX):
+    if surface is None or not device_id or device_id.startswith(SANDBOX_DEVICE):
         return None
     return environment.organization_id, device_id, surface
 
@@ -63,7 +61,7 @@ def _surface_of(instance_id: str) -> str | None:
 def keeps_identity(before: Environment, after: Environment) -> bool:
     """Whether a row kept device, organization and `firstSeenAt`, which two replicas may round differently."""
     return (
-        abs(before.first_seen_at - after.first_seen_at) < _SAME_INSTANT_MS
+        abs(before.first_seen_at - after.first_seen_at) < SAME_INSTANT_MS
         and before.device_id == after.device_id
         and before.organization_id == after.organization_id
     )
@@ -235,7 +233,7 @@ def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mappin
     found: dict[SafeText, TrackedEnvironment] = {}
     for new in sorted(rows, key=lambda tracked: (tracked.environment.first_seen_at, tracked.environment.id)):
         first = len(old)
-        if _EARLIEST_MS <= new.environment.first_seen_at <= inputs.latest:
+        if limits.EARLIEST_MS <= new.environment.first_seen_at <= inputs.latest:
             first = bisect_left(negative, -(new.environment.first_seen_at + _TOLERANCE_MS))
         back = next((place for place, each in enumerate(old[:first]) if came_back_after(new, each)), None)
         candidates = old[first:] if back is None else [old[back]]
@@ -303,7 +301,7 @@ def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | 
         return Obstacle.OTHER_SURFACE
     if tracked.presence is not Presence.OFFLINE:
         return Obstacle.UP
-    if not _is_down(tracked) or not _EARLIEST_MS <= _last_sign(tracked) <= latest:
+    if not _is_down(tracked) or not limits.EARLIEST_MS <= _last_sign(tracked) <= latest:
         return Obstacle.UNTIMED
     return Obstacle.TWIN if tracked.twins else None
 

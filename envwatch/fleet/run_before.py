@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.inventory import GONE_KEPT_MS
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
 from envwatch.fleet.presence import GONE, Presence
 from envwatch.fleet.recent_changes import (
@@ -22,7 +23,8 @@ from envwatch.fleet.recent_changes import (
     later_change,
     turn,
 )
-from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
+from envwatch.fleet.replacement import SAME_INSTANT_MS, RuleInputs, keeps_identity, with_memory_of, with_replacements
+from envwatch.fleet.tracking import CHURN_MS, TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
@@ -33,12 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
 
 _RESTART_MEMORY_MS: Final = limits.RESTART_MEMORY / MS
-_CHURN_MS: Final = limits.CHURN_WINDOW / MS
-_GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
-_SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
@@ -52,11 +50,8 @@ def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
 
 def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
     """Return the ids of rows whose absence proves nothing."""
-    return (
-        frozenset()
-        if profile_state.snapshot is None
-        else profile_state.snapshot.rejected_ids | profile_state.snapshot.in_doubt
-    )
+    snapshot = profile_state.snapshot
+    return frozenset() if snapshot is None else snapshot.rejected_ids | snapshot.in_doubt
 
 
 def _is_recent(gap: Span) -> bool:
@@ -69,11 +64,9 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
 
     The caller checks that profile, host and account are the same.
     """
-    if profile_state.listed is None or before.listed is None:
+    if (at := profile_state.listed_at) is None or before.listed is None:
         return profile_state
-    gap = Span(
-        profile_state.clock.server_time(before.listed.wall), profile_state.clock.server_time(profile_state.listed.wall)
-    )
+    gap = Span(profile_state.clock.server_time(before.listed.wall), at)
     environments = {
         id_: _with_past(tracked, before.environments.get(id_), gap)
         for id_, tracked in profile_state.environments.items()
@@ -86,7 +79,7 @@ def with_siblings(
     profile_state: ProfileState, siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]
 ) -> ProfileState:
     """Return the state with an earlier run's twins and offline siblings."""
-    if not siblings or profile_state.listed is None:
+    if not siblings or (at := profile_state.listed_at) is None:
         return profile_state
     rows = profile_state.environments
     known = {
@@ -94,7 +87,6 @@ def with_siblings(
         for id_, (twins, beside) in siblings.items()
         if id_ in rows
     }
-    at = profile_state.clock.server_time(profile_state.listed.wall)
     return with_memory_of_run(profile_state, replace(profile_state, environments=known), at)
 
 
@@ -107,7 +99,7 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
         and not (was.presence.is_absent or tracked.presence.is_absent)
     ]
     # If `firstSeenAt` of all rows moved by the same time, the server's clock was set.
-    moved_by = {round((new.first_seen_at - old.first_seen_at) / _SAME_INSTANT_MS) for old, new in common}
+    moved_by = {round((new.first_seen_at - old.first_seen_at) / SAME_INSTANT_MS) for old, new in common}
     is_clock = len(common) >= limits.ANOMALY_MIN and max(moved_by) - min(moved_by) <= 1
     has_moved_identity = profile_state.has_moved_identity or before.has_moved_identity
     has_moved_identity |= not is_clock and not all(keeps_identity(old, new) for old, new in common)
@@ -135,7 +127,7 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
     elif change is not None:
         turned_at = (change.at,)
     changed_at = (*before.transitions, *turned_at, *tracked.transitions)
-    transitions = tuple(at for at in changed_at if gap.until - at < _CHURN_MS)
+    transitions = tuple(at for at in changed_at if gap.until - at < CHURN_MS)
     return replace(
         tracked,
         since_at=since_at,
@@ -181,7 +173,7 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
         if tracked.presence is not Presence.GONE:
             change = turn(GONE, gap.until) if _is_recent(gap) else None
             tracked = replace(tracked, verdict=GONE, since_at=gap.until, last_change=change)  # noqa: PLW2901
-        if tracked.since_at is not None and gap.until - min(tracked.since_at, gap.since) < _GONE_KEPT_MS:
+        if tracked.since_at is not None and gap.until - min(tracked.since_at, gap.since) < GONE_KEPT_MS:
             yield _without_clocks(tracked, profile_state.elapsed_ms - (gap.until - gap.since))
 
 

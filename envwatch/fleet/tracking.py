@@ -40,9 +40,9 @@ _ONLINE, _UNKNOWN = clean("online"), clean("unknown")
 _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
 _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
-_CHURN_MS = limits.CHURN_WINDOW / MS
+CHURN_MS = limits.CHURN_WINDOW / MS
 _SIGN_OF_LIFE_MS = limits.SIGN_OF_LIFE / MS
-_CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
+CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +197,7 @@ def observed(
         )
     has_come_or_gone = verdict != tracked.verdict and _has_come_or_gone(tracked.verdict, verdict)
     is_transition = has_come_or_gone or is_new_connection(tracked.environment, row)
-    transitions = tuple([transition for transition in tracked.transitions if at - transition < _CHURN_MS])
+    transitions = tuple([transition for transition in tracked.transitions if at - transition < CHURN_MS])
     if is_transition:
         transitions = (*transitions, at)
     return TrackedEnvironment(
@@ -376,7 +376,7 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: Se
     old_at = before.last_heartbeat_at if before.connection_id == row.connection_id else None
     if last_known is not None and last_known.connection_id == row.connection_id:
         old_at = last_known.at
-    is_older = old_at is not None and new_at < old_at <= at + _CLOCK_ERROR_MS
+    is_older = old_at is not None and new_at < old_at <= at + CLOCK_ERROR_MS
     return replace(row, last_heartbeat_at=old_at) if is_older else row
 
 

@@ -91,7 +91,7 @@ def _after_incidents(state: HookState, changes: MonitorChanges, monitor: Monitor
         has_held = now.monotonic - incident.noticed_at >= rule.after.total_seconds()
         if incident.id in announced or not has_held:
             continue
-        topics = {_incident_topic(loss): loss for loss in incident.losses if key_of(loss) in incident.remaining}
+        topics = {(*key_of(loss), "incident"): loss for loss in incident.losses if key_of(loss) in incident.remaining}
         ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), now.monotonic))
         if any(
             classify_loss(key_of(loss)) is LossStatus.ALERTING
@@ -158,10 +158,6 @@ def _topic_of(event: Event) -> _Topic:
     what = "presence" if event.kind in _PRESENCE else f"{event.kind} {event.field or ''}"
     what = next((begin for begin, end in _PAIRS.items() if event.kind in (begin, end)), what)
     return (event.profile, event.id or EMPTY, what)
-
-
-def _incident_topic(loss: Event) -> _Topic:
-    return (*key_of(loss), "incident")
 
 
 def _undoes(event: Event, before: Event) -> bool:

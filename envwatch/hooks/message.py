@@ -20,7 +20,7 @@ from envwatch.model.times import long_age, span
 from envwatch.views.events.cloud_events import cloud_event, envelope, word_of
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.matching import tracked_then
-from envwatch.views.output.command_context import NO_ROW, row_variables
+from envwatch.views.output.command_context import EVENT_VARIABLES, NO_ROW, row_variables
 from envwatch.views.output.environment_list import ListedEnvironment
 from envwatch.views.output.formats import iso
 
@@ -75,18 +75,23 @@ def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor,
     return _of_incident(fired.subject, at if fired.is_resolved else None, hook, context, monitor)
 
 
+def _variables(  # noqa: PLR0913, PLR0917  the values of `EVENT_VARIABLES`, in their order
+    hook: SafeText,
+    event: SafeText,
+    summary: SafeText,
+    reason: SafeText | None,
+    incident: SafeText | None,
+    count: int,
+    at: ServerMs,
+) -> dict[str, SafeText]:
+    values = (hook, event, summary, reason or EMPTY, incident or EMPTY, clean(str(count)), clean(iso(at) or ""))
+    return dict(zip(EVENT_VARIABLES, values, strict=True))
+
+
 def _of_event(event: Event, hook: SafeText, context: Context, cloud: bytes) -> Message:
     leaves = event.members or (event,)
     summary = clean(f"{event.name} {event_text(event, UTC)}" if event.name else event_text(event, UTC), _SUMMARY_CELLS)
-    variables = {
-        "ENVWATCH_HOOK": hook,
-        "ENVWATCH_EVENT": word_of(event),
-        "ENVWATCH_SUMMARY": summary,
-        "ENVWATCH_REASON": event.reason or EMPTY,
-        "ENVWATCH_INCIDENT": event.incident or EMPTY,
-        "ENVWATCH_COUNT": clean(str(len(leaves))),
-        "ENVWATCH_TIME": clean(iso(event.at) or ""),
-    }
+    variables = _variables(hook, word_of(event), summary, event.reason, event.incident, len(leaves), event.at)
     return Message(
         summary=summary,
         text=_lines(leaves),
@@ -102,15 +107,8 @@ def _of_incident(
     lost = [] if incident.is_blindness else losses
     what, summary = ("opened" if resolved_at is None else "resolved"), _incident_text(incident, resolved_at)
     at = incident.began_at if resolved_at is None else resolved_at
-    variables = {
-        "ENVWATCH_HOOK": hook,
-        "ENVWATCH_EVENT": clean(f"incident {what}"),
-        "ENVWATCH_SUMMARY": summary,
-        "ENVWATCH_REASON": (losses[0].reason if len(losses) == 1 else incident.shared) or EMPTY,
-        "ENVWATCH_INCIDENT": incident.id,
-        "ENVWATCH_COUNT": clean(str(len(lost))),
-        "ENVWATCH_TIME": clean(iso(at) or ""),
-    }
+    reason = losses[0].reason if len(losses) == 1 else incident.shared
+    variables = _variables(hook, clean(f"incident {what}"), summary, reason, incident.id, len(lost), at)
     rows = _row_variables(losses, context)
     if resolved_at is not None and len(losses) == 1 and (tracked := monitor.fleet.tracked(key_of(losses[0]))):
         rows = row_variables(ListedEnvironment(tracked, resolved_at), context.profile)

@@ -6,7 +6,7 @@ dashboard shows as unknown have no value, because a 0 would mean down.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
 
-_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _ALERTING, _PROBLEM, _UP, _OTHER = range(4)
 """Order of selection; the last are old or gone."""
 
@@ -132,7 +131,7 @@ def environment_families(
             beat.add_metric(key, beat_at / 1000)
         if tracked.replaced_by is not None:
             continue
-        if not is_up and tracked.lost_at >= _EARLIEST_MS:
+        if not is_up and tracked.lost_at >= limits.EARLIEST_MS:
             down.add_metric(key, tracked.lost_at / 1000)
         if tracked.is_flapping:
             flapping.add_metric(key, 1)

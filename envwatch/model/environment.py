@@ -322,7 +322,7 @@ WIRE_FIELDS: Final = tuple(
     sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))
 )
 """The names of all fields but `unknown`."""
-_WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
+WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
@@ -342,7 +342,7 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
     # A cleaned unknown name may equal a known name. A presentation hint, which cleaning removes, keeps both names
     # apart.
     return {
-        name + _REMOVED_BY_CLEANING if name in _WIRE_NAMES else name: value
+        name + _REMOVED_BY_CLEANING if name in WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
     } | row
 

@@ -58,8 +58,8 @@ CLOCK_WARN_FROM = timedelta(seconds=5)
 SKEW_TOLERANCE = timedelta(seconds=30)
 """One whole heartbeat: what the server's clock and the listings may differ in about a heartbeat's age."""
 
-EARLIEST_TIME = datetime(2020, 1, 1, tzinfo=UTC)
-"""An instant before this cannot be true, as Letta is younger: its unit is not milliseconds."""
+EARLIEST_MS = datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000
+"""An instant before this (ms since the epoch) cannot be true, as Letta is younger: its unit is not milliseconds."""
 MOST_AHEAD = timedelta(days=1)
 """Nor can an instant that is further ahead of the server's clock than this."""
 SIGN_OF_LIFE = timedelta(seconds=15)

@@ -43,11 +43,6 @@ def mode_from_query(typed: SafeText) -> SafeText:
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
-def is_known_mode(raw: str) -> bool:
-    """Whether a name, old or current, is a mode of Letta."""
-    return raw in KNOWN_MODES
-
-
 def mode_meaning(raw: SafeText | None) -> str:
     """Return a mode's meaning in a few words."""
     mode = mode_of(raw)

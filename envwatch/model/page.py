@@ -22,7 +22,7 @@ import pydantic_core
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from envwatch.model import limits
-from envwatch.model.environment import WIRE_FIELDS, Environment, ValueKind
+from envwatch.model.environment import WIRE_FIELDS, WIRE_NAMES, Environment, ValueKind
 from envwatch.model.text import DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
 
 if TYPE_CHECKING:
@@ -126,7 +126,6 @@ def _is_kept(text: str) -> bool:
 
 
 _ENVIRONMENT: Final = TypeAdapter(Environment)
-_WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def environment_of(row: JsonValue) -> Environment:
@@ -137,10 +136,10 @@ def environment_of(row: JsonValue) -> Environment:
     """
     if not isinstance(row, dict):
         return _ENVIRONMENT.validate_python(row)
-    members = {key: cleaned(row[key]) for key in row.keys() & _WIRE_NAMES}
+    members = {key: cleaned(row[key]) for key in row.keys() & WIRE_NAMES}
     if isinstance(id_ := row.get("id"), str):
         members["id"] = clean_key(id_)
-    unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in _WIRE_NAMES}
+    unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in WIRE_NAMES}
     if is_too_large([members, unknown]):
         raise ValueError(f"a row of more than {limits.ROW_BYTES} bytes")
     environment = _ENVIRONMENT.validate_python(members)

@@ -54,6 +54,7 @@ def with_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
 
 NOTHING = clean("–")
 MS = timedelta(milliseconds=1)
+DAY_MS = 86_400_000.0
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
 """From this age on a heartbeat is lost, so seconds no longer matter."""

@@ -1,4 +1,1 @@
-"""Recorded time: earlier runs, the hours of a day, and the state at an earlier moment.
-
-Must not know the storage or the screen.
-"""
+"""Recorded time: earlier runs, the hours of a day, and the state at an earlier moment."""

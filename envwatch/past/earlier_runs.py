@@ -16,12 +16,12 @@ from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
-from envwatch.fleet.tracking import TrackedEnvironment, events_between
+from envwatch.fleet.tracking import CLOCK_ERROR_MS, TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.history import HistoryError, events_of
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment, Past
 
-_DAY_MS: Final = 86_400_000
 _SEARCHED_DAYS: Final = 31
 
 
-_CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
-"""Reason of a gone row that only one listing lacks. A second listing is the proof; a row listed again appears."""
+"""The reason of a row that is missing only in one listing. The second listing proves the absence, or the row is
+back."""
 
 
 def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
@@ -48,28 +47,18 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     After a time too short to be blind, events stay single. Without a listing on both sides, or with other organizations
     (another key), nothing is compared.
     """
-    asked = first.profile_state.listed
-    if (
-        before.profile_state.listed is None
-        or asked is None
-        or not are_of_one_account(before.profile_state, first.profile_state)
-    ):
+    old, new = before.profile_state, first.profile_state
+    if old.listed is None or new.listed is None or not are_of_one_account(old, new):
         return ()
-    at, ended_at = (
-        first.profile_state.clock.server_time(asked.wall),
-        before.profile_state.clock.server_time(before.now.wall),
-    )
-    if 0 <= ended_at - at < _CLOCK_ERROR_MS:
+    listed_at = at = new.clock.server_time(new.listed.wall)
+    ended_at = old.clock.server_time(before.now.wall)
+    if 0 <= ended_at - at < CLOCK_ERROR_MS:
         # Two estimates of the server's clock may differ by more than this time.
         at = ServerMs(ended_at + 1)
-    environments, events = _compared(
-        before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
-    )
-    unseen, clock = blind_since(before.profile_state, asked), first.profile_state.clock
-    unseen_since = None if unseen is None else clock.server_time(unseen.wall)
-    grouped = in_groups(
-        events, before.profile_state.environments, environments, clock.server_time(asked.wall), unseen_since
-    )
+    environments, events = _compared(old, with_memory_of_run(new, old, at), at)
+    unseen = blind_since(old, new.listed)
+    unseen_since = None if unseen is None else new.clock.server_time(unseen.wall)
+    grouped = in_groups(events, old.environments, environments, listed_at, unseen_since)
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 
@@ -110,19 +99,19 @@ def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnv
 
 
 def _as_not_running(group: Event) -> Event:
-    """Return a group without durations: nobody watched how long earlier states lasted."""
+    """Remove durations, because nobody watched how long earlier states lasted."""
     return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 
 class EarlierRuns(NamedTuple):
-    """Records of a profile from before this run's first outcome, by any process."""
+    """A profile's records from before this run's first outcome, by any process."""
 
     profile: SafeText
     events: Sequence[Event] = ()
-    """In recording order, like `polls`."""
+    """Events and polls are in recording order."""
     polls: Sequence[RecordedPoll] = ()
     last: Moment | None = None
-    """After the last listing, up to 31 days back; None if missing or damaged."""
+    """The moment after the last listing, up to 31 days back; None if missing or damaged."""
 
     @classmethod
     def read(cls, past: Past, profile: SafeText, lasts: timedelta, began: WallMs) -> EarlierRuns:
@@ -134,7 +123,7 @@ class EarlierRuns(NamedTuple):
         until = WallMs(began - 1)
         since = WallMs(began - lasts / MS)
         polls = past.polls(since, until)
-        # Another process may record meanwhile: end with the last poll.
+        # Another process may record meanwhile, so the period ends with the last poll.
         events = events_of(past.steps(since, polls[-1].at)) if polls else ()
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
@@ -174,14 +163,14 @@ class EarlierRuns(NamedTuple):
         )
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
-        """Return the last run's age; None below `RESTART_MEMORY`, or for another account."""
+        """Return the age of the last run, or None if below `RESTART_MEMORY` or of another account."""
         if self.last is None or not are_of_one_account(self.last.profile_state, first.profile_state):
             return None
         age = self.last.profile_state.age(first.now)
         return None if age is None or age < limits.RESTART_MEMORY else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
-        """Return a monitor with the records: nothing opens an incident, and nothing rings.
+        """Return the monitor with these records. Nothing opens an incident, and nothing rings.
 
         Another account's records are ignored. `changes` lead to the first listing; the monitor may be from a later
         time.
@@ -206,7 +195,7 @@ def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Mo
         if listed := next((poll for poll in reversed(polls) if poll.result is PollResult.LISTED), None):
             try:
                 return past.moment(listed)
-            except HistoryError:  # events may be readable
+            except HistoryError:  # the events may still be readable
                 return None
-        polls, until = past.polls(WallMs(until - _DAY_MS), until), WallMs(until - _DAY_MS)
+        polls, until = past.polls(WallMs(until - DAY_MS), until), WallMs(until - DAY_MS)
     return None

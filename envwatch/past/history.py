@@ -42,10 +42,8 @@ class Moment:
     """The state of a profile right after a poll."""
 
     now: Clocks
-    """Of the recording machine, when the outcome was taken."""
     profile_state: ProfileState
     acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
-    """By environment id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +51,9 @@ class About:
     """The origin of a recording."""
 
     profile: SafeText
-    """Name in the settings."""
     base_url: SafeText
     version: SafeText
-    """Of the recording envwatch."""
+    """The version of the envwatch that recorded."""
     is_redacted: bool = False
 
     @classmethod
@@ -98,7 +95,7 @@ class Past(Protocol):
     def moment(self, poll: RecordedPoll) -> Moment:
         """Return the moment right after a poll, equal to the recorded moment.
 
-        The moment after the previous call's is much cheaper than others.
+        The moment after the previous call's moment is much cheaper than others.
         """
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:

@@ -1,7 +1,7 @@
 """Availability, and the last 24 hours of environments as cells with each hour's worst state.
 
 Unwatched time, and time before an environment appeared, count neither as up nor as down. Cells are hours of the user's
-clock, the last cell the present hour: a cell means the same hour until all cells move on.
+clock, and the last cell is the present hour, so a cell means the same hour until all cells move on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ _SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERIT
 def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
     """Return the start of 24 hours that end with the present hour (server's clock, ms).
 
-    On the hour, the ended hour is present: the new hour has no state. Some zones are half an hour off.
+    Exactly on the hour, the ended hour is present, because the new hour has no state yet. Some zones are half an hour
+    off.
     """
     when = moment(now, zone)
     offset = when.utcoffset() if when is not None else None
@@ -61,7 +62,7 @@ def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float,
 class LastDays:
     """The last 24 hours of every environment at one moment.
 
-    Results hold until an event or another state of the row, the end of the hour, or a gap.
+    A row's results are valid until an event or another state of the row, the end of the hour, or a gap.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class LastDays:
         return self._profile(tracked.profile).cells(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def share(self, tracked: TrackedEnvironment) -> float | None:
-        """Return the share of known time that an environment was up; None without known time."""
+        """Return the share of known time that an environment was up, or None without known time."""
         return self._profile(tracked.profile).share(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def _profile(self, profile: SafeText) -> _Profile:
@@ -100,18 +101,13 @@ class LastDays:
 
 @dataclass(slots=True)
 class _Entry:
-    """Results for an environment, or for a state without events."""
-
     own_events: Sequence[Event]
     state: UptimeState
     intervals: Sequence[Interval]
     until: float
-    """End of the watched time."""
     up_s: float
     known_s: float
-    """See `Availability`."""
     cells: tuple[UptimeState, ...] | None = None
-    """None until drawn."""
 
 
 class _Profile:
@@ -119,10 +115,9 @@ class _Profile:
         self._since, self._now, self._watched = since, now, watched
         self._until = since if watched.until is None else watched.until
         self.holds_for = (since, watched.shape, ceil((self._until - since) / HOUR_MS))
-        """Entries are valid while this is equal."""
+        """The entries are valid while this value is equal."""
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
-        """By environment id, or by state without events."""
         self._shares: dict[UptimeState, float | None] = {}
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
@@ -157,7 +152,7 @@ class _Profile:
 
 DAY: Final = timedelta(days=1)
 _AT_LEAST: Final = timedelta(minutes=1)
-"""Shorter known time has no share. A day that lacks less is whole."""
+"""Shorter known time has no share. A day that lacks less than this is whole."""
 
 
 class Availability(NamedTuple):
@@ -179,12 +174,12 @@ class Availability(NamedTuple):
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; None if less than a minute is known."""
+        """The share from 0 to 1, or None if less than a minute is known."""
         return None if self.known < _AT_LEAST else self.up / self.known
 
 
 def availability_text(availability: Availability) -> SafeText | None:
-    """Return the last day's availability in words; None without a share."""
+    """Return the last day's availability in words, or None without a share."""
     share, known = availability.share, availability.known
     if share is None:
         return None
@@ -193,6 +188,6 @@ def availability_text(availability: Availability) -> SafeText | None:
 
 
 def percent_text(share: float) -> SafeText:
-    """Return a percentage: 100 % only without a gap, 0 % only for none at all."""
+    """Return a percentage: 100 % only without a gap, 0 % only for no time at all."""
     permille = 1000 if share == 1 else max(min(floor(share * 1000), 999), 1 if share > 0 else 0)
     return clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

@@ -42,12 +42,12 @@ class PollRef(NamedTuple):
 class Timeline:
     """The polls of all profiles in a period.
 
-    A profile's polls stand in recording order, even if a clock was set back. Profiles are merged by that clock.
+    A profile's polls stand in recording order, even if a clock was set back. Profiles are merged by the polls' times.
     """
 
     poll_refs: Sequence[PollRef] = ()
     since: WallMs = _BEGIN
-    """From here on, the polls are complete."""
+    """From this time on, the polls are complete."""
 
     @classmethod
     def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
@@ -57,7 +57,7 @@ class Timeline:
 
     @property
     def until(self) -> WallMs:
-        """Time of the newest poll; `since` without polls."""
+        """The time of the newest poll; `since` without polls."""
         return max((poll_ref.poll.at for poll_ref in self.poll_refs), default=self.since)
 
     def place_at(self, wall: WallMs) -> int:
@@ -80,11 +80,11 @@ class Timeline:
 
 
 class LogEnds:
-    """The event log's length after each poll: events are known later than they happen."""
+    """The event log's length after each poll, because events are known later than they happen."""
 
     def __init__(self) -> None:
         self._ends: deque[tuple[WallMs, int]] = deque(maxlen=limits.EVENTS_KEPT)
-        """Polls with a changed log: time, and events added by then."""
+        """The times of polls that changed the log, with the number of events added by then."""
 
     def note(self, wall: WallMs, log: EventLog) -> None:
         """Note the log after a poll."""

@@ -39,14 +39,13 @@ HELP: tuple[tuple[str, str], ...] = (
     ("offline", "that state, or the word in a column"),
     *_TERM_EXAMPLES,
 )
-"""With descriptions of the matching rows."""
 
 LOG_HELP: tuple[tuple[str, str], ...] = (
     ("web", "web in the text of an event"),
     ("!flapping", "events without that word"),
     *_TERM_EXAMPLES,
 )
-"""Terms match the environment at the time of the event."""
+"""Examples for the event log, where terms match the environment at the event."""
 
 _COMPARISONS = (">", ">=", "<", "<=")
 _INSTANT_COMPARISONS = (
@@ -115,7 +114,6 @@ def _typed(token: Token, cursor: int) -> str:
 
 
 def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[tuple[str, str]]:
-    """Yield the fields whose name or alias starts with the typed text."""
     prefix = typed.casefold()
     if prefix.startswith(META):
         yield from _metadata_keys(typed[len(META) :], environments)

@@ -29,7 +29,7 @@ NONE = "none"
 """Matches an environment without a value; in quotes an ordinary text."""
 
 OPERATORS = (">=", "<=", ">", "<", "=")
-"""Longer operators first."""
+"""Longer operators come first, because the first match counts."""
 
 
 def _not_acked(_tracked: TrackedEnvironment) -> bool:
@@ -37,20 +37,18 @@ def _not_acked(_tracked: TrackedEnvironment) -> bool:
 
 
 class MatchContext(NamedTuple):
-    """Further facts for a test."""
+    """Facts that a test needs besides the environment."""
 
     now: float
-    """The moment (server's clock, ms)."""
+    """Server's clock, ms."""
     is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
     profile: SafeText = NO_PROFILE
-    """Set for a single profile: rows lack the name then."""
+    """Set only for a single profile, whose rows lack the name."""
 
 
 _NOWHERE = MatchContext(0.0)
-"""For completion."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
-"""Whether an environment has a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Value:
     """An alternative of a term. Values compare by canonical spelling."""
 
     source: str
-    """Parses to the same value."""
+    """The canonical spelling, which parses to the same value."""
     test: Test = field(compare=False, repr=False)
     limit: Limit | None = field(default=None, compare=False, repr=False)
     """Set if an operator leaves a side open."""
@@ -71,11 +69,10 @@ def operator_of(token: Token) -> str:
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """A field. Handles `none`, operators and ranges."""
+    """A field. The base class handles `none`, operators and ranges."""
 
     name: str
     about: str
-    """For the line of completions."""
 
     def parse(self, token: Token, zone: tzinfo | None) -> Value:
         """Read a value; `zone` is for dates without an offset (None is this machine's).
@@ -90,7 +87,7 @@ class Field(ABC):
 
     @abstractmethod
     def _missing(self) -> Test | None:
-        """Return the test for `none`; None if no value can be missing."""
+        """Return the test for `none`, or None if no value can be missing."""
 
     @abstractmethod
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
@@ -103,7 +100,6 @@ class Field(ABC):
         read: Callable[[Token], OrderedLiteral],
         test_of: Callable[[Callable[[Any], bool], str], Test],
     ) -> Value:
-        """Read an ordered literal, or a range."""
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
             test = test_of(literal.test(operator), literal.kind)
@@ -122,20 +118,20 @@ class Field(ABC):
 
 @dataclass(frozen=True)
 class TextField(Field):
-    """A field with texts, at least one must match.
+    """A field with texts. At least one text must match.
 
     A plain value matches within the text, wildcards the whole text, a value after `=` an equal text.
     """
 
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
-    """An empty text counts as none."""
+    """An empty text counts as no text."""
     is_prefix: bool = False
     """`os:win` must not match darwin, nor `mode:strict` unrestricted."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
     """Maps a synonym to the value."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
-        """Return the values for completion; a single None without values."""
+        """Return the values for completion, or a single None without values."""
         return [text for text in self.texts(tracked, _NOWHERE) if text] or [None]
 
     def _missing(self) -> Test:
@@ -229,7 +225,6 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
         lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
     ),
 }
-"""With description and test; statuses overlap."""
 
 _STATUS_ALIASES = {
     "on": "online",
@@ -239,16 +234,15 @@ _STATUS_ALIASES = {
     "clock?": "doubted",
     "acked": "acknowledged",
 }
-"""The words of table and detail pane."""
 
 _SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
-"""Shown in the STATE column, possibly abbreviated."""
+"""Statuses of the STATE column, where they may be abbreviated."""
 _LEAST_LETTERS = 3
 """`on` occurs in too many words, and `status:o` has two meanings."""
 
 
 def state_test(word: str) -> Test | None:
-    """Return the test of an abbreviated state (`off`), or None."""
+    """Return the test of an abbreviated state (`off`)."""
     if len(word) < _LEAST_LETTERS:
         return None
     return next((STATUSES[name][1] for name in _SHOWN_STATUSES if name.startswith(word.casefold())), None)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Token
 
 META = "meta."
-"""Precedes a metadata path; dots separate levels."""
 
 STATUS = "status"
 
@@ -31,7 +30,7 @@ def named_field(token: Token) -> Field:
     """Return the field of a name.
 
     Raises:
-        QueryError: with the nearest names.
+        QueryError: with the nearest names, if no field has the name.
     """
     name = token.text.casefold()
     if name.startswith(META) and len(name) > len(META):
@@ -90,7 +89,6 @@ def member(value: JsonValue, path: str) -> JsonValue:
 
 
 def _texts_of(value: JsonValue) -> Iterator[SafeText]:
-    """Yield texts: items of a list, and JSON for anything but a text."""
     if isinstance(value, list):
         for item in value:
             yield from _texts_of(item)
@@ -134,18 +132,17 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
-"""No single text or instant of the row."""
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
     " listener owner org id update command"
 )
-"""Unnamed fields come last."""
+"""Fields missing here come last."""
 
 _ALL: Final = {field.name: field for field in (*_COMPUTED, *map(_field_of, PRESENTATIONS.values()))}
 
 FIELDS: Final[Mapping[str, Field]] = {name: _ALL[name] for name in dict.fromkeys([*_ORDER.split(), *_ALL])}
-"""By name, in the order of completions."""
+"""The fields by name, in the order of completions."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "state": STATUS,
@@ -153,4 +150,3 @@ ALIASES: Final[Mapping[str, str]] = {
     "heartbeat": "beat",
     "commands": "command",
 }
-"""From column titles and the detail pane."""

@@ -44,13 +44,13 @@ class Word:
     """A text in a visible column. Words compare by canonical spelling."""
 
     source: str
-    """Parses to the same word."""
+    """The canonical spelling, which parses to the same word."""
     sought: str = field(compare=False, repr=False)
     """Normalised; empty if the word has wildcards."""
     matches: Callable[[str], bool] = field(compare=False, repr=False)
-    """Tests a normalised text, a line for each column."""
+    """Tests a normalised text with a line for each column."""
     state: Test | None = field(compare=False, repr=False)
-    """The abbreviated state; a match suffices."""
+    """The test of the abbreviated state; its match suffices."""
     is_negated: bool = False
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class SearchCache:
         self._texts: dict[SafeText, tuple[Environment, str]] = {}
 
     def reader(self, columns: Sequence[Searched]) -> Callable[[TrackedEnvironment], str]:
-        """Begin a round and return the reader of a row's text."""
+        """Return the reader of a row's text, for one round over all rows."""
         before = self._texts if columns == self._columns else {}
         texts: dict[SafeText, tuple[Environment, str]] = {}
         self._columns, self._texts = columns, texts
@@ -127,14 +127,14 @@ class Query:
         return len(sources) == len(self.terms) and all(any(not each.strip("*") for each in some) for some in sources)
 
     def demands(self, field: str | None = None) -> bool:
-        """Return whether a term without `!` exists, on a given field if any."""
+        """Return whether a term without `!` exists, on the given field if any."""
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
         return any(field in (None, term.field) for term in terms)
 
     def hits(self, text: SafeText) -> list[tuple[int, int]]:
         """Return the spans of the query's words in a text, without overlaps.
 
-        Wildcards and negated words have none, nor a text whose length changes when normalised.
+        Wildcards and negated words have no spans, nor has a text whose length changes when normalised.
         """
         normal = normalize(text)
         sought = [word.sought for word in self._words if word.sought and not word.is_negated]
@@ -144,7 +144,7 @@ class Query:
         return [match.span() for match in re.finditer(expression, normal)]
 
     def has_words(self, text: str) -> bool:
-        """Return whether the words alone match a normalised text, a pattern a whole line."""
+        """Return whether the words alone match a normalised text; a pattern must match a whole line."""
         return all(word.matches(text) is not word.is_negated for word in self._words)
 
     def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
@@ -174,7 +174,7 @@ class Query:
 
 
 def parse(text: str, zone: tzinfo | None = None) -> Query:
-    """Parse a query; `zone` (None is this machine's) is for dates without an offset.
+    """Parse a query. A `zone` of None is this machine's; the zone is for dates without an offset.
 
     Raises:
         QueryError: for the first mistake.
@@ -190,11 +190,9 @@ class PartialQuery:
     """A query that is still being typed."""
 
     query: Query
-    """All valid terms."""
     settled: Query
-    """Without a word at the cursor that may become a field's name."""
+    """The query without a word at the cursor that may become a field's name."""
     mistake: QueryError | None
-    """The first."""
 
 
 def partial_query(text: str, cursor: int) -> PartialQuery:
@@ -305,7 +303,6 @@ def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, tok
 
 
 def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
-    """Yield a test for each negated term and each field."""
     by_field: dict[str, list[Test]] = {}
     for term in terms:
         if isinstance(term, Term):
@@ -329,5 +326,5 @@ def _none_of(tests: Sequence[Test]) -> Test:
 
 
 def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searched]) -> str:
-    """Return the texts, a column a line: cleaned text has no line ends."""
+    """Return the texts with a line for each column, because cleaned text has no line ends."""
     return normalize("\n".join([text_of(tracked) or "" for text_of in columns]))

@@ -39,13 +39,13 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Characters between spaces without quotes, or a part."""
+    """The characters of a word without quotes, or a part of a token."""
 
     text: str
     shape: str
-    """`"` replaces each quoted character: an operator here was typed without quotes."""
+    """`"` replaces each quoted character, so an operator here was typed without quotes."""
     places: tuple[int, ...]
-    """Index of each character, and the end."""
+    """The index of each character in the line, and the end."""
     start: int
     """The first index, quotes included."""
     is_open: bool = False
@@ -148,11 +148,10 @@ class OrderedLiteral:
     """
 
     text: str
-    """The canonical spelling."""
     kind: Literal["age", "date", "version"]
     start: Any
     end: Any
-    """After every covered value."""
+    """The first position after every covered value."""
     shown_end: Any
     """The first value shown differently: 3m for `2m`. Otherwise `end`."""
 
@@ -172,7 +171,7 @@ class OrderedLiteral:
                 return lambda value: start <= value < shown_end
 
     def limit(self, operator: str) -> Limit | None:
-        """Return the operator's limit; None for equality, which sets two."""
+        """Return the operator's limit, or None for equality, which sets two limits."""
         # `>90s,<90s` leaves out a single instant, so here a duration ends at its start.
         end = self.start if self.kind == "age" else self.end
         limits: dict[str, Limit] = {

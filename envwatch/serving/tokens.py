@@ -10,14 +10,13 @@ import hmac
 import os
 import re
 import secrets
-import shlex
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from envwatch.files import file_signature, make_private_folder, open_private, open_regular
+from envwatch.files import file_signature, make_private_folder, open_private, read_secret
 from envwatch.model.text import clean
 from envwatch.serving.listening import ServerError
 
@@ -110,21 +109,13 @@ class TokensFile:
 def _content(path: Path) -> bytes:
     name = clean(str(path))
     try:
-        descriptor = open_regular(path, limit=FILE_BYTES)
-        try:
-            status = os.fstat(descriptor)
-            content = os.read(descriptor, FILE_BYTES)
-        finally:
-            os.close(descriptor)
+        content, exposure = read_secret(path, FILE_BYTES, "one", limit=FILE_BYTES)
     except FileNotFoundError:
         raise ServerError(f"there is no file of tokens {name}: `envwatch serve --new-token NAME` makes one") from None
     except OSError as error:
         raise ServerError(f"the file of tokens {name} cannot be read: {error.strerror}") from None
-    if status.st_uid != os.geteuid():
-        raise ServerError(f"the file of tokens {name} belongs to another user: make one of your own")
-    if status.st_mode & 0o077:
-        quoted = clean(shlex.quote(str(path)))
-        raise ServerError(f"the file of tokens {name} can be read by others: `chmod 600 {quoted}`")
+    if exposure is not None:
+        raise ServerError(f"the file of tokens {name} {': '.join(exposure)}")
     return content
 
 

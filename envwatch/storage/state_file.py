@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -21,7 +21,6 @@ from envwatch.files import (
     make_private_folder,
     open_private,
     open_regular,
-    read_regular,
     set_aside,
     write_private,
 )
@@ -35,7 +34,6 @@ Changes: TypeAlias = "Mapping[Any, Any]"
 
 _CLOSE_TIMEOUT_S: Final = 1.5
 """Less than the exit guard allows. Writing takes up to 0.5 s on a busy machine."""
-_LONGEST_PID: Final = 20
 
 T = TypeVar("T")
 
@@ -191,44 +189,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-class HooksLock:
-    """The lock for running a profile's hooks, which the system releases with the process."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def acquire(self) -> bool:
-        """Take the lock unless another process has it; return whether this process has the lock.
-
-        Raises:
-            OSError: if the lock file cannot be used.
-        """
-        if self._descriptor is not None:
-            return True
-        make_private_folder(self._path.parent)
-        descriptor = open_private(self._path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-        self._descriptor = descriptor
-        return True
-
-    @property
-    def holder(self) -> str:
-        """The process number of the lock's holder; empty if unreadable."""
-        with suppress(OSError, ValueError):
-            return str(int(read_regular(self._path, limit=_LONGEST_PID)))
-        return ""
-
-    def release(self) -> None:
-        """Release the lock."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None

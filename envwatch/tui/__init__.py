@@ -1,1 +1,1 @@
-"""The dashboard in Textual. Must not fetch, read settings or judge listings."""
+"""The dashboard in Textual."""

@@ -1,6 +1,6 @@
 """The App: a worker for outcomes, a clock, and the keys of every screen.
 
-The App owns the `MonitorState` and hands the state to the screens.
+The App owns the `MonitorState` and hands it to the screens.
 """
 
 from __future__ import annotations
@@ -58,13 +58,11 @@ _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 _WITHOUT_EFFECT: Final = frozenset(
     {"scroll_left", "scroll_right", "page_left", "page_right", "app.focus_next", "app.focus_previous"}
 )
-"""Actions of Textual's keys that may change nothing."""
+"""Textual's own keys for these actions often change nothing; `on_key` then reports the key."""
 _FRAME_S: Final = 0.2
-"""Seconds between a replay's updates."""
 _YIELD: Final = 0.001
-"""Seconds of pauses in a large listing, for keys."""
 _LARGE: Final = 1000
-"""Least environments of a large listing; fewer take less than 5 ms and are in the first frame."""
+"""A listing of this many environments is handled in steps; fewer take less than 5 ms."""
 
 
 def _commands() -> type[Provider]:
@@ -114,7 +112,6 @@ class EnvwatchApp(TerminalApp):
         )
         self._names = AmbiguousNames()
         self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
-        """The present; `state` differs while the screens show the past."""
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
         if preferences.theme in self.available_themes:
@@ -128,7 +125,7 @@ class EnvwatchApp(TerminalApp):
 
     @property
     def time_machine(self) -> TimeMachine:
-        """Imported after the first frame, except in a replay."""
+        """The import waits until after the first frame, except in a replay."""
         if self._time_machine is None:
             from envwatch.tui.rewind.time_machine import TimeMachine
 
@@ -156,8 +153,6 @@ class EnvwatchApp(TerminalApp):
             self.call_after_refresh(lambda: self.run_worker(self.time_machine.start_replay()))
             self.set_interval(_FRAME_S, lambda: self.time_machine.play(self._inputs.clocks()))
 
-    # State.
-
     async def _take_outcomes(self) -> None:
         async for profile, outcome in self._inputs.outcomes:
             if (silences := await self._saved.silence_control.newest()) is not None:
@@ -184,7 +179,7 @@ class EnvwatchApp(TerminalApp):
             self.republish()
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Note an outcome after the frame: the first call imports the time machine."""
+        """Called after the frame, because the first call imports the time machine."""
         self.time_machine.note(profile, monitor, now)
 
     async def _take_notices(self) -> None:
@@ -201,7 +196,6 @@ class EnvwatchApp(TerminalApp):
             self.run_worker(self._load_past(await self._inputs.readable.get()))
 
     async def _load_past(self, profile: SafeText) -> None:
-        """Load a profile's past, and report if nothing changed since the last run."""
         try:
             self._monitor, unchanged_for = await self.time_machine.reader.load(profile, lambda: self._monitor)
         except HistoryError as error:
@@ -228,12 +222,10 @@ class EnvwatchApp(TerminalApp):
         forget_detached_watchers(self)
 
     def _publish(self, present: MonitorState) -> None:
-        """Hand the newest state, or the recorded moment, to the screens."""
         self._keep(present)
         self.state = self._shown
 
     def _keep(self, present: MonitorState) -> None:
-        """Keep the newest state, with the block of its rows."""
         before, now = self._present, present.now
         self._present = replace(present, monitor=self._monitor)
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
@@ -244,20 +236,17 @@ class EnvwatchApp(TerminalApp):
         self._publish(self._present)
 
     def read_schedules(self) -> None:
-        """Publish the schedules; intervals decide when a profile is blind."""
         schedules = self.poll_control.schedules
         self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
         if schedules != self._present.schedules:
             self._publish(replace(self._present, schedules=schedules))
-
-    # Saving, ringing, exporting.
 
     def _keep_view(self, old: View, new: View) -> None:
         if new.columns != old.columns:
             self._saved.keep(columns=new.columns)
 
     def _ring(self, now: Clocks) -> None:
-        """Ring for opened incidents; after a visit to the past, also for the incidents meanwhile."""
+        """Ring for opened incidents, after a visit to the past also for incidents during the visit."""
         if self.state.rewound is not None:
             return
         self._monitor, incidents = self._monitor.due_alerts(now)
@@ -307,18 +296,15 @@ class EnvwatchApp(TerminalApp):
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
     def _watched(self) -> tuple[str, str]:
-        """Return the profiles' names, and the host of a single profile."""
         if (replay := self._inputs.replay) is not None:
             return f"{replay.name} {self.options.glyphs.separator} {replay.profile}", replay.host
         targets = list(self._inputs.targets.values())
         return ", ".join(target.profile for target in targets), "" if len(targets) > 1 else targets[0].host
 
     def answer(self, text: str) -> None:
-        """Answer a key in the news bar; an empty text clears the last answer."""
         self.dashboard.show_message(text, self._present.now)
 
     def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        """Move the cursor to environments, or report a missing line."""
         if keys:
             self.answer(" · ".join(filter(None, (text, self.dashboard.show_rows(keys)))))
 
@@ -331,7 +317,6 @@ class EnvwatchApp(TerminalApp):
         return display if display.isascii() or not self.options.glyphs.is_ascii else binding.key
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Return the colours for themes without state colours."""
         return STATE_COLOURS
 
     def get_css_variables(self) -> dict[str, str]:
@@ -339,8 +324,6 @@ class EnvwatchApp(TerminalApp):
         if self.is_colourless:
             self.theme_variables = variables = without_colours(variables)
         return variables
-
-    # Keys.
 
     def action_suspend_process(self) -> None:
         if has_shell():
@@ -356,7 +339,6 @@ class EnvwatchApp(TerminalApp):
         self._answer_poll_key(self.poll_control.refresh)
 
     def action_interval(self, step: int) -> None:
-        """Poll less often (1) or more often (-1)."""
         self._answer_poll_key(lambda: self.poll_control.change_interval(step))
 
     def _answer_poll_key(self, act: Callable[[], str]) -> None:

@@ -33,10 +33,9 @@ class SilenceControl:
     """Makes and ends silences, and reads other processes' silences.
 
     Args:
-        read: returns all silences, or None if unchanged since the last call; may be slow, runs in a thread. None
-            without such processes.
-        keep: saves changes by id; None for an ended silence.
-        user: the author of new silences.
+        read: returns all silences, or None if unchanged since the last call; may be slow, runs in a thread. None if no
+            other process makes silences.
+        keep: saves changes by id; the value None is an ended silence.
     """
 
     def __init__(
@@ -49,12 +48,10 @@ class SilenceControl:
         self._keep = keep
         self._user = user
         self._unread: dict[SafeText, Silence | None] = {}
-        """Changes since the last reading."""
 
     def silence(
         self, monitor: Monitor, keys: Sequence[EnvironmentKey], at: WallMs, lasts: timedelta, note: SafeText
     ) -> tuple[Monitor, str]:
-        """Silence the known environments; return the monitor and a line for the user."""
         known = [tracked for key in keys if (tracked := monitor.fleet.tracked(key)) is not None]
         if not known:
             return monitor, "nothing to silence: the row has left the fleet"
@@ -71,7 +68,6 @@ class SilenceControl:
         return self._changed(monitor, {silence.id: silence}), text
 
     def end(self, monitor: Monitor, ids: Iterable[SafeText]) -> tuple[Monitor, str]:
-        """End the silences that still hold; return the monitor and a line for the user."""
         found = [id_ for id_ in ids if id_ in monitor.silences]
         if not found:
             return monitor, "the silence has ended already"
@@ -84,13 +80,12 @@ class SilenceControl:
         return monitor.with_silences(changes)
 
     async def newest(self) -> Silences | None:
-        """Return all silences with the changes made here; None if unchanged."""
         if self._read is None:
             return None
         silences = await asyncio.to_thread(self._read)
         if silences is None:
             return None
-        # A change may not be written yet; a written change is in the next reading.
+        # A change of this process may not be in the file yet; the next reading has every written change.
         merged = {**silences, **self._unread}
         self._unread.clear()
         return {id_: silence for id_, silence in merged.items() if silence is not None} or NO_SILENCES
@@ -109,29 +104,26 @@ async def no_outcomes() -> AsyncIterator[tuple[SafeText, Outcome]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A replay: the App shows `Inputs.pasts` and polls nothing."""
+    """Makes the App show the recorded moments of `Inputs.pasts` and poll nothing."""
 
     name: str
-    """The file name without a path."""
     profile: str
     host: str
     speed: float = 1.0
-    """Recorded seconds per second; over 0."""
+    """Recorded seconds per second, over 0."""
     at: WallMs | None = None
-    """The first moment, by the recording machine's clock; None for the recording's start."""
+    """The first moment, by the recording machine's clock; None is the recording's start."""
     plays: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The App's targets and input."""
+    """The App's targets and its sources of data."""
 
     targets: Mapping[SafeText, Target] = field(default_factory=dict)
-    """By profile (`NO_PROFILE` for a single profile); empty for a replay."""
+    """The targets by profile (`NO_PROFILE` for a single profile); empty for a replay."""
     outcomes: AsyncIterator[tuple[SafeText, Outcome]] = field(default_factory=no_outcomes)
-    """From the first poll on."""
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
-    """By profile."""
     servers: Mapping[SafeText, SafeText] = field(default_factory=dict)
     """See `ProfileState.server`; empty for a replay."""
     notices: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
@@ -139,32 +131,30 @@ class Inputs:
     record: Callable[[Monitor, MonitorChanges], None] = ignore
     """Records the monitor after an outcome, or only the events after a tick.
 
-    Never waits and never fails. Events may have any profile."""
+    The function never waits and never fails. Events may have any profile."""
     pasts: Mapping[SafeText, Past] = field(default_factory=dict)
-    """By profile; empty without a history. A replay has the recording's pasts."""
+    """The history by profile, empty if none is kept. In a replay, the recording."""
     readable: asyncio.Queue[SafeText] = field(default_factory=asyncio.Queue)
-    """Profiles whose past has become readable, each once."""
+    """Each profile once, when its past has become readable."""
     replay: Replay | None = None
-    """Set for a replay: the screen shows recorded moments only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
-    """The initial look and sound, user keys and commands."""
+    """The initial look and sound, and the user's keys and commands."""
 
     theme: str | None = None
     """An unknown name means the default theme."""
     sort: str | None = None
-    """A column id; None for problems first."""
+    """A column id; None puts problems first."""
     columns: tuple[str, ...] = ()
     """Column ids; empty for the columns that fit the width."""
     filter: str = ""
     keymap: Mapping[str, str] = field(default_factory=dict)
-    """By binding id, in Textual's form."""
+    """The user's keys by binding id, in Textual's form."""
     commands: CommandSettings = NO_COMMANDS
     bell: bool = False
     notify: Literal["off", "osc9", "osc777"] = "off"
-    """Sent with the bell."""
     title: bool = False
     ascii_only: bool = False
 
@@ -182,7 +172,7 @@ class Persistence:
     """Saves settings by keyword: `columns`, `theme`, `bell`."""
     acks: Acks = field(default_factory=dict)
     keep_acks: Callable[[Mapping[ServerKey, Ack | None]], None] = ignore
-    """Saves changes; None for an ended acknowledgement."""
+    """Saves changes; the value None is an ended acknowledgement."""
     silence_control: SilenceControl = field(default_factory=SilenceControl)
     failing_hooks: Callable[[Clocks], Mapping[SafeText, WallMs]] | None = None
     """Returns when other processes' hooks began to fail; may be slow, runs in a thread."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 LEAST_LINES: Final = 20
-"""Least lines of a screen with hints."""
+"""Screens with fewer lines show no hints."""
 
 
 HINTS: Final = {
@@ -45,7 +45,6 @@ class HintBar(TextLine):
     GAP = 1
 
     left: reactive[Sequence[tuple[str, ...]]] = reactive(tuple(HINTS))
-    """Actions of the remaining hints."""
 
     def __init__(self, close_key: str) -> None:
         super().__init__()
@@ -71,7 +70,6 @@ class HintBar(TextLine):
         return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
 
     def _key_of(self, action: str) -> str | None:
-        """Return an action's key; None while keys type text."""
         bindings = (each.binding for each in self.screen.active_bindings.values())
         return next((self.app.get_key_display(each) for each in bindings if each.action == action), None)
 
@@ -79,7 +77,7 @@ class HintBar(TextLine):
 class HintedApp(EnvwatchApp):
     """The dashboard with hints above the footer, until all hints are followed or closed.
 
-    `close_key` only closes the hints; `keep_closed` is called at the end: later demos show no hints.
+    `close_key` only closes the hints. `keep_closed` is called at the end, so that later demos show no hints.
     """
 
     def __init__(
@@ -107,7 +105,7 @@ class HintedApp(EnvwatchApp):
 
     def _show_hints(self) -> None:
         if not self.dashboard.is_attached:
-            return  # the user has quit
+            return
         self._hint_bar = HintBar(self.get_key_display(Binding(self._close_key, "", "")))
         self._hint_bar.fit(self.size.height)
         self.dashboard.mount(self._hint_bar, before=self.dashboard.query_one(FilterBar))
@@ -122,7 +120,6 @@ class HintedApp(EnvwatchApp):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Perform an action, and show the next hint if the action was hinted."""
         has_run = await super().run_action(action, default_namespace, namespaces)
         if has_run and self._hint_bar is not None and isinstance(action, str):
             self._hint_bar.note(action.removeprefix("app."))

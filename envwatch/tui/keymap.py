@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())
-"""Names of keys without a character, and Textual's names for characters."""
 
 
 @cache
@@ -66,7 +65,7 @@ def binding_ids() -> tuple[str, ...]:
 
 
 def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
-    """Yield each mistake's binding id, and the rest of a sentence."""
+    """Yield each mistake's binding id, and the end of a sentence about the mistake."""
     ids = binding_ids()
     for id_, own in keys.items():
         if id_ not in ids:
@@ -82,7 +81,7 @@ def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]
 def command_mistakes(
     commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]]
 ) -> Iterator[tuple[str, SafeText]]:
-    """Yield each command with an invalid or taken key, and the rest of a sentence."""
+    """Yield each command with an invalid or taken key, and the end of a sentence about the key."""
     owners = {key: id_ for nodes in reversed(binding_scopes()[:2]) for id_, key in _keys_of(nodes, keys)}
     for name, command in commands.items():
         key = _textual_name(command.key)
@@ -100,7 +99,6 @@ def _no_key(text: str) -> SafeText:
 
 
 def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
-    """Return another binding's id if both share a key."""
     for nodes in binding_scopes():
         owners = list(_keys_of(nodes, keys))
         mine = {key for other, key in owners if other == id_}
@@ -110,7 +108,6 @@ def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
 
 
 def _keys_of(nodes: Iterable[type[DOMNode]], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
-    """Yield ids and keys; the user's keys replace the defaults."""
     defaults = list(_default_keys(nodes))
     yield from ((id_, _textual_name(key)) for id_, key in defaults if id_ not in keys)
     yield from ((id_, _textual_name(key)) for id_ in dict(defaults) if id_ in keys for key in keys[id_])
@@ -128,7 +125,6 @@ def _textual_name(key: str) -> str:
 
 
 def _is_key(key: str) -> bool:
-    """Whether a terminal could send the key: `x`, `f5`, `ctrl+x`, `question_mark`."""
     *modifiers, name = key.split("+") if key != "+" else [key]
     if not set(modifiers) <= _MODIFIERS or not name:
         return False

@@ -35,7 +35,6 @@ class PollControl:
     """Applies the user's wishes to all pollers. Each method returns the answer to show."""
 
     targets: Mapping[SafeText, Target]
-    """By profile."""
 
     @property
     def pollers(self) -> list[Poller]:
@@ -52,7 +51,6 @@ class PollControl:
         return "paused: p goes on, r polls once" if is_pause else "polling again"
 
     def refresh(self) -> str:
-        """Poll now, if the request budget and the servers allow."""
         delays = {profile: target.poller.refresh() for profile, target in self.targets.items()}
         forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
         if forbidden:
@@ -65,7 +63,7 @@ class PollControl:
         return "polling now"
 
     def change_interval(self, step: int) -> str:
-        """Take the next interval longer than the current (`step` > 0) or shorter than the wanted interval."""
+        """Take the next interval: longer than the current (`step` > 0), or shorter than the wanted interval."""
         for poller in self.pollers:
             wanted = poller.wanted_interval
             if step > 0:
@@ -83,5 +81,4 @@ class PollControl:
 
 
 def _seconds_up(duration: timedelta) -> str:
-    """Round up to whole seconds."""
     return long_age(seconds_up(duration))

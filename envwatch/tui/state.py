@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.model.times import TimeStyle
+from envwatch.model.times import NOTHING, TimeStyle
 from envwatch.views.table.block import NO_BLOCK, Block
 
 if TYPE_CHECKING:
@@ -21,29 +21,24 @@ if TYPE_CHECKING:
     from envwatch.views.events.day_line import Day
 
 
-_DASH: Final = clean("–")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glyphs:
-    """A set of glyphs, each one cell wide except the ASCII ellipsis."""
+    """A set of glyphs. Each is one cell wide, except the ASCII ellipsis."""
 
     is_ascii: bool = False
     cursor: str = "►"
     marked: str = "+"
     marked_cursor: str = "◆"
     lost: str = "▌"
-    """The bar of a recent loss."""
     returned: str = "▌"
-    """The bar of a recent return or arrival."""
     acknowledged: str = "✓"
     silenced: str = "⊘"
     behind: str = "↓"
-    """For a version older than the newest."""
+    """Marks a version older than the newest."""
     up: str = "▲"
     down: str = "▼"
     ellipsis: str = "…"
-    nothing: SafeText = _DASH
+    nothing: SafeText = NOTHING
     separator: str = "·"
     rule: str = "─"
     opened: str = "▾"
@@ -84,17 +79,17 @@ class Notice(NamedTuple):
     given_at: float
     """Monotonic seconds."""
     style: str = "late"
-    """One of `STATE_STYLES`; "late" is for warnings."""
+    """A style of `STATE_STYLES`; "late" is for warnings."""
 
 
 NO_NOTICE: Final = Notice("", float("-inf"))
 _ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched")
-"""The table's rows depend on these."""
+"""The parts of the monitor that the table's rows depend on."""
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
 
 
 class Playing(NamedTuple):
-    """How a replay plays."""
+    """The state of a replay's clock."""
 
     speed: float
     """Recorded seconds per second."""
@@ -111,9 +106,7 @@ class Rewound:
     at: ServerMs | None = None
     """By the server's clock; None before the first moment is read."""
     day: Day | None = None
-    """The events around the moment; None until read."""
     live: SafeText = EMPTY
-    """Trouble with the live data in a few words, else empty."""
     present_state: MonitorState | None = None
     """None in a replay."""
     playing: Playing | None = None
@@ -129,24 +122,18 @@ class MonitorState:
 
     monitor: Monitor = field(default_factory=Monitor)
     now: Clocks = _NO_READING
-    """At the moment on the screen."""
     block: Block = NO_BLOCK
-    """Incidents that need a person."""
     ambiguous_names: frozenset[SafeText] = frozenset()
     """Names of several environments, and names that look alike."""
     schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
-    """By profile."""
     pages_read: int = 0
-    """Of listings in progress."""
     notice: Notice = NO_NOTICE
     """The last notice that answered no key."""
     rewound: Rewound | None = None
     failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    """When other processes' hooks began to fail, by hook name."""
     is_leaving: bool = False
     """Whether a recorded moment is being read while the screen shows the present."""
     is_reading: bool = False
-    """Whether the screen says that the history takes long."""
 
     @property
     def present(self) -> Clocks:
@@ -159,11 +146,9 @@ class MonitorState:
 
     @property
     def freshness(self) -> Sequence[Freshness]:
-        """Each profile's freshness; a blind profile's rows read unknown."""
         return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
 
     def has_rows_of(self, other: MonitorState) -> bool:
-        """Whether the fleet, block, acknowledgements, silences and watched times are the same objects."""
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
 
@@ -175,4 +160,3 @@ class DisplayOptions:
     glyphs: Glyphs = UNICODE
     bell: bool = False
     start_key: SafeText = EMPTY
-    """Starts a down environment's listener; empty without such a key."""

@@ -2,7 +2,7 @@
 
 Colour is never the only sign of a state. The hues (blue for online, yellow for late, orange for offline; crimson on
 white, where no orange is legible) differ for people with red-green blindness; `envwatch-safe` suits every colour
-vision. Only loss has the colour of offline. The dark, light and safe themes use the palette of 256 colours.
+vision. Only a loss has the colour of offline. The dark, light and safe themes use the palette of 256 colours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def stylesheet() -> Path:
-    """Return the package's stylesheet, or a checkout's."""
+    """Return the path of the installed package's stylesheet, or of a checkout's."""
     packaged = _PACKAGE / "styles.tcss"
     return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
 
@@ -46,7 +46,6 @@ colours, the light theme's loss becomes magenta, `unrestricted!` blue, and the c
 STATE_COLOURS, _LIGHT, _CONTRAST, _SAFE, _ANSI_STATES = (
     {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(5)
 )
-"""The dark variables are the defaults for Textual's themes."""
 
 _ANSI = _ANSI_STATES | {
     "ansi-background": "ansi_default",
@@ -85,12 +84,12 @@ THEMES = (
 
 
 def theme_names() -> tuple[str, ...]:
-    """Return envwatch's names, then Textual's."""
+    """Return the names of envwatch's themes, then of Textual's."""
     return (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
 
 
 def in_menu_order(names: Iterable[str]) -> list[str]:
-    """Return envwatch's names, then Textual's by name."""
+    """Return envwatch's names in their order, then Textual's sorted by name."""
     own = [theme.name for theme in THEMES]
     return sorted(names, key=lambda name: (own.index(name) if name in own else len(own), name))
 
@@ -98,7 +97,7 @@ def in_menu_order(names: Iterable[str]) -> list[str]:
 def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
     """Return a theme's variables for NO_COLOR.
 
-    An alarming orange makes a duller grey than a calm blue. So every state has the text's shade.
+    Every state has the text's shade, because an alarming orange makes a duller grey than a calm blue.
     """
     hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "healthy"}]
     return {**variables, **dict.fromkeys(hues, variables["foreground"])}

@@ -11,7 +11,7 @@ from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, clean, composed
-from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, span
+from envwatch.model.times import DAY_MS, clock_text, date_text, long_age, minutes_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 IMPOSSIBLE = clean("before 2020, or more than a day ahead")
-"""See `fleet.plausibility`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +35,23 @@ class StateStyle:
     ascii: str
     word: SafeText
     style: str
-    """The state's name in the stylesheet."""
 
 
 FAINT: Final = "faint"
 
 
 class Piece(NamedTuple):
-    """A part of a row; the style is a state's, `FAINT`, a widget's, or empty."""
+    """A part of a row. `style` is a state's style, `FAINT`, a widget's style, or empty."""
 
     text: SafeText
     style: str = ""
 
 
 _MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
-_DAY_MS: Final = timedelta(days=1) / MS
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
-"""A row keeps the presence's glyph."""
+"""A row keeps its presence's glyph; this glyph marks counts, events and past hours."""
 CLOCK_SUSPECT: Final = clean("clk?")
 """Replaces the word of the presence."""
 
@@ -116,7 +113,7 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 
 
 def date_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return the error of the server's `Date` header; None if believed."""
+    """Return a text about a wrong `Date` header of the server, or None if the header is believed."""
     if profile_state.date_error is None:
         return None
     whose = (
@@ -126,7 +123,7 @@ def date_warning(profile_state: ProfileState) -> SafeText | None:
 
 
 def clock_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return a sentence about wrong clocks; None if the clocks agree within 5 s."""
+    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s."""
     if (warning := date_warning(profile_state)) is not None:
         return clean(f"{warning}: not believed")
     if not profile_state.clock.is_far_off:
@@ -152,7 +149,7 @@ def json_text(value: JsonValue) -> SafeText:
 
 def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
     """Return the time of day, or date and minute if over a day from now (server's clock, ms)."""
-    if abs(now - at) < _DAY_MS:
+    if abs(now - at) < DAY_MS:
         return clock_text(at, zone)
     text = date_text(at, zone)[:16]
     return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
@@ -164,7 +161,7 @@ _ANY_WIDTH: Final = 1_000
 def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
     """Return the mark of a loss: `acked by ana: disk swap`.
 
-    If wider than `width` cells, the note goes first, then the name.
+    If the mark is wider than `width` cells, the note is dropped first, then the name.
     """
     named = f"{done} by {by}" if by else done
     whole = f"{named}: {note}" if note else named
@@ -172,7 +169,7 @@ def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH
 
 
 def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
-    """Return the serving host's acknowledgement or silence of a row, or None."""
+    """Return the mark of the serving host's acknowledgement or silence of a row."""
     if (ack := shared_ack_of(environment)) is not None:
         return marked_text("acked", ack.by, ack.note, width)
     if (silence := shared_silence_of(environment, wall)) is not None:

@@ -1,6 +1,6 @@
 """The wording of the status line, and the answers of keys that go back in time.
 
-A text about data says the problem, the begin, envwatch's belief and the end.
+A text about data names the problem, its begin, what envwatch believes meanwhile, and its end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"
-"""Examples that `past_moment_of` understands."""
 
 NO_HISTORY: Final = "there is no history, because it is off: set history = true, and start envwatch again"
 NOTHING_RECORDED: Final = "no history yet: [ goes back after the second recorded listing"
@@ -49,7 +48,7 @@ def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
 
 
 def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
-    """Return the age of a moment: `(−41 m)`, from an hour on in two units: `(−1 h 51 m)`."""
+    """Return the age of a moment: `(−41 m)`, or from an hour on in two units: `(−1 h 51 m)`."""
     seconds = int(span(present - at).total_seconds())
     minutes, hours = seconds // 60, seconds // 3600
     if seconds < 120:
@@ -62,7 +61,7 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
 
 
 def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
-    """Return why the present cannot be seen, for a screen of the past."""
+    """Return why the present cannot be seen, for a screen that shows the past."""
     if any(profile_state.is_refused for profile_state in fleet):
         return clean("key refused")
     return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
@@ -88,7 +87,7 @@ _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
 
 
 def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
-    """Return the quarantined listing's anomaly and the quarantine's age, or None."""
+    """Return the quarantined listing's anomaly and the quarantine's age."""
     if profile_state.quarantine is None:
         return None
     lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
@@ -96,7 +95,7 @@ def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText
 
 
 def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return the quarantine's reason and the rows' state, or None."""
+    """Return the quarantine's reason and the rows' state."""
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:
         return None
@@ -111,12 +110,12 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
 
 
 def stalled_since(profile_state: ProfileState) -> ServerMs | None:
-    """Return when heartbeats stopped advancing (server's clock), or None."""
+    """Return when heartbeats stopped advancing (server's clock)."""
     return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
 
 
 def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
-    """Return the failing hooks and the first failure's time, or None."""
+    """Return the names of failing hooks and the first failure's time."""
     if not failing:
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))
@@ -144,5 +143,4 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
 
 
 def _is_in_doubt(row: TrackedEnvironment) -> bool:
-    """Return whether a row has no heartbeat of certain age."""
     return row.clock_suspect or not row.environment.connection_id or row.presence.is_absent

@@ -12,7 +12,7 @@ import select
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -43,8 +43,8 @@ _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 
 @contextmanager
 def served(size: int) -> Iterator[ChildServer]:
-    with ChildServer.start(FleetSpec(size, 7)) as server:
-        server.ready()
+    with closing(ChildServer.start(FleetSpec(size, 7))) as server:
+        assert server.base_url
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ _PAUSE_S = 0.15
 
 def _recording(path: Path) -> None:
     about = About(profile=clean("bench"), base_url=clean("https://api.letta.com"), version=clean("1"))
-    with RecordingWriter(path, about) as writer:
+    with closing(RecordingWriter(path, about)) as writer:
         for moment, _, changes in simulated_life(_ROWS, _POLLS):
             writer.write(moment, PollResult.LISTED, changes.events)
 

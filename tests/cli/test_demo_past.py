@@ -15,8 +15,9 @@ from support.pty_terminal import environment
 from envwatch.cli.demo_past import moved_day, write_past
 from envwatch.cli.demo_settings import earlier_start
 from envwatch.demo.times import DAY_MS
+from envwatch.files import ProcessLock
 from envwatch.model.clock import WallMs
-from envwatch.storage.history.folder import FolderLock, Retention, day_paths, history_folder
+from envwatch.storage.history.folder import LOCK, Retention, day_paths, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
 
@@ -80,8 +81,8 @@ def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_while_another_process_records(tmp_path: Path) -> None:
-    lock = FolderLock(tmp_path)
-    assert lock.take()
+    lock = ProcessLock(tmp_path / LOCK)
+    assert lock.acquire()
     assert not write_past(tmp_path, "default", START)
     lock.release()
     assert day_paths(tmp_path) == []

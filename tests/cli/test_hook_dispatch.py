@@ -18,6 +18,7 @@ from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.config.hooks import HookSettings
+from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -27,7 +28,6 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.storage.state_file import HooksLock
 
 if TYPE_CHECKING:
     import asyncio
@@ -162,7 +162,7 @@ async def test_a_file_of_1_0_is_taken_over(tmp_path: Path, state_folder: Path) -
 
 async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path: Path) -> None:
     one, other = Run(tmp_path, NOW), Run(tmp_path, NOW)
-    lock = HooksLock(one.path.with_suffix(".lock"))
+    lock = ProcessLock(one.path.with_suffix(".lock"))
     assert lock.acquire()
     assert (await other.watch(True, True, False, False, False, False)).sent == []
     assert other.warnings == [f"hooks run in process {os.getpid()}; this process takes over when it ends"]
@@ -173,7 +173,7 @@ async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path:
 async def test_a_process_that_takes_over_goes_on_from_the_file_of_the_other(tmp_path: Path) -> None:
     first = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
     assert first.sent == ["soon incident opened"]
-    lock = HooksLock(first.path.with_suffix(".lock"))
+    lock = ProcessLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
     waiting = AlertFiles({NO_PROFILE: first.path}, {NO_PROFILE: SOURCE}, lambda _line: None)
     now = reading(NOW + 600_000)

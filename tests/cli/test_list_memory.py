@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,9 +28,8 @@ KIB_A_ROW = 3.0
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[ChildServer, ChildServer]]:
-    with ChildServer.start(FleetSpec(10, 7)) as few, ChildServer.start(FleetSpec(ROWS, 7)) as many:
-        few.ready()
-        many.ready()
+    with closing(ChildServer.start(FleetSpec(10, 7))) as few, closing(ChildServer.start(FleetSpec(ROWS, 7))) as many:
+        assert few.base_url != many.base_url
         yield few, many
 
 

@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -77,7 +78,7 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     )
     printed: list[bytes] = []
     async with Session({NO_PROFILE: target}) as session:
-        with RecordingWriter(path, ABOUT) as writer:
+        with closing(RecordingWriter(path, ABOUT)) as writer:
             deadline = deadline_after(world.clocks(), timedelta(seconds=400))
             async for update in updates(session, monitor, deadline, runtime=world.runtime()):
                 printed += stream.lines(update.before, update.monitor, update.changes.events, update.changes.now)
@@ -95,7 +96,7 @@ async def test_a_replay_prints_what_watch_printed(
     assert all(word in words for word in (b"mode", b"offline", b"failing", b"blind", b"online"))
     assert replay.run(options_in(["replay", str(path), "-o", format_])) == Exit.FINE
     assert capfdbinary.readouterr() == (b"".join(printed), b"")
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         assert file.moment(file.polls()[0]).acks.keys() == {"env-3"}
 
 
@@ -120,7 +121,7 @@ def test_a_replay_has_the_times_of_the_configured_zone(
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("life") / "life.rec"
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         for moment, result, events in plain_life().steps:
             writer.write(moment, result, events)
     return path
@@ -139,7 +140,7 @@ def test_a_replay_begins_at_a_time_and_keeps_what_a_filter_finds(life: Path, cap
 def steps_in(path: Path) -> list[tuple[str, list[str]]]:
     if not path.exists() or not path.stat().st_size:
         return []
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         return [(step.poll.result, [event.kind for event in step.events]) for step in file.steps() if step.poll]
 
 
@@ -169,7 +170,7 @@ async def _recorded_until_the_end(home: Path) -> None:
     size = recording.stat().st_size
     assert re.fullmatch(rf"envwatch: \d+ polls, {re.escape(naturalsize(size, binary=True))} in a.rec", ended)
     assert steps_in(recording)[0] == ("listed", [])
-    with RecordedFile(recording) as file:
+    with closing(RecordedFile(recording)) as file:
         assert file.about == About(profile=clean("default"), base_url=clean(server.url), version=file.about.version)
     assert stat.S_IMODE(recording.stat().st_mode) == 0o600
     (folder,) = (home / ".local/state/envwatch/history").iterdir()
@@ -194,7 +195,7 @@ async def _recorded_until_a_signal(home: Path, number: signal.Signals) -> None:
             process.wait()
     assert code == (Exit.INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
     assert ["mode"] in [kinds for _, kinds in steps_in(path)]
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         assert not file.is_cut
 
 
@@ -223,11 +224,11 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
     done = await run(environ, tmp_path, "record", "--since=2h ago", "--redact", "-o", "b.rec")
     assert done.returncode == Exit.FINE
     life = plain_life(at)
-    with RecordedFile(tmp_path / "a.rec") as file:
+    with closing(RecordedFile(tmp_path / "a.rec")) as file:
         assert file.about.base_url == base_url
         assert list(map(file.moment, file.polls())) == life.moments
         assert events_of(file.steps(WallMs(0), WallMs(at * 2))) == life.events
-    with RecordedFile(tmp_path / "b.rec") as file:
+    with closing(RecordedFile(tmp_path / "b.rec")) as file:
         assert file.about.is_redacted
         assert [poll.at for poll in file.polls()] == [moment.now.wall for moment in life.moments]
         left = list(map(file.moment, file.polls()))
@@ -236,7 +237,7 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
     done = await run(environ, tmp_path, "record", "--since=2h ago", "--until", until, "-o", "c.rec")
     assert len(steps_in(tmp_path / "c.rec")) == 4
     done = await run(environ, tmp_path, "record", "--since", until, "-o", "later.rec")
-    with RecordedFile(tmp_path / "later.rec") as file:
+    with closing(RecordedFile(tmp_path / "later.rec")) as file:
         assert frame_kinds(tmp_path / "later.rec")[0] is FrameKind.KEY
         assert list(map(file.moment, file.polls())) == life.moments[3:]
     done = await run(environ, tmp_path, "record", "--since=5m ago", "-o", "d.rec")
@@ -245,7 +246,7 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
     assert not (tmp_path / "d.rec").exists()
     remember(tmp_path, base_url, at + 600_000)
     done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "runs.rec")
-    with RecordedFile(tmp_path / "runs.rec") as file:
+    with closing(RecordedFile(tmp_path / "runs.rec")) as file:
         assert [poll.run for poll in file.polls()] == [1] * 16 + [17] * 16
     for day in (tmp_path / ".local/state/envwatch/history").glob("*/*.sqlite"):
         day.write_bytes(b"something else" * 9_999)
@@ -320,7 +321,7 @@ async def test_a_file_is_replaced_only_on_demand_and_never_what_is_no_file(tmp_p
 
 def test_a_cut_recording_says_so_and_prints_what_is_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.rec"
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         for number in range(30):
             for moment, result, events in plain_life(NOW + number * 600_000).steps:
                 writer.write(moment, result, events)

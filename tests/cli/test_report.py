@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -164,7 +165,7 @@ def recording(machine: Path, ends: float) -> Path:
     path = machine / "night.rec"
     about = About(profile=clean("acme"), base_url=clean("https://acme.example/v1"), version=clean("1"))
     history = recorded(an_outage(ends))
-    with RecordingWriter(path, about) as writer:
+    with closing(RecordingWriter(path, about)) as writer:
         for poll in history.polls(*ALWAYS):
             writer.write(history.moment(poll), poll.result, history.events(poll.at, poll.at))
     return path

@@ -6,6 +6,7 @@ import re
 import secrets
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,7 +104,7 @@ def test_tokens_are_removed_from_every_text(monkeypatch: pytest.MonkeyPatch, tmp
     for name, value in upstream(tmp_path, "http://127.0.0.1:9", KEY).items():
         monkeypatch.setenv(name, value)
     options = options_in(["serve", "--bind", "127.0.0.1:0"])
-    with Plan.from_options(profiles_for(options), options):
+    with closing(Plan.from_options(profiles_for(options), options)):
         assert token[:8] not in redactor()(f"it is {token}")
 
 

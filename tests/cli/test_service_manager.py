@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from support.builders import listed
 
 from envwatch.cli.pinging import ServiceManager
 
@@ -42,9 +43,9 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def sent_to(address: str, environ: dict[str, str]) -> list[bytes]:
     with manager(address) as receiver:
-        with ServiceManager.from_environ(environ | {"NOTIFY_SOCKET": address}) as service:
+        with ServiceManager(environ | {"NOTIFY_SOCKET": address}) as service:
             service.ready()
-            service.listed()
+            service.take(listed([]))
         return received(receiver)
 
 
@@ -62,12 +63,12 @@ def test_a_watchdog_that_is_not_ours_is_not_fed(variables: dict[str, str], tmp_p
 
 def test_the_variables_are_not_left_to_child_processes() -> None:
     environ = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/"}
-    ServiceManager.from_environ(environ)
+    ServiceManager(environ)
     assert environ == {"HOME": "/"}
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@without-a-listener", "vsock:2:1234", "relative"])
 def test_without_a_listener_nothing_happens(address: str) -> None:
-    with ServiceManager.from_environ({"NOTIFY_SOCKET": address} | WATCHED) as manager:
+    with ServiceManager({"NOTIFY_SOCKET": address} | WATCHED) as manager:
         manager.ready()
-        manager.listed()
+        manager.take(listed([]))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from support.demo_client import KEY, LISTING, Client
@@ -19,7 +20,7 @@ from envwatch.demo.scenarios import FleetSpec
 
 
 def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
-    with ChildServer.start(FleetSpec(3, 7)) as first, ChildServer.start(FleetSpec(3, 7)) as second:
+    with closing(ChildServer.start(FleetSpec(3, 7))) as first, closing(ChildServer.start(FleetSpec(3, 7))) as second:
         assert first.key != second.key
         assert abs(time.time() * 1_000 - first.started_at) < 60_000
         with Client(first.base_url, first.key) as plain:
@@ -85,12 +86,13 @@ def test_a_child_ends_with_a_parent_that_was_killed() -> None:
 def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
     program = (
         "import os, signal\n"
+        "from contextlib import closing\n"
         "from envwatch.demo.child import ChildServer\n"
         "from envwatch.demo.scenarios import FleetSpec\n"
         "signal.signal(signal.SIGINT, print)\n"
-        "with ChildServer.start(FleetSpec(3, 1)) as child:\n"
+        "with closing(ChildServer.start(FleetSpec(3, 1))) as child:\n"
         "    os.killpg(0, signal.SIGINT)\n"  # before the child has set a handler
-        "    print(child.ready(), flush=True)"
+        "    print(child.base_url, flush=True)"
     )
     command = [sys.executable, "-c", program]
     ended = subprocess.run(command, capture_output=True, start_new_session=True, timeout=60, check=True)
@@ -103,8 +105,8 @@ def ended_child(program: str) -> ChildServer:
 
 
 def test_a_child_that_dies_before_it_listens_is_an_os_error() -> None:
-    with ended_child("pass") as child, pytest.raises(OSError, match="ended before it could listen"):
-        child.ready()
+    with closing(ended_child("pass")) as child, pytest.raises(OSError, match="ended before it could listen"):
+        assert child.base_url
 
 
 def test_a_child_that_cannot_listen_says_why() -> None:
@@ -114,14 +116,17 @@ def test_a_child_that_cannot_listen_says_why() -> None:
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
         "sys.exit(main(['--size=3', '--seed=1', '--child']))"
     )
-    with ended_child(program) as child, pytest.raises(OSError, match=r"the demo server cannot listen: .*open files"):
-        child.ready()
+    with (
+        closing(ended_child(program)) as child,
+        pytest.raises(OSError, match=r"the demo server cannot listen: .*open files"),
+    ):
+        assert child.base_url
 
 
 def test_a_child_that_ignores_the_end_of_its_input_is_terminated() -> None:
     program = 'import signal; print(\'{"base_url": "http://x"}\', flush=True); signal.pause()'
     child = ended_child(program)
-    assert child.ready() == "http://x"
+    assert child.base_url == "http://x"
     child.close()
     child.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def test_a_recording_of_a_stranger_plays_without_key_network_or_settings(tmp_pat
         [listed(rows), *(listed([*beating(3, NOW + 5_000 * n), lost], NOW + 5_000 * n) for n in range(1, 400))]
     )
     about = About(profile=uncleaned(f"prod{HOSTILE}"), base_url=clean("https://letta.example"), version=clean("1.0"))
-    with RecordingWriter(path, about) as writer:
+    with closing(RecordingWriter(path, about)) as writer:
         for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
             moment = history.moment(poll)
             hostile = {

@@ -21,7 +21,7 @@ def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -
         terminal.press("n")
         terminal.press(ENTER)
         terminal.wait_for(r"letta server .*--computer-name=")
-        terminal.wait_for("R starts the listener from here (demo)")
+        terminal.wait_for(r"R starts the listener from here \(demo\)")
         terminal.press("R")
         terminal.wait_for("letta-server on .* and [0-9]+ more")
         terminal.press(ENTER)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
+from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Event, Kind, flatten
@@ -57,7 +57,7 @@ def test_an_emptied_list_is_believed_after_three_listings_and_a_minute(
     profile_state, events = watched([*first, *(listed([], NOW + step * number) for number in range(2, 2 + listings))])
 
     assert (profile_state.quarantine is None) is believed
-    assert profile_state.counts() == {Presence.GONE if believed else Presence.ONLINE: 3}
+    assert counts_of(profile_state) == {Presence.GONE if believed else Presence.ONLINE: 3}
     assert [(leaf.kind, leaf.reason) for leaf in flatten(events)] == [
         (Kind.HELD, Anomaly.EMPTIED.value),
         *([(Kind.GONE, "no longer listed")] * 3 if believed else []),
@@ -75,17 +75,17 @@ def test_it_is_known_how_long_it_is_not_believed_at_least(seconds: float, left_s
 
 def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:
     profile_state, events = watched(story(beating(2), []))
-    assert (profile_state.quarantine, profile_state.counts(), events) == (None, {Presence.ONLINE: 2}, [])
+    assert (profile_state.quarantine, counts_of(profile_state), events) == (None, {Presence.ONLINE: 2}, [])
 
     profile_state, events = watched([listed([], NOW + 2 * STEP)], profile_state)
-    assert profile_state.counts() == {Presence.GONE: 2}
+    assert counts_of(profile_state) == {Presence.GONE: 2}
 
 
 def test_an_emptied_list_that_comes_back_during_its_quarantine_changed_nothing() -> None:
     rows = beating(3)
     profile_state, events = watched(story(rows, [], [], rows, [], []))
 
-    assert (quarantined(profile_state), profile_state.counts()) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
+    assert (quarantined(profile_state), counts_of(profile_state)) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
     assert kinds(events) == [Kind.HELD, Kind.HELD]
 
 
@@ -102,7 +102,7 @@ def test_a_row_that_a_quarantined_listing_has_is_not_absent() -> None:
 def test_a_failed_poll_neither_confirms_nor_clears_a_quarantined_listing() -> None:
     profile_state, events = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 65_000)])
 
-    assert profile_state.counts() == {Presence.GONE: 3}
+    assert counts_of(profile_state) == {Presence.GONE: 3}
     assert kinds(flatten(events)) == [Kind.HELD, *[Kind.GONE] * 3]
 
 
@@ -141,7 +141,7 @@ def test_rows_that_vanish_together_are_quarantined_from_three_and_a_fifth_on(
     profile_state, events = watched([listed(beating(count)), *outcomes])
 
     assert quarantined(profile_state) == ((Anomaly.VANISHED, 2) if is_quarantined else None)
-    assert profile_state.counts()[Presence.GONE] == (0 if is_quarantined else vanished)
+    assert counts_of(profile_state)[Presence.GONE] == (0 if is_quarantined else vanished)
     if is_quarantined:
         assert [(event.kind, event.reason) for event in events] == [
             (Kind.HELD, f"{vanished} of {count} rows vanished at once")
@@ -160,10 +160,10 @@ def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
 def test_rows_that_stay_away_for_three_listings_and_a_minute_are_gone_together() -> None:
     moments = [NOW + step * STEP for step in range(1, 14)]
     profile_state, events = watched([listed(beating(250)), *(lacking(250, 1, 150, at) for at in moments[:-1])])
-    assert (quarantined(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
+    assert (quarantined(profile_state), counts_of(profile_state)) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
 
     profile_state, events = watched([lacking(250, 1, 150, moments[-1])], profile_state)
-    assert (profile_state.quarantine, profile_state.counts()) == (None, {Presence.ONLINE: 100, Presence.GONE: 150})
+    assert (profile_state.quarantine, counts_of(profile_state)) == (None, {Presence.ONLINE: 100, Presence.GONE: 150})
     assert [(event.kind, event.of, len(event.members)) for event in events] == [(Kind.TOGETHER, Kind.GONE, 150)]
 
     assert watched([lacking(250, 1, 150, moments[-1] + STEP)], profile_state)[1] == []
@@ -209,7 +209,7 @@ def test_other_rows_that_vanish_are_quarantined_anew_without_another_event() -> 
         [listed(beating(250)), *(lacking(250, *part, at) for part, at in zip(parts, moments, strict=True))]
     )
 
-    assert (quarantined(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
+    assert (quarantined(profile_state), counts_of(profile_state)[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
     assert kinds(events) == [Kind.HELD]
 
 
@@ -218,32 +218,32 @@ def test_rows_that_vanish_later_are_quarantined_for_a_minute_of_their_own() -> N
     lasts = [100, 100, 100, 200, 200, 200, 200]
     outcomes = [lacking(250, 1, last, at) for last, at in zip(lasts, moments, strict=True)]
     profile_state, events = watched([listed(beating(250)), *outcomes[:4]])
-    assert (quarantined(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
+    assert (quarantined(profile_state), counts_of(profile_state)[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
 
     profile_state, events = watched(outcomes[4:6], profile_state)
     assert (quarantined(profile_state), events) == ((Anomaly.VANISHED, 3), [])
     profile_state, events = watched(outcomes[6:], profile_state)
-    assert (quarantined(profile_state), profile_state.counts()[Presence.GONE]) == (None, 200)
+    assert (quarantined(profile_state), counts_of(profile_state)[Presence.GONE]) == (None, 200)
 
 
 def test_a_listing_that_holds_them_again_ends_the_hold_without_an_event_of_a_row() -> None:
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed(beating(10, NOW), NOW + 2 * STEP)]
     profile_state, events = watched([listed(beating(10)), *outcomes])
 
-    assert (profile_state.quarantine, profile_state.counts(), kinds(events)) == (
+    assert (profile_state.quarantine, counts_of(profile_state), kinds(events)) == (
         None,
         {Presence.ONLINE: 10},
         [Kind.HELD],
     )
     profile_state, events = watched([lacking(10, 1, 2, NOW + 3 * STEP)], profile_state)
-    assert (profile_state.counts(), events) == ({Presence.ONLINE: 10}, [])
+    assert (counts_of(profile_state), events) == ({Presence.ONLINE: 10}, [])
 
 
 def test_rows_whose_absence_is_confirmed_are_gone_after_two_listings() -> None:
     first = lacking(10, 1, 5, NOW + STEP, confirmed_absent=ids(1, 5))
     profile_state, events = watched([listed(beating(10)), first, lacking(10, 1, 5, NOW + 2 * STEP)])
 
-    assert (profile_state.quarantine, profile_state.counts()) == (None, {Presence.ONLINE: 5, Presence.GONE: 5})
+    assert (profile_state.quarantine, counts_of(profile_state)) == (None, {Presence.ONLINE: 5, Presence.GONE: 5})
     assert Kind.HELD not in kinds(events)
 
 
@@ -280,7 +280,7 @@ def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed([], NOW + 2 * STEP), lacking(10, 1, 5, NOW + 3 * STEP)]
     profile_state, events = watched([listed(rows), *outcomes])
 
-    assert (quarantined(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
+    assert (quarantined(profile_state), counts_of(profile_state)) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
     assert kinds(events) == [Kind.HELD] * 3
 
 
@@ -290,7 +290,7 @@ def test_many_heartbeats_lost_on_a_kept_connection_are_quarantined(lost: int, of
     profile_state, events = watched(story(rows, without_beats(rows, lost)))
 
     assert (profile_state.quarantine is not None) is quarantined
-    assert profile_state.counts()[Presence.OFFLINE] == (0 if quarantined else lost)
+    assert counts_of(profile_state)[Presence.OFFLINE] == (0 if quarantined else lost)
     assert kinds(flatten(events)) == ([Kind.HELD] if quarantined else [Kind.OFFLINE] * lost)
 
 
@@ -298,12 +298,12 @@ def test_lost_heartbeats_are_believed_after_three_listings_and_a_minute() -> Non
     rows = beating(5)
     lost = without_beats(rows, 3)
     profile_state, events = watched(story(rows, *[lost] * 12))
-    assert profile_state.counts() == {Presence.ONLINE: 5}
+    assert counts_of(profile_state) == {Presence.ONLINE: 5}
 
     profile_state, more = watched([listed(lost, NOW + 13 * STEP), listed(lost, NOW + 14 * STEP)], profile_state)
     events += more
 
-    assert profile_state.counts() == {Presence.LATE: 2, Presence.OFFLINE: 3}
+    assert counts_of(profile_state) == {Presence.LATE: 2, Presence.OFFLINE: 3}
     assert kinds(flatten(events)) == [Kind.HELD, *[Kind.OFFLINE] * 3]
 
 
@@ -311,7 +311,7 @@ def test_heartbeats_lost_with_their_connections_are_no_anomaly() -> None:
     rows = beating(5)
     cut_off = [environment(row.id, connectionId=None, lastHeartbeat=None) for row in rows]
 
-    assert watched(story(rows, cut_off))[0].counts() == {Presence.OFFLINE: 5}
+    assert counts_of(watched(story(rows, cut_off))[0]) == {Presence.OFFLINE: 5}
 
 
 def test_new_connections_that_have_not_beaten_yet_are_no_anomaly() -> None:
@@ -320,7 +320,7 @@ def test_new_connections_that_have_not_beaten_yet_are_no_anomaly() -> None:
     new = [environment(row.id, connectionId=f"new-{row.id}", lastHeartbeat=None) for row in rows]
     profile_state, events = watched(story(rows, new))
 
-    assert (profile_state.quarantine, profile_state.counts()) == (None, {Presence.OFFLINE: 5})
+    assert (profile_state.quarantine, counts_of(profile_state)) == (None, {Presence.OFFLINE: 5})
     assert kinds(flatten(events)) == [Kind.OFFLINE] * 5
 
 
@@ -367,7 +367,7 @@ def test_nine_heartbeats_that_stand_still_are_no_stall() -> None:
     profile_state, events = standing_still(9, NOW + 130_000)
 
     assert not profile_state.stall_detector.is_stalled
-    assert profile_state.counts() == {Presence.OFFLINE: 9}
+    assert counts_of(profile_state) == {Presence.OFFLINE: 9}
     assert {event.of for event in events} == {Kind.OFFLINE}
 
 
@@ -409,7 +409,7 @@ def test_a_time_without_successful_polls_proves_no_stall(gap: str) -> None:
     profile_state, events = watched([*between[gap], listed(beating(12, NOW + STEP), later)], before)
 
     assert not profile_state.stall_detector.is_stalled
-    assert profile_state.counts() == {Presence.OFFLINE: 12}
+    assert counts_of(profile_state) == {Presence.OFFLINE: 12}
     assert [(event.kind, len(event.members)) for event in events] == [(Kind.WHILE_BLIND, 12)]
 
 
@@ -436,7 +436,7 @@ def test_a_stall_that_was_known_before_a_gap_lasts_until_a_heartbeat_advances() 
     before, _ = standing_still(10, NOW + 100_000)
     profile_state, events = watched([failed(at=NOW + 200_000), listed(beating(10, NOW + STEP), NOW + 700_000)], before)
 
-    assert (profile_state.stall_detector.is_stalled, profile_state.counts(), events) == (True, before.counts(), [])
+    assert (profile_state.stall_detector.is_stalled, counts_of(profile_state), events) == (True, counts_of(before), [])
 
 
 def test_a_disconnect_is_believed_while_heartbeats_stand_still() -> None:
@@ -508,4 +508,4 @@ def test_a_wrong_local_clock_stalls_nothing(skew: float) -> None:
         profile_state, events = watched([outcome], profile_state)
         assert not {Kind.STALLED, Kind.OFFLINE} & {leaf.kind for leaf in flatten(events)}
 
-    assert profile_state.counts() == {Presence.ONLINE: 10}
+    assert counts_of(profile_state) == {Presence.ONLINE: 10}

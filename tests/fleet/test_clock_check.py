@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, environment, listed, slept, watched
+from support.builders import NOW, counts_of, environment, listed, slept, watched
 
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.plausibility import SkewCheck
@@ -83,7 +83,7 @@ def test_what_a_clock_slept_through_makes_no_heartbeat_too_old() -> None:
 @pytest.mark.parametrize("error", [-DAY, -HOUR, HOUR, DAY])
 def test_one_wrong_date_takes_no_fleet_offline_and_brings_none_back(error: float) -> None:
     profile_state, events = story(13, {12: error})
-    assert (events, profile_state.counts()[Presence.OFFLINE]) == ([], 0)
+    assert (events, counts_of(profile_state)[Presence.OFFLINE]) == ([], 0)
     assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
 
     profile_state, events = watched([dated(rows_at(NOW + 13 * STEP), NOW + 13 * STEP)], profile_state)
@@ -140,7 +140,7 @@ def test_waking_without_a_date_on_a_wrong_clock_takes_nothing_offline() -> None:
     profile_state, events = watched(
         [slept(NOW + 56_000, woken, skew=skew), listed(rows_at(woken), woken, skew=skew, dated=False)], profile_state
     )
-    assert (events, profile_state.counts()[Presence.OFFLINE]) == ([], 0)
+    assert (events, counts_of(profile_state)[Presence.OFFLINE]) == ([], 0)
 
 
 def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() -> None:
@@ -154,7 +154,7 @@ def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() ->
     profile_state, events = watched(
         (listed(rows(n), NOW + n * STEP, skew=HOUR, dated=False) for n in range(9, 20)), profile_state
     )
-    assert (events, profile_state.counts()[Presence.OFFLINE]) == ([], 0)
+    assert (events, counts_of(profile_state)[Presence.OFFLINE]) == ([], 0)
 
 
 def wrong_by(sign: int) -> st.SearchStrategy[float]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples, first_quick
-from support.builders import NOW, environment, list_of, listed, reading, watched
+from support.builders import NOW, counts_of, environment, list_of, listed, reading, watched
 from support.marked_values import fields_of_type
 
 from envwatch.fleet.events import Kind, flatten
@@ -106,7 +106,7 @@ def test_a_fleet_first_seen_in_another_unit_is_unknown_and_becomes_known_without
     profile_state, events = watched(listings([factor] * 3 + [1.0]))
     assert events == []
     assert unknown_in(profile_state, NOW + 3 * STEP) == 0
-    assert profile_state.counts() == {Presence.ONLINE: 90, Presence.OFFLINE: 60}
+    assert counts_of(profile_state) == {Presence.ONLINE: 90, Presence.OFFLINE: 60}
 
 
 @pytest.mark.parametrize("number", [1, 2])

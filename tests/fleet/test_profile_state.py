@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
+from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.presence import Presence
@@ -37,7 +37,7 @@ def test_the_first_listing_is_a_silent_baseline() -> None:
     profile_state, events = watched([listed(rows)])
 
     assert events == []
-    assert profile_state.counts() == {Presence.ONLINE: 1, Presence.OFFLINE: 2}
+    assert counts_of(profile_state) == {Presence.ONLINE: 1, Presence.OFFLINE: 2}
 
 
 def test_the_same_listing_twice_changes_nothing() -> None:
@@ -301,7 +301,7 @@ def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fle
     """No response is dated, and all heartbeats look five minutes old; the advancing heartbeats are better evidence."""
     profile_state, events = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
 
-    assert profile_state.counts() == {Presence.ONLINE: 11}
+    assert counts_of(profile_state) == {Presence.ONLINE: 11}
     assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
     assert [(event.kind, event.of) for event in events] == [(Kind.TOGETHER, Kind.ONLINE)]
 
@@ -310,7 +310,7 @@ def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fle
 def test_a_wrong_local_clock_hides_no_machine_that_stopped(skew: float) -> None:
     profile_state, events = watched(beats_every_thirty_seconds(8, dated=False, skew=skew))
 
-    assert profile_state.counts() == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
+    assert counts_of(profile_state) == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
     assert (events[-1].kind, events[-1].id) == (Kind.OFFLINE, "env-0")
 
 
@@ -326,7 +326,7 @@ def test_every_kind_of_event_about_an_environment_can_happen() -> None:
     profile_state, events = watched([first, *outcomes])
 
     assert kinds(events) == [Kind.RECONNECTED, Kind.RESTARTED, Kind.OFFLINE, Kind.ONLINE, Kind.RENAMED, Kind.MODE]
-    assert profile_state.counts() == {Presence.ONLINE: 1}
+    assert counts_of(profile_state) == {Presence.ONLINE: 1}
 
 
 def test_an_outcome_leaves_the_fleet_before_it_as_it_was() -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, environment, key_of, listed, reading
+from support.builders import NOW, entries_of, environment, key_of, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, content_of, losses_of, own_acks
+from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, losses_of, own_acks
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
 from envwatch.fleet.alerting.silences import content_of as content_of_silences
@@ -193,12 +193,12 @@ def test_whatever_is_acknowledged_the_right_rows_are_quiet_until_the_right_rows_
 def test_an_entry_of_the_first_version_counts_for_every_server_and_is_written_as_it_was() -> None:
     content = {"env-1": {"at": 5.0, "note": "disk"}}
     assert acks_of(content) == {key_of("env-1"): Ack(5.0, clean("disk"))}
-    assert content_of(acks_of(content)) == content
+    assert entries_of(acks_of(content)) == content
 
 
 def test_the_entry_for_one_server_has_a_name_of_its_own_and_what_the_first_version_reads() -> None:
     both = {(ONE, ID): Ack(5.0, clean("disk")), (OTHER, ID): Ack(6.0, clean(""), 4.0), (EMPTY, ID): Ack(7.0, EMPTY)}
-    content = content_of(both)
+    content = entries_of(both)
     assert content == {
         "one.example env-1": {"at": 5.0, "note": "disk", "server": "one.example", "id": "env-1"},
         "other.example:8283/prod env-1": {

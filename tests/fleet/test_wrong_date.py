@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, environment, list_of, listed, reading, watched
+from support.builders import NOW, counts_of, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong
@@ -105,7 +105,7 @@ def test_a_wrong_clock_of_this_machine_casts_no_doubt_on_a_right_date(skew: floa
 @pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR])
 def test_a_fleet_that_is_stale_by_both_clocks_is_offline(skew: float) -> None:
     profile_state, _ = watched([dated(rows_at(NOW, up=0), skew=skew)])
-    assert profile_state.counts() == {Presence.OFFLINE: 21}
+    assert counts_of(profile_state) == {Presence.OFFLINE: 21}
     assert (
         profile_state.date_error,
         any(tracked.clock_suspect for tracked in profile_state.environments.values()),
@@ -114,7 +114,7 @@ def test_a_fleet_that_is_stale_by_both_clocks_is_offline(skew: float) -> None:
 
 def test_where_both_clocks_are_wrong_the_date_holds() -> None:
     profile_state, _ = watched([dated(rows_at(NOW), error=HOUR, skew=-HOUR)])
-    assert (profile_state.counts(), profile_state.date_error) == ({Presence.OFFLINE: 60}, None)
+    assert (counts_of(profile_state), profile_state.date_error) == ({Presence.OFFLINE: 60}, None)
 
 
 def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_75_seconds() -> None:
@@ -272,7 +272,7 @@ def test_after_the_servers_clock_was_ahead_for_ten_seconds_no_row_is_lost_and_al
         outcome = dated(rows, NOW + elapsed, error=ahead if is_ahead else 0.0)
         profile_state, events = watched([outcome], profile_state)
         story += events
-        assert profile_state.counts()[Presence.OFFLINE] == 0
+        assert counts_of(profile_state)[Presence.OFFLINE] == 0
         if elapsed >= until + 3 * STEP:  # three polls later
             in_doubt = {id_ for id_, tracked in profile_state.environments.items() if tracked.clock_suspect}
             listed_ahead = {

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from support import programs
 
+from envwatch.files import ProcessLock
 from envwatch.storage.remembered import ALERT_STATE
-from envwatch.storage.state_file import HooksLock, StateFile, merge
+from envwatch.storage.state_file import StateFile, merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ def test_a_new_state_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
 
 def test_one_process_has_the_lock_until_it_ends(tmp_path: Path) -> None:
     path = tmp_path / "alerts" / "work.lock"
-    one, other = HooksLock(path), HooksLock(path)
+    one, other = ProcessLock(path), ProcessLock(path)
     assert other.holder == ""
     assert one.acquire()
     assert one.acquire(), "it has it already"
@@ -97,12 +98,12 @@ def test_one_process_has_the_lock_until_it_ends(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from envwatch.storage.state_file import HooksLock; "
-        "print(HooksLock(Path(sys.argv[1])).acquire(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sys; from pathlib import Path; from envwatch.files import ProcessLock; "
+        "print(ProcessLock(Path(sys.argv[1])).acquire(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = tmp_path / "work.lock"
     done = programs.run([sys.executable, "-c", program, str(path)], dict(os.environ))
     assert done.stdout.strip() == b"True"
-    lock = HooksLock(path)
+    lock = ProcessLock(path)
     assert lock.acquire()
     lock.release()

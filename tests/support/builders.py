@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from envwatch.fleet.alerting.acknowledgements import entry_of, name_of
 from envwatch.fleet.events import ENDS, NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
@@ -20,10 +22,11 @@ from envwatch.views.output.environment_list import environment_list
 from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.events import Event
+    from envwatch.fleet.presence import Presence
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.views.output.environment_list import EnvironmentList
@@ -139,6 +142,16 @@ def list_of(outcome: Listed, profile: SafeText = NO_PROFILE) -> EnvironmentList:
     monitor, _ = Monitor.create({profile: Limits()}).apply(profile, outcome, outcome.asked)
     listing = environment_list(outcome, monitor.fleet.by_profile[profile])
     return replace(listing, block=block_of(monitor, outcome.asked))
+
+
+def counts_of(profile_state: ProfileState) -> Mapping[Presence, int]:
+    """Return how many environments there are of each presence."""
+    return Counter(tracked.verdict.presence for tracked in profile_state.environments.values())
+
+
+def entries_of(acks: Acks) -> dict[str, dict[str, Any]]:
+    """Return the entries of acknowledgements in a JSON file."""
+    return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
 
 
 def key_of(id_: str) -> ServerKey:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.builders import key_of
+from support.builders import counts_of, key_of
 from support.simulated_life import SimulatedServer, clocks
 
 from envwatch.fleet.alerting.acknowledgements import Ack
@@ -61,7 +62,7 @@ def main(folder: Path) -> None:
     name = f"version-{FORMAT_VERSION}"
     for old in folder.glob(f"{name}.*"):
         old.unlink()
-    with RecordingWriter(folder / f"{name}.recording", ABOUT) as writer:
+    with closing(RecordingWriter(folder / f"{name}.recording", ABOUT)) as writer:
         for run, step in zip([0, *(step.run for step in steps)], steps, strict=False):
             if step.run != run:
                 writer.start_run()
@@ -102,7 +103,7 @@ def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any
 
 def _moment(moment: Moment) -> str:
     profile_state = moment.profile_state
-    counts = " ".join(f"{count} {presence}" for presence, count in sorted(profile_state.counts().items()))
+    counts = " ".join(f"{count} {presence}" for presence, count in sorted(counts_of(profile_state).items()))
     rows = json.dumps([_row(tracked) for tracked in profile_state.environments.values()], ensure_ascii=False)
     rest = (
         f"{len(moment.acks)} acks",

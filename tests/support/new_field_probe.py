@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ def recorded_and_replayed() -> None:
 def older_recordings_open(copy: Path) -> None:
     golden = copy / "tests/storage/history/golden"
     expected = json.loads((golden / "version-1.json").read_text(encoding="utf-8"))
-    with RecordedFile(golden / "version-1.recording") as past:
+    with closing(RecordedFile(golden / "version-1.recording")) as past:
         held = held_by_past(past)
         assert {part: held[part] for part in expected} == expected
         rows = chain.from_iterable(

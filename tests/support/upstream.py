@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
@@ -127,7 +127,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
 @contextmanager
 def demo_upstream(size: int = 40, seed: int = 7) -> Iterator[tuple[Upstream, str]]:
-    with ChildServer.start(FleetSpec(size, seed)) as demo:
+    with closing(ChildServer.start(FleetSpec(size, seed))) as demo:
         upstream = Upstream(demo.base_url)
         try:
             yield upstream, demo.key

@@ -49,7 +49,7 @@ async def test_problems_first_is_never_inverted() -> None:
         await stage.show([late, *in_pods(stage)])
         for keys in (("o", "o"), ("I",)):
             await stage.press(*keys)
-            assert stage.news == "sorted problems first: this order is never inverted"
+            assert stage.news == "sorted problems first: this order cannot be inverted"
             assert stage.names[:2] == ["zoe", "host-00"]
 
 

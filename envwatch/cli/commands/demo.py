@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -71,12 +71,12 @@ def _show(options: Options) -> int:
     ages_from = earlier_start(folder, time.time() * 1000)
     with ExitStack() as stack:
         try:
-            child = stack.enter_context(ChildServer.start(spec, ages_from=ages_from))
+            child = stack.enter_context(closing(ChildServer.start(spec, ages_from=ages_from)))
             from pydantic import SecretStr
 
             from envwatch.config.credentials import Credentials
 
-            credentials = Credentials(key=SecretStr(child.key), base_url=child.ready(), origin="the demo itself")
+            credentials = Credentials(key=SecretStr(child.key), base_url=child.base_url, origin="the demo itself")
         except OSError as error:
             raise StopError(Exit.FAILED, f"the demo cannot start: {error}") from None
         redactor().learn(child.key)

@@ -137,9 +137,8 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.exposition import PollCounts
-    from envwatch.model.outcome import Listed
 
-    manager, polls = ServiceManager.from_environ(os.environ), PollCounts()
+    manager, polls = ServiceManager(os.environ), PollCounts()
     with closing(Textfile(options.textfile)) as textfile, manager:
         async with monitoring(profiles, options) as watched:
             textfile.warn = watched.warn
@@ -154,8 +153,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
                     # In threads, because neither a large fleet nor a slow disk may delay polls.
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
                     await asyncio.to_thread(textfile.write, body)
-                if isinstance(outcome, Listed):
-                    manager.listed()
+                manager.take(outcome)
                 refusals.check(update)
     return Exit.FINE
 

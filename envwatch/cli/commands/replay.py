@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,7 @@ def run(options: Options) -> int:
     from envwatch.cli.bootstrap import display_settings_of
 
     display_settings = display_settings_of(options)
-    with _opened(options) as file:
+    with closing(_opened(options)) as file:
         at = _start(file, options)
         if options.output is None:
             import asyncio

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -126,7 +126,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
         raise StopError(Exit.USAGE, "a recording has one profile: leave out --profile")
     display_settings_of(options)  # sets the zone of times
     try:
-        past = stack.enter_context(RecordedFile(Path(options.file)))
+        past = stack.enter_context(closing(RecordedFile(Path(options.file))))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
     walls = [poll.at for poll in past.polls()]

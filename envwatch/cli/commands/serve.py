@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def run(options: Options) -> int:
     Plan.check(options)
     # Viewers set `onlineOnly` themselves; rows missing here would be gone for every viewer.
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
-    with Plan.from_options(profiles, options) as plan:
+    with closing(Plan.from_options(profiles, options)) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))
 
 
@@ -60,9 +61,8 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.monitoring import monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.cli.serving import serving
-    from envwatch.model.outcome import Listed
 
-    manager = ServiceManager.from_environ(os.environ)
+    manager = ServiceManager(os.environ)
     hooks = prepared(profiles, options)
     pings = pings_of(profiles)
     with manager:
@@ -82,8 +82,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
                 running_hooks.take(update)
                 ping(update)
                 narrate(update)
-                if isinstance(update.changes.outcome, Listed):
-                    manager.listed()
+                manager.take(update.changes.outcome)
                 if update.changes.outcome is None:
                     await service.renew()
     return Exit.FINE

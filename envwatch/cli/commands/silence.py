@@ -127,8 +127,7 @@ def _matching(options: Options) -> tuple[str, bool]:
         tracked
         for profile_state in fleet
         for tracked in profile_state.environments.values()
-        if profile_state.listed is not None
-        and matcher.matches(tracked, profile_state.clock.server_time(profile_state.listed.wall))
+        if (at := profile_state.listed_at) is not None and matcher.matches(tracked, at)
     ]
     failures = [
         stop_for_failure(outcome, profiles[name].credentials, name).line

@@ -77,13 +77,12 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
-    from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
     deadline = deadline_after(began, options.lasts, options.until)
     stream, narrates = _stream(profiles, options), _narrates()
-    manager = ServiceManager.from_environ(os.environ)
+    manager = ServiceManager(os.environ)
     hooks = prepared(profiles, options)
     pings = pings_of(profiles)
     with closing(LineWriter(stdout().fileno())) as writer, manager:
@@ -105,8 +104,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                 await writer.write(stream.lines(update.before, update.monitor, events, update.changes.now))
                 if narrates:
                     narrate(update)
-                if isinstance(update.changes.outcome, Listed):
-                    manager.listed()
+                manager.take(update.changes.outcome)
                 if not hooks.hooks:
                     refusals.check(update)
             await writer.finish()

@@ -176,21 +176,13 @@ def _newest_seen_at(environment: Environment) -> ServerMs:
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
-def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
-    """Return the file's content: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
-
-    The name of an entry for one server is `<server> <id>`, and the entry has the members `server` and `id`.
-    """
-    return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
-
-
 def name_of(key: ServerKey) -> str:
-    """Return the name of an entry in the file."""
+    """Return the name of an entry in the file: `<server> <id>`, or `<id>` for every server."""
     return " ".join(filter(None, key))
 
 
 def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return the value of an entry in the file."""
+    """Return the value of an entry: `{"at": 123.0, "note": "...", "sign_at": 120.0}`, with `server` and `id` if any."""
     server, id_ = key
     entry = {name: value for name, value in asdict(ack).items() if value is not None}
     return {**entry, "server": server, "id": id_} if server else entry

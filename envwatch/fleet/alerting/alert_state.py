@@ -101,9 +101,8 @@ class AlertState:
 
     def losses_since(self, after: ProfileState) -> Iterator[Event]:
         """Yield the losses of rows that were online in this state and are offline in the newest listing."""
-        if after.listed is None:
+        if (at := after.listed_at) is None:
             return
-        at = after.clock.server_time(after.listed.wall)
         since = min(after.clock.server_time(self.looked_at), at)
         when = "while envwatch was not running"
         if at - since > limits.LONG_AGO / MS:
@@ -176,16 +175,15 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
 
     Times after `now` count as `now`, as the clock was set back.
     """
-    looked_at, online = finite_number(content.get("looked_at")), content.get("online")
+    looked_at = finite_number(content.get("looked_at"))
     if looked_at is None:
         return None
     losses, entries = content.get("waiting"), content.get("open")
     incidents, announced = open_incidents(entries if isinstance(entries, Mapping) else {}, profile, now)
     waiting = (_waiting_in(raw, profile, now) for raw in (losses if isinstance(losses, list) else ()))
-    ids = [clean(id_) for id_ in online if isinstance(id_, str)] if isinstance(online, list) else []
     return AlertState(
         looked_at=WallMs(min(looked_at, now.wall)),
-        online=frozenset(ids),
+        online=_texts(content.get("online")),
         siblings=dict(_siblings_in(content.get("siblings"))),
         is_stalled=content.get("is_stalled") is True,
         waiting=tuple(loss for loss in waiting if loss is not None),
@@ -200,8 +198,7 @@ def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeTe
     for id_, pair in raw.items() if isinstance(raw, Mapping) else ():
         match pair:
             case [list(twins), list(beside)]:
-                found = [frozenset(clean(each) for each in ids if isinstance(each, str)) for ids in (twins, beside)]
-                yield clean(id_), (found[0], found[1])
+                yield clean(id_), (_texts(twins), _texts(beside))
 
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
@@ -228,21 +225,19 @@ def open_incidents(
     for raw_id, raw in entries.items():
         if not isinstance(raw, Mapping):
             continue
-        id_, hooks = clean(raw_id, _LONGEST_ID), raw.get("hooks")
+        id_ = clean(raw_id, _LONGEST_ID)
         if (incident := _incident_in(id_, raw, profile, now)) is not None:
             found.append(incident)
-            names = hooks if isinstance(hooks, list) else []
-            announced[id_] = frozenset(clean(name) for name in names if isinstance(name, str))
+            announced[id_] = _texts(raw.get("hooks"))
     return tuple(sorted(found, key=lambda incident: incident.began_at)), announced
 
 
 def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Incident | None:
-    began_at, entries, back = finite_number(raw.get("began_at")), raw.get("losses"), raw.get("back")
+    began_at, entries, over = finite_number(raw.get("began_at")), raw.get("losses"), _texts(raw.get("back"))
     if began_at is None or not isinstance(entries, list):
         return None
     found = (_loss_in(entry, profile, id_) for entry in entries)
     losses = tuple(loss for loss in found if loss is not None)
-    over = {id_ for id_ in back if isinstance(id_, str)} if isinstance(back, list) else set()
     remaining = frozenset(key_of(loss) for loss in losses if loss.id not in over)
     if not remaining:
         return None
@@ -306,6 +301,10 @@ def _monotonic(wall: object, now: Clocks) -> MonotonicS:
     """Return a file's time; missing and future times count as now."""
     at = finite_number(wall)
     return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
+
+
+def _texts(raw: object) -> frozenset[SafeText]:
+    return frozenset(clean(each) for each in raw if isinstance(each, str)) if isinstance(raw, list) else frozenset()
 
 
 def _text(raw: object) -> SafeText | None:

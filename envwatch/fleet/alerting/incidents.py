@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS, Key, Loss, LossClassifier, LossStatus, key_of
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, Key, Loss, LossClassifier, LossStatus, is_loss, key_of
 from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.mass_changes import blast_radius_text
-from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Presence, Reason
+from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Reason
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
-_LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""After these presences, gone or missing is no new loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +116,7 @@ class Incidents:
         known = set(map(fleet.identity, _ids(self)))
         waiting, fresh = list(self.waiting), list[Loss]()
         for event, group in leaves(events):
-            is_loss = event.kind in LOSSES and event.before not in _LOST
-            if not is_loss and event.kind is not Kind.FLAPPING:
+            if not is_loss(event) and event.kind is not Kind.FLAPPING:
                 continue
             who = fleet.identity(key_of(event))
             if who not in known:

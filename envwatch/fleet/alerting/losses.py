@@ -25,6 +25,8 @@ _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
+_LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
+"""After these presences, gone or missing is no new loss."""
 
 Key: TypeAlias = tuple[SafeText, SafeText]
 """Profile and id; the id is empty for the loss of the profile's data (blindness)."""
@@ -110,6 +112,11 @@ def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
     if profile_state.listed is None and profile_state.failure is None:
         return LossStatus.UNSEEN
     return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING
+
+
+def is_loss(event: Event) -> bool:
+    """Return whether an event is a loss of an environment that was not lost before."""
+    return event.kind in LOSSES and event.before not in _LOST
 
 
 def key_of(event: Event) -> Key:

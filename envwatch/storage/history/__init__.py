@@ -1,4 +1,1 @@
-"""Recorded history: a file of polls, moments and events for each day, and recordings in the same format.
-
-Must not know the screen.
-"""
+"""Recorded history: a file of polls, moments and events for each day, and recordings in the same format."""

@@ -1,8 +1,8 @@
 """A day file: SQLite tables, errors in words, and the writer.
 
-Every file starts with a KEY and so stands alone. Each poll is a commit: a killed process loses at most the current
-poll. A recording has the same format; its rollback journal exists only during a commit, so a recording is a single
-file.
+Every file starts with a KEY and so is readable without other files. Each poll is a commit: a killed process loses at
+most the current poll. A recording has the same format; its rollback journal exists only during a commit, so a recording
+is a single file.
 """
 
 from __future__ import annotations
@@ -75,10 +75,9 @@ def _of_sqlite(error: sqlite3.Error) -> str:
 
 
 APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
-"""See `PRAGMA application_id`."""
 
 PAGE_BYTES: Final = 16_384
-"""Tables then have two levels up to 30 MB: a truncated file loses only the end."""
+"""Tables then have two levels up to 30 MB, so a truncated file loses only the end."""
 
 TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -102,14 +101,14 @@ CREATE TABLE events (
 
 
 class Numbers(NamedTuple):
-    """A poll's and an event's number."""
+    """The number of a poll and of an event."""
 
     poll: int
     event: int
 
 
 def check_form(connection: sqlite3.Connection) -> bool:
-    """Return whether the tables exist; False also while another process creates the tables.
+    """Return whether the tables exist; also False while another process creates the tables.
 
     Raises:
         DamagedError: if the file is no history.
@@ -134,14 +133,14 @@ def check_form(connection: sqlite3.Connection) -> bool:
 
 
 def last_numbers(connection: sqlite3.Connection) -> Numbers:
-    """Return the newest poll's and event's number, or 0."""
+    """Return the newest poll's and event's number; 0 for none."""
     newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
     poll, event = connection.execute(newest).fetchone()
     return Numbers(poll or 0, event or 0)
 
 
 def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a file ends within a page; may be wrong while the file grows."""
+    """Return whether a file ends within a page; the result may be wrong while the file grows."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     size = path.lstat().st_size
     return size % page_bytes != 0 and path.lstat().st_size == size
@@ -174,7 +173,7 @@ _SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
 """Seconds to wait for a recording's readers."""
 _WAL_PAGES: Final = 128
-"""Pages before a merge into the file: 2 MiB."""
+"""The log is merged into the file after this many pages: 2 MiB."""
 
 
 class DayFile:
@@ -184,8 +183,8 @@ class DayFile:
 
     Args:
         path: created if missing.
-        about: for a new file.
-        numbers: lowest numbers of the next poll and event.
+        about: written into a new file.
+        numbers: the lowest numbers of the next poll and event.
         is_checked: whether an existing file is known to be whole.
         is_recording: whether the file stands alone between commits, which then do not wait for the disk.
 
@@ -239,7 +238,7 @@ class DayFile:
         self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
-        """Return the bytes without the log; None if the file is no longer at the path."""
+        """Return the file's bytes without the log, or None if the file is no longer at the path."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:

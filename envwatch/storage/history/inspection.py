@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.files import open_regular
@@ -27,11 +27,9 @@ class Inspection(NamedTuple):
     days: int
     bytes: int
     recorder: int | None
-    """Process id; None without a recorder, 0 if unknown."""
+    """The recorder's process id, None without a recorder, 0 if unknown."""
     problems: tuple[str, ...]
-    """One line for each bad file."""
     newer: tuple[str, ...]
-    """Files of a newer envwatch."""
 
 
 def inspected(history: Path) -> list[Inspection]:
@@ -63,7 +61,7 @@ def _inspected(folder: Path) -> Inspection:
 
 
 def _check(path: Path, *, is_newest: bool) -> None:
-    with DayReader(path) as reader:
+    with closing(DayReader(path)) as reader:
         if not is_newest:
             reader.last_numbers()
             return

@@ -6,12 +6,12 @@ The first read imports SQLite, so the dashboard appears earlier.
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import groupby
 from math import inf
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
@@ -20,6 +20,7 @@ from envwatch.storage.history.folder import day_of, day_path, day_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import TypeVar
 
@@ -38,10 +39,10 @@ _LAST: Final = WallMs(inf)
 class StoredPast:
     """Reads the history in a folder, which may not exist.
 
-    Unreadable days are skipped; without a readable day, raises `HistoryError`.
+    Unreadable days are skipped. Without a readable day, methods raise `HistoryError`.
 
     Args:
-        profile: label of events and moments.
+        profile: the label of events and moments.
         wait: called before each read; returns once the folder may be read.
     """
 
@@ -92,14 +93,12 @@ class StoredPast:
         days = self._each_day(_FIRST, _LAST, lambda reader: reader.last_listing())
         return max(filter(None, days), key=itemgetter(0), default=None)
 
-    @contextmanager
-    def _reader(self, path: Path) -> Iterator[DayReader]:
+    def _reader(self, path: Path) -> AbstractContextManager[DayReader]:
         try:
             from envwatch.storage.history.reading import DayReader
         except ImportError as error:  # Python can be built without SQLite
             raise HistoryError(str(error)) from None
-        with DayReader(path) as reader:
-            yield reader
+        return closing(DayReader(path))
 
     def _each_day(self, since: WallMs, until: WallMs, read: Callable[[DayReader], T]) -> list[T]:
         self._wait()
@@ -138,7 +137,7 @@ class RecordedFile(StoredPast):
         try:
             from envwatch.past.history import About
             from envwatch.storage.history.recording import opened
-        except ImportError as error:  # as above
+        except ImportError as error:
             raise HistoryError(str(error)) from None
         self._file = opened(path)
         # Some builds of SQLite do not allow two threads at once.
@@ -151,12 +150,6 @@ class RecordedFile(StoredPast):
             raise
         self.is_cut = self._file.is_cut
         """Whether the end is missing or damaged."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

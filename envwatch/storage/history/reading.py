@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from math import inf
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -50,11 +50,11 @@ _BUSY_S: Final = 1.0
 _LONGEST_INTERVAL_S: Final = 1e9
 """About 30 years."""
 _LATEST_MS: Final = 250_000_000_000_000
-"""Year 9892: any zone can show a poll's time."""
+"""The year 9892: any zone can show a poll's time."""
 _ROOT_PAGES: Final = 5
-"""Schema, and first page of each table: SQLite reads no table if one is missing."""
+"""The schema and the first page of each table: SQLite reads no table if one is missing."""
 _NEAR: Final = 8
-"""Frames before the requested moment, so that several steps back are cheap."""
+"""The builder this many frames before the requested moment is kept, so that several steps back are cheap."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _ROLLING_BACK: Final = "mode=rw"
@@ -65,9 +65,7 @@ RECORDING_MODES: Final = ("mode=ro", _ROLLING_BACK)
 def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
     """Return a connection that reads a file, and whether the file is truncated.
 
-    Args:
-        path: the file.
-        modes: query strings of SQLite's URI, each tried if the previous mode lacks a right; empty for a day file.
+    `modes` are query strings of SQLite's URI, empty for a day file. If a mode lacks a right, the next mode is tried.
 
     Raises:
         GoneError: if the file is empty so far.
@@ -149,7 +147,7 @@ _RESULTS: Final = {result.value: result for result in PollResult}
 
 
 class DayReader:
-    """Reads a file, in one thread at a time. Use it in a `with` statement.
+    """Reads a file, in one thread at a time. Close the reader at the end.
 
     Methods raise `HistoryError` for an unreadable file.
 
@@ -168,23 +166,17 @@ class DayReader:
         self.identity = (path.name, status.st_dev, status.st_ino)
         """Changes when another file takes the path."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return the `about` table."""
+        """Return the rows of the `about` table."""
         with _explaining():
             return dict(self._connection.execute("SELECT name, value FROM about"))
 
     def polls(self, since: WallMs, until: WallMs) -> list[RecordedPoll]:
-        """Return the polls of a period, both ends included, in recording order."""
+        """See `Past.polls`."""
         with _explaining():
             if not self.is_cut:
                 rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
@@ -205,7 +197,7 @@ class DayReader:
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
 
     def last_numbers(self) -> Numbers:
-        """Return the newest poll's and event's number, or 0."""
+        """See `day_file.last_numbers`."""
         with _explaining():
             return last_numbers(self._connection)
 
@@ -234,7 +226,7 @@ class DayReader:
             return key[0], bridge[0] if bridge else key[0]
 
     def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of polls, both ends included."""
+        """Return the frames of the polls from `first` to `last`."""
         query = "SELECT kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ? ORDER BY number"
         with _explaining():
             rows = self._connection.execute(query, (first, last))
@@ -299,7 +291,7 @@ class Rebuilder:
         self._newest: _Mark | None = None
         self._checked: Mapping[SafeText, TrackedEnvironment] = {}
         self._marks: tuple[_Mark, ...] = ()
-        """At the newest BRIDGE, and shortly before the requested moment; steps back start here."""
+        """The builders at the newest BRIDGE and shortly before the requested moment; steps back start here."""
 
     def moment(self, file: DayReader, number: int) -> Moment:
         """Return the moment right after a poll; raise `HistoryError` if unreadable."""
@@ -338,7 +330,7 @@ def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
 
 
 _LATEST: Final = 1e15
-"""Milliseconds: more than years 1 to 9999, within a `timedelta`."""
+"""In ms: more than years 1 to 9999, within a `timedelta`."""
 _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 

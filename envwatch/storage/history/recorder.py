@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.writer import BetweenRuns, FolderWriter
 
 _QUEUED: Final = 12
-"""A minute of polls at the usual interval, for each profile."""
+"""A minute of polls of a profile at the usual interval."""
 _CLOSE_TIMEOUT_S: Final = 0.5
 
 
@@ -85,7 +85,6 @@ class HistoryRecorder:
         self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
         self._most = _QUEUED * len(folders)
         self._gaps: set[SafeText | None] = set()
-        """Profiles with a dropped poll."""
         self._is_slow = False
         self._is_lost = False
         self._unready = set(folders)
@@ -187,7 +186,6 @@ class HistoryRecorder:
             self._on_ready(profile)
 
     def _write(self, profile: SafeText, entry: _Entry, writer: FolderWriter) -> bool:
-        """Return whether the profile is ready."""
         if not writer.take():
             return True
         changes, profile_state = entry.changes, entry.profile_state
@@ -203,7 +201,6 @@ class HistoryRecorder:
         return profile_state.listings > 0
 
     def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:
-        """Return acknowledgements, the same object until a change."""
         found = own_acks(acks, profile_state.server, profile_state.environments)
         if found != self._acks.get(profile):
             self._acks[profile] = found

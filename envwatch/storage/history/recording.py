@@ -1,6 +1,6 @@
 """Recordings: day files under another name, with one profile and any number of days.
 
-envwatch 1.0.0 wrote a line of text, then chunks with length and checksum.
+envwatch 1.0.0 wrote another format: a line of text, then chunks with length and checksum.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 import zlib
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from envwatch.files import open_regular, write_private
 from envwatch.model.outcome import PollResult
@@ -58,15 +58,9 @@ class RecordingWriter:
                 raise OSError(errno.EIO, str(error)) from error
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     @property
     def size(self) -> int:
-        """In bytes; 0 if the file is no longer at the path."""
+        """The bytes of the file; 0 if the file is no longer at the path."""
         return self._file.size() or 0
 
     def start_run(self) -> None:
@@ -122,7 +116,7 @@ class RecordingWriter:
 _HEAD_BYTES: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
 _WRITE_VERSION: Final = 18
-"""Offset in a SQLite file; 1 means rollback journal, 2 write-ahead log."""
+"""The offset of a byte in a SQLite file: 1 means rollback journal, 2 write-ahead log."""
 _USER_VERSION: Final = slice(60, 64)
 _APPLICATION_ID: Final = slice(68, 72)
 _NEWER: Final = "a newer envwatch made it; update this one"
@@ -141,7 +135,7 @@ def opened(path: Path) -> DayReader:
             content = head + file.read() if head.startswith(_TITLE) else b""
     except OSError as error:
         raise HistoryError(error.strerror or str(error)) from None
-    path = path.resolve()  # the path may be a link
+    path = path.resolve()
     if content:
         return DayReader(path, lambda _: _converted(content))
     if not head.startswith(_MAGIC) or int.from_bytes(head[_APPLICATION_ID], "big") != APPLICATION_ID:
@@ -192,7 +186,6 @@ def _converted(content: bytes) -> tuple[sqlite3.Connection, bool]:
 
 
 def _chunks(content: bytes, start: int) -> Iterator[tuple[int, bytes, int]]:
-    """Yield kind, body and end of each chunk, up to the first damage."""
     while start + _CHUNK.size <= len(content):
         length, checksum, kind = _CHUNK.unpack_from(content, start)
         begin, checked = start + _CHUNK.size, start + _CHECKED_FROM

@@ -2,8 +2,8 @@
 
 Only harmless texts stay: words of envwatch, versions, modes, platforms. Unknown texts are replaced or dropped; times
 and numbers stay. A pseudonym such as `env-3` counts the texts of a kind in recording order, so no pseudonym can be
-looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments are of
-one kind: an inventory or an event may hold any.
+looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments share a
+kind, because an inventory or an event may hold any.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from envwatch.model.environment import (
     Identifies,
     ValueKind,
 )
-from envwatch.model.modes import is_known_mode
+from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.past.earlier_runs import LACKED
@@ -56,26 +56,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REDACTED: Final = clean("(redacted)")
-"""Replaces free texts."""
 
 _VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
-"""At most three numbers: an address has four."""
+"""At most three numbers, because an address has four."""
 _PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
-"""Of Node's `process.platform`."""
+"""The values of Node's `process.platform`."""
 _ARCHITECTURES: Final = frozenset({"arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "x64"})
-"""Of Node's `process.arch`."""
+"""The values of Node's `process.arch`."""
 _SYSTEM: Final = re.compile(
     r"macOS|Linux|(?:Alpine|Amazon|Arch) Linux|Debian(?: GNU/Linux)?|Fedora(?: Linux)?|Ubuntu"
     r"|Windows (?:10|11)(?: Home| Pro| Enterprise)?|Windows Server 20[0-9]{2}"
 )
 _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
-_DEVICES: Final = (DESKTOP_DEVICE, SANDBOX_DEVICE)
-_LISTENERS: Final = (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER)
-"""Prefixes of ids for the Desktop app, a sandbox and a machine."""
+_HARMLESS: Final[Mapping[Identifies, Callable[[str], object]]] = {
+    Identifies.ORGANIZATION: LOCAL_ORGANIZATION.__eq__,
+    Identifies.VERSION: _VERSION.fullmatch,
+    Identifies.MODE: KNOWN_MODES.__contains__,
+    Identifies.PLATFORM: _PLATFORMS.__contains__,
+}
+"""Tests of texts that stay."""
+_BEGINS: Final[Mapping[Identifies, tuple[str, ...]]] = {
+    Identifies.MACHINE: (DESKTOP_DEVICE, SANDBOX_DEVICE),
+    Identifies.LISTENER: (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER),
+    Identifies.CONNECTION: (LOCAL_CONNECTION,),
+}
+"""Prefixes of ids for the Desktop app, a sandbox and a machine; a pseudonym keeps the prefix."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
-"""Reason of a newcomer, see `fleet.replacement`."""
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
@@ -91,21 +99,16 @@ class Redaction:
 
     def __init__(self) -> None:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
-        """By kind, then by text."""
         self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
-        """Most environments stay the same between polls."""
+        """A cache, because most environments stay the same between polls."""
         self._newest: dict[str, tuple[Any, Any]] = {}
         self._profile = partial(self._pseudonym, "profile")
         self._incident = partial(self._pseudonym, "inc")
         self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
             **{each: partial(self._pseudonym, each.value) for each in Identifies},
+            **{each: partial(self._unless, is_harmless, each) for each, is_harmless in _HARMLESS.items()},
+            **{each: partial(self._with_begin, begins, each) for each, begins in _BEGINS.items()},
             Identifies.MACHINE: self._machine,
-            Identifies.LISTENER: self._listener,
-            Identifies.CONNECTION: self._link,
-            Identifies.ORGANIZATION: self._organization,
-            Identifies.VERSION: self._version,
-            Identifies.MODE: self._mode,
-            Identifies.PLATFORM: self._platform,
         }
         self._connection = self._rules[Identifies.CONNECTION]
         self._pod = self._rules[Identifies.POD]
@@ -114,16 +117,16 @@ class Redaction:
             for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
             if each.identifies is not None
         }
-        """By field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
+        """Redactions by field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
-            **_OBJECT_RULES,
+            **{key: partial(_harmless_part, tests) for key, tests in _OBJECTS.items()},
             **{
                 key: _of_text(self._rules[each.identifies])
                 for key, each in METADATA_FIELDS.items()
                 if each.identifies is not None
             },
         }
-        """By metadata key; all other keys are dropped."""
+        """Redactions by metadata key; all other keys are dropped."""
 
     def moment(self, moment: Moment) -> Moment:
         """Return a redacted moment."""
@@ -163,10 +166,10 @@ class Redaction:
             profile_state,
             profile=self._profile(profile_state.profile),
             profile_name=self._profile(profile_state.profile_name),
-            server=EMPTY,  # not recorded
+            server=EMPTY,
             expect=self._again("expect", profile_state.expect, lambda names: tuple(map(self._machine, names))),
             environments=MappingProxyType(environments),
-            newest=_optional(self._version, profile_state.newest),
+            newest=_optional(self._rules[Identifies.VERSION], profile_state.newest),
             failure=self._again("failure", profile_state.failure, lambda failure: replace(failure, message=REDACTED)),
             quarantine=self._again("quarantine", profile_state.quarantine, self._quarantine),
             snapshot=self._again("snapshot", profile_state.snapshot, self._snapshot),
@@ -278,7 +281,7 @@ class Redaction:
         return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
-        """Yield shared values, such as `pod p-7`; a value with a comma arrives in several parts."""
+        """Yield shared values, such as `pod p-7`. A value with a comma arrives in several parts."""
         for part in parts:
             field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
             yield REDACTED if field is None else f"{field} {self._in_field(field, composed(part[len(field) + 1 :]))}"
@@ -292,38 +295,22 @@ class Redaction:
             return missing_id(self._machine(sliced(text, len(_EXPECTED))))
         if text.isspace():
             return clean(" ")
-        return clean(f"{_begin_of(text, _DEVICES)}{self._pseudonym('env', text)}")
+        return self._with_begin(_BEGINS[Identifies.MACHINE], Identifies.MACHINE, text)
 
-    def _listener(self, text: SafeText) -> SafeText:
-        return clean(f"{_begin_of(text, _LISTENERS)}{self._pseudonym('listener', text)}")
+    def _with_begin(self, begins: tuple[str, ...], kind: str, text: SafeText) -> SafeText:
+        begin = next((begin for begin in begins if text.startswith(begin)), "")
+        return clean(f"{begin}{self._pseudonym(kind, text)}")
 
-    def _link(self, text: SafeText) -> SafeText:
-        return clean(f"{_begin_of(text, (LOCAL_CONNECTION,))}{self._pseudonym('conn', text)}")
-
-    def _organization(self, text: SafeText) -> SafeText:
-        return text if text == LOCAL_ORGANIZATION else self._pseudonym("org", text)
-
-    def _mode(self, text: SafeText) -> SafeText:
-        return text if is_known_mode(text) else self._pseudonym("mode", text)
-
-    def _version(self, text: SafeText) -> SafeText:
-        return text if _VERSION.fullmatch(text) else self._pseudonym("version", text)
-
-    def _platform(self, text: SafeText) -> SafeText:
-        return text if text in _PLATFORMS else self._pseudonym("os", text)
+    def _unless(self, is_harmless: Callable[[str], object], kind: str, text: SafeText) -> SafeText:
+        return text if is_harmless(text) else self._pseudonym(kind, text)
 
     def _pseudonym(self, kind: str, text: str) -> SafeText:
-        """Return a pseudonym, `kind-3`; an empty text stays empty."""
         if not text:
             return EMPTY
         known = self._pseudonyms.setdefault(kind, {})
         if text not in known:
             known[text] = clean(f"{kind}-{len(known) + 1}")
         return known[text]
-
-
-def _begin_of(text: str, begins: tuple[str, ...]) -> str:
-    return next((begin for begin in begins if text.startswith(begin)), "")
 
 
 def _optional(redact: Callable[[SafeText], SafeText], text: SafeText | None) -> SafeText | None:
@@ -334,29 +321,20 @@ def _of_text(redact: Callable[[SafeText], SafeText]) -> Callable[[JsonValue], Js
     return lambda value: redact(clean(value)) if isinstance(value, str) else None
 
 
-def _update_without_texts(value: JsonValue) -> JsonValue:
+def _harmless_part(tests: Mapping[str, Callable[[JsonValue], object]], value: JsonValue) -> JsonValue:
+    """Return the members of an object that pass their tests; None for any other value."""
     if not isinstance(value, dict):
         return None
-    return {key: value[key] for key in ("supported", "writable") if isinstance(value.get(key), bool)}
+    return {key: value[key] for key, is_harmless in tests.items() if key in value and is_harmless(value[key])}
 
 
-def _known_machine(value: JsonValue) -> JsonValue:
-    if not isinstance(value, dict):
-        return None
-    kept: dict[str, JsonValue] = {}
-    if isinstance(architecture := value.get("architecture"), str) and architecture in _ARCHITECTURES:
-        kept["architecture"] = architecture
-    if isinstance(memory := value.get("memoryBytes"), (int, float)):
-        kept["memoryBytes"] = memory
-    if isinstance(name := value.get("osName"), str) and _SYSTEM.fullmatch(name):
-        kept["osName"] = name
-    if isinstance(version := value.get("osVersion"), str) and _SYSTEM_VERSION.fullmatch(version):
-        kept["osVersion"] = version
-    return kept
-
-
-_OBJECT_RULES: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = {
-    "self_update": _update_without_texts,
-    "machine": _known_machine,
+_OBJECTS: Final[Mapping[str, Mapping[str, Callable[[JsonValue], object]]]] = {
+    "self_update": dict.fromkeys(("supported", "writable"), lambda value: isinstance(value, bool)),
+    "machine": {
+        "architecture": lambda value: isinstance(value, str) and value in _ARCHITECTURES,
+        "memoryBytes": lambda value: isinstance(value, (int, float)),
+        "osName": lambda value: isinstance(value, str) and _SYSTEM.fullmatch(value),
+        "osVersion": lambda value: isinstance(value, str) and _SYSTEM_VERSION.fullmatch(value),
+    },
 }
-"""Metadata objects with a harmless part."""
+"""The objects in metadata that keep harmless members, by key: a test of each member."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain, filterfalse
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
-from envwatch.files import set_aside
+from envwatch.files import ProcessLock, set_aside
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
@@ -18,7 +18,7 @@ from envwatch.storage.history.day_file import DayFile, Numbers, is_damage
 from envwatch.storage.history.folder import (
     BESIDE,
     DAMAGED,
-    FolderLock,
+    LOCK,
     day_of,
     day_path,
     day_paths,
@@ -50,15 +50,15 @@ class FolderWriter:
     """Writes day files while holding the folder's lock, in one thread.
 
     After any error, the next call reopens the file and starts with a KEY. `HistoryError` means a day over the size
-    limit or a value that cannot be encoded; `OSError` and `sqlite3.Error`, an unusable folder or file.
+    limit or a value that cannot be encoded; `OSError` and `sqlite3.Error` mean an unusable folder or file.
 
     Args:
         folder: created if missing.
-        profile: label for the previous run.
+        profile: the label of the previous run's moments.
         between_runs: returns the events from the last written listing to the first listing after another run or dropped
-            polls, in place of the listing's own changes.
+            polls. The events replace the listing's own changes.
         note: called with a line for a damaged file that was set aside.
-        numbers: lowest numbers of the first poll and event; None continues the folder's.
+        numbers: the lowest numbers of the first poll and event; None continues the folder's.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -76,20 +76,20 @@ class FolderWriter:
         self._profile = profile
         self._between_runs = between_runs
         self._note = note
-        self._lock = FolderLock(folder)
+        self._lock = ProcessLock(folder / LOCK)
         self._day: date | None = None
         self._file: DayFile | None = None
         self._numbers = numbers
         self._run: int | None = None
         self._is_compared = False
-        """Reset by dropped polls."""
+        """Dropped polls reset this."""
         self._before: Moment | None = None
-        """Compared with the next listing, until that is written."""
+        """The next listing is compared with this moment."""
         self._tidied_at = -inf
 
     def take(self) -> bool:
         """Return whether this process records here, after taking a free lock. Never waits."""
-        had, has = self._lock.is_held, self._lock.take()
+        had, has = self._lock.is_held, self._lock.acquire()
         if had and not has:
             self._leave()
             self._before = None
@@ -122,7 +122,7 @@ class FolderWriter:
         self._add(now, lambda file: file.write_events(now.wall, events))
 
     def restart(self) -> None:
-        """Go on after dropped polls: with a KEY, and a comparison."""
+        """Continue after dropped polls with a KEY and a comparison."""
         self._is_compared = False
         if self._file is not None:
             self._file.restart()
@@ -172,7 +172,6 @@ class FolderWriter:
         self._note(f"a damaged day of the history was set aside, and a new one begun ({aside})")
 
     def _changes_between_runs(self, first: Moment) -> Sequence[Event] | None:
-        """Return the changes since the last written listing; None if unknown."""
         if self._between_runs is None:
             return None
         past = StoredPast(self._folder, self._profile)
@@ -205,7 +204,7 @@ def next_numbers(*folders: Path) -> Numbers:
     """Return the numbers after all readable polls and events."""
     poll, event = 0, 0
     for path in chain.from_iterable(map(day_paths, folders)):
-        with suppress(HistoryError), DayReader(path) as reader:
+        with suppress(HistoryError), closing(DayReader(path)) as reader:
             last = reader.last_numbers()
             poll, event = max(poll, last.poll), max(event, last.event)
     return Numbers(poll + 1, event + 1)

@@ -1,1 +1,1 @@
-"""Going back in time on the screen: destinations, reading, and the visible state. Must not know widgets."""
+"""Going back in time on the screen: destinations, reading, and the visible state."""

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import flatten
 from envwatch.model.clock import WallMs
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.history import HistoryError
 from envwatch.past.rewound import Timeline
-from envwatch.tui.rewind.past_reader import DAY_MS
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.views import status_text
 from envwatch.views.events.event_text import event_text
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
     from envwatch.tui.screens.time_actions import Goal
 
 _GAP_INTERVALS: Final = 3
-"""Intervals without a poll that make a gap."""
+"""This many intervals without a poll are a gap."""
 _GAP_MS: Final = timedelta(minutes=1) / MS
-"""A replay skips a gap longer than this and than `_GAP_INTERVALS`."""
+"""A replay skips gaps that are longer than this and than `_GAP_INTERVALS`."""
 _SPARE: Final = 50
-"""Polls before a place, so that every profile has a poll."""
+"""Polls to load before a place, so that every profile has a poll."""
 
 
 class Place(NamedTuple):
@@ -53,18 +52,15 @@ class Place(NamedTuple):
 
     @property
     def wall(self) -> WallMs:
-        """By the recording machine's clock."""
         return self.poll_ref.poll.at
 
 
 class Destination(NamedTuple):
-    """The result of a wish."""
+    """The moment to go to, and an answer to the user."""
 
     place: Place | None
-    """None for the present."""
     text: str = ""
     rows: Sequence[EnvironmentKey] = ()
-    """Environments of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +70,10 @@ class Destinations:
     reader: PastReader
     has_several: bool
     newest_at: WallMs
-    """Time of the newest outcome; in a replay, the recording's end."""
     is_replay: bool
     """A replay has no present after `newest_at`."""
     clocks: Mapping[SafeText, ServerClock]
-    """At the visible moment."""
     ambiguous_names: frozenset[SafeText]
-    """At the visible moment."""
     wall: WallMs
     zone: tzinfo | None
 
@@ -88,7 +81,6 @@ class Destinations:
         return status_text.moment_text(wall, self.wall, self.zone)
 
     async def find(self, goal: Goal, place: Place | None) -> Destination:
-        """Return the destination of a wish from a place, None for the present."""
         match goal:
             case Steps(by):
                 return await self._stepped(place, by)
@@ -102,7 +94,6 @@ class Destinations:
                 return await self._at_time(place, self.newest_at)
 
     async def _last(self) -> Place | None:
-        """Return the place before the newest outcome, which may not be recorded yet."""
         before = WallMs(nextafter(self.newest_at, -inf))
         timeline = await self.reader.around(before)
         index = timeline.place_at(before)
@@ -115,7 +106,6 @@ class Destinations:
         return await (self._back(moved) if by < 0 else self._forward(moved))
 
     async def _back(self, place: Place) -> Destination:
-        """Return a place, maybe before the loaded polls."""
         timeline, index = place
         while index < (_SPARE if self.has_several else 0):
             if (earlier := await self.reader.earlier(timeline)) is None:
@@ -126,7 +116,7 @@ class Destinations:
         return Destination(Place(timeline, index))
 
     async def _forward(self, place: Place) -> Destination:
-        """Return a place, maybe after the loaded polls; the present follows the last poll."""
+        """Return the next place, which may lie after the loaded polls; the present follows the last poll."""
         timeline, index = place
         while index >= (last := len(timeline.poll_refs) - 1):
             if (later := await self.reader.later(timeline)) is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS, MS
 from envwatch.past.earlier_runs import EarlierRuns, changes_between_runs
 from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.past.rewound import PollRef, Timeline
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 
 _WINDOW_MS: Final = timedelta(hours=2) / MS
-"""Period of polls before and after the visible moment."""
+"""How much time to load before and after the visible moment."""
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
 """How far to search for polls beyond a gap, step by step."""
-DAY_MS: Final = timedelta(days=1) / MS
 Order: TypeAlias = tuple[float, float]
-"""Time of a poll (epoch, ms), and index of the profile: -1 sorts before all polls of that time, infinity after."""
+"""A poll's time (epoch, ms) and the index of its profile; an index of -1 sorts before all polls at a time, infinity
+after."""
 
 _NEWEST_KEPT: Final = 2
 """The newest moment and its predecessor, the target of the first step back."""
 _ROWS_AHEAD: Final = 12_000
-"""A quarter of a second for a thread."""
+"""Reading this many rows takes a thread a quarter of a second."""
 _MOST_AHEAD: Final = 12
 
 
@@ -55,9 +55,8 @@ class Events(NamedTuple):
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
     eventful_polls: Sequence[tuple[PollRef, Sequence[Event]]]
-    """In the order of `PastReader.order`. Events that time alone brought belong to the next poll."""
+    """Polls with events, in the order of `PastReader.order`. Events that time alone brought belong to the next poll."""
     poll_ref_of: Mapping[int, PollRef]
-    """By the event's `id()`."""
 
     def covers(self, wall: WallMs) -> bool:
         return self.since + DAY_MS <= wall <= self.until
@@ -81,20 +80,17 @@ class PastReader:
     def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
         self._pasts = pasts
         self._newest: dict[SafeText, tuple[Moment, ...]] = {}
-        """Of the present; need no reading."""
+        """The newest moments of the present, which need no reading."""
         self._kept: dict[tuple[SafeText, int], Moment] = {}
-        """By profile and poll number, last used last."""
         self._ahead: asyncio.Task[None] | None = None
         self._ahead_of: frozenset[tuple[SafeText, int]] = frozenset()
         self._events: Events | None = None
         self._began: dict[SafeText, WallMs] = {}
-        """Time of this run's first outcome."""
         self._first: dict[SafeText, Moment] = {}
-        """Until `load` takes the moment after the first listing."""
+        """The moment after the first listing, until `load` takes it."""
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Note the monitor after an outcome; profiles without a past are ignored."""
         if profile not in self._pasts:
             return
         moment = Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile))
@@ -107,8 +103,8 @@ class PastReader:
     async def load(self, profile: SafeText, current: Callable[[], Monitor]) -> tuple[Monitor, timedelta | None]:
         """Return the current monitor with the records from before a profile's first outcome; call once.
 
-        Waits for the first listing, and computes again if the current monitor changes. The time is the last run's age,
-        if nothing has changed since and the age is worth a word.
+        Waits for the first listing, and computes again if the current monitor changes meanwhile. The time is the age of
+        the last run, if nothing has changed since and the age is worth a word.
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
@@ -125,17 +121,14 @@ class PastReader:
                 return seeded, None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
-        """Drop moments and events, which may be large."""
         self._kept.clear()
         self._events = None
 
     async def around(self, wall: WallMs) -> Timeline:
-        """Return the polls around a moment, at least one before the moment if possible."""
         timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
         return timeline if timeline.place_at(wall) >= 0 else await self.earlier(timeline) or timeline
 
     async def earlier(self, timeline: Timeline) -> Timeline | None:
-        """Return a timeline's first polls and earlier polls; None without earlier polls."""
         before = math.nextafter(timeline.since, -math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(before - searched_ms, before)
@@ -144,7 +137,6 @@ class PastReader:
         return None
 
     async def later(self, timeline: Timeline) -> Timeline | None:
-        """Return a timeline's last polls and later polls; None without later polls."""
         after = math.nextafter(timeline.until, math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(after, after + searched_ms)
@@ -161,7 +153,7 @@ class PastReader:
         return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
-        # A past may store instants as whole numbers, without infinity.
+        # A past may store instants as whole numbers, which have no infinity.
         begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
 
         def read() -> Timeline:
@@ -172,7 +164,6 @@ class PastReader:
         return await asyncio.to_thread(read)
 
     async def moments(self, timeline: Timeline, place: int) -> Mapping[SafeText, Moment]:
-        """Return each profile's moment after a poll."""
         return {profile: await self._moment(profile, poll) for profile, poll in timeline.known_at(place).items()}
 
     async def _moment(self, profile: SafeText, poll: RecordedPoll) -> Moment:
@@ -187,7 +178,6 @@ class PastReader:
         return moment
 
     def read_ahead(self, timeline: Timeline, place: int, direction: int) -> None:
-        """Read the next moments in a direction, unless enough are cached."""
         newest = next(reversed(self._kept.values()), None)
         rows = len(newest.profile_state.environments) if newest is not None else 0
         ahead = min(_ROWS_AHEAD // max(rows, 1), _MOST_AHEAD)
@@ -257,7 +247,6 @@ def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator
 
 
 def _since_last_poll(past: Past, until: WallMs) -> Sequence[Event]:
-    """Return the events that time alone brought after the last poll before a moment."""
     before = WallMs(math.nextafter(until, -math.inf))
     since = WallMs(0.0)
     for searched_ms in _SEARCHED_MS:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
-from envwatch.model.times import zone_of
+from envwatch.model.times import DAY_MS, zone_of
 from envwatch.past.history import HistoryError, Moment
 from envwatch.past.rewound import LogEnds, rewound
 from envwatch.tui.rewind.destinations import Destinations
-from envwatch.tui.rewind.past_reader import DAY_MS, PastReader
+from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.tui.state import Playing, Rewound
 from envwatch.views import status_text
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 _SLOW_S: Final = 0.1
-"""Seconds of reading before the screen says so."""
+"""The screen says that a read takes long after this many seconds."""
 
 
 class _Rewound(NamedTuple):
@@ -49,7 +49,7 @@ class _Rewound(NamedTuple):
 
     @property
     def now(self) -> Clocks:
-        """Of the recording machine."""
+        """The recording machine's clocks."""
         return self.moments[self.place.poll_ref.profile].now
 
     @property
@@ -62,7 +62,7 @@ class _Rewound(NamedTuple):
 
 
 class Screen(Protocol):
-    """What the App does for the time machine."""
+    """The App's methods for the time machine."""
 
     def republish(self) -> None:
         """Publish the state again."""
@@ -74,7 +74,7 @@ class Screen(Protocol):
         """Move the cursor to an event's environments, if any, and answer a key."""
 
     def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
-        """Run a coroutine in the background; its exception ends the program."""
+        """Run a coroutine in the background; an exception ends the program."""
 
     @property
     def options(self) -> DisplayOptions:
@@ -85,7 +85,7 @@ class TimeMachine:
     """The screen's position in time.
 
     Args:
-        began_at: when the present's log begins to be complete (this machine's clock).
+        began_at: the present's event log is complete from this moment on (this machine's clock).
     """
 
     def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
@@ -98,10 +98,10 @@ class TimeMachine:
         self._newest_at = self._began_at
         self._live = live
         self._goals: deque[Goal] = deque()
-        """Wishes of the user, each from the previous wish's destination."""
+        """The user's wishes; each starts at the destination of the previous wish."""
         self._is_running = False
         self._returns = 0
-        """Returns to live, which invalidate earlier reads."""
+        """Counts returns to the present, because a return invalidates earlier reads."""
         self._rewound: _Rewound | None = None
         """None in the present, and before a replay's first moment."""
         self._names = AmbiguousNames()
@@ -118,7 +118,6 @@ class TimeMachine:
             self.reader.note(profile, monitor, now)
 
     def shown(self, live: MonitorState) -> MonitorState:
-        """Return the visible state: the present, or a recorded moment."""
         self._live = live
         live = replace(live, is_reading=self._is_slow)
         rewound, replay = self._rewound, self._replay
@@ -148,7 +147,6 @@ class TimeMachine:
 
     @property
     def refuses_polling(self) -> str:
-        """Why polling keys do nothing; empty if they work."""
         if self._replay is not None:
             return status_text.REPLAY_POLLS_NOTHING
         return status_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
@@ -158,14 +156,13 @@ class TimeMachine:
         return self._is_running or self._is_day_read
 
     def go(self, goal: Goal) -> None:
-        """Go to another moment, from the destination of pending wishes."""
         if isinstance(goal, Live) and self._replay is None:
             self._return()
         elif refusal := self._refusal(goal):
             self._answer(refusal)
         else:
             if self._has_answered and not isinstance(goal, Reached):
-                self._answer("")  # about another moment
+                self._answer("")  # the answer is about another moment
             last = self._goals[-1] if self._goals else None
             if isinstance(goal, Steps) and isinstance(last, Steps):
                 self._goals[-1] = Steps(last.by + goal.by)
@@ -223,7 +220,6 @@ class TimeMachine:
             self._screen.republish()
 
     async def _take_goals(self) -> None:
-        """Go to the destination of all wishes together; read only the last place."""
         returns, text = self._returns, ""
         rows: Sequence[EnvironmentKey] = ()
         place = None if self._rewound is None else self._rewound.place
@@ -278,7 +274,6 @@ class TimeMachine:
         )
 
     async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
-        """Return a monitor with events, and at least the watched time, up to a moment."""
         monitor = self._live.monitor
         if self._replay is None and place.wall >= self._began_at:
             return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
@@ -305,7 +300,7 @@ class TimeMachine:
         return self._day is not None and self._day.covers(rewound.server_time)
 
     async def _read_day(self) -> None:
-        """Read the line of events until the line belongs to the visible moment."""
+        """Read the line of events, again if the visible moment has changed meanwhile."""
         try:
             while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
                 events = await self.reader.events(rewound.place.wall, self._end, rewound.clocks)
@@ -337,7 +332,6 @@ class TimeMachine:
             self.go(AtTime(self._replay.begins(*ends)))
 
     def pause(self) -> bool:
-        """Pause or continue; return False without a replay."""
         if self._replay is None:
             return False
         is_paused = not self._replay.playing.is_paused
@@ -347,7 +341,6 @@ class TimeMachine:
         return True
 
     def play(self, now: Clocks) -> None:
-        """Advance a replay, unless a read is pending."""
         if self._replay is None or self._rewound is None or self._is_running:
             return
         if (wall := self._replay.recorded_time(now.monotonic)) is not None:
@@ -361,9 +354,8 @@ class ReplayClock:
         self._replay = replay
         self._is_paused = not replay.plays
         self._at = WallMs(0)
-        """The recorded moment reached."""
         self._reached: MonotonicS | None = None
-        """When the replay reached `_at`; None if the time since does not count."""
+        """When the replay reached `_at`, or None if the time since then does not count."""
         self.end = WallMs(0)
 
     @property
@@ -371,7 +363,6 @@ class ReplayClock:
         return Playing(self._replay.speed, self._is_paused)
 
     def begins(self, first: WallMs, last: WallMs) -> WallMs:
-        """Set the recording's end; return the replay's start."""
         self.end = last
         return first if self._replay.at is None else self._replay.at
 
@@ -379,11 +370,9 @@ class ReplayClock:
         self._is_paused, self._reached = is_paused, None
 
     def goes_to(self, wall: WallMs, *, by_itself: bool) -> None:
-        """Continue from a moment that the user chose, or that the replay reached."""
         self._at = max(self._at, wall) if by_itself else wall
 
     def recorded_time(self, now: MonotonicS) -> WallMs | None:
-        """Return the recorded moment reached; None while paused."""
         if self._is_paused:
             return None
         if self._reached is not None:

@@ -1,1 +1,1 @@
-"""Dashboard, screens and dialogs. Must not know the app."""
+"""Dashboard, screens and dialogs."""

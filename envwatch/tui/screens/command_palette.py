@@ -28,10 +28,9 @@ _PREFIX_SCORE = 1_000
 MAX_ENVIRONMENTS = 50
 
 _EDGES = 5
-"""Cells of a line without text: padding and scrollbar."""
 
 _NOT_OFFERED = {None, "app.palette", "app.interrupt"}
-"""Without the palette, and without ctrl+c, because another command quits."""
+"""The palette itself, and ctrl+c, because another command quits."""
 
 _SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
 
@@ -59,14 +58,13 @@ class Palette(CommandPalette):
 
 
 class Commands(Provider):
-    """Actions, and environments to go to."""
+    """Provides the active actions, and environments to go to."""
 
     async def discover(self) -> Hits:
         for title, key, run in self._actions():
             yield DiscoveryHit(self._line(Content(title), key), run, text=title)
 
     async def search(self, query: str) -> Hits:
-        """Offer matching actions, and environments whose name contains the query."""
         matcher = self.matcher(query)
         for title, key, run in self._actions():
             if _has(title, query):
@@ -90,7 +88,6 @@ class Commands(Provider):
             yield entry.text, " ".join(entry.keys), partial(self.app.run_action, binding.action, node)
 
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
-        """Yield environments whose name contains the query; names that begin with the query come first."""
         query = matcher.query.casefold()
         names = (
             (tracked, tracked.environment.label.casefold()) for tracked in dashboard.state.monitor.fleet.environments
@@ -108,7 +105,7 @@ class Commands(Provider):
 
 
 def _has(title: str, query: str) -> bool:
-    """Whether a description contains a query, or words of the description begin with the query's parts: `show of`."""
+    """Return whether a description contains a query, or has words that begin with the query's parts: `show of`."""
     query, title = query.casefold(), title.casefold()
     letters = r"(?:|.*?\b)".join(map(re.escape, "".join(query.split())))
     return query.strip() in title or re.search(rf"\b{letters}", title) is not None

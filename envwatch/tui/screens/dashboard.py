@@ -36,31 +36,25 @@ if TYPE_CHECKING:
     from envwatch.views.output.command_context import CommandSettings
 
 _EVENT_LINES = 8
-"""Most lines of events below a detail pane."""
 
 _PANE_LINES = 30
-"""Lines of a detail pane next to the table; events get the rest."""
 
 _EMPTY_LINES = 7
 
 _LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
-"""Least lines for the rule, and for a block of a third of the screen."""
 
 _TALL = 40
-"""Least lines of a screen that always shows events."""
 
 _SHORT_LABELS: Final[Mapping[str, str]] = {
     "acknowledge": "Ack",
     "copy_menu": "Copy",
     "problem(1)": "Next",
 }
-"""Footer labels that are shorter than in the help."""
 
 _FOOTER_ORDER: Final = (
     *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
     *("command_palette", "help", "close"),
 )
-"""In footer order, after the keys of the past."""
 
 _QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
@@ -85,7 +79,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
     ]
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
-    """Whether the user wants the detail pane; None: the screen's size decides."""
+    """Whether the user wants the detail pane; with None, the screen's size decides."""
 
     def __init__(self, *, watched: tuple[str, str], view: View, commands: CommandSettings) -> None:
         super().__init__()
@@ -93,7 +87,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
         self._wanted_before: bool | None = None
-        """Before the explanation."""
         self._labels: Mapping[str, str | None] = {}
         """Footer labels in place of descriptions; None hides the key."""
 
@@ -150,8 +143,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
     def _covers_table(self) -> bool:
         return self._shows_detail and not self._has_room
 
-    # State.
-
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         if is_other_time(old.rewound, new.rewound):
             self._label_keys()
@@ -173,7 +164,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @on(EnvironmentTable.Changed)
     def _show_changes(self, message: EnvironmentTable.Changed) -> None:
-        """Show the cursor's line, and count the view's rows."""
         table = self.table
         if message.has_other_rows:
             self.query_one(StatusBar).visible_rows = table.row_cursor.matches
@@ -190,7 +180,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @on(RowActions.Acknowledged)
     def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:
-        """Move on after a line that was not acknowledged before."""
         fleet, state = self.state.monitor.fleet, self.state
         rows = [each for each in self.under_cursor.environments if not state.monitor.is_acked(each)]
         if any((fleet.server_of(each.profile), each.environment.id) in message.changes for each in rows):
@@ -198,7 +187,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     @on(ProblemBlock.LineClicked)
     def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:
-        """Select the clicked line, or open a selected line."""
         line = self.table.line
         if line is not None and line.key == message.key:
             self.action_open()
@@ -221,7 +209,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         block.show(table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE)
 
     def _share_lines(self) -> None:
-        """Give the table's empty lines to block and events."""
         self._show_block()
         table, news = self.table, self.query_one(NewsBar)
         needed = table.virtual_size.height if table.rows else _EMPTY_LINES
@@ -289,11 +276,8 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self._labels = labels
             self.query_one(KeyFooter).refresh()
 
-    # Keys.
-
     @on(EnvironmentTable.RowSelected)
     def action_open(self) -> None:
-        """Open or focus the detail pane; fold or open a group."""
         if self._detail.has_focus:
             self.show_message("the detail is open already: esc goes back to the table")
         elif (header := self.table.header) is not None:
@@ -310,7 +294,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.wants_detail = not self._shows_detail
 
     def action_explain(self) -> None:
-        """Show or hide every rule behind a verdict, for an incident the first member's."""
         if self._detail.explains:
             self._close_explanation()
             return
@@ -327,7 +310,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self._update_keys()
 
     def _can_open(self) -> bool:
-        """Whether a line is under the cursor; shows a message if not."""
         if self.table.line is None:
             self.show_message("nothing to open: the table is empty")
             return False
@@ -354,14 +336,12 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self._update_keys()
 
     def action_close(self) -> None:
-        """Leave the detail pane or the explanation; on the table, quit."""
         if self._detail.has_focus or self._detail.explains:
             self.action_back()
         else:
             self.app.exit(0)
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next line that needs a person, or say why no line does."""
         if not self.table.go_to_open(direction):
             self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
 
@@ -372,7 +352,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.show_message(f"{preset}: shown already; 0 shows everything again")
 
     def action_reset(self) -> None:
-        """Reset the view and go to the top; keep columns and baseline."""
         self.set_view(View(columns=self.view.columns, baseline=self.view.baseline))
         self.table.release_cursor()
         self.show_message("view reset: all environments, problems first, no groups")
@@ -400,10 +379,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
     def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
         """Move the cursor to an environment, or to the incident of several environments.
 
-        Opens a folded group, and unfolds the environment's incident.
-
-        Returns:
-            Why no line shows an environment; empty on success.
+        Opens a folded group and unfolds an incident. Returns why no line shows an environment; empty on success.
         """
         table = self.table
         if not any(table.select(key, is_steady=False) for key in keys):
@@ -419,7 +395,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         return ""
 
     def select(self, key: EnvironmentKey) -> None:
-        """Move the cursor to an environment; widen the view if needed."""
         if self.table.select(key):
             return
         tracked = self.state.monitor.fleet.tracked(key)

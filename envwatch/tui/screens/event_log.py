@@ -55,13 +55,12 @@ class LogTitle(TextLine):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw changes; in the present not each second, because `parts` reads the whole log."""
+        """Draw changes; in the present not each second, because `parts` reads the whole log."""
         is_past = old.rewound is not None or new.rewound is not None
         if is_past or new.monitor.event_log is not old.monitor.event_log or not new.has_rows_of(old):
             self.refresh_if_changed()
 
     def parts(self) -> Row:
-        """Return title, filter and counts; in the past also the moment."""
         matches, total = self.counts
         covers = watched_text(self.state.monitor, self.state.now, zone_of(self.options.times))
         left = [Part("events", "title", 9), Part(covers, "faint", 6)]
@@ -82,12 +81,10 @@ class WholeEvent(Static):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     answer: reactive[Notice] = reactive(NO_NOTICE, always_update=True, init=False)
-    """Visible for some seconds."""
 
     _is_answer = False
 
     def watch_state(self) -> None:
-        """Show the event again when the answer expires."""
         if self._is_answer:
             self._draw()
 
@@ -114,11 +111,9 @@ class WholeEvent(Static):
 
 
 class EventLogScreen(ModalScreen[EnvironmentKey | None]):
-    """The log; returns the key of the environment to go to, or None.
+    """The event log; returns the key of the environment to go to, or None.
 
-    Args:
-        dashboard: acts on the events' environments, and answers keys.
-        message: a cut message, where the cursor starts; empty for the newest event.
+    `message` is the cut message whose event gets the cursor; empty for the newest event.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -176,7 +171,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         self.query_one(WholeEvent).event = message.event
 
     def on_key(self, event: Key) -> None:
-        """Report a key without meaning; while the user types a filter, most keys are text."""
         if event.key not in self.active_bindings and not self._filter_bar.display:
             event.stop()
             key = self.app.get_key_display(Binding(event.key, "", ""))
@@ -201,7 +195,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         self.refresh_bindings()
 
     def action_back(self) -> None:
-        """Leave one layer: filter bar, filter, log."""
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
         elif self._events.filter_query:
@@ -216,8 +209,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         else:
             self.dismiss(message.key)
 
-    # Keys for the environments of the cursor's event.
-
     def action_acknowledge(self) -> None:
         self._dashboard.acknowledge(self._target)
 
@@ -229,7 +220,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     @property
     def _target(self) -> Target:
-        """The lost environments of the event's incident, else the event's environments."""
         event, state = self._events.event, self.state
         about = [] if event is None else [leaf for leaf in flatten([event]) if leaf.id is not None]
         if event is None or not about:

@@ -42,10 +42,9 @@ SECTIONS: Final = {
     "poll": "Polling",
     "app": "Everywhere",
 }
-"""By the first word of a binding's id, in help order."""
 
 _IN_A_TEXT: Final = "Move in the detail and other texts"
-"""For ids with `move.pane`."""
+"""The title of bindings whose id begins with `move.pane`."""
 
 FIRST_KEYS: Final = {
     "find.next_problem": "next loss",
@@ -59,7 +58,6 @@ FIRST_KEYS: Final = {
     "app.palette": "every command by name",
     "app.quit": "close a layer, or quit",
 }
-"""Binding ids for newcomers."""
 
 FIRST_FILTERS: Final = ("web", "mode:unrestricted,strict", "beat:>90s")
 
@@ -68,14 +66,13 @@ _TWO_COLUMNS_FROM: Final = 100
 _KEYS: Final = 15
 
 _NO_KEY: Final = "palette"
-"""For an action without a default key."""
+"""Shown for an action without a default key."""
 
 
 class Help(NamedTuple):
     """An action and the keys."""
 
     id: str
-    """The binding's id, else the action."""
     keys: tuple[str, ...]
     """Empty if only the palette reaches the action."""
     text: str
@@ -91,7 +88,7 @@ def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
 
 
 def help_on(screen: Screen[Any]) -> list[Help]:
-    """Return envwatch's bindings of a screen and the focused widget."""
+    """Return envwatch's own bindings of a screen and the focused widget."""
     nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
     own_actions = {node: {binding.action for binding in own_bindings(type(node))} for node in nodes}
     bound = ((node, binding) for node in nodes for binding in bindings_of(node) if binding.description)
@@ -112,7 +109,7 @@ def help_entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
 class HelpScreen(ModalScreen[None]):
     """The legend, ten keys and three filters, then the keys of this place and all keys.
 
-    `sections` has the dashboard's keys; `here` has the keys where the user opened the help, if not in the table.
+    `here` has the keys of the place where the user opened the help, if not the table.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -134,7 +131,6 @@ class HelpScreen(ModalScreen[None]):
             for target in targets
             if (advice := pace_advice(target.poller.limits, target.poller.cost)) is not None
         ]
-        """Why polls are rarer than wanted, and settings that help."""
         self._rules = targets[0].limits if targets else Limits()
         self._glyphs = glyphs
         self._sections = {"Here": here, **sections} if here else sections
@@ -224,7 +220,6 @@ def _signs(entries: Iterable[LegendEntry], width: int) -> list[Content]:
 
 
 def _in_columns(lines: Sequence[Content], width: int, columns: int) -> Iterator[Content]:
-    """Yield lines in columns; below each other if too wide."""
     room = width // columns
     if max((line.cell_length for line in lines), default=0) >= room + 2:
         yield from lines

@@ -47,11 +47,7 @@ class _ChoiceList(PickList):
 class Menu(ModalScreen["str | None"]):
     """A list of choices; returns the choice's id, or None.
 
-    Args:
-        title: the line above the choices.
-        choices: at least one.
-        current: the id in force.
-        preview: called with each highlighted id.
+    `choices` has at least one element, `current` is the id in force, `preview` is called with each highlighted id.
     """
 
     LIST: ClassVar[type[OptionList]] = _ChoiceList
@@ -120,10 +116,9 @@ class Menu(ModalScreen["str | None"]):
 
 
 class SortMenu(Menu):
-    """A menu of columns."""
+    """The menu of sortable columns."""
 
     is_again = False
-    """Whether the user chose the current column again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "again", "Sort; again: invert", id="menu.sort")]
 
@@ -133,17 +128,16 @@ class SortMenu(Menu):
 
 
 class _CopyList(OptionList):
-    """A list without `j` and `k`, which are letters here."""
+    """`j` and `k` are letters here, not cursor keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎", id="copy.choose")]
 
 
 class CopyMenu(Menu):
-    """A menu of texts; a choice's id is a letter that copies the text at once."""
+    """A menu of texts. A choice's id is the letter that copies the text at once."""
 
     LIST = _CopyList
     is_plain = False
-    """Whether to show the text instead of copying."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "show", "Show as plain text", key_display="space", id="copy.show"),
     ]

@@ -37,11 +37,10 @@ _NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch 
 _READING: Final = "reading the history"
 _HOURS: Final = (1, 4, 8, 12, 24)
 _SHIFT: Final = 8
-"""The default of `envwatch report`."""
 
 
 class PlainText(ModalScreen[None]):
-    """A text on a full screen; the mouse is the terminal's meanwhile."""
+    """A text on a full screen, where the terminal's own mouse selection works."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Back", key_display="esc", id="plain.close"),
@@ -73,13 +72,8 @@ def hours_menu() -> Menu:
 def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> tuple[str, str]:
     """Return the report on the hours before the moment on the screen, and the profiles without a report, with reasons.
 
-    Both are Markdown and may be empty. Reads a disk: call in a thread.
-
-    Args:
-        inputs: has the histories.
-        state: a recorded moment has recorded acknowledgements.
-        hours: hours of the report.
-        zone: None for the local zone.
+    Both texts are Markdown and may be empty. The function reads a disk, so call it in a thread. A `zone` of None is the
+    local zone.
     """
     from envwatch.views.report.chat import code, code_text
     from envwatch.views.report.markdown import markdown_of
@@ -120,11 +114,7 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 class HandoverScreen(PlainText):
     """The report, which a key writes to a file.
 
-    Args:
-        hours: hours of the report.
-        read: see `read_report`; called in a thread.
-        export: writes a file with a suffix and returns the path.
-        is_ascii: for an ASCII terminal.
+    `read` (see `read_report`) is called in a thread. `export` writes a file with a suffix and returns the path.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]
@@ -138,7 +128,6 @@ class HandoverScreen(PlainText):
         self._export = export
         self._is_ascii = is_ascii
         self._markdown = ""
-        """Empty until the history is read."""
         self._lack = f"still {_READING}"
 
     def compose(self) -> ComposeResult:

@@ -25,13 +25,9 @@ class Prompt(ModalScreen["str | None"]):
     """Asks for a line of text; returns the text, or None if cancelled.
 
     Args:
-        question: the line above the text.
-        hint: for an empty text.
-        longest: most characters.
-        text: the initial text.
-        may_withdraw: the user may withdraw the subject.
-        enter: the label of enter.
-        mistake_in: returns the mistake in a text, or empty.
+        hint: shown while the text is empty.
+        may_withdraw: whether a key withdraws the subject of the question.
+        mistake_in: returns the mistake in a text, or an empty text.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,7 +38,6 @@ class Prompt(ModalScreen["str | None"]):
     ]
 
     is_withdrawn = False
-    """The text is empty then."""
 
     def __init__(  # noqa: PLR0913  what differs between prompts
         self,

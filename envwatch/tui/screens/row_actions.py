@@ -1,7 +1,4 @@
-"""The keys that act on rows: mark, copy, acknowledge, silence, and user commands.
-
-A running command has the terminal.
-"""
+"""The keys that act on rows: mark, copy, acknowledge, silence, and user commands."""
 
 from __future__ import annotations
 
@@ -64,7 +61,7 @@ class RowActions(TableScreen):
 
     @dataclass
     class Acknowledged(Message):
-        """Acknowledgements changed; None for a withdrawn acknowledgement."""
+        """Acknowledgements changed; the value None is a withdrawn acknowledgement."""
 
         changes: Mapping[ServerKey, Ack | None]
 
@@ -77,7 +74,6 @@ class RowActions(TableScreen):
         note: SafeText
 
         def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
-            """Return the monitor with the silence, and a line for the user."""
             return control.silence(monitor, self.keys, wall, self.lasts, self.note)
 
     @dataclass
@@ -89,10 +85,7 @@ class RowActions(TableScreen):
         def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
             return control.end(monitor, self.ids)
 
-    # Mark.
-
     def action_mark_row(self) -> None:
-        """Mark the environments under the cursor, or unmark if all are marked."""
         under_cursor = self.under_cursor
         if not under_cursor.environments:
             self.show_message(f"nothing to mark: {under_cursor.name}")
@@ -107,8 +100,6 @@ class RowActions(TableScreen):
         act = "a, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
         self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
 
-    # Copy.
-
     def action_copy_name(self) -> None:
         if (target := self.target).environments:
             self._copy(_names_of(target))
@@ -119,7 +110,6 @@ class RowActions(TableScreen):
         self.copy(self.target)
 
     def copy(self, target: Target) -> None:
-        """Offer all texts of an environment, or names, ids, a sentence and JSON."""
         if not target.environments:
             self.show_message(f"nothing to copy: {target.name}")
             return
@@ -177,14 +167,11 @@ class RowActions(TableScreen):
         cut = f" (the first {LONGEST_COPY:,} bytes)" if len(copy.text.encode()) > LONGEST_COPY else ""
         self.show_message(f"sent to the clipboard{cut}{self.as_of}: {copy.gist}")
 
-    # Acknowledge.
-
     def action_acknowledge(self) -> None:
         self.table.row_cursor.pin()
         self.acknowledge(self.target)
 
     def acknowledge(self, target: Target) -> None:
-        """Acknowledge the target's problems with a note; without problems, change the acknowledgements."""
         if not self.does_act():
             return
         if problems := [each for each in target.environments if self._is_open(each)]:
@@ -200,7 +187,6 @@ class RowActions(TableScreen):
         return self.is_unwell(tracked) and not self.state.monitor.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
-        """Whether a chosen loss is over."""
         is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
         return target.was_lost and is_up and bool(target.environments)
 
@@ -259,14 +245,11 @@ class RowActions(TableScreen):
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
         return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
 
-    # Silence.
-
     def action_silence(self) -> None:
         self.table.row_cursor.pin()
         self.silence(self.target)
 
     def silence(self, target: Target) -> None:
-        """Ask for duration and reason, and silence a target; offer to end silences."""
         if not self.does_act():
             return
         if not target.environments:
@@ -305,8 +288,6 @@ class RowActions(TableScreen):
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
-    # User commands.
-
     def bind_commands(self, settings: CommandSettings) -> None:
         self._settings = settings
         for name, command in settings.commands.items():
@@ -314,7 +295,6 @@ class RowActions(TableScreen):
             add_binding(self, Binding(command.key, action, command.description, show=False, id=command.id))
 
     def action_run_command(self, name: str) -> None:
-        """Run a command on an environment; ask first for several environments."""
         # A second press before the command takes the terminal has no effect.
         if self._is_running or not self.does_act():
             return
@@ -345,7 +325,6 @@ class RowActions(TableScreen):
             self._is_running = False
 
     async def _ending(self, command: RowCommand, target: Target) -> str:
-        """Run a command on each environment's newest state, and return how the last run ended."""
         app = cast("TerminalApp", self.app)
         for number, tracked in enumerate(target.environments, 1):
             environ = self._environ(self.state.monitor.fleet.tracked(tracked.key) or tracked)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import View
 
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
-"""Viewers would fetch fonts from a third party."""
+"""Removed from an export, because viewers would fetch the fonts from a third party."""
 
 _COMPARE = "Show differences from the baseline"
 
@@ -51,10 +51,10 @@ class TableActions(TableScreen):
 
     @dataclass
     class ExportRequested(Message):
-        """The user exports the content."""
+        """The user exports the rows or the screen."""
 
         make: Callable[[], bytes]
-        """Slow for a large fleet; safe in any thread."""
+        """Makes the file's content. The call is slow for a large fleet, and safe in any thread."""
         suffix: str
         what: str
 
@@ -68,10 +68,10 @@ class TableActions(TableScreen):
                 answer(f"exported to {path.name}: {self.what}")
 
     _last_fold: tuple[LineKey, View, int] | None = None
-    """Group, resulting view and cursor moves of the last `x`."""
+    """The group, the resulting view and the number of cursor moves at the last `x`."""
 
     def action_sort(self, step: int) -> None:
-        """Sort by the next column; the default order follows either end."""
+        """Sort by the next column; before the first and after the last column comes the default order."""
         orders: list[str | None] = [None, *(column.id for column in self.table.columns if column.id in COLUMNS)]
         place = orders.index(self.view.sort) if self.view.sort in orders else 0
         self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
@@ -166,7 +166,7 @@ class TableActions(TableScreen):
     def action_fold(self) -> None:
         """Fold or open the group under the cursor; a repeated `x` does the same to all groups.
 
-        Without a group under the cursor, `x` folds the first group: without grouping, the long offline rows.
+        Without a group under the cursor, `x` folds the first group; without grouping, the group of old rows.
         """
         if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
@@ -188,7 +188,7 @@ class TableActions(TableScreen):
     def toggle(self, group: GroupHeader) -> None:
         self.table.row_cursor.pin()
         if group.is_open and self.table.row_cursor.heading() is group:
-            self.table.select(group.key)  # the header stays in place
+            self.table.select(group.key)
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
         self.table.reveal(group.key)
 
@@ -204,8 +204,6 @@ class TableActions(TableScreen):
         self.set_view(replace(self.view, folded=frozenset() if is_open else frozenset(each.key for each in headers)))
         groups = "the one group" if len(headers) == 1 else f"all {len(headers):,} groups"
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
-
-    # Export.
 
     def action_export(self) -> None:
         from envwatch.tui.screens.menu import Choice, Menu

@@ -34,24 +34,22 @@ class Target(NamedTuple):
 
     environments: Sequence[TrackedEnvironment]
     name: str
-    """One environment's label, or a few words: `12 environments`. Without environments, the reason."""
+    """The label of a single environment, or a few words: `12 environments`. Without environments, the reason."""
     was_lost: bool = False
-    """Whether the user chose a loss, so that an up environment is up again."""
+    """Whether the user chose a loss, so that an environment that is up must have recovered."""
     shared: SafeText | None = None
-    """Field values that all members of an incident share."""
 
     @property
     def is_or_are(self) -> str:
         return f"{self.name} {'is' if len(self.environments) == 1 else 'are'}"
 
     def part(self, environments: Sequence[TrackedEnvironment]) -> Target:
-        """Return a target of some environments; all environments keep the name."""
         is_whole = len(environments) == len(self.environments)
         return self._replace(environments=environments) if is_whole else target_of(environments)
 
 
 def target_of(environments: Sequence[TrackedEnvironment], noun: str = "environments") -> Target:
-    """Return a target named by the only label, or by a count."""
+    """Return a target named by its single label, or by a count."""
     count = len(environments)
     return Target(environments, environments[0].environment.label if count == 1 else f"{count:,} {noun}")
 
@@ -63,14 +61,13 @@ class TableScreen(Screen[None]):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
     view: reactive[View] = reactive(View)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
-    """Includes environments that the view hides."""
+    """The marks include environments that the view hides."""
 
     @property
     def table(self) -> EnvironmentTable:
         return self.query_one(EnvironmentTable)
 
     def show_message(self, text: str, now: Clocks | None = None) -> None:
-        """Answer a key in the news bar; an empty text clears the last answer."""
         given_at = (now or self.state.present).monotonic
         self.query_one(NewsBar).message = Notice(clean(text), given_at) if text else NO_NOTICE
 
@@ -82,7 +79,7 @@ class TableScreen(Screen[None]):
 
     @property
     def target(self) -> Target:
-        """The marked environments in the newest state, else the line under the cursor."""
+        """Return the marked environments in the newest state, or the line under the cursor."""
         if not self.marked:
             return self.under_cursor
         found = [tracked for key in self.marked if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
@@ -104,9 +101,9 @@ class TableScreen(Screen[None]):
         return Target((), _NO_ENVIRONMENT) if tracked is None else target_of([tracked])
 
     def is_unwell(self, tracked: TrackedEnvironment) -> bool:
-        """Whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
+        """Return whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
 
-        Ignores acknowledgements and silences.
+        Acknowledgements and silences do not count.
         """
         monitor = self.state.monitor
         clock = monitor.fleet.for_environment(tracked).clock
@@ -115,10 +112,9 @@ class TableScreen(Screen[None]):
         return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in monitor.incidents.open)
 
     def newest(self, target: Target) -> Target | None:
-        """Return the newest state of a target, without environments that recovered meanwhile.
+        """Return the newest state of a target without recovered environments.
 
-        Returns:
-            None, after a message, if all problems recovered.
+        If all problems recovered, shows a message and returns None.
         """
         fleet = self.state.monitor.fleet
         pairs = [(before, fleet.tracked(before.key) or before) for before in target.environments]
@@ -129,7 +125,6 @@ class TableScreen(Screen[None]):
         return target.part([now for before, now in pairs if self.is_unwell(now) or not self.is_unwell(before)])
 
     def unmark(self, target: Target) -> None:
-        """Remove the marks of a target, and of environments that left the fleet."""
         acted_on = {tracked.key for tracked in target.environments}
         self.marked = frozenset(
             key for key in self.marked - acted_on if self.state.monitor.fleet.tracked(key) is not None
@@ -141,7 +136,7 @@ class TableScreen(Screen[None]):
 
     @property
     def as_of(self) -> str:
-        """The recorded moment as suffix; empty in the present."""
+        """Return the recorded moment as a suffix; empty in the present."""
         state = self.state
         if state.rewound is None:
             return ""
@@ -153,14 +148,13 @@ class TableScreen(Screen[None]):
         return environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
 
     def does_act(self) -> bool:
-        """Whether keys may act on the present; shows a message if not."""
+        """Return whether keys may act on the present; shows a message if not."""
         rewound, is_past = self.state.rewound, self.state.rewound is not None or self.state.is_leaving
         if is_past:
             self.show_message(REPLAYED if rewound is not None and rewound.playing is not None else NOT_NOW)
         return not is_past
 
     def set_view(self, view: View) -> None:
-        """Set the view, clear the last answer, and update the keys."""
         self.view = view
         self.query_one(NewsBar).message = NO_NOTICE
         self.refresh_bindings()

@@ -30,7 +30,6 @@ TIME_LABELS: Final = {
     "live": "Live",
     "pause": "Pause",
 }
-"""Footer labels in the past."""
 
 _MORE_LABELS: Final = {
     "explain": "Explain",
@@ -48,17 +47,16 @@ _MORE_LABELS: Final = {
     "mark": "Baseline",
     "export": "Export",
 }
-"""For a wide footer, most useful first."""
+"""Labels for a wide footer, the most useful first."""
 
 _LONGEST_MOMENT: Final = 40
 
 _OF_PRESENT: Final = frozenset({"silence", "refresh_now"})
 _OF_LINE: Final = frozenset({"explain", "silence", "mark_row"})
-"""Actions that need the present; actions that need a line."""
 
 
 def more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
-    """Return the active labels of `_MORE_LABELS`."""
+    """Return the labels of `_MORE_LABELS` whose keys have an effect now."""
     hidden = frozenset[str]() if has_line else _OF_LINE
     if rewound is not None:
         hidden |= _OF_PRESENT | TIME_LABELS.keys()
@@ -66,7 +64,7 @@ def more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
 
 
 def time_label(action: str, rewound: Rewound | None) -> str | None:
-    """Return a label; None hides the key."""
+    """Return a label, or None to hide the key."""
     if rewound is None or (rewound.playing is None and action == "pause"):
         return None
     if rewound.playing is not None and action in {"live", "pause"}:
@@ -75,32 +73,32 @@ def time_label(action: str, rewound: Rewound | None) -> str | None:
 
 
 def is_other_time(old: Rewound | None, new: Rewound | None) -> bool:
-    """Whether the past was left or entered, or a replay paused."""
+    """Return whether the past was left or entered, or a replay paused or continued."""
     before, after = (None if each is None else each.playing for each in (old, new))
     return (old is None) is not (new is None) or before != after
 
 
 class Steps(NamedTuple):
-    """Listings back (below 0) or forward."""
+    """A number of listings to go back (below 0) or forward."""
 
     by: int
 
 
 class EventSteps(NamedTuple):
-    """Events back (below 0) or forward."""
+    """A number of events to go back (below 0) or forward."""
 
     by: int
     is_wanted: Callable[[Event], bool]
 
 
 class AtTime(NamedTuple):
-    """A time of this machine's clock."""
+    """A moment by this machine's clock."""
 
     wall: WallMs
 
 
 class Reached(NamedTuple):
-    """A moment that a replay reached: gaps are skipped."""
+    """A moment that a replay reached; gaps are skipped."""
 
     wall: WallMs
 
@@ -148,7 +146,6 @@ class TimeActions(TableScreen):
         last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), zone_of(self.options.times)
 
         def moment_in(text: str) -> WallMs | None:
-            """Return a text's moment, an age or a time."""
             found = past_moment_of(text, last, zone) if text.strip() else None
             return None if found is None else WallMs(found.timestamp() * 1000)
 
@@ -164,7 +161,7 @@ class TimeActions(TableScreen):
         self.app.push_screen(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:
-        """Return a test for events of rows that the view shows or would show then, and of the fleet."""
+        """Return a test for events of the fleet, and of rows that the view shows or would have shown at the event."""
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True

@@ -1,1 +1,1 @@
-"""The terminal, and every use of Textual's private parts. Must not know widgets."""
+"""The terminal, and every use of Textual's private parts."""

@@ -36,7 +36,7 @@ _MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono
 
 
 LONGEST_COPY = 74_994
-"""Bytes of clipboard text: 100,000 of Base64, the limit of xterm and tmux."""
+"""The most bytes of clipboard text: 100,000 of Base64, the limit of xterm and tmux."""
 
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
@@ -45,9 +45,7 @@ ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 class TerminalApp(App[int]):
     """An App that restores the terminal, sends few bytes, and keeps a crash for the caller.
 
-    Args:
-        ascii_only: replace all other characters on the way to the terminal.
-        has_title: set the terminal's title.
+    With `ascii_only`, other characters are replaced on the way to the terminal.
     """
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
@@ -67,7 +65,7 @@ class TerminalApp(App[int]):
         self.input_queue = InputQueue(self, super().on_event)
 
     def on_mount(self) -> None:
-        """Redraw after a resume, which Textual omits for an unchanged size."""
+        """Textual omits the redraw after a resume if the size is unchanged."""
         self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
         self.run_worker(self.input_queue.run())
 
@@ -113,9 +111,9 @@ class TerminalApp(App[int]):
 
     @property
     def available_themes(self) -> dict[str, Theme]:
-        """The available themes; no ANSI themes on a colourless screen, where Textual draws black on black.
+        """Return the themes without ANSI themes on a colourless screen, where Textual draws black on black.
 
-        Cached: Textual asks twice for each line.
+        The result is cached, because Textual asks twice for each line.
         """
         if self._themes is None:
             themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
@@ -201,7 +199,7 @@ class TerminalApp(App[int]):
 
 
 async def _caught(exit_code: Awaitable[int]) -> int | OSError:
-    """Return an error as a value: `App.suspend` does not return after an exception."""
+    """Return an error as a value, because `App.suspend` does not return after an exception."""
     try:
         return await exit_code
     except OSError as error:
@@ -211,9 +209,8 @@ async def _caught(exit_code: Awaitable[int]) -> int | OSError:
 def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
     r"""Return the escape sequence for the clipboard.
 
-    Args:
-        text: cut at `LONGEST_COPY` bytes, never within a character.
-        in_tmux: send to tmux and the outer terminal.
+    The text is cut at `LONGEST_COPY` bytes, never within a character. With `in_tmux`, tmux and the outer terminal get
+    the text.
     """
     data = text.encode()[:LONGEST_COPY].decode(errors="ignore").encode()
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
@@ -223,10 +220,8 @@ def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
 def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
     """Return the escape sequence of a notification.
 
-    Args:
-        text: semicolons, which would end the text, become commas.
-        style: `osc9` is iTerm2's, `osc777` is urxvt's.
-        in_tmux: send through tmux, which has no notifications.
+    Semicolons, which would end the text, become commas. `osc9` is iTerm2's style, `osc777` is urxvt's. tmux has no
+    notifications: with `in_tmux`, the sequence goes to the outer terminal.
     """
     body = text.replace(";", ",")
     # ConEmu takes a number after OSC 9 for a command.

@@ -1,4 +1,4 @@
-"""The driver: takes the terminal once and restores the terminal however the program ends.
+"""The driver: takes the terminal once and restores it however the program ends.
 
 Textual does not restore the terminal on TERM and HUP, spins on a lost terminal, takes the terminal again on a stray
 CONT, fails in the background, and waits forever for an unread terminal.
@@ -42,26 +42,24 @@ if TYPE_CHECKING:
 
 
 _INPUT_POLL_S: Final = 0.1
-"""Interval of timeout checks."""
 
 _READ_SIZE: Final = 4096
-"""Bytes."""
 
 _TERM_LAG_S: Final = 0.3
-"""Delay of the TERM of `kill %1` after the shell's CONT."""
+"""The TERM of `kill %1` may come this long after the shell's CONT."""
 
 RELEASE_TIMEOUT_S: Final = 0.7
-"""Time to release the terminal before forced restoration."""
+"""After this time, the terminal is restored by force."""
 
 EXIT_TIMEOUT_S: Final = 2.0
-"""From the release to the process's end, which a name resolution would delay."""
+"""The time from the release to the process's end, which a name resolution would delay."""
 
 _END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 _NO_TITLE: Final = frozenset({"linux", "dumb", "", None})
-"""`TERM` values without a title; the Linux console would print parts."""
+"""`TERM` values without a title; the Linux console would print parts of the sequence."""
 
 _SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 
@@ -87,11 +85,10 @@ class TerminalDriver(LinuxDriver):
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
         self._job_signal: int | None = None
-        """The newest unhandled signal; replaces older signals."""
+        """The newest unhandled signal, which replaces older signals."""
         for number in _JOB_SIGNALS:
             signal.signal(number, self._on_job_signal)
         self._woken, self._wakes = os.pipe()
-        """Wakes the input thread."""
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         """Lend the mouse to the terminal, even across stops, or take the mouse back if allowed."""
@@ -133,19 +130,18 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def _enable_mouse_support(self) -> None:
-        """Ask only for clicks and the wheel: a report for each crossed cell would cost a packet."""
+        """Ask only for clicks and the wheel, because a report for each crossed cell would cost a packet."""
         if self._mouse and not self._is_mouse_lent:
             self.write("\x1b[?1000h\x1b[?1006h")
             self.flush()
 
     def _enable_mouse_pixels(self) -> None:
-        """Keep positions in cells."""
+        """Positions stay in cells."""
 
     def _disable_in_band_window_resize(self) -> None:
         self.write("\x1b[?2048l")
 
     def start_application_mode(self) -> None:
-        """Wait for the foreground, then take the terminal."""
         self._wait_for_foreground()
         self.is_taken = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
@@ -166,9 +162,9 @@ class TerminalDriver(LinuxDriver):
             self.is_taken = False
 
     def disable_input(self) -> None:
-        """Stop reading keys; skipped if the shell has the terminal, where even a query would stop the process."""
+        """Stop reading keys, unless the shell has the terminal, where even a query would stop the process."""
         if self.is_taken:
-            os.write(self._wakes, b".")  # wakes the thread before the join
+            os.write(self._wakes, b".")
             super().disable_input()
             os.read(self._woken, _READ_SIZE)
 
@@ -196,7 +192,7 @@ class TerminalDriver(LinuxDriver):
 
     @property
     def _in_band_window_resize(self) -> bool:
-        """Always false: reported sizes could hide the kernel's signal."""
+        """Return False always: reported sizes could hide the kernel's signal."""
         return False
 
     @_in_band_window_resize.setter
@@ -217,8 +213,8 @@ class TerminalDriver(LinuxDriver):
         """
         if self._is_in_foreground():
             return
-        # Default handlers do: nothing needs restoring yet. Python handlers would let CONT run into the next stop before
-        # the TERM.
+        # Default handlers suffice, because nothing needs restoring yet. Python handlers would let CONT run into the
+        # next stop before the TERM.
         numbers = (*self.guard.previous_handlers, *_JOB_SIGNALS)
         handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
         terminal = self.fileno
@@ -233,7 +229,7 @@ class TerminalDriver(LinuxDriver):
     def _is_in_foreground(self) -> bool:
         try:
             return os.tcgetpgrp(self.fileno) == os.getpgrp()
-        except OSError:  # not the controlling terminal: cannot stop the process
+        except OSError:  # not the controlling terminal, which cannot stop the process
             return True
 
     def _on_job_signal(self, number: int, _: FrameType | None) -> None:
@@ -258,7 +254,7 @@ class TerminalDriver(LinuxDriver):
         if self.guard.is_ending or not self._auto_restart:
             return
         if not self._is_in_foreground():
-            # `bg` has no screen; the TERM of `kill %1` may come later.
+            # `bg` gives no screen; the TERM of `kill %1` may come later.
             self._loop.call_later(0 if self.is_taken else _TERM_LAG_S, self._stop_in_background)
             return
         if self.is_taken:
@@ -278,7 +274,6 @@ class ExitGuard:
     """Handles TERM, HUP and INT, and watches the terminal from a daemon thread.
 
     Args:
-        terminal: file descriptor.
         end_app: asks the app to end with an exit code; called from any thread and from signal handlers.
         restore_terminal: called from the guard's thread.
     """

@@ -1,4 +1,4 @@
-"""Frames for slow links: the terminal gets only changed cells, and only while the terminal keeps up.
+"""Frames for slow links: the terminal gets only changed cells, and only while it keeps up.
 
 Textual sends whole regions. `FrameWriter` sends the difference to a copy of the terminal's content, and nothing during
 a backlog, so that a stalled link never blocks the dashboard.
@@ -33,19 +33,18 @@ Textual's queue blocks at 30 writes, but 17 short writes wait at the start."""
 _RETRY_S: Final = 0.1
 
 _SYNC_FROM: Final = 1_000
-"""Least characters of a synchronized frame. Shorter frames arrive in one packet."""
+"""Frames from this many characters on are synchronized. Shorter frames arrive in one packet."""
 
 
 Patch: TypeAlias = "tuple[int, int, Strip, int]"
-"""Column, line, strip, and the number of changed cells."""
 
 
 def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
     """Return the screen's size and the patches; None if Textual must draw the update."""
     patches: list[Patch] = []
     if isinstance(update, ChopsUpdate):
-        # Strips by first column (None if not rendered), and end columns.
-        # Strips are not cropped to the span: that can cut a wide character in two.
+        # `chops` has strips by first column (None if not rendered); `chop_ends` has end columns.
+        # Strips are not cropped to the span, because that can cut a wide character in two.
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
@@ -87,10 +86,9 @@ class FrameWriter:
         self._size: Size | None = None
 
     def draw(self, update: object) -> bool:
-        """Draw an update.
+        """Draw an update, and return whether that was possible now.
 
-        Returns:
-            False if Textual must handle the update: nothing is drawn now, or the update is no full-screen frame.
+        Textual must handle a refused update, such as an update that is no full-screen frame.
         """
         app = self._app
         if update is None or app._batch_count or not app._running or app._closed:
@@ -111,7 +109,7 @@ class FrameWriter:
         return True
 
     def resize(self, event: Resize) -> None:
-        """Forget the copy: the terminal may have reflowed or cut lines."""
+        """Forget the copy, because the terminal may have reflowed or cut lines."""
         is_in_band = event.pixel_size is not None
         # Terminals repeat an in-band size when reporting starts; a signal never does.
         if event.size != self._size or not is_in_band:
@@ -126,7 +124,6 @@ class FrameWriter:
                 self._app.post_message(Resize(size, size))
 
     def send_difference(self) -> None:
-        """Update the terminal, now or after the backlog."""
         app, driver = self._app, self._app._driver
         if driver is None or not app._running or app._closed or not all(self._buffer.size):
             return

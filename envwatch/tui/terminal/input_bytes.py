@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textual.message import Message
 
 STRING_TIMEOUT_S: Final = 1.0
-"""Time without a byte that ends an unfinished string (OSC, DCS, …)."""
+"""An unfinished string (OSC, DCS, …) ends after this time without a byte."""
 
 PASTE_TIMEOUT_S: Final = 5.0
 """Long enough for a stalled link."""
@@ -34,10 +34,9 @@ LONGEST_SEQUENCE: Final = 32
 _LARGEST_SIDE: Final = 10_000
 
 _LARGEST_SCREEN: Final = 1_000_000
-"""A screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440 cells."""
+"""In cells. A screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440 cells."""
 
 _LARGEST_PARAMETER: Final = 0x10FFFF
-"""Unicode's last code point."""
 
 _SURROGATES: Final = range(0xD800, 0xE000)
 
@@ -71,7 +70,6 @@ _UNFINISHED: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""An escape sequence that may continue."""
 
 _WITH_ALT: Final = re.compile("\x1b[^\x1b]", re.DOTALL)
 """Alt with a key, or escape and a key in one packet."""
@@ -79,7 +77,7 @@ _WITH_ALT: Final = re.compile("\x1b[^\x1b]", re.DOTALL)
 _NUMBER: Final = re.compile(rb"[0-9]+")
 
 _SIZE_REPORT: Final = re.compile(rb"\x1b\[48;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)(?::\d*)*t")
-"""Lines, columns, height and width in pixels."""
+"""The groups are lines, columns, height and width in pixels."""
 
 _IGNORED: Final = (AppFocus, AppBlur, CursorPosition)
 """A blurred app would route the next keys to another widget."""
@@ -88,25 +86,22 @@ _PARSER_STATE: Final = ("terminal_size", "terminal_pixel_size", "last_x", "last_
 
 
 class InputParser:
-    """Turns bytes into messages; `kernel_size` returns columns and lines, or None."""
+    """Turns bytes into messages; `kernel_size` returns columns and lines."""
 
     def __init__(self, kernel_size: Callable[[], tuple[int, int] | None]) -> None:
         self._kernel_size = kernel_size
         self._parser = XTermParser()
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._rest = b""
-        """Unparsed bytes, or an incomplete unit."""
         self._is_incomplete = False
         self._paste: bytearray | None = None
         self._deadline_s = 0.0
-        """The end of an incomplete unit."""
 
     @property
     def is_waiting(self) -> bool:
         return bool(self._rest) or self._paste is not None
 
     def feed(self, data: bytes, now_s: float) -> Iterator[Message]:
-        """Yield the messages that bytes complete; `now_s` is monotonic."""
         self._rest += data
         self._is_incomplete = False
         while self._rest and not self._is_incomplete:
@@ -119,7 +114,6 @@ class InputParser:
         self._deadline_s = now_s + self._timeout_s()
 
     def tick(self, now_s: float) -> Iterator[Message]:
-        """Yield the messages of an incomplete unit after the timeout."""
         if now_s < self._deadline_s:
             return
         rest, self._rest = self._rest, b""
@@ -207,7 +201,6 @@ class InputParser:
 
 
 def _with_alt(message: Message) -> Message:
-    """Return a key with alt and the same character."""
     if not isinstance(message, Key):
         return message
     is_upper = len(message.key) == 1 and message.key.isupper()
@@ -215,7 +208,7 @@ def _with_alt(message: Message) -> Message:
 
 
 def _is_plausible_size(report: re.Match[bytes], kernel_size: tuple[int, int] | None) -> bool:
-    """Whether a reported size is possible; the kernel's size, if any, decides."""
+    """Return whether a reported size is possible; the kernel's size, if any, decides."""
     if any(len(number) > 6 for number in report.groups()):
         return False
     lines, columns, height, width = map(int, report.groups())

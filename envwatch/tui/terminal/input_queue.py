@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 _TIMEOUT_S: Final = 0.5
-"""How long an event may delay the next event."""
+"""An event may delay the next event by at most this time."""
 
 _FRAME_S: Final = 0.02
 """Time to draw before the queue checks whether a key is handled."""
@@ -52,7 +52,6 @@ class InputQueue:
         await self._deliver_waiting()
 
     async def run(self) -> None:
-        """Release the next event after each handled event."""
         while await self._became_busy.wait():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._next_waits.wait(), _FRAME_S)
@@ -90,13 +89,12 @@ class InputQueue:
         return keys
 
     def holds_up_next(self, event: InputEvent | Paste) -> bool:
-        """Whether an event may move the focus. Keys within a widget do not, and arrive in crowds."""
+        """Return whether an event may move the focus. Keys within a widget do not, and arrive in crowds."""
         if isinstance(event, Key):
             return event.key not in self._keys_that_move()
         return not isinstance(event, MouseEvent) or isinstance(event, MouseDown | MouseUp)
 
     def _keys_that_move(self) -> AbstractSet[str]:
-        """Return the focused widget's `move.` keys."""
         focused = self._app.focused
         if focused is not self._moving_widget:
             self._moving_widget = focused
@@ -108,7 +106,6 @@ class InputQueue:
         return self._moving_keys
 
     async def settle(self) -> None:
-        """Wait until an event, all consequences, and a changed screen are handled."""
         app = self._app
         await self._drain_messages()
         while app.screen_stack and self._focus != (focus := (app.screen, app.focused)):
@@ -118,7 +115,6 @@ class InputQueue:
                 await self._drain_messages()
 
     async def _drain_messages(self) -> None:
-        """Wait for queued messages from the focus upwards."""
         app = self._app
         target: DOMNode | None = app.focused or app.screen if app.screen_stack else None
         while target is not None:

@@ -24,10 +24,10 @@ _SGR_OF_ATTRIBUTE = {
     )
 }
 _SGR_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "27", "8": "28", "9": "29"}
-"""Codes that end an attribute; other attributes need a full reset."""
+"""Codes that end an attribute. All other attributes need a full reset."""
 
 VISIBLE_ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})
-"""Attributes that show without a character."""
+"""Attributes that are visible on a space."""
 
 _JOINERS = "\u200d\ufe0f"
 """Zero-width joiner and emoji presentation change the width of neighbours."""
@@ -43,7 +43,7 @@ class Pen(NamedTuple):
 
 
 Cell = tuple[str, Pen]
-"""With combining marks; the further cells of a wide character have no text."""
+"""A character with combining marks, and its pen. The further cells of a wide character have no text."""
 
 PLAIN = Pen(frozenset(), "", "")
 BLANK: Cell = (" ", PLAIN)
@@ -78,7 +78,7 @@ def pen_change(before: Pen, after: Pen) -> str:
     sequences = [f"\x1b[{';'.join(full)}m"]
     if (before.attributes | after.attributes) <= _SGR_OFF.keys():
         ended = {_SGR_OFF[attribute] for attribute in before.attributes - after.attributes}
-        # Bold and dim have the same end, so the remaining attribute is set again.
+        # Bold and dim have the same end code, so the remaining attribute is set again.
         steps = [*sorted(ended), *(a for a in ordered if a not in before.attributes or _SGR_OFF[a] in ended)]
         if before.color != after.color:
             steps.append(after.color or "39")
@@ -111,7 +111,6 @@ def _widths_of(text: str) -> list[int]:
 
 @lru_cache(maxsize=1024)
 def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem | None) -> tuple[str, Sequence[Cell]]:
-    """Return the marks for the preceding character, and the segment's cells."""
     pen = pen_of(style, color_system)
     shared = _shared_cells(pen)
     if text.isascii() and text.isprintable():
@@ -161,8 +160,7 @@ def cells_of(segments: Iterable[Segment], color_system: ColorSystem | None, limi
 def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
     """Replace the wide character over `x` by blanks, as terminals do on a half overwrite.
 
-    Returns:
-        The character's first column and the column behind the last.
+    Returns the character's first column and the column behind the last.
     """
     start, end = x, x + 1
     while start and not cells[start][0]:
@@ -201,10 +199,9 @@ class _Output:
             self.pen = pen
 
     def write(self, cell: Cell) -> None:
-        """Draw a cell, with all cells of a wide character."""
         text, pen = cell
         if text == " " and not pen.attributes:
-            # A blank shows only the background, and attributes that show without a character.
+            # A blank shows only the background, and attributes that are visible on a space.
             if self.pen.background != pen.background or self.pen.attributes & VISIBLE_ON_BLANKS:
                 self.set_pen(Pen(self.pen.attributes - VISIBLE_ON_BLANKS, self.pen.color, pen.background))
         else:
@@ -225,9 +222,8 @@ class ScreenBuffer:
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
         self._cells: list[list[Cell]] = [[BLANK] * width for _ in range(height)]
-        """The wanted content."""
         self._displayed: list[list[Cell | None]] = []
-        """The terminal's content; None for unknown."""
+        """The terminal's content; None is an unknown cell."""
         self._dirty: dict[int, tuple[int, int]] = {}
         """By line, the first changed column and the column behind the last."""
         self._cursor: tuple[int, int] | None = None
@@ -240,7 +236,6 @@ class ScreenBuffer:
         self._cursor = None
 
     def put(self, x: int, y: int, cells: list[Cell]) -> None:
-        """Set cells from column `x` on, cut at the right edge."""
         width, height = self.size
         room = width - x
         if not 0 <= x < width or not 0 <= y < height:
@@ -280,7 +275,7 @@ class ScreenBuffer:
         for x in range(start, stop):
             cell = cells[x]
             if cell == displayed[x] or not cell[0]:
-                continue  # part of a wide character
+                continue
             gap = cells[output.x : x] if output.y == y and output.x is not None else []
             if 0 < len(gap) <= 3 and all(map(output.takes_one_byte, gap)):
                 for unchanged in gap:  # shorter than a jump

@@ -19,7 +19,7 @@ from unicodedata import name, normalize
 from envwatch.model.text import cells
 
 _CHUNK: Final = 4096
-"""Most bytes in flight when `close_with` is called."""
+"""The most bytes in flight when `close_with` is called."""
 
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
@@ -44,7 +44,7 @@ class TerminalFile:
         self._pending.append(text)
 
     def flush(self) -> None:
-        """Blocks while the terminal is not read."""
+        """Write the pending text; blocks while the terminal is not read."""
         text = "".join(self._pending)
         self._pending.clear()
         rest = memoryview((to_ascii(text) if self._ascii_only else text).encode("utf-8", "replace"))
@@ -60,13 +60,13 @@ class TerminalFile:
                         self._writer = None
 
     def close_with(self, text: str) -> None:
-        """Write `text` last, from any thread; drop unread output."""
+        """Write `text` last, from any thread, and drop unread output."""
         self._is_closed = True
         with suppress(OSError, termios.error):
             # The first flush unblocks a write to an unread terminal; the second flush drops that write's output.
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
             if (writer := self._writer) is not None:
-                signal.pthread_kill(writer, signal.SIGCONT)  # interrupts the blocked write
+                signal.pthread_kill(writer, signal.SIGCONT)
             self._lock.acquire(timeout=0.1)
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
         with suppress(OSError):

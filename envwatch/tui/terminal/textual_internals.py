@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def bindings_of(node: DOMNode) -> Iterator[Binding]:
-    """Yield bindings, with the user's keys in place of the defaults."""
+    """Yield bindings with the user's keys."""
     bindings = node._bindings.copy()
     bindings.apply_keymap(node.app._keymap)
     return (binding for _, binding in bindings)
@@ -40,7 +40,7 @@ def declared_actions(node: type[DOMNode]) -> list[str]:
 
 
 def forget_detached_watchers(node: DOMNode) -> None:
-    """Drop closed screens' watchers, and the state held by these screens.
+    """Drop the watchers of closed screens, which hold the screens' state.
 
     Textual drops watchers at a reactive's next change, and some reactives never change.
     """

@@ -1,1 +1,1 @@
-"""Parts of a screen. Must not know the screens or the app."""
+"""Parts of a screen."""

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Pager(VerticalScroll):
-    """A container that scrolls by lines and pages, without animation.
+    """A container that scrolls by lines and pages.
 
-    Each step of an animation is a frame on a slow link.
+    Scrolling is not animated, because each step of an animation is a frame on a slow link.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -80,26 +80,23 @@ def _content(rows: Sequence[Row]) -> Content:
 
 
 class DetailPane(Pager):
-    """One environment, incident or group."""
+    """The facts about an environment, an incident or a group."""
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
     line: reactive[Line | None] = reactive(None, init=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     explains: reactive[bool] = reactive(False, init=False)
-    """Whether every rule behind the verdict is visible."""
 
     def __init__(self, id: str) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
         self._drawn: dict[str, Sequence[Row]] = {}
-        """The last frame's rows by part."""
 
     def compose(self) -> ComposeResult:
         for part in ("head", "explanation", "rest"):
             yield Static(id=part, markup=False)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw everything for a listing, event or new minute; else the rows that change each second."""
         is_next_minute = new.now.wall // _MINUTE_MS != old.now.wall // _MINUTE_MS
         if not new.has_rows_of(old) or new.monitor.event_log is not old.monitor.event_log or is_next_minute:
             self.redraw()
@@ -111,7 +108,6 @@ class DetailPane(Pager):
             self.redraw()
 
     def watch_line(self, old: Line | None, new: Line | None) -> None:
-        """Show another line from the top; keep the scroll position for the same line."""
         if old is None or new is None or old.key != new.key:
             self.action_to_top()
         self.redraw()
@@ -121,7 +117,6 @@ class DetailPane(Pager):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw a visible pane; a hidden pane is drawn when it gets a size."""
         if not self.display or not self.is_mounted or not self.size:
             return
         self._draw_ticking()
@@ -151,7 +146,6 @@ class DetailPane(Pager):
         self._draw("explanation", why)
 
     def _draw(self, part: str, rows: Sequence[Row]) -> None:
-        """Draw a part; lay out the pane only if the number of rows changed."""
         before = self._drawn.get(part)
         if rows != before:
             self._drawn[part] = rows
@@ -166,7 +160,6 @@ class DetailPane(Pager):
         return PaneLayout(self.scrollable_content_region.width, glyphs.is_ascii, glyphs.ellipsis, glyphs.rule)
 
     def _head(self, line: Line | None) -> list[Row]:
-        """Return the name, the state, and the proof."""
         if line is None:
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
@@ -189,11 +182,8 @@ class DetailPane(Pager):
             silence_lines,
         )
 
-        profile_state, own_events, name = (
-            state.monitor.fleet.for_environment(line),
-            state.monitor.event_log.for_environment(line.key),
-            line.environment.label,
-        )
+        profile_state, name = state.monitor.fleet.for_environment(line), line.environment.label
+        own_events = state.monitor.event_log.for_environment(line.key)
         acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
         silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
         silenced = silence_lines(silence, state.now.wall)
@@ -207,15 +197,12 @@ class DetailPane(Pager):
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
-        """Return all sections; a healthy environment starts with last day and facts."""
         from envwatch.views.pane.details import about_lines, help_lines, id_lines
         from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
         state, times, layout = self.state, self.options.times, self._layout
-        profile_state, own_events = (
-            state.monitor.fleet.for_environment(tracked),
-            state.monitor.event_log.for_environment(tracked.key),
-        )
+        profile_state = state.monitor.fleet.for_environment(tracked)
+        own_events = state.monitor.event_log.for_environment(tracked.key)
         day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []
@@ -233,7 +220,6 @@ class DetailPane(Pager):
         return [*before, *self._events(own_events, spare), *after]
 
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
-        """Return the newest events: at least `EVENTS`, or as many as fit into `spare` rows."""
         from envwatch.views.pane.details import EVENTS
 
         most = max(EVENTS, spare - 2)
@@ -268,7 +254,6 @@ class DetailPane(Pager):
         ]
 
     def _incident(self, line: BlockLine) -> list[Row]:
-        """Return help for each kind of member, the members, and the group's rows."""
         from envwatch.views.pane.details import help_lines
         from envwatch.views.pane.group_details import member_line
 
@@ -290,7 +275,6 @@ class DetailPane(Pager):
         return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:
-        """Return shared facts, differences and the newest events."""
         from envwatch.views.pane.group_details import common_lines, newest_events
 
         shared, different = common_lines(environments)

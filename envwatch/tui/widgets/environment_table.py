@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import Line
 
 SETTLES_AFTER = 3.0
-"""Seconds of steady rows after a move of the cursor."""
+"""Rows keep their places for this many seconds after a move of the cursor."""
 
 
 class EnvironmentTable(ScrollView, can_focus=True):
@@ -71,7 +71,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """The cursor moved, or the cursor's line was updated."""
 
         has_other_rows: bool
-        """Whether rows came, left, moved or were updated."""
 
     class RowSelected(Message):
         """The user opens a line."""
@@ -85,9 +84,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
         super().__init__(id=id)
         self.row_cursor = RowCursor()
-        """Other classes change this only by `pin` and `settle`."""
+        """Other classes change the cursor only by `pin` and `settle`."""
         self._moved_at = float("-inf")
-        """Monotonic seconds."""
         self._awaits_ack = False
         self.moves = 0
         self._renderer: RowRenderer | None = None
@@ -123,12 +121,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
-        """The table's environments in order, including environments in folded groups."""
         return self.row_cursor.rows
 
     @property
     def matching(self) -> Sequence[TrackedEnvironment]:
-        """The matching environments of table and block; losses first unless the view sorts."""
+        """The matching environments of table and block; losses come first unless the view sorts."""
         state, cursor = self.state, self.row_cursor
         rows = self._arranged(cursor.order_reason).rows
         return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
@@ -139,11 +136,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return [lines[line] if isinstance(line, int) else line for line in found]
 
     def pass_on_cursor(self) -> None:
-        """Move on to the block's next open line when the cursor's line is acknowledged."""
         self._awaits_ack = True
 
     def go_to_member(self) -> None:
-        """Unfold the incident under the cursor and move to the first member."""
         incident = self.incident
         if incident is not None and incident.single is None:
             if self.row_cursor.unfolded != incident.key:
@@ -169,13 +164,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
-        """The visible columns without a comparison, with widths in cells."""
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
         return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
 
     @property
     def _columns_width(self) -> int:
-        """The screen's width while the detail pane covers the table."""
+        """While the detail pane covers the table, the screen's width counts."""
         return (self.size.width or self.screen.size.width) - SCROLLBAR
 
     @property
@@ -187,21 +181,15 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.size.height - 1
 
     def release_cursor(self) -> None:
-        """Restore the first frame's cursor, scroll position and folded incidents."""
         self.row_cursor.was_moved, self.row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
         self._update_rows(is_steady=False, is_held=False)
         self._scroll_to_row(0)
 
     def select(self, key: LineKey, *, is_steady: bool = True) -> bool:
-        """Move the cursor to an environment or a group's header.
+        """Move the cursor to an environment or a group's header, and return whether a line has the key.
 
-        Args:
-            key: key of the environment or header.
-            is_steady: whether rows keep their places for `SETTLES_AFTER`.
-
-        Returns:
-            Whether a line shows the key.
+        With `is_steady`, rows keep their places for `SETTLES_AFTER`.
         """
         place = self.row_cursor.place_of(key)
         if place is not None:
@@ -210,10 +198,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
                 self._moved_at = float("-inf")
         return place is not None
 
-    # State.
-
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Update only the changed parts: a tick redraws only the ages."""
         if new.monitor.acks is not old.monitor.acks:
             self.row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
         if not new.has_rows_of(old):
@@ -226,7 +211,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._redraw_ages()
 
     def watch_view(self, old: View, new: View) -> None:
-        """Arrange all rows anew, and drop a row that the new filter hides."""
         self._update_rows(is_steady=False, is_held=old.chooses_like(new) and old.orders_like(new), is_new_view=True)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -240,7 +224,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.state.present.monotonic - self._moved_at < SETTLES_AFTER
 
     def _redraw_ages(self) -> None:
-        """Redraw the cells that changed with time alone."""
         earlier = self._renderer
         if earlier is None or not earlier.state.has_rows_of(self.state):
             self.refresh()
@@ -255,10 +238,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _update_rows(self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False) -> None:
         """Arrange the lines again.
 
-        Args:
-            is_steady: whether rows keep their places for now.
-            is_held: whether the row under the cursor keeps its place, even if the view hides the row.
-            is_new_view: whether the user changed the view.
+        `is_steady` keeps all rows in place for now. `is_held` keeps the row under the cursor, even if the view hides
+        the row.
         """
         state, view, cursor = self.state, self.view, self.row_cursor
         lines, place = cursor.table_lines, cursor.table_place
@@ -299,8 +280,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._days = self._days.as_of(self.state.monitor, self.state.now, zone_of(self.options.times))
         return self._days
 
-    # Scrolling.
-
     def _set_virtual_size(self) -> None:
         self.virtual_size = Size(self.size.width, len(self.row_cursor.table_lines) + 1)
 
@@ -309,7 +288,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.scroll_to(y=max(row, 0), animate=False, immediate=True, force=True)
 
     def reveal(self, group: LineKey) -> None:
-        """Scroll to show an open group, header first, with the cursor in sight."""
         lines = self.row_cursor.table_lines
         place = place_of(lines, group)
         header = lines[place] if place is not None else None
@@ -318,8 +296,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
             end = place + 1 + len(header)
             is_reached = place < top and cursor < place + self._height
             self._scroll_to_row(place if is_reached else max(top, min(place, end - self._height)))
-
-    # Cursor.
 
     def _move_to(self, place: int) -> None:
         cursor = self.row_cursor
@@ -348,7 +324,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._reveal_top()
 
     def action_move_to(self, place: int) -> None:
-        """Move the cursor to a line; a negative `place` counts from the end."""
+        """A negative `place` counts from the end."""
         self._move_to(place if place >= 0 else len(self.row_cursor.lines) + place)
         self._reveal_top()
 
@@ -368,7 +344,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return place is not None
 
     def on_click(self, event: events.Click) -> None:
-        """Select or open the clicked row, or sort by a title."""
         if event.y == 0:
             column = column_at(self._columns, event.x)
             if column is not None and column.id in COLUMNS:
@@ -380,8 +355,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._move_to(place)
             if was_selected or event.chain > 1 or self.header is not None:
                 self.post_message(self.RowSelected())
-
-    # Drawing.
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         if not regions:
@@ -412,7 +385,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         )
 
     def _new_renderer(self) -> RowRenderer:
-        """Return the last renderer at this moment, or a new renderer that draws differently."""
         state, last, days = self.state, self._renderer, self._last_days()
         renderer = RowRenderer(
             width=self.size.width,

@@ -39,16 +39,15 @@ if TYPE_CHECKING:
 
 _NAME = 24
 _NARROW = 66
-"""Cells below which times have no seconds and names no column."""
+"""In fewer cells, times have no seconds and names no column."""
 _PROFILE = 9
-"""Cells of the profile column."""
 _SLICE = 200
-"""Events per slice: about 5 ms."""
+"""The number of events in a slice, which takes about 5 ms."""
 _NO_MATCH = "  No event matches. esc clears the filter."
 
 
 def _group_key(event: Event) -> tuple[object, ...]:
-    """Identify a group by value: an equal event from elsewhere is another object."""
+    """A group is identified by value, because an equal event from elsewhere is another object."""
     return event.profile, event.kind, event.of, event.at, event.members[0].id
 
 
@@ -75,11 +74,10 @@ class EventList(ScrollView, can_focus=True):
         """The cursor's event was drawn again, or the list changed."""
 
         event: Event | None
-        """None in an empty list."""
 
     @dataclass
     class EventSelected(Message):
-        """The user goes to the event's environment; None without an environment."""
+        """The user goes to the event's environment; the key is None for an event without an environment."""
 
         key: EnvironmentKey | None
 
@@ -90,15 +88,11 @@ class EventList(ScrollView, can_focus=True):
         """The query, then the fallback if no event matches."""
         self._steps: Iterator[None] | None = None
         self._log = EventLog()
-        """At the last filtering."""
         self._events: list[Event] = []
-        """Matching events, newest first."""
         self._texts: dict[int, str] = {}
-        """Searchable texts by `id()` of an event."""
         self._lines: Sequence[Event] = ()
         """The event of each line. A tuple for each of 20,000 lines would cost a garbage collection."""
         self._inner: set[int] = set()
-        """`id()` of the members of open groups."""
         self._open: set[tuple[object, ...]] = set()
         self._cursor = 0
 
@@ -112,13 +106,11 @@ class EventList(ScrollView, can_focus=True):
             self.refresh()
 
     def filter_by(self, *queries: Query) -> None:
-        """Show the events of the first query with a match."""
         self.filter_query, self._queries = queries[0], queries
         self._cursor = 0
         self._run(self._filter_all(queries))
 
     def _run(self, steps: Iterator[None]) -> None:
-        """Replace the current filtering; take the first step now, and further steps between keys."""
         self._steps = steps
         if next(steps, True) is None:
             self.run_worker(self._take_steps(steps))
@@ -140,7 +132,6 @@ class EventList(ScrollView, can_focus=True):
         yield from self._add_new()
 
     def _add_new(self) -> Iterator[None]:
-        """Filter the events since the last filtering."""
         while self._log is not (log := self.state.monitor.event_log):
             before = self._log
             newest = before[-1] if before else None
@@ -157,7 +148,6 @@ class EventList(ScrollView, can_focus=True):
         self._update_lines()
 
     def _matching(self, query: Query, newest_first: Iterable[Event]) -> Generator[None, None, list[Event]]:
-        """Return the matching events; yield after each slice."""
         if not query:
             return list(newest_first)
         state, zone = self.state, zone_of(self.options.times)
@@ -175,13 +165,11 @@ class EventList(ScrollView, can_focus=True):
         return found
 
     def watch_options(self) -> None:
-        """Drop the texts, which depend on the zone, and redraw the cursor's event."""
         self._texts.clear()
         self._highlight()
 
     @property
     def matches(self) -> int:
-        """Matching events; a group counts once."""
         return len(self._events)
 
     @property
@@ -229,7 +217,6 @@ class EventList(ScrollView, can_focus=True):
         self._move_to(self._cursor + pages * self.size.height)
 
     def action_choose(self) -> None:
-        """Open or close a group, or go to a single event's environment."""
         event = self.event
         if event is not None and event.members:
             self._open ^= {_group_key(event)}

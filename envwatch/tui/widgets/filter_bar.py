@@ -94,7 +94,6 @@ class HintLine(TextLine):
         return ([Part("tab", "faint", 9), *texts], []) if texts else ([], [])
 
     def _with_pointer(self, message: SafeText, at: int) -> Sequence[Part]:
-        """Return a message with a pointer, or without pointer if room is short."""
         room, length = self.size.width - 2, cells(message)
         if at + 1 + self.GAP + length <= room:
             return [Part(" " * at + "^", "key"), Part(message)]
@@ -133,7 +132,7 @@ class FilterBar(Vertical):
         self._parsed = ""
         self._mistake: QueryError | None = None
         self._shows_mistake = False
-        """After `enter`: show a mistake despite completions."""
+        """Whether a mistake is shown despite completions, after `enter`."""
         self._previous = Query()
 
     def compose(self) -> ComposeResult:
@@ -146,7 +145,6 @@ class FilterBar(Vertical):
         return self.query_one("#query", Input)
 
     def open(self, query: Query) -> None:
-        """Show a query, ready to be continued."""
         self.display = True
         self._previous = query
         text = str(query)

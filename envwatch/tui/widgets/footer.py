@@ -37,7 +37,7 @@ def without_key(action: str, description: str, id_: str) -> Binding:
 
 
 def has_key(binding: Binding) -> bool:
-    """Whether a terminal can send the key."""
+    """Return whether a terminal can send the key."""
     return not binding.key.startswith(_NO_KEY)
 
 
@@ -52,10 +52,9 @@ class KeyFooter(TextLine):
     """The active keys that fit; a click does what the key does.
 
     Args:
-        label_of: returns a key's label; None if the key would do nothing.
+        label_of: returns a key's label, or None if the key would do nothing.
         order: actions that follow all others, in this order.
-        more_labels: returns labels for a wide footer by action, most useful first.
-        takes_click: returns whether a click works.
+        more_labels: returns labels for a wide footer by action, the most useful first.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
@@ -83,7 +82,6 @@ class KeyFooter(TextLine):
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
     def say(self, text: str) -> None:
-        """Answer a key for some seconds."""
         self._said = text
         self.refresh()
         if self._timer is not None:
@@ -132,7 +130,6 @@ class KeyFooter(TextLine):
         return sorted(found.values(), key=place)
 
     def _more_keys(self) -> list[_Key]:
-        """Return keys for the remaining cells; none while the user types."""
         if isinstance(self.app.focused, Input):
             return []
         active = {each.binding.action: each for each in self.screen.active_bindings.values() if each.enabled}
@@ -145,7 +142,7 @@ class KeyFooter(TextLine):
     def on_click(self, event: Click) -> None:
         right = 1
         for key in self._visible:
-            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1  # the space after the label
+            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1
             if event.x < right:
                 if not self._takes_click(key.binding):
                     return
@@ -155,6 +152,6 @@ class KeyFooter(TextLine):
 
 
 def _declared_at(key: _Key) -> int:
-    """Return the declared place: a keymap moves user keys to the end."""
+    """Return the declared place, because a keymap moves user keys to the end."""
     actions = declared_actions(type(key.node))
     return actions.index(key.binding.action) if key.binding.action in actions else len(actions)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
-"""The states' styles in stylesheet and themes."""
 
 TABLE_STYLES: Final = {
     f"table--{style}"
@@ -43,7 +42,6 @@ CUT_AT: Final = 4
 """The usual weight at which parts are cut; lighter parts are dropped first."""
 
 MIN_CUT_CELLS = 12
-"""Least cells of a cut part."""
 
 
 class Part(NamedTuple):
@@ -53,28 +51,25 @@ class Part(NamedTuple):
     style: str = ""
     """A component class without `line--`; empty for the line's style."""
     weight: int = 5
-    """The part of least weight is dropped first."""
     cut_at: int | None = None
     """The part is shortened before parts of this weight are dropped; None: never."""
     keep: Literal["start", "ends"] = "start"
     tail: str = ""
-    """Follows the text without a gap; never cut."""
+    """Follows the text without a gap, and is never cut."""
     is_joined: bool = False
     """Whether the part follows its predecessor without a gap and is dropped with that part. Joined parts of equal
     weight are dropped together, so that all counts keep or lose the word."""
 
 
 Row: TypeAlias = "tuple[Sequence[Part], Sequence[Part]]"
-"""The left and right parts."""
 
 
 class TextLine(Widget):
-    """A widget of few lines."""
+    """A widget of a few lines of text."""
 
     GAP = 2
 
     _drawn: Sequence[Row] | None = None
-    """The newest lines; None before a full redraw."""
     _drawn_size = Size(0, 0)
 
     def parts(self) -> Row:
@@ -87,7 +82,6 @@ class TextLine(Widget):
         self.show(self.rows())
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Draw the lines that differ from the last frame."""
         drawn = self._drawn
         if drawn is None or len(drawn) != len(rows):
             self.refresh()
@@ -124,9 +118,9 @@ class TextLine(Widget):
         return segments
 
     def fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
-        """Drop or cut the lightest part until the rest fits; a last part is cut to any length.
+        """Drop or cut the lightest part until the rest fits. A last part is cut to any length.
 
-        A cut part gets back freed cells. Dropped parts return, heaviest first, until a part does not fit.
+        A cut part gets back freed cells. Dropped parts return, the heaviest first, until a part does not fit.
         """
         parts = [*left, *right]
         kept = dict(enumerate(parts))
@@ -178,7 +172,6 @@ class TextLine(Widget):
 
 
 def _drop(place: int, kept: dict[int, Part], parts: Sequence[Part]) -> list[int]:
-    """Remove a part with the parts joined to that part; return the removed places."""
     dropped = [place]
     if not parts[place].is_joined:
         joined = takewhile(lambda following: parts[following].is_joined, range(place + 1, len(parts)))

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import PollSchedule
 
 MESSAGE_S = 2.5
-"""Seconds of an answer to a key; doubled for two lines."""
+"""An answer to a key stays for this many seconds, twice as long if it takes two lines."""
 
 NOTICE_S = 10.0
-"""Seconds of an unexpected notice; doubled for two lines."""
+"""The same for an unexpected notice."""
 
 _NEXT_TRY_CELLS = len("next try in 59m 59s")
-"""Cells of the countdown: fixed, so that the message breaks at the same word."""
+"""The countdown has a fixed width, so that the message breaks at the same word."""
 
 _SOONER = ", r tries now"
 
@@ -66,7 +66,6 @@ class NewsBar(TextLine):
         self.app.call_later(self.app.run_action, "events")
 
     room: reactive[int] = reactive(1)
-    """Lines for events."""
 
     @dataclass
     class Cut(Message):
@@ -80,9 +79,8 @@ class NewsBar(TextLine):
     def __init__(self) -> None:
         super().__init__()
         self._logged_texts: deque[str] = deque(maxlen=20)
-        """Several, because failures alternate."""
+        """The log gets each failure once; several are kept, because failures alternate."""
         self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
-        """The last lines that fitted the height, with their width in cells."""
 
     def _fit(self) -> None:
         rows = self._newest_rows()
@@ -102,7 +100,6 @@ class NewsBar(TextLine):
     watch_state = watch_message = watch_room = on_resize = _fit
 
     def rows(self) -> Sequence[Row]:
-        """Return the newest lines, or the previous lines until the next layout."""
         width, height = self.size
         rows, (whole, whole_width) = self._newest_rows(), self._whole_rows
         if len(rows) != height and len(whole) == height and whole_width == width:
@@ -111,7 +108,6 @@ class NewsBar(TextLine):
         return rows
 
     def _newest_rows(self) -> Sequence[Row]:
-        """Return an answer, a notice, trouble or the gravest recent event; then further events."""
         self.cut_text = EMPTY
         first = self._message() or self._trouble()
         chosen = None
@@ -142,7 +138,6 @@ class NewsBar(TextLine):
         return rows if len(rows) > 1 or age_s < duration_s else None
 
     def _in_lines(self, before: list[Part], text: Part, after: list[Part]) -> list[Row]:
-        """Return a text between parts, on two lines if needed."""
         width = self.size.width
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
@@ -171,7 +166,6 @@ class NewsBar(TextLine):
         return first, wrapped(sliced(whole, len(head)), width - 2)
 
     def _trouble(self) -> list[Row] | None:
-        """Return a profile's failed poll, else a quarantined listing."""
         fleet = self.state.monitor.fleet
         for profile_state in fleet:
             schedule = self.state.schedules.get(profile_state.profile)
@@ -183,7 +177,6 @@ class NewsBar(TextLine):
         )
 
     def _doubt(self) -> list[Row] | None:
-        """Return why a profile's rows read unknown although polls succeed, else the failing hooks."""
         zone = zone_of(self.options.times)
         doubts = self._warning(
             (profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.monitor.fleet
@@ -192,7 +185,7 @@ class NewsBar(TextLine):
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
     def _is_fresh(self, event: Event | None) -> bool:
-        """Whether a recent event precedes a doubt. A stall never does, because the doubt says more."""
+        """Return whether a recent event precedes a doubt. A stall never does, because the doubt says more."""
         if event is None or event.kind is Kind.STALLED:
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
@@ -207,7 +200,6 @@ class NewsBar(TextLine):
     def _failure(
         self, profile_state: ProfileState, failure: Failed, schedule: PollSchedule | None
     ) -> tuple[list[Part], Part, list[Part]]:
-        """Return why a poll failed, and when the next poll comes (unknown at a recorded moment)."""
         last = profile_state.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
@@ -220,19 +212,17 @@ class NewsBar(TextLine):
             following = f"next try in {long_age(left)}"
         cause = Part(f"{failure.cause}{partial}:", "blind", 7)
         right = [Part(following.rjust(_NEXT_TRY_CELLS), "late", 8)] if following else []
-        if following and failure.retry_after is None:  # else r answers that the server asked to wait
+        if following and failure.retry_after is None:  # otherwise the key r answers that the server asked to wait
             sooner = _SOONER if following.startswith("next") else " " * len(_SOONER)
             right.append(Part(sooner, "late", 5, is_joined=True))
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:
-        """Return the present by the event's server clock, in milliseconds."""
         fleet = self.state.monitor.fleet
         profile_state = fleet.by_profile.get(event.profile) or next(iter(fleet))
         return profile_state.clock.server_time(self.state.now.wall)
 
     def _headline_row(self, event: Event | None) -> Row:
-        """Return a poll as a sentence, or an event with the number of further changes."""
         if event is None:
             since = watched_since(self.state.monitor.fleet, self.state.now, zone_of(self.options.times))
             text = "" if since is None else f"nothing has changed since {since}"

@@ -46,17 +46,13 @@ _TAG: Final = 4
 _STATE: Final = LEFT - GUTTER - _TAG - 2
 """Cells of the state and its duration; aligns names in block and table."""
 _LEAST_NAMES: Final = 20
-"""Least cells of the names before the reason is cut."""
+"""Names keep this many cells before the reason is cut."""
 _LEAST_WHY: Final = 10
-"""Least cells of a reason."""
 _NOW: Final = clean(" now ")
-"""Label of the present's line while the screen shows the past."""
 _INDENT: Final = "   "
 
 
 class _BlockLines(Widget):
-    """A widget as high as its lines that redraws only changed lines."""
-
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
@@ -85,7 +81,7 @@ class _BlockLines(Widget):
 
     @property
     def _width(self) -> int:
-        """The screen's width while the widget has no size."""
+        """While the widget has no size, the screen's width counts."""
         return self.size.width or self.screen.size.width
 
     def notify_style_update(self) -> None:
@@ -113,7 +109,6 @@ class _BlockLines(Widget):
         marked: frozenset[EnvironmentKey] = frozenset(),
         taken: int = 0,
     ) -> list[Segment]:
-        """Return an incident's line that starts after `taken` cells."""
         glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
         look, words = state_of(line, monitor, state.now)
         glyph, style = look.ascii if glyphs.is_ascii else look.glyph, look.style
@@ -272,7 +267,6 @@ class ProblemBlock(_BlockLines):
         )
 
     def _rule(self, block: Block) -> list[Segment]:
-        """Return the rule: the number of rows online, and of down rows that need nobody."""
         glyphs = self.options.glyphs
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         counts = [(up, "online"), (block.unknown, "unknown")]
@@ -290,9 +284,7 @@ class ProblemBlock(_BlockLines):
 class NewestLoss(_BlockLines):
     """The line of the newest loss, where the block of the present is not visible.
 
-    Args:
-        is_over: whether the line stands above another screen than the dashboard. On the dashboard the line is visible
-            only for the past.
+    `is_over` means above another screen than the dashboard. The dashboard shows this line only for the past.
     """
 
     def __init__(self, *, is_over: bool) -> None:

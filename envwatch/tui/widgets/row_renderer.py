@@ -56,13 +56,10 @@ class StaticCells(NamedTuple):
     tracked: TrackedEnvironment
     tag: ChangeTag | None
     known: str
-    """The mark of an acknowledgement or a silence."""
     tail: str
-    """The id's end behind an ambiguous name."""
     newest: SafeText | None
     is_listed: bool
     ticking: tuple[SafeText | None, ...]
-    """Texts of the columns that change with time."""
     hours: tuple[UptimeState, ...]
 
 
@@ -71,7 +68,7 @@ class RowSnapshot(NamedTuple):
 
     is_unknown: bool
     is_soft: bool
-    """Whether nobody is needed: a down row that needs a person stands in the block."""
+    """Whether the row needs nobody, as do all down rows outside the block."""
     ages: tuple[SafeText | None, ...]
     rest: StaticCells
 
@@ -80,7 +77,7 @@ _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
 
 _ANY_LIMITS: Final = Limits()
 _MOST_RESTS: Final = 500
-"""Right parts of rows in the cache: more than any terminal has lines."""
+"""The most cached right parts of rows: more than any terminal has lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +86,6 @@ class RowRenderer:
 
     width: int
     columns: tuple[tuple[Column, int], ...]
-    """With widths; the gutter and the first three columns with their gaps take `LEFT` cells."""
     glyphs: Glyphs
     state: MonitorState = field(compare=False)
     moments: Mapping[SafeText, ServerMs] = field(compare=False)
@@ -99,21 +95,17 @@ class RowRenderer:
     """The words of this query are underlined in names."""
     base: Style
     style: Callable[[str], Style] = field(compare=False)
-    """Returns the style of the component class `table--<name>`."""
     _shown: dict[EnvironmentKey, RowSnapshot] = field(default_factory=dict, compare=False)
     _strips: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
-    """By key, and whether the cursor is on the row."""
     _rests: dict[tuple[EnvironmentKey, bool], tuple[StaticCells, Strip]] = field(default_factory=dict, compare=False)
 
     def as_of(self, state: MonitorState, days: LastDays) -> RowRenderer:
-        """Return the renderer at another moment, with the cache of right parts."""
         if len(self._rests) > _MOST_RESTS:
             self._rests.clear()
         moments = state.monitor.fleet.moments(state.now.wall)
         return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
-        """Return how many cells from the left changed with time alone."""
         if isinstance(line, GroupHeader):
             return self.width if self.state.monitor.silences else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
@@ -123,11 +115,8 @@ class RowRenderer:
 
     def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
         id_, name, state = tracked.environment.id, tracked.environment.name, self.state
-        profile_state, silence, now = (
-            state.monitor.fleet.for_environment(tracked),
-            state.monitor.silence_of(tracked, state.now),
-            self.moments[tracked.profile],
-        )
+        profile_state, now = state.monitor.fleet.for_environment(tracked), self.moments[tracked.profile]
+        silence = state.monitor.silence_of(tracked, state.now)
         is_unknown = profile_state.is_unknown(tracked, state.now)
         tag = tracked.tag(now)
         ticking: list[SafeText | None] = []
@@ -165,7 +154,6 @@ class RowRenderer:
         )
 
     def mark_of(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
-        """Return the mark of an acknowledgement or silence, made here or shared by the host."""
         if self.state.monitor.is_acked(tracked):
             return self.glyphs.acknowledged
         if silence is not None:
@@ -178,7 +166,6 @@ class RowRenderer:
     def _why(
         self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silence: Silence | None
     ) -> SafeText | None:
-        """Return the cause and the silence or acknowledgement, or the latter alone if both do not fit."""
         wall, ack = self.state.now.wall, self.state.monitor.ack_of(tracked)
         text: SafeText | None
         if silence is not None:
@@ -192,15 +179,12 @@ class RowRenderer:
         both = composed(f"{why} {self.glyphs.separator} {text}")
         return both if why and cells(both) <= width else text
 
-    # Drawing.
-
     def line(self, line: TableLine, *, is_cursor: bool) -> Strip:
         if isinstance(line, GroupHeader):
             return self.group_header(line, is_cursor=is_cursor)
         return self.row(line, is_cursor=is_cursor)
 
     def column_titles(self, view: View) -> Strip:
-        """Return the titles, with a mark on the sorted column."""
         plain = self.base + self.style("header")
         segments = [Segment(" " * GUTTER, plain)]
         for column, width in self.columns:
@@ -218,7 +202,6 @@ class RowRenderer:
         return Strip(segments).adjust_cell_length(self.width, plain)
 
     def row(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> Strip:
-        """Return an environment's row, drawn once per moment."""
         key = (tracked.key, is_cursor)
         strip = self._strips.get(key)
         if strip is None:
@@ -272,7 +255,6 @@ class RowRenderer:
         return shown
 
     def empty_line(self, text: SafeText, number: int) -> Strip:
-        """Return a line of the text about missing rows."""
         lines = wrapped(text, self.width - 4)
         if not text or not 0 <= number < len(lines):
             return Strip.blank(self.width, self.base)
@@ -282,7 +264,6 @@ class RowRenderer:
     def _gutter(
         self, tracked: TrackedEnvironment, tag: ChangeTag | None, base: Style, *, is_cursor: bool
     ) -> list[Segment]:
-        """Return the bar of a loss or a return, and the cursor or mark."""
         mark = Segment(self.glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.marked), base)
         style = _BARS.get(tag)
         if style is None:
@@ -318,7 +299,6 @@ class RowRenderer:
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
     def _group_mark(self, header: GroupHeader) -> str:
-        """Return the mark of a group without open problems; empty without problems."""
         mark = ""
         for tracked in header.environments:
             if tracked.is_unhealthy:
@@ -329,7 +309,6 @@ class RowRenderer:
         return mark
 
     def _silence_of(self, header: GroupHeader) -> Silence | None:
-        """Return the silence that ends first if all members are silenced."""
         found: list[Silence] = []
         for tracked in header.environments:
             if (silence := self.state.monitor.silence_of(tracked, self.state.now)) is None:
@@ -350,7 +329,6 @@ class RowRenderer:
             yield Segment(glyph * len([*cells_alike]), base + self.style(look.style))
 
     def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
-        """Return the name, the end of an ambiguous name's id, and the mark or tag."""
         name, id_ = rest.tracked.environment.name, rest.tracked.environment.id
         mark = rest.known or rest.tag or ""
         room = width - (len(mark) + 1 if mark else 0)
@@ -399,4 +377,3 @@ _BARS: Final[Mapping[ChangeTag | None, str]] = {
     ChangeTag.BACK: "return",
     ChangeTag.JOINED: "return",
 }
-"""Changes with a bar at the left edge."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
-"""The counts hold while all four are the same objects."""
+"""The counts are valid while all four are the same objects."""
 
 _COUNTED = (
     (Presence.ONLINE, "on", 8),
@@ -44,7 +44,6 @@ _COUNTED = (
     (Presence.MISSING, "missing", 9),
     (Presence.GONE, "gone", 7),
 )
-"""Presences in line order, with word and weight."""
 
 _CUT_HOST = _SLOW = 6
 """The weight of the reason for slow polls; the host is shortened before the reason is dropped."""
@@ -55,9 +54,7 @@ _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
 
 
 _LEAST_DAY = 10
-"""Least cells of the day line with labels."""
 _WITHOUT_LEGEND = 80
-"""Cells that the legend leaves to the day line."""
 
 
 class StatusBar(TextLine):
@@ -81,18 +78,16 @@ class StatusBar(TextLine):
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
         self._watched = watched
-        """Profile names, and the host of a single profile."""
         self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
 
     def copy(self) -> StatusBar:
-        """Return an equal bar for a screen over the dashboard."""
         other = StatusBar(watched=self._watched)
         other.set_reactive(StatusBar.view, self.view)
         other.set_reactive(StatusBar.visible_rows, self.visible_rows)
         return other
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw the changed parts; count later, so that keys are handled first."""
+        """Draw the changed parts; count later, so that keys are handled first."""
         if (
             new.monitor.fleet is not old.monitor.fleet
             or new.block is not old.block
@@ -102,7 +97,6 @@ class StatusBar(TextLine):
         self.refresh_if_changed()
 
     def _found(self, profile_state: ProfileState, freshness: Freshness) -> tuple[_Basis, Counts] | None:
-        """Return a profile's counts if the basis is unchanged."""
         found, basis = (
             self._counts.get(profile_state.profile),
             (profile_state, freshness, self.state.monitor.acks, self.state.monitor.silences),
@@ -142,7 +136,6 @@ class StatusBar(TextLine):
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
     def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
-        """Return each profile's suffix (empty for a single profile), state and freshness."""
         fleet, now = self.state.monitor.fleet, self.state.now
         return [
             (clean(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
@@ -178,7 +171,6 @@ class StatusBar(TextLine):
         return parts
 
     def _presence(self, presence: Presence, count: int, word: str, weight: int) -> list[Part]:
-        """Return a count, faint if the count is 0 or nobody is needed."""
         is_down = presence not in (Presence.ONLINE, Presence.LATE)
         needs_nobody = not count or (is_down and self.state.block.newest is None)
         style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
@@ -213,7 +205,6 @@ class StatusBar(TextLine):
         return parts
 
     def _filter_parts(self) -> list[Part]:
-        """Return the parts that narrow the view: baseline (never cut), preset and query."""
         view = self.view
         baseline = view.baseline if view.compares else None
         preset = "" if view.preset is Preset.ALL else view.preset
@@ -225,7 +216,6 @@ class StatusBar(TextLine):
         return parts
 
     def _ages(self) -> list[Part]:
-        """Return the data's age: one part for all live profiles, and one for each further profile."""
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []
@@ -308,7 +298,6 @@ def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
 
 
 def _signed(error: float) -> str:
-    """Return a clock's lead as text (`error` in ms): `+12s`, `-1h`."""
     return f"{'+' if error >= 0 else '-'}{short_age(clock_error(error))}"
 
 

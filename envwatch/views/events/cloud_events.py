@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.output.environment_list import ListedEnvironment
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
 
-_ROUTE: Final = "/v1/environments"
 _URI: Final = "/:?#[]@!$&'()*+,;=%"
-"""Allowed in a URI besides letters, digits and `-._~`."""
 
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
@@ -38,11 +37,10 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.KEY_REFUSED: "refused",
     Kind.KEY_ACCEPTED: "accepted",
 }
-"""Kinds whose word differs from the value."""
 
 
 class CloudEvent(TypedDict, total=False):
-    """The attributes of a CloudEvent, and the data."""
+    """The attributes of a CloudEvent and its data."""
 
     specversion: str
     id: str
@@ -58,17 +56,17 @@ class CloudEvent(TypedDict, total=False):
 
 def source_of(base_url: str) -> str:
     """Return a source: the URI of the server's list."""
-    return quote(f"{base_url.rstrip('/')}{_ROUTE}", safe=_URI)
+    return quote(f"{base_url.rstrip('/')}{LISTING_PATH}", safe=_URI)
 
 
 def word_of(event: Event) -> SafeText:
-    """Return the event in a word: `offline`."""
+    """Return an event's kind in a word: `offline`."""
     kind = event.kind if event.of is None else event.of
     return clean(_WORDS.get(kind, kind.value))
 
 
 def type_of(event: Event) -> str:
-    """Return the type: `envwatch.group.offline`."""
+    """Return the `type` attribute: `envwatch.group.offline`."""
     scope = "group." if event.members else "" if event.id is None else "environment."
     return f"envwatch.{scope}{word_of(event)}"
 
@@ -76,8 +74,8 @@ def type_of(event: Event) -> str:
 def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
     """Return an event or a group as a CloudEvent; `monitor` is the state afterwards.
 
-    The data has the row, as in `list -o json`, and the change; a group or an event about the fleet only the change. A
-    group's members are rows.
+    The data holds the row as in `list -o json`, and the change. The data of a group or of an event about the fleet
+    holds only the change; a group's members are rows.
     """
     return envelope(
         type_of(event),
@@ -90,7 +88,7 @@ def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> Clo
 
 
 def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
-    """Return the CloudEvent of a row at the begin of watching."""
+    """Return the CloudEvent for a row that exists when watching begins."""
     at = _judged_at(tracked, monitor, now)
     return envelope(
         "envwatch.environment.initial",
@@ -125,14 +123,14 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
 
 
 def line_of(event: CloudEvent) -> bytes:
-    """Return a CloudEvent in UTF-8 on a line."""
+    """Return a CloudEvent as a line in UTF-8."""
     return to_json(event) + b"\n"
 
 
 def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event | None = None) -> dict[str, Any]:
     """Return a row as in `list -o json`, with the event's change.
 
-    `reason` is the event's, or else the state's.
+    `reason` is the event's reason if there is an event, otherwise the state's reason.
     """
     ack = monitor.ack_of(tracked)
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
@@ -170,7 +168,6 @@ def _change(event: Event | None) -> dict[str, Any]:
 
 
 def _judged_at(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
-    """Return the request time of the newest believed listing."""
     profile_state = monitor.fleet.by_profile[tracked.profile]
     return profile_state.clock.server_time(now.wall if profile_state.listed is None else profile_state.listed.wall)
 

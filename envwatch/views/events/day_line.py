@@ -25,21 +25,17 @@ if TYPE_CHECKING:
     from envwatch.fleet.watched_time import Span
 
 DAY: Final = timedelta(days=1)
-"""The longest time on the line."""
+"""The line covers at most this much time."""
 
 _NEEDS_SECONDS: Final = timedelta(minutes=10)
-"""Shorter lines have seconds."""
+"""The labels of a shorter line have seconds."""
 
 _WATCHED, MARKER = ("─", "-"), ("┃", "|")
-"""In Unicode and ASCII."""
 
 _STEPS: Final = tuple(timedelta(minutes=minutes) / MS for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720))
-"""Milliseconds."""
 _LABEL_CELLS: Final = 10
-"""Least cells between two hour labels."""
 
 HERE: Final = "rewound"
-"""The style of the shown moment's cell."""
 
 
 class Mark(NamedTuple):
@@ -47,7 +43,7 @@ class Mark(NamedTuple):
 
     at: float
     rank: int
-    """A cell shows the highest rank, of several the last."""
+    """A cell shows the mark with the highest rank, or the last mark of several."""
     glyph: str
     ascii: str
     style: str
@@ -60,9 +56,8 @@ class Day:
     since: float
     until: float
     marks: Sequence[Mark] = ()
-    """In the order of time."""
     spans: Sequence[Span] = ()
-    """Gaps lie between."""
+    """The watched spans; the time between two spans is a gap."""
 
     def covers(self, at: float) -> bool:
         """Return whether a moment is on the line or near the end."""
@@ -86,7 +81,7 @@ def _mark(event: Event) -> Mark:
     if kinds & LOSSES:
         return Mark(event.at, 4, look.glyph, look.ascii, "offline")
     rank = 3 if look.style in {"unknown", "late", "offline", "unrestricted"} else 2 if kinds & RETURNS else 1
-    # Reverse means unknown elsewhere, here the shown moment.
+    # The style "unknown" is reverse video, which marks the shown moment on this line.
     return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
 
 
@@ -121,9 +116,9 @@ def _place(day: Day, at: float, width: int) -> int:
 
 
 def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, SafeText]]:
-    """Return the cells at which hours begin, with the time: `06h` or `06:15`.
+    """Return the cells at which hours begin, with labels: `06h` or `06:15`.
 
-    Even distances come first, then the roundest hours, because marks may cover labels.
+    Evenly spaced labels come first, then the roundest hours, because marks may cover labels.
     """
     cell_ms = (day.until - day.since) / width if width > 0 else 0.0
     even = next((step for step in _STEPS if step >= _LABEL_CELLS * cell_ms), None)
@@ -148,9 +143,9 @@ def day_runs(
     *,
     ascii_only: bool,
 ) -> list[Piece]:
-    """Return `day_cells` as runs of the same style, with a mark at the visible moment.
+    """Return `day_cells` as runs of the same style, with a marker at the moment `at`.
 
-    A label needs cells without marks and distance to other labels.
+    A label is written only on cells without marks and away from other labels.
     """
     marked = list(cells)
     if at is not None and marked:

@@ -1,7 +1,7 @@
 """The lines of `watch`.
 
-An event is always a single line, because all text is cleaned. A long name is not cut, so that a person can search for
-the name.
+An event is always a single line, because all text is cleaned. Long names are not cut, so that a person can search for a
+name.
 """
 
 from __future__ import annotations
@@ -38,15 +38,14 @@ if TYPE_CHECKING:
 
 GAP: Final = "  "
 _WORD_CELLS: Final = 11
-"""For `reconnected`, the longest frequent word."""
+"""Wide enough for `reconnected`, the longest frequent word."""
 _WIDEST_NAME: Final = 40
-"""A longer name moves the details of its line."""
+"""A longer name moves the details of its line to the right."""
 _FLEET: Final = clean("-")
-"""For the fleet."""
 _INITIAL: Final = clean("initial")
 
 _ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
-"""In envwatch's words."""
+"""Replacements for characters in envwatch's own words."""
 
 
 class Layout(NamedTuple):
@@ -54,7 +53,7 @@ class Layout(NamedTuple):
 
     name: int
     profile: int = 0
-    """0 for no column."""
+    """0 hides the column."""
     ambiguous: frozenset[SafeText] = frozenset()
     zone: tzinfo = UTC
 
@@ -75,19 +74,19 @@ class Layout(NamedTuple):
 
 
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
-    """Return widths that suit all names."""
+    """Return column widths that suit all names of a fleet."""
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
     ambiguous = AmbiguousNames().among(fleet.environments)
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
     layout = Layout(1, profile, ambiguous, zone)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
     if len(named) > 1:
-        widest = max(widest, cells(counted(len(named), "environment")))  # replaces the name of a group
+        widest = max(widest, cells(counted(len(named), "environment")))  # the count replaces the name of a group
     return layout._replace(name=min(widest, _WIDEST_NAME))
 
 
 def event_line(event: Event, layout: Layout) -> SafeText:
-    """Return an event as a line, without line end."""
+    """Return an event as a line without line end."""
     if event.members:
         name = counted(len(event.members), "environment")
     else:
@@ -96,7 +95,7 @@ def event_line(event: Event, layout: Layout) -> SafeText:
 
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
-    """Return an environment's line at the begin of watching (server's clock, ms)."""
+    """Return the line of an environment that exists when watching begins (server's clock, ms)."""
     state = "unknown" if is_unknown else tracked.presence
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
@@ -140,7 +139,6 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
 
 
 def _without_kind(text: str, event: Event) -> str:
-    """Return an event's sentence without words of other columns."""
     if event.kind is Kind.TOGETHER:
         return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
@@ -159,23 +157,21 @@ class EventFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream:
-    """Turns events into lines."""
+    """Turns events into the lines of `watch`."""
 
     sources: Mapping[SafeText, str]
-    """See `cloud_events.source_of`."""
     format: EventFormat = EventFormat.TEXT
     query: Query = field(default_factory=Query)
-    """Events about the fleet are always written."""
+    """Chooses the events. Events about the whole fleet are always written."""
     profile_name: SafeText = NO_PROFILE
-    """Set if only one profile is watched."""
     has_initial: bool = False
-    """Whether the environments of each first listing are written."""
+    """Whether to write the environments of each profile's first listing."""
     encoding: str = "utf-8"
     ascii_only: bool = False
-    """Like `encoding`, only for text; JSON is UTF-8."""
+    """`ascii_only` and `encoding` apply to text only: JSON is UTF-8."""
     has_colours: bool = False
     zone: tzinfo = UTC
-    """For text; JSON has UTC."""
+    """The zone of times in text. JSON has UTC."""
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
         """Yield the lines of an update, with line ends."""
@@ -185,13 +181,11 @@ class EventStream:
                 yield self._line(event, monitor, now, layout)
         if self.has_initial:
             for profile, profile_state in monitor.fleet.by_profile.items():
-                if profile_state.listed is not None and before.fleet.by_profile[profile].listed is None:
-                    yield from self._initial(
-                        profile_state, profile_state.clock.server_time(profile_state.listed.wall), monitor, now
-                    )
+                if (at := profile_state.listed_at) is not None and before.fleet.by_profile[profile].listed is None:
+                    yield from self._initial(profile_state, at, monitor, now)
 
     def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
-        """Yield the lines of events of earlier runs, with line ends; the names in `fleet` decide the widths."""
+        """Yield the lines of events of earlier runs, with line ends. The names in `fleet` decide the column widths."""
         blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
         layout = layout_of(fleet, self.zone)
         for event in self._chosen(events, blank):

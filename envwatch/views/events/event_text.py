@@ -59,7 +59,7 @@ _KIND_GLYPHS = {
 def event_style(event: Event, block: Block | None = None) -> StateStyle:
     """Return the glyph and colour of an event in the log.
 
-    With a block, a loss keeps the colour only while the loss needs a person.
+    With a block, a loss has the colour of a loss only while the loss needs a person.
     """
     look = _event_style(event)
     if look.style != "offline" or block is None:
@@ -109,7 +109,6 @@ _NAME_CELLS = 24
 """Two names fit into a line of 80 cells."""
 
 _BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
-"""Counted separately after a blind period, in this order."""
 
 
 _RUN_SUMMARY: Mapping[Kind, str] = {
@@ -122,7 +121,6 @@ _RUN_SUMMARY: Mapping[Kind, str] = {
     Kind.RESTARTED: "restarted",
     Kind.RECONNECTED: "reconnected",
 }
-"""For counts of changes since the last run."""
 
 _RUN_SUMMARY_ORDER = (
     "offline",
@@ -144,7 +142,7 @@ def _change_text(event: Event) -> str:
 
 
 def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
-    """Return the first names of events: `amara-imac, ben-box and 12 more`."""
+    """Return the first names of events and a count: `amara-imac, ben-box and 12 more`."""
     first = (event.name or event.id or NOTHING for event in events[:most])
     return enumerated([shortened(name, _NAME_CELLS, keep="ends") for name in first], len(events))
 
@@ -156,7 +154,6 @@ def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:
 
 
 def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
-    """Return the sentence of a group; without names, the shared value stays."""
     is_together = event.kind is Kind.TOGETHER
     what = several_text(event.of or event.kind, event.members, " together" if is_together and names else "")
     if is_together and event.reason:
@@ -198,7 +195,7 @@ _SHORTER: Mapping[Kind, Callable[[Event], Sequence[str]]] = {
     Kind.RECONNECTED: lambda _: ["reconnected · new connection", "reconnected"],
     Kind.RESTARTED: lambda _: ["restarted · new listener", "restarted"],
 }
-"""For lines without room for the whole sentence, the longest first."""
+"""Shorter sentences for narrow lines, the longest first."""
 
 
 def _while_blind_text(event: Event, since: str, until: str) -> str:
@@ -218,7 +215,6 @@ def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
 
 
 def _run_summary(members: Sequence[Event]) -> str:
-    """Return numbers of changes, the worst first: `2 offline, 1 new, 3 versions`."""
     counts = Counter(_summary_word(member) for member in members)
     found = [(counts[word], word) for word in _RUN_SUMMARY_ORDER if counts[word]]
     return ", ".join(f"{count:,} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
@@ -241,11 +237,11 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
     Kind.STALLED: lambda _, since, __: f"upstream heartbeats stalled: none has advanced since {since}",
     Kind.WHILE_BLIND: _while_blind_text,
 }
-"""With the begin of a period, and the end or the time of notice."""
+"""The arguments are the event, the begin of the period, and the end or the time of notice."""
 
 
 def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
-    """Return an event's sentence, without time and name: `went offline · heartbeat lost (121 s)`."""
+    """Return an event's sentence without time and name: `went offline · heartbeat lost (121 s)`."""
     if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         return composed(timed(event, since, clock_text(event.at, zone)))
@@ -254,9 +250,9 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
 
 
 def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
-    """Return the sentence of an event, with fewer names or shorter to fit into `room` cells.
+    """Return an event's sentence, shortened to fit into `room` cells if possible.
 
-    If nothing fits, the caller must cut.
+    If no form of the sentence fits, the caller must cut.
     """
     whole = event_text(event, zone)
     if cells(whole) <= room:
@@ -269,7 +265,7 @@ def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
 
 
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return the earliest begin of all profiles' watch, or None."""
+    """Return when the first profile's watch began."""
     began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
     if not began:
         return None
@@ -283,12 +279,11 @@ def _is_same_day(at: float, now: float, zone: tzinfo | None) -> bool:
 
 
 def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day, or on another day date and minute (server's clock, ms)."""
     return instant_text(at, now if _is_same_day(at, now, zone) else inf, zone)
 
 
 def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return the coverage of the event log: begin, unwatched time, dropped events."""
+    """Return what the event log covers: the begin, the unwatched time, the dropped events."""
     watched = [each for each in monitor.watched.values() if each.spans]
     if not watched:
         return clean("no listing yet")
@@ -306,7 +301,7 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
 
 
 def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return why the event log is empty, and what will appear."""
+    """Return why the event log is empty and which events will appear."""
     since = watched_since(fleet, now, zone)
     if since is None:
         return clean("Nothing is listed yet. Changes after the first listing appear here.")
@@ -326,7 +321,7 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
 def empty_table_text(  # noqa: PLR0913  the state of the screen
     fleet: Fleet, view: View, now: Clocks, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
 ) -> SafeText:
-    """Return why the table has no rows, and a remedy.
+    """Return why the table has no rows, with a remedy.
 
     `in_block` is the number of the block's rows that match the view.
     """

@@ -1,4 +1,4 @@
-"""The event for the news line: minor changes do not push out a loss."""
+"""Chooses the event for the news line, so that a minor change does not hide a loss."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
-"""The end of these times is no bad news."""
+"""The end of a fleet-wide period is not bad news."""
 
 _SEVERAL = 2
-"""Events that become a single sentence."""
+"""From this number on, events become a single sentence."""
 
 _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
 _STANDS_MS = limits.HEADLINE_STANDS / MS
@@ -30,10 +30,10 @@ _STANDS_MS = limits.HEADLINE_STANDS / MS
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
     """Return the newest of the most severe events within `limits.HEADLINE_STANDS`.
 
-    Otherwise, of the newest listing's events, return the event with most environments. A loss is over once all
-    environments are back or replaced, a period once ended. Changes of a flapping row are no news.
+    Without a severe event, return the newest listing's event with the most environments. A loss is over when all its
+    environments are back or replaced, a period when it has ended. Changes of a flapping row are no news.
 
-    The events are oldest first; `now_of` is by the event's server, in ms.
+    `event_log` is oldest first; `now_of` returns the clock of the event's server, in ms.
     """
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
@@ -77,13 +77,13 @@ def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
 
 
 def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
-    """Return the poll's further events about the environment: an update explains a return."""
+    """Return the poll's other events about the environment: an update explains a return."""
     others = (other for other in same_poll if other is not event and not other.members)
     return [other for other in others if event.id is not None and other.id == event.id]
 
 
 def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
-    """Return how many environments of a loss have come back since, and are not lost again."""
+    """Return how many environments of a loss are back."""
     is_back: dict[SafeText | None, bool] = {}
     for event in reversed(event_log):
         if event.profile != loss.profile:

@@ -1,8 +1,8 @@
-"""Queries as tests: of environments, of events, and of a fleet for `wait`.
+"""Queries as tests of environments, of events, and of a fleet for `wait`.
 
-Words are searched in every column, in the event log in the event's text. A term matches the environment at the event:
-`pod:p-7` finds a loss in that pod even if running in another pod now; `status:off` finds losses and no returns. Ages
-are at the event.
+Words are searched in every column, or in an event's text. A term matches the environment as recorded at the event:
+`pod:p-7` finds a loss in that pod even if the environment runs in another pod now, and `status:off` finds losses but
+not returns.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ _TAGS: Final = {
     Kind.MODE: ChangeTag.MODE,
     Kind.VERSION: ChangeTag.VERSION,
 }
-"""Kinds that mark a row."""
 
 
 def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
@@ -68,7 +67,7 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
 
 
 def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:
-    """Return a query as a test; None for a wrong query."""
+    """Return a query as a test, or None for a wrong query."""
     try:
         return matcher_of(text, profile)
     except QueryError:
@@ -76,7 +75,7 @@ def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None
 
 
 def tracked_then(event: Event) -> TrackedEnvironment | None:
-    """Return an event's environment at the event, for terms, or None."""
+    """Return an event's environment as recorded at the event."""
     if event.then is None:
         return None
     environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
@@ -111,21 +110,19 @@ def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], b
 class EventFilter:
     """Tests events by a query.
 
-    A group matches if any member does. A member is searched with all groups around, so a negated word hides a member if
-    any of these texts has the word. Without an environment, only negated terms match.
+    A group matches if any member matches. The text of each surrounding group belongs to the text of a member, so a
+    negated word in a group's text hides the member. For an event without an environment, only negated terms match.
     """
 
     query: Query
     zone: tzinfo | None = None
-    """For instants in the log."""
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile_name: SafeText = NO_PROFILE
-    """Set if only one profile is watched."""
     texts: dict[int, str] = field(default_factory=dict)
     """A cache by the event's `id`, valid while the event exists and the zone is the same."""
 
     def results(self, event: Event, *groups: Event) -> Iterator[bool]:
-        """Yield whether an event, or each member of a group, matches; `groups` are around the event."""
+        """Yield whether an event, or each member of a group, matches; `groups` contain the event."""
         if event.members:
             for member in event.members:
                 yield from self.results(member, *groups, event)
@@ -139,7 +136,7 @@ class EventFilter:
         return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
-        """Return the text, a part a line: a wildcard must match a whole line."""
+        """Return the text with one part per line, because a wildcard must match a whole line."""
         text = self.texts.get(id(event))
         if text is None:
             parts = (
@@ -154,7 +151,6 @@ class Progress(NamedTuple):
     """The progress of a wait condition."""
 
     matching: Sequence[TrackedEnvironment]
-    """Problems first."""
     is_met: bool
     is_proven: bool
     """Whether every profile is visible: not blind, quarantined or stalled, and listed at least once."""
@@ -168,10 +164,9 @@ class WaitCondition:
     """
 
     queries: Sequence[Query]
-    """An environment must match all queries."""
     count: int = 1
     is_absence: bool = False
-    """Whether no environment may match."""
+    """Whether the condition is that no environment matches."""
     profile_name: SafeText = NO_PROFILE
 
     def progress(self, monitor: Monitor, now: Clocks) -> Progress:
@@ -195,11 +190,9 @@ class WaitCondition:
         return Progress(matching if self.is_absence else known, is_met and is_proven, is_proven)
 
     def _matching(self, profile_state: ProfileState, monitor: Monitor) -> Iterator[TrackedEnvironment]:
-        if profile_state.listed is None:
+        if (at := profile_state.listed_at) is None:
             return
-        context = MatchContext(
-            profile_state.clock.server_time(profile_state.listed.wall), monitor.is_acked, self.profile_name
-        )
+        context = MatchContext(at, monitor.is_acked, self.profile_name)
         tests = [query.test(context, SEARCHED) for query in self.queries]
         has_states = any(query.demands("status") for query in self.queries)
         for tracked in profile_state.environments.values():

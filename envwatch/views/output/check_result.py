@@ -62,7 +62,7 @@ def parse_nagios_range(text: str) -> NagiosRange:
     """Parse a range.
 
     Raises:
-        ValueError: for anything else; the message has examples.
+        ValueError: if the text is no range; the message has examples.
     """
     match = _RANGE.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or not (match["colon"] or match["end"]):
@@ -76,18 +76,18 @@ def parse_nagios_range(text: str) -> NagiosRange:
 
 
 def _named(text: str) -> SafeText:
-    """Hide a longer text, which may be a key in the wrong place."""
+    """Hide a long text, which may be a key in the wrong place."""
     return clean((text if len(text) <= _NAMED else "…") or "an empty text")
 
 
 _SERVICE: Final = "ENVWATCH"
 _LONGEST_TEXT: Final = 400
-"""Cells: callers send the first line as a short message."""
+"""The limit in cells: callers send the first line as a short message."""
 _LONGEST_DETAIL: Final = 200
 _MOST_BYTES: Final = 4096
-"""Limit of the oldest callers for the whole output."""
+"""The oldest callers read at most this many bytes of output."""
 _ROOM_FOR_REST: Final = 32
-"""Bytes of a last line that counts omitted details."""
+"""Bytes of the last line, which counts omitted details."""
 
 
 class PluginStatus(IntEnum):
@@ -104,19 +104,18 @@ class PerformanceDatum:
     """An item of performance data."""
 
     label: str
-    """ASCII letters, which need no quotes."""
+    """Only ASCII letters, which need no quotes."""
     value: float
     unit: Literal["", "s"] = ""
     warning: NagiosRange | None = None
     critical: NagiosRange | None = None
     greatest: float
-    """The least is 0."""
 
 
 def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
     """Return the status that is certain, given all possible values (at least one).
 
-    UNKNOWN if only some values are OK. Without an OK value, the lesser alert is certain.
+    The status is UNKNOWN if only some values are OK. If no value is OK, the lesser alert is certain.
     """
     possible = {_status(value, warning, critical) for value in values}
     return PluginStatus.UNKNOWN if PluginStatus.OK in possible and len(possible) > 1 else min(possible)
@@ -131,7 +130,7 @@ def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | Non
 def output_of(
     status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
 ) -> str:
-    """Return a line of status, text and performance data, then the details that fit, the most important first."""
+    """Return the plugin's output: status, text and performance data, then as many details as fit."""
     first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
     if metrics:
         first += f" | {' '.join(map(_performance, metrics))}"
@@ -148,7 +147,7 @@ def output_of(
 
 
 def _plain(text: SafeText, width: int) -> SafeText:
-    """Return a text without `|`, which begins performance data on every line."""
+    """Replace `|`, which begins performance data on every line."""
     return shortened(composed(text.replace("|", "/")), width)
 
 
@@ -158,46 +157,45 @@ def _performance(metric: PerformanceDatum) -> str:
 
 
 def _number(value: float) -> str:
-    """Return digits, to a thousandth: no exponent is allowed."""
+    """Return a number to a thousandth, because an exponent is not allowed."""
     return str(value) if isinstance(value, int) else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
-"""Always the same, for graphs."""
+"""The same labels in every output, for graphs."""
 
 
 class Metric(StrEnum):
     """The countable kinds of environments."""
 
     PROBLEMS = "problems"
-    """By the alert policy; a loss counts after `alert_after`."""
+    """Counted by the alert policy: a loss counts after `alert_after`."""
     OFFLINE = "offline"
-    """Off and in the block, as in the status line."""
+    """Environments that are off and in the block, as in the status line."""
     LATE = "late"
     ONLINE = "online"
     MISSING = "missing"
     UNRESTRICTED = "unrestricted"
-    """Up, in the mode that approves everything."""
+    """Environments that are up, in the mode that approves everything."""
     BEHIND = "behind"
-    """Up, with a version before the profile's newest."""
+    """Environments that are up, with a version older than the profile's newest."""
 
 
 _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
-"""Rows that read unknown in the status line are unknown here."""
+"""For these metrics, rows that read unknown in the status line count as unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The counts of a filter's environments."""
+    """The counts of the environments that a filter finds."""
 
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """Name (with profile, if several) and state of each counted environment.
-
-    For `ONLINE`, the environments that are not online, which are the news."""
+    """Name (with the profile, if several are watched) and state of each counted environment; for `Metric.ONLINE`, of
+    the environments that are not online."""
     block: Block
     counted_states: Mapping[Presence, int]
     acked: int
@@ -209,11 +207,9 @@ class CheckResult:
     unreadable: int
     doubts: Sequence[SafeText]
     total: int
-    """Environments that the filter finds or may find."""
     old: timedelta | None
     """The oldest listing's age unless recent: the serving host may be cut off from the platform."""
     is_listing_empty: bool
-    """Whether no profile lists or expects any environment."""
 
     def status_and_text(
         self, warning: NagiosRange | None, critical: NagiosRange | None
@@ -243,7 +239,7 @@ class CheckResult:
 
     @property
     def text(self) -> SafeText:
-        """The result in a sentence without semicolons: Nagios replaces semicolons."""
+        """The result in a sentence without semicolons, which Nagios replaces."""
         remarks = []
         if self.of is Metric.PROBLEMS:
             found = counted(self.count, "problem") if self.count else "no problem"
@@ -364,7 +360,6 @@ def _unreadable(profile_state: ProfileState) -> int:
 
 
 def _unlisted(profile_state: ProfileState) -> int:
-    """Return the number of expected names that unreadable rows may have."""
     if not _unreadable(profile_state):
         return 0
     known = {

@@ -1,6 +1,6 @@
-"""Variables of commands for a row, never words of a command line.
+"""The variables that describe a row to a command.
 
-The values come from strangers' machines; a command must quote the values.
+The values come from machines of strangers, so they never become part of a command line, and a command must quote them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envwatch.views.output.environment_list import ListedEnvironment
 
 KEY_VARIABLE: Final = "LETTA_API_KEY"
-"""Never passed on, nor is a profile's key variable."""
+"""This variable and the profiles' key variables are never passed on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +27,12 @@ class RowCommand:
 
     name: str
     key: str
-    """In Textual's notation."""
+    """A key in Textual's notation."""
     run: tuple[str, ...]
-    """Without a shell."""
+    """The arguments, run without a shell."""
     description: str
     starts_listener: bool = False
-    """Whether the command starts a down row's listener; the detail pane names the key."""
+    """Whether the command starts a down row's listener; the detail pane names such a command's key."""
 
     @property
     def id(self) -> str:
@@ -42,18 +42,17 @@ class RowCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
-    """The user's commands and further settings."""
+    """The user's commands, and the variables to hide from them."""
 
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
-    """By name."""
     secret_variables: frozenset[str] = frozenset()
     """Variables with an API key or a hook's secret, hidden from commands."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
-    """By the rows' profile, empty if only one is watched."""
+    """The values of `ENVWATCH_PROFILE` by the rows' profile, empty if a single profile is watched."""
 
     @property
     def start_key(self) -> SafeText:
-        """The key that starts a listener, or empty."""
+        """The key of the first command that starts a listener, or empty."""
         return next((clean(each.key) for each in self.commands.values() if each.starts_listener), EMPTY)
 
 
@@ -83,17 +82,16 @@ ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
 """If `ENVWATCH_ID` is set, these variables are no settings."""
 
 
-EVENT_VARIABLES: Final = frozenset(
+EVENT_VARIABLES: Final = dict.fromkeys(
     f"ENVWATCH_{name}" for name in ("HOOK", "EVENT", "SUMMARY", "REASON", "INCIDENT", "COUNT", "TIME")
-)
-"""Further variables for a hook's command."""
+).keys()
+"""Further variables for a hook's command: an ordered set."""
 
 NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
-"""For several environments, or none."""
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
-    """Return a row's variables, empty without a value."""
+    """Return a row's variables; a missing value is an empty text."""
     values = {name: value_of(row) or EMPTY for name, value_of in _VALUES.items()}
     return values | {"ENVWATCH_PROFILE": composed(profile)}
 
@@ -107,7 +105,7 @@ def child_environment(
 
 
 def ending_text(code: int) -> str:
-    """Return how a command ended; a negative code is a signal."""
+    """Return a text about a command's end; a negative code is a signal."""
     if code == 0:
         return "done"
     return f"failed with exit status {code}" if code > 0 else f"ended by signal {-code}"

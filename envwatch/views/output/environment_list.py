@@ -1,4 +1,4 @@
-"""Environments with verdicts for commands and exports; joins and filters lists."""
+"""Lists of environments with verdicts, for commands and exports."""
 
 from __future__ import annotations
 
@@ -31,17 +31,14 @@ if TYPE_CHECKING:
 
 
 UNKNOWN: Final = clean("unknown")
-"""The last verdict is out of date."""
 
 
 class ListedEnvironment(NamedTuple):
-    """An environment with the moment of the verdict."""
+    """An environment, judged at a moment."""
 
     tracked: TrackedEnvironment
     judged_at: ServerMs
-    """For both the verdict and the heartbeat's age."""
     is_unknown: bool = False
-    """See `ProfileState.is_unknown`."""
     limits: Limits = Limits()
 
     @property
@@ -59,23 +56,19 @@ class EnvironmentList:
     """When the oldest listing was requested (server's clock, ms)."""
     rejected: int
     rejected_ids: frozenset[SafeText] = frozenset()
-    """Without unreadable ids."""
+    """The ids of rejected rows, except unreadable ids."""
     is_by_server_clock: bool
-    """False without a Date header: this machine's clock is used."""
+    """False if the server sent no `Date` header, so that this machine's clock is used."""
     clock_warnings: Sequence[SafeText] = ()
-    """For profiles whose clocks differ by 5 s or more."""
+    """Warnings for profiles whose clocks differ by 5 s or more."""
     filter: SafeText | None = None
     preset: Preset | None = None
-    """Apart from the query, where terms on the same field are alternatives."""
+    """Kept apart from the query, where terms on the same field are alternatives."""
     hidden: int = 0
-    """Environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """By row."""
     block: Block = NO_BLOCK
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """Local acknowledgements and silences in a few words."""
     unlisted: Sequence[SafeText] = ()
-    """Requested profiles without a listing."""
 
     @property
     def is_complete(self) -> bool:
@@ -97,7 +90,7 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
     judged_at: dict[SafeText, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = profile_state.clock.server_time(page.asked_at)
-        # Of an id listed twice, the fleet has chosen one row.
+        # If a listing repeats an id, the fleet keeps one of the rows.
         for row in page.environments:
             # The fleet replaces a row with an impossible time.
             if row.id not in judged_at or profile_state.environments[row.id].environment is row:
@@ -123,7 +116,7 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
-    """Return acknowledgements of down rows, and silences: `acked: known`."""
+    """Return texts on acknowledged down rows and silences: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
     for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
         if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
@@ -145,9 +138,9 @@ def environment_list_of_rows(
 ) -> EnvironmentList:
     """Return the rows of a dashboard in order."""
     taken_at = {
-        profile_state.profile: profile_state.clock.server_time(profile_state.listed.wall)
+        profile_state.profile: listed_at
         for profile_state in fleet
-        if profile_state.listed is not None
+        if (listed_at := profile_state.listed_at) is not None
     }
     listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
     snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]
@@ -174,10 +167,7 @@ def environment_list_of_rows(
 
 
 def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
-    """Return several profiles' environments in a list, problems first.
-
-    All listings have the same filter; `unlisted` profiles have none.
-    """
+    """Return several profiles' environments in one list, problems first. All listings have the same filter."""
     rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
         rows=[rows[tracked.key] for tracked in in_default_order(row.tracked for row in rows.values())],
@@ -196,7 +186,7 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
 def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE) -> EnvironmentList:
     """Return the matching environments of a profile, in order.
 
-    Every column is searched for words, and ages are of each row's moment.
+    Words are searched in every column. Ages in the query are measured at each row's moment.
     """
     if not query:
         return listing

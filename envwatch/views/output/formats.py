@@ -1,4 +1,4 @@
-"""Environments as bytes: JSON, JSON lines, CSV and names for programs, a table and a line for people."""
+"""Environments as bytes: JSON, CSV and names for programs, a table and a line for people."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ListFormat(StrEnum):
 
 
 def json_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield a JSON document in UTF-8 by rows: 100,000 rows would fill 200 MiB."""
+    """Yield a JSON document in UTF-8, row by row, because 100,000 rows would fill 200 MiB."""
     counts = listing.counts()
     document: dict[str, object] = {
         "taken_at": iso(listing.taken_at),
@@ -68,13 +68,13 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def row_json_of(listing: EnvironmentList) -> str:
-    """Return the only environment as a JSON object, as in `json_of`."""
+    """Return the single environment of a list as a JSON object, as in `json_of`."""
     (row,) = _rows(listing)
     return to_json(row, indent=2).decode()
 
 
 def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield a JSON object for each environment, one a line, in UTF-8."""
+    """Yield a line of JSON in UTF-8 for each environment."""
     for row in _rows(listing):
         yield to_json(row) + b"\n"
 
@@ -90,7 +90,7 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def names_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield names in UTF-8, one a line; the id without a name."""
+    """Yield a name in UTF-8 per line, or the id of an environment without a name."""
     for row in listing.rows:
         yield f"{row.tracked.environment.label}\n".encode()
 
@@ -111,10 +111,10 @@ def table_of(
 ) -> Iterator[bytes]:
     r"""Yield the lines of an aligned table for people.
 
-    Names have priority: the rightmost columns go before a name is cut below `_NAME_AT_LEAST` cells, and a name is never
-    shorter than in a narrower terminal. An ambiguous name ends with a part of the id.
+    The rightmost columns are dropped before a name is cut below `_NAME_AT_LEAST` cells, and a name is never shorter
+    than in a narrower terminal. An ambiguous name ends with a part of the id.
 
-    `width` None has no limit. Characters outside `encoding` are written as `\x…`; `ascii_only` concerns glyphs and
+    A `width` of None has no limit. Characters outside `encoding` are written as `\x…`; `ascii_only` concerns glyphs and
     marks, not names.
     """
     nothing = "-" if ascii_only else NOTHING
@@ -164,7 +164,6 @@ class _TableLine(NamedTuple):
     age: SafeText
     name: SafeText
     tail: SafeText
-    """The end of an ambiguous name's id; never cut."""
     others: list[SafeText]
     style: str
 
@@ -173,7 +172,6 @@ class _TableLine(NamedTuple):
         return [self.state, self.age, composed(self.name + self.tail), *self.others]
 
     def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
-        """Return the line, cut to columns and terminal."""
         for_state, for_age, for_name, *rooms = widths
         name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
         fields = [
@@ -190,7 +188,7 @@ class _TableLine(NamedTuple):
 def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
     """Return a line for people: counts and caveats, in ASCII except for the host.
 
-    `old` is the listing's age unless recent.
+    `old` is the listing's age, or None for a recent listing.
     """
     counts = ", ".join(f"{count:,} {word}" for count, word in _counted(listing.block))
     caveats = ""
@@ -225,18 +223,17 @@ def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
 
 
 _COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "why", "mode", "version", "branch", "os"))
-"""In a narrow terminal, the last columns go first."""
+"""A narrow terminal drops the last columns first."""
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
-"""A UUID with a prefix and a part of the id."""
+"""A UUID with a prefix and a part of the id fits."""
 _NAME_AT_LEAST: Final = 20
-"""Cells that a name keeps: rule 8 of the screen."""
+"""A name keeps this many cells: rule 8 of the screen."""
 _WIDEST_OTHER: Final = 30
 
 
 def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
-    """Return the widths of the columns that fit; later columns are dropped."""
     state, age, name, *others = widths
     others = [min(other, _WIDEST_OTHER) for other in others]
     before_name = state + age + 2 * len(_GAP)
@@ -251,7 +248,7 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
         return count, left
 
     count, _ = chosen(terminal)
-    # No wider terminal has more columns at the cost of the name.
+    # No wider terminal may have more columns at the cost of the name.
     rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, 3 * name) + 1))
     return [state, age, max(min(name, *rooms), 1), *others[:count]]
 
@@ -275,7 +272,7 @@ def _row_names() -> Iterator[str]:
 
 
 ROW_NAMES: Final = tuple(_row_names())
-"""Names, order and types are a stable interface of every format for programs."""
+"""The fields' names, order and types are a stable interface of every format for programs."""
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
@@ -288,7 +285,7 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
     * `reason` is the reason for the state; for a replaced row, `replaced by NAME`.
     * `mode` is as received, including names of older listeners.
-    * `profile` is null if only one is watched. With several, an id is unique only within a profile.
+    * `profile` is null if a single profile is watched. With several, an id is unique only within a profile.
     * `acknowledged` is the note here (`note`) or of the serving host, `by NAME: note`.
     * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
     * `unknown` has fields unknown to this version of envwatch, as received.

@@ -1,6 +1,6 @@
 """An environment's properties, remedies and events, as labelled lines for the detail pane.
 
-Lines change only with a listing, unlike lines of `state_details`.
+The lines change only with a listing, unlike the lines of `state_details`.
 """
 
 from __future__ import annotations
@@ -39,19 +39,14 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block
 
 
-_NO_KEY: Final = EMPTY
-
 EVENTS: Final = 5
-"""Least number of events in the pane, if available."""
+"""The pane shows at least this many events, if recorded."""
 
 
 def help_lines(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = EMPTY
 ) -> Iterator[DetailLine]:
-    """Yield remedies: the command to run on that machine with its copy letter, and notes.
-
-    `start_key` is the key that starts a down listener, or empty.
-    """
+    """Yield remedies: the command to run on the environment's machine with its copy letter, and notes."""
     for remedy in remedies(tracked, profile_state, now, start_key):
         label, notes = remedy.label, remedy.notes
         if remedy.command is not None:
@@ -77,7 +72,7 @@ def event_line(  # noqa: PLR0913  the moment and the options of the screen
     is_ascii: bool,
     is_named: bool = False,
 ) -> DetailLine:
-    """Return an event of an environment, labelled with the time, or from a day on with the age.
+    """Return an event, labelled with the time, or with the age from a day on.
 
     `now` is the server's clock in ms. `block` tells losses that need a person from other losses.
     """
@@ -92,7 +87,7 @@ def event_line(  # noqa: PLR0913  the moment and the options of the screen
 def about_lines(
     tracked: TrackedEnvironment, profile_state: ProfileState, uptime: SafeText | None, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    """Yield an environment's properties; `uptime` is the availability in words, unless shown elsewhere."""
+    """Yield an environment's properties; `uptime` is the availability in words, or None if another line shows it."""
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
@@ -117,8 +112,7 @@ def _line(
 ) -> Iterator[DetailLine]:
     if presentation.instant is None:
         yield from _text_line(presentation, tracked)
-    elif (at := presentation.instant(tracked)) is not None and profile_state.listed is not None:
-        listed_at = profile_state.clock.server_time(profile_state.listed.wall)
+    elif (at := presentation.instant(tracked)) is not None and (listed_at := profile_state.listed_at) is not None:
         yield DetailLine(presentation.pane, instant_text(at, listed_at, zone_of(style)))
 
 
@@ -135,11 +129,10 @@ _COPIED: Final = {
     "id": "environment id",
     "connection": "connection id",
 }
-"""The fields whose line has a letter, by label in `COPY_LETTERS`."""
+"""Fields with a copy letter; the values are keys of `COPY_LETTERS`."""
 
 
 def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield the number of connection changes, and further environments of the device."""
     environment = tracked.environment
     if tracked.transitions:
         changes = counted(len(tracked.transitions), "change")
@@ -154,10 +147,9 @@ def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iter
 
 
 def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle) -> Iterator[DetailLine]:
-    if profile_state.listed is None:
+    if (listed_at := profile_state.listed_at) is None:
         return
-    listed_at, environment = profile_state.clock.server_time(profile_state.listed.wall), tracked.environment
-    zone = zone_of(style)
+    environment, zone = tracked.environment, zone_of(style)
     date = instant_text(environment.first_seen_at, listed_at, zone)
     ago = f"{state_age(span(listed_at - environment.first_seen_at))} ago"
     first = f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}"
@@ -167,7 +159,7 @@ def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: Time
 
 
 def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
-    """Yield the ids with copy letters; none if never listed."""
+    """Yield the ids with copy letters; a never listed environment has no ids."""
     if tracked.verdict == NEVER_LISTED:
         return
     for presentation in PRESENTATIONS.values():
@@ -225,7 +217,6 @@ def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the protocol, and the undocumented parts that the listener supports."""
     environment = tracked.environment
     flags = (
         ("paired generations", environment.has_paired_generations),
@@ -237,7 +228,6 @@ def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLi
 
 
 def _memory(size: JsonValue) -> str | None:
-    """Return a size in bytes for people (`32.0 GiB`); None if absurd."""
     if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MAX_MEMORY:
         return None
     import humanize  # noqa: PLC0415 - 10 ms that the first frame need not wait for
@@ -269,7 +259,6 @@ _UPDATES: Final = {
     clean("by hand"): "by hand",
     clean("no"): "not by itself",
 }
-"""By the word in the column."""
 
 _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iterator[DetailLine]]]] = {
     "mode": _mode,
@@ -280,7 +269,6 @@ _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iter
     "update": _update,
     "protocol": _protocol,
 }
-"""The fields with a special line."""
 
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes", "model", "gpus"})
 _KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
@@ -293,7 +281,6 @@ _MAX_CELLS: Final = 300
 
 
 def _unknown(environment: Environment) -> Iterator[DetailLine]:
-    """Yield the fields unknown to this version of envwatch, up to a limit."""
     lines = chain.from_iterable(_tree_lines(key, value, 0) for key, value in _unknown_fields(environment))
     yield from islice(lines, _MAX_LINES)
     omitted = sum(1 for _ in islice(lines, _MAX_COUNT))
@@ -341,14 +328,12 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
     "a sentence for a chat": "s",
     "JSON": "j",
 }
-"""The letter after `y`, by the text's label."""
 
 
 class Copy(NamedTuple):
     """A text for the clipboard."""
 
     label: str
-    """A key of `COPY_LETTERS`."""
     text: str
 
     @property

@@ -1,6 +1,6 @@
 """The explanation of an environment's verdict: the answer, then every rule with inputs and result.
 
-Decides nothing, so a reader can check the verdict.
+This module decides nothing, so a reader can check the verdict.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 _MINUTE: Final = timedelta(minutes=1)
 _EXACT_MS = 600_000.0
-"""Shorter durations are exact: five times the age of a lost heartbeat."""
+"""Shorter durations are exact. The limit is five times the age of a lost heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """An applied rule."""
+    """A rule as applied to an environment."""
 
     rule: str
     inputs: SafeText
     result: SafeText
     is_against: bool = False
-    """Whether the result makes the online state, or the screen's freshness, doubtful."""
+    """Whether the result casts doubt on the online state or on the screen's freshness."""
 
 
 _Finding: TypeAlias = tuple[str, str, bool]
-"""Inputs, result and `is_against`, composed of cleaned text."""
+"""The inputs, the result and `is_against`, composed of cleaned text."""
 
 
 def answer(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> SafeText:
-    """Return the verdict in a sentence, with the instant in `zone` (None is local)."""
+    """Return the verdict in a sentence."""
     verdict = tracked.verdict
     result = verdict.presence.value
     if profile_state.is_unknown(tracked, now):
@@ -70,7 +70,7 @@ def answer(
 def trace(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> list[RuleResult]:
-    """Return the result of Letta's client, then every rule in order of application."""
+    """Return the verdict of Letta's own client, then every rule in order of application."""
     findings = {
         "Letta's client": _official(tracked, profile_state, now),
         "listing": _listing(profile_state, now, zone),
@@ -92,7 +92,7 @@ def trace(
 def explanation_rows(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
-    """Return the answer, then each rule with the result, and the inputs below."""
+    """Return the answer, then each rule's result with the inputs below."""
     profile_state = monitor.fleet.for_environment(tracked)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
     at = profile_state.clock.server_time(now.wall)
@@ -106,14 +106,9 @@ def explanation_rows(
 
 
 def _ms(value: float) -> str:
-    """Return a duration, in milliseconds if a limit may be near."""
     if abs(value) < _EXACT_MS:
         return f"{round(value) / 1000:g} s"
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
-
-
-def _listed_at(profile_state: ProfileState) -> float:
-    return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
 
 
 _BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
@@ -133,7 +128,7 @@ def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _
     size = ""
     if snapshot:
         size = f": {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
-    requested = f"requested {date_text(_listed_at(profile_state), zone)}, {long_age(profile_state.age(now))} ago"
+    requested = f"requested {date_text(profile_state.listed_at or 0.0, zone)}, {long_age(profile_state.age(now))} ago"
     freshness = profile_state.freshness(now)
     inputs = f"listing {profile_state.listings}{size}, {requested}"
     return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
@@ -175,7 +170,7 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
         return IMPOSSIBLE, "impossible time: unknown, with the last verdict", True
     if beat is None:
         return "null", "no heartbeat: offline", True
-    age = _listed_at(profile_state) - beat
+    age = (profile_state.listed_at or 0.0) - beat
     limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
     inputs = f"{date_text(beat, zone)}, {_ms(age)} old in the newest listing"
     if tracked.clock_suspect and profile_state.date_error is None:
@@ -230,7 +225,7 @@ def _absence(tracked: TrackedEnvironment) -> _Finding:
 
 
 def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
-    rate = change_rate(tracked.transitions, _listed_at(profile_state))
+    rate = change_rate(tracked.transitions, profile_state.listed_at or 0.0)
     halves = limits.FLAP_SAMPLES - 1
     if not rate:
         inputs = f"no loss, return or reconnect in the last {halves * limits.FLAP_EVERY / _MINUTE:.0f} minutes"
@@ -285,7 +280,6 @@ def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment
 
 
 def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
-    """Return the verdict of Letta's client: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = "no heartbeat" if beat is None else f"heartbeat {_ms(now.wall - beat)} old by this machine's clock"

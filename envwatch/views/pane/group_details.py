@@ -35,7 +35,6 @@ _MAX_LISTED: Final = 8
 _MAX_CELLS: Final = 20
 
 _FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
-"""Keys of `GROUPINGS`."""
 
 
 def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool = False) -> list[Piece]:
@@ -51,7 +50,7 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
 def problem_lines(
     environments: Sequence[TrackedEnvironment], fleet: Fleet, acks: Acks, now: Clocks
 ) -> Iterator[DetailLine]:
-    """Yield the members that are not simply online, with the length of the silence."""
+    """Yield the members that are not simply online, with the time since the last sign of life."""
     unknown = sum(fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in environments)
     if unknown:
         yield DetailLine(
@@ -74,7 +73,7 @@ def problem_lines(
 
 
 def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[DetailLine], list[DetailLine]]:
-    """Return the values that all members share, then the differing values."""
+    """Return the values that all members share, then the values that differ."""
     shared, different = [], []
     for label in _FIELDS:
         counts = Counter(filter(None, map(GROUPINGS[label], environments)))
@@ -87,7 +86,7 @@ def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[Detai
 
 
 def newest_events(environments: Sequence[TrackedEnvironment], event_log: EventLog) -> list[Event]:
-    """Return the newest events of the members, without groups."""
+    """Return the members' newest events, without groups."""
     events = (event for tracked in environments for event in event_log.for_environment(tracked.key)[-EVENTS:])
     return nlargest(EVENTS, events, key=lambda event: event.at)
 
@@ -100,13 +99,11 @@ def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) 
 
 
 def _silent_since(tracked: TrackedEnvironment) -> float:
-    """Return the last sign of life, or the begin of a never listed row's absence."""
     seen_at = tracked.environment.last_seen_alive_at
     return tracked.lost_at if seen_at == NEVER else seen_at
 
 
 def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
-    """Return the end of the measured silence: the newest listing, or now while fresh."""
     listed = profile_state.listed
     return profile_state.clock.server_time(
         now.wall if listed is None or profile_state.freshness(now) is Freshness.LIVE else listed.wall

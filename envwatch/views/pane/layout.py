@@ -30,16 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LABEL_CELLS: Final = 9
-"""Cells of a label with the gap behind."""
+"""The width of a label, including the gap behind the label."""
 KEY: Final = "key"
 TITLE: Final = "title"
-"""Further styles of pieces."""
 
 _SPACE: Final = clean(" ")
 _CONTINUED: Final = clean(" \\")
-"""Ends a continued row: POSIX shells take the pasted rows for one command."""
+"""Ends a continued row, so that POSIX shells take the pasted rows for one command."""
 _BEFORE_COMMENT: Final = ";|&()<>"
-"""After these, as at the start of a word, `#` begins a comment."""
+"""After these characters, and at the start of a word, `#` begins a comment."""
 _INDENT: Final = 2
 _SEPARATOR: Final = "·"
 _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
@@ -47,18 +46,17 @@ _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
 
 
 class Fit(Enum):
-    """The treatment of a text wider than the room."""
+    """How to fit a text that is wider than the room."""
 
     WORDS = auto()
-    """Wrap at spaces."""
     ENDS = auto()
-    """Shorten in the middle: an id."""
+    """Shorten in the middle, as for an id."""
     END = auto()
-    """Keep the end: a directory."""
+    """Keep the end, as for a directory."""
     COMMAND = auto()
-    """Wrap between arguments, continued for POSIX shells."""
+    """Wrap between arguments, with continuation marks of POSIX shells."""
     WINDOWS_COMMAND = auto()
-    """Wrap between arguments: no mark works in all shells of Windows."""
+    """Wrap between arguments without marks, because no mark works in all shells of Windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +67,10 @@ class DetailLine:
     text: SafeText
     style: str = ""
     depth: int = 0
-    """The line belongs to the last line before with a smaller depth."""
+    """The line belongs to the last line before it that has a smaller depth."""
     fit: Fit = Fit.WORDS
     letter: str = ""
-    """Copies the whole text after `y`; may be empty."""
+    """After `y`, this letter copies the whole text; empty for no letter."""
 
 
 Row: TypeAlias = tuple[Piece, ...]
@@ -98,7 +96,7 @@ class PaneLayout:
         return (Piece(composed(head + self.rule * (self.width - cells(head))), FAINT),)
 
     def sentence(self, pieces: Iterable[Piece], indent: int = 0) -> list[Row]:
-        """Return wrapped pieces; a separator never begins or ends a row."""
+        """Return pieces wrapped into rows; a separator never begins or ends a row."""
         width = self.width - indent
         rows: list[list[Piece]] = [[]]
         room = width
@@ -116,7 +114,7 @@ class PaneLayout:
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
-        """Return the rows of a labelled line, the letter at the right edge."""
+        """Return the rows of a labelled line, with the letter at the right edge."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
         beside = self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0)
@@ -140,7 +138,6 @@ class PaneLayout:
         return [tuple(head), *((margin, Piece(row, line.style)) for row in body if row)]
 
     def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
-        """Return the text next to the label; None for a command that does not fit."""
         match line.fit:
             case Fit.WORDS if cells(line.text) <= room:
                 return [line.text]
@@ -165,7 +162,6 @@ _UNBROKEN: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:\S+|[0-9][0-9.,]* (?:[KMGT]iB|%|m?s)(?!\w)|[0-9]+[dhm] [0-9]+[hms](?!\w)|\S+",
     re.ASCII,
 )
-"""A date with time, a number with unit, a duration, a word."""
 
 
 def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
@@ -197,9 +193,9 @@ def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
 
 
 def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int | None = None) -> list[SafeText]:
-    """Return a command in rows of at most `width` cells, broken between arguments only.
+    """Return a command in rows of at most `width` cells, broken only between arguments.
 
-    `first` is the first row's room. A wider argument stands alone; `continued` ends every row but the last.
+    `first` is the first row's room. An argument wider than a row stands alone; `continued` ends every row but the last.
     """
     first = width if first is None else first
     if cells(command) <= first:
@@ -216,9 +212,9 @@ def command_rows(command: SafeText, width: int, continued: SafeText, *, first: i
 
 
 def shell_arguments(command: SafeText) -> list[SafeText]:
-    """Return a command's parts between which a POSIX shell allows a break: at spaces outside quotes.
+    """Split a command where a POSIX shell allows a line break: at spaces outside quotes.
 
-    A comment stays whole, because its second row would be a command, and so does an open quote.
+    A comment stays whole, because its second row would be a command. A part with an open quote stays whole too.
     """
     parts: list[SafeText] = []
     start, quote, is_escaped = 0, "", False

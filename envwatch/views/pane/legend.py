@@ -50,11 +50,10 @@ _DAY: Final[Mapping[Kind, str]] = {
     Kind.RECONNECTED: "reconnected",
     Kind.VERSION: "other change",
 }
-"""With a distinct sign on the line of events."""
 
 
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the states with the deciding thresholds."""
+    """Return the states with the thresholds that decide them."""
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
     offline = PRESENCE_STYLES[Presence.OFFLINE]
     looks: Sequence[tuple[StateStyle, str]] = (

@@ -1,6 +1,6 @@
-"""Remedies for an environment's problems: the command to run there, and notes.
+"""Remedies for an environment's problems: the command to run on its machine, and notes.
 
-envwatch runs no command. In `letta server`, text from an environment is quoted or left out.
+envwatch runs no such command. In `letta server`, text from an environment is quoted or left out.
 """
 
 from __future__ import annotations
@@ -27,28 +27,23 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 
-_NO_KEY: Final = EMPTY
-
-
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """The remedy for a problem."""
 
     command: SafeText | None
-    """To run on that machine."""
     notes: tuple[SafeText, ...]
-    """Advice, or cautions before running the command."""
+    """Advice, or cautions to read before running the command."""
     label: str = "do"
     copy: str = "start command"
-    """The label for copying."""
 
 
 def remedies(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = EMPTY
 ) -> Iterator[Remedy]:
     """Yield the remedies, the most urgent first.
 
-    An unknown environment is not called down. `start_key` starts a down listener.
+    An environment in an unknown state is not called down. `start_key` is the key that starts a down listener.
     """
     if tracked.replaced_by is not None:
         text = f"nothing: {tracked.reason}, this machine's new name"
@@ -69,7 +64,7 @@ def remedies(
 
 
 def is_started_by_command(environment: Environment) -> bool:
-    """Return whether `letta server` starts the environment: not the Desktop app, not a sandbox."""
+    """Return whether `letta server` starts the environment: false for the Desktop app and for a sandbox."""
     return not environment.is_desktop_app and not environment.is_sandbox
 
 
@@ -77,8 +72,8 @@ def start_command(environment: Environment, profile_state: ProfileState) -> Safe
     """Return the command that starts the listener again, if any.
 
     The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
-    show exactly, is left out: the listener keeps the earlier name. The organization is added only if most rows have
-    another.
+    show exactly, is left out: the listener then keeps its earlier name. The organization is added only if most rows
+    have another organization.
     """
     if not is_started_by_command(environment):
         return None
@@ -118,7 +113,7 @@ def _is_of_another_organization(environment: Environment, profile_state: Profile
 def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
     """Return a name quoted alike for every common shell, or None.
 
-    A backslash may be the escape of a cleaned character, and shells differ within single quotes; an ellipsis may mark a
+    A backslash may be the escape of a cleaned character, and shells differ within single quotes. An ellipsis may mark a
     cut name.
     """
     if is_windows:
@@ -187,7 +182,6 @@ def _remedies_for_flapping(tracked: TrackedEnvironment) -> Iterator[Remedy]:
 
 
 def _was_always_up(tracked: TrackedEnvironment) -> bool:
-    """Return whether all recent changes were new connections of a row that stayed up."""
     since_at, changed_at = tracked.since_at, tracked.transitions
     if since_at is None:
         return True
@@ -212,7 +206,7 @@ _UPDATE_DESKTOP: Final = clean("update the Letta Code desktop app there")
 _PROGRAMS: Final = "npm|npx|pnpm|yarn|bun|volta|brew|letta|uv|pipx?|pip3|python3?|py|winget|choco|scoop"
 _COMMAND: Final = re.compile(rf"(?:sudo (?:-\S+ )*)?(?:[^\s,:]*/)?(?:{_PROGRAMS})(?:\.cmd|\.exe)?(?: +\S+)+")
 _PUNCTUATION: Final = re.compile(r"\w[,:.](?: |$)|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})|…")
-"""Marks of a sentence, of a cleaned control character, and of a cut text."""
+"""Marks of a sentence, of a cleaned control character and of a cut text: the text is no command."""
 
 
 def update_command(environment: Environment) -> SafeText | None:
@@ -226,15 +220,15 @@ def update_command(environment: Environment) -> SafeText | None:
 
 
 def reported_update(environment: Environment) -> SafeText | None:
-    """Return the reported update by hand: a command or a sentence."""
+    """Return the listener's text on how to update by hand: a command or a sentence."""
     text = (environment.self_update or {}).get("manual_command")
     return clean(text) if isinstance(text, str) and text else None
 
 
 def outdated_remedy(environment: Environment, profile_state: ProfileState) -> Remedy | None:
-    """Return the remedy for a version behind the newest, or None.
+    """Return the remedy for a version older than the newest, or None.
 
-    A listener that updates itself needs a restart.
+    A listener that updates itself only needs a restart.
     """
     if not is_behind(environment.version, profile_state.newest):
         return None

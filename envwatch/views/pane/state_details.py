@@ -1,6 +1,6 @@
 """The state of an environment in the detail pane, now and in the last 24 hours.
 
-Durations are in units that seldom change.
+Durations are in units that seldom change, so that rows are seldom drawn again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
-from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
-from envwatch.past.hours import DAY, Availability, availability_text, worst_states
+from envwatch.model.times import DAY_MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
+from envwatch.past.hours import Availability, availability_text, worst_states
 from envwatch.views.pane.layout import DetailLine
 from envwatch.views.state_style import FAINT, HOUR_STYLES, IMPOSSIBLE, Piece, instant_text, style_of
 
@@ -43,11 +43,10 @@ if TYPE_CHECKING:
 
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
-_DAY_MS: Final = DAY / MS
 _AT_LEAST: Final = timedelta(hours=1)
-"""Least watched time for a strip, unless watched before the start."""
+"""The strip needs at least this much watched time, unless the row was watched in earlier runs."""
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
-"""Least unwatched time of an outage worth mentioning."""
+"""An outage's unwatched time is mentioned from this length on."""
 _HOURS: Final = (18, 12, 6)
 
 
@@ -61,7 +60,7 @@ def headline(
 ) -> list[Piece]:
     """Return state, duration and cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
 
-    `own_events` are oldest first, without groups.
+    `own_events` are the environment's events, oldest first, without groups.
     """
     is_unknown = profile_state.is_unknown(tracked, now)
     look = style_of(tracked, is_unknown=is_unknown)
@@ -100,7 +99,6 @@ def _causes(
 
 
 def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[str]:
-    """Yield the heartbeat's age; for a late row, the time until offline."""
     age = heartbeat_age(tracked.environment, profile_state.clock.server_time(now.wall))
     if age is None or tracked.clock_suspect or not _silence_counts(profile_state, now):
         return
@@ -112,14 +110,14 @@ def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, no
 
 
 def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:
-    """Return whether silence means anything: listings arrive, and other rows' heartbeats advance."""
+    """Return whether silence proves anything: listings arrive, and heartbeats of other rows advance."""
     return profile_state.freshness(now) is Freshness.LIVE and profile_state.stall_detector.beats_count
 
 
 def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[int, int] | None:
-    """Return the pings that an environment can miss before offline, and the missed pings.
+    """Return how many pings an environment may miss before offline, and how many are missed.
 
-    None if the verdict does not rest on pings, or silence proves nothing.
+    None if the verdict does not rest on pings, or if silence proves nothing.
     """
     if (
         profile_state.listed is None
@@ -135,7 +133,7 @@ def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: 
 
 
 def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return the proof of the verdict, and the listing's age if not fresh; `zone` None is local."""
+    """Return the proof of the verdict, and the listing's age if not fresh."""
     server_now = profile_state.clock.server_time(now.wall)
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
@@ -189,12 +187,12 @@ def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[Detail
 def shared_lines(
     tracked: TrackedEnvironment, now: Clocks, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
 ) -> Iterator[DetailLine]:
-    """Yield the serving host's acknowledgement and silence, unless this machine has any."""
+    """Yield the serving host's acknowledgement and silence of a row without a local one."""
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
         yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
     if silence is not None and not is_silenced:
-        is_near = silence.until - now.wall < _DAY_MS
+        is_near = silence.until - now.wall < DAY_MS
         until = clock_text(silence.until, zone)[:5] if is_near else date_text(silence.until, zone)[:16]
         until = until if zone is None else f"{until}Z"
         reason = f": {silence.note}" if silence.note else ""
@@ -202,7 +200,7 @@ def shared_lines(
 
 
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
-    """Yield the silence: rest, author, note; `wall` is this machine's clock in ms."""
+    """Yield a silence's rest, author and note; `wall` is this machine's clock in ms."""
     if silence is not None:
         note = f": {silence.note}" if silence.note else ""
         yield DetailLine(
@@ -211,7 +209,7 @@ def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
 
 
 def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return the availability in the last 24 hours; None if known for less than a minute."""
+    """Return the availability in the last 24 hours, or None if known for less than a minute."""
     return availability_text(
         Availability.from_intervals(monitor.states_of(tracked, _day_before(tracked, monitor, now), now))
     )
@@ -222,14 +220,14 @@ def last_day_rows(
 ) -> list[Row]:
     """Return a strip as wide as the pane, hour marks, the availability and the outages.
 
-    A cell has the worst state of its time. Empty if watched for less than an hour and not before the start.
+    A cell shows the worst state in its time. Without earlier runs, the first hour of watching has no rows.
     """
     intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
     availability = Availability.from_intervals(intervals)
     if not availability.known or not (availability.known >= _AT_LEAST or _has_past(tracked, monitor)):
         return []
     server_now = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    cell_ms = _DAY_MS / max(layout.width - 1, 1)  # one cell more than the day: none of the day is missing
+    cell_ms = DAY_MS / max(layout.width - 1, 1)  # one cell more than the day: none of the day is missing
     begin = ServerMs((ceil(server_now / cell_ms) - layout.width) * cell_ms)
     cells = worst_states(monitor.states_of(tracked, begin, now), begin, cell_ms, layout.width)
     strip = []
@@ -259,7 +257,7 @@ def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:
 
 
 def _day_before(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
-    return ServerMs(monitor.fleet.for_environment(tracked).clock.server_time(now.wall) - _DAY_MS)
+    return ServerMs(monitor.fleet.for_environment(tracked).clock.server_time(now.wall) - DAY_MS)
 
 
 def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> Iterator[SafeText]:

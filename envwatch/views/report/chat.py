@@ -1,7 +1,7 @@
 """Text for a chat: code spans, a sentence about environments, the answer to an acknowledgement.
 
-A code span hides markup, but chats that get the raw text look for mentions and links, so the spans break both up. Exact
-names are in the JSON. Times carry a zone, because readers of a chat live in several.
+A code span hides markup. Chats that get the raw text still look for mentions and links, so the spans break both up; the
+JSON has the exact names. Times carry a zone, because readers of a chat live in several zones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
-from envwatch.model.times import MS, NOTHING, moment, offset_text, span, state_age
+from envwatch.model.times import DAY_MS, MS, NOTHING, moment, offset_text, span, state_age
 from envwatch.views.pane.remedies import is_started_by_command, remedies
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 _REPLACED: Final = str.maketrans({"`": "'", "<": "‹", ">": "›", "|": "¦"})
-"""Ends of code spans, mentions and links of Slack's API, cells of tables."""
+"""Characters that end code spans, Slack's mentions and links, and cells of tables."""
 _MENTION: Final = re.compile(r"(?<![0-9A-Za-z])@")
-"""A sign that may begin a mention, unlike in `user@host`."""
+"""An `@` that may begin a mention, unlike the `@` in `user@host`."""
 _LINK: Final = re.compile(r"://")
 
 _LONGEST: Final = 40
@@ -52,7 +52,7 @@ def code_text(text: SafeText) -> str:
 
 
 def code_note(text: SafeText) -> str:
-    """Return a local user's note as a code span. Links stay: they lead to a ticket."""
+    """Return a local user's note as a code span. Links stay intact, because a note may link to a ticket."""
     return _span(_plain(text))
 
 
@@ -60,7 +60,7 @@ _OWN_REASON: Final = re.compile(r"[a-z ,]+(?: \([0-9]+ s\))?")
 
 
 def reason_text(reason: SafeText | None) -> str:
-    """Return a loss's reason: envwatch's words, or a code span of a foreign recording's words."""
+    """Return a loss's reason: envwatch's own words plainly, the words of a foreign recording in a code span."""
     if reason is None:
         return "reason not known"
     return reason if _OWN_REASON.fullmatch(reason) else code_text(reason)
@@ -71,12 +71,12 @@ def _plain(text: SafeText) -> SafeText:
 
 
 def _span(text: str) -> str:
-    return f"`{_MENTION.sub('(at)', text).strip() or NOTHING}`"  # cutting may have bared the sign of a mention
+    return f"`{_MENTION.sub('(at)', text).strip() or NOTHING}`"  # cutting may have exposed the sign of a mention
 
 
 def listed(items: Sequence[str], most: int) -> str:
-    """Return items with commas, the first ones if there are many: `a, b and 488 more`."""
-    if len(items) <= most + 1:  # the name takes no more space than a count
+    """Return items with commas, only the first if there are many: `a, b and 488 more`."""
+    if len(items) <= most + 1:  # a single further name takes no more space than a count
         return joined(items)
     return enumerated(items[:most], len(items))
 
@@ -91,8 +91,6 @@ _NAMES: Final = 4
 _REASONS: Final = 4
 _TOGETHER_MS: Final = timedelta(minutes=1) / MS
 """States with begins this close share a begin in the sentence."""
-_DAY_MS: Final = timedelta(days=1) / MS
-_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _UNKNOWN: Final = "unknown"
 _UNREADABLE: Final = clean("its row cannot be read")
 _NO_LISTING: Final = clean("no listing has come since")
@@ -124,8 +122,8 @@ def incident_sentence(  # noqa: PLR0913  the facts that it states
 ) -> SafeText:
     """Return a sentence about environments: state, begin, reason, remedy, acknowledgement.
 
-    `environments` has at least one; `shared` is `Incident.shared`. With `is_past`, the sentence names the recorded
-    moment `now`.
+    `environments` has at least one element; `shared` is `Incident.shared`. With `is_past`, the sentence names the
+    recorded moment `now`.
     """
     states = [_state_of(tracked, monitor, now) for tracked in environments]
     profiles = {monitor.fleet.for_environment(tracked).profile_name for tracked in environments}
@@ -153,7 +151,7 @@ def _state_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> _St
         word = tracked.presence.value
         causes = [] if tracked.presence is Presence.ONLINE else [reason_text(tracked.reason)]
         why = ", ".join([*causes, "flapping"] if tracked.is_flapping and tracked.replaced_by is None else causes)
-    is_true = since is not None and since >= _EARLIEST_MS
+    is_true = since is not None and since >= limits.EARLIEST_MS
     return _State(tracked, word, since if is_true else None, clock.server_time(now.wall), why)
 
 
@@ -191,11 +189,11 @@ def _since_text(states: Iterable[_State], zone: tzinfo | None) -> str:
 
 
 def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
-    """Return a time with zone, and from a day's distance on with date: `03:01:28 UTC+01`."""
+    """Return a time with zone, and with the date if more than a day away: `03:01:28 UTC+01`."""
     when = moment(at, zone)
     if when is None:
         return "a time outside the calendar"
-    date = "" if abs(now - at) < _DAY_MS else f"{when:%Y-%m-%d} "
+    date = "" if abs(now - at) < DAY_MS else f"{when:%Y-%m-%d} "
     return f"{date}{when:%H:%M:%S} UTC{offset_text(when).removeprefix('Z')}"
 
 
@@ -234,13 +232,12 @@ def _acknowledged_text(state: _State, monitor: Monitor, zone: tzinfo | None) -> 
 
 
 def acknowledged_text(name: str, keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
-    """Return the answer to an acknowledgement: until when it holds, and whether a message can still be sent."""
+    """Return the answer to an acknowledgement: how long it holds, and whether a message can still be sent."""
     recovery = "it recovers" if len(keys) == 1 else "they recover"
     return f"acknowledged on this machine until {recovery}: {name}{_about_message(keys, monitor, now)}"
 
 
 def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
-    """Return the fate of the message; empty if possibly sent already."""
     waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
     if not waiting.keys() >= set(keys):
         return ""
@@ -257,7 +254,7 @@ def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
 def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
     """Return whether a hook process here reads the acknowledgement before sending.
 
-    Such a process reads acknowledgements at each poll.
+    A hook process reads acknowledgements at each poll.
     """
     profile = loss.event.profile
     held_s = now.monotonic - loss.noticed_at + monitor.fleet.by_profile[profile].interval.total_seconds()

@@ -1,6 +1,6 @@
 """Findings about environments in a period: losses, outages, flapping and changes.
 
-Sources are the events, without groups and oldest first, and the environments at the end.
+The findings come from the events (oldest first, without groups) and from the environments at the end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.alerting.losses import LOSSES
+from envwatch.fleet.alerting.losses import LOSSES, is_loss
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.outages import UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
@@ -47,11 +47,8 @@ if TYPE_CHECKING:
     from envwatch.views.report.values import Subject
 
 
-_EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
 _ONE_LISTING_MS = 1_000.0
 """Each listing estimates the server's clock anew: instants may differ by this."""
-_LOST = frozenset({"offline", "gone"})
-"""States before a repeated loss: offline, then gone, then missing."""
 
 
 class StateHistory(NamedTuple):
@@ -59,9 +56,7 @@ class StateHistory(NamedTuple):
 
     subject: Subject
     before: TrackedEnvironment | None
-    """At the begin of the period; None if unknown."""
     events: Sequence[Event]
-    """In the period, oldest first."""
     intervals: Sequence[Interval]
     outages: Sequence[Outage]
     period: Span
@@ -72,7 +67,7 @@ class StateHistory(NamedTuple):
         return (event for event in self.events if is_loss(event))
 
     def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[Downtime]:
-        """Yield the outages, oldest first; `incident_of` is from `places_of`."""
+        """Yield the outages, oldest first; `incident_of` is the result of `places_of`."""
         for outage in self.outages:
             began_at = self._began_at(outage)
             # A replaced environment is back under another name.
@@ -101,7 +96,7 @@ class StateHistory(NamedTuple):
         return lost_at(self.before)
 
     def _up_until(self, outage: Outage) -> float:
-        """Return the last time up before an outage: the loss may lie in the gap after."""
+        """Return the last time up before an outage, because the loss may lie in the gap after that time."""
         ups = (each.until for each in reversed(self.intervals) if each.state.is_up)
         return next((until for until in ups if until <= outage.since), -inf)
 
@@ -116,14 +111,9 @@ class StateHistory(NamedTuple):
         return next((reason for reason in reasons if reason is not None), outage.reason)
 
 
-def is_loss(event: Event) -> bool:
-    """Return whether an event is a loss of an environment not lost before."""
-    return event.kind in LOSSES and event.before not in _LOST
-
-
 def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
     """Return when a down environment went down; None for an impossible instant."""
-    return ServerMs(tracked.lost_at) if tracked.lost_at >= _EARLIEST_MS else None
+    return ServerMs(tracked.lost_at) if tracked.lost_at >= limits.EARLIEST_MS else None
 
 
 def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
@@ -134,9 +124,9 @@ def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
     period: Span,
     subject: Callable[[SafeText], Subject],
 ) -> tuple[StateHistory, ...]:
-    """Return the histories of environments present at the end or with events.
+    """Return the histories of environments that have events or are present at the end.
 
-    `before` are the environments at the begin or first listing, `after` at the end.
+    `before` are the environments at the begin or in the first listing, `after` at the end.
     """
     own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
     for event in events:
@@ -173,7 +163,7 @@ def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Eve
 
 
 def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[SafeText, float], int]:
-    """Return the incident's index by environment id and instant."""
+    """Return the incident's index by the environment's id and the loss's instant."""
     return {
         (loss.id, loss.at): place
         for place, (losses, _) in enumerate(together)
@@ -215,7 +205,7 @@ def incidents_of(
 
 
 def after_gaps(events: Iterable[Event]) -> frozenset[tuple[SafeText | None, float]]:
-    """Return ids and instants of changes found after a blind time."""
+    """Return ids and instants of changes that were found after a blind time."""
     groups = (event for event in events if event.kind is Kind.WHILE_BLIND)
     return frozenset((member.id, member.at) for member in flatten(groups))
 
@@ -227,9 +217,9 @@ def down_of(
     *,
     found_after_gap: Collection[tuple[SafeText | None, float]],
 ) -> tuple[Down, ...]:
-    """Return the environments down at the end, by the newest believed listing.
+    """Return the environments that are down at the end, by the newest believed listing.
 
-    Order: unacknowledged, acknowledged, old; in each, the newest loss first.
+    Unacknowledged environments come first, then acknowledged, then old; within each part, the newest loss comes first.
     """
     profile_state, acks = moment.profile_state, moment.acks
     at = profile_state.clock.server_time(moment.now.wall)
@@ -282,9 +272,9 @@ _ARRIVALS = frozenset({Kind.APPEARED, Kind.RETURNED})
 def unrestricted_of(
     events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[SafeText], Subject]
 ) -> tuple[Unrestricted, ...]:
-    """Return the unrestricted environments, unless absent.
+    """Return the environments in unrestricted mode, unless absent.
 
-    An offline environment comes back in the same mode.
+    Offline environments count, because they come back in the same mode.
     """
     latest = {event.id: event for event in events if event.kind is Kind.MODE}
     unrestricted = []
@@ -300,7 +290,7 @@ def unrestricted_of(
 
 
 def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject]) -> tuple[Behind, ...]:
-    """Return the environments that are up with an older version than the newest."""
+    """Return the environments that are up with a version older than the newest."""
     behind: dict[SafeText, list[Subject]] = defaultdict(list)
     for tracked in profile_state.environments.values():
         version = tracked.environment.version
@@ -313,7 +303,7 @@ def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject
 def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
     """Return the last events of environments that left the list.
 
-    The fleet forgets an environment gone for over an hour.
+    Events are needed, because the fleet forgets an environment gone for over an hour.
     """
     last = {event.id: event for event in events if event.kind in _ABSENCES | _ARRIVALS}
     return [
@@ -361,7 +351,7 @@ def _flapping(
 ) -> dict[SafeText, list[Span]]:
     """Return flapping times by environment.
 
-    Gone environments and new runs of envwatch end flapping.
+    Flapping also ends when an environment is gone or envwatch starts anew.
     """
     spans: dict[SafeText, list[Span]] = defaultdict(list)
     began_at: dict[SafeText, ServerMs] = {}
@@ -382,7 +372,7 @@ def _flapping(
 
 
 def first_after(moments: Sequence[ServerMs], at: ServerMs, otherwise: ServerMs) -> ServerMs:
-    """Return the first of sorted moments later than `at`."""
+    """Return the first of the sorted moments that is later than `at`."""
     place = bisect_right(moments, at)
     return moments[place] if place < len(moments) else otherwise
 

@@ -1,6 +1,7 @@
 """A report as Markdown for a chat: short lines, bounded lists, no tables, names in code spans.
 
-Readable as plain text; ASCII except for names. Sections without findings become a sentence at the end.
+The text is readable without rendering, and ASCII except for names. All sections without findings share a sentence at
+the end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.events import Kind
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
-from envwatch.model.times import MS, long_age, moment, span
+from envwatch.model.times import DAY_MS, long_age, moment, span
 from envwatch.model.versions import is_behind
 from envwatch.past.hours import percent_text
 from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
@@ -40,27 +41,22 @@ if TYPE_CHECKING:
     )
 
 
-_DAY_MS: Final = timedelta(days=1) / MS
-
-
 class ReportClock(NamedTuple):
-    """Writes the times of a period."""
+    """Writes the times of a period; all times are ms of the server's clock."""
 
     since: float
-    """Begin and end of the period (server's clock, ms)."""
     until: float
     zone: tzinfo | None = None
-    """None for the local zone."""
 
     def text(self, at: float) -> str:
-        """Return a time: `02:13`; more than a day before the end, or in a longer period, `Tue 24 Nov 02:13`."""
+        """Return a time: `02:13`, or `Tue 24 Nov 02:13` if over a day before the end or in a longer period."""
         if (when := moment(at, self.zone)) is None:
             return "a time outside the calendar"
-        is_short = self.until - _DAY_MS < at <= self.until <= self.since + _DAY_MS
+        is_short = self.until - DAY_MS < at <= self.until <= self.since + DAY_MS
         return self._time(when) if is_short else f"{self._date(when)} {self._time(when)}"
 
     def span(self, since: float, until: float, *, is_open: bool = False) -> str:
-        """Return a time span, a single time within a minute, or `since` the begin if open."""
+        """Return a time span, a single time if within a minute, or `since …` if open."""
         begin, end = self.text(since), self.text(until)
         if is_open:
             return f"since {begin}"
@@ -81,7 +77,6 @@ class ReportClock(NamedTuple):
         return f"{when:%a %d %b}" if end is not None and when.year == end.year else f"{when:%a %d %b %Y}"
 
     def _time(self, when: datetime) -> str:
-        """Return a time of day, with the zone if the clocks change within the period."""
         return f"{when:%H:%M} {_zone_name(when)}" if self._is_shifted else f"{when:%H:%M}"
 
     @property
@@ -96,7 +91,6 @@ def _zone_text(when: datetime) -> str:
 
 
 def _zone_name(when: datetime) -> str:
-    """Return the zone's short name, or the offset without an ASCII name."""
     name = when.tzname() or ""
     return name if name.isascii() and name.isalpha() else _offset(when)
 
@@ -116,7 +110,7 @@ _NAMES: Final = 4
 
 
 def markdown_of(report: Report, zone: tzinfo | None = None) -> str:
-    """Return a report as Markdown, with times in `zone` (None is the local zone)."""
+    """Return a report as Markdown. A `zone` of None is the local zone."""
     return "\n\n".join(_profile_text(report, each, zone) for each in report.profiles) + "\n"
 
 
@@ -133,9 +127,6 @@ def _profile_text(report: Report, profile: ProfileReport, zone: tzinfo | None) -
     if fine and profile.fleet is not None:
         blocks.append(" ".join(fine))
     return "\n\n".join(blocks)
-
-
-# The head.
 
 
 def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterator[str]:
@@ -177,7 +168,7 @@ def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
     return f"{', '.join(parts)}, by the listing of {clock.text(summary.listed_at)} ({long_age(summary.age)} old)."
 
 
-# Sections: each returns a title, lines, and a sentence in place of a section without lines.
+# Each section returns a title, lines, and a sentence for a section without lines.
 
 _Section = tuple[str, list[str], str]
 
@@ -192,7 +183,6 @@ def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
 
 
 def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
-    """Return the first lines and a count of the rest; a single further line stays."""
     return [*lines] if len(lines) <= most + 1 else [*lines[:most], f"and {len(lines) - most:,} more"]
 
 
@@ -229,12 +219,12 @@ _LOST: Final = {
     Kind.GONE: ("left the list", "found gone"),
     Kind.MISSING: ("went missing", "found missing"),
 }
-"""Seen, and found later."""
+"""The words for a change that was seen, and for a change found later."""
 
 
 def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     found = profile.incidents
-    # Incidents with environments still down, then the largest.
+    # Incidents with environments still down come first, then the largest.
     chosen = sorted(found, key=lambda each: (not each.still_down, -len(each.environments)))[:_INCIDENTS]
     lines = [_incident_text(each, clock) for each in sorted(chosen, key=lambda each: each.began_at)]
     if len(found) > len(chosen):
@@ -268,7 +258,6 @@ def _pods_text(incident: ReportedIncident) -> str:
 
 
 def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    """Return the longest ended outages outside incidents, by environment."""
     of_each: dict[Subject, list[Downtime]] = {}
     for outage in profile.outages:
         if outage.ended_at is not None and outage.incident is None:
@@ -323,7 +312,6 @@ def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
 
 
 def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str]:
-    """Return the environments no longer unrestricted, with the last time, newest first."""
     now = {each.subject.id for each in profile.unrestricted}
     begins: dict[SafeText, ReportedChange] = {}
     spells: dict[SafeText, str] = {}

@@ -1,4 +1,4 @@
-"""The report on a profile's recorded period, and the causes of unseen times."""
+"""The report on a profile's recorded period, and the causes of gaps."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment, Past
 
 LEAD: Final = timedelta(minutes=30)
-"""How long before a period to read polls: the longest time between polls without a gap."""
+"""How long before a period to read polls: the longest time between two polls without a gap."""
 _SLEPT, _BLIND, _NO_POLLS = "this machine slept", "blind", "no polls"
 _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.SLEPT: _SLEPT,
@@ -64,7 +64,7 @@ _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.STALLED: "heartbeats stalled",
     Kind.BLIND: _BLIND,
 }
-"""By the event that begins the time; a gap gets the first that applies."""
+"""Causes by the event that begins a period. A gap gets the first cause that applies."""
 _ORDER: Final = tuple(_CAUSES.values())
 
 
@@ -77,13 +77,11 @@ class Recorded:
     since: WallMs
     until: WallMs
     polls: Sequence[RecordedPoll]
-    """From `LEAD` before the period on, in the order of recording; at least one."""
+    """The polls from `LEAD` before the period on, in the order of recording; at least one."""
     events: Sequence[Event]
-    """With group members, in the order of recording."""
     first: Moment
     """The state at the begin of the period, or at the first listing."""
     last: Moment
-    """After the last poll."""
 
 
 def recorded_in(  # noqa: PLR0913  the parts of what was recorded
@@ -96,9 +94,9 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     acks: Acks | None = None,
     server: SafeText = EMPTY,
 ) -> Recorded | None:
-    """Return a recorded period, None for nothing. Reads only the first and the last moment.
+    """Return a recorded period, or None if nothing was recorded. Reads only the first and the last moment.
 
-    `acks` are the acknowledgements at the end, None to use the last poll's; `server` is empty for a recording.
+    `acks` are the acknowledgements at the end; None uses the last poll's. `server` is empty for a recording.
 
     Raises:
         HistoryError: if the history cannot be read.
@@ -206,7 +204,7 @@ def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) 
 
 
 def _watched(recorded: Recorded, period: Span) -> WatchedTime:
-    """Return the watched time within the period; the newest listing counts until its data would be blind."""
+    """Return the watched time. The newest listing counts as watching until its data would be blind."""
     profile_state = recorded.last.profile_state
     watched = WatchedTime.recorded(recorded.polls, recorded.events, profile_state.clock)
     if watched.until is not None and period.until - watched.until <= blind_after(profile_state.interval) / MS:
@@ -278,10 +276,10 @@ def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
 def periods_of(
     events: Sequence[Event], open_at_end: Iterable[Kind], run_ends: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the times that events explain within a period, oldest first, maybe overlapping.
+    """Return the times that events explain within a period, oldest first; times may overlap.
 
-    The events are without groups. A time ends at the latest with its run of envwatch (`run_ends`: the last polls);
-    times of the kinds in `open_at_end` last until the end.
+    The events are without groups. A time ends at the latest with its run of envwatch (`run_ends`: each run's last
+    poll); times of the kinds in `open_at_end` last until the end.
     """
     found: list[Gap] = []
     begun: dict[Kind, Event] = {}
@@ -301,7 +299,7 @@ def periods_of(
     for event in events:
         if event.kind in ENDS:
             if (earlier := begun.pop(event.kind, None)) is not None:
-                cut(event.kind, earlier)  # its run ended first
+                cut(event.kind, earlier)  # the earlier period ended with its run
             begun[event.kind] = event
         elif (kind := kind_of_end.get(event.kind)) is not None:
             begin = begun.pop(kind, None)

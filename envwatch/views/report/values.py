@@ -1,7 +1,7 @@
 """The values of a report, also as JSON with stable names.
 
-An instant is ISO 8601 in UTC with milliseconds, a duration a number of seconds, a share goes from 0 to 1, null means
-unknown. All text is clean, not yet safe in Markdown.
+An instant is ISO 8601 in UTC with milliseconds, a duration is a number of seconds, a share goes from 0 to 1, and null
+means unknown. All text is clean, but not yet safe in Markdown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _flattened(value: object, serialize: SerializerFunctionWrapHandler) -> dict[
 
 
 _OfOne: TypeAlias = Annotated[_T, WrapSerializer(_flattened)]
-"""Puts the subject's JSON fields first among the value's fields."""
+"""Puts the subject's JSON fields before the value's other fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,6 @@ class Subject:
 
     id: SafeText
     name: SafeText
-    """The last name, or else the id."""
     is_ambiguous: Annotated[bool, _NOT_IN_JSON] = False
     """Whether another name in the report is equal or similar."""
 
@@ -57,9 +56,7 @@ class FleetSummary:
     """The fleet at the end of the period, by the newest believed listing."""
 
     listed_at: _Instant
-    """When requested."""
     age: Annotated[_Duration, Field(serialization_alias="age_s")]
-    """At the end of the period."""
     total: int
     """Environments that are listed, gone for less than an hour, or expected and missing."""
     up: int
@@ -69,7 +66,7 @@ class FleetSummary:
     gone: int
     missing: int
     unknown: Sequence[Subject]
-    """Cannot be judged; counted in `total` only."""
+    """Environments that cannot be judged; only `total` includes them."""
 
 
 NOT_RUNNING: Final = "envwatch did not run"
@@ -83,7 +80,7 @@ class Gap:
     began_at: ServerMs
     ended_at: ServerMs
     is_open: bool
-    """Whether the gap lasts at the end; `ended_at` is null in JSON then."""
+    """Whether the gap lasts at the end of the period; `ended_at` is then null in JSON."""
     cause: str
     reason: SafeText | None
 
@@ -109,9 +106,8 @@ class Watch:
     period: Annotated[_Duration, Field(serialization_alias="period_s")]
     share: float
     gaps: _Gaps
-    """Oldest first."""
     doubts: _Gaps
-    """With failing polls, quarantined listings or stalled heartbeats, oldest first."""
+    """Times with failing polls, quarantined listings or stalled heartbeats."""
     clock: SafeText | None
 
 
@@ -123,15 +119,14 @@ class Down:
     state: Presence
     since: _Instant | None
     lasted: Annotated[_Duration | None, Field(serialization_alias="lasted_s")]
-    """Up to the last poll."""
     found_after_gap: bool
-    """Whether lost at some moment of a gap."""
+    """Whether the loss happened at an unknown moment of a gap."""
     reason: SafeText
     pod: SafeText | None
     acknowledged: SafeText | None
-    """The note, may be empty; None without acknowledgement."""
+    """The note, which may be empty; None without acknowledgement."""
     is_old: Annotated[bool, _NOT_IN_JSON]
-    """Offline for over a day."""
+    """Whether offline for over a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,18 +135,16 @@ class ReportedIncident:
 
     began_at: _Instant
     kind: Kind
-    """The most frequent: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`."""
+    """The most frequent kind of loss: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`."""
     environments: Sequence[Subject]
-    """In the order of the losses."""
     shared: SafeText | None
-    """Shared values that no survivor has: `pod p-7`."""
+    """Values shared by all lost environments and by no survivor: `pod p-7`."""
     pods: Mapping[SafeText, int]
-    """Environments by pod, the most frequent first."""
+    """The number of environments by pod, the most frequent pod first."""
     found_after_gap: bool
     """Losses in a gap may have happened separately."""
     still_down: Sequence[Subject]
     back_at: _Instant | None
-    """None without a return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,30 +153,27 @@ class Downtime:
 
     subject: Subject
     began_at: _Instant | None
-    """May lie before the period."""
+    """The begin may lie before the period."""
     ended_at: _Instant | None
-    """None if still down."""
     lasted: Annotated[_Duration, Field(serialization_alias="lasted_s")]
-    """From the begin, or the first time seen down, to the end of the outage or period."""
+    """From the begin, or from the first time seen down, to the end of the outage or period."""
     seen: Annotated[_Duration, Field(serialization_alias="seen_s")]
-    """Seen down within the period."""
+    """The time seen down within the period."""
     reason: SafeText | None
     incident: int | None
-    """Index in the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flapper:
-    """An environment that kept coming and going."""
+    """An environment that repeatedly came and went."""
 
     subject: Subject
     times: Sequence[_Time]
-    """The last ends with the period if `is_flapping`."""
+    """The last time ends with the period if `is_flapping`."""
     is_flapping: Annotated[bool, Field(serialization_alias="still")]
-    """At the end of the period."""
     outages: int
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
-    """Seen down within the period."""
+    """The time seen down within the period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,17 +188,17 @@ class ReportedChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrestricted:
-    """An environment that approves every tool and is listed at the end."""
+    """An environment that is listed at the end in the mode that approves every tool."""
 
     subject: Subject
     since: _Instant | None
-    """None if set before the period."""
+    """None if the mode was set before the period."""
     is_up: Annotated[bool, Field(serialization_alias="up")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behind:
-    """Environments that are up with a version before the newest."""
+    """Environments that are up with the same outdated version."""
 
     version: SafeText
     environments: Sequence[Subject]
@@ -221,9 +211,9 @@ class Arrival:
     subject: Subject
     at: _Instant
     state: SafeText | None
-    """Afterwards: `online`, `offline`, `gone`, `missing`."""
+    """The state afterwards: `online`, `offline`, `gone`, `missing`."""
     reason: SafeText | None
-    """The event's reason; for a new environment, whether a twin or a replacement."""
+    """The event's reason; for a new environment, whether it is a twin or a replacement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,46 +222,38 @@ class Available:
 
     subject: Subject
     share: float
-    """1 only without any outage."""
+    """1 only for an environment without any outage."""
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
     outages: int
-    """Including outages that began before or last on."""
+    """The number of outages, including outages that began before the period or last on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileReport:
-    """The events of a profile; empty sequences for none."""
+    """The report on a profile."""
 
     profile: SafeText
     host: SafeText
     period: Annotated[Span, _NOT_IN_JSON]
-    """By the server's clock."""
+    """The period by the server's clock."""
     fleet: FleetSummary | None
-    """None without a listing."""
     watch: Watch
     down: Sequence[_OfOne[Down]]
-    """Unacknowledged first, then the newest; old ones last."""
     incidents: Sequence[ReportedIncident]
-    """Oldest first."""
     outages: Sequence[_OfOne[Downtime]]
-    """The longest first."""
     flapping: Sequence[_OfOne[Flapper]]
-    """The most losses first."""
     mode_changes: Sequence[_OfOne[ReportedChange]]
-    """Oldest first."""
     unrestricted: Sequence[_OfOne[Unrestricted]]
     newest_version: SafeText | None
     up: Annotated[int, _NOT_IN_JSON]
-    """Up at the end; the total for `behind`."""
+    """The number of environments up at the end; the total for `behind`."""
     behind: Sequence[Behind]
-    """The most frequent version first."""
     version_changes: Sequence[_OfOne[ReportedChange]]
     appeared: Sequence[_OfOne[Arrival]]
     gone: Sequence[_OfOne[Arrival]]
-    """Not back at the end of the period."""
+    """Environments that left the list and are not back at the end."""
     renamed: Sequence[_OfOne[ReportedChange]]
     availability: Sequence[_OfOne[Available]]
-    """The least available first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +268,7 @@ class Report:
 
 
 VERSION: Final = 1
-"""Of the JSON format: grows when a name or a type changes, not for new names."""
+"""The version of the JSON format grows when a name or a type changes, not for new names."""
 
 _REPORT: Final = TypeAdapter(Report)
 

@@ -1,7 +1,6 @@
 """The table's environments in order: late rows, rows that are up, rows that are down.
 
-Rows of the block are not in the table. A row with an `OrderReason` keeps its place whatever happens: its state at that
-time decides.
+Rows of the block are not in the table. A row with an `OrderReason` keeps the place of an earlier state.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class ArrangeCache:
 
 
 class OrderReason(NamedTuple):
-    """The state and moment that decided a row's place."""
+    """The state and the moment that decided a row's place."""
 
     tracked: TrackedEnvironment
     wall: float
@@ -93,15 +92,15 @@ class Arrangement:
     """The rows of a view in order."""
 
     rows: Sequence[TrackedEnvironment] = ()
-    """Late, up, down without need of a person, old."""
+    """Late rows, rows that are up, down rows that need nobody, old rows."""
     old: int = 0
-    """Old rows at the end, if set apart."""
+    """The number of old rows at the end, if the view sets old rows apart."""
     in_block: int = 0
     wall: float = 0.0
     """This machine's clock, ms."""
     order_reason: OrderReason | None = None
     ghost: EnvironmentKey | None = None
-    """The row that keeps its place although the view would hide the row."""
+    """The row that keeps its place although the view does not match it."""
 
     def without(self, key: EnvironmentKey) -> Arrangement:
         """Return the arrangement without a row."""
@@ -130,7 +129,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     """Return the environments of a view in order.
 
     The query searches the visible `columns` for words; `wall` is this machine's clock in ms. The row of `order_reason`
-    keeps its place even if the view hides the row.
+    stays in its place even if the view does not match it.
     """
     cache = cache or ArrangeCache()
     matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
@@ -227,7 +226,7 @@ def _parts_of(
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
     old: list[TrackedEnvironment] = []
-    online = [row for row in rows if row.verdict.presence is Presence.ONLINE]  # nearly all rows
+    online = [row for row in rows if row.verdict.presence is Presence.ONLINE]
     moments = fleet.moments(WallMs(wall))
     for tracked in [row for row in rows if row.verdict.presence is not Presence.ONLINE]:
         at = moments[tracked.profile]

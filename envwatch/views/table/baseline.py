@@ -37,7 +37,7 @@ class Baseline:
     """The environments at a marked moment."""
 
     marked_at: float
-    """Milliseconds since the epoch, this machine's clock."""
+    """This machine's clock, ms."""
     environments: Mapping[EnvironmentKey, TrackedEnvironment]
     unlisted: frozenset[SafeText] = frozenset()
     """Profiles without a listing at that moment: their environments are not compared."""
@@ -51,15 +51,15 @@ class Baseline:
         return cls(marked_at, by_key, frozenset(unlisted))
 
     def differences(self, key: EnvironmentKey, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-        """Return the differences of an environment; `after` is None if the environment is not tracked now."""
+        """Return the differences of an environment; `after` is None for an environment that is not tracked now."""
         return () if key[0] in self.unlisted else differences(self.environments.get(key), after)
 
     def differing(
         self, environments: Iterable[TrackedEnvironment]
     ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-        """Return the environments that differ from the baseline, with differences, in order; untracked last.
+        """Return the environments that differ from the baseline, in order, with differences.
 
-        The argument must hold every tracked environment of the baseline's profiles.
+        Untracked environments come last. `environments` must hold every tracked environment of the baseline's profiles.
         """
         present: set[EnvironmentKey] = set()
         differing = []
@@ -74,7 +74,7 @@ class Baseline:
         return differing
 
     def columns(self, width: int, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
-        """Return the columns of a comparing table of `width` cells, with widths."""
+        """Return the columns and widths of a comparing table of `width` cells."""
 
         def text(tracked: TrackedEnvironment) -> SafeText:
             return difference_text(self.differences(tracked.key, fleet.tracked(tracked.key)))
@@ -100,19 +100,19 @@ class Difference(NamedTuple):
     field: str
     before: SafeText | None
     after: SafeText | None
-    """None for no value; for `state`, None while the environment was not tracked."""
+    """None for no value; for the field `state`, None if the environment was not tracked."""
     style: str = ""
 
 
 STATE: Final = "state"
 _MAX_CELLS: Final = 200
 _MAX_METADATA: Final = 60
-"""An environment's metadata has no fixed fields and may be replaced as a whole."""
+"""Limits the metadata, which has no fixed fields and may be replaced as a whole."""
 
 _COMPARED = attrgetter(
     *(each.name for each in API_FIELDS.values() if each.kind is not ValueKind.INSTANT), "connected_at"
 )
-"""A single comparison settles unchanged rows, nearly all rows."""
+"""Compared first: a single comparison settles unchanged rows, nearly all rows."""
 
 _HAVE_EVENTS: Final = frozenset({*EVENT_KINDS, "pod_id", "connection_id"})
 _EXTRA_FIELDS: Final = tuple(
@@ -124,7 +124,7 @@ _EXTRA_FIELDS: Final = tuple(
 
 
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-    """Return an environment's differences between two moments, presence first, in a fixed order.
+    """Return an environment's differences between two moments in a fixed order, presence first.
 
     Late counts as online, as in events. None means not tracked at that moment.
     """

@@ -1,6 +1,6 @@
 """The block: losses that need a person, a line for each incident, the newest first.
 
-A loss stays until the loss is over. Rules: "What needs a person" in docs/states.md.
+A line stays until the loss is over. Rules: "What needs a person" in docs/states.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks, ServerMs
 
 LineKey: TypeAlias = tuple[str, ...]
-"""Two parts for an environment, three for any other line."""
+"""A key has two parts for an environment, three for any other line."""
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
@@ -43,7 +43,7 @@ _UP: Final = frozenset({_ONLINE, _LATE})
 
 
 class Aside(StrEnum):
-    """Why a down row stands outside the block, in the rule line's words."""
+    """Why a down row stands outside the block, in the words of the rule line."""
 
     OLD = "old"
     SILENCED = "silenced"
@@ -60,20 +60,18 @@ class BlockLine:
     key: LineKey
     profile: SafeText
     off: tuple[TrackedEnvironment, ...] = ()
-    """By name; empty if all members are back."""
+    """The members that are off, sorted by name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
-    """The members that are up, if all are back."""
     member_keys: frozenset[EnvironmentKey] = frozenset()
     """All members, including rows of the table that are back or silenced."""
     total: int
     began_at: WallMs
-    """When the first loss was listed; if all members are back, the last return (this machine's clock)."""
+    """When the first loss was listed, or the last return if all members are back (this machine's clock)."""
     noticed_at: WallMs
-    """When the newest unacknowledged loss was listed; the newest loss if all are acknowledged."""
+    """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged."""
     acked: int = 0
-    """Among `off`."""
     shared: SafeText | None = None
-    """Field values of all members and no online environment: `pod p-7`."""
+    """Field values of all members that no online environment has: `pod p-7`."""
 
     @property
     def members(self) -> tuple[TrackedEnvironment, ...]:
@@ -82,7 +80,7 @@ class BlockLine:
 
     @property
     def single(self) -> TrackedEnvironment | None:
-        """The environment of a line with a single member."""
+        """The environment of a line with a single member, otherwise None."""
         return self.members[0] if self.total == 1 else None
 
     @property
@@ -96,7 +94,7 @@ class BlockLine:
         return self.acked < len(self.off)
 
     def is_fresh(self, wall: float) -> bool:
-        """Whether the newest loss deserves a mark at a moment (this machine's clock, ms)."""
+        """Whether the newest loss is recent enough for a mark (this machine's clock, ms)."""
         return self.is_open and wall - self.noticed_at < _MARK_DURATION_MS
 
 
@@ -105,18 +103,16 @@ class Block:
     """The lines of the block, and the counts of all rows."""
 
     lines: tuple[BlockLine, ...] = ()
-    """Lines that need a person (the newest loss first), lines whose members are back, acknowledged lines."""
+    """Lines that need a person (the newest loss first), then lines whose members are back, then acknowledged lines."""
     presences: Mapping[Presence, int] = field(default_factory=dict)
-    """Online and late rows, and down rows of the block, by presence."""
+    """The number of online and late rows, and of down rows of the block, by presence."""
     unknown: int = 0
-    """Rows that read unknown, in no other count."""
+    """The number of rows that read unknown; no other count includes them."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
-    """Down rows outside the block by reason, without unknown rows."""
+    """The number of down rows outside the block by reason, without unknown rows."""
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
-    """The line of each environment that is off."""
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
-    """The loss times on lines that need a person."""
     changes_at: float = inf
     """When time alone changes the lines (this machine's clock, ms)."""
 
@@ -130,13 +126,13 @@ NO_BLOCK: Final = Block()
 
 
 _Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
-"""With loss times (server's clock, ms)."""
+"""Rows with loss times (server's clock, ms) by line."""
 
 
 def block_of(
     monitor: Monitor, now: Clocks, before: Block = NO_BLOCK, *, counted: Container[EnvironmentKey] | None = None
 ) -> Block:
-    """Return the block at a moment. Every count of a fleet for people comes from here.
+    """Return the block at a moment. All counts of a fleet shown to people come from this function.
 
     A line keeps the key and members of `before` while a member is down. `counted` limits the counts, not the lines.
     """
@@ -153,7 +149,7 @@ def block_of(
             if (aside := _aside(tracked, monitor, now, at, is_of_this_run=is_of_this_run)) is not None:
                 outside.append((tracked, aside))
             elif not is_problem(tracked, at) and loss is None:
-                continue  # its times prove nothing
+                continue  # such times prove nothing
             elif loss is not None:
                 line, lost_at = loss
                 lost.setdefault(line, []).append((tracked, lost_at))
@@ -277,7 +273,7 @@ def _aside(
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
     """Return lines for rows without an incident, such as rows down in the first listing.
 
-    Rows whose last signs of life follow within `limits.DEATH_WITHIN` share a line.
+    Rows whose last signs of life are at most `limits.DEATH_WITHIN` apart share a line.
     """
     found: _Lost = {}
     latest, members = -inf, list[tuple[TrackedEnvironment, float]]()
@@ -349,7 +345,6 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
-    """Return when a row came up (this machine's clock, ms)."""
     return (tracked.since_at or 0.0) - monitor.fleet.for_environment(tracked).clock.offset
 
 

@@ -1,6 +1,6 @@
 """The words of a block line, and short counts of the block.
 
-A title holds counts and profile names only, nothing from the API.
+A window title holds only counts and profile names, no text from the API.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block, BlockLine
 
 _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
-"""The gravest first."""
 
 
 def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
@@ -63,13 +62,13 @@ def names_text(
             if cells(text) <= room:
                 return text
     more = f" +{total - 1:,}" if total > 1 else ""
-    if 0 < cells(more) >= room:  # no cell for a name
+    if 0 < cells(more) >= room:
         return shortened(clean(f"{total:,}"), room, ellipsis=ellipsis)
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
 
 
 def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return why the members are down and how many are acknowledged; only the notes if all are."""
+    """Return why the members are down and how many are acknowledged, or only the notes if all are."""
     acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
         notes = dict.fromkeys(ack.note for ack in acks if ack.note)
@@ -87,13 +86,13 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
 
 
 def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return the cause by `cause_text`; empty if well."""
+    """Return the cause by `cause_text`, or an empty text for a healthy row."""
     profile_state = monitor.fleet.for_environment(tracked)
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
 
 
 def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
-    """Return the answer if no further line needs a person."""
+    """Return the answer of the key for the next open line if there is none."""
     if block.newest is not None:
         return clean("this is the only line that needs a person")
     if not fleet.is_listed:
@@ -111,7 +110,7 @@ def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
     """Return the status line's counts above zero: `○5 ◐2 ?3`, or `●40` alone.
 
-    `has_online` always counts online rows.
+    With `has_online`, online rows are always counted.
     """
     counts = {glyph_of(presence, ascii_only=ascii_only): block.presences.get(presence, 0) for presence in _FIRST}
     counts[FLAPPING_GLYPHS[ascii_only]] = flapping

@@ -38,22 +38,18 @@ class Column:
 
     id: str
     text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
-    """At a moment (server's clock, ms) under a fleet's thresholds."""
+    """The text at a moment (server's clock, ms) under a fleet's thresholds."""
     search_text: Searched | None = None
-    """Searched for words; None for values that change with time."""
+    """The text that words are searched in; None for values that change with time."""
     title: str
     width: int
-    """Cells, without the space behind."""
     from_width: int = 0
-    """Least cells of a terminal that shows the column by default."""
     about: str
-    """For the column picker."""
     rank: Callable[[TrackedEnvironment], Any]
-    """Sort value, of the same type for all rows, or None."""
+    """The sort value, None or of the same type for all rows."""
     is_ticking: bool = False
     """Whether the text changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
-    """The part that survives a cut."""
     align: Literal["left", "right"] = "left"
 
 
@@ -104,9 +100,8 @@ def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable
 
 
 FIXED = ("state", "for", "beat", "name")
-"""Always shown, at the left."""
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
-"""Least width of NAME, including the tag of a change."""
+"""The least width of NAME, including the tag of a change."""
 _USUAL: Final = Limits()
 _AHEAD_MS: Final = limits.MOST_AHEAD / MS
 
@@ -118,23 +113,22 @@ def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> S
 
 
 def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> float | None:
-    """Return the ms in the state (server's clock); None if unknown.
+    """Return the ms in the state (server's clock), or None if unknown.
 
-    Only this time compares rows of two profiles, whose limits and clocks differ.
+    Limits and clocks differ between profiles, so only durations can be compared across them.
     """
     began_at = state_began_at(tracked, fleet_limits, now + _AHEAD_MS)
     return None if began_at is None or began_at == NEVER else now - began_at
 
 
 def _beat_at(tracked: TrackedEnvironment) -> float | None:
-    """Return the instant of the heartbeat; None without a connection."""
     environment = tracked.environment
     has_one = bool(environment.connection_id) and not tracked.presence.is_absent
     return environment.last_heartbeat_at if has_one else None
 
 
 def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return why an environment is down, late or flapping, in at most 14 cells; None if well."""
+    """Return why an environment is down, late or flapping, in at most 14 cells; None for a healthy row."""
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
             left = (fleet_limits.online_for - span(now - tracked.environment.last_seen_alive_at)).total_seconds()
@@ -146,7 +140,7 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
 
 
 def _reason(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return a verdict's reason without parts that change with time; None if well."""
+    """Return a verdict's reason without parts that change with time; None for a healthy row."""
     if tracked.replaced_by is not None:
         return tracked.reason
     reason = tracked.verdict.reason
@@ -244,10 +238,10 @@ _ORDER: Final = (
     "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
     " update seen first"
 )
-"""Unnamed columns come last."""
+"""Columns missing here come last."""
 
 COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
-"""By id, in table order."""
+"""The columns by id, in table order."""
 
 
 def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
@@ -256,7 +250,7 @@ def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
 
 
 SEARCHED: Final = searched_in(COLUMNS.values())
-"""The search texts where no columns are visible."""
+"""The search texts for output without visible columns."""
 
 LAST_DAY: Final = "24h"
 """Text and sort value come from `past.hours.LastDays`, not from a row."""
@@ -267,11 +261,11 @@ PROBLEMS: Final = "problems"
 
 
 SCROLLBAR = 1
-"""Cells at the right of the table."""
+"""Cells of the scroll bar at the right of the table."""
 GUTTER = 2
-"""Left cells: bar of a recent change, mark of the cursor."""
+"""Cells at the left: the bar of a recent change and the mark of the cursor."""
 _WIDEST: Final = {"branch": 24, "why": 30}
-"""Cells of a column that grows into free room."""
+"""The greatest width of a column that grows into free room."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME. STATE and FOR need no space between them."""
 
@@ -284,7 +278,7 @@ def gap_after(column: Column) -> int:
 
 
 def column_at(fit: _Fit, x: int) -> Column | None:
-    """Return the column at cell `x`, including the space behind."""
+    """Return the column at cell `x`, including the space behind the column."""
     left = GUTTER
     for column, width in fit:
         left += width + gap_after(column)
@@ -342,7 +336,6 @@ def _cells_of(columns: Iterable[Column]) -> int:
 
 
 def _name_goal(terminal: int) -> int:
-    """Return the cells reserved for NAME, which grow with the terminal."""
     return max(NAME_AT_LEAST, NAME_AT_LEAST + (terminal - 64) // 10)
 
 

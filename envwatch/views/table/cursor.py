@@ -1,16 +1,16 @@
 """The lines of the screen, block first, then table, and the cursor.
 
-* A cursor that was never moved stays on the first line, and the table at its top.
-* The cursor follows an environment into the block. When an incident's line goes, the cursor goes to the next line of
-  the block, or to the table's first row.
-* A block line whose members are back stays under the cursor.
-* A table row under a moved cursor keeps its place, even if the row changes state or stops matching. A folded row gives
-  the cursor to the group's header.
-* A row hidden by a view (a filter being typed) has the cursor again in the next view that shows the row, unless the
-  cursor was moved or the filter kept.
-* Visible rows of the table keep their place on the screen: the row under the cursor, else most rows. At the list's end
-  rows move, so that no line stays empty while a row is out of sight.
-* Rows keep their places while the cursor has just moved.
+* A cursor that was never moved stays on the first line, and the table stays at its top.
+* The cursor follows an environment into the block. When an incident's line goes, the cursor moves to the block's next
+  line, or to the table's first row.
+* A block line whose members are back stays while under the cursor.
+* A table row under a moved cursor keeps its place, even if the row changes state or stops matching. When its group is
+  folded, the cursor moves to the group's header.
+* If a view (such as a filter being typed) hides the cursor's row, the next view that shows the row moves the cursor
+  back, unless the user moved the cursor or kept the filter.
+* Visible rows of the table keep their place on the screen: first the row under the cursor, then as many rows as
+  possible. At the list's end rows move, so that no line stays empty while a row is out of sight.
+* Rows keep their places shortly after the cursor moved.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import Line
 
 _LEAST_MEMBERS = 2
-"""Shown members of an unfolded incident in a block without room."""
+"""The number of members that an unfolded incident shows in a block without room."""
 
 
 class More(NamedTuple):
@@ -41,7 +41,6 @@ class More(NamedTuple):
 
     lines: int = 0
     fresh: int = 0
-    """Hidden lines marked as fresh."""
     members: int = 0
 
 
@@ -53,25 +52,22 @@ class RowCursor:
         """Block lines, then rows and group headers."""
         self.table_lines: Sequence[TableLine] = ()
         self.pinned = 0
-        """Lines of the block."""
         self.unfolded: LineKey | None = None
         self.was_moved = False
         self.is_due = False
         """Whether rows wait for their places."""
         self.place: int | None = None
-        """None without lines."""
+        """The cursor's index in `lines`; None without lines."""
         self.passes_on = False
         """Whether the cursor leaves an acknowledged line for the next open line."""
         self._chosen: LineKey | None = None
-        """The last line chosen by the user."""
         self._arrangement = Arrangement()
         self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
-        """The deciding states of rows that changed but kept their places."""
+        """The states that decided the places of rows that changed but kept their places."""
         self._lines_of: Callable[[Arrangement], Sequence[TableLine]] = lambda arrangement: arrangement.rows
         self._visited: dict[LineKey, float] = {}
         """Visited block lines, with `noticed_at` at the visit."""
         self._trail: deque[LineKey] = deque(maxlen=100)
-        """The lines that `next_open` left."""
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
@@ -80,7 +76,7 @@ class RowCursor:
 
     @property
     def matches(self) -> int:
-        """Environments that match the view, in table and block."""
+        """The number of environments that match the view, in table and block."""
         return len(self._arrangement.rows) + self._arrangement.in_block
 
     @property
@@ -95,12 +91,12 @@ class RowCursor:
 
     @property
     def table_place(self) -> int | None:
-        """The cursor's index in `table_lines`; None in the block."""
+        """The cursor's index in `table_lines`, or None in the block."""
         return None if self.place is None or self.is_in_block else self.place - self.pinned
 
     @property
     def order_reason(self) -> OrderReason | None:
-        """The reason for the place of the row under a moved cursor."""
+        """Why the row under a moved cursor has its place."""
         cursor = self.cursor
         if not self.was_moved or self.is_in_block or not isinstance(cursor, TrackedEnvironment):
             return None
@@ -110,7 +106,7 @@ class RowCursor:
         return OrderReason(tracked, self._arrangement.wall)
 
     def place_of(self, key: LineKey) -> int | None:
-        """Return the index of an environment's, incident's or header's line, or None."""
+        """Return the index of the line of an environment, an incident or a header."""
         place = place_of(self.lines, key)
         if place is None:
             places = enumerate(self.lines[: self.pinned])
@@ -118,13 +114,13 @@ class RowCursor:
         return place
 
     def pin(self) -> None:
-        """Keep the cursor on its line, as if moved there by the user."""
+        """Keep the cursor on its line, as if the user had moved it there."""
         self.was_moved = True
         self._chosen = None if self.cursor is None else self.cursor.key
         self._visit()
 
     def settle(self) -> None:
-        """Pin the cursor if ever moved."""
+        """Pin a cursor that was ever moved."""
         if self.was_moved:
             self.pin()
 
@@ -158,8 +154,8 @@ class RowCursor:
     ) -> None:
         """Replace the rows.
 
-        `is_steady` keeps present rows in place, followed by new rows, and sets `is_due`. `is_new_view` means that the
-        user changed the view.
+        With `is_steady`, rows that are still present stay in place, new rows follow, and `is_due` is set. `is_new_view`
+        means that the user changed the view.
         """
         self._lines_of = lines_of
         if is_steady:
@@ -215,12 +211,10 @@ class RowCursor:
             self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
 
     def _head_of(self, place: int) -> int:
-        """Return the index of the incident's line above."""
         heads = (each for each, line in enumerate(self.lines[: place + 1]) if isinstance(line, BlockLine))
         return max(heads, default=place)
 
     def _place_after(self, before: int) -> int:
-        """Return the index after an acknowledgement: the next member, else the next open line from `before` on."""
         here = self.place or 0
         head, others = self._head_of(here), self._open_places()
         if head in others:
@@ -232,7 +226,6 @@ class RowCursor:
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
-        """Return the next incident's line from a place on, else the last; None without lines."""
         heads = [each for each, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
         if not heads:
             return None
@@ -247,10 +240,10 @@ class RowCursor:
         return None
 
     def move_to(self, place: int) -> bool:
-        """Move the cursor to the nearest line.
+        """Move the cursor to the line nearest to `place`.
 
         Returns:
-            Whether a row that the view hides was left, so that the lines changed.
+            Whether the lines changed because the cursor left a row that the view hides.
         """
         if not self.lines:
             return False
@@ -273,12 +266,11 @@ class RowCursor:
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
 
     def _open_places(self) -> list[int]:
-        """Return indices of lines that need a person, the newest loss first."""
         lines = enumerate(self.lines[: self.pinned])
         return [place for place, line in lines if isinstance(line, BlockLine) and line.is_open]
 
     def next_open(self) -> int | None:
-        """Return the next line that needs a person: not visited since its newest loss, else the next below, or None."""
+        """Return the next line that needs a person: not visited since its newest loss, else the next below."""
         here = self.place
         places = [place for place in self._open_places() if place != here]
         if not places:
@@ -290,7 +282,7 @@ class RowCursor:
         return next(unvisited, next(below, places[0]))
 
     def previous_open(self) -> int | None:
-        """Return the line where `next_open` started, else the open line above, or None."""
+        """Return the line where `next_open` started, else the open line above."""
         while self._trail:
             place = self.place_of(self._trail.pop())
             if place is not None and place != self.place:
@@ -312,8 +304,8 @@ class RowCursor:
     def visible_block(self, most: int, wall: float) -> list[int | More]:
         """Return the block indices that fit into `most` lines, and counts of hidden lines.
 
-        Priority: the newest unacknowledged loss, the cursor's line, the count of hidden lines, then from the top.
-        `wall` is this machine's clock in ms.
+        The newest unacknowledged loss has priority, then the cursor's line, the count of hidden lines, and lines from
+        the top. `wall` is this machine's clock in ms.
         """
         block = self.lines[: self.pinned]
         if len(block) <= most:
@@ -355,7 +347,7 @@ def kept_top(
     height: int,
     cursor: tuple[int, int] | None,
 ) -> int:
-    """Return the first visible line's index that keeps visible rows in place.
+    """Return the index of the first visible line that keeps visible rows in place.
 
     The row under the cursor has priority, then most visible lines. A list at its top stays there, unless a moved cursor
     is in sight. `cursor` holds the old and new index of a moved cursor's line.

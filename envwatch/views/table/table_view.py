@@ -35,7 +35,6 @@ _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Pres
 _ROW_KEY: Final = 2
 
 OLD: Final[LineKey] = ("old", "", "")
-"""Offline for long."""
 
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
     "profile": attrgetter("profile"),
@@ -46,7 +45,6 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
     "mode": lambda tracked: mode_of(tracked.environment.mode),
     "branch": attrgetter("environment.branch"),
 }
-"""By column id, the value shared by a group's members."""
 
 
 class Preset(StrEnum):
@@ -74,18 +72,14 @@ class View:
     preset: Preset = Preset.ALL
     query: Query = field(default_factory=Query)
     sort: str | None = None
-    """A column id; None for `in_default_order`."""
+    """A column id; None is the default order."""
     is_inverted: bool = False
-    """Reverses a column's order, not the default order."""
+    """Whether a column's order is reversed. The default order cannot be reversed."""
     columns: tuple[str, ...] = ()
-    """Column ids in order; empty for the default."""
     baseline: Baseline | None = None
-    """Marked last."""
     compares: bool = False
     group: str | None = None
-    """A key of `GROUPINGS`."""
     folded: frozenset[LineKey] = frozenset({OLD})
-    """Groups whose rows are hidden."""
 
     @property
     def is_narrowed(self) -> bool:
@@ -111,7 +105,7 @@ class View:
 
 
 def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
-    """Return names used twice or similar to another, given the uses of each name."""
+    """Return names used twice or similar to another; `names` counts the uses."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
@@ -123,9 +117,9 @@ class AmbiguousNames:
         self._found: frozenset[SafeText] = frozenset()
 
     def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-        """Return the ambiguous names; the same object if unchanged.
+        """Return the ambiguous names, as the same object if unchanged.
 
-        Rows of an environment under several profiles do not count: the id would not tell them apart.
+        The same environment under several profiles is not ambiguous, because its id could not tell the rows apart.
         """
         rows = [tracked.environment for tracked in environments]
         counts = dict(Counter([row.label for row in rows]))  # a plain dict compares faster
@@ -155,7 +149,7 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
 
 
 def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return name-sorted environments in the default order."""
+    """Return environments in the default order; the argument is sorted by name."""
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
@@ -173,7 +167,7 @@ def by_value(
     is_inverted: bool,
     rank: Callable[[TrackedEnvironment], Any] | None = None,
 ) -> list[TrackedEnvironment]:
-    """Return environments sorted by a column, stable, rows without a value last.
+    """Return environments in a column's order, stable, with rows without a value last.
 
     `is_inverted` puts the greatest value first. `rank` replaces the column's rank.
     """
@@ -187,7 +181,7 @@ def by_value(
 
 
 def name_key(tracked: TrackedEnvironment) -> str:
-    """Return the key for name, then id. A text compares faster than a pair; clean text has no NUL."""
+    """Return the sort key of name, then id. A text compares faster than a pair; clean text has no NUL."""
     environment = tracked.environment
     return f"{natural_key(environment.label)}\0{environment.id}"
 
@@ -212,7 +206,7 @@ Line: TypeAlias = "TableLine | BlockLine"
 
 
 def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
-    """Return the index of a key's line, or None."""
+    """Return the index of a key's line."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
     profile, id_ = key
@@ -233,9 +227,9 @@ def groups_of(
     folded: frozenset[LineKey],
     stand_in: TrackedEnvironment | None = None,
 ) -> list[TableLine]:
-    """Return the lines of groups, folded groups without rows.
+    """Return the lines of groups; a folded group is only a header.
 
-    `stand_in` decides the group of the row with its key.
+    `stand_in` decides the group of the row with the same key.
     """
     value_of = GROUPINGS[group]
     values = list(map(value_of, rows))

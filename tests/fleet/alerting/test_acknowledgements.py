@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, key_of
+from support.builders import NOW, entries_of, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import tracked
 
@@ -18,7 +18,6 @@ from envwatch.fleet.alerting.acknowledgements import (
     Ack,
     ack_of,
     acks_of,
-    content_of,
     losses_of,
     note_of,
     recovered,
@@ -178,13 +177,13 @@ KEYS = st.tuples(st.sampled_from(SERVERS), IDS)
 
 @given(st.dictionaries(KEYS, st.builds(Ack, INSTANTS, NOTES, st.none() | INSTANTS)))
 def test_what_is_written_down_reads_the_same(acks: dict[ServerKey, Ack]) -> None:
-    assert acks_of(json.loads(json.dumps(content_of(acks)))) == acks
+    assert acks_of(json.loads(json.dumps(entries_of(acks)))) == acks
 
 
 def test_the_form_is_plain() -> None:
-    assert content_of({KEY: Ack(123.0, clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
+    assert entries_of({KEY: Ack(123.0, clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
     known = {KEY: Ack(123.0, clean(""), 5.0)}
-    assert content_of(known) == {"env-1": {"at": 123.0, "note": "", "sign_at": 5.0}}
+    assert entries_of(known) == {"env-1": {"at": 123.0, "note": "", "sign_at": 5.0}}
 
 
 @pytest.mark.parametrize("sign", [None, True, "5", [], float("nan"), float("-inf"), 10**400])

@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -69,7 +69,7 @@ def test_killed_processes_lose_at_most_the_poll_in_flight_each(tmp_path: Path, k
         if found:
             recorded(life(found, at), history)
     assert exact(content(past)) == exact(content(history))
-    with DayReader(day_paths(tmp_path)[0]) as reader:
+    with closing(DayReader(day_paths(tmp_path)[0])) as reader:
         reader.quick_check()
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envwatch.files import ProcessLock
 from envwatch.model.clock import WallMs
 from envwatch.storage.history.folder import (
-    FolderLock,
+    LOCK,
     Retention,
     day_of,
     history_folder,
@@ -100,29 +101,29 @@ def _bytes_read() -> int:
 
 
 def test_one_at_a_time_holds_the_lock(tmp_path: Path) -> None:
-    one, other = FolderLock(tmp_path / "new"), FolderLock(tmp_path / "new")
-    assert [one.take(), other.take(), one.take(), other.take()] == [True, False, True, False]
+    one, other = ProcessLock(tmp_path / "new" / LOCK), ProcessLock(tmp_path / "new" / LOCK)
+    assert [one.acquire(), other.acquire(), one.acquire(), other.acquire()] == [True, False, True, False]
     assert (one.is_held, other.is_held) == (True, False)
     one.release()
-    assert [other.take(), one.take()] == [True, False]
+    assert [other.acquire(), one.acquire()] == [True, False]
     other.release()
 
 
 def test_a_lock_whose_file_was_deleted_is_taken_anew(tmp_path: Path) -> None:
-    one, other = FolderLock(tmp_path), FolderLock(tmp_path)
-    assert one.take()
+    one, other = ProcessLock(tmp_path / LOCK), ProcessLock(tmp_path / LOCK)
+    assert one.acquire()
     (tmp_path / "lock").unlink()
-    assert other.take()
-    assert not one.take()
+    assert other.acquire()
+    assert not one.acquire()
     other.release()
 
 
 def test_a_link_or_a_pipe_is_no_lock(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="link"):
-        FolderLock(tmp_path).take()
+        ProcessLock(tmp_path / LOCK).acquire()
     assert names(tmp_path) == ["lock"]
     (tmp_path / "lock").unlink()
     os.mkfifo(tmp_path / "lock")
     with pytest.raises(OSError, match="No such device"):
-        FolderLock(tmp_path).take()
+        ProcessLock(tmp_path / LOCK).acquire()

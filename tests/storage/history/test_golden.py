@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ VERSIONS = [f"version-{version}" for version in range(1, FORMAT_VERSION + 1)]
 @pytest.fixture(params=["recording", "day"])
 def past(version: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Past]:
     if request.param == "recording":
-        with RecordedFile(FOLDER / f"{version}.recording") as recorded:
+        with closing(RecordedFile(FOLDER / f"{version}.recording")) as recorded:
             yield recorded
         return
     day = gzip.decompress((FOLDER / f"{version}.sqlite.gz").read_bytes())
@@ -51,7 +52,7 @@ def test_each_moment_is_found_on_its_own_as_well(version: str, past: Past) -> No
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_recording_says_what_it_is_of(version: str) -> None:
-    with RecordedFile(FOLDER / f"{version}.recording") as recorded:
+    with closing(RecordedFile(FOLDER / f"{version}.recording")) as recorded:
         assert recorded.about == ABOUT
 
 

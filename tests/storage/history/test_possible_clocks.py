@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from math import inf, nan
@@ -127,11 +128,11 @@ def test_a_row_may_have_any_number_with_which_one_can_calculate(place: str) -> N
 def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
     about = About(profile=clean("prod"), base_url=clean("https://letta.example"), version=clean("1.0"))
-    with RecordingWriter(path, about) as writer:
+    with closing(RecordingWriter(path, about)) as writer:
         for profile_state in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), PROFILE_STATE):
             writer.start_run()
             writer.write(Moment(reading(), profile_state), PollResult.LISTED)
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         *impossible, fine = file.polls()
         for poll in impossible:
             with pytest.raises(HistoryError, match="shows what none can"):

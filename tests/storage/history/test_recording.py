@@ -53,7 +53,7 @@ LIFE: Final = plain_life()
 
 
 def write(path: Path, steps: Iterable[tuple[Moment, PollResult, tuple[Event, ...]]]) -> bytes:
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         for moment, result, events in steps:
             writer.write(moment, result, events)
     return path.read_bytes()
@@ -67,7 +67,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_moments_and_events_come_back_exactly(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
     write(path, LIFE.steps)
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         polls = file.polls(*ALWAYS)
         assert file.about == ABOUT
         assert not file.is_cut
@@ -80,7 +80,7 @@ def test_moments_and_events_come_back_exactly(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, len(LIFE.steps) - 1), max_size=30))
 def test_moments_come_back_in_any_order(order: list[int]) -> None:
-    with RecordedFile(PATHS["life"]) as file:
+    with closing(RecordedFile(PATHS["life"])) as file:
         polls = file.polls(*ALWAYS)
         for index in order:
             assert file.moment(polls[index]) == LIFE.moments[index]
@@ -89,10 +89,10 @@ def test_moments_come_back_in_any_order(order: list[int]) -> None:
 def test_a_long_recording_has_bridges_and_keys_on_the_way(tmp_path: Path) -> None:
     history = recorded(listed(beating(3, NOW + 5_000 * count), NOW + 5_000 * count) for count in range(800))
     path = tmp_path / "long.rec"
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         for poll in history.polls(*ALWAYS):
             writer.write(history.moment(poll), poll.result)
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         polls = file.polls(*ALWAYS)
         assert file.polls() == polls == history.polls(*ALWAYS)
         for index in (799, 0, 798, 400, 401, 399, 720, 719, 29, 30, 31):
@@ -106,7 +106,7 @@ def with_interval(moment: Moment, interval_s: float) -> Moment:
 
 def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> None:
     (first, result, _), path = LIFE.steps[0], tmp_path / "a.rec"
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         writer.write_events(WallMs(1), [BLIND])
         writer.write(first, result)
         writer.start_run()
@@ -120,7 +120,7 @@ def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> Non
         RecordedPoll(2, at, result, 2, 6.0),
         RecordedPoll(3, at, PollResult.FAILED, 2, 6.0),
     ]
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         assert list(file.steps()) == [
             RecordedStep(WallMs(1), None, [BLIND]),
             *[RecordedStep(at, poll, []) for poll in polls],
@@ -135,15 +135,15 @@ def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> Non
 
 def test_what_was_written_can_be_read_at_once(tmp_path: Path) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         for count in range(3):
-            with RecordedFile(path) as file:
+            with closing(RecordedFile(path)) as file:
                 assert len(file.polls()) == count
             writer.write(moment, result, events)
 
 
 def read(path: Path) -> tuple[list[Moment], list[Event], bool]:
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         return list(map(file.moment, file.polls())), list(events_of(file.steps(*ALWAYS))), file.is_cut
 
 
@@ -190,7 +190,7 @@ def test_damage_anywhere_is_refused_or_leaves_what_was_recorded(data: st.DataObj
     damage = data.draw(st.binary(min_size=1, max_size=40))
     path = PATHS["life"].with_name("damaged.rec")
     path.write_bytes(whole[:start] + damage + whole[start + len(damage) :])
-    with suppress(HistoryError), RecordedFile(path) as file:
+    with suppress(HistoryError), closing(RecordedFile(path)) as file:
         for poll in file.polls():
             with suppress(HistoryError):
                 assert file.moment(poll) in LIFE.moments
@@ -199,7 +199,7 @@ def test_damage_anywhere_is_refused_or_leaves_what_was_recorded(data: st.DataObj
 
 def test_nothing_stands_next_to_a_recording_between_two_polls(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         for moment, result, events in LIFE.steps:
             writer.write(moment, result, events)
             assert [*tmp_path.iterdir()] == [path]
@@ -208,7 +208,7 @@ def test_nothing_stands_next_to_a_recording_between_two_polls(tmp_path: Path) ->
 @pytest.mark.parametrize("is_writable", [True, False])
 def test_a_process_that_is_killed_within_a_commit_loses_that_commit_alone(is_writable: bool, tmp_path: Path) -> None:  # noqa: FBT001
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
-    with RecordingWriter(path, ABOUT) as writer, folder_for_anyone() as folder:
+    with closing(RecordingWriter(path, ABOUT)) as writer, folder_for_anyone() as folder:
         for step in LIFE.steps:
             writer.write(step[0], step[1], step[2])
         connection = writer._file._connection  # noqa: SLF001  as far as a commit comes
@@ -239,7 +239,7 @@ def test_a_copy_of_a_day_is_a_recording(tmp_path: Path) -> None:
     writer.close()
     (day,) = day_paths(folder)
     path = Path(shutil.copy(day, tmp_path / "night.rec"))
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         assert content(file) == content(history)
         assert (file.about.profile, file.about.base_url) == ("prod", "https://letta.example:8443")
 
@@ -247,7 +247,7 @@ def test_a_copy_of_a_day_is_a_recording(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at", [math.inf, -1.0, 1e300])
 def test_a_poll_at_a_time_that_no_calendar_has_is_left_out(at: float, tmp_path: Path) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         writer.write_events(WallMs(at), [BLIND])
         writer.write(replace(moment, now=replace(moment.now, wall=WallMs(at))), result, events)
         writer.start_run()
@@ -258,7 +258,7 @@ def test_a_poll_at_a_time_that_no_calendar_has_is_left_out(at: float, tmp_path: 
 @pytest.mark.parametrize("interval_s", [-1.0, 1.1e9])
 def test_a_poll_with_an_interval_that_no_poll_has_is_left_out(interval_s: float, tmp_path: Path) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         writer.write(with_interval(moment, interval_s), result)
         writer.start_run()
         writer.write(moment, result, events)
@@ -316,7 +316,7 @@ def test_chunks_of_any_content_are_left_out_or_damaged(
     golden: tuple[list[Moment], list[Event]], chunks: list[tuple[int, bytes]]
 ) -> None:
     """As somebody may have written them, with the right checksum."""
-    with RecordedFile(write_bytes(GOLDEN + b"".join(chunk(kind, body) for kind, body in chunks))) as file:
+    with closing(RecordedFile(write_bytes(GOLDEN + b"".join(chunk(kind, body) for kind, body in chunks)))) as file:
         for poll in file.polls()[len(golden[0]) - 1 :]:
             with suppress(HistoryError):
                 file.moment(poll)
@@ -381,7 +381,7 @@ def test_a_recording_is_private_and_overwrites_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_costs_the_poll_in_flight_alone(tmp_path: Path) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with RecordingWriter(path, ABOUT) as writer:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
         writer.write(moment, result, events)
         size = path.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -399,12 +399,12 @@ def test_a_full_disk_costs_the_poll_in_flight_alone(tmp_path: Path) -> None:
 
 def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
-    with RecordingWriter(path, ABOUT, Redaction()) as writer:
+    with closing(RecordingWriter(path, ABOUT, Redaction())) as writer:
         for moment, result, events in LIFE.steps:
             writer.write(moment, result, events)
             writer.write_events(moment.now.wall, events)
     content = path.read_bytes()
-    with RecordedFile(path) as file:
+    with closing(RecordedFile(path)) as file:
         assert file.about.is_redacted
         assert file.about.host.endswith(".invalid")
         assert len(events_of(file.steps(*ALWAYS))) == 2 * len(LIFE.events)

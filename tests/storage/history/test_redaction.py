@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, environment, listed, reading
+from support.builders import NOW, counts_of, environment, listed, reading
 from support.eventful_life import CAST, Life, plain_life
 from support.marked_values import MARK, field_names, marked
 from support.recording import encode_event
@@ -83,7 +83,7 @@ def test_what_was_linked_stays_linked() -> None:
             *redacted.profile_state.environments
         ]
         assert redacted.acks.keys() <= redacted.profile_state.environments.keys()
-        assert redacted.profile_state.counts() == moment.profile_state.counts()
+        assert counts_of(redacted.profile_state) == counts_of(moment.profile_state)
     last = pairs[-1][1].profile_state
     assert last.environments[missing_id(last.expect[0])].environment.name == last.expect[0]
     for event in flatten(map(redaction.event, life.events)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_file_notes_what_it_is_about(tmp_path: Path) -> None:
     writer = FolderWriter(folder, Retention())
     record(writer, life(1))
     writer.close()
-    with DayReader(folder / TODAY) as reader:
+    with closing(DayReader(folder / TODAY)) as reader:
         assert reader.about().items() >= {"profile": "my work", "host": "127.0.0.1:8283"}.items()
         reader.quick_check()
 

@@ -1,1 +1,1 @@
-"""Encoding of moments and events as bytes: exact, small, and checked when read. No files, databases or clocks."""
+"""Encoding of moments and events as bytes: exact, small, and checked when read."""

@@ -61,7 +61,7 @@ _LATEST_CLOCK: Final = 1e15
 
 
 def _clock_of(plain: object) -> float:
-    """Return a possible clock reading: all ages depend on it."""
+    """Return a possible clock reading, because all ages depend on the clock."""
     number: float = number_of(plain)
     if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
         raise ValueError("no clock shows that")
@@ -87,7 +87,6 @@ ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         for each in API_FIELDS.values()
     }
 )
-"""In the order of cell numbers."""
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
@@ -95,7 +94,7 @@ _FRACTIONS: Final = 4_096
 
 
 def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
-    """Return bounds as differences, unchanged if not exact."""
+    """Return bounds as differences, or unchanged if differences are not exact."""
     try:
         whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
     except (ValueError, OverflowError):
@@ -196,7 +195,6 @@ PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         "periods": _PERIODS,
     }
 )
-"""Without profile, server and environments."""
 
 _ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
 
@@ -212,7 +210,6 @@ def acks_of(plain: object) -> OwnAcks:
 
 
 EncodedRow: TypeAlias = "list[Any]"
-"""Cells by number."""
 
 _TOLERANCE_MS: Final = 30_000.0
 """Part of the format, like the sum in `CompactSkewCheck.for_heartbeat`."""
@@ -243,7 +240,7 @@ def row_of(tracked: TrackedEnvironment) -> EncodedRow:
 
 def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
     """Return the environment of a row."""
-    # `__init__` takes twice as long.
+    # Calling `__init__` takes twice as long.
     environment = object.__new__(Environment)
     for put, value in zip(_ENVIRONMENT_SLOTS, _environment_cells(row), strict=True):
         put(environment, value)
@@ -312,7 +309,7 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "twins": (29, IDS),
     "offline_beside": (30, IDS),
 }
-"""By field; numbers 0 to 15 are in `API_FIELDS`."""
+"""Numbers and codecs by field; numbers 0 to 15 are in `API_FIELDS`."""
 
 
 _CELLS: Final = dict(
@@ -323,18 +320,16 @@ _CELLS: Final = dict(
         ]
     )
 )
-"""Attribute and codec by cell number."""
 _COUNT: Final = len(ENVIRONMENT_FIELDS) + len(_TRACKED)
 if [*_CELLS] != [*range(_COUNT)]:
     raise TypeError(f"the numbers of cells must be 0 to {_COUNT - 1}, each once: the next is free for a new field")
 
 NAMES: Final = tuple(path.rpartition(".")[2] for path, _ in _CELLS.values())
-"""By cell number."""
 CODECS: Final = tuple(codec for _, codec in _CELLS.values())
-"""By cell number; not used for `MEMBERS`."""
+"""`MEMBERS` has a special codec."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""For fields that an older version did not write."""
+"""Values of fields that an older version did not write."""
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")

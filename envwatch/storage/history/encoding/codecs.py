@@ -3,8 +3,8 @@
 A recording may come from anybody: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
 object by field name, without default values. Unknown names, of a later version, are ignored.
 
-Lists and objects in a row's objects (`metadata`, unknown fields) mostly repeat: a table holds each once, and a row the
-entry's number, in a list.
+Lists and objects in a row's objects (`metadata`, unknown fields) mostly repeat. A table holds each value once, and a
+row holds the entry's number, in a list.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ T = TypeVar("T")
 E = TypeVar("E", bound="StrEnum")
 
 _INT_BITS: Final = 1_000
-"""Such an integer fits a float."""
+"""An integer with at most this many bits fits a float."""
 _US: Final = timedelta(microseconds=1)
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
 
 STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_ids": "set_aside_ids"}
-"""Names in files of fields that were renamed in the code."""
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
@@ -67,14 +66,14 @@ def _same(value: T) -> T:
 
 
 def text_of(plain: object) -> SafeText:
-    """Return a cleaned text; recorded texts stay the same."""
+    """Return a cleaned text. Texts that envwatch recorded stay the same."""
     if type(plain) is not str:
         raise ValueError("no text")
     return clean(plain, max(len(plain), LONGEST))
 
 
 def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
-    """Return a float, maybe infinite, or an integer that fits a float."""
+    """Return a float, which may be infinite, or an integer that fits a float."""
     if type(plain) is float:
         if plain != plain:  # noqa: PLR0124 - only NaN is not itself
             raise ValueError("no number")
@@ -135,11 +134,9 @@ IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(m
 
 
 def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a value with named fields.
+    """Return the codec of a value with named fields, without default values.
 
-    Args:
-        kind: a dataclass or a named tuple, or a partial application.
-        codecs: for each field that is not applied.
+    `kind` is a dataclass, a named tuple, or a partial application, whose applied fields need no codec.
 
     Raises:
         TypeError: if a field without a codec would be lost.
@@ -150,7 +147,7 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
 
 
 def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a record with every field: defaults change between versions."""
+    """Return the codec of a record that stores every field, because defaults change between versions."""
     return _record(kind, codecs, {})
 
 
@@ -198,14 +195,13 @@ Members: TypeAlias = "dict[str, Any]"
 
 _NESTED: Final = (list, dict)
 _KEPT: Final = 4_096
-"""A full cache is emptied."""
 _KEPT_BYTES: Final = 4_096
-"""Longest cached value, in bytes of JSON."""
+"""The longest cached value, in bytes of JSON."""
 _nested: dict[bytes, Any] = {}
 
 
 def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a cleaned list or object; equal values become one."""
+    """Return a cleaned list or object; equal values become the same object."""
     text = to_json(value, inf_nan_mode="constants")  # distinguishes 1, 1.0 and true
     known = _nested.get(text)
     if known is None:
@@ -244,7 +240,7 @@ class MembersWriter:
     def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
         """Return new or changed members, and the names of removed members.
 
-        Returns the whole object, or null, if that would lose the order of members.
+        Returns the whole object, or null, if the order of members would otherwise be lost.
         """
         if before is None or after is None:
             return None if after is None else self.plain(after)
@@ -262,7 +258,7 @@ class MembersWriter:
 
 
 class MembersReader:
-    """Reads the objects of a frame's rows; equal texts become one object."""
+    """Reads the objects of a frame's rows; equal texts become the same object."""
 
     def __init__(self, table: Sequence[Any]) -> None:
         self._table = [nested_value(value) for value in table]

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 _LEVEL: Final = 9
 _OBJECTS: Final = frozenset({"metadata", "unknown"})
 _OF_ROW: Final = ("id", "name")
-"""Mostly equal to the row's fields."""
+"""Names and ids of events mostly equal the row's fields."""
 _MOST_CHANGED: Final = 9
-"""More changes write the whole row; an environment that connects anew changes eight."""
+"""With more changes, the whole row is written. An environment that connects anew changes eight fields."""
 
 _STATE: Final = record(
     EventState,
@@ -59,18 +59,17 @@ _FIELDS: Final[Mapping[str, Codec[Any]]] = {
     "incident": TEXT_OR_NONE,
     "then": optional(_STATE),
 }
-"""Without profile and members."""
 
 
 class EventEncoder:
-    """Encodes the events of a file; a repeated row as a difference.
+    """Encodes the events of a file; a repeated row becomes a difference.
 
     A row takes four fifths of an event, and most environments have many events a day.
     """
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
-        """By id: number of the event with the whole row, place in the event, row."""
+        """By id: the number of the event with the whole row, the place in the event, the row."""
 
     def encode(self, event: Event, number: int) -> bytes:
         """Return the next event as bytes, without the profile; `number` identifies the event.
@@ -94,7 +93,7 @@ class EventEncoder:
 
 
 class EventDecoder:
-    """Decodes the events of a file; `data_of` returns bytes by number."""
+    """Decodes the events of a file; `data_of` returns an event's bytes by number."""
 
     def __init__(self, profile: SafeText, data_of: Callable[[int], bytes]) -> None:
         self._profile = profile
@@ -105,7 +104,7 @@ class EventDecoder:
         """Return an event from `EventEncoder.encode`.
 
         Raises:
-            HistoryError: if these bytes, or the bytes with the whole row, are damaged.
+            HistoryError: if the event's bytes, or the bytes with the whole row, are damaged.
         """
         try:
             plain = _plain_of(data)
@@ -135,7 +134,7 @@ def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]] | None:
-    """Return a row's difference; None if too large."""
+    """Return a row's difference, or None if too large."""
     changed, gone = difference_of(before, after)
     if len(changed) > _MOST_CHANGED:
         return None

@@ -1,8 +1,8 @@
 """Frames: whole moments, and differences between moments.
 
-A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY: a
-moment needs a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the previous
-moment, so reading on keeps unchanged rows.
+A KEY is a whole moment, a STEP is the difference to the previous moment, a BRIDGE is the difference to the newest KEY.
+Rebuilding a moment takes a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the
+previous moment, so reading on keeps unchanged rows.
 
 Most changed rows have a new heartbeat, a `last_seen_at` moved as far, and a matching skew check: such a *beat* is a few
 small numbers. Further changes are stored by cell, new rows column by column.
@@ -45,12 +45,12 @@ FORMAT_VERSION: Final = 1
 _KEY_EVERY: Final = 720
 """An hour at a poll every 5 s."""
 _BRIDGE_EVERY: Final = 80
-"""A BRIDGE is as large as some thirty STEPs; applying as many takes as long as reading a whole moment."""
+"""A BRIDGE is as large as some thirty STEPs, and applying as many takes as long as reading a whole moment."""
 _LEVEL: Final = 6
 
 
 class FrameKind(IntEnum):
-    """A frame's base: nothing, the newest KEY, or the previous moment."""
+    """The base of a frame: nothing, the newest KEY, or the previous moment."""
 
     KEY = 0
     BRIDGE = 1
@@ -72,7 +72,7 @@ class FrameEncoder:
         self._bridge_every = bridge_every
         self._key: tuple[Moment, int] | None = None
         self._last: tuple[Moment, int] | None = None
-        """Moment and checksum, like `_key`."""
+        """The moment and its frame's checksum, like `_key`."""
         self._count = 0
 
     def encode(self, moment: Moment) -> Frame:
@@ -104,24 +104,23 @@ class FrameEncoder:
 
 
 USUAL_MS: Final = 30_000
-"""Usual time between heartbeats; beats store the deviation."""
+"""The usual time between heartbeats; beats store the deviation."""
 SCALES: Final = (1, 4_096)
-"""Parts of a ms: 1, or a float's resolution today."""
+"""An instant's resolution in parts of a ms: 1, or a float's resolution today."""
 
 _LONGEST_STEPS: Final = 1 << 60
 
 _NO_CELLS: Final[EncodedRow] = [None] * len(CODECS)
 NEW: Final = -1
-"""Start of a run of new rows."""
 
 
 class _Beat(NamedTuple):
     place: int
-    """After the change."""
+    """The row's place after the change."""
     steps: int
     """The heartbeat's advance, in the group's unit."""
     apart: int
-    """`last_seen_at` beyond the heartbeat."""
+    """How much further `last_seen_at` moved than the heartbeat."""
 
 
 def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
@@ -146,7 +145,7 @@ def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> di
 
 
 def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
-    """Return how many newest samples of old clock and listing make up the clock; None if impossible."""
+    """Return how many newest samples of the old clock and of the listing make up the clock, or None if others do."""
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
     for count in range(min(len(samples), len(listed)), 0, -1):
@@ -162,7 +161,6 @@ class _Rows:
     ) -> None:
         self._members = MembersWriter()
         self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
-        """By scale, skew check, and types of the check's values."""
         self._changed: list[list[Any]] = []
         self._changed_place = 0
         self._new: list[EncodedRow] = []
@@ -220,7 +218,6 @@ class _Rows:
         return order | {name: each for name, each in written.items() if each}
 
     def numbers(self) -> list[int]:
-        """Return numbers by group: places as differences, steps, and `apart` if needed."""
         numbers: list[int] = []
         for (scale, *_), beats in self._groups.items():
             last = 0
@@ -255,7 +252,7 @@ def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int,
 
 
 def _steps(before: float, after: float, scale: int) -> int | None:
-    """Return the parts of a ms between two instants; None if not exact."""
+    """Return the parts of a ms between two instants, or None if not exact."""
     steps = (after - before) * scale
     if not -_LONGEST_STEPS < steps < _LONGEST_STEPS:
         return None
@@ -264,5 +261,5 @@ def _steps(before: float, after: float, scale: int) -> int | None:
 
 
 def later(instant: float, steps: int, scale: int) -> float:
-    """Return an instant after steps; part of the format."""
+    """Return an instant after steps; the calculation is part of the format."""
     return instant + (steps if scale == 1 else steps / scale)

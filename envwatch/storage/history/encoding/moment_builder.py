@@ -1,6 +1,6 @@
 """Rebuilds moments: frames change rows of cells, which become objects on demand.
 
-Input may be anything: values are checked, texts cleaned.
+Input may come from anybody: values are checked, texts cleaned.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.encoding.frames import Frame
 
 _BUILT: Final = len(NAMES)
-"""Last cell: the row's object, or None after a change."""
+"""The last cell has the row's object, or None after a change."""
 
 
 class MomentBuilder:
@@ -65,7 +65,7 @@ class MomentBuilder:
         """Apply any KEY, a BRIDGE right after the KEY, or the next frame.
 
         Raises:
-            HistoryError: if a frame is damaged or missing; the next must be a KEY.
+            HistoryError: if a frame is damaged or missing; the next frame must be a KEY.
         """
         last, self._checksum = self._checksum, None
         parts = unpacked(frame.data)
@@ -157,7 +157,7 @@ class MomentBuilder:
             for row, step, apart in zip(beating, steps, aparts, strict=False):
                 row[BEAT] = later(row[BEAT], step, scale)
                 row[SEEN] = later(row[SEEN], step + apart, scale)
-        else:  # Nearly always; `later` is inlined for speed.
+        else:  # nearly always; `later` is inlined for speed
             for row, step in zip(beating, steps, strict=True):
                 row[BEAT] += step
                 row[SEEN] += step
@@ -174,7 +174,7 @@ class MomentBuilder:
         if BEAT in numbers:
             settle_check(row)
         for number, plain in zip(numbers, cells[1::2], strict=True):
-            if COUNT.value(number) < len(NAMES):  # of a later version
+            if COUNT.value(number) < len(NAMES):  # else a cell of a later version
                 row[number] = (
                     _members_of(number, row[number], plain, members)
                     if number in MEMBERS
@@ -190,7 +190,6 @@ def _taken(numbers: Iterator[int], count: int) -> list[int]:
 
 
 def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
-    """Return rows, without columns of a later version."""
     known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
     later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
     return [[*cells, *later_cells, None] for cells in zip(*known, strict=True)]

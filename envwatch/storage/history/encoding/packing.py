@@ -67,11 +67,11 @@ ZLIB_DICTIONARY: Final = (_EVENT + _FRAME).encode()
 _HEAD: Final = struct.Struct("<III")
 _CHECKSUM_BYTES: Final = 4
 _LONGEST: Final = 256 * 1024 * 1024
-"""Bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
+"""The most bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
 _MOST_DEFLATED: Final = 100
-"""Inflated bytes for each byte; rows deflate to a tenth. Content beyond is stored uncompressed."""
+"""The most inflated bytes for each byte; rows deflate to a tenth. Content beyond is stored uncompressed."""
 _ALWAYS_ALLOWED: Final = 1024 * 1024
-"""Inflated bytes for any length."""
+"""This many inflated bytes are allowed for any length."""
 _RAW_DEFLATE: Final = -15
 _MORE: Final = 0x80
 LARGEST: Final = (1 << 63) - 1
@@ -80,12 +80,11 @@ NONSENSE: Final = "damaged: its content makes no sense"
 
 
 class FramePart(NamedTuple):
-    """A plain value, and its whole numbers."""
+    """A plain value, and whole numbers."""
 
     plain: Any
     """JSON, with infinities."""
     numbers: Sequence[int] = ()
-    """From 0 on."""
     base: int = 0
     """The base frame's checksum; 0 without a base."""
 
