@@ -281,7 +281,7 @@ def test_ten_thousand_environments_of_the_demo_need_the_advised_request_budget(t
         found: dict[str, Any] = next(one for one in json.loads(done.stdout) if one["id"] == "pace")
         return found
 
-    with ChildServer.start(FleetSpec(10_000, 7)) as demo:
+    with closing(ChildServer.start(FleetSpec(10_000, 7))) as demo:
         pace = pace_with(ENVWATCH_INTERVAL="25s")
         assert "100 pages at 60 requests a minute take 1m 40s" in pace["summary"]
         assert pace["fix"] == (
