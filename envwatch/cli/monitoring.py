@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
+from collections import Counter
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from envwatch.storage.log import PollLog
 
 _TICK_S = 1.0
+_SLOW_LISTINGS = 2
+"""Listings in a row with slow polls before a line says so: one may be slow by chance."""
 _REFUSALS = 2
 """After so many refusals in a row the refusal counts as final; the poller tries again after 30 s."""
 
@@ -168,7 +171,8 @@ async def monitoring(
     try:
         async with (
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome()) as session,
-            aclosing(_recorded(updates(session, monitor, deadline, saved), history)) as all_updates,
+            aclosing(_recorded(updates(session, monitor, deadline, saved), history)) as recorded,
+            aclosing(_with_slow_polls_named(recorded, targets, warn)) as all_updates,
         ):
             with closing(history):
                 yield Monitoring(targets, all_updates, history.pasts, poll_log, warn)
@@ -239,6 +243,24 @@ async def _recorded(
             if history.recorder is not None:
                 history.recorder.record(update.monitor, update.changes)
             yield update
+
+
+async def _with_slow_polls_named(
+    all_updates: AsyncGenerator[MonitorUpdate, None], targets: Mapping[SafeText, Target], warn: Callable[[str], None]
+) -> AsyncGenerator[MonitorUpdate, None]:
+    """Yield all updates; say once for each profile why polls come slower than the interval, and what helps."""
+    slow: Counter[SafeText] = Counter()
+    async for update in all_updates:
+        profile = update.changes.profile
+        if profile is not None and isinstance(update.changes.outcome, Listed) and slow[profile] < _SLOW_LISTINGS:
+            poller = targets[profile].poller
+            slow[profile] = slow[profile] + 1 if poller.schedule.is_slow else 0
+            if slow[profile] == _SLOW_LISTINGS:
+                from envwatch.views.pace import pace_advice
+
+                if (advice := pace_advice(poller.limits, poller.cost)) is not None:
+                    warn(f"{profile}: {advice}" if profile else advice)
+        yield update
 
 
 @dataclass(slots=True)

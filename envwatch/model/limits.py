@@ -6,6 +6,7 @@ of a published algorithm, and changing them would make envwatch disagree with it
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -276,3 +277,15 @@ class Limits:
     """Most pages of a listing. A longer listing counts as endless, and the poll fails."""
     max_rows: int = setting(200_000, bounds=(1, 1_000_000), example="200000", part="limits")
     """Most rows of a listing. A longer listing counts as endless, and the poll fails."""
+
+    def budgeted(self, requests: int) -> timedelta:
+        """Return the request budget's time for `requests`."""
+        return timedelta(minutes=1) * requests / self.requests_per_minute
+
+    def pace(self, requests: int, took: timedelta) -> timedelta:
+        """Return the time from poll to poll, for a listing's requests and duration.
+
+        The request budget may lengthen the interval, and a poll skips the ticks of its own duration.
+        """
+        tick = max(self.interval, self.budgeted(requests))
+        return tick * max(math.ceil(took / tick), 1)

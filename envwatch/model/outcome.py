@@ -6,6 +6,7 @@ Sources raise `SourceError`, and the poller turns the error into a `Failed`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -13,7 +14,6 @@ from envwatch.model.clock import Clocks, MonotonicS, WallMs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
     from envwatch.model.environment import Environment
@@ -81,6 +81,19 @@ class Snapshot:
 def _recency(environment: Environment) -> tuple[float, float, str]:
     beat_at = environment.last_heartbeat_at
     return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
+
+
+class ListingCost(NamedTuple):
+    """The effort of one listing, which decides how often polls come."""
+
+    requests: int = 1
+    rows: int = 0
+    """Includes rejected rows."""
+    page_rows: int = 0
+    """Rows of the largest page."""
+    is_paged: bool = False
+    """Whether the listing has several pages."""
+    took: timedelta = timedelta()
 
 
 class Cause(StrEnum):
@@ -152,6 +165,18 @@ class Listed:
             return self.started
         age_s = self.snapshot.served.age_s
         return Clocks(WallMs(self.started.wall - age_s * 1000), MonotonicS(self.started.monotonic - age_s))
+
+    @property
+    def cost(self) -> ListingCost:
+        """The listing's effort."""
+        snapshot, rows = self.snapshot, [len(page.environments) for page in self.snapshot.pages]
+        return ListingCost(
+            max(snapshot.requests, 1),
+            sum(rows) + snapshot.rejected,
+            max(rows, default=0) + snapshot.rejected,
+            is_paged=len(rows) > 1,
+            took=timedelta(seconds=self.ended.monotonic - self.started.monotonic),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

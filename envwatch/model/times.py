@@ -6,6 +6,7 @@ library accepts `TZ=UTC-25` and `TZ=XXX+24:30`, Python's `datetime` refuses them
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -197,6 +198,11 @@ def minutes_age(age: timedelta) -> SafeText:
     """Return `short_age` in whole minutes, so that the text seldom changes: `<1m`, `1m`."""
     minutes = int(age.total_seconds()) // _MINUTE
     return clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
+
+
+def seconds_up(duration: timedelta) -> timedelta:
+    """Return a duration rounded up to whole seconds."""
+    return timedelta(seconds=math.ceil(duration.total_seconds()))
 
 
 def long_age(age: timedelta | None) -> SafeText:

@@ -7,17 +7,16 @@ never overlap, and polling never gives up.
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
-from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failed, Listed, ListingCost, Outcome, Slept, Snapshot, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -51,7 +50,7 @@ class PollSchedule:
 
     is_polling: bool
     interval: timedelta
-    """Longer than set if the request budget requires that."""
+    """Longer than set if the request budget or the listing's duration requires that."""
     next_at: float | None = None
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
@@ -59,6 +58,13 @@ class PollSchedule:
     """Requests of the newest listing; 0 unless the budget lengthens the interval."""
     requests_per_minute: int = 0
     """The request budget; 0 unless the budget lengthens the interval."""
+    took: timedelta = timedelta()
+    """The newest listing's duration; 0 unless the duration lengthens the interval."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether polls come slower than wanted."""
+        return bool(self.requests or self.took)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +130,8 @@ class Poller:
         self._source = source
         self._limits = settings
         self._runtime = runtime
-        self.wanted_interval = settings.interval
-        self._last_requests = 1
+        self.cost = ListingCost()
+        """The newest listing's effort."""
         self._failures = 0
         self._source_interval = timedelta()
         """A relay's time between listings, from the newest listing."""
@@ -146,21 +152,38 @@ class Poller:
         self.pages_read = 0
 
     @property
+    def limits(self) -> Limits:
+        """The settings, with the user's present interval."""
+        return self._limits
+
+    @property
+    def wanted_interval(self) -> timedelta:
+        """The user's interval."""
+        return self._limits.interval
+
+    @property
     def interval(self) -> timedelta:
-        """The user's interval, or longer if the budget requires that for the newest listing's size."""
-        return max(self.wanted_interval, self._budgeted(self._last_requests))
+        """The user's interval, or longer if the newest listing's requests or duration require that."""
+        return self._limits.pace(self.cost.requests, self.cost.took)
+
+    @property
+    def _tick(self) -> timedelta:
+        """The user's interval, or longer if the newest listing's requests require that."""
+        return max(self.wanted_interval, self._limits.budgeted(self.cost.requests))
 
     @property
     def schedule(self) -> PollSchedule:
         """The poller's current plan."""
-        is_stretched = self.interval > self.wanted_interval
+        interval, tick = self.interval, self._tick
+        is_stretched = tick > self.wanted_interval
         return PollSchedule(
             self._due is None,
-            self.interval,
+            interval,
             None if self._due is None else self._next_at(self._due),
             self._is_paused,
-            self._last_requests if is_stretched else 0,
+            self.cost.requests if is_stretched else 0,
             self._limits.requests_per_minute if is_stretched else 0,
+            self.cost.took if interval > tick else timedelta(),
         )
 
     def refresh(self) -> RefreshDelay | None:
@@ -185,7 +208,7 @@ class Poller:
 
     def want_interval(self, interval: timedelta) -> None:
         """Set the interval, clamped to `FASTEST` and `SLOWEST`."""
-        self.wanted_interval = min(max(interval, FASTEST), SLOWEST)
+        self._limits = replace(self._limits, interval=min(max(interval, FASTEST), SLOWEST))
         self._wake.set()
 
     def note_pages(self, pages: int, _rows: int) -> None:
@@ -235,9 +258,10 @@ class Poller:
                 self._is_relayed = error.is_relayed
                 interval = max(self.interval, self._source_interval)
                 return _failed(error, started, self._runtime.clocks(), interval)
-            self._last_requests = max(snapshot.requests, 1)
             self._source_interval = _listing_interval(snapshot, timedelta())
-            return Listed(snapshot, started, self._runtime.clocks(), max(self.interval, self._source_interval))
+            listed = Listed(snapshot, started, self._runtime.clocks(), timedelta())
+            self.cost = listed.cost
+            return replace(listed, interval=max(self.interval, self._source_interval))
         finally:
             task.cancel()
             # Without retrieval, asyncio would log the exception.
@@ -249,7 +273,7 @@ class Poller:
                 return lambda: awake.monotonic
             case Listed():
                 self._failures = self._refusals = 0
-                self._budget_free_at = self._budget_free_after(outcome, self._last_requests)
+                self._budget_free_at = self._budget_free_after(outcome, self.cost.requests)
                 spread = limits.POLL_SPREAD * (2 * self._runtime.random() - 1)
                 return lambda: max(self._next_tick(outcome, spread), self._budget_free_at)
             case Failed():
@@ -270,10 +294,9 @@ class Poller:
         `spread` is the delay as a share of the interval, negative for early. If the budget allows no earlier poll, the
         tick is late in both cases.
         """
-        started, ended = listed.started.monotonic, listed.ended.monotonic
-        least = self._budgeted(self._last_requests)
-        interval = (least + abs(self.interval * (1 + spread) - least)).total_seconds()
-        return started + interval * max(math.ceil((ended - started) / interval), 1)
+        least = self._limits.budgeted(self.cost.requests)
+        tick = least + abs(self._tick * (1 + spread) - least)
+        return listed.started.monotonic + tick.total_seconds() * (self.interval / self._tick)
 
     def _retry_at(self, failed: Failed) -> float:
         """Return the monotonic second of the poll after a failure.
@@ -298,7 +321,7 @@ class Poller:
                 return limits.FORBIDDEN_RECHECK
         if self._is_relayed:
             # A healthy relay needs no backoff.
-            return self.interval * (1 + limits.POLL_SPREAD * (2 * self._runtime.random() - 1))
+            return self._tick * (1 + limits.POLL_SPREAD * (2 * self._runtime.random() - 1))
         lasted = timedelta(seconds=failed.started.monotonic - self._failing_since)
         is_long = failed.cause.is_overload or lasted > limits.LONG_OUTAGE
         cap = limits.LONG_BACKOFF_CAP if is_long else limits.BACKOFF_CAP
@@ -306,13 +329,10 @@ class Poller:
         return self._runtime.random() * min(limits.BACKOFF_BASE * doubled, cap)
 
     def _budget_free_after(self, outcome: Listed | Failed, requests: int) -> float:
-        free_at = max(self._budget_free_at, outcome.started.monotonic) + self._budgeted(requests).total_seconds()
+        free_at = max(self._budget_free_at, outcome.started.monotonic) + self._limits.budgeted(requests).total_seconds()
         if isinstance(outcome, Listed):
             return free_at
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
-
-    def _budgeted(self, requests: int) -> timedelta:
-        return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
         """Wait until a poll is due or requested; return early if this machine slept since `last`."""
@@ -343,7 +363,7 @@ class Poller:
 
     def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
         overrun_s = now.monotonic - last.monotonic - waited
-        return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()
+        return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self._tick.total_seconds()
 
 
 def _listing_interval(snapshot: Snapshot, interval: timedelta) -> timedelta:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from textual.binding import Binding, BindingType
 
 from envwatch.model import limits
-from envwatch.model.times import long_age
+from envwatch.model.times import long_age, seconds_up
 from envwatch.tui.widgets.footer import without_key
 
 if TYPE_CHECKING:
@@ -73,10 +72,13 @@ class PollControl:
                 wanted = max((each for each in _INTERVALS if each < wanted), default=wanted)
             poller.want_interval(wanted)
         intervals = dict.fromkeys(_seconds_up(poller.interval) for poller in self.pollers)
-        is_stretched = any(poller.interval > poller.wanted_interval for poller in self.pollers)
-        reason = ": the request budget allows no more" if is_stretched else ""
+        schedules = [poller.schedule for poller in self.pollers]
+        took = max((each.took for each in schedules), default=timedelta())
+        reason = f": a listing takes {_seconds_up(took)}" if took else ""
+        if any(each.requests for each in schedules):
+            reason = ": the request budget allows no more"
         return f"polling every {' and '.join(intervals)}{reason}"
 
 
 def _seconds_up(duration: timedelta) -> str:
-    return long_age(timedelta(seconds=math.ceil(duration.total_seconds())))
+    return long_age(seconds_up(duration))

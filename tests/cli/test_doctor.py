@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
 import signal
@@ -12,16 +13,17 @@ import ssl
 import sys
 from contextlib import aclosing, closing
 from dataclasses import replace
+from datetime import timedelta
 from inspect import isfunction
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from support import programs
 from support.builders import wire_rows
 from support.documents import promises
-from support.faulty_server import KEY, How, Stop, Where, faulty_server, proxy_to, says, skewed
+from support.faulty_server import KEY, How, Stop, Where, edits, faulty_server, proxy_to, says, skewed
 from support.pty_terminal import Terminal, environment
 
 import envwatch
@@ -30,6 +32,8 @@ from envwatch.cli.doctor import check, machine
 from envwatch.cli.doctor import server as way
 from envwatch.cli.doctor.check import CheckStatus, findings_of
 from envwatch.config.settings import Settings
+from envwatch.demo.child import ChildServer
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.model.limits import Limits
 from envwatch.redactor import redactor
 from envwatch.sources.daemon_thread import run_in_daemon_thread
@@ -37,7 +41,7 @@ from envwatch.sources.daemon_thread import run_in_daemon_thread
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from support.faulty_server import Faulty
+    from support.faulty_server import Faulty, Reply
 
     from envwatch.cli.doctor.check import Finding
 
@@ -185,6 +189,107 @@ async def test_plain_http_to_a_port_with_tls_asks_whether_it_is_https() -> None:
     assert findings["listing"].summary.endswith(
         "closed the connection before its answer was complete: is it https there?"
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "limits", "summary", "fix"),
+    [
+        (500, Limits(), "500 environments in 5 pages and ", ""),
+        (
+            1_200,
+            Limits(),
+            ": polls come every 12s, not every 5s: 12 pages at 60 requests a minute take 12s",
+            "`page_size = 300`, or `requests_per_minute = 144`: polls every 5s, if the server allows so many requests",
+        ),
+        (
+            60,
+            Limits(page_size=10, interval=timedelta(seconds=1)),
+            ": polls come every 6s, not every 1s: 6 pages at 60 requests a minute take 6s",
+            "`page_size = 100`, or `requests_per_minute = 360`: polls every 1s, if the server allows so many requests",
+        ),
+    ],
+)
+async def test_slow_polls_are_a_warning_with_settings_for_this_fleet(
+    server: Faulty, rows: int, limits: Limits, summary: str, fix: str
+) -> None:
+    server.rows = wire_rows(rows)
+    pace = (await examined(server.url, limits=limits))["pace"]
+    assert summary in pace.summary
+    assert pace.fix == fix
+    assert (pace.data["rows"], pace.data["pages"]) == (rows, math.ceil(rows / limits.page_size))
+    for remedy in cast("list[dict[str, Any]]", pace.data["remedies"]):
+        settings = {name: value for name, value in remedy.items() if name != "interval_s"}
+        mended = (await examined(server.url, limits=replace(limits, **settings)))["pace"]
+        assert (mended.status, mended.fix) == (CheckStatus.OK, "")
+        assert mended.data["interval_s"] == remedy["interval_s"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "fix"),
+    [
+        (says(400, '{"message": "limit is too large"}'), "`requests_per_minute = 360`: polls every 1s"),
+        (edits(lambda page: page.update(connections=page["connections"][:10], hasNextPage=True)), "every 1s"),
+    ],
+)
+async def test_a_server_that_refuses_or_shortens_larger_pages_gets_no_advice_about_page_size(
+    fault: Any, fix: str
+) -> None:
+    def only_large(reply: Reply) -> Reply:
+        changed: Reply = fault(reply)
+        return changed if reply.body.count(b'"id"') > 10 else reply
+
+    async with faulty_server(wire_rows(60)) as server:
+        server.break_page(0, only_large)
+        pace = (await examined(server.url, limits=Limits(page_size=10, interval=timedelta(seconds=1))))["pace"]
+    assert pace.status is CheckStatus.WARNING
+    assert fix in pace.fix
+    assert "page_size" not in pace.fix
+    assert pace.fix.endswith("if the server allows so many requests (the server sends at most 10 environments a page)")
+
+
+async def test_a_listing_that_takes_longer_than_the_interval_is_named_and_larger_pages_only_if_measured_faster(
+    server: Faulty,
+) -> None:
+    server.break_every_page(lambda reply: replace(reply, latency=0.4))
+    limits = Limits(page_size=1, interval=timedelta(seconds=1), requests_per_minute=6000)
+    pace = (await examined(server.url, limits=limits))["pace"]
+    assert re.search("polls come every [2-9]s, not every 1s: a listing takes [2-9]s$", pace.summary)
+    assert pace.fix == "`page_size = 100`: polls every 1s"
+
+    server.break_every_page(lambda reply: replace(reply, latency=0.4 * reply.body.count(b'"id"')))
+    pace = (await examined(server.url, limits=limits))["pace"]
+    assert pace.status is CheckStatus.WARNING
+    assert pace.fix.startswith("no setting makes the listing faster: look at the network, the proxy and the server")
+    assert pace.data["remedies"] == []
+
+
+async def test_a_listing_that_takes_longer_than_walk_deadline_is_a_failure_that_names_the_setting(
+    server: Faulty,
+) -> None:
+    server.break_every_page(lambda reply: replace(reply, latency=0.6))
+    second = timedelta(seconds=1)
+    findings = await examined(server.url, limits=Limits(page_size=1, page_deadline=second, walk_deadline=second))
+    assert amiss(findings) == {"pace": "failure"}
+    assert findings["pace"].summary.endswith("did not send the whole listing within 1 s")
+    assert "`walk_deadline` allows more time" in findings["pace"].fix
+
+
+def test_ten_thousand_environments_of_the_demo_need_the_advised_request_budget(tmp_path: Path) -> None:
+    def pace_with(**variables: str) -> dict[str, Any]:
+        environ = environment(tmp_path, LETTA_API_KEY=demo.key, LETTA_BASE_URL=demo.base_url, **variables)
+        done = programs.run([sys.executable, "-m", "envwatch", "doctor", "--json"], environ)
+        found: dict[str, Any] = next(one for one in json.loads(done.stdout) if one["id"] == "pace")
+        return found
+
+    with closing(ChildServer.start(FleetSpec(10_000, 7))) as demo:
+        pace = pace_with(ENVWATCH_INTERVAL="25s")
+        assert "100 pages at 60 requests a minute take 1m 40s" in pace["summary"]
+        assert pace["fix"] == (
+            "`requests_per_minute = 240`: polls every 25s, if the server allows so many requests "
+            "(the server sends at most 100 environments a page)"
+        )
+        mended = pace_with(ENVWATCH_INTERVAL="25s", ENVWATCH_REQUESTS_PER_MINUTE="240")
+        assert (mended["status"], mended["data"]["interval_s"]) == ("ok", 25)
 
 
 async def test_a_refused_key_is_a_failure_of_the_listing(server: Faulty) -> None:

@@ -69,7 +69,7 @@ class Answers(Requests):
     async def health(self) -> Exchange:
         return self._health
 
-    async def first_page(self) -> Exchange:
+    async def first_page(self, page_size: int | None = None) -> Exchange:  # noqa: ARG002 - as in the base class
         return next(self._pages)
 
 

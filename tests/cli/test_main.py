@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from support import programs
+from support.budget import first_quick
 from support.builders import wire_row, wire_rows
 from support.documents import promises
 from support.faulty_server import How, Stop, Where, edits, faulty_server, says, sends, skewed
@@ -235,7 +236,7 @@ def test_a_mistake_in_a_filter_is_reported_before_the_first_request(environ: dic
     assert re.fullmatch(r"envwatch: --filter: there is no field stauts; .* \(at character 5: stauts\)", ended.line)
 
 
-@pytest.mark.parametrize("command", [(), ("demo",)])
+@pytest.mark.parametrize("command", first_quick([(), ("demo",)]))
 def test_a_mistake_in_a_filter_leaves_the_screen_alone(environ: dict[str, str], command: tuple[str, ...]) -> None:
     with terminal(environ, *command, "--filter", "stauts:late") as (process, ours):
         seen = screen_until(ours)
@@ -455,7 +456,7 @@ async def test_half_a_listing_is_never_printed(home: Path) -> None:
         assert ended.out == b""
 
 
-@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize("output", first_quick(["table", "json"]))
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -512,7 +513,7 @@ async def test_ctrl_c_ends_a_listing_that_hangs_quietly(home: Path) -> None:
 BUFFERINGS: list[dict[str, str]] = [{}, {"PYTHONUNBUFFERED": "1"}]
 
 
-@pytest.mark.parametrize("buffering", BUFFERINGS)
+@pytest.mark.parametrize("buffering", first_quick(BUFFERINGS))
 @pytest.mark.parametrize("arguments", [("list", "-o", "json"), ("--help",)])
 def test_a_reader_that_closes_the_output_causes_no_message(
     environ: dict[str, str], arguments: tuple[str, ...], buffering: dict[str, str]
@@ -608,7 +609,7 @@ def test_a_log_that_can_be_written_causes_no_message(environ: dict[str, str], ho
     assert log.read_text().count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [("list",), ("demo",), ()])
+@pytest.mark.parametrize("command", first_quick([("list",), ("demo",), ()]))
 def test_an_empty_path_is_no_place_for_a_log(environ: dict[str, str], command: tuple[str, ...]) -> None:
     ended = run(environ, *command, "--log-file", "")
     assert ended.code == 2
@@ -680,7 +681,7 @@ def test_the_table_fits_the_terminal_and_has_colours_only_where_they_are_wanted(
             assert any(f" {name}" in line for line in tables[0]), "a name of 20 cells is whole"
 
 
-@pytest.mark.parametrize("arguments", [(), ("demo",), ("--interval", "2")])
+@pytest.mark.parametrize("arguments", first_quick([(), ("demo",), ("--interval", "2")]))
 def test_the_dashboard_without_a_terminal_points_to_the_listing(
     environ: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
@@ -689,7 +690,7 @@ def test_the_dashboard_without_a_terminal_points_to_the_listing(
     assert "`envwatch list`" in ended.line
 
 
-@pytest.mark.parametrize("name", ["dumb", ""])
+@pytest.mark.parametrize("name", first_quick(["dumb", ""]))
 def test_a_terminal_that_cannot_draw_gets_one_line_and_no_escape(environ: dict[str, str], name: str) -> None:
     with terminal(environ | {"TERM": name}) as (process, ours):
         seen = screen_until(ours)

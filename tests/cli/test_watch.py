@@ -297,6 +297,28 @@ def test_a_wrong_argument_is_one_line_before_anything_is_asked(arguments: str, l
     assert "\n" not in stop.value.line
 
 
+async def test_it_says_once_on_standard_error_and_in_the_log_why_polls_are_slow_and_which_setting_helps(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    command = [*ENVWATCH, "watch", "--interval", "1", "--for", "6s"]
+    async with faulty_server(fresh(200)) as server:
+        environ = environ_for(server, tmp_path)
+        twice_the_budget = environ_for(server, tmp_path / "fast", ENVWATCH_REQUESTS_PER_MINUTE="120")
+        slow, fast = await asyncio.gather(
+            asyncio.to_thread(programs.run, [*command, "--log-file", str(log)], environ),
+            asyncio.to_thread(programs.run, command, twice_the_budget),
+        )
+    assert (slow.returncode, fast.returncode) == (0, 0)
+    line = (
+        "polls come every 2s, not every 1s: 2 pages at 60 requests a minute take 2s; "
+        "`requests_per_minute = 120` helps, a greater `page_size` may help (`envwatch doctor` measures)"
+    )
+    assert slow.stderr.decode().splitlines()[1:] == [f"envwatch: {line}"]
+    assert log.read_text().count(line) == 1
+    assert len(fast.stderr.decode().splitlines()) == 1, fast.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

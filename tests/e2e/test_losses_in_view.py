@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 AT_ONCE = 24
 
+QUICK = ("nothing touched", "help", "about to acknowledge", "all groups folded", "time machine", "second profile")
+"""Situations of a default run, one for each way to hide a row; `tests/views/test_block.py` proves the block's lines."""
+
 
 @pytest.fixture(scope="module")
 def outcomes(
@@ -48,7 +51,7 @@ def outcome(request: pytest.FixtureRequest, outcomes: dict[str, Future[Any]]) ->
         pytest.param(
             partial(misses_of, situation=situation, columns=columns, lines=lines),
             id=f"{name}-{columns}x{lines}",
-            marks=[] if lines == 24 else pytest.mark.slow,
+            marks=[] if lines == 24 and name in QUICK else pytest.mark.slow,
         )
         for columns, lines in ((80, 24), (120, 36), (60, 20), (40, 8))
         for name, situation in SITUATIONS.items()
@@ -63,7 +66,11 @@ def test_two_losses_3_s_apart_are_in_view_after_two_polls_and_after_twelve(outco
 @pytest.mark.parametrize(
     "outcome",
     [
-        pytest.param(partial(deal_with, loss=loss, cursor=cursor), id=f"{name}-{place}")
+        pytest.param(
+            partial(deal_with, loss=loss, cursor=cursor),
+            id=f"{name}-{place}",
+            marks=pytest.mark.slow if cursor and len(loss.names) + len(loss.steps) > 1 else [],
+        )
         for name, loss in LOSSES.items()
         for place, cursor in CURSORS.items()
     ],

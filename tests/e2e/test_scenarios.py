@@ -21,7 +21,7 @@ def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -
         terminal.press("n")
         terminal.press(ENTER)
         terminal.wait_for(r"letta server .*--computer-name=")
-        terminal.wait_for("R starts the listener from here (demo)")
+        terminal.wait_for(r"R starts the listener from here \(demo\)")
         terminal.press("R")
         terminal.wait_for("letta-server on .* and [0-9]+ more")
         terminal.press(ENTER)
@@ -35,7 +35,11 @@ def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -
 TAKEN = '[keys]\n"app.bell" = ["R"]\n[commands.mine]\nkey = "f2"\nrun = ["true"]\n'
 
 
-@pytest.mark.parametrize(("own", "key", "typed"), [("", "R", "R"), (TAKEN, "f3", "\x1bOR")], ids=["R", "f3"])
+@pytest.mark.parametrize(
+    ("own", "key", "typed"),
+    [pytest.param("", "R", "R", marks=pytest.mark.slow), (TAKEN, "f3", "\x1bOR")],
+    ids=["R", "f3"],
+)
 def test_the_key_that_starts_a_listener_is_one_that_the_user_has_given_to_nothing(
     own: str, key: str, typed: str, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import pytest
@@ -238,8 +239,33 @@ def test_slow_polls_say_why_in_the_status_line_and_which_settings_help_in_the_he
                     "the reason",
                 )
             terminal.press("?")
-            terminal.wait_for("`requests_per_minute` or `page_size`")
-            assert "6 pages at 60 requests a minute take 6s" in terminal.text
+            terminal.wait_for("`requests_per_minute = 72` helps, a greater `page_size` may help")
+            assert "polls come every 6s, not every 5s: 6 pages at 60 requests a minute take 6s" in terminal.text
+            terminal.resize(80, 24)
+            terminal.wait_for("`requests_per_minute = 72` helps")
+
+
+def test_a_listing_that_takes_longer_than_the_interval_says_so_and_is_neither_stale_nor_paced_by_the_budget(
+    tmp_path: Path,
+) -> None:
+    with serving(Beating([wire_row(f"env-{number}") for number in range(3)])) as server:
+        server.break_every_page(lambda reply: replace(reply, latency=0.7))
+        environ = unlimited(server) | {"ENVWATCH_PAGE_SIZE": "1"}
+        with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=environ) as terminal:
+            for columns, lines in SIZES[1:]:
+                terminal.resize(columns, lines)
+                terminal.wait_until(
+                    lambda: re.search(
+                        r" default .*live [0-9]s.*  a listing takes [3-9]s$", terminal.display[0].rstrip()
+                    ),
+                    "the reason",
+                )
+            terminal.press("?")
+            terminal.wait_for("polls come every [3-9]s, not every 1s: a listing takes [3-9]s")
+            terminal.wait_for("a greater `page_size` may help")
+            terminal.press("?")
+            server.heal()
+            terminal.wait_for_no("a listing takes")
 
 
 def test_rows_that_are_all_unknown_for_their_clock_are_explained_in_one_sentence(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
+from support.budget import first_quick
 from support.builders import NOW, environment, key_of
 from textual.widgets import Input
 
@@ -206,7 +207,9 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
         assert stage.app.state.monitor.acks == {key_of(ADA): Ack(NOW, clean("disk full"), NOW - 300_000)}
 
 
-@pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
+@pytest.mark.parametrize(
+    ("typed", "note"), [(", mine", "disk full, mine"), pytest.param(None, "", marks=pytest.mark.slow)]
+)
 async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_was(typed: str | None, note: str) -> None:
     async with dashboard() as stage:
         await acknowledge(stage, "disk full")
@@ -279,7 +282,7 @@ async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed(
         assert {ack.note for ack in stage.app.state.monitor.acks.values()} == {"ours"}
 
 
-@pytest.mark.parametrize("keys", [(), ("X",)])
+@pytest.mark.parametrize("keys", first_quick([("X",), ()]))
 async def test_a_group_header_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
     async with late() as stage:
         await stage.press("b", "p", "enter", *keys)
@@ -302,7 +305,8 @@ async def test_a_group_header_without_problems_is_not_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "names", "matches"), [("status:acknowledged", ["cyd"], (1, 2)), ("!status:acked", ["dan"], (3, 2))]
+    ("query", "names", "matches"),
+    [("!status:acked", ["dan"], (3, 2)), pytest.param("status:acknowledged", ["cyd"], (1, 2), marks=pytest.mark.slow)],
 )
 async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(
     query: str, names: list[str], matches: tuple[int, int]

@@ -131,7 +131,7 @@ async def test_what_recovers_while_the_note_is_typed_is_answered_in_the_log() ->
         assert acknowledged(stage) == []
 
 
-@pytest.mark.parametrize(("key", "verb"), [("a", "acknowledge"), ("M", "silence")])
+@pytest.mark.parametrize(("key", "verb"), [("a", "acknowledge"), pytest.param("M", "silence", marks=pytest.mark.slow)])
 async def test_a_loss_that_is_over_is_said_to_be_over(key: str, verb: str) -> None:
     async with log(("bob",), ()) as stage:
         for move in ("g", "G"):
@@ -152,7 +152,16 @@ async def test_a_change_of_one_that_was_never_lost_is_no_problem_and_can_be_sile
         assert answer(stage) == "silenced on this machine for 30m: ada (it is up)"
 
 
-@pytest.mark.parametrize(("key", "verb"), [("a", "acknowledge"), ("M", "silence"), ("y", "copy"), ("enter", "go to")])
+@pytest.mark.parametrize(
+    ("key", "verb"),
+    [
+        ("enter", "go to"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("a", "acknowledge"), ("M", "silence"), ("y", "copy"))
+        ),
+    ],
+)
 async def test_an_event_without_an_environment_says_so(key: str, verb: str) -> None:
     async with log() as stage:
         await stage.press(key)

@@ -476,6 +476,7 @@ async def test_every_key_with_ten_thousand_rows() -> None:
         assert len(stage.names) == 10_000
 
 
+@pytest.mark.slow
 async def test_every_key_on_a_group_header() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))

@@ -136,6 +136,7 @@ def test_in_every_size_the_block_is_true_whatever_keys_are_pressed(pressed: list
     asyncio.run(live_through(pressed, size))
 
 
+@pytest.mark.slow  # without keys, a night of the property above
 async def test_without_a_key_the_block_is_true_all_night() -> None:
     await live_through([NOTHING] * (PER_POLL * len(POLLS)), (80, 24))
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
 
 
-async def poller_after(world: World, answer: Answer) -> Poller:
-    poller = poller_of(world, Script(world, answer))
+async def poller_after(world: World, answer: Answer, takes: float = 0.0) -> Poller:
+    poller = poller_of(world, Script(world, answer, takes=takes))
     await outcomes_of(poller, 1)
     return poller
 
@@ -62,6 +62,28 @@ async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_for
             await stage.type(keys)
             assert poller.wanted_interval.total_seconds() == wanted, (pages, keys)
             assert stage.news == message, (pages, keys)
+
+
+async def test_a_slow_listing_is_the_reason_why_polls_come_no_more_often() -> None:
+    async with staged() as stage:
+        for takes, keys, message in (
+            (5, "+-", "polling every 5s"),
+            (5.5, "-", "polling every 6s: a listing takes 6s"),
+            (5.5, "+", "polling every 15s"),
+        ):
+            await give(stage, await poller_after(World(), walk(), takes))
+            await stage.type(keys)
+            assert stage.news == message, (takes, keys)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(61, "live 0s/60s  60 pages at 60/min"), (60, "live 0s/60s  60 pages"), (51, "live 0s/60s  60 pages")],
+)
+async def test_the_reason_for_slow_polls_loses_the_budget_first(width: int, shown: str) -> None:
+    async with staged((width, 24), poller=await poller_after(World(), walk(60))) as stage:
+        await stage.show(beating(3))
+        assert stage.lines[0].rstrip().endswith(f"  {shown}")
 
 
 async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_intervals() -> None:

@@ -37,6 +37,7 @@ FIXES: Final = {
     Cause.TLS: "check the address; if a company's authority signs the certificate, name its file in SSL_CERT_FILE",
     Cause.TIMEOUT: "check the network and the server; a greater page_deadline in the configuration allows more time",
     Cause.UNREACHABLE: "check the address, the network, the firewall, and HTTPS_PROXY",
+    Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
     Cause.GARBLED: "set LETTA_BASE_URL to a Letta server, not to a login page",
 }
 

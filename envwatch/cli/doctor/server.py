@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
+from envwatch.cli.bootstrap import client_for
 from envwatch.cli.doctor.check import FIXES, LATER, Check, failed_request, failure, ok, read, skipped, warning
 from envwatch.config.credentials import AddressError, CredentialsError, address_without_key, credentials_of
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, WallMs
-from envwatch.model.outcome import Cause, SourceError
-from envwatch.model.text import counted
-from envwatch.model.times import date_text, long_age, moment, span
+from envwatch.model.outcome import Cause, Failed, ListingCost, SourceError
+from envwatch.model.text import composed, counted
+from envwatch.model.times import date_text, long_age, moment, seconds_up, span
 from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import (
     SettingsError,
@@ -25,6 +26,8 @@ from envwatch.sources.letta.network_settings import (
     trust_variable,
 )
 from envwatch.sources.letta.probe import Probe
+from envwatch.sources.poller import poll_once
+from envwatch.views.pace import LARGEST_PAGE, LargePage, reason_of, remedies, remedies_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +38,12 @@ if TYPE_CHECKING:
     from envwatch.model.clock import OffsetBounds
     from envwatch.model.text import SafeText
     from envwatch.sources.letta.probe import Exchange, Requests
+    from envwatch.views.pace import Remedy
 
 _FIX_BY_STATUS: Final = {401: FIXES[Cause.UNAUTHORIZED], 403: FIXES[Cause.FORBIDDEN], 429: FIXES[Cause.RATE_LIMITED]}
+
+
+_SLOW_SERVER: Final = "no setting makes the listing faster: look at the network, the proxy and the server"
 
 
 def _wall_ms() -> WallMs:
@@ -57,6 +64,7 @@ class ServerContext:
     addresses: tuple[SafeText, ...] = field(init=False)
     health: Exchange | SourceError = field(init=False)
     requests: Requests = field(init=False)
+    first_page: Exchange = field(init=False)
     offsets: list[OffsetBounds] = field(default_factory=list)
 
     async def aclose(self) -> None:
@@ -203,7 +211,7 @@ async def check_health(server: ServerContext) -> Finding:
 
 async def check_listing(server: ServerContext) -> Finding:
     """Check the first page. A second request must return the same machines."""
-    exchange = await server.requests.first_page()
+    exchange = server.first_page = await server.requests.first_page()
     server.offsets += filter(None, [exchange.offset])
     rows = len(exchange.environments)
     data = {
@@ -234,6 +242,74 @@ async def check_listing(server: ServerContext) -> Finding:
         fix = "nothing here: until the server is fixed, the old row of a renamed machine counts as a loss"
         return warning(f"{summary}: {what}", fix, **data)
     return ok(summary, **data)
+
+
+async def check_pace(server: ServerContext) -> Finding:
+    """Check the pages and the time of one whole listing, and whether polls keep the interval."""
+    settings, page = server.settings.limits, server.first_page
+    if page.is_whole:
+        cost = ListingCost(rows=len(page.environments), page_rows=len(page.environments), took=page.took)
+    else:
+        async with client_for(server.credentials, server.settings) as client:
+            outcome = await poll_once(client, settings.interval)
+        if isinstance(outcome, Failed):
+            return _failed_listing(outcome)
+        cost = outcome.cost
+    interval = settings.pace(cost.requests, cost.took)
+    data = {
+        "pages": cost.requests,
+        "rows": cost.rows,
+        "took_ms": _number(cost.took),
+        "interval_s": interval.total_seconds(),
+        "wanted_interval_s": settings.interval.total_seconds(),
+        "remedies": list[object](),
+    }
+    read = f"{counted(cost.rows, 'environment')} in {counted(cost.requests, 'page')} and {_ms(cost.took)}"
+    reason = reason_of(settings, cost)
+    if reason is None:
+        return ok(f"{read}: polls come every {long_age(interval)}", **data)
+    largest = await _largest_page(server, cost)
+    found = remedies(settings, cost, largest)
+    data["remedies"] = [{**remedy.settings, "interval_s": remedy.interval.total_seconds()} for remedy in found]
+    if not found:
+        return warning(f"{read}: {reason}", f"{_SLOW_SERVER}{_whole_interval(cost, interval)}", **data)
+    return warning(f"{read}: {reason}", f"{remedies_text(found)}{_conditions(cost, largest, found)}", **data)
+
+
+def _conditions(cost: ListingCost, largest: LargePage | None, found: tuple[Remedy, ...]) -> str:
+    """Return what the remedies depend on, and why none of the remedies is a larger page."""
+    is_bound = largest is None and cost.is_paged and cost.page_rows < LARGEST_PAGE
+    rows = counted(cost.page_rows, "environment")
+    pages = f" (the server sends at most {rows} a page)" if is_bound else ""
+    needs_more = any(remedy.requests_per_minute is not None for remedy in found)
+    return f"{', if the server allows so many requests' if needs_more else ''}{pages}"
+
+
+def _whole_interval(cost: ListingCost, interval: timedelta) -> str:
+    """Return the interval that wastes no time between listings; empty if polls are no more frequent with it."""
+    whole = seconds_up(cost.took)
+    return f'; `interval = "{whole.total_seconds():.0f}s"` skips no poll' if whole < interval else ""
+
+
+async def _largest_page(server: ServerContext, cost: ListingCost) -> LargePage | None:
+    """Return the largest page that the server sends; None if no page is larger than at present."""
+    if not cost.is_paged or server.settings.limits.page_size >= LARGEST_PAGE:
+        return None
+    try:
+        page = await server.requests.first_page(LARGEST_PAGE)
+    except SourceError:
+        return None
+    rows = LARGEST_PAGE if page.is_whole else len(page.environments)
+    return LargePage(rows, page.took) if page.failure is None and rows > cost.page_rows else None
+
+
+def _failed_listing(failed: Failed) -> Finding:
+    where = "" if failed.page is None else f"page {failed.page}: "
+    finding = failed_request(SourceError(failed.cause, composed(f"{where}{failed.message}")))
+    fix = finding.fix
+    if failed.cause is Cause.TIMEOUT and failed.page is None:
+        fix = "a greater `walk_deadline` allows more time; a greater `page_size` needs fewer requests"
+    return failure(finding.summary, fix, **finding.data, pages=failed.pages_read)
 
 
 async def check_clock(server: ServerContext) -> Finding:
@@ -273,5 +349,6 @@ PROFILE: Final = (
     Check("tls", check_tls, ("key", "certificates", "tcp")),
     Check("health", check_health, ("tls",)),
     Check("listing", check_listing, ("tls",)),
+    Check("pace", check_pace, ("listing",)),
     Check("clock", check_clock, ("tls",)),
 )

@@ -178,9 +178,9 @@ class Requests:
             status=response.status, took=took, offset=offset_in(response), version=self._version_in(response)
         )
 
-    async def first_page(self) -> Exchange:
-        """Request the listing's first page."""
-        response, took = await self._get("environments", {"limit": str(self._limits.page_size)})
+    async def first_page(self, page_size: int | None = None) -> Exchange:
+        """Request the listing's first page, with the setting's `page_size` by default."""
+        response, took = await self._get("environments", {"limit": str(page_size or self._limits.page_size)})
         page = page_in(response, self._endpoint, {}, Pool())
         exchange = Exchange(status=response.status, took=took, offset=offset_in(response))
         if isinstance(page, SourceError):

@@ -13,13 +13,13 @@ from textual.widgets import Static
 from envwatch import __version__
 from envwatch.model.limits import Limits
 from envwatch.model.text import composed, shortened, wrapped
-from envwatch.model.times import long_age
 from envwatch.query.completion import HELP as FILTER_EXAMPLES
 from envwatch.tui.state import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.problem_block import PresentLines
+from envwatch.views.pace import pace_advice
 from envwatch.views.pane.legend import TAGS_LAST, LegendEntry, day_entries, hour_entries, state_entries, tag_entries
 
 if TYPE_CHECKING:
@@ -127,10 +127,9 @@ class HelpScreen(ModalScreen[None]):
         targets = list(targets)
         self._access = "; ".join(f"asking {target.host} with the key from {target.key_origin}" for target in targets)
         self._paces = [
-            f"{schedule.requests:,} pages at {schedule.requests_per_minute} requests a minute take "
-            f"{long_age(schedule.interval)}: to poll more often, raise `requests_per_minute` or `page_size`"
-            for schedule in (target.poller.schedule for target in targets)
-            if schedule.requests
+            f"{target.profile}: {advice}" if len(targets) > 1 else str(advice)
+            for target in targets
+            if (advice := pace_advice(target.poller.limits, target.poller.cost)) is not None
         ]
         self._rules = targets[0].limits if targets else Limits()
         self._glyphs = glyphs
@@ -149,6 +148,8 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
+        for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
+            yield Content.styled(line, "$state-late")
         yield _title(f"States of environments{' ' * 34}envwatch {__version__}"[:width])
         yield from _in_columns(_signs(state_entries(self._rules, ascii_only=self._glyphs.is_ascii), 7), width, 2)
         yield _title(f"Changes, shown for {TAGS_LAST}")
@@ -164,8 +165,6 @@ class HelpScreen(ModalScreen[None]):
         for example in FIRST_FILTERS:
             yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
         yield Content.styled(shortened(composed(self._access), width), "$faint")
-        for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
-            yield Content.styled(line, "$state-late")
         yield Content("")
 
     def _day_line(self, width: int) -> Iterator[Content]:

@@ -15,7 +15,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids
-from envwatch.model.times import moment, short_age, span, zone_of
+from envwatch.model.times import moment, seconds_up, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
@@ -45,8 +45,8 @@ _COUNTED = (
     (Presence.GONE, "gone", 7),
 )
 
-_CUT_HOST = 7
-"""The weight at which the host is shortened, before a count is dropped."""
+_CUT_HOST = _SLOW = 6
+"""The weight of the reason for slow polls; the host is shortened before the reason is dropped."""
 _WORD = 4
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
@@ -234,13 +234,7 @@ class StatusBar(TextLine):
         if live:
             parts.append(self._live(live))
         if polled and not self._is_paused:
-            slowest = max(polled, key=attrgetter("interval"))
-            interval = short_age(slowest.interval)
-            parts.append(
-                Part(f"/{interval}", "faint", 2, is_joined=True) if live else Part(f"every {interval}", "faint", 2)
-            )
-            if slowest.requests:
-                parts.append(Part(f"{slowest.requests:,} pages at {slowest.requests_per_minute}/min", "late", 6))
+            parts += _pace_parts(max(polled, key=attrgetter("interval")), is_joined=bool(live))
         return parts
 
     def _age_badge(self, profile_state: ProfileState, suffix: SafeText, freshness: Freshness) -> Part:
@@ -273,6 +267,19 @@ class StatusBar(TextLine):
             text, style = f"live {oldest}", "online"
         has_failed = any(profile_state.failure is not None for profile_state in fleet)
         return Part(text, "late" if has_failed else style, _ALARM)
+
+
+def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
+    """Return how often polls come, and why polls come slower than wanted."""
+    interval, weight = short_age(schedule.interval), _SLOW if schedule.is_slow else 2
+    text = f"/{interval}" if is_joined else f"every {interval}"
+    parts = [Part(text, "faint", weight, is_joined=is_joined)]
+    if schedule.requests:
+        budget = Part(f" at {schedule.requests_per_minute:,}/min", "late", _SLOW - 1, is_joined=True)
+        parts += [Part(f"{schedule.requests:,} pages", "late", _SLOW), budget]
+    if schedule.took:
+        parts.append(Part(f"a listing takes {short_age(seconds_up(schedule.took))}", "late", _SLOW))
+    return parts
 
 
 def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:

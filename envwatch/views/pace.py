@@ -1,0 +1,135 @@
+"""Why polls come slower than the interval, and the settings that help, with values for this fleet."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.model.limits import Limits
+from envwatch.model.text import SafeText, clean
+from envwatch.model.times import long_age, seconds_up
+
+if TYPE_CHECKING:
+    from envwatch.model.outcome import ListingCost
+
+_BOUNDS: Final = {each.name: each.metadata["bounds"] for each in fields(Limits)}
+LARGEST_PAGE: Final[int] = _BOUNDS["page_size"][1]
+"""The greatest `page_size` that a user may set."""
+_MOST_REQUESTS: Final[int] = _BOUNDS["requests_per_minute"][1]
+_MINUTE: Final = timedelta(minutes=1)
+_ROUND: Final = 100
+"""An advised `page_size` is a multiple, or the largest page that the server sends."""
+
+
+class LargePage(NamedTuple):
+    """The largest page that the server sends."""
+
+    rows: int
+    took: timedelta
+
+
+class Remedy(NamedTuple):
+    """Settings that make polls more frequent; None leaves a setting as it is."""
+
+    page_size: int | None
+    requests_per_minute: int | None
+    interval: timedelta
+    """From poll to poll with these settings."""
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """The settings to change."""
+        values = {"page_size": self.page_size, "requests_per_minute": self.requests_per_minute}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def reason_of(limits: Limits, cost: ListingCost) -> SafeText | None:
+    """Return why polls come slower than the interval; None if polls keep the interval, to the second."""
+    interval, budgeted = limits.pace(cost.requests, cost.took), limits.budgeted(cost.requests)
+    if long_age(interval) == long_age(limits.interval):
+        return None
+    reasons = []
+    if budgeted > limits.interval:
+        pages = f"{cost.requests:,} page{'' if cost.requests == 1 else 's'}"
+        reasons.append(f"{pages} at {limits.requests_per_minute:,} requests a minute take {long_age(budgeted)}")
+    if interval > max(budgeted, limits.interval):
+        reasons.append(f"a listing takes {long_age(seconds_up(cost.took))}")
+    slow = f"polls come every {long_age(interval)}, not every {long_age(limits.interval)}"
+    return clean(f"{slow}: {' and '.join(reasons)}")
+
+
+def remedies(limits: Limits, cost: ListingCost, largest: LargePage | None = None) -> tuple[Remedy, ...]:
+    """Return settings that make polls more frequent, each as an alternative, the fewest requests first.
+
+    Args:
+        limits: the present settings.
+        cost: of a listing with these settings.
+        largest: the largest page; None if unknown.
+    """
+    slow = limits.pace(cost.requests, cost.took)
+    if slow <= limits.interval:
+        return ()
+    found = []
+    if largest is not None and largest.rows > limits.page_size:
+        found.append(_with_larger_pages(limits, cost, largest))
+    per_minute, interval = _least_budget(limits, cost.requests, cost.took)
+    found.append(Remedy(None, per_minute, interval))
+    return tuple(remedy for remedy in found if remedy.interval < slow)
+
+
+def remedies_text(found: tuple[Remedy, ...]) -> SafeText:
+    """Return remedies in the spelling of the configuration file."""
+    intervals = dict.fromkeys(long_age(remedy.interval) for remedy in found)
+    each = [f"{_spelled(remedy)}: polls every {long_age(remedy.interval)}" for remedy in found]
+    same = f"{', or '.join(map(_spelled, found))}: polls every {', '.join(intervals)}"
+    return clean(same if len(intervals) == 1 else "; or ".join(each))
+
+
+def _spelled(remedy: Remedy) -> str:
+    return " and ".join(f"`{name} = {value}`" for name, value in remedy.settings.items())
+
+
+def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
+    """Return why polls come slower than the interval, and what helps; None if polls keep the interval."""
+    reason = reason_of(limits, cost)
+    if reason is None:
+        return None
+    helps = [f"{_spelled(remedy)} helps" for remedy in remedies(limits, cost)]
+    if _may_send_more(limits, cost):
+        helps.append("a greater `page_size` may help")
+    if not helps:
+        return clean(f"{reason}; `envwatch doctor` measures what helps")
+    return clean(f"{reason}; {', '.join(helps)} (`envwatch doctor` measures)")
+
+
+def _may_send_more(limits: Limits, cost: ListingCost) -> bool:
+    """Return whether the server may send larger pages: the largest page is full, and the setting can be greater."""
+    return cost.is_paged and limits.page_size <= cost.page_rows and limits.page_size < LARGEST_PAGE
+
+
+def _with_larger_pages(limits: Limits, cost: ListingCost, largest: LargePage) -> Remedy:
+    """Return the smallest page size with the best pace, with a greater request budget if that helps further."""
+
+    def cost_with(size: int) -> tuple[int, timedelta]:
+        pages = max(math.ceil(cost.rows / size), 1)
+        return pages, pages * largest.took
+
+    sizes = [*(size for size in range(_ROUND, largest.rows, _ROUND) if size > limits.page_size), largest.rows]
+    size = min(sizes, key=lambda each: (limits.pace(*cost_with(each)), each))
+    per_minute, interval = _least_budget(limits, *cost_with(size))
+    return Remedy(size, None if per_minute == limits.requests_per_minute else per_minute, interval)
+
+
+def _least_budget(limits: Limits, requests: int, took: timedelta) -> tuple[int, timedelta]:
+    """Return the least request budget with the best pace, not below the present budget, and the pace."""
+    ticks = max(math.ceil(took / limits.interval), 1)
+    best = limits.interval * ticks
+    # With a budget that fills the best pace, or a whole part of the best pace, no tick is lost.
+    exact = (math.ceil(_MINUTE * requests * part / best) for part in range(1, ticks + 1))
+    least = limits.requests_per_minute
+    budgets = {least, max(least, _MOST_REQUESTS), *(budget for budget in exact if least < budget < _MOST_REQUESTS)}
+    paces = ((replace(limits, requests_per_minute=each).pace(requests, took), each) for each in budgets)
+    interval, per_minute = min(paces)
+    return per_minute, interval
