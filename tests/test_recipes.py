@@ -76,7 +76,8 @@ def example() -> Mapping[str, Any]:
 
 
 def settings() -> Mapping[str, Any]:
-    properties: Mapping[str, Any] = json.loads(output_of("config", "schema"))["$defs"]["Profile"]["properties"]
+    properties: dict[str, Any] = json.loads(output_of("config", "schema"))["$defs"]["Profile"]["properties"]
+    del properties["views"]  # a table
     return properties
 
 
@@ -85,8 +86,8 @@ def settings() -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("id_", COLUMNS)
 def test_every_column_can_be_chosen_and_is_documented(id_: str) -> None:
-    assert id_ in settings()["columns"]["items"]["enum"]
-    assert id_ in settings()["sort"]["enum"]
+    assert id_ in settings()["columns"]["items"]["anyOf"][0]["enum"]
+    assert id_ in settings()["sort"]["anyOf"][0]["enum"]
     chosen = [column.id for column, _ in fitting(200, [id_], has_profiles=id_ == "profile")]
     assert set(chosen) == {*FIXED, id_}
     assert COLUMNS[id_].about

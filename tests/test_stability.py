@@ -27,7 +27,7 @@ from envwatch.cli.arguments import Exit
 from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.cli.doctor import check
 from envwatch.config.hooks import KINDS, HookSettings
-from envwatch.config.schema import Command, schema
+from envwatch.config.schema import Command, OwnView, schema
 from envwatch.config.validators import QuietTable
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
@@ -48,6 +48,7 @@ from envwatch.views.report import values as report_json
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import Report
 from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import BUILT_IN_VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -61,7 +62,7 @@ PROMISES: Final = promises()
 
 def profile_settings() -> Mapping[str, Any]:
     found: Mapping[str, Any] = schema()["$defs"]["Profile"]["properties"]
-    return found
+    return {name: setting for name, setting in found.items() if name != "views"}  # a table
 
 
 def listing() -> Any:
@@ -127,7 +128,9 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Settings of quiet hours": lambda: QuietTable.model_fields,
     "Settings of a hook": lambda: HookSettings.model_fields,
     "Settings of a command of your own": lambda: Command.model_fields,
-    "Ids of actions, for `[keys]`": binding_ids,
+    "Settings of a view of your own": lambda: OwnView.model_fields,
+    "Built-in views": lambda: BUILT_IN_VIEWS,
+    "Ids of actions, for `[keys]`": lambda: (*binding_ids(), "view.NAME"),
     "Columns": lambda: COLUMNS,
     "Fields of the filter": lambda: [*FIELDS, "meta.KEY"],
     "Variables": variables,

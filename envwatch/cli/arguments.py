@@ -101,6 +101,7 @@ class Options(argparse.Namespace):
     source: Literal["local", "remote"] | None = None
     user: str | None = None
     filter: str = ""
+    view: str | None = None
     ascii: bool = False
     no_mouse: bool = False
     no_history: bool = False
@@ -154,6 +155,7 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
     "user": valued("ID", line, "only this user's environments"),
     "filter": valued("QUERY", query, "only environments that match this filter"),
+    "view": valued("NAME", line, "view of the configuration file, or built in: offline"),
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
     "log_file": valued(
         "PATH",
@@ -174,7 +176,16 @@ _ADVANCED: Final = frozenset(
 )
 """Shared options that few people need, at the end of the help."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
-DASHBOARD_OPTIONS: Final = ("profile", *QUERY_OPTIONS, "interval", "no_mouse", "no_history", *OUTPUT_OPTIONS, "config")
+DASHBOARD_OPTIONS: Final = (
+    "profile",
+    "view",
+    *QUERY_OPTIONS,
+    "interval",
+    "no_mouse",
+    "no_history",
+    *OUTPUT_OPTIONS,
+    "config",
+)
 """All shared options; each may stand before a command."""
 
 

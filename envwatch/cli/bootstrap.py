@@ -103,9 +103,9 @@ def _remembered(options: Options) -> dict[str, Any]:
     saved = asdict(remembered(state_file("state")))
     del saved["hints"]  # the demo's hints are no setting
     if saved["columns"]:
-        from envwatch.views.table.columns import COLUMNS
+        from envwatch.views.table.columns import is_column
 
-        saved["columns"] = tuple(id_ for id_ in saved["columns"] if id_ in COLUMNS)
+        saved["columns"] = tuple(filter(is_column, saved["columns"]))
     return saved
 
 

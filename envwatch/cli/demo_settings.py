@@ -23,14 +23,27 @@ DEMO_PROFILE: Final = "demo"
 """On screen and in the history."""
 _QUIET_FOR: Final = timedelta(hours=9)
 REMEDY: Final = "letta-server"
+VIEW: Final = "laptops"
+"""The demo's own view, unless the user has a view of this name."""
 
 
 def demo_settings(options: Options) -> Settings:
-    """Return the default profile's display settings, with an early alert and quiet hours."""
+    """Return the default profile's display settings, with an early alert, quiet hours and a view."""
     from dataclasses import replace
 
+    from envwatch.views.table.table_view import NamedView
+
     settings = display_settings_of(options)
-    return replace(settings, profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER, quiet=(_quiet_hours(),))
+    laptops = NamedView(
+        name=VIEW,
+        key=_free_key(settings, "V"),
+        filter="name:laptop,macbook,thinkpad,surface",
+        columns=("name", "mode", "version", "up"),
+        group="meta.team",
+    )
+    views = {VIEW: laptops, **settings.views}
+    quiet = (_quiet_hours(),)
+    return replace(settings, profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER, quiet=quiet, views=views)
 
 
 def _quiet_hours() -> QuietHours:
@@ -90,7 +103,8 @@ def hints_key(settings: Settings) -> str:
 
 def _free_key(settings: Settings, first: str) -> str:
     """Return `first`, or a free function key if the user has bound `first`."""
-    taken = {key for keys in settings.keys.values() for key in keys} | {each.key for each in settings.commands.values()}
+    taken = {key for keys in settings.keys.values() for key in keys}
+    taken |= {each.key for each in settings.commands.values()} | {each.key for each in settings.views.values()}
     return next(key for key in (first, *(f"f{number}" for number in range(2, 25))) if key not in taken)
 
 

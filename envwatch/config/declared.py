@@ -50,6 +50,9 @@ _PARTS: Final = ("view", "usual", "endpoint", "limits", "record", SERVER)
 class ProfileSettings:
     """The settings of one profile except its limits, in the order of `config show`."""
 
+    view: Annotated[str | None, LINE] = setting(None, example='"gpu"', part="view", option=True)
+    """The dashboard's first view: the name of a table `[views.NAME]`, or a built-in view such as `offline`. The view
+    takes precedence over `filter`, `columns` and `sort`."""
     filter: Annotated[str, QUERY] = setting("", example='"!os:darwin"', part="view", option=True)
     """The dashboard's first filter, in the language of the filter box."""
     # The empty default stands for the columns that fit.

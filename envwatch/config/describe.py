@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
 from envwatch.config.hooks import without_secret
-from envwatch.config.schema import Config, field_docs
+from envwatch.config.schema import Config, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
 from envwatch.model.limits import Limits
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.schema import Document
+    from envwatch.views.table.table_view import NamedView
 
 
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:
@@ -49,6 +50,7 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}
+    values |= {f"views.{name}": _view_text(each) for name, each in settings.views.items()}
     values |= {f"hooks.{hook.name}": f"{','.join(hook.on)}: {hook.target}" for hook in settings.hooks}
     rows += [(clean(name), value_text(value), settings.origin(name)) for name, value in values.items()]
     name_width = max(len(name) for name, _, _ in rows)
@@ -87,12 +89,21 @@ def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
         parts.append(f"the keys of {counted(len(config.keys), 'action')}")
     if config.commands:
         parts.append(f"{counted(len(config.commands), 'command')} ({', '.join(config.commands)})")
+    if views := [name for section in sections for name in section.views]:
+        parts.append(f"{counted(len(views), 'view')} ({', '.join(dict.fromkeys(views))})")
     if config.hooks:
         parts.append(counted(len(config.hooks), "hook"))
     if files := sum(section.api_key_file is not None for section in sections):
         parts.append(counted(files, "key file"))
     parts += sorted(name for name, text in environ.items() if name.startswith(PREFIX) and text.strip())
     return clean(f"fine; checked {', '.join(parts)}")
+
+
+def _view_text(view: NamedView) -> str:
+    """Return the parts of a view: `V: filter name:gpu-*; sort version`."""
+    parts = {"filter": view.filter, "columns": ",".join(view.columns), "sort": view.sort, "group": view.group}
+    text = "; ".join(f"{name} {value}" for name, value in parts.items() if value)
+    return f"{view.key}: {text}" if view.key else text
 
 
 def value_text(value: object) -> SafeText:
@@ -135,6 +146,14 @@ _KEYS: Final = """
 #run = ["ssh-to-env"]
 #description = "ssh to the machine"
 
+# Views of your own: rows, columns, order and groups. A key, the palette or `--view` chooses a view.
+#[views.gpu]
+#key = "V"
+#filter = "name:gpu-*"
+#columns = ["name", "version", "meta.team"]
+#sort = "version"
+#group = "meta.team"
+
 # Hooks: what `envwatch watch --hooks` runs or posts when an incident opens and when it resolves.
 #[[hooks]]
 #on = ["incident"]
@@ -162,4 +181,5 @@ def _lines(examples: Mapping[str, str]) -> Iterator[str]:
 
 def setting_docs() -> Mapping[str, str]:
     """Return the help of every setting, in a line each."""
-    return {name: " ".join(text.split()) for name, text in field_docs(ProfileSettings, Limits, Config).items()}
+    docs = field_docs(ProfileSettings, Limits, Profile, Config)
+    return {name: " ".join(text.split()) for name, text in docs.items()}

@@ -24,9 +24,13 @@ from envwatch.config.hooks import HookSettings, mistakes_between_hooks
 from envwatch.config.toml_text import parsed
 from envwatch.config.validators import (
     ARGUMENTS,
+    COLUMN_LIST,
+    GROUP,
     KEYS,
     LINE,
     OF_VARIABLES,
+    QUERY,
+    SORT_OF_VIEW,
     QuietTable,
     duration_between,
     read_keys,
@@ -36,6 +40,7 @@ from envwatch.config.values import PROFILE_NAME, ConfigError
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.views.output.command_context import RowCommand
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -67,8 +72,35 @@ _ProfileSettings: Final = create_model(
 )
 
 
+_BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
+
+
+class OwnView(BaseModel):
+    """A view of your own: rows, columns, order and groups under one name and key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    filter: Annotated[str, QUERY] = ""
+    """The rows of the view, in the language of the filter box; all rows by default."""
+    columns: Annotated[tuple[str, ...], COLUMN_LIST] = ()
+    """Columns of the table, in order; by default, the columns outside of the view."""
+    sort: Annotated[str | None, SORT_OF_VIEW] = None
+    """A column, or `problems`; by default, the setting `sort`."""
+    group: Annotated[str | None, GROUP] = None
+    """A column whose equal values form a group; no groups by default."""
+    key: Annotated[str, LINE] = ""
+    """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
+
+    def named(self, name: str) -> NamedView:
+        """Return the view as the screen takes it."""
+        return NamedView(name=name, **dict(self))
+
+
 class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  # the first base is made at run time
     """A server with its key and settings."""
+
+    views: Annotated[dict[str, OwnView], _BY_NAME] = {}
+    """Views of your own, by name. A profile's view replaces the view of the same name above the profiles."""
 
 
 class Command(BaseModel):
@@ -86,9 +118,6 @@ class Command(BaseModel):
     def named(self, name: str) -> RowCommand:
         """Return the command as the screen takes it."""
         return RowCommand(name=name, key=self.key, run=self.run, description=self.description or name)
-
-
-_BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
 
 
 class Config(Profile):
@@ -125,9 +154,9 @@ def field_docs(*classes: type) -> Mapping[str, str]:
 def schema() -> dict[str, Any]:
     """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
     content = Config.model_json_schema()
-    for model in (Config, Profile, Command, HookSettings, QuietTable):
+    for model in (Config, Profile, OwnView, Command, HookSettings, QuietTable):
         properties = content["$defs"].get(model.__name__, content)["properties"]
-        docs = field_docs(ProfileSettings, Limits, model)
+        docs = field_docs(ProfileSettings, Limits, Profile, model)
         for name, described in properties.items():
             described.pop("default", None)
             properties[name] = dict(sorted({**described, "description": docs[name]}.items()))
@@ -219,17 +248,26 @@ def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
 
 def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mistake]:
     """Yield mistakes that no single value shows, each with the key that it is about."""
-    for noun, tables in (("profile", config.profiles), ("command", config.commands)):
+    sections: list[tuple[tuple[str, ...], Profile]] = [((), config)]
+    sections += [(("profiles", name), profile) for name, profile in config.profiles.items()]
+    named: list[tuple[tuple[str, ...], str, Mapping[str, object]]] = [
+        (("profiles",), "profile", config.profiles),
+        (("commands",), "command", config.commands),
+        *(((*key, "views"), "view", section.views) for key, section in sections),
+    ]
+    for path, noun, tables in named:
         for name in tables:
             if not PROFILE_NAME.fullmatch(name):
                 what = f"is no name for a {noun}: letters, digits, and - _ . between them, 40 at most"
-                yield (f"{noun}s", name), what
+                yield (*path, name), what
+            elif noun == "view" and name in BUILT_IN_VIEWS:
+                yield (*path, name), "is the name of a built-in view: choose another name"
     default = config.default_profile
     profiles = table.get("profiles", {})  # those with mistakes as well
     if default is not None and default not in profiles:
         yield ("default_profile",), f"names no profile of this file{did_you_mean(default, profiles)}"
     yield from mistakes_between_hooks(table.get("hooks"))
-    for key, section in (((), config), *((("profiles", name), profile) for name, profile in config.profiles.items())):
+    for key, section in sections:
         for what, (first, second) in ALTERNATIVES.items():
             if getattr(section, first) is not None and getattr(section, second) is not None:
                 yield (*key, second), f"and {first} both give the {what}: keep one of the two"
@@ -268,10 +306,11 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
 
 def _names_beside(key: tuple[str, ...]) -> Iterable[str]:
     """Return the names of the settings that may stand where a key stands."""
-    tables: dict[str, type[BaseModel]] = {"commands": Command, "hooks": HookSettings}
     if "quiet" in key[:-1]:
         return QuietTable.model_fields
-    return (Config if len(key) == 1 else tables.get(key[0], Profile)).model_fields
+    tables: dict[str, type[BaseModel]] = {"commands": Command, "hooks": HookSettings, "views": OwnView}
+    place = key[2] if key[0] == "profiles" and len(key) > 4 else key[0]  # profiles.work.views.gpu.sort
+    return (Config if len(key) == 1 else tables.get(place, Profile)).model_fields
 
 
 def _dotted(key: Iterable[str]) -> str:

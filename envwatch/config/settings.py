@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
-from envwatch.config.values import MOST_EXPECTED, ConfigError, line, path_text, seconds_text
+from envwatch.config.values import MOST_EXPECTED, ConfigError, line, no_view, path_text, seconds_text
 from envwatch.files import read_regular
 from envwatch.model.limits import SETTINGS_BYTES, Limits
 from envwatch.model.text import SafeText, clean, shortened
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from envwatch.config.hooks import HookSettings
     from envwatch.config.schema import Document
     from envwatch.views.output.command_context import RowCommand
+    from envwatch.views.table.table_view import NamedView
 
 PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
@@ -51,12 +52,14 @@ class Settings(ProfileSettings):
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Keys by binding id; the screen checks the ids."""
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
+    views: Mapping[str, NamedView] = field(default_factory=dict)
+    """The user's own views, by name: of the whole file and of the profile."""
     hooks: tuple[HookSettings, ...] = ()
     key_variables: frozenset[str] = frozenset()
     """Variables that the file names for a key or a dead man's switch, in any profile."""
     origins: Mapping[str, SafeText] = field(default_factory=dict)
-    """Origins of values that are not defaults. The name is the setting's, or `keys.`, `commands.` or `hooks.` with the
-    entry's."""
+    """Origins of values that are not defaults. The name is the setting's, or `keys.`, `commands.`, `views.` or `hooks.`
+    with the entry's."""
     document: Document | None = None
 
     @property
@@ -201,21 +204,51 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
     origins |= {f"hooks.{hook.name}": document.origin("hooks", str(i)) for i, hook in enumerate(hooks) if document}
     origins |= {f"keys.{id_}": document.origin("keys", id_) for id_ in keys if document}
     origins |= {f"commands.{name}": document.origin("commands", name, "key") for name in commands if document}
+    views, view_origins = _views_of(document, profile)
     limits = Limits(**{limit.name: values.pop(limit.name) for limit in fields(Limits) if limit.name in values})
     return Settings(
         profile=profile,
         own=frozenset(own),
         keys=keys,
         commands=commands,
+        views=views,
         hooks=hooks,
         key_variables=frozenset(
             filter(None, (name for each in sections for name in (each.api_key_env, each.ping_url_env)))
         ),
-        origins=origins,
+        origins=origins | view_origins,
         document=document,
         limits=limits,
         **values,
     )
+
+
+def _views_of(document: Document | None, profile: str) -> tuple[dict[str, NamedView], dict[str, SafeText]]:
+    """Return the views for a profile, and the place of each key."""
+    views: dict[str, NamedView] = {}
+    origins: dict[str, SafeText] = {}
+    if document is not None:
+        own = document.config.profiles.get(profile)
+        for path, section in (((), document.config), (("profiles", profile), own)):
+            for name, view in section.views.items() if section is not None else ():
+                views[name] = view.named(name)
+                origins[f"views.{name}"] = document.origin(*path, "views", name, "key")
+    return views, origins
+
+
+def view_named(settings: Settings, name: str, origin: str) -> NamedView:
+    """Return a view by name, built in or of the configuration.
+
+    Raises:
+        ConfigError: if there is none; `origin` is the place of the name.
+    """
+    from envwatch.views.table.table_view import BUILT_IN_VIEWS  # noqa: PLC0415 - only with a view
+
+    found = settings.views.get(name) or BUILT_IN_VIEWS.get(name)
+    if found is None:
+        what = "" if origin.startswith(("--", PREFIX)) else "view "
+        raise ConfigError(f"{origin}: {what}{no_view(name, settings.views)}")
+    return found
 
 
 def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:

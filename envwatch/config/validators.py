@@ -23,13 +23,25 @@ from pydantic import (
     model_validator,
 )
 
-from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole, zone_named
+from envwatch.config.values import (
+    DURATION,
+    MOST_EXPECTED,
+    column_list,
+    column_or,
+    duration,
+    line,
+    path_text,
+    query,
+    whole,
+    zone_named,
+)
 from envwatch.fleet.alerting.quiet import DAY_MINUTES, DAYS, EVERY_DAY, QuietHours
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url, checked_hook_url
-from envwatch.views.table.columns import COLUMNS, PROBLEMS
+from envwatch.views.table.columns import COLUMNS, META, PROBLEMS
+from envwatch.views.table.table_view import GROUPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -75,6 +87,9 @@ def whole_between(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(whole(low, high), json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
 
 
+_METADATA: TypeAlias = Annotated[str, Field(pattern=rf"^{re.escape(META)}.+$")]
+
+
 def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic declares `Field`
     return Field(json_schema_extra={"enum": list(words)})
 
@@ -91,15 +106,12 @@ def one_of(*words: str, none: str | None = None) -> BeforeValidator:
     return BeforeValidator(read, json_schema_input_type=Annotated[str, _enumerated(words)])
 
 
-def _columns(raw: object) -> tuple[str, ...]:
-    parts, hint = raw.split(",") if isinstance(raw, str) else raw, ""
-    if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
-        words = tuple(part.strip() for part in parts)
-        if words and set(words) <= COLUMNS.keys() and len(set(words)) == len(words):
-            return words
-        wrong = [word for word in words if word not in COLUMNS]
-        hint = did_you_mean(wrong[0], COLUMNS) if wrong else ""
-    raise ValueError(f"must be a list of {', '.join(COLUMNS)}, each at most once{hint}")
+def column_among(words: Iterable[str], none: str | None = None) -> BeforeValidator:
+    """Read one of some words, or `meta.KEY`; `none` is the word that means None."""
+    words = tuple(words)
+    read = column_or(words)
+    schema = Annotated[str, _enumerated(words)] | _METADATA
+    return BeforeValidator(lambda raw: None if (word := read(raw)) == none else word, json_schema_input_type=schema)
 
 
 def _names(raw: object) -> tuple[SafeText, ...]:
@@ -213,9 +225,11 @@ def _hours(raw: object) -> tuple[int, int]:
 NON_EMPTY: TypeAlias = Annotated[str, Field(min_length=1)]
 FLAG: Final = BeforeValidator(_boolean, json_schema_input_type=bool)
 LINE: Final = BeforeValidator(line, json_schema_input_type=NON_EMPTY)
-SORT: Final = one_of(PROBLEMS, *COLUMNS, none=PROBLEMS)
-_COLUMN: TypeAlias = Annotated[str, _enumerated(COLUMNS)]
-COLUMN_LIST: Final = BeforeValidator(_columns, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
+SORT: Final = column_among((PROBLEMS, *COLUMNS), none=PROBLEMS)
+SORT_OF_VIEW: Final = column_among((PROBLEMS, *COLUMNS))
+GROUP: Final = column_among(GROUPINGS)
+_COLUMN: TypeAlias = Annotated[str, _enumerated(COLUMNS)] | _METADATA
+COLUMN_LIST: Final = BeforeValidator(column_list, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
 VARIABLE: Final = BeforeValidator(
     _read_variable, json_schema_input_type=Annotated[str, Field(pattern=f"^{_VARIABLE_NAME.pattern}$")]
 )

@@ -18,7 +18,7 @@ from envwatch.model.times import duration_of, past_moment_of
 from envwatch.redactor import LIKE_A_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
 # No named groups: the JSON schema has the same pattern.
 DURATION: Final = re.compile(r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?")
@@ -135,6 +135,41 @@ def query(raw: object) -> str:
     if isinstance(raw, str) and not any(category(character) in _UNTYPEABLE for character in raw):
         return raw.strip()
     raise ValueError("must be a text of one line")
+
+
+def column_list(raw: object) -> tuple[str, ...]:
+    """Read a list of different columns, or their names with commas between them."""
+    from envwatch.views.table.columns import COLUMNS, META, is_column  # noqa: PLC0415 - only with such a setting
+
+    parts, hint = raw.split(",") if isinstance(raw, str) else raw, ""
+    if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+        words = tuple(part.strip() for part in parts)
+        wrong = [word for word in words if not is_column(word)]
+        if words and not wrong and len(set(words)) == len(words):
+            return words
+        hint = did_you_mean(wrong[0], COLUMNS) if wrong else ""
+    raise ValueError(f"must be a list of {', '.join(COLUMNS)} or {META}KEY, each at most once{hint}")
+
+
+def column_or(words: Sequence[str]) -> Callable[[object], str]:
+    """Return a reader of one of some words, or `meta.KEY`."""
+
+    def read(raw: object) -> str:
+        from envwatch.views.table.columns import META  # noqa: PLC0415 - only with such a setting
+
+        word = raw.strip() if isinstance(raw, str) else ""
+        if word in words or (word.startswith(META) and word != META):
+            return word
+        raise ValueError(f"must be one of {', '.join(words)}, or {META}KEY{did_you_mean(word, words)}")
+
+    return read
+
+
+def no_view(name: str, views: Iterable[str]) -> str:
+    """Return the rest of a sentence about a name that no view has."""
+    existing = ", ".join(views)
+    there_are = f"there are {existing}" if existing else "a table [views.NAME] makes a view"
+    return f"names no view{did_you_mean(name, views) or f': {there_are}'}"
 
 
 def seconds_text(seconds: float) -> str:

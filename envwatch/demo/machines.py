@@ -33,6 +33,9 @@ _PEOPLE = (
 )  # fmt: skip
 _REPOSITORIES = ("portal", "billing", "agents", "infra", "search", "mobile", "docs", "ledger")
 
+_TEAMS = ("agents", "platform", "research", "support")
+"""The value of the metadata's key `team`, which people set themselves."""
+
 
 class Blueprint(NamedTuple):
     """A kind of machine. The name's fields are `{who}`, `{n}` and `{agent}`."""
@@ -250,6 +253,8 @@ def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -
         Environment.os.key: blueprint.os,
         Environment.supported_commands.key: _COMMANDS if current else _OLD_COMMANDS,
     }
+    if blueprint.device != "sandbox":
+        metadata["team"] = _TEAMS[place % len(_TEAMS)]
     if place % 6 != 5 or blueprint.device in _DESKTOP_APPS:
         metadata[Environment.self_update.key] = _self_update(blueprint, place)
     if current:

@@ -8,6 +8,7 @@ from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
+from envwatch.model.environment import METADATA_FIELDS
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.versions import is_version
 from envwatch.query.field_types import NONE, STATUSES, InstantField, StatusField, TextField, VersionField, operator_of
@@ -15,12 +16,18 @@ from envwatch.query.fields import ALIASES, FIELDS, META, STATUS, member, named_f
 from envwatch.query.lexer import QueryError, Token, normalize, quote_if_needed, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pydantic import JsonValue
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.query.field_types import Field
 
 MOST = 20
+MOST_KEYS = 100
+_OWN_COLUMNS = frozenset(key for key, field in METADATA_FIELDS.items() if field.kind is str)
+_DEPTH = 3
+"""Levels of nested metadata whose keys are offered."""
 
 _TERM_EXAMPLES = (
     ("mode:unrestricted,strict", "either mode"),
@@ -146,6 +153,32 @@ def _metadata_keys(typed: str, environments: Iterable[TrackedEnvironment]) -> It
         value = next(level[key] for level in levels if key in level)
         separator = "." if isinstance(value, dict) else ":"
         yield quote_if_needed(f"{META}{path}{dot}{key}") + separator, counted(count, "environment")
+
+
+def metadata_keys(environments: Iterable[TrackedEnvironment]) -> list[tuple[str, int]]:
+    """Return the keys of the metadata with the number of rows that have a value, nested ones as dotted paths.
+
+    The most frequent keys come first, keys that envwatch reads itself last; `MOST_KEYS` at most. Texts that envwatch
+    reads itself, such as the version, are left out.
+    """
+    counts: Counter[str] = Counter()
+    for tracked in environments:
+        counts.update(set(_leaves(tracked.environment.metadata or {}, "", _DEPTH)))
+
+    def place(pair: tuple[str, int]) -> tuple[bool, int, str]:
+        key, count = pair
+        return key.partition(".")[0] in METADATA_FIELDS, -count, key
+
+    found = ((key, count) for key, count in counts.items() if key not in _OWN_COLUMNS)
+    return nsmallest(MOST_KEYS, found, key=place)
+
+
+def _leaves(value: Mapping[str, JsonValue], prefix: str, depth: int) -> Iterator[str]:
+    for key, inner in value.items():
+        if isinstance(inner, dict) and inner and depth:
+            yield from _leaves(inner, f"{prefix}{key}.", depth - 1)
+        elif inner is not None and inner != "" and key:
+            yield f"{prefix}{key}"
 
 
 def _values(

@@ -21,7 +21,6 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.model.times import zone_of
 from envwatch.past.history import HistoryError
-from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
@@ -39,7 +38,7 @@ from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.events.event_text import unchanged_text
 from envwatch.views.table.block import block_of
 from envwatch.views.table.block_text import window_title
-from envwatch.views.table.table_view import AmbiguousNames, View
+from envwatch.views.table.table_view import AmbiguousNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
     from envwatch.tui.rewind.time_machine import TimeMachine
+    from envwatch.views.table.table_view import View
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 _WITHOUT_EFFECT: Final = frozenset(
@@ -139,8 +139,8 @@ class EnvwatchApp(TerminalApp):
 
     def get_default_screen(self) -> Screen[None]:
         first = self._preferences
-        view = View(sort=first.sort, query=parse(first.filter), columns=first.columns)
-        dashboard = self.fitted(Dashboard(watched=self._watched(), view=view, commands=first.commands))
+        screen = Dashboard(watched=self._watched(), view=first.first_view, views=first.views, commands=first.commands)
+        dashboard = self.fitted(screen)
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from envwatch.fleet.alerting.silences import NO_SILENCES, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText, counted
 from envwatch.model.times import long_age
+from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
 from envwatch.views.output.command_context import NO_COMMANDS
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from envwatch.past.history import Past
     from envwatch.sources.session import Target
     from envwatch.views.output.command_context import CommandSettings
+    from envwatch.views.table.table_view import NamedView
 
 
 class SilenceControl:
@@ -150,6 +153,12 @@ class Preferences:
     columns: tuple[str, ...] = ()
     """Column ids; empty for the columns that fit the width."""
     filter: str = ""
+    is_filter_option: bool = False
+    """Whether the command line has the query, which then takes precedence over the first view's query."""
+    view: NamedView | None = None
+    """The first view, in place of `sort`, `columns` and `filter`."""
+    views: Mapping[str, NamedView] = field(default_factory=dict)
+    """The views of the configuration, by name."""
     keymap: Mapping[str, str] = field(default_factory=dict)
     """The user's keys by binding id, in Textual's form."""
     commands: CommandSettings = NO_COMMANDS
@@ -157,6 +166,15 @@ class Preferences:
     notify: Literal["off", "osc9", "osc777"] = "off"
     title: bool = False
     ascii_only: bool = False
+
+    @property
+    def first_view(self) -> View:
+        """The rows and columns at first."""
+        plain = View(sort=self.sort, query=parse(self.filter), columns=self.columns)
+        if self.view is None:
+            return plain
+        named = self.view.chosen(plain)
+        return replace(named, query=plain.query) if self.is_filter_option else named
 
 
 DEFAULTS: Final = Preferences()

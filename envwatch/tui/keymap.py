@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from textual.binding import Binding
@@ -17,6 +18,7 @@ from envwatch.tui.screens.help import HelpScreen
 from envwatch.tui.screens.menu import ColumnPicker, CopyMenu, Menu, PickList, SortMenu
 from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
 from envwatch.tui.screens.prompt import Prompt
+from envwatch.tui.screens.table_actions import binding_of
 from envwatch.tui.terminal.textual_internals import own_bindings
 from envwatch.tui.widgets.detail_pane import DetailPane, Pager
 from envwatch.tui.widgets.environment_table import EnvironmentTable
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
 
     from envwatch.views.output.command_context import RowCommand
+    from envwatch.views.table.table_view import NamedView
+
+NO_VIEWS: Final[Mapping[str, NamedView]] = MappingProxyType({})
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())
@@ -64,9 +69,11 @@ def binding_ids() -> tuple[str, ...]:
     return tuple(dict.fromkeys(id_ for nodes in binding_scopes() for id_, _ in _default_keys(nodes)))
 
 
-def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
+def mistakes(
+    keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView] = NO_VIEWS
+) -> Iterator[tuple[str, SafeText]]:
     """Yield each mistake's binding id, and the end of a sentence about the mistake."""
-    ids = binding_ids()
+    ids = (*binding_ids(), *(view.id for view in views.values()))
     for id_, own in keys.items():
         if id_ not in ids:
             yield id_, clean(f"is no binding{did_you_mean(id_, ids)}")
@@ -74,22 +81,43 @@ def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]
         invalid = next((key for key in own if not _is_key(key)), None)
         if invalid is not None or not any(True for _ in own):
             yield id_, _no_key(invalid or "")
-        elif clash := _clash(id_, keys):
+        elif clash := _clash(id_, keys, views):
             yield id_, composed(f"has a key that {clash} has too: give that another one")
 
 
+def view_mistakes(views: Mapping[str, NamedView], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
+    """Yield the name of each own view whose key is invalid or taken, and the rest of a sentence about its key."""
+    owners = _owners(keys, NO_VIEWS)
+    for name, view in views.items():
+        if view.key and view.id not in keys:
+            if mistake := _mistake_in(view.key, owners, "view"):
+                yield name, mistake
+            owners.setdefault(_textual_name(view.key), view.id)
+
+
 def command_mistakes(
-    commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]]
+    commands: Mapping[str, RowCommand],
+    keys: Mapping[str, Iterable[str]],
+    views: Mapping[str, NamedView] = NO_VIEWS,
 ) -> Iterator[tuple[str, SafeText]]:
     """Yield each command with an invalid or taken key, and the end of a sentence about the key."""
-    owners = {key: id_ for nodes in reversed(binding_scopes()[:2]) for id_, key in _keys_of(nodes, keys)}
+    owners = _owners(keys, views)
     for name, command in commands.items():
-        key = _textual_name(command.key)
-        if not _is_key(command.key):
-            yield name, _no_key(command.key)
-        elif key in owners:
-            yield name, clean(f"is the key of {owners[key]} already: give the command another one")
-        owners.setdefault(key, f"commands.{name}")
+        if mistake := _mistake_in(command.key, owners, "command"):
+            yield name, mistake
+        owners.setdefault(_textual_name(command.key), f"commands.{name}")
+
+
+def _owners(keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView]) -> dict[str, str]:
+    """Return the id of the binding of each key of the dashboard."""
+    return {key: id_ for nodes in reversed(binding_scopes()[:2]) for id_, key in _keys_of(nodes, keys, views)}
+
+
+def _mistake_in(key: str, owners: Mapping[str, str], noun: str) -> SafeText | None:
+    if not _is_key(key):
+        return _no_key(key)
+    owner = owners.get(_textual_name(key))
+    return None if owner is None else clean(f"is the key of {owner} already: give the {noun} another one")
 
 
 def _no_key(text: str) -> SafeText:
@@ -98,17 +126,21 @@ def _no_key(text: str) -> SafeText:
     )
 
 
-def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
+def _clash(id_: str, keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView]) -> str | None:
     for nodes in binding_scopes():
-        owners = list(_keys_of(nodes, keys))
+        owners = list(_keys_of(nodes, keys, views))
         mine = {key for other, key in owners if other == id_}
         if found := next((other for other, key in owners if other != id_ and key in mine), None):
             return found
     return None
 
 
-def _keys_of(nodes: Iterable[type[DOMNode]], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
+def _keys_of(
+    nodes: Iterable[type[DOMNode]], keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView]
+) -> Iterator[tuple[str, str]]:
     defaults = list(_default_keys(nodes))
+    if Dashboard in nodes:
+        defaults += [(view.id, binding_of(view).key) for view in views.values()]
     yield from ((id_, _textual_name(key)) for id_, key in defaults if id_ not in keys)
     yield from ((id_, _textual_name(key)) for id_ in dict(defaults) if id_ in keys for key in keys[id_])
 

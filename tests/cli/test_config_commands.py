@@ -22,7 +22,7 @@ from support.pty_terminal import Terminal, environment
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter
 from envwatch.config.hooks import HookSettings
-from envwatch.config.schema import Command, Config, Document, document_of
+from envwatch.config.schema import Command, Config, Document, OwnView, document_of
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES
@@ -248,13 +248,14 @@ def test_each_line_of_the_file_that_init_writes_is_a_setting_once_it_is_no_comme
     key_file(tmp_path, "serve-tokens", content="ann token-of-ann-0123456789", at=tmp_path / "serve-tokens")
     lines = text.splitlines()
     commented = [number for number, line in enumerate(lines) if line.startswith("#") and line[1:2] not in {" ", ""}]
-    command = lines.index("#[commands.ssh]")
+    command = lines.index("#[commands.ssh]")  # followed by other tables
     headers = [number for number in commented if lines[number][1] == "["]
     names = [lines[number][1:].split(" =")[0] for number in commented if number not in headers]
     settings = {name for name in names if "." not in name}
     tables = {re.findall(r"\w+", lines[number])[0] for number in headers}
     assert settings | tables >= Config.model_fields.keys() | Command.model_fields.keys()
-    assert settings <= Config.model_fields.keys() | Command.model_fields.keys() | HookSettings.model_fields.keys()
+    known = (Config, Command, OwnView, HookSettings)
+    assert settings <= {name for model in known for name in model.model_fields}
     assert document_of(path, text.encode()) == (Document(path, Config(), {}), ())
     for number in commented:
         chosen = {number, *headers, *range(command, len(lines))} & {*commented}
@@ -267,7 +268,7 @@ def test_each_line_of_the_file_that_init_writes_is_a_setting_once_it_is_no_comme
     path.write_text("\n".join(line[1:] if place in chosen else line for place, line in enumerate(lines)))
     ended = run(tmp_path, "config", "validate", "--config", str(path))
     assert (ended.code, ended.out) == (0, ""), ended.err
-    others = "1 profile (work), the keys of 2 actions, 1 command (ssh), 1 hook, 1 key file"
+    others = "1 profile (work), the keys of 2 actions, 1 command (ssh), 1 view (gpu), 1 hook, 1 key file"
     assert f"checked {len(settings & Config.model_fields.keys()) - len(alternatives)} settings, {others}" in ended.err
 
 

@@ -271,7 +271,7 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("profiles = { work = { intervall = 5 } }\n", ":1: profiles.work.intervall is no setting"),
         (
             "columns = ['name', 'nmae']\n",
-            f":1: columns must be a list of {', '.join(COLUMNS)}, each at most once; did you mean name?",
+            f":1: columns must be a list of {', '.join(COLUMNS)} or meta.KEY, each at most once; did you mean name?",
         ),
         ("columns = ['name', 'zzz']\n", ":1: columns must be a list of state, for, beat, name"),
         ("columns = ['name', 'name']\n", ":1: columns must be a list of state, for, beat, name"),
@@ -345,8 +345,11 @@ def test_the_schema_has_the_bounds_of_the_readers() -> None:
     assert described("page_size") == {"type": "integer", "minimum": 1, "maximum": 1000}
     assert described("bell") == {"type": "boolean"}
     assert described("source") == {"type": "string", "enum": ["local", "remote"]}
-    assert described("columns")["items"]["enum"] == list(COLUMNS)
-    assert described("sort") == {"type": "string", "enum": ["problems", *COLUMNS]}
+    column, metadata = described("columns")["items"]["anyOf"]
+    assert column["enum"] == list(COLUMNS)
+    assert described("sort")["anyOf"] == [{"type": "string", "enum": ["problems", *COLUMNS]}, metadata]
+    assert re.search(metadata["pattern"], "meta.team")
+    assert not re.search(metadata["pattern"], "meta.")
     number, text = described("late_after")["anyOf"]
     assert number == {"type": "number", "minimum": 5, "maximum": 3600}
     assert text["type"] == "string"

@@ -79,7 +79,7 @@ def test_every_binding_of_every_screen_and_dialog_has_an_id_of_its_own_and_a_des
     counts = Counter(binding.id for binding in dict.fromkeys(EVERYWHERE))
     assert [id_ for id_, count in counts.items() if count > 1] == ["app.help"]  # the app's key, and the screens' key
     assert {binding.id for binding in EVERYWHERE} == set(binding_ids())
-    assert {id_.partition(".")[0] for id_ in IDS} == SECTIONS.keys() - {"command"}  # for user-defined commands
+    assert {id_.partition(".")[0] for id_ in IDS} == SECTIONS.keys() - {"command", "view"}  # the user's own
 
 
 def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
@@ -96,7 +96,7 @@ def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
 def test_the_table_has_at_most_32_keys_by_default_and_6_of_the_time_machine() -> None:
     """A binding with several keys counts once, as do the digits for parts of the fleet. ctrl+c and ctrl+z do not."""
     bound = [binding for binding in declared(EnvironmentTable, Dashboard, EnvwatchApp) if has_key(binding)]
-    kinds = {"preset" if binding.action.startswith("preset(") else binding.id for binding in bound}
+    kinds = {"view" if binding.action.startswith("view(") else binding.id for binding in bound}
     history = {binding.id for binding in bound if (binding.id or "").startswith("history.")}
     assert len(kinds - history - {"app.interrupt", "app.suspend"}) <= 32
     keys = {key for binding in bound for key in keys_of(binding)}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from envwatch.tui.keymap import command_mistakes
+from envwatch.tui.keymap import command_mistakes, mistakes, view_mistakes
 from envwatch.views.output.command_context import RowCommand
+from envwatch.views.table.table_view import NamedView
 
 
 def mistake(key: str, **keys: tuple[str, ...]) -> str:
@@ -50,3 +51,54 @@ def test_two_commands_cannot_have_one_key() -> None:
 @pytest.mark.parametrize("key", ["no key", "hyper+", "qq"])
 def test_what_no_terminal_sends_is_no_key(key: str) -> None:
     assert mistake(key).startswith(f"cannot have {key} as a key")
+
+
+# Keys of views.
+
+
+def views(**keys: str) -> dict[str, NamedView]:
+    return {name: NamedView(name=name, key=key) for name, key in keys.items()}
+
+
+@pytest.mark.parametrize(("key", "owner"), [("n", "find.next_problem"), ("1", "find.all"), ("0", "find.reset")])
+def test_a_view_whose_key_is_taken_names_the_other_action(key: str, owner: str) -> None:
+    found = list(view_mistakes(views(gpu=key), {}))
+    assert found == [("gpu", f"is the key of {owner} already: give the view another one")]
+
+
+def test_two_views_or_a_view_and_a_command_cannot_have_one_key() -> None:
+    assert list(view_mistakes(views(gpu="V", cpu="V"), {})) == [
+        ("cpu", "is the key of view.gpu already: give the view another one")
+    ]
+    ssh = RowCommand(name="ssh", key="V", run=("x",), description="ssh")
+    assert list(command_mistakes({"ssh": ssh}, {}, views(gpu="V"))) == [
+        ("ssh", "is the key of view.gpu already: give the command another one")
+    ]
+
+
+def test_a_view_without_a_key_takes_none_and_a_wrong_key_is_named() -> None:
+    assert list(view_mistakes(views(gpu=""), {})) == []
+    ((name, text),) = view_mistakes(views(gpu="no key"), {})
+    assert (name, text.startswith("cannot have no key as a key")) == ("gpu", True)
+
+
+def test_the_table_of_keys_knows_views_by_their_ids() -> None:
+    assert list(mistakes({"view.gpu": ("V",)}, views(gpu=""))) == []
+    assert list(mistakes({"view.gpuu": ("V",)}, views(gpu=""))) == [
+        ("view.gpuu", "is no binding; did you mean view.gpu?")
+    ]
+    assert list(mistakes({"view.gpu": ("n",)}, views(gpu="V"))) == [
+        ("view.gpu", "has a key that find.next_problem has too: give that another one")
+    ]
+    assert list(mistakes({"find.next_problem": ("V",)}, views(gpu="V"))) == [
+        ("find.next_problem", "has a key that view.gpu has too: give that another one")
+    ]
+
+
+def test_a_key_of_the_table_frees_the_key_of_the_view() -> None:
+    keys = {"view.gpu": ("W",)}
+    assert list(view_mistakes(views(gpu="n"), keys)) == []
+    assert list(mistakes(keys, views(gpu="n"))) == []
+    assert list(mistakes(keys, views(gpu="n", cpu="W"))) == [
+        ("view.gpu", "has a key that view.cpu has too: give that another one")
+    ]

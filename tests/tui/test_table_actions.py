@@ -50,7 +50,8 @@ async def dashboard(
 def offered(stage: Stage) -> dict[str, str]:
     menu = stage.app.screen
     assert isinstance(menu, Menu | SortMenu)
-    return {choice.title: choice.note for choice in menu._choices}  # noqa: SLF001
+    choices = {choice.title: choice.note for choice in menu._choices}  # noqa: SLF001
+    return {title: note for title, note in choices.items() if not title.startswith("META.")}
 
 
 async def group_by_pod(stage: Stage) -> None:

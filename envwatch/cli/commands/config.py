@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
 
-_SETTINGS: Final = ("interval", "profile", *QUERY_OPTIONS)
+_SETTINGS: Final = ("interval", "profile", "view", *QUERY_OPTIONS)
 
 _ACTIONS: Final = {
     "show": "print each value with its origin, but never the key",

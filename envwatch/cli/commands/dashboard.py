@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -33,7 +34,7 @@ from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from envwatch.cli.bootstrap import DemoHistory, Profiles
     from envwatch.config.credentials import Credentials
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
     from envwatch.tui.terminal.app import TerminalApp
     from envwatch.views.output.command_context import CommandSettings
+    from envwatch.views.table.table_view import NamedView
 
 T = TypeVar("T")
 
@@ -141,7 +143,6 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
 def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
     import asyncio
-    from dataclasses import replace
 
     async def ask() -> SafeText | None:
         async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
@@ -241,11 +242,18 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
     """Return the screen's looks and sounds."""
     from envwatch.tui.arguments import Preferences
 
+    views = {
+        name: view if view.sort is not None else replace(view, sort=display_settings.sort)
+        for name, view in display_settings.views.items()
+    }
     return Preferences(
         theme=display_settings.theme,
         sort=display_settings.sort,
         columns=display_settings.columns,
         filter=display_settings.filter,
+        is_filter_option=bool(options.filter),
+        view=_first_view(display_settings, views),
+        views=views,
         keymap={
             id_: ",".join("comma" if key == "," else key for key in own) for id_, own in display_settings.keys.items()
         },
@@ -255,6 +263,14 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
         title=display_settings.title,
         ascii_only=options.ascii or not is_utf8(stdout()),
     )
+
+
+def _first_view(settings: Settings, views: Mapping[str, NamedView]) -> NamedView | None:
+    from envwatch.config.settings import view_named
+
+    if settings.view is None:
+        return None
+    return views.get(settings.view) or view_named(settings, settings.view, settings.origin("view"))
 
 
 def _saved_state(
@@ -337,7 +353,7 @@ def check_screen(settings: Settings) -> None:
 
 
 def screen_mistakes(settings: Settings) -> Iterator[str]:
-    """Yield a line for each mistake in theme, keys and commands."""
+    """Yield a line for each mistake in theme, view, keys and commands."""
     if settings.origin("theme") not in {"default", "remembered"}:
         from envwatch.tui.themes import THEMES, theme_names
 
@@ -347,13 +363,25 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
             nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
             hint = nearest or f"; it must be {own} or one of Textual's"
             yield f"{settings.origin('theme')}: there is no such theme{hint}"
-    if settings.keys:
-        from envwatch.tui.keymap import mistakes
+    if settings.view is not None:
+        from envwatch.config.settings import view_named
+        from envwatch.config.values import ConfigError
 
-        for id_, mistake in mistakes(settings.keys):
-            yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {mistake}"
-    if settings.commands:
-        from envwatch.tui.keymap import command_mistakes
+        try:
+            view_named(settings, settings.view, settings.origin("view"))
+        except ConfigError as error:
+            yield from error.lines
+    if settings.keys or settings.views or settings.commands:
+        yield from _key_mistakes(settings)
 
-        for name, mistake in command_mistakes(settings.commands, settings.keys):
-            yield f"{settings.origin(f'commands.{name}')}: commands.{name}.key {mistake}"
+
+def _key_mistakes(settings: Settings) -> Iterator[str]:
+    """Yield a line for each key of an action, a view or a command that is invalid or taken."""
+    from envwatch.tui.keymap import command_mistakes, mistakes, view_mistakes
+
+    for id_, mistake in mistakes(settings.keys, settings.views):
+        yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {mistake}"
+    for name, mistake in view_mistakes(settings.views, settings.keys):
+        yield f"{settings.origin(f'views.{name}')}: views.{name}.key {mistake}"
+    for name, mistake in command_mistakes(settings.commands, settings.keys, settings.views):
+        yield f"{settings.origin(f'commands.{name}')}: commands.{name}.key {mistake}"

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--serve", action="store_true", default=False, help="run only the server, until ctrl+c; print its address"
     )
-    parser.add_shared("interval", "no_mouse", "no_history", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
+    parser.add_shared("interval", "no_mouse", "no_history", "view", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:

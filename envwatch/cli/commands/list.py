@@ -5,34 +5,91 @@ from __future__ import annotations
 import os
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser
-from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
+from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
+from envwatch.cli.bootstrap import host_of, policies_for, profiles_for, stop_for
 from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, monitor_after, report_failures
 from envwatch.cli.streams import ProgressLine, has_colours, is_utf8, print_error, stdout, write_all, write_text
+from envwatch.config.values import ConfigError, column_list, column_or
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from envwatch.cli.bootstrap import Profiles
+    from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed, Listed
+    from envwatch.query.language import Query
     from envwatch.views.output.environment_list import EnvironmentList
+    from envwatch.views.table.table_view import Preset
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the description and options."""
     parser.description = (
         "List the environments once, problems first.\n"
-        "The setting `filter` has no effect here.\n"
-        "Several profiles are listed at once. If a profile fails, the other profiles are printed, and the\n"
-        "exit code is 3, or 4 if a key was refused."
+        "The settings `filter` and `view` have no effect here.\n"
+        "If one of several profiles fails, the others are printed, and the exit code is 3, or 4 for a refused key."
     )
     formats = ("table", "json", "jsonl", "csv", "name", "line")
-    about = "table (default), json, jsonl, csv, name (only names), or line (counts for a prompt or a status bar)"
+    about = "table (default), json, jsonl, csv, name, line (counts)"
     parser.add_argument("-o", "--output", choices=formats, default="table", metavar="FORMAT", help=about)
-    parser.add_shared(*QUERY_OPTIONS, "profile", *OUTPUT_OPTIONS, "config")
+    about = "columns in order, also of JSON and CSV: name,meta.team"
+    parser.add_argument("--columns", default=(), **valued("NAMES", _columns, about))
+    about = "order: a column, meta.KEY, or problems (default)"
+    parser.add_argument("--sort", default=None, **valued("COLUMN", _sort, about))
+    parser.add_shared(*QUERY_OPTIONS, "profile", "view", *OUTPUT_OPTIONS, "config")
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    return tuple(map(_in_a_listing, column_list(text)))
+
+
+def _sort(text: str) -> str:
+    from envwatch.views.table.columns import COLUMNS, PROBLEMS
+
+    return _in_a_listing(column_or((PROBLEMS, *COLUMNS))(text))
+
+
+def _in_a_listing(column: str) -> str:
+    from envwatch.views.table.columns import LAST_DAY
+
+    if column == LAST_DAY:
+        raise ValueError(f"cannot have {LAST_DAY}, which only the dashboard knows")
+    return column
+
+
+class _Choice(NamedTuple):
+    """The rows, columns and order that options and view choose."""
+
+    query: Query
+    preset: Preset
+    columns: tuple[str, ...]
+    sort: str | None
+
+
+def _choice(options: Options, settings: Settings) -> _Choice:
+    """Return the choice; an option takes precedence over the same part of the view.
+
+    Only options choose: the first filter and the first view of the dashboard must not take rows from a script.
+    """
+    from envwatch.config.settings import view_named
+    from envwatch.query.language import parse
+    from envwatch.views.table.columns import LAST_DAY, PROBLEMS
+    from envwatch.views.table.table_view import NamedView, View
+
+    named = NamedView(name="")
+    if options.view is not None:
+        try:
+            named = view_named(settings, options.view, "--view")
+        except ConfigError as error:
+            raise stop_for(error.lines) from None
+    rows = named.chosen(View())
+    query = parse(options.filter) if options.filter else rows.query
+    columns = options.columns or tuple(id_ for id_ in named.columns if id_ != LAST_DAY)
+    sort = options.sort or named.sort
+    return _Choice(query, rows.preset, columns, None if sort in {PROBLEMS, LAST_DAY} else sort)
 
 
 def run(options: Options) -> int:
@@ -45,7 +102,6 @@ def run(options: Options) -> int:
     from dataclasses import replace
 
     from envwatch.model.outcome import Listed
-    from envwatch.query.language import parse
     from envwatch.sources.poller import read_clocks
     from envwatch.views.output import environment_list, formats
     from envwatch.views.table.block import block_of
@@ -53,8 +109,7 @@ def run(options: Options) -> int:
     stdout()  # stop early if closed
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
-    # The dashboard's saved filter does not apply.
-    query = parse(options.filter)
+    choice = _choice(options, profiles.first)
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
     log_outcomes(outcomes, options)
@@ -66,13 +121,17 @@ def run(options: Options) -> int:
         if isinstance(outcome, Listed):
             listed = environment_list.environment_list(outcome, monitor.fleet.by_profile[name])
             asked_at.append(outcome.asked.monotonic)
-            lists.append(environment_list.filtered(listed, query, clean(profiles[name].settings.profile)))
+            profile = clean(profiles[name].settings.profile)
+            lists.append(environment_list.filtered(listed, choice.query, profile, choice.preset))
         else:
             failures[name] = outcome
     whole = None
     if lists:
         whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
-        keys = {row.tracked.key for row in whole.rows} if query else None
+        whole = replace(whole, columns=choice.columns)
+        if choice.sort is not None:
+            whole = environment_list.ordered_by(whole, choice.sort)
+        keys = {row.tracked.key for row in whole.rows} if choice.query or whole.preset is not None else None
         now = read_clocks()
         whole = replace(
             environment_list.with_quiet_hours(whole, monitor, now),

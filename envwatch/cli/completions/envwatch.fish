@@ -90,13 +90,14 @@ function _shtab_envwatch_using
 end
 
 set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' silence 'silence list' 'silence end' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
-set -g _shtab_envwatch_opts_with_value --at --bind --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --scenario --seed --since --size --source --speed --textfile --timeout --tls-cert --tls-key --until --user --warning -c -o -t -w
+set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --scenario --seed --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
 
 complete -c envwatch -e
 complete -c envwatch -f
 
 complete -c envwatch -n _shtab_envwatch_using -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n _shtab_envwatch_using -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n _shtab_envwatch_using -l view -x -d 'view of the configuration file, or built in: offline'
 complete -c envwatch -n _shtab_envwatch_using -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
 complete -c envwatch -n _shtab_envwatch_using -l page-size -x -d 'rows per request (default 100)'
 complete -c envwatch -n _shtab_envwatch_using -l online-only -l no-online-only -d 'only environments that the server calls online'
@@ -113,6 +114,7 @@ complete -c envwatch -n _shtab_envwatch_using -l version -d 'show the version an
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a dashboard -d 'watch your environments live (the default command)'
 complete -c envwatch -n '_shtab_envwatch_using dashboard' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using dashboard' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using dashboard' -l view -x -d 'view of the configuration file, or built in: offline'
 complete -c envwatch -n '_shtab_envwatch_using dashboard' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
 complete -c envwatch -n '_shtab_envwatch_using dashboard' -l page-size -x -d 'rows per request (default 100)'
 complete -c envwatch -n '_shtab_envwatch_using dashboard' -l online-only -l no-online-only -d 'only environments that the server calls online'
@@ -135,6 +137,7 @@ complete -c envwatch -n '_shtab_envwatch_using demo' -l serve -d 'run only the s
 complete -c envwatch -n '_shtab_envwatch_using demo' -l interval -x -d 'time from poll to poll: 5s, 2m (default 5s)'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l no-mouse -d 'leave the mouse to the terminal'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l no-history -d 'neither record nor read the history'
+complete -c envwatch -n '_shtab_envwatch_using demo' -l view -x -d 'view of the configuration file, or built in: offline'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l page-size -x -d 'rows per request (default 100)'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l online-only -l no-online-only -d 'only environments that the server calls online'
@@ -158,13 +161,16 @@ complete -c envwatch -n '_shtab_envwatch_using replay' -l config -xka "(__fish_c
 complete -c envwatch -n '_shtab_envwatch_using replay; and test $_shtab_envwatch_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the recording'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a list -d 'print the environments once, as a table, JSON or CSV'
 complete -c envwatch -n '_shtab_envwatch_using list' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using list' -s o -l output -xka "table json jsonl csv name line" -d 'table (default), json, jsonl, csv, name (only names), or line (counts for a prompt or a status bar)'
+complete -c envwatch -n '_shtab_envwatch_using list' -s o -l output -xka "table json jsonl csv name line" -d 'table (default), json, jsonl, csv, name, line (counts)'
+complete -c envwatch -n '_shtab_envwatch_using list' -l columns -x -d 'columns in order, also of JSON and CSV: name,meta.team'
+complete -c envwatch -n '_shtab_envwatch_using list' -l sort -x -d 'order: a column, meta.KEY, or problems (default)'
 complete -c envwatch -n '_shtab_envwatch_using list' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
 complete -c envwatch -n '_shtab_envwatch_using list' -l page-size -x -d 'rows per request (default 100)'
 complete -c envwatch -n '_shtab_envwatch_using list' -l online-only -l no-online-only -d 'only environments that the server calls online'
 complete -c envwatch -n '_shtab_envwatch_using list' -l source -xka "local remote" -d 'only environments of this kind: local or remote'
 complete -c envwatch -n '_shtab_envwatch_using list' -l user -x -d 'only this user'"'"'s environments'
 complete -c envwatch -n '_shtab_envwatch_using list' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using list' -l view -x -d 'view of the configuration file, or built in: offline'
 complete -c envwatch -n '_shtab_envwatch_using list' -l ascii -d 'draw with ASCII only'
 complete -c envwatch -n '_shtab_envwatch_using list' -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log file, one line per poll (list, check, wait: none)'
 complete -c envwatch -n '_shtab_envwatch_using list' -l log-level -xka "info warning error off" -d 'lines in the log: info (default), warning, error, off'
@@ -302,6 +308,7 @@ complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -
 complete -c envwatch -n '_shtab_envwatch_using config' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using config' -l interval -x -d 'time from poll to poll: 5s, 2m (default 5s)'
 complete -c envwatch -n '_shtab_envwatch_using config' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using config' -l view -x -d 'view of the configuration file, or built in: offline'
 complete -c envwatch -n '_shtab_envwatch_using config' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
 complete -c envwatch -n '_shtab_envwatch_using config' -l page-size -x -d 'rows per request (default 100)'
 complete -c envwatch -n '_shtab_envwatch_using config' -l online-only -l no-online-only -d 'only environments that the server calls online'
@@ -312,6 +319,7 @@ complete -c envwatch -n '_shtab_envwatch_using config; and test $_shtab_envwatch
 complete -c envwatch -n '_shtab_envwatch_using config show' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using config show' -l interval -x -d 'time from poll to poll: 5s, 2m (default 5s)'
 complete -c envwatch -n '_shtab_envwatch_using config show' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using config show' -l view -x -d 'view of the configuration file, or built in: offline'
 complete -c envwatch -n '_shtab_envwatch_using config show' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
 complete -c envwatch -n '_shtab_envwatch_using config show' -l page-size -x -d 'rows per request (default 100)'
 complete -c envwatch -n '_shtab_envwatch_using config show' -l online-only -l no-online-only -d 'only environments that the server calls online'

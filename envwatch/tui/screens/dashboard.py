@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envwatch.tui.screens.row_actions import RowActions
-from envwatch.tui.screens.table_actions import TableActions
+from envwatch.tui.screens.table_actions import TableActions, binding_of
 from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, more_labels, time_label
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
@@ -22,7 +22,7 @@ from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import DayBar, StatusBar
 from envwatch.views.table.block_text import nothing_open_text
-from envwatch.views.table.table_view import Preset, View, place_of
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, View, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.tui.state import MonitorState
     from envwatch.views.output.command_context import CommandSettings
+    from envwatch.views.table.table_view import NamedView
 
 _EVENT_LINES = 8
 
@@ -71,18 +72,22 @@ class Dashboard(TableActions, RowActions, TimeActions):
         Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
         Binding("q", "close", "Quit", id="app.quit"),
         without_key("detail", "Detail pane on or off", "row.pane"),
-        *(
-            Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
-            for key, preset in zip("123456", Preset, strict=True)
-        ),
-        Binding("0", "reset", "Reset the view except the columns", show=False, id="find.reset"),
+        *map(binding_of, BUILT_IN_VIEWS.values()),
     ]
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
     """Whether the user wants the detail pane; with None, the screen's size decides."""
 
-    def __init__(self, *, watched: tuple[str, str], view: View, commands: CommandSettings) -> None:
+    def __init__(
+        self,
+        *,
+        watched: tuple[str, str],
+        view: View,
+        commands: CommandSettings,
+        views: Mapping[str, NamedView] | None = None,
+    ) -> None:
         super().__init__()
+        self.bind_views(views or {})
         self.bind_commands(commands)
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
@@ -344,17 +349,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
     def action_problem(self, direction: int) -> None:
         if not self.table.go_to_open(direction):
             self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
-
-    def action_preset(self, preset: str) -> None:
-        is_shown = self.view.preset == preset
-        self.set_view(replace(self.view, preset=Preset(preset)))
-        if is_shown:
-            self.show_message(f"{preset}: shown already; 0 shows everything again")
-
-    def action_reset(self) -> None:
-        self.set_view(View(columns=self.view.columns, baseline=self.view.baseline))
-        self.table.release_cursor()
-        self.show_message("view reset: all environments, problems first, no groups")
 
     def action_filter(self) -> None:
         self._filter_bar.open(self.view.query)

@@ -35,6 +35,7 @@ SECTIONS: Final = {
     "move": "Move",
     "find": "Find",
     "sort": "Arrange",
+    "view": "Your views",
     "baseline": "Baseline",
     "row": "Environment",
     "command": "Your commands",

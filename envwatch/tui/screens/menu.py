@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -12,15 +12,20 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from envwatch.model.text import counted
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.views.table.columns import COLUMNS, FIXED
+from envwatch.views.table.columns import COLUMNS, FIXED, META, metadata_title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from textual.app import ComposeResult
     from textual.events import Key
+
+
+_METADATA: Final = "META."
+"""Precedes a key of the metadata in a title. A letter stands for the key's first letter."""
 
 
 class Choice(NamedTuple):
@@ -96,10 +101,13 @@ class Menu(ModalScreen["str | None"]):
         options = self.query_one(OptionList)
         count, here = len(self._choices), options.highlighted or 0
         following = [(here + step) % count for step in range(1, count + 1)]
-        found = [place for place in following if self._choices[place].title.startswith((letter, letter.swapcase()))]
+        names = [choice.title.removeprefix(_METADATA) for choice in self._choices]
+        found = [place for place in following if names[place].startswith((letter, letter.swapcase()))]
+        # No key of the metadata may change where a letter has always led.
+        found = [place for place in found if names[place] == self._choices[place].title and place != here] or found
         if found:
             event.stop()
-            exact = (place for place in found if self._choices[place].title.startswith(letter))
+            exact = (place for place in found if names[place].startswith(letter))
             options.highlighted = next(exact, found[0])
 
     @property
@@ -170,9 +178,12 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         HELP,
     ]
 
-    def __init__(self, visible: Sequence[str], *, has_profiles: bool) -> None:
+    def __init__(self, visible: Sequence[str], *, has_profiles: bool, metadata: Mapping[str, int]) -> None:
         super().__init__()
+        self._metadata = metadata
+        """The number of rows that have a key of the metadata, by column."""
         ids = [id_ for id_ in COLUMNS if id_ not in FIXED and (has_profiles or id_ != "profile")]
+        ids += dict.fromkeys((*(id_ for id_ in visible if id_.startswith(META)), *metadata))
         chosen = [id_ for id_ in visible if id_ in ids]
         self._chosen = set(chosen)
         self._order = chosen + [id_ for id_ in ids if id_ not in self._chosen]
@@ -194,8 +205,12 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         options.highlighted = highlighted
 
     def _line(self, id_: str) -> Content:
-        column = COLUMNS[id_]
         mark = "[x]" if id_ in self._chosen else "[ ]"
+        if id_.startswith(META):
+            return Content.assemble(
+                f"{mark} {metadata_title(id_)}  ", (counted(self._metadata.get(id_, 0), "row"), "$faint")
+            )
+        column = COLUMNS[id_]
         return Content.assemble(f"{mark} {column.title:<12}", (column.about, "$faint"))
 
     @property

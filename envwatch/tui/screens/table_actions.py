@@ -14,22 +14,32 @@ from textual.message import Message
 
 from envwatch.model.text import counted
 from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key
-from envwatch.views.table.columns import COLUMNS
-from envwatch.views.table.table_view import GROUPINGS, OLD, GroupHeader
+from envwatch.views.table.columns import COLUMNS, META, is_column, metadata_title
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, GROUPINGS, OLD, GroupHeader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
+    from envwatch.tui.screens.menu import Choice
     from envwatch.views.table.block import LineKey
-    from envwatch.views.table.table_view import View
+    from envwatch.views.table.table_view import NamedView, View
 
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
 """Removed from an export, because viewers would fetch the fonts from a third party."""
 
 _COMPARE = "Show differences from the baseline"
+
+
+def binding_of(view: NamedView) -> Binding:
+    """Return the binding that chooses a view; without a key, the palette and `[keys]` reach the view."""
+    action = f"view('{view.name}')"
+    if not view.key:
+        return without_key(action, view.description, view.id)
+    return Binding(view.key, action, view.description, show=False, id=view.id)
 
 
 class TableActions(TableScreen):
@@ -70,9 +80,34 @@ class TableActions(TableScreen):
     _last_fold: tuple[LineKey, View, int] | None = None
     """The group, the resulting view and the number of cursor moves at the last `x`."""
 
+    _views: Mapping[str, NamedView] = BUILT_IN_VIEWS
+    """By name."""
+
+    def bind_views(self, own: Mapping[str, NamedView]) -> None:
+        """Add the views of the configuration."""
+        self._views = {**BUILT_IN_VIEWS, **own}
+        for view in own.values():
+            add_binding(self, binding_of(view))
+
+    def action_view(self, name: str) -> None:
+        """Choose a view. `0` and a view of the configuration also go to the top, where problems are."""
+        before, chosen = self.view, self._views[name]
+        self.set_view(chosen.chosen(before))
+        if chosen.preset is not None:
+            if before.preset is chosen.preset:
+                self.show_message(f"{name}: shown already; 0 shows everything again")
+            return
+        self.table.release_cursor()
+        if chosen.is_built_in:
+            self.show_message("view reset: all environments, problems first, no groups")
+        elif before.name == name:
+            self.show_message(f"{name}: shown already; 0 shows everything again")
+        else:
+            self.show_message(f"view {name}")
+
     def action_sort(self, step: int) -> None:
         """Sort by the next column; before the first and after the last column comes the default order."""
-        orders: list[str | None] = [None, *(column.id for column in self.table.columns if column.id in COLUMNS)]
+        orders: list[str | None] = [None, *(column.id for column in self.table.columns if is_column(column.id))]
         place = orders.index(self.view.sort) if self.view.sort in orders else 0
         self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
 
@@ -95,8 +130,9 @@ class TableActions(TableScreen):
         from envwatch.tui.screens.menu import Choice, SortMenu
 
         choices = [Choice("", "problems first", "then by time to offline, then by name")]
-        sortable = [column for column in self.table.columns if column.id in COLUMNS]
+        sortable = [column for column in self.table.columns if is_column(column.id)]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
+        choices += self._metadata_choices({column.id for column in sortable})
 
         menu = SortMenu("Sort by", choices, self.view.sort or "")
 
@@ -106,6 +142,18 @@ class TableActions(TableScreen):
 
         self.app.push_screen(menu, sort_by)
 
+    def _metadata_columns(self) -> Mapping[str, int]:
+        """Return the columns of the fleet's metadata, each with the number of rows that have a value."""
+        from envwatch.query.completion import metadata_keys
+
+        return {f"{META}{key}": count for key, count in metadata_keys(self.state.monitor.fleet.environments)}
+
+    def _metadata_choices(self, without: Collection[str] = ()) -> list[Choice]:
+        from envwatch.tui.screens.menu import Choice
+
+        found = self._metadata_columns().items()
+        return [Choice(id_, metadata_title(id_), counted(count, "row")) for id_, count in found if id_ not in without]
+
     def action_pick_columns(self) -> None:
         from envwatch.tui.screens.menu import ColumnPicker
 
@@ -113,7 +161,7 @@ class TableActions(TableScreen):
 
         def show(columns: tuple[str, ...] | None) -> None:
             if columns is not None:
-                self.view = replace(self.view, columns=columns)
+                self.view = self.view.with_columns(columns)
                 visible = {column.id for column, _ in table.usual_columns}
                 hidden = [_title_of(id_) for id_ in columns if id_ not in visible]
                 without = f"; no room here for {', '.join(hidden)}" if hidden else ""
@@ -121,7 +169,10 @@ class TableActions(TableScreen):
 
         visible = [column.id for column, _ in table.usual_columns]
         has_profiles = self.state.monitor.fleet.are_several
-        self.app.push_screen(ColumnPicker(self.view.columns or visible, has_profiles=has_profiles), show)
+        picker = ColumnPicker(
+            self.view.visible_columns or visible, has_profiles=has_profiles, metadata=self._metadata_columns()
+        )
+        self.app.push_screen(picker, show)
 
     def action_pick_group(self) -> None:
         from envwatch.tui.screens.menu import Choice, Menu
@@ -133,13 +184,14 @@ class TableActions(TableScreen):
             if id_ != "profile" or self.state.monitor.fleet.are_several:
                 count = len({value_of(tracked) or None for tracked in environments})
                 choices.append(Choice(id_, COLUMNS[id_].title, counted(count, "group")))
+        choices += self._metadata_choices()
 
         def group_by(column: str | None) -> None:
             if column is not None:
                 self.set_view(replace(self.view, group=column or None, folded=self.view.folded & {OLD}))
                 if (group := self.table.row_cursor.heading()) is not None:
                     self.table.reveal(group.key)
-                title = COLUMNS[column].title if column else ""
+                title = _title_of(column) if column else ""
                 self.show_message(f"grouped by {title}: x folds a group, x again all" if column else "not grouped")
 
         self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
@@ -234,4 +286,4 @@ class TableActions(TableScreen):
 
 def _title_of(column: str) -> str:
     """Return a title without the gap that aligns BEAT."""
-    return " ".join(COLUMNS[column].title.split())
+    return metadata_title(column) if column.startswith(META) else " ".join(COLUMNS[column].title.split())

@@ -25,7 +25,7 @@ from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.events.event_text import empty_table_text
 from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.columns import COLUMNS, SCROLLBAR, column_at, fitting
+from envwatch.views.table.columns import SCROLLBAR, column_at, fitting, is_column
 from envwatch.views.table.cursor import RowCursor, kept_top
 from envwatch.views.table.table_view import GroupHeader, View, place_of
 
@@ -165,7 +165,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
-        return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
+        return fitting(self._columns_width, self.view.visible_columns, has_profiles=has_profiles, terminal=terminal)
 
     @property
     def _columns_width(self) -> int:
@@ -347,7 +347,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         if event.y == 0:
             column = column_at(self._columns, event.x)
-            if column is not None and column.id in COLUMNS:
+            if column is not None and is_column(column.id):
                 self.post_message(self.HeaderClicked(column.id))
             return
         place = self.scroll_offset.y + event.y - 1 + self.row_cursor.pinned

@@ -14,13 +14,13 @@ from textual.reactive import reactive
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.model.text import EMPTY, SafeText, clean, named_ids
+from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
 from envwatch.model.times import moment, seconds_up, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
 from envwatch.views.status_text import ago_text, moment_text, quarantine_badge, speed_text, stalled_since
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import column_of
 from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ _COUNTED = (
 _CUT_HOST = _SLOW = 6
 """The weight of the reason for slow polls; the host is shortened before the reason is dropped."""
 _WORD = 4
+_VIEW = 5
+"""Weight of the view's name, which yields before the filter's count."""
+_SORT_CELLS = 20
+"""Cells of the id of the sorting column, which may be `meta.KEY`."""
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
 """Weights of the parts that stay longest: the past, the identity, and trust in the data. Names are shortened first."""
@@ -192,12 +196,16 @@ class StatusBar(TextLine):
                 none_for = timedelta(seconds=self.state.now.monotonic - since.monotonic)
                 parts.append(Part(f" NONE ON{suffix} {short_age(none_for)} ", "alarm", _ALARM))
             parts += _warnings(profile_state, suffix, self.state.now)
-        if (column := COLUMNS.get(self.view.sort or "")) is not None:
+        if self.view.sort is not None and not self.view.has_named_order:
             glyphs = self.options.glyphs
             mark = glyphs.down if self.view.is_inverted else glyphs.up
-            parts.append(Part(f" SORT {column.id} {mark} ", "badge", 8))
+            column = shortened(clean(column_of(self.view.sort).id), _SORT_CELLS, keep="ends", ellipsis=glyphs.ellipsis)
+            parts.append(Part(f" SORT {column} {mark} ", "badge", 8))
         if self.view.is_narrowed:
             parts += self._filter_parts()
+        if name := self.view.name:
+            is_joined = self.view.is_narrowed
+            parts.append(Part(f"{'' if is_joined else ' '}VIEW {name} ", "badge", _VIEW, is_joined=is_joined))
         if self.options.bell:
             parts.append(Part("bell on", "faint", 1))
         if self._is_paused:
@@ -205,13 +213,14 @@ class StatusBar(TextLine):
         return parts
 
     def _filter_parts(self) -> list[Part]:
+        """Return the preset and the query; the name of a view stands for the view's query."""
         view = self.view
         baseline = view.baseline if view.compares else None
         preset = "" if view.preset is Preset.ALL else view.preset
-        query = " ".join(filter(None, (preset, str(view.query))))
+        query = " ".join(filter(None, (preset, "" if view.has_named_query else str(view.query))))
         parts = [] if baseline is None else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9)]
         if query or not parts:
-            parts.append(Part(f" {query}", "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
+            parts.append(Part(f" {query}".rstrip(), "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
         parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.monitor.fleet):,} ")
         return parts
 

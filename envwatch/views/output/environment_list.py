@@ -13,11 +13,11 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
 from envwatch.views.state_style import clock_warning, marked_text, quiet_text, silence_text
 from envwatch.views.table.block import NO_BLOCK, Block
-from envwatch.views.table.columns import SEARCHED
-from envwatch.views.table.table_view import Preset, in_default_order
+from envwatch.views.table.columns import META, SEARCHED, STATE_TIME, for_rank, metadata_rank
+from envwatch.views.table.table_view import Preset, by_name, by_value, in_default_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
@@ -71,6 +71,8 @@ class EnvironmentList:
     block: Block = NO_BLOCK
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     unlisted: Sequence[SafeText] = ()
+    columns: tuple[str, ...] = ()
+    """Ids of the chosen columns; empty for the usual columns of the table, and for every field elsewhere."""
 
     @property
     def is_complete(self) -> bool:
@@ -189,17 +191,41 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
         is_by_server_clock=all(listing.is_by_server_clock for listing in listings),
         clock_warnings=[warning for listing in listings for warning in listing.clock_warnings],
         filter=listings[0].filter,
+        preset=listings[0].preset,
         hidden=sum(listing.hidden for listing in listings),
         acknowledged={key: note for listing in listings for key, note in listing.acknowledged.items()},
         unlisted=unlisted,
     )
 
 
-def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE) -> EnvironmentList:
-    """Return the matching environments of a profile, in order.
+def ordered_by(listing: EnvironmentList, column: str) -> EnvironmentList:
+    """Return a listing sorted by a column, then by name; rows without a value come last."""
+    rows = {row.tracked.key: row for row in listing.rows}
+    environments = by_name(row.tracked for row in listing.rows)
+    rank: Callable[[TrackedEnvironment], float | str | None] | None = None
+    if column == STATE_TIME:
+
+        def time_in_state(tracked: TrackedEnvironment) -> float | None:
+            row = rows[tracked.key]
+            return for_rank(tracked, row.judged_at, row.limits)
+
+        rank = time_in_state
+    elif column.startswith(META):
+        rank = metadata_rank(column, environments)
+    ordered = by_value(environments, column, is_inverted=False, rank=rank)
+    return replace(listing, rows=[rows[tracked.key] for tracked in ordered])
+
+
+def filtered(
+    listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE, preset: Preset = Preset.ALL
+) -> EnvironmentList:
+    """Return the environments of a profile that match the query and the preset, in order.
 
     Words are searched in every column. Ages in the query are measured at each row's moment.
     """
+    if preset is not Preset.ALL:
+        part = filtered(listing, preset.query, profile_name)
+        listing = replace(part, filter=listing.filter, preset=preset)
     if not query:
         return listing
     moments = {row.judged_at for row in listing.rows}

@@ -21,7 +21,7 @@ from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, Lis
 from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
 from envwatch.views.table.block import Aside
 from envwatch.views.table.block_text import counts_text
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
 
     No cell is a formula to a spreadsheet. A null is an empty cell.
     """
-    yield _csv_line(ROW_NAMES)
+    yield _csv_line(map(clean, listing.columns) if listing.columns else ROW_NAMES)
     for row in _rows(listing):
         yield _csv_line(_csv_cell(value) for value in row.values())
 
@@ -125,7 +125,9 @@ def table_of(
         return composed((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
 
     has_profiles = any(row.tracked.profile for row in listing.rows)
-    columns = [column for column in _COLUMNS if has_profiles or column.id != "profile"]
+    ids = [id_ for id_ in listing.columns or _COLUMNS if id_ not in _AT_LEFT and (has_profiles or id_ != "profile")]
+    columns = [column_of(id_) for id_ in ids]
+    place_of_remark = ids.index("why") if "why" in ids else None
     names = AmbiguousNames().among(row.tracked for row in listing.rows)
 
     def line_of_row(row: ListedEnvironment) -> _TableLine:
@@ -133,8 +135,8 @@ def table_of(
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         remark = listing.remarks.get(row.tracked.key)
         others = [column.text(row.tracked, row.judged_at, row.limits) for column in columns]
-        if remark is not None:
-            others[has_profiles] = composed(separator.join(filter(None, (others[has_profiles], remark))))
+        if remark is not None and place_of_remark is not None:
+            others[place_of_remark] = composed(separator.join(filter(None, (others[place_of_remark], remark))))
         tail = id_tail(environment.label, environment.id, names)
         tail = encodable(tail) if tail else EMPTY
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
@@ -144,7 +146,7 @@ def table_of(
         look = "gone" if needs_nobody else style.style
         return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others], look)
 
-    titles = [clean(column.title) for column in columns]
+    titles = [encodable(column.title) for column in columns]
     table = [_TableLine(clean("STATE"), clean("AGE"), clean("NAME"), EMPTY, titles, "plain")]
     table += map(line_of_row, listing.rows)
     widths = [max(map(cells, column)) for column in zip(*(line.cells for line in table), strict=True)]
@@ -204,7 +206,7 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
     if not listing.is_by_server_clock and not listing.clock_warnings:
         caveats += "; ages are by this machine's clock: no response had a Date header"
     total = counted(len(listing.rows) + listing.hidden, "environment")
-    matching = "" if listing.filter is None else f"{len(listing.rows):,} of "
+    matching = "" if listing.filter is None and listing.preset is None else f"{len(listing.rows):,} of "
     return f"{matching}{total} at {host}: {counts}{caveats}"
 
 
@@ -222,7 +224,9 @@ def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
     return None if seen_at == NEVER else short_age(span(now - seen_at))
 
 
-_COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "why", "mode", "version", "branch", "os"))
+_AT_LEFT: Final = frozenset({"state", "beat", "name"})
+"""Columns that the table always has: AGE has the place of BEAT."""
+_COLUMNS: Final = ("profile", "why", "mode", "version", "branch", "os")
 """A narrow terminal drops the last columns first."""
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
@@ -255,7 +259,19 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
 
 def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
     for row in listing.rows:
-        yield row_of(row, listing.acknowledged.get(row.tracked.key))
+        if listing.columns:
+            yield {clean(id_): _value(row, id_) for id_ in listing.columns}
+        else:
+            yield row_of(row, listing.acknowledged.get(row.tracked.key))
+
+
+def _value(row: ListedEnvironment, column: str) -> object:
+    """Return the text of a chosen column; of metadata, the JSON value."""
+    if column.startswith(META):
+        return metadata_value(column)(row.tracked)
+    if column == "state":
+        return row.state
+    return column_of(column).text(row.tracked, row.judged_at, row.limits)
 
 
 _JUDGED: Final = ("state", "reason", "heartbeat_age_s")

@@ -16,7 +16,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
 from envwatch.query.language import SearchCache
-from envwatch.views.table.columns import LAST_DAY, STATE_TIME, for_rank, searched_in
+from envwatch.views.table.columns import LAST_DAY, META, STATE_TIME, for_rank, metadata_rank, searched_in
 from envwatch.views.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
         parts = [by_presence(cache.by_name(part)) for part in (*recent, old)]
     else:
         merged = [list(chain(*recent, old))] if view.is_narrowed else [list(chain(*recent)), old]
-        rank = _rank_of(view, fleet, wall, days)
+        rank = _rank_of(view.sort, fleet, wall, days, chosen)
         parts = [by_value(cache.by_name(part), view.sort, is_inverted=view.is_inverted, rank=rank) for part in merged]
     rows = list(chain.from_iterable(parts))
     if order_reason is not None:
@@ -207,11 +207,13 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fl
 
 
 def _rank_of(
-    view: View, fleet: Fleet, wall: float, days: LastDays | None
-) -> Callable[[TrackedEnvironment], float | None] | None:
-    if view.sort == LAST_DAY and days is not None:
+    sort: str, fleet: Fleet, wall: float, days: LastDays | None, rows: Sequence[TrackedEnvironment]
+) -> Callable[[TrackedEnvironment], float | str | None] | None:
+    if sort == LAST_DAY and days is not None:
         return days.share
-    if view.sort != STATE_TIME:
+    if sort.startswith(META):
+        return metadata_rank(sort, rows)
+    if sort != STATE_TIME:
         return None
     moments = fleet.moments(WallMs(wall))
     return lambda tracked: for_rank(tracked, moments[tracked.profile], fleet.for_environment(tracked).limits)

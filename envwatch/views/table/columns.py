@@ -6,6 +6,7 @@ the left edge of each line.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -16,7 +17,7 @@ from envwatch.model import limits
 from envwatch.model.environment import NEVER
 from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import clean, composed, natural_key
+from envwatch.model.text import clean, composed, natural_key, shortened
 from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.past.hours import HOURS
@@ -244,6 +245,88 @@ COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys(
 """The columns by id, in table order."""
 
 
+META: Final = "meta."
+"""Precedes a path of the metadata in the id of a column; dots separate levels, as in the filter."""
+_META_WIDTH, _META_TITLE = 14, 40
+"""Cells of the column, and of the title in menus. A cut title has `..`, which every terminal shows."""
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,4})?")
+
+
+def is_column(id_: str) -> bool:
+    """Return whether an id names a column: one of `COLUMNS`, or `meta.KEY`."""
+    return id_ in COLUMNS or (id_.startswith(META) and len(id_) > len(META))
+
+
+def column_of(id_: str) -> Column:
+    """Return a column by id.
+
+    Raises:
+        KeyError: if `is_column` is false.
+    """
+    return COLUMNS[id_] if id_ in COLUMNS or not is_column(id_) else _metadata_column(id_)
+
+
+def metadata_title(id_: str) -> SafeText:
+    """Return the title of a metadata column for menus and messages, the key as the machine writes it."""
+    return shortened(clean(f"META.{id_.removeprefix(META)}"), _META_TITLE, keep="ends", ellipsis="..")
+
+
+@lru_cache(256)
+def _metadata_column(id_: str) -> Column:
+    text = metadata_text(id_)
+    return Column(
+        id=id_,
+        title=shortened(clean(id_.upper()), _META_WIDTH, keep="ends", ellipsis=".."),
+        width=_META_WIDTH,
+        about=f"the key {clean(id_.removeprefix(META))} of the metadata",
+        text=lambda tracked, *_: text(tracked),
+        search_text=text,
+        rank=lambda tracked: None if (value := text(tracked)) is None else natural_key(value),
+        keep="ends",
+    )
+
+
+def metadata_value(id_: str) -> Callable[[TrackedEnvironment], Any]:
+    """Return the reader of a JSON value: of the metadata, or else of the row's unknown members, as the filter reads."""
+    from envwatch.query.fields import member  # noqa: PLC0415 - only for such a column
+
+    key = clean(id_.removeprefix(META))
+
+    def value_of(tracked: TrackedEnvironment) -> Any:  # noqa: ANN401 - any JSON value
+        environment = tracked.environment
+        value = member(environment.metadata, key)
+        return member(environment.unknown, key) if value is None else value
+
+    return value_of
+
+
+def metadata_text(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
+    """Return the reader of a JSON value as text: compact JSON except for a text; None for null and an empty text."""
+    from json import dumps  # noqa: PLC0415 - only for such a column
+
+    value_of = metadata_value(id_)
+
+    def text(tracked: TrackedEnvironment) -> SafeText | None:
+        value = value_of(tracked)
+        if value is None or value == "":
+            return None
+        return composed(value if isinstance(value, str) else dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+    return text
+
+
+def metadata_rank(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEnvironment], float | str | None]:
+    """Return the sort value of a metadata column: a number if the value of every row is a number, else a text.
+
+    A text such as `16` is a number, because labels often are texts.
+    """
+    text_of = metadata_text(id_)
+    texts = set(filter(None, map(text_of, rows)))
+    if not all(map(_NUMBER.fullmatch, texts)):
+        return column_of(id_).rank
+    return lambda row: None if (text := text_of(row)) is None else float(text)
+
+
 def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
     """Return the search texts of columns."""
     return tuple(column.search_text for column in columns if column.search_text is not None)
@@ -264,7 +347,7 @@ SCROLLBAR = 1
 """Cells of the scroll bar at the right of the table."""
 GUTTER = 2
 """Cells at the left: the bar of a recent change and the mark of the cursor."""
-_WIDEST: Final = {"branch": 24, "why": 30}
+_WIDEST: Final = {"branch": 24, "why": 30, META: 24}
 """The greatest width of a column that grows into free room."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME. STATE and FOR need no space between them."""
@@ -306,7 +389,8 @@ def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int
     fit = _chosen(candidates, room - name, terminal)
     left, others = room - name - _cells_of(fit), list[tuple[Column, int]]()
     for column in fit:
-        more = min(left, _WIDEST.get(column.id, 0) - column.width) if column.id in _WIDEST else 0
+        widest = _WIDEST.get(META if column.id.startswith(META) else column.id, 0)
+        more = min(left, widest - column.width) if widest else 0
         others.append((column, column.width + more))
         left -= more
     fixed = (COLUMNS[id_] for id_ in FIXED)
@@ -315,7 +399,7 @@ def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int
 
 def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ...]:
     chosen = [id_ for id_ in ids or COLUMNS if id_ not in FIXED]
-    columns = [COLUMNS[id_] for id_ in chosen if id_ != "profile"]
+    columns = [column_of(id_) for id_ in chosen if id_ != "profile"]
     if has_profiles:
         columns.insert(chosen.index("profile") if "profile" in chosen else 0, COLUMNS["profile"])
     return tuple(replace(column, from_width=0) for column in columns) if ids else tuple(columns)

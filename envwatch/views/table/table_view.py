@@ -20,7 +20,7 @@ from envwatch.model import limits
 from envwatch.model.modes import mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, look_alikes, natural_key
 from envwatch.query.language import Query, parse
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import META, PROBLEMS, column_of, is_column, metadata_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,8 +47,18 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
 }
 
 
+def is_grouping(id_: str) -> bool:
+    """Return whether rows can be grouped by a column: one of `GROUPINGS`, or `meta.KEY`."""
+    return id_ in GROUPINGS or (id_.startswith(META) and is_column(id_))
+
+
+def grouping_of(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
+    """Return the reader of the value that the members of a group share."""
+    return GROUPINGS[id_] if id_ in GROUPINGS or not is_grouping(id_) else metadata_text(id_)
+
+
 class Preset(StrEnum):
-    """The parts of the fleet that a key selects."""
+    """The parts of the fleet that the built-in views select."""
 
     ALL = "all"
     ONLINE = "online"
@@ -80,6 +90,40 @@ class View:
     compares: bool = False
     group: str | None = None
     folded: frozenset[LineKey] = frozenset({OLD})
+    named: NamedView | None = None
+    """The last chosen view of the configuration, also after a change; None after `0`."""
+    view_columns: tuple[str, ...] | None = None
+    """The columns of the named view, in place of `columns`, which are the user's own."""
+
+    @property
+    def visible_columns(self) -> tuple[str, ...]:
+        """Column ids in order; empty for the default."""
+        return self.columns if self.view_columns is None else self.view_columns
+
+    @property
+    def name(self) -> str:
+        """The name of the named view, with `*` if the user has changed the view; empty without one."""
+        if self.named is None:
+            return ""
+        chosen = self.named.chosen(self)
+        is_same = self.chooses_like(replace(chosen, compares=self.compares)) and self.orders_like(chosen)
+        return self.named.name if is_same and self.view_columns == chosen.view_columns else f"{self.named.name}*"
+
+    @property
+    def has_named_query(self) -> bool:
+        """Whether the query is the query of the named view."""
+        return self.named is not None and self.query == self.named.chosen(self).query
+
+    @property
+    def has_named_order(self) -> bool:
+        """Whether the named view has the same order and groups."""
+        return self.named is not None and self.orders_like(self.named.chosen(self))
+
+    def with_columns(self, columns: tuple[str, ...]) -> View:
+        """Return the view with other columns: of the named view if the named view has columns, else the user's own."""
+        if self.view_columns is None:
+            return replace(self, columns=columns)
+        return replace(self, view_columns=columns)
 
     @property
     def is_narrowed(self) -> bool:
@@ -102,6 +146,68 @@ class View:
     def widened(self) -> View:
         """The same view of the whole fleet."""
         return replace(self, preset=Preset.ALL, query=Query(), compares=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedView:
+    """A view that a key, the palette or `--view` chooses: built in, or of the configuration."""
+
+    name: str
+    key: str = ""
+    """In Textual's notation; empty for the palette alone."""
+    preset: Preset | None = None
+    """The only part of a built-in view."""
+    filter: str = ""
+    columns: tuple[str, ...] = ()
+    """Column ids; empty for the user's own columns."""
+    sort: str | None = None
+    """A column id, or `PROBLEMS`; None if the configuration has no order."""
+    group: str | None = None
+    """See `is_grouping`."""
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the view is one of `BUILT_IN_VIEWS`."""
+        return BUILT_IN_VIEWS.get(self.name) is self
+
+    @property
+    def id(self) -> str:
+        """The id of the binding."""
+        return f"{'find' if self.is_built_in else 'view'}.{self.name}"
+
+    @property
+    def description(self) -> str:
+        """The words of help and palette."""
+        if not self.is_built_in:
+            return f"View: {self.name}"
+        return "Reset the view except the columns" if self.preset is None else f"Show {self.preset}"
+
+    def chosen(self, view: View) -> View:
+        """Return the view after this choice. A built-in part of the fleet keeps everything else.
+
+        Every other choice starts from all environments, problems first, without groups, and keeps the baseline.
+        """
+        if self.preset is not None:
+            return replace(view, preset=self.preset)
+        return View(
+            query=parse(self.filter),
+            sort=None if self.sort == PROBLEMS else self.sort,
+            group=self.group,
+            columns=view.columns,
+            view_columns=self.columns or None,
+            baseline=view.baseline,
+            named=None if self.is_built_in else self,
+        )
+
+
+BUILT_IN_VIEWS: Final[Mapping[str, NamedView]] = {
+    view.name: view
+    for view in (
+        *(NamedView(name=preset, key=key, preset=preset) for key, preset in zip("123456", Preset, strict=True)),
+        NamedView(name="reset", key="0"),
+    )
+}
+"""By name, in the order of the keys `1` to `6` and `0`."""
 
 
 def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
@@ -171,7 +277,7 @@ def by_value(
 
     `is_inverted` puts the greatest value first. `rank` replaces the column's rank.
     """
-    rank = rank or COLUMNS[column].rank
+    rank = rank or column_of(column).rank
     ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
     for tracked in environments:
         ranks[rank(tracked)].append(tracked)
@@ -231,14 +337,14 @@ def groups_of(
 
     `stand_in` decides the group of the row with the same key.
     """
-    value_of = GROUPINGS[group]
+    value_of = grouping_of(group)
     values = list(map(value_of, rows))
     if stand_in is not None and (held := place_of(rows, stand_in.key)) is not None:
         values[held] = value_of(stand_in)
     groups: defaultdict[SafeText | None, list[TrackedEnvironment]] = defaultdict(list)
     for tracked, value in zip(rows, values, strict=True):
         groups[value or None].append(tracked)
-    name = COLUMNS[group].title.lower()
+    name = clean(group) if group.startswith(META) else column_of(group).title.lower()
     lines: list[TableLine] = []
     for value, members in groups.items():
         title = composed(f"{name} {value}" if value else f"no {name}")
