@@ -88,6 +88,7 @@ def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, A
     terminal.press("m")
     terminal.wait_for("baseline marked")
     server.rows = later(rows())
+    terminal.wait_for("· 1 gone")  # from then on, the block has the same lines over both fleets
     see_differences(terminal, extent.rows)
     see_events(terminal)
     see_copies(terminal, extent.rows // 3)
