@@ -54,7 +54,7 @@ def _quiet_hours() -> QuietHours:
 
     now = in_zone(datetime.now(UTC))
     begin = (now - timedelta(milliseconds=CLOSED_AGO_MS, hours=1)).hour
-    return QuietHours(filter=f"name:*{CLOSED_LAPTOP}", begin=60 * begin, end=60 * (now + _QUIET_FOR).hour)
+    return QuietHours(filter=f"name:{CLOSED_LAPTOP}", begin=60 * begin, end=60 * (now + _QUIET_FOR).hour)
 
 
 def demo_host(spec: FleetSpec) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from envwatch.demo.scenarios import FleetSpec
 
 
-CLOSED_LAPTOP: Final = "-macbook-air"
-"""The end of the name of the laptops of the default story that somebody closed before the opening."""
+CLOSED_LAPTOP: Final = "hiro-macbook-air"
+"""The laptop of the default story that somebody closed before the opening."""
 CLOSED_AGO_MS: Final = 2 * HOUR_MS + 40 * MINUTE_MS
 _OPEN_FOR_MS: Final = 3 * DAY_MS
 
@@ -45,7 +45,7 @@ class DefaultLife(SimulatedFleet):
 
     def _first_state(self, machine: Machine, index: int) -> SimulatedState:
         state = super()._first_state(machine, index)
-        if not machine.identity["name"].endswith(CLOSED_LAPTOP):
+        if machine.identity["name"] != CLOSED_LAPTOP:
             return state
         closed_at = self.started_at - CLOSED_AGO_MS
         return replace(state, seen_at=closed_at, beat_at=closed_at, connected_at=self._ages_from - _OPEN_FOR_MS)

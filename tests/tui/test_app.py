@@ -332,7 +332,8 @@ async def test_help_names_every_key_once() -> None:
     async with staged((80, 110)) as stage:
         await stage.press("question_mark")
         text = "\n".join(stage.lines)
-        titles = {title for section, title in SECTIONS.items() if section != "command"}  # needs a user-defined command
+        # Two sections need a user-defined command and view.
+        titles = {title for section, title in SECTIONS.items() if section not in {"command", "view"}}
         assert titles <= {line.strip() for line in stage.lines}
         entries = ("n +Next loss", "N +Previous loss", "p +Pause", "r +Refresh now", "E +Explain", "0 +Reset")
         for line in entries:

@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -143,6 +142,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
 def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
     import asyncio
+    from dataclasses import replace
 
     async def ask() -> SafeText | None:
         async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
@@ -240,6 +240,8 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
     """Return the screen's looks and sounds."""
+    from dataclasses import replace
+
     from envwatch.tui.arguments import Preferences
 
     views = {
