@@ -114,7 +114,7 @@ def _write_new(path: Path, data: bytes, mode: int, *, is_synced: bool) -> os.sta
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # a umask can remove the owner's rights
+            os.fchmod(descriptor, mode)
             file.write(data)
             file.flush()
             if is_synced:
@@ -271,7 +271,7 @@ class SharedFile:
         Raises:
             OSError: on failure; the file is unchanged.
         """
-        self._new.unlink(missing_ok=True)  # left by a killed process of the same number
+        self._new.unlink(missing_ok=True)
         status = _write_new(self._new, data, _MODE, is_synced=False)
         try:
             self._new.replace(self._path)

@@ -28,7 +28,7 @@ class Match(Enum):
     TEXT = auto()
     """The value occurs in the text."""
     PREFIX = auto()
-    """The value begins the text: `os:win` must not match darwin."""
+    """The value begins the text."""
     VERSION = auto()
 
 

@@ -84,7 +84,7 @@ def display_settings_of(options: Options) -> Settings:
 
 
 def config_path_for(options: Options) -> tuple[Path, bool]:
-    """Return the configuration file's path, existing or not, and whether the user named the file."""
+    """Return `config_path` of the options."""
     from envwatch.config.settings import config_path
 
     try:

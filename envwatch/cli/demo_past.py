@@ -70,7 +70,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
         sqlite3.Error: likewise.
     """
     lock = ProcessLock(folder / LOCK)
-    if not lock.acquire():  # another process records there
+    if not lock.acquire():
         return False
     try:
         polls = StoredPast(folder).polls(WallMs(started_at - DAY_MS), WallMs(started_at))
@@ -78,7 +78,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
         if day is not None and not polls:
             is_written = True
             new = folder / folder.name
-            rmtree(new, ignore_errors=True)  # left by a killed process
+            rmtree(new, ignore_errors=True)
             _write(folder, new, day, started_at)
             for path in day_paths(new):
                 path.replace(folder / path.name)
@@ -118,7 +118,6 @@ def _moved(value: Any, by: int) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _write(folder: Path, new: Path, day: str, started_at: int) -> None:
-    """Write a day into a new folder, with a new writer for each run of envwatch."""
 
     def next_writer() -> FolderWriter:
         numbers = next_numbers(folder, new)

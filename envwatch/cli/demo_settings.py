@@ -102,7 +102,6 @@ def hints_key(settings: Settings) -> str:
 
 
 def _free_key(settings: Settings, first: str) -> str:
-    """Return `first`, or a free function key if the user has bound `first`."""
     taken = {key for keys in settings.keys.values() for key in keys}
     taken |= {each.key for each in settings.commands.values()} | {each.key for each in settings.views.values()}
     return next(key for key in (first, *(f"f{number}" for number in range(2, 25))) if key not in taken)

@@ -248,7 +248,6 @@ async def _recorded(
 async def _with_slow_polls_named(
     all_updates: AsyncGenerator[MonitorUpdate, None], targets: Mapping[SafeText, Target], warn: Callable[[str], None]
 ) -> AsyncGenerator[MonitorUpdate, None]:
-    """Yield all updates; say once for each profile why polls come slower than the interval, and what helps."""
     slow: Counter[SafeText] = Counter()
     async for update in all_updates:
         profile = update.changes.profile

@@ -105,10 +105,7 @@ def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, 
 
 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:
-    """Return exit code and line for a failure.
-
-    The line does not name the first page, because most listings have a single page.
-    """
+    """Return exit code and line for a failure."""
     from envwatch.model.outcome import Cause
 
     code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
@@ -116,6 +113,6 @@ def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) 
     profile = f"profile {name}: " if name else ""
     host = host_of(credentials)
     page = f", page {failure.page}" if failure.page and failure.page > 1 else ""
-    # Most messages begin with the host, which the dashboard needs; here the host comes first anyway.
+    # Most messages begin with the host, but here the host comes first anyway.
     what = failure.message.removeprefix(f"{host}: ").removeprefix(f"{host} ")
     return StopError(code, f"{profile}{failure.cause}: {host}{page}: {what}{key_origin}")

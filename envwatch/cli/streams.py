@@ -111,8 +111,8 @@ _USUAL_COLUMNS: Final = 80
 class ProgressLine:
     """A line on standard error, erased at the end of a context.
 
-    The line is rewritten at most once a second, with a carriage return and blanks for any terminal. The line first
-    appears after `after_s` seconds, because most waits end before.
+    The line is rewritten at most once a second. The line first appears after `after_s` seconds, because most waits end
+    before.
     """
 
     def __init__(self, after_s: float = 0.0) -> None:
@@ -210,7 +210,7 @@ class LineWriter:
             while self._rest and self._state(select.POLLOUT):
                 written = os.write(self._descriptor, self._rest[: self._piece])
                 del self._rest[:written]
-        except BlockingIOError:  # the parent made the descriptor non-blocking
+        except BlockingIOError:
             pass
         except OSError as error:
             self._error = error

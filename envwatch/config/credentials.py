@@ -8,8 +8,7 @@ Keys are `SecretStr`s, and no message contains a key. The first candidate with a
 4. the login of the Letta CLI
 5. the person at the terminal; not if the file has profiles and none is chosen
 
-`LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate, as in Letta's tools. So the key in
-`LETTA_API_KEY` goes to whichever address is configured. Three limits:
+`LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate, as in Letta's tools. Three limits:
 
 * If the command line names a profile, the profile's key and address go before the variables.
 * A profile's key, except in `LETTA_API_KEY`, never goes to `LETTA_BASE_URL`: only to the configured `base_url`, or else

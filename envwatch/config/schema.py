@@ -1,7 +1,6 @@
-"""The configuration file: its settings with their types and bounds, and one plain line for each mistake in it.
+"""The configuration file: settings with types and bounds, and a line for each mistake.
 
-Opens no file, and does not decide which of several values holds (`settings` does). No message repeats a value: a key
-may stand where it does not belong. Names of themes and bindings are the screen's, and not checked here.
+Opens no file. No message repeats a value, which may be a misplaced key. The screen checks names of themes and bindings.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", 
 
 
 def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
-    """Return the annotation and default of a model's field; the default only says that the file has no value.
+    """Return the annotation and default of a model's field.
 
-    pydantic evaluates the annotation among the names of `validators`. Bounds stand for the rule of their type.
+    pydantic evaluates the annotation among the names of `validators`.
     """
     if "bounds" not in declared.metadata:
         return declared.type, None
@@ -136,10 +135,9 @@ class Config(Profile):
 
 
 def field_docs(*classes: type) -> Mapping[str, str]:
-    """Return the docstrings of the fields of classes by name; a later class goes before an earlier one.
+    """Return the docstrings of classes' fields by name; a later class takes precedence.
 
-    pydantic's `use_attribute_docstrings` reads the same, but whenever a model is defined: 20 ms of every start with
-    a file.
+    pydantic's `use_attribute_docstrings` would take 20 ms of every start with a file.
     """
     found: dict[str, str] = {}
     for cls in classes:
@@ -164,7 +162,7 @@ def schema() -> dict[str, Any]:
 
 
 _Mistake: TypeAlias = tuple[tuple[str, ...], str]
-"""A key, and what is wrong with it, to stand after its name."""
+"""A key, and the end of a sentence about the key's mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +172,10 @@ class Document:
     path: Path
     config: Config
     lines: Mapping[str, int]
-    """The line of each key by its full name; see `toml_text`."""
+    """By full name; see `toml_text`."""
 
     def line(self, key: Iterable[str]) -> int:
-        """Return the line of a key, or of the nearest table around it; 0 if neither was found."""
+        """Return the line of a key or of the nearest table, or 0."""
         parts = ".".join(key).split(".")
         names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
         # The tables of an array have numbers in their names.
@@ -191,7 +189,7 @@ class Document:
 
 
 def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, ...]]:
-    """Return a configuration file as far as it can be used, and a line for each mistake, in the file's order."""
+    """Return the usable parts of a configuration file, and a line for each mistake, in the file's order."""
     text = parsed(content)
     table = text.table | {"keys": read_keys(text.table["keys"])} if "keys" in text.table else text.table
     config, found = _config_of(table)
@@ -203,7 +201,6 @@ def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, .
 
 
 def _config_of(table: dict[str, Any]) -> tuple[Config, list[_Mistake]]:
-    """Return what is right in a table, and what is not."""
     mistakes: list[_Mistake] = []
     while True:
         try:
@@ -212,12 +209,11 @@ def _config_of(table: dict[str, Any]) -> tuple[Config, list[_Mistake]]:
             for detail in error.errors(include_url=False, include_input=False):
                 key = tuple(map(str, detail["loc"]))
                 mistakes.append((key, _sentence(key, detail)))
-                # A command without one of its settings is none, so its other mistakes would be followed by false ones.
+                # A command is dropped as a whole, because a missing setting would be a further, false mistake.
                 table = _without(table, *key[: 2 if key[0] == "commands" else None])
 
 
 def _without(table: dict[str, Any], name: str, *rest: str) -> dict[str, Any]:
-    """Return a table without a value: the one that a key of several parts leads to, as far as there are tables."""
     inner = table.get(name)
     if rest and isinstance(inner, dict):
         return table | {name: _without(inner, *rest)}
@@ -225,13 +221,13 @@ def _without(table: dict[str, Any], name: str, *rest: str) -> dict[str, Any]:
 
 
 def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
-    """Read settings from variables, whose names come without `ENVWATCH_`; return the values by the settings' names.
+    """Read settings from variables without the prefix `ENVWATCH_`; return the values by setting.
 
     Raises:
-        ConfigError: with every value that makes no sense and every name that is no setting.
+        ConfigError: with a line for each wrong value and unknown name.
     """
     names = {name.upper(): name for name in COMMON}
-    # Unknown names are handled here: they need not even be UTF-8, which pydantic insists on.
+    # Unknown names need not be UTF-8, which pydantic requires.
     mistakes = [_unknown_variable(name, names) for name in variables if name not in names]
     known = {names[name]: variables[name] for name in variables if name in names}
     values: dict[str, Any] = {}
@@ -247,7 +243,6 @@ def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mistake]:
-    """Yield mistakes that no single value shows, each with the key that it is about."""
     sections: list[tuple[tuple[str, ...], Profile]] = [((), config)]
     sections += [(("profiles", name), profile) for name, profile in config.profiles.items()]
     named: list[tuple[tuple[str, ...], str, Mapping[str, object]]] = [
@@ -263,7 +258,7 @@ def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mista
             elif noun == "view" and name in BUILT_IN_VIEWS:
                 yield (*path, name), "is the name of a built-in view: choose another name"
     default = config.default_profile
-    profiles = table.get("profiles", {})  # those with mistakes as well
+    profiles = table.get("profiles", {})
     if default is not None and default not in profiles:
         yield ("default_profile",), f"names no profile of this file{did_you_mean(default, profiles)}"
     yield from mistakes_between_hooks(table.get("hooks"))
@@ -285,7 +280,6 @@ def _is_secret(name: str) -> bool:
 
 
 def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
-    """Return what is wrong with a key, to stand after its name."""
     match detail["type"]:
         case "extra_forbidden" if _is_secret(key[-1]):
             return "must not stand here: put the key into a file of mode 0600, and name the file in api_key_file"
@@ -305,7 +299,6 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
 
 
 def _names_beside(key: tuple[str, ...]) -> Iterable[str]:
-    """Return the names of the settings that may stand where a key stands."""
     if "quiet" in key[:-1]:
         return QuietTable.model_fields
     tables: dict[str, type[BaseModel]] = {"commands": Command, "hooks": HookSettings, "views": OwnView}

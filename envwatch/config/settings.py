@@ -224,7 +224,6 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
 
 
 def _views_of(document: Document | None, profile: str) -> tuple[dict[str, NamedView], dict[str, SafeText]]:
-    """Return the views for a profile, and the place of each key."""
     views: dict[str, NamedView] = {}
     origins: dict[str, SafeText] = {}
     if document is not None:
@@ -340,7 +339,7 @@ def mistakes_in_limits(settings: Settings) -> list[str]:
 
 def _mismatch(settings: Settings, name: str, relation: str, other: str) -> str:
     one, two = (f"{limit} ({seconds_text(getattr(settings.limits, limit).total_seconds())})" for limit in (name, other))
-    origin = settings.origins.get(name) or settings.origins[other]  # one of both limits has an origin
+    origin = settings.origins.get(name) or settings.origins[other]
     return f"{origin}: {one} {relation} {two}"
 
 

@@ -36,9 +36,7 @@ class ChildServer:
     def start(cls, spec: FleetSpec, *, ages_from: int | None = None) -> Self:
         """Start a child with a fleet and a fresh key, without waiting for the server.
 
-        Args:
-            spec: of the fleet.
-            ages_from: see `SimulatedFleet`.
+        `ages_from` is as for `SimulatedFleet`.
 
         Raises:
             OSError: the process cannot be started.
@@ -50,9 +48,9 @@ class ChildServer:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # the screen belongs to the dashboard
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "LETTA_API_KEY": key},
-            cwd=_IMPORT_ROOT,  # finds the package from any working directory
+            cwd=_IMPORT_ROOT,
             start_new_session=True,  # ctrl+c and ctrl+z reach the dashboard only
         )
         return cls(process, key)

@@ -65,7 +65,6 @@ class SimulatedFleet:
             self._begin()
 
     def _begin(self) -> None:
-        """Put the story's events on the agenda."""
         raise NotImplementedError
 
     def _from(self, elapsed_ms: int, happen: Callable[[int], int]) -> None:
@@ -103,14 +102,9 @@ class SimulatedFleet:
     ) -> tuple[list[bytes], bool]:
         """Return one page of the listing, each row as JSON, and whether more rows follow.
 
-        Rows stand in the order of first appearance, newest first, which never changes.
-
-        Args:
-            now: in ms since the epoch.
-            limit: the most rows; None for all.
-            after: `id` of the previous page's last row, even if the row has left the listing. An unknown `id` starts
-                from the top.
-            is_wanted: the filter.
+        Rows stand in the order of first appearance, newest first, which never changes. `now` is in ms since the epoch.
+        A `limit` of None returns all rows. `after` is the `id` of the previous page's last row, even if the row has
+        left the listing; an unknown `id` starts from the top.
         """
         self.advance(now)
         wanted = (environment for environment in self._from_cursor(after) if is_wanted(environment))
@@ -131,9 +125,7 @@ class SimulatedFleet:
     def start_listener(self, id_: str, now: int) -> bool | None:
         """Start the listener of a down environment; outage scenario only.
 
-        Args:
-            id_: of the environment.
-            now: in ms since the epoch, not before an earlier call's moment.
+        `now` is in ms since the epoch, not before an earlier call's moment.
 
         Returns:
             Whether the listener starts; None for an unknown environment.
@@ -169,9 +161,7 @@ class SimulatedFleet:
     def connected_for(self, index: int, usual: int) -> int:
         """Return the age of a connection at the opening, in ms.
 
-        Args:
-            index: of the environment.
-            usual: the age without a new connection in the shipped day.
+        `usual` is the age without a new connection in the shipped day.
         """
         return usual if self.spec.day is None else _connected().get(str(index), usual)
 
@@ -209,7 +199,6 @@ class SimulatedFleet:
         return None
 
     def _fallen_pod(self, at: int) -> list[SimulatedEnvironment]:
-        """Replace a pod, and return its idle environments."""
         places = self._random.sample(range(len(self.pods)), k=min(3, len(self.pods)))
         on_pods = [map(self.environment, range(place, len(self), len(self.pods))) for place in places]
         lost = max(([each for each in pod if each.busy_until <= at and beats(each)] for pod in on_pods), key=len)

@@ -62,8 +62,6 @@ class DefaultLife(SimulatedFleet):
             self._from(3 * MINUTE_MS, self._lose_pod)
             self._from(100 * SECOND_MS, self._rename)
 
-    # Each kind of event within 20 seconds, also for a poll every 5 seconds.
-
     def _open(self) -> None:
         scenes = (
             (_is_restricted, self._open_unrestricted),
@@ -159,7 +157,7 @@ class DefaultLife(SimulatedFleet):
             self._reconnect_one(at)
         elif self._random.random() < 0.6:
             self._interrupt(chosen, at, at + self._between(5_000, 9_000), newest)
-        else:  # back before the next poll
+        else:
             self._reconnect(chosen, at, newest)
 
     def _change_mode(self, at: int) -> None:
@@ -233,7 +231,6 @@ class DefaultLife(SimulatedFleet):
 
 
 def _silence(environment: SimulatedEnvironment, beat_at: int, *, until: int) -> None:
-    """Stop the heartbeats from `beat_at` to `until`."""
     silent = replace(environment.last, beat_at=beat_at).silent(beat_at)
     environment.add(silent, silent.awake(until))
 
@@ -286,7 +283,6 @@ class CalmLife(SimulatedFleet):
             self._reconnect(chosen, at)
 
     def _roll_out(self, at: int) -> int:
-        """Restart a machine with the new version between two polls."""
         if chosen := self._idle(at, lambda each: beats(each) and each.last.version == NEWEST_VERSION):
             self._reconnect(chosen, at, version=_ROLLED_OUT)
         return at + int(self._between(3_000, 7_000) * self._slowdown)
@@ -360,7 +356,6 @@ _LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
     Scenario.OUTAGE: OutageLife,
     Scenario.NIGHT: NightLife,
 }
-"""None is the default story."""
 
 
 def simulated_fleet(spec: FleetSpec, started_at: int, ages_from: int | None = None) -> SimulatedFleet:

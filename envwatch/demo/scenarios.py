@@ -33,7 +33,6 @@ class Scenario(StrEnum):
 _UNAVAILABLE: Final = TimeWindow(72 * SECOND_MS, 142 * SECOND_MS)
 """Since the server's start. A client is blind 60 s after the last listing."""
 _WRONG_DATE: Final = TimeWindow(48 * SECOND_MS, 66 * SECOND_MS)
-"""Since the server's start."""
 _DATE_ERROR_MS: Final = 10 * MINUTE_MS
 
 
@@ -51,7 +50,6 @@ class FleetSpec(NamedTuple):
     """A fleet and its story, fully determined by these values."""
 
     size: int
-    """Environments at the start."""
     seed: int
     scenario: Scenario | None = None
     """None for the default story."""

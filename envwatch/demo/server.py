@@ -1,7 +1,4 @@
-"""The demo API on loopback: Letta's `GET /v1/environments`, `/v1/environments/{deviceId}` and `/v1/health`.
-
-Owns HTTP, the key and the clock. `child.py` runs this module as a process.
-"""
+"""The demo API on loopback: Letta's `GET /v1/environments`, `/v1/environments/{deviceId}` and `/v1/health`."""
 
 from __future__ import annotations
 
@@ -116,7 +113,6 @@ class Server(ThreadingHTTPServer):
     """A running demo API with a fleet, one thread per connection, until `close`.
 
     Args:
-        spec: of the fleet.
         key: the clients' bearer token.
         largest_page: silently caps `limit`.
         now: the clock of heartbeats and `Date`, in ms since the epoch.
@@ -230,7 +226,7 @@ class Server(ThreadingHTTPServer):
         self._accepting.join()
         with self._lock:
             for connection in self._connections:
-                with contextlib.suppress(OSError):  # already closed by the client
+                with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)  # its thread reads end of file
         self.server_close()
 

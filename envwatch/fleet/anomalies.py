@@ -48,7 +48,6 @@ class QuarantinedListing:
 
     finding: AnomalyFinding
     since: MonotonicS
-    """The time of the first such listing's request."""
     missing: frozenset[SafeText] = frozenset()
     confirmed_absent: frozenset[SafeText] = frozenset()
     listings: int = 1

@@ -145,7 +145,6 @@ ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
         Kind.STALLED: Kind.RESUMED,
     }
 )
-"""The kinds of a period's first and last event."""
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
@@ -202,7 +201,7 @@ def woken(
     slept_ms = at - since - measured_ms
     set_by_ms, events = drift_ms - slept_ms, list[Event]()
     if slept_ms > _SLEPT_MS or abs(drift_ms) <= _SLEPT_MS:
-        # The monotonic clock stands still in a sleep, but not while the process is stopped.
+        # The monotonic clock stands still in a sleep, but not in a stopped process.
         lasted = span(slept_ms if slept_ms > _SLEPT_MS else at - since)
         events.append(Event(kind=Kind.SLEPT, at=ServerMs(max(at, since)), profile=profile, since=since, lasted=lasted))
     if abs(set_by_ms) <= _SLEPT_MS:

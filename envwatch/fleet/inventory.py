@@ -1,7 +1,6 @@
 """The environments after a listing: listed, absent, and expected but missing.
 
-The expected inventory is a list of names or device ids. An expected environment that was never listed is a row with
-only a name.
+An expected environment that was never listed is a row with only a name.
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ def with_inventory(
         if tracked.verdict == NEVER_LISTED:
             del following[id_]
         else:
-            following[id_] = replace(tracked, verdict=GONE)  # the name is listed under a different id
+            following[id_] = replace(tracked, verdict=GONE)
     for id_, name in missing.items() if is_proof else ():
         known = environments.get(id_)
         if known is None:

@@ -71,13 +71,11 @@ class MonitorChanges(NamedTuple):
     profile: SafeText | None = None
     outcome: Outcome | None = None
     events: tuple[Event, ...] = ()
-    """Oldest first; a mass change is one event. A loss names the incident that the loss may open."""
+    """Oldest first; a mass change is one event."""
     ended_acks: frozenset[ServerKey] = frozenset()
-    """Acknowledgements that ended: the environment recovered, or has a different problem."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose oldest loss has lasted for `alert_after`; each incident opens once."""
+    """Incidents whose oldest loss has lasted for `alert_after`."""
     resolved: tuple[Incident, ...] = ()
-    """Incidents whose environments are all back; each incident resolves once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,10 +315,7 @@ class Monitor:
         return self if fleet is self.fleet else replace(self, fleet=fleet)
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment is a problem that needs a person.
-
-        The problem is neither acknowledged nor silenced, and within the alert policy.
-        """
+        """Whether an environment is an unacknowledged problem that needs a person (`is_loud`)."""
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         counts_from = self.quiet_end(tracked, at)
         return is_problem(tracked, at, counts_from) and not self.is_acked(tracked) and self.is_loud(tracked, now)
@@ -334,7 +329,7 @@ class Monitor:
         return silencing(self.silences, tracked, profile_state.server, now.wall, at)
 
     def quiet_end(self, tracked: TrackedEnvironment, at: float) -> float | None:
-        """Return when the quiet hours ended or will end in which an environment went off: `AlertPolicy.quiet_end`."""
+        """Return `AlertPolicy.quiet_end` under the environment's profile."""
         return self.policy_of(tracked.profile).quiet_end(tracked, self.fleet.for_environment(tracked).limits, at)
 
     def quiet_until(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
@@ -387,8 +382,7 @@ class Monitor:
             profile_state = fleet[profile]
             tracked = profile_state.environments.get(id_)
             if tracked is None:
-                # The first listing may lack a row of an earlier run's incident by mistake, so the row's absence proves
-                # nothing.
+                # The first listing may lack a row by mistake.
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN

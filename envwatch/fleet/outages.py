@@ -73,8 +73,7 @@ def states(
     """Return an environment's states between two moments, without holes or equal neighbours.
 
     `tracked` is the environment after all events, None if no longer tracked. `own_events` are oldest first, without
-    groups, complete from `since`; see `EventLog.for_environment`. Unwatched time is unknown. Instants are by the
-    server's clock in ms.
+    groups, complete from `since`. Unwatched time is unknown.
     """
     course = _ValueHistory.from_changes(
         _presences(own_events), None if tracked is None else _presence_of(tracked), watched

@@ -1,7 +1,7 @@
 """Plausible instants of a row, and a server's plausible `Date`.
 
 A platform may send seconds for milliseconds: such a heartbeat is decades off and proves nothing. A wrong `Date` makes
-all heartbeats look old, or in the future, at once. `SkewCheck` checks one heartbeat's age without the `Date`.
+all heartbeats look old, or in the future, at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Problems, the begin of states, and counts. Moments are by the server's clock in ms.
-
-`Monitor.is_alerting` decides whether a problem needs a person.
-"""
+"""Problems, the begin of states, and counts. Moments are by the server's clock in ms."""
 
 from __future__ import annotations
 
@@ -61,8 +58,7 @@ def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
 def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
     """Whether a row is late, flapping, missing, offline and not old, or gone for less than `GONE_IS_PROBLEM_FOR`.
 
-    A replaced row is no problem, even when the server drops the row. Nor is a sandbox's end. `counts_from` is as for
-    `is_old`.
+    A replaced row is no problem, even when the server drops the row. Nor is a sandbox's end.
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE:
@@ -85,7 +81,7 @@ def has_lasted(
 ) -> bool:
     """Whether a loss has lasted, judged by a single listing; any other state counts at once.
 
-    A heartbeat is lost when too old; a connection is lost at the last sign of life. `counts_from` is as for `is_old`.
+    A heartbeat is lost when too old; a connection is lost at the last sign of life.
     """
     if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
@@ -119,7 +115,7 @@ class Counts:
     unknown: int = 0
     """Rows that read unknown; otherwise counted only as alerting."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """Problems that need a person, see `Monitor.is_alerting`; online rows among the problems flap. None while blind."""
+    """Problems that need a person; online rows among the problems flap. None while blind."""
     flapping: int = 0
     unrestricted: int = 0
     """Environments that are up in the mode that approves everything."""

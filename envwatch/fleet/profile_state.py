@@ -90,7 +90,6 @@ class ProfileState:
     unseen_since: Clocks | None = None
     """The clocks before a sleep, until the next listing."""
     last_up: Clocks | None = None
-    """The clocks of the newest listing with an environment up."""
     has_moved_identity: bool = False
     """Whether a row's `firstSeenAt` or device changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)

@@ -85,7 +85,7 @@ def with_replacements(
     """Return the environments with replaced rows marked, or `environments` if unchanged."""
     rows_on = Counter(map(_device_of, environments.values()))
     if len(rows_on) == len(environments) and not inputs.is_off:
-        return environments  # nearly always: no device has two rows
+        return environments
     groups: dict[Place | None, list[TrackedEnvironment]] = {}
     for tracked in environments.values():
         if rows_on[tracked.environment.device_id] > 1 or tracked.replaced_by is not None:
@@ -149,7 +149,7 @@ def _judged(
         return [_marked(_remembering(tracked, _NO_IDS, _NO_IDS), None, inputs) for tracked in group]
     others = len(group) - 1
     if all(each.verdict.is_up and len(each.twins) == others and each.replaced_by is None for each in group):
-        return group  # the usual case: twins that are all up
+        return group
     present = {tracked.environment.id: tracked for tracked in group if not tracked.presence.is_absent}
     here = [tracked for id_, tracked in present.items() if id_ in listed]
     up = frozenset(tracked.environment.id for tracked in here if tracked.verdict.is_up)

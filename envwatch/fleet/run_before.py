@@ -112,7 +112,7 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
 
 def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: Span) -> TrackedEnvironment:
     if tracked.since_at is not None or tracked.presence.is_absent:
-        return tracked  # came or went in this run
+        return tracked
     if before is None:
         change = appearance(tracked.verdict, gap.until) if _is_recent(gap) else None
         return tracked if change is None else replace(tracked, last_change=tracked.last_change or change)
@@ -146,7 +146,6 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
 
 
 def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) -> RecentChange | None:
-    """Return the change between two runs, if the row's instants date the change."""
     row = tracked.environment
     at = row.connected_at if tracked.verdict.is_up else row.last_seen_alive_at
     if at is None or not gap.since <= at <= gap.until:

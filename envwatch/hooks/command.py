@@ -1,7 +1,6 @@
 """Run a hook's command in a new process group, with bounded output and time, without shell or terminal.
 
-A command gets a CloudEvent on standard input, and variables. A command may ignore both, print without end, leave
-children behind, or never end.
+A command gets a CloudEvent on standard input, and variables. The command may never end.
 """
 
 from __future__ import annotations

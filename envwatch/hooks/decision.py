@@ -70,7 +70,7 @@ class HookState:
     """The time of the newest message by topic and kind, kept during the cooldown."""
 
     def apply(self, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the next state and the messages to send, after a change or the mere passing of time."""
+        """Return the next state and the messages to send."""
         now = changes.now
         state, incidents = _after_incidents(self, changes, monitor) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
@@ -132,7 +132,6 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
 
 
 def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, list[Fired]]:
-    """Return the state without due events, and the due messages, at most one per group."""
     waiting, sent = dict(state.waiting), dict(state.sent)
     classify_loss = monitor.loss_classifier(now)
     groups: dict[int, tuple[Event | None, list[Event]]] = {}

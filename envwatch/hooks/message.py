@@ -1,7 +1,7 @@
 """The messages of hooks, in every form; the protocol of delivery.
 
-Formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. All text is cleaned, and lists are bounded: 500
-environments lost together give a short message.
+Formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. Lists are bounded: 500 environments lost together
+give a short message.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Message:
     variables: Mapping[str, SafeText]
     pagerduty: Mapping[str, object] | None = None
     incident: SafeText | None = None
-    """The incident's id; None if the message is about an event."""
+    """None if the message is about an event."""
     is_resolved: bool = False
 
 
@@ -221,8 +221,7 @@ def _lines(leaves: tuple[Event, ...]) -> str:
 class DeliveryError(Exception):
     """A failed delivery; the text is a line.
 
-    `why` continues a sentence after the hook's name. `is_final` means that no later try can succeed. The receiver may
-    ask to `wait`. A command may have printed `output`.
+    `why` continues a sentence after the hook's name. `is_final` means that no later try can succeed.
     """
 
     def __init__(

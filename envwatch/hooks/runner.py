@@ -4,8 +4,8 @@ The queue has one entry per incident, with the newest state. An opening stays qu
 end. Other messages have a time limit; the number of events is bounded.
 
 After a failure the receiver is probably down, so the whole hook rests for a random time below a doubling bound, and the
-failed message goes to the end of the queue. A success ends the rest. A new opening is tried at once; a failure of this
-try does not lengthen the rest.
+failed message goes to the end of the queue. A new opening is tried at once; a failure of this try does not lengthen
+the rest.
 """
 
 from __future__ import annotations

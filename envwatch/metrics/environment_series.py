@@ -34,7 +34,6 @@ class SeriesEnvironment(NamedTuple):
     """An environment with series."""
 
     profile: SafeText
-    """The label `profile`."""
     tracked: TrackedEnvironment
     is_alerting: bool
     is_known: bool

@@ -56,7 +56,6 @@ class ProfilePolls:
     """The polls of a profile."""
 
     results: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(dict.fromkeys(RESULTS, 0)))
-    """Counts by result."""
     durations: tuple[int, ...] = (0,) * len(BOUNDS_S)
     """Counts by bucket, not cumulative."""
     seconds: float = 0.0
@@ -126,8 +125,6 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
 
 
 class _Families(Collector):
-    """Families of a moment, for the encoders."""
-
     def __init__(self, of_the_moment: Iterable[Metric]) -> None:
         self._families = of_the_moment
 

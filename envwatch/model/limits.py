@@ -1,7 +1,6 @@
 """Every constant that a verdict, a poll or an alert depends on, with its source.
 
-Owns the numbers, not the logic. `Limits` holds those that a user may set; the others are facts of the platform or parts
-of a published algorithm, and changing them would make envwatch disagree with its own documentation.
+`Limits` holds the settings. The other constants are facts of the platform or parts of a published algorithm.
 """
 
 from __future__ import annotations
@@ -15,57 +14,57 @@ HEARTBEAT_EVERY = timedelta(seconds=30)
 """How often a listener pings (Letta Code CLI 0.32-0.34)."""
 
 LISTINGS_TO_GONE = 2
-"""Complete listings in a row that must lack a row before it is gone: a single one may have shifted during its walk."""
+"""Successive complete listings that must lack a row before the row is gone: a single listing may have shifted during
+the walk."""
 
 ABSENCE_QUESTIONS = 10
-"""Most requests of one poll that ask the server about single absent rows."""
+"""Most requests of a poll for single absent rows."""
 ABSENCE_TRIES = 3
 """Inconclusive requests that end the attempt: for one row, or for all rows where the route does not work."""
 ABSENCE_LISTINGS = 10
-"""Listings for which an absence waits to be confirmed, if no row that was asked about exists in any of them."""
+"""Listings for which an absence waits for confirmation, if no requested row exists."""
 
 MARK_DURATION = timedelta(minutes=15)
-"""How long the tag of a change stays on a row: a fresh loss looks fresh for 15 minutes."""
+"""How long a row keeps the tag of a change."""
 GONE_IS_PROBLEM_FOR = MARK_DURATION
-"""How long a row that is gone counts as a problem: as long as the tag of its loss stays."""
+"""How long a gone row counts as a problem."""
 MISSING_AFTER = timedelta(minutes=15)
-"""Time gone after which an expected environment is missing, and so remains a problem."""
+"""Time gone after which an expected environment is missing."""
 RESTART_MEMORY = timedelta(minutes=15)
-"""A new run goes on from a run that ended less than this before: every change in between is marked, and no notice names
-the gap."""
+"""A new run continues a run that ended less than this before: all changes are marked, and no notice names the gap."""
 GONE_KEPT = timedelta(hours=1)
-"""How long a gone environment stays on the screen, and is recognised when it returns."""
+"""How long a gone environment stays on the screen and is recognised."""
 
 REPLACEMENT_TOLERANCE = timedelta(seconds=5)
-"""How much before the last sign of life of an old row a new row may have been first seen: the server notes that a
-connection is closed, and that a new row is registered, in either order."""
+"""How long before an old row's last sign of life a new row may have been first seen: the server notes the closed
+connection and the new row in either order."""
 REPLACEMENT_ROWS = 100
 """Rows of one surface on one device above which no row counts as replaced: many machines share an image's device id."""
 
 OLD_AFTER = timedelta(hours=24)
-"""Time offline after which an environment is folded away behind a counted line."""
+"""Time offline after which an environment is old."""
 
 EVENTS_KEPT = 20_000
-"""Newest events that a dashboard keeps, each member of a group counted: 10 to 20 MiB."""
+"""Newest events that a dashboard keeps, group members counted: 10 to 20 MiB."""
 
 HEADLINE_STANDS = timedelta(seconds=60)
-"""How long a loss stays in the line for the newest event, whatever small changes follow."""
+"""How long a loss stays in the news line."""
 
 CLOCK_SAMPLES = 12
 """Responses whose `Date` bounds are intersected: one minute at the default interval."""
 CLOCK_WARN_FROM = timedelta(seconds=5)
 """Offset to the server's clock from which the screen warns."""
 SKEW_TOLERANCE = timedelta(seconds=30)
-"""One whole heartbeat: what the server's clock and the listings may differ in about a heartbeat's age."""
+"""The allowed difference between a heartbeat's age by the server's clock and by the listings."""
 
 EARLIEST_MS = datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000
-"""An instant before this (ms since the epoch) cannot be true, as Letta is younger: its unit is not milliseconds."""
+"""An instant before this (ms since the epoch) cannot be true, because Letta is younger."""
 MOST_AHEAD = timedelta(days=1)
-"""Nor can an instant that is further ahead of the server's clock than this."""
+"""An instant further ahead of the server's clock cannot be true."""
 SIGN_OF_LIFE = timedelta(seconds=15)
-"""A heartbeat that advanced by less than this is no sign of life: two replicas may round one heartbeat differently."""
+"""A smaller advance of a heartbeat is no sign of life: two replicas may round a heartbeat differently."""
 SAME_CONNECTION_WITHIN = timedelta(seconds=1)
-"""Two values of `connectedAt` nearer than this are the same instant, rounded differently."""
+"""Two values of `connectedAt` nearer than this are the same instant."""
 
 SLEPT_FROM = timedelta(seconds=5)
 """Drift between wall and monotonic clock from which the machine slept or its clock was set."""
@@ -80,26 +79,26 @@ STALE_INTERVALS = 3
 """Data is neither stale nor blind before this many intervals have passed."""
 
 MASS_COUNT = 10
-"""This many events of one kind in a listing are one mass change, whatever the size of the fleet."""
+"""This many events of a kind in a listing are a mass change in any fleet."""
 MASS_MIN = 3
-"""In a small fleet it takes at least this many losses or reconnects."""
+"""In a small fleet, a mass change needs at least this many losses or reconnects."""
 MASS_SHARE = 0.55
-"""And at least this share of the rows that were online."""
+"""In a small fleet, a mass change needs at least this share of the online rows."""
 
 ANOMALY_MIN = 3
 """Rows below which an emptied list, vanished rows or lost heartbeats are normal."""
 LOST_BEATS_SHARE = 0.20
-"""Share of rows losing `lastHeartbeat` while keeping `connectionId`, above which a list is not believed at once."""
+"""Share of rows that lose `lastHeartbeat` and keep `connectionId`, above which a listing is quarantined."""
 VANISHED_SHARE = 0.20
-"""Share of rows vanishing in one listing, unconfirmed, above which their absence is not believed at once."""
+"""Share of rows vanishing in one listing, unconfirmed, above which the absences are quarantined."""
 ANOMALY_POLLS = 3
-"""Listings in a row that must say the same unlikely thing before it is believed."""
+"""Listings in a row with the same anomaly before the anomaly is believed."""
 ANOMALY_AFTER = timedelta(seconds=60)
-"""Time that those listings must cover."""
+"""Time that these listings must cover."""
 STALL_ROWS = 10
 """Online rows from which heartbeats that stand still everywhere are the platform's fault."""
 STALL_AFTER = timedelta(seconds=60)
-"""Time without any heartbeat advancing, two whole beats, after which they count as stalled."""
+"""Time without an advancing heartbeat, two periods, after which heartbeats are stalled."""
 
 FLAP_SAMPLES = 21
 """Nagios' flap detection looks at 21 samples, so at 20 possible changes."""
@@ -112,120 +111,119 @@ FLAP_HIGH_WEIGHT = 1.25
 FLAP_ON = 30.0
 """Weighted percentage of changes from which an environment flaps."""
 FLAP_OFF = 20.0
-"""Percentage at which it stops."""
+"""Weighted percentage at which flapping ends."""
 
 CHURN_WINDOW = timedelta(hours=1)
-"""The hour of "reconnects an hour"."""
 
 ALERT_AFTER = timedelta(seconds=90)
-"""How long a loss must last before it opens an incident, unless the alert policy says otherwise. A row that reconnects
-within a minute, as after an upgrade or a deploy, is no incident."""
+"""How long a loss must last before an incident opens, by default. A row that reconnects within a minute, as after an
+upgrade or a deploy, is no incident."""
 DEMO_ALERT_AFTER = timedelta(seconds=10)
 """The same in the demo, whose losses last seconds."""
 BLIND_AFTER = timedelta(minutes=15)
-"""How long a profile is blind before that is an incident about envwatch, unless the configuration says otherwise."""
+"""How long a profile is blind before an incident opens, by default."""
 HISTORY_DAYS = 14
-"""How many days of the history are kept, not counting today, unless the configuration says otherwise."""
+"""Days of history to keep besides today, by default."""
 HISTORY_MB = 256
-"""Of a profile's history at most, in units of 2^20 bytes, unless the configuration says otherwise."""
+"""Largest history of a profile, in units of 2^20 bytes, by default."""
 
 BELL_EVERY = timedelta(seconds=10)
-"""At most one bell in this time: later incidents share the next one."""
+"""Shortest time between two bells."""
 DEATH_WITHIN = 2 * HEARTBEAT_EVERY
-"""A machine dies at most this long after its last heartbeat, if it missed one ping at most."""
+"""A machine dies at most this long after the last heartbeat, if at most one ping was missed."""
 BACK_AFTER = timedelta(seconds=60)
-"""How long a row must be up again before its loss is over: a loss before that continues the loss."""
+"""How long a row must be up again before the loss is over."""
 LONG_AGO = timedelta(hours=24)
-"""The age of the last look of an earlier run from which a message names that age."""
+"""Age of an earlier run's last look from which a message names the age."""
 STORM_FROM = 5
 """This many incidents of a profile in `STORM_WINDOW` are a storm."""
 STORM_WINDOW = timedelta(minutes=10)
 STORM_EVERY = timedelta(minutes=1)
-"""From one incident to the next in a storm: each holds all losses that wait."""
+"""Time between two incidents in a storm; each incident holds all waiting losses."""
 MOST_LOSSES_WAITING = 1_000
 """Losses of a profile that are compared with each other; more losses are one incident."""
 MOST_INCIDENTS_OPEN = 1_000
 """Open incidents of a profile; beyond that the oldest resolves."""
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
-"""How far this machine's clock may have been set back behind the beginning of a silence that still counts."""
+"""How far this machine's clock may be set back behind the begin of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)
 QUIET_AT_MOST = timedelta(days=7)
 """Time after which a loss counts even if quiet hours follow quiet hours without end."""
 ZONES_APART = timedelta(hours=26)
-"""From the clocks of UTC-12 to those of UTC+14, the outermost zones of the IANA database."""
+"""Time after which a loss counts despite quiet hours."""
 LONGEST_WATCH = timedelta(days=365)
-"""How long a command may be asked to watch or to wait."""
+"""How long a command may watch or wait."""
 
 POLL_SPREAD = 0.1
 """Share of the interval by which polls come early or late: in step with the heartbeats, a listing that shifts
 during its walk would lack the same rows each time."""
 
 BACKOFF_BASE = timedelta(seconds=1)
-"""The wait after the first failure, at most; it doubles with each further one."""
+"""The longest wait after the first failure; each further failure doubles the wait."""
 BACKOFF_CAP = timedelta(seconds=15)
 """The longest wait after a failure, so that the screen is right again within 20 s of the server's recovery."""
 LONG_BACKOFF_CAP = timedelta(seconds=60)
 """The longest wait while the server reports overload, or after a long outage."""
 LONG_OUTAGE = timedelta(minutes=5)
-"""An outage is long when it has lasted longer than this."""
+"""An outage is long after this time."""
 RETRY_AFTER_CAP = timedelta(seconds=600)
-"""The longest `Retry-After` that is obeyed."""
+"""The longest obeyed `Retry-After`."""
 LISTING_AGE_CAP = timedelta(days=1)
 """The greatest age of a served listing that is believed."""
 FORCED_EVERY = timedelta(seconds=1)
-"""At most one poll on request of the user in this time."""
+"""Shortest time between two polls on request."""
 WALK_PENALTY_CAP = timedelta(seconds=60)
-"""The longest wait that the pages of a failed walk can cost."""
+"""The longest wait for the pages of a failed walk."""
 UNAUTHORIZED_RECHECK = timedelta(seconds=30)
-"""Wait after the first 401; later ones wait for `Limits.refused_recheck`."""
+"""Wait after the first 401; later waits are `Limits.refused_recheck`."""
 FORBIDDEN_RECHECK = timedelta(minutes=15)
-"""Wait after a 403: plans and rights change seldom, and a wall display must notice that they did."""
+"""Wait after a 403: plans and rights change seldom."""
 
 SLOW_PAGE = timedelta(seconds=2)
-"""Time for one page from which `doctor` warns: 8 such pages and the data is stale before the listing is there."""
+"""Time for one page from which `doctor` warns: after 8 such pages the data is stale."""
 CERTIFICATE_WARN_FROM = timedelta(days=7)
-"""Time to the end of the server's certificate from which `doctor` warns: by then a renewal has failed."""
+"""Time to a certificate's end from which `doctor` warns: by then a renewal has failed."""
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
 PAGE_BYTES = 8 * 1024 * 1024
 """Most bytes of an inflated page."""
 WALK_GROWTH = 3
-"""A walk may read at most this many times the pages of the last good one."""
+"""A walk may read at most this many times the pages of the last complete walk."""
 WALK_GROWTH_AT_LEAST = 20
-"""But always this many pages more than it."""
+"""A walk may always read this many pages more than the last complete walk."""
 ENDLESS_WALKS = 5
-"""Walks in a row that exceed that, after which one is read without the limit: the fleet may have grown."""
+"""Endless walks in a row before a walk without that limit: the fleet may have grown."""
 PAGE_EVERY = timedelta(milliseconds=5)
-"""From page to page beyond the burst: a server that answers at once gets 200 requests a second at most."""
+"""Time between pages beyond the burst: at most 200 requests a second."""
 ROW_BYTES = 256 * 1024
-"""Most bytes of a row as JSON, its texts cut to their longest: a usual one has 2,000."""
+"""Most bytes of a row as JSON with cut texts; a usual row has 2,000."""
 SETTINGS_BYTES = 1 << 20
-"""Most bytes of a settings file, ours or the Letta CLI's; a hundred profiles take 20 KiB."""
+"""Most bytes of a settings file; a hundred profiles take 20 KiB."""
 CERTIFICATES_BYTES = 16 << 20
-"""Most bytes of a certificate file; all that Mozilla trusts take 0.3 MiB."""
+"""Most bytes of a certificate file; Mozilla's certificates take 0.3 MiB."""
 BAD_ROWS_SHARE = 0.10
-"""Share of unusable rows above which the listing is rejected: then the format has changed, not a row."""
+"""Share of unusable rows above which the listing is rejected, because the format has changed."""
 
 HOOK_TIME = timedelta(seconds=30)
-"""How long one run of a hook may take."""
+"""How long a hook may run."""
 HOOK_QUEUE = 100
-"""Messages about events that wait for one hook; further ones are dropped, and counted. No incident is dropped."""
+"""Event messages that wait for a hook; further event messages are dropped and counted. No incident is dropped."""
 HOOK_OUTPUT_BYTES = 64 * 1024
 """Output of a hook's command, after which it is ended."""
 HOOK_TRIED_FOR = timedelta(minutes=30)
-"""How long a message of a hook that fails is tried, except the opening of an incident that is still open."""
+"""How long a failing hook's message is tried, except the opening of an open incident."""
 HOOK_BACKOFF_BASE = timedelta(seconds=1)
 HOOK_BACKOFF_CAP = timedelta(minutes=5)
 """The longest rest after a hook's first failure, and after many failures; the bound doubles with each failure."""
 HOOK_FAILING_AFTER = timedelta(minutes=10)
-"""How long a hook has failed when people and the dead man's switch are told."""
+"""How long a hook fails before people and the dead man's switch are told."""
 PING_EVERY = timedelta(minutes=1)
-"""The shortest time from ping to ping of a dead man's switch."""
+"""Shortest time between two pings of a dead man's switch."""
 PING_TIME = timedelta(seconds=10)
-"""How long one ping may take."""
+"""How long a ping may take."""
 HOOK_FAREWELL = timedelta(seconds=5)
-"""How long the messages that wait have when envwatch ends."""
+"""Time for waiting messages when envwatch ends."""
 
 
 _T = TypeVar("_T")
@@ -234,13 +232,10 @@ _T = TypeVar("_T")
 def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noqa: ANN401 - flags, words and bounds
     """Declare a setting of a profile; its docstring is the help.
 
-    Args:
-        default: the value if no source sets one.
-        example: a value as TOML, for a new configuration file.
-        part: the part of the configuration file; see `config/declared.py`.
-        scope: `bounds` in seconds or as whole numbers, both included; `option` if the command line has the setting;
-            `demo` if the demo takes the setting from file and variables; `place_of`, the word for a value whose place
-            two settings can name.
+    `example` is a value as TOML, for a new configuration file. `part` is a part of the file; see `config/declared.py`.
+    `scope` has `bounds` in seconds or as whole numbers, both included; `option` if the command line has the setting;
+    `demo` if the demo takes the setting from file and variables; `place_of`, the word for a value whose place two
+    settings can name.
     """
     return field(default=default, metadata={"example": example, "part": part, **scope})
 
@@ -255,12 +250,10 @@ class Limits:
     # Healthy ages are 0-30 s, so a ping was missed.
     late_after: timedelta = setting(timedelta(seconds=45), bounds=(5, 3600), example='"45s"', part="limits")
     """Age of the heartbeat from which an environment is late; shorter than `online_for`."""
-    # From the start of one poll to the start of the next.
     interval: timedelta = setting(
         timedelta(seconds=5), bounds=(1, 600), example='"10s"', part="usual", option=True, demo=True
     )
     """Time from the start of a poll to the start of the next poll."""
-    # The interval stretches to keep within the budget of one envwatch.
     requests_per_minute: int = setting(60, bounds=(1, 6000), example="60", part="limits")
     """Request budget. Long listings lengthen the interval to stay within the budget."""
     # No official client asks for more.

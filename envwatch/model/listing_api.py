@@ -125,10 +125,7 @@ def device_in(path: str) -> str | None:
 
 
 def is_online(connection_id: str | None, last_heartbeat: float | None, now_ms: float) -> bool:
-    """Whether the official client calls a row online: a connection, and a heartbeat younger than 120,000 ms.
-
-    Instants are by the server's clock.
-    """
+    """Whether the official client calls a row online: a connection, and a heartbeat younger than 120,000 ms."""
     return bool(connection_id) and last_heartbeat is not None and now_ms - last_heartbeat < ONLINE_MS
 
 

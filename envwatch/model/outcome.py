@@ -92,7 +92,6 @@ class ListingCost(NamedTuple):
     page_rows: int = 0
     """Rows of the largest page."""
     is_paged: bool = False
-    """Whether the listing has several pages."""
     took: timedelta = timedelta()
 
 

@@ -295,7 +295,7 @@ def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
     """Return the names that look like a different name.
 
     Compares the names without compatibility forms, case, accents and runs of spaces, with Latin letters for similar
-    Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal. This is a small part of Unicode's confusables.
+    Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal.
     """
     skeletons = {name: _skeleton(name) for name in names}
     counts = Counter(skeletons.values())

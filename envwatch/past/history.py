@@ -1,7 +1,4 @@
-"""Values and protocol of recorded time.
-
-The recorder writes the values (`storage/history/recorder.py`).
-"""
+"""Values and protocol of recorded time."""
 
 from __future__ import annotations
 

@@ -99,9 +99,8 @@ class LogEnds:
 def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
     """Return the monitor at a moment: fleet, acknowledgements, events and watched time; nothing rings.
 
-    Args:
-        monitor: has policies, silences, the events up to the moment, and at least the watched time up to the moment.
-        moments: a profile without a moment is shown as before the first poll.
+    `monitor` has policies, silences, the events up to the moment, and at least the watched time up to the moment. A
+    profile without a moment is shown as before the first poll.
     """
     fleet = {
         profile: _then(moments[profile], profile_state) if profile in moments else _before_first_poll(profile_state)

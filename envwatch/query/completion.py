@@ -134,7 +134,6 @@ def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[t
 
 
 def _statuses(typed: str) -> Iterator[tuple[str, str]]:
-    """Yield the statuses that two letters or more abbreviate, as whole terms."""
     if len(typed) > 1:
         yield from ((f"{STATUS}:{name}", about) for name, about in _matching_statuses(typed))
 

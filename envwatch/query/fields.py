@@ -142,7 +142,6 @@ _ORDER: Final = (
 _ALL: Final = {field.name: field for field in (*_COMPUTED, *map(_field_of, PRESENTATIONS.values()))}
 
 FIELDS: Final[Mapping[str, Field]] = {name: _ALL[name] for name in dict.fromkeys([*_ORDER.split(), *_ALL])}
-"""The fields by name, in the order of completions."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "state": STATUS,

@@ -44,7 +44,6 @@ class Word:
     """A text in a visible column. Words compare by canonical spelling."""
 
     source: str
-    """The canonical spelling, which parses to the same word."""
     sought: str = field(compare=False, repr=False)
     """Normalised; empty if the word has wildcards."""
     matches: Callable[[str], bool] = field(compare=False, repr=False)

@@ -97,7 +97,7 @@ class ListeningSocket(socket.socket):
             return
         self._handshaking = {number: each for number, each in self._handshaking.items() if each.fileno() == number}
         for number in list(self._handshaking)[: max(len(self._handshaking) - most, 0)]:
-            with suppress(OSError):  # already closed by the client
+            with suppress(OSError):
                 self._handshaking.pop(number).shutdown(socket.SHUT_RDWR)  # the transport then closes the socket
 
 

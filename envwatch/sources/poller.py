@@ -46,7 +46,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """The poller's plan, for display."""
+    """The poller's plan, for display.
+
+    The newest listing's figures and the request budget are 0 unless they lengthen the interval.
+    """
 
     is_polling: bool
     interval: timedelta
@@ -55,11 +58,8 @@ class PollSchedule:
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
     requests: int = 0
-    """Requests of the newest listing; 0 unless the budget lengthens the interval."""
     requests_per_minute: int = 0
-    """The request budget; 0 unless the budget lengthens the interval."""
     took: timedelta = timedelta()
-    """The newest listing's duration; 0 unless the duration lengthens the interval."""
 
     @property
     def is_slow(self) -> bool:
@@ -131,12 +131,10 @@ class Poller:
         self._limits = settings
         self._runtime = runtime
         self.cost = ListingCost()
-        """The newest listing's effort."""
         self._failures = 0
         self._source_interval = timedelta()
         """A relay's time between listings, from the newest listing."""
         self._is_relayed = False
-        """Whether the polled server works, but its upstream failed."""
         self._refusals = 0
         self._failing_since = 0.0
         self._started_at = self._forbidden_until = float("-inf")
@@ -168,7 +166,7 @@ class Poller:
 
     @property
     def _tick(self) -> timedelta:
-        """The user's interval, or longer if the newest listing's requests require that."""
+        """The interval without regard to the listing's duration."""
         return max(self.wanted_interval, self._limits.budgeted(self.cost.requests))
 
     @property
@@ -335,7 +333,7 @@ class Poller:
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
-        """Wait until a poll is due or requested; return early if this machine slept since `last`."""
+        """Wait until a poll is due or requested, or until this machine has slept since `last`."""
         now = self._runtime.clocks()
         if now.slept_since(last):
             return Slept(last, now)

@@ -3,8 +3,7 @@
 A thread writes the log. A line that cannot be written, as on a full or slow disk, is dropped. Crash reports omit local
 variables.
 
-Python's `logging` does not fit: the rotating file keeps a descriptor open, fails for good after a full disk, and takes
-the mode from the umask.
+Python's `logging` does not fit: the rotating file fails for good after a full disk, and takes the mode from the umask.
 """
 
 from __future__ import annotations

@@ -97,9 +97,7 @@ MOST_SILENCES: Final = 1_000
 
 def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
     new = {id_: silence for id_, silence in changes.items() if silence is not None}
-    # Unknown entries are kept: a newer envwatch may have written them. Silences that ended before a new silence began
-    # are
-    # dropped.
+    # Silences that ended before a new silence began are dropped.
     newest = max((silence.at for silence in new.values()), default=float("-inf"))
     kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, newest)}
     following = kept | content_of(new)

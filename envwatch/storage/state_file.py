@@ -169,7 +169,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         before = state_format.read(path)
         content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
         fresh = path.with_name(f"{path.name}.new")
-        fresh.unlink(missing_ok=True)  # left by a killed run
+        fresh.unlink(missing_ok=True)
         write_private(fresh, content)
         try:
             aside = set_aside(path, f"{path.name}.damaged") if before is None else None

@@ -1,7 +1,4 @@
-"""The App: a worker for outcomes, a clock, and the keys of every screen.
-
-The App owns the `MonitorState` and hands it to the screens.
-"""
+"""The App: a worker for outcomes, a clock, and the keys of every screen."""
 
 from __future__ import annotations
 

@@ -149,7 +149,6 @@ class Preferences:
     theme: str | None = None
     """An unknown name means the default theme."""
     sort: str | None = None
-    """A column id; None puts problems first."""
     columns: tuple[str, ...] = ()
     """Column ids; empty for the columns that fit the width."""
     filter: str = ""
@@ -158,7 +157,6 @@ class Preferences:
     view: NamedView | None = None
     """The first view, in place of `sort`, `columns` and `filter`."""
     views: Mapping[str, NamedView] = field(default_factory=dict)
-    """The views of the configuration, by name."""
     keymap: Mapping[str, str] = field(default_factory=dict)
     """The user's keys by binding id, in Textual's form."""
     commands: CommandSettings = NO_COMMANDS

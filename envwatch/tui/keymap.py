@@ -86,7 +86,7 @@ def mistakes(
 
 
 def view_mistakes(views: Mapping[str, NamedView], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
-    """Yield the name of each own view whose key is invalid or taken, and the rest of a sentence about its key."""
+    """Yield each own view with an invalid or taken key, and the end of a sentence about the key."""
     owners = _owners(keys, NO_VIEWS)
     for name, view in views.items():
         if view.key and view.id not in keys:
@@ -109,7 +109,6 @@ def command_mistakes(
 
 
 def _owners(keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView]) -> dict[str, str]:
-    """Return the id of the binding of each key of the dashboard."""
     return {key: id_ for nodes in reversed(binding_scopes()[:2]) for id_, key in _keys_of(nodes, keys, views)}
 
 

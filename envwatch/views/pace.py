@@ -36,7 +36,6 @@ class Remedy(NamedTuple):
     page_size: int | None
     requests_per_minute: int | None
     interval: timedelta
-    """From poll to poll with these settings."""
 
     @property
     def settings(self) -> dict[str, int]:
@@ -61,12 +60,9 @@ def reason_of(limits: Limits, cost: ListingCost) -> SafeText | None:
 
 
 def remedies(limits: Limits, cost: ListingCost, largest: LargePage | None = None) -> tuple[Remedy, ...]:
-    """Return settings that make polls more frequent, each as an alternative, the fewest requests first.
+    """Return alternative settings that make polls more frequent, the fewest requests first.
 
-    Args:
-        limits: the present settings.
-        cost: of a listing with these settings.
-        largest: the largest page; None if unknown.
+    `cost` is of a listing with `limits`. `largest` is None if unknown.
     """
     slow = limits.pace(cost.requests, cost.took)
     if slow <= limits.interval:
@@ -92,7 +88,7 @@ def _spelled(remedy: Remedy) -> str:
 
 
 def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
-    """Return why polls come slower than the interval, and what helps; None if polls keep the interval."""
+    """Return why polls come slower than the interval, and what helps."""
     reason = reason_of(limits, cost)
     if reason is None:
         return None
@@ -105,12 +101,12 @@ def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
 
 
 def _may_send_more(limits: Limits, cost: ListingCost) -> bool:
-    """Return whether the server may send larger pages: the largest page is full, and the setting can be greater."""
+    """Return whether the largest page is full, so that the server may send larger pages."""
     return cost.is_paged and limits.page_size <= cost.page_rows and limits.page_size < LARGEST_PAGE
 
 
 def _with_larger_pages(limits: Limits, cost: ListingCost, largest: LargePage) -> Remedy:
-    """Return the smallest page size with the best pace, with a greater request budget if that helps further."""
+    """Return the smallest page size with the best pace, and a greater request budget if helpful."""
 
     def cost_with(size: int) -> tuple[int, timedelta]:
         pages = max(math.ceil(cost.rows / size), 1)

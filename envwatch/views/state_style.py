@@ -58,7 +58,6 @@ CLOCK_SUSPECT: Final = clean("clk?")
 """Replaces the word of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
-"""A blind row keeps the last verdict's word."""
 
 PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
@@ -75,7 +74,6 @@ HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
     UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
     UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }
-"""`down` has the tallest glyph."""
 
 
 _SGR: Final[Mapping[str, str]] = {
@@ -181,7 +179,7 @@ def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) 
 
 
 def quiet_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return until when a row is quiet, in the zone of the profile: `quiet until 10:00`; None if not quiet."""
+    """Return `quiet until 10:00`, in the zone of the profile, for a quiet row."""
     if (end := monitor.quiet_until(tracked, now)) is None:
         return None
     from envwatch.fleet.alerting.quiet import quiet_until_text  # noqa: PLC0415 - only with quiet hours
@@ -191,7 +189,7 @@ def quiet_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> Sa
 
 
 def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return that a row went off in quiet hours that ended since: `not back by 10:00`; None for any other row."""
+    """Return `not back by 10:00` for a row that went off in quiet hours that ended since."""
     at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
     end = monitor.quiet_end(tracked, at)
     if end is None or end > at:

@@ -1,7 +1,4 @@
-"""The wording of the status line, and the answers of keys that go back in time.
-
-A text about data names the problem, its begin, what envwatch believes meanwhile, and its end.
-"""
+"""The wording of the status line, and the answers of keys that go back in time."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _NO_LINE: Final = "the check itself failed: see standard error"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Run as a plugin of a monitoring system. The plugin polls once, and prints a line\n"
         "with performance data, then a line for each counted environment.\n"

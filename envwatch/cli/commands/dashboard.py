@@ -91,7 +91,7 @@ exit codes:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = "Watch the environments of the selected profiles. `envwatch` without a command is the same."
     parser.epilog = REFERENCE
     parser.add_shared(*DASHBOARD_OPTIONS)
@@ -378,7 +378,6 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
 
 
 def _key_mistakes(settings: Settings) -> Iterator[str]:
-    """Yield a line for each key of an action, a view or a command that is invalid or taken."""
     from envwatch.tui.keymap import command_mistakes, mistakes, view_mistakes
 
     for id_, mistake in mistakes(settings.keys, settings.views):

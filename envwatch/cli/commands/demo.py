@@ -22,7 +22,7 @@ _UNLIMITED: Final = 1_000_000
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the arguments."""
     parser.description = (
         "Run the dashboard on a simulated fleet: a local server with the same API. The command needs no key."
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Check configuration, key, proxy, certificates, network, listing, clock, terminal\n"
         "and state folder, step by step. Each failure names its remedy. The command\n"

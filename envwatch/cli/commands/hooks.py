@@ -21,7 +21,7 @@ _TEST: Final = "send a made-up incident, opened and resolved, to each hook or to
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and actions."""
+    """Add the arguments."""
     parser.description = (
         "Hooks run a program or post to a web service when an environment changes. `envwatch watch --hooks` runs hooks."
     )

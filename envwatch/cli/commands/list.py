@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "List the environments once, problems first.\n"
         "The settings `filter` and `view` have no effect here.\n"
@@ -61,8 +61,6 @@ def _in_a_listing(column: str) -> str:
 
 
 class _Choice(NamedTuple):
-    """The rows, columns and order that options and view choose."""
-
     query: Query
     preset: Preset
     columns: tuple[str, ...]

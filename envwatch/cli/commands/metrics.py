@@ -33,7 +33,7 @@ _Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Describe the environments and the polls as series for Prometheus, in its text\n"
         "format. --textfile writes a file after each poll, until ctrl+c, for node_exporter's\n"
@@ -210,10 +210,7 @@ class Textfile:
 
 
 def change_test() -> Callable[[MonitorUpdate], bool]:
-    """Return a function that tells whether an update changes the series.
-
-    The first update does; later, an outcome, time alone, or a change of blindness.
-    """
+    """Return a function that tells whether an update changes the series."""
     from envwatch.metrics.environment_series import is_seen
 
     blind: frozenset[SafeText] | None = None

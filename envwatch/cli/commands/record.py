@@ -30,7 +30,7 @@ _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00',
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Record polls into one file, until ctrl+c. `envwatch replay` shows the file, also on\n"
         "another machine. With --since, copy a part of the history, without asking the\n"
@@ -97,7 +97,6 @@ def _record(settings: Settings, options: Options) -> int:
 
 
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
-    """Write to recording and history; the loop waits for no disk."""
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -179,12 +178,7 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write a period's records, both ends included; yield the numbers of written polls and of all polls.
-
-    Raises:
-        HistoryError: if the history cannot be read, or a moment cannot be written.
-        OSError: if the recording cannot be written.
-    """
+    """Write a period's records, both ends included; yield the numbers of written polls and of all polls."""
     steps = list(past.steps(since, until))
     polls = [step.poll for step in steps if step.poll is not None]
     moments, run = past.moments(polls), None

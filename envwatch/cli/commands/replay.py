@@ -25,7 +25,7 @@ _DRAWN_AFTER_S: Final = 1.0
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } T go back\n"
         "and forth. With -o, print the recorded events like `envwatch watch`. The command\n"
@@ -74,7 +74,6 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    """Return the recording; stop without polls."""
     from envwatch.past.history import HistoryError
     from envwatch.storage.history.past import RecordedFile
 
@@ -110,7 +109,6 @@ def _missing_end(file: RecordedFile, options: Options) -> str:
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
-    """Show the dashboard, with the user's settings and state for the screen only."""
     import asyncio
 
     from envwatch.cli import gc_tuning

@@ -32,14 +32,12 @@ class _Source(NamedTuple):
     advice: str
     """What to do without records."""
     acks: Acks | None = None
-    """See `recorded_in`, also for `server`."""
     server: SafeText = EMPTY
     policy: AlertPolicy = DEFAULT_POLICY
-    """Has the quiet hours."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Print a handover report for the next person on call: environments still down,\n"
         "losses, outages, flapping, modes, versions, unwatched time and availability. The\n"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Wait until an environment matches QUERY, a filter as in the dashboard, and print\n"
         "the names of the matching environments, one per line.\n"
@@ -78,7 +78,7 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
             refusals = Refusals(watched.targets)
             async for last in watched.updates:
                 refusals.check(last)
-                # Only a new listing proves a condition; time alone does not.
+                # Only a new listing proves a condition.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:
                     if not condition.is_absence:
                         write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())

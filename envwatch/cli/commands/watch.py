@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the description and options."""
+    """Add the arguments."""
     parser.description = (
         "Print each change as it happens, one per line, until ctrl+c. A failing poll is an\n"
         "event (blind, resumed). The exit code is 4 if the server refuses the keys of all\n"
@@ -114,8 +114,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 class EarlierEvents:
     """Recorded events since a moment before `watch` began, by profile, up to the first listing.
 
-    The first listing is compared with the last recorded moment, so no event is missing or doubled, whether envwatch did
-    not run or another process records.
+    The first listing is compared with the last recorded moment, so no event is missing or doubled.
     """
 
     def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:

@@ -47,9 +47,7 @@ class CheckStatus(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """envwatch works, despite a problem."""
     FAILURE = "failure"
-    """envwatch does not work."""
     SKIPPED = "skipped"
     """A needed check failed, or nothing is to check."""
 

@@ -210,7 +210,6 @@ def _write_problem(folder: Path) -> OSError | None:
 
 
 def _making_problem(folder: Path) -> OSError | None:
-    """Return the error of making a folder, by the nearest existing parent."""
     nearest = next(path for path in folder.parents if path.exists())
     if os.access(nearest, os.W_OK | os.X_OK):
         return None
@@ -260,7 +259,6 @@ async def check_hooks(machine: MachineContext) -> Finding:
 
 
 def _hook_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield each hook that cannot run, with cause and fix. DNS may be slow."""
     for hook in settings.hooks:
         try:
             delivery = deliveries_of([hook], environ, settings.key_variables)[hook.name]

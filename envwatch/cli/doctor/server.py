@@ -277,7 +277,6 @@ async def check_pace(server: ServerContext) -> Finding:
 
 
 def _conditions(cost: ListingCost, largest: LargePage | None, found: tuple[Remedy, ...]) -> str:
-    """Return what the remedies depend on, and why none of the remedies is a larger page."""
     is_bound = largest is None and cost.is_paged and cost.page_rows < LARGEST_PAGE
     rows = counted(cost.page_rows, "environment")
     pages = f" (the server sends at most {rows} a page)" if is_bound else ""
@@ -286,13 +285,13 @@ def _conditions(cost: ListingCost, largest: LargePage | None, found: tuple[Remed
 
 
 def _whole_interval(cost: ListingCost, interval: timedelta) -> str:
-    """Return the interval that wastes no time between listings; empty if polls are no more frequent with it."""
+    """Return the interval that wastes no time between listings, if polls are then more frequent."""
     whole = seconds_up(cost.took)
     return f'; `interval = "{whole.total_seconds():.0f}s"` skips no poll' if whole < interval else ""
 
 
 async def _largest_page(server: ServerContext, cost: ListingCost) -> LargePage | None:
-    """Return the largest page that the server sends; None if no page is larger than at present."""
+    """Return the largest page that the server sends, if larger than at present."""
     if not cost.is_paged or server.settings.limits.page_size >= LARGEST_PAGE:
         return None
     try:

@@ -56,7 +56,6 @@ class AlertPolicy:
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
     quiet: tuple[tuple[Matcher, QuietHours], ...] = ()
-    """The quiet hours, each with the environments that the hours are for."""
     zone: tzinfo | None = None
     """The zone of quiet hours; None for this machine's zone."""
 
@@ -77,15 +76,10 @@ class AlertPolicy:
         return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
 
     def quiet_end(self, tracked: TrackedEnvironment, fleet_limits: Limits, now: float) -> float | None:
-        """Return when the quiet hours ended or will end in which an environment went off.
+        """Return when the quiet hours ended or will end (server's clock, ms) in which an environment went off.
 
-        Args:
-            tracked: the environment. A late environment is as if it went off now.
-            fleet_limits: the limits of the profile.
-            now: the present, which is the moment of the filters too (server's clock, ms).
-
-        Returns:
-            The end by the server's clock in ms; None if the environment is up, or went off outside quiet hours.
+        A late environment counts as if it went off now. `now` is the moment of the filters too. None means up, or off
+        outside quiet hours.
         """
         presence = tracked.verdict.presence
         if not self.quiet or (presence is Presence.ONLINE and not tracked.is_flapping):
@@ -94,7 +88,7 @@ class AlertPolicy:
         return self.quiet_period_end(tracked, off_at, now)
 
     def quiet_period_end(self, tracked: TrackedEnvironment, off_at: float, now: float) -> float | None:
-        """Return when the quiet hours of an environment end that hold at `off_at`; None if no hours hold then."""
+        """Return the end of an environment's quiet hours that hold at `off_at`, if any."""
         if not self.quiet:
             return None
         from envwatch.fleet.alerting.quiet import quiet_end  # noqa: PLC0415 - only with quiet hours

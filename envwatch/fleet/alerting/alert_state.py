@@ -1,7 +1,4 @@
-"""Alerts: incidents that wait for the terminal's bell, and the alert state for the next run.
-
-The bell rings seldom, once for all due incidents.
-"""
+"""Alerts: incidents that wait for the terminal's bell, and the alert state for the next run."""
 
 from __future__ import annotations
 

@@ -59,7 +59,6 @@ class Incident:
     shared: SafeText | None = None
     """Values of all lost and no online environments: `pod p-7`."""
     noticed_at: MonotonicS
-    """When the first loss was noticed."""
     remaining: frozenset[Key]
     ended_by: SafeText | None = None
     """If no environment came back: `replaced by mac-2`."""
@@ -76,7 +75,7 @@ class Incident:
 
     @property
     def not_back_text(self) -> SafeText | None:
-        """For rows that are not back after quiet hours, the common reason: `not back by 10:00`; None otherwise."""
+        """The common reason of rows not back after quiet hours: `not back by 10:00`."""
         return self.losses[0].reason if self.losses[0].kind is Kind.NOT_BACK and not self.is_storm else None
 
     @property
@@ -316,7 +315,6 @@ def _incident_of(
     quiet: Iterable[Loss] = (),
     is_storm: bool = False,
 ) -> Incident:
-    """Return the incident that losses open, with losses in quiet hours of the same moment."""
     in_order = [*sorted(losses, key=order), *sorted(quiet, key=order)]
     events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
     return Incident(

@@ -69,7 +69,6 @@ class Loss:
     event: Event
     """The loss, or the begin of flapping."""
     died: Span
-    """From the earliest to the latest possible time of the loss."""
     noticed_at: MonotonicS
     """The first listing with the loss, or the end of a silence."""
     incident: SafeText = EMPTY
@@ -86,7 +85,7 @@ class Loss:
 
     @property
     def is_flapping(self) -> bool:
-        """Whether the environment flaps, which opens an incident without waiting for `alert_after`."""
+        """Whether the environment flaps, which opens an incident at once."""
         return self.event.kind is Kind.FLAPPING
 
 
@@ -106,14 +105,9 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
 
 
 def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
-    """Return a loss in quiet hours as the loss counts after the hours: from their end.
+    """Return a loss in quiet hours as a loss at the end of the hours.
 
-    Args:
-        loss: as the row went off.
-        end: when the quiet hours ended.
-        at: the present, by the server's clock.
-        zone: the zone of the quiet hours.
-        noticed_at: the present, by this machine's clock.
+    `at` is by the server's clock, `noticed_at` by this machine's clock.
     """
     from envwatch.fleet.alerting.quiet import not_back_by_text  # noqa: PLC0415 - only with quiet hours
 
@@ -136,10 +130,7 @@ def are_linked(one: Loss, other: Loss) -> bool:
 
 
 def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
-    """Return the chains of losses: two losses are linked if their death intervals overlap or touch.
-
-    Too many losses are one chain.
-    """
+    """Return the chains of linked losses; too many losses are one chain."""
     by_start = sorted(losses, key=lambda loss: loss.died.since)
     if len(by_start) > limits.MOST_LOSSES_WAITING:
         return [by_start]
@@ -165,8 +156,8 @@ def status_of(
 ) -> LossStatus:
     """Return the status of a visible row's loss, apart from silences, quiet hours and the policy.
 
-    `is_news` means that the loss waits or belongs to an open incident, so that a long time does not settle the loss.
-    `counts_from` is the end of the quiet hours in which the row went off.
+    A long time does not settle a loss that waits or belongs to an open incident (`is_news`). `counts_from` is the end
+    of the quiet hours in which the row went off.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
@@ -215,16 +206,14 @@ def key_of(event: Event) -> Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Everything outside losses and incidents that decides at a moment which losses count and which incidents open."""
+    """Everything outside losses and incidents that decides which losses count."""
 
     now: Clocks
-    """This machine's clocks."""
     fleet: Fleet
     classify_loss: LossClassifier
     policy: Callable[[SafeText], AlertPolicy]
-    """The alert policy of a profile."""
     quiet_end: Callable[[TrackedEnvironment, ServerMs], float | None]
-    """Returns, at a moment, when the quiet hours ended or will end in which an environment went off."""
+    """See `Monitor.quiet_end`."""
 
 
 def still_waiting(
@@ -232,10 +221,7 @@ def still_waiting(
 ) -> tuple[list[Loss], Mapping[Key, LossStatus], tuple[Event, ...]]:
     """Return the losses that still wait, the statuses, and the events of rows that are not back after quiet hours.
 
-    Args:
-        losses: the losses that waited.
-        around: the moment.
-        used: the ids of the newest incidents.
+    `used` are the ids of the newest incidents.
     """
     waiting: list[Loss] = []
     statuses: dict[Key, LossStatus] = {}
@@ -259,7 +245,7 @@ def still_waiting(
 
 
 def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Loss:
-    """Return a loss that needs a person: after a silence or quiet hours, the row counts as lost from their end."""
+    """Return a loss that needs a person, counted from the end of a silence or of quiet hours."""
     profile = loss.event.profile
     moment = around.fleet.by_profile[profile].clock.server_time(around.now.wall)
     tracked = around.fleet.tracked(key_of(loss.event))

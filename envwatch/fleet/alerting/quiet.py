@@ -1,7 +1,7 @@
 """Quiet hours: recurring hours in which the loss of a row needs nobody, such as the nights of laptops.
 
-Pure: the moment and the zone are arguments. An instant is in milliseconds since the epoch, by the server's clock. A
-zone of None is this machine's zone, whatever zone `model.times` is set to: each profile has a zone of its own.
+An instant is in milliseconds since the epoch, by the server's clock. A zone of None is this machine's zone, whatever
+zone `model.times` is set to: each profile has a zone of its own.
 
 A loss in quiet hours counts from the end of these hours. Quiet hours that overlap or touch are one period.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-"""The words for the days of a week, in the order of `date.weekday`."""
+"""In the order of `date.weekday`."""
 EVERY_DAY: Final = frozenset(range(len(DAYS)))
 DAY_MINUTES: Final = 24 * 60
 
@@ -37,12 +37,11 @@ _NEAR_DAYS: Final = (2, 1, 0, -1)
 class QuietHours:
     """Hours of some days, by the clocks of a zone: one table `[[quiet]]`.
 
-    The hours begin when the clocks first show the begin or a later time, and end when the clocks first show the end or
-    a later time.
+    The hours begin and end when the clocks first show the time or a later time.
     """
 
     filter: str = ""
-    """The query of the environments that the hours are for; empty for every environment."""
+    """A query; empty for every environment."""
     days: frozenset[int] = EVERY_DAY
     """The days on which the hours begin; Monday is 0."""
     begin: int = 0
@@ -87,7 +86,7 @@ class QuietHours:
         return max((end for begin, end in spans if begin <= at < end), default=None)
 
     def _span(self, day: date, zone: tzinfo | None) -> tuple[float, float]:
-        """Return begin and end of the hours that begin on a day; an empty span for another day of the week."""
+        """Return begin and end of the hours of a day, or an empty span."""
         if day.weekday() not in self.days:
             return 0.0, 0.0
         end = self.end if self.end > self.begin else self.end + DAY_MINUTES
@@ -134,7 +133,6 @@ def not_back_by_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
 
 
 def _local(at: float, zone: tzinfo | None) -> datetime:
-    """Return the time that the clocks of a zone show."""
     seconds = at / 1000
     if zone is None:
         return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - this machine's zone
@@ -147,7 +145,7 @@ def _instant(day: date, minutes: int, zone: tzinfo | None) -> float:
     late, early = (_timestamp(shown.replace(fold=fold), zone) for fold in (0, 1))
     if late <= early:
         return late * 1000  # the clocks show the time once or twice
-    # The clocks skip the time: between the two instants they jump from an earlier time to a later one.
+    # The clocks skip the time: the jump is between the two instants.
     while late - early > 1:
         middle = (early + late) // 2
         early, late = (early, middle) if _local(middle * 1000, zone) >= shown else (middle, late)

@@ -42,7 +42,6 @@ class Silence:
     at: WallMs
     until: WallMs
     note: SafeText
-    """May be empty."""
     by: SafeText
     """The user's name on this machine."""
 

@@ -1,8 +1,8 @@
 """Letta's API over HTTP; no httpx object leaves this package.
 
 Import httpx from here. `httpx/__init__.py` imports its CLI if click is installed, with click, Rich and Pygments: 45 ms
-of 120, and Rich in commands that draw nothing. None in `sys.modules`, Python's documented way to fail an import, hides
-the CLI; removing the entry at once keeps the CLI available to the rest of the process.
+of 120, and Rich in commands that draw nothing. None in `sys.modules` hides the CLI; removing the entry at once keeps
+the CLI available to the rest of the process.
 """
 
 import sys

@@ -213,7 +213,6 @@ class ListingFetch:
         return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
-        """Return the next cursor."""
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
             why = f"page {number} promises another page, but has no row"

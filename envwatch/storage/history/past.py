@@ -96,7 +96,7 @@ class StoredPast:
     def _reader(self, path: Path) -> AbstractContextManager[DayReader]:
         try:
             from envwatch.storage.history.reading import DayReader
-        except ImportError as error:  # Python can be built without SQLite
+        except ImportError as error:
             raise HistoryError(str(error)) from None
         return closing(DayReader(path))
 

@@ -133,7 +133,7 @@ class HistoryRecorder:
             return
         try:
             self._open()
-        except ImportError as error:  # Python can be built without SQLite
+        except ImportError as error:
             self._is_lost = True
             self._is_prepared.set()
             self._notify(f"no history is kept: {error}; set history = false, or use a Python with SQLite")

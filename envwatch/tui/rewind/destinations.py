@@ -116,7 +116,6 @@ class Destinations:
         return Destination(Place(timeline, index))
 
     async def _forward(self, place: Place) -> Destination:
-        """Return the next place, which may lie after the loaded polls; the present follows the last poll."""
         timeline, index = place
         while index >= (last := len(timeline.poll_refs) - 1):
             if (later := await self.reader.later(timeline)) is None:

@@ -300,7 +300,6 @@ class TimeMachine:
         return self._day is not None and self._day.covers(rewound.server_time)
 
     async def _read_day(self) -> None:
-        """Read the line of events, again if the visible moment has changed meanwhile."""
         try:
             while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
                 events = await self.reader.events(rewound.place.wall, self._end, rewound.clocks)

@@ -175,7 +175,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self._share_lines()
         self._detail.line = table.cursor or table.line
         if table.line is None and self._covers_table:
-            self.wants_detail = False  # the table has the reason
+            self.wants_detail = False
         self._show_block()
         self._label_keys()
 
@@ -208,7 +208,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         else:
             needed = table.virtual_size.height if table.rows else _EMPTY_LINES
             room = table.size.height + self.query_one(NewsBar).size.height + self.query_one(ProblemBlock).size.height
-            most = max(height // 3, room - needed - 2 if table.display else 0)  # without rule and news
+            most = max(height // 3, room - needed - 2 if table.display else 0)
         cursor = table.line.key if table.line is not None and table.row_cursor.is_in_block else None
         block = self.query_one(ProblemBlock)
         block.show(table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE)

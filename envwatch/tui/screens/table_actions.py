@@ -143,7 +143,6 @@ class TableActions(TableScreen):
         self.app.push_screen(menu, sort_by)
 
     def _metadata_columns(self) -> Mapping[str, int]:
-        """Return the columns of the fleet's metadata, each with the number of rows that have a value."""
         from envwatch.query.completion import metadata_keys
 
         return {f"{META}{key}": count for key, count in metadata_keys(self.state.monitor.fleet.environments)}

@@ -156,10 +156,7 @@ class TerminalApp(App[int]):
         os.killpg(0, signal.SIGTSTP)
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
-        """Lend the terminal to a program, then redraw.
-
-        Returns:
-            The exit code, negative for a signal.
+        """Lend the terminal to a program, then redraw; return the exit code as `foreground.run_in_foreground` does.
 
         Raises:
             OSError: if the program cannot be started.

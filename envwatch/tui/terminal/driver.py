@@ -115,7 +115,7 @@ class TerminalDriver(LinuxDriver):
             signal.signal(number, signal.SIG_DFL)
 
     def _end_app_soon(self, code: int) -> None:
-        with suppress(RuntimeError):  # the loop has ended
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end_app, code)
 
     def _end_app(self, code: int) -> None:

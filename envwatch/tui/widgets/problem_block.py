@@ -1,7 +1,4 @@
-"""The block above the table: a line for each incident that needs a person, and the rule with the counts of other rows.
-
-`views.cursor` decides which lines have room.
-"""
+"""The block above the table: a line for each incident that needs a person, and the rule with other rows' counts."""
 
 from __future__ import annotations
 

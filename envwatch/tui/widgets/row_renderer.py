@@ -284,7 +284,7 @@ class RowRenderer:
         fleet, now = self.state.monitor.fleet, self.state.now
         base = self.base + self.style("group")
         if header.key == OLD:
-            base += self.style("gone")  # rows that need nobody
+            base += self.style("gone")
         if is_cursor:
             base += self.style("cursor")
         sign = self.glyphs.opened if header.is_open else self.glyphs.closed

@@ -213,7 +213,6 @@ class StatusBar(TextLine):
         return parts
 
     def _filter_parts(self) -> list[Part]:
-        """Return the preset and the query; the name of a view stands for the view's query."""
         view = self.view
         baseline = view.baseline if view.compares else None
         preset = "" if view.preset is Preset.ALL else view.preset
@@ -279,7 +278,6 @@ class StatusBar(TextLine):
 
 
 def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
-    """Return how often polls come, and why polls come slower than wanted."""
     interval, weight = short_age(schedule.interval), _SLOW if schedule.is_slow else 2
     text = f"/{interval}" if is_joined else f"every {interval}"
     parts = [Part(text, "faint", weight, is_joined=is_joined)]

@@ -76,8 +76,8 @@ def type_of(event: Event) -> str:
 def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
     """Return an event or a group as a CloudEvent; `monitor` is the state afterwards.
 
-    The data holds the row as in `list -o json`, and the change. The data of a group or of an event about the fleet
-    holds only the change; a group's members are rows.
+    The data holds the row as in `list -o json`, and the change; for a group or an event about the fleet, only the
+    change. A group's members are rows.
     """
     return envelope(
         type_of(event),

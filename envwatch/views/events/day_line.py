@@ -57,7 +57,6 @@ class Day:
     until: float
     marks: Sequence[Mark] = ()
     spans: Sequence[Span] = ()
-    """The watched spans; the time between two spans is a gap."""
 
     def covers(self, at: float) -> bool:
         """Return whether a moment is on the line or near the end."""

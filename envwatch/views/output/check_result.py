@@ -178,9 +178,7 @@ class Metric(StrEnum):
     ONLINE = "online"
     MISSING = "missing"
     UNRESTRICTED = "unrestricted"
-    """Environments that are up, in the mode that approves everything."""
     BEHIND = "behind"
-    """Environments that are up, with a version older than the profile's newest."""
 
 
 _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})

@@ -32,7 +32,7 @@ class RowCommand:
     """The arguments, run without a shell."""
     description: str
     starts_listener: bool = False
-    """Whether the command starts a down row's listener; the detail pane names such a command's key."""
+    """Whether the command starts a down row's listener."""
 
     @property
     def id(self) -> str:

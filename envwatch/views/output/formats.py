@@ -227,7 +227,6 @@ def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
 _AT_LEFT: Final = frozenset({"state", "beat", "name"})
 """Columns that the table always has: AGE has the place of BEAT."""
 _COLUMNS: Final = ("profile", "why", "mode", "version", "branch", "os")
-"""A narrow terminal drops the last columns first."""
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
@@ -252,7 +251,6 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
         return count, left
 
     count, _ = chosen(terminal)
-    # No wider terminal may have more columns at the cost of the name.
     rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, 3 * name) + 1))
     return [state, age, max(min(name, *rooms), 1), *others[:count]]
 

@@ -91,7 +91,7 @@ def about_lines(
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
-        return  # only its name or device id is known
+        return
     for presentation in PRESENTATIONS.values():
         if presentation.pane and not presentation.is_id:
             own = _OWN_LINES.get(presentation.id)

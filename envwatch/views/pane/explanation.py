@@ -1,7 +1,4 @@
-"""The explanation of an environment's verdict: the answer, then every rule with inputs and result.
-
-This module decides nothing, so a reader can check the verdict.
-"""
+"""The explanation of an environment's verdict: the answer, then every rule with inputs and result."""
 
 from __future__ import annotations
 

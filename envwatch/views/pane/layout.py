@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LABEL_CELLS: Final = 9
-"""The width of a label, including the gap behind the label."""
+"""Includes the gap behind the label."""
 KEY: Final = "key"
 TITLE: Final = "title"
 
@@ -123,7 +123,7 @@ class PaneLayout:
         if is_below := body is None:
             indent = _INDENT
             rows = self._command(line, self.width - indent, beside)
-            if is_below := cells(rows[0]) > beside:  # the label stands alone
+            if is_below := cells(rows[0]) > beside:
                 rows = self._command(line, self.width - indent, self.width - indent)
             body = [part for row in rows for part in _cut(row, self.width - indent)]
         if not is_below and cells(label) < LABEL_CELLS:

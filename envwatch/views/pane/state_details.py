@@ -69,7 +69,7 @@ def headline(
 ) -> list[Piece]:
     """Return state, duration and cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
 
-    `own_events` are the environment's events, oldest first, without groups.
+    `own_events` are oldest first, without groups.
     """
     is_unknown = profile_state.is_unknown(tracked, now)
     look = style_of(tracked, is_unknown=is_unknown)
@@ -237,7 +237,7 @@ def last_day_rows(
 ) -> list[Row]:
     """Return a strip as wide as the pane, hour marks, the availability and the outages.
 
-    A cell shows the worst state in its time. Without earlier runs, the first hour of watching has no rows.
+    A cell shows the worst state in its time.
     """
     intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
     availability = Availability.from_intervals(intervals)

@@ -122,8 +122,7 @@ def incident_sentence(  # noqa: PLR0913  the facts that it states
 ) -> SafeText:
     """Return a sentence about environments: state, begin, reason, remedy, acknowledgement.
 
-    `environments` has at least one element; `shared` is `Incident.shared`. With `is_past`, the sentence names the
-    recorded moment `now`.
+    `environments` has at least one element. With `is_past`, the sentence names the recorded moment `now`.
     """
     states = [_state_of(tracked, monitor, now) for tracked in environments]
     profiles = {monitor.fleet.for_environment(tracked).profile_name for tracked in environments}

@@ -329,7 +329,7 @@ def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvi
         for id_, event in last.items()
         if id_ is not None
         and event.kind in _ABSENCES
-        and event.before is not None  # a never listed environment cannot leave
+        and event.before is not None
         and (id_ not in environments or environments[id_].presence.is_absent)
     ]
 

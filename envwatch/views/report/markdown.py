@@ -1,7 +1,6 @@
 """A report as Markdown for a chat: short lines, bounded lists, no tables, names in code spans.
 
-The text is readable without rendering, and ASCII except for names. All sections without findings share a sentence at
-the end.
+The text is readable without rendering, and ASCII except for names.
 """
 
 from __future__ import annotations

@@ -300,7 +300,7 @@ def periods_of(
     for event in events:
         if event.kind in ENDS:
             if (earlier := begun.pop(event.kind, None)) is not None:
-                cut(event.kind, earlier)  # the earlier period ended with its run
+                cut(event.kind, earlier)
             begun[event.kind] = event
         elif (kind := kind_of_end.get(event.kind)) is not None:
             begin = begun.pop(kind, None)

@@ -70,7 +70,6 @@ class FleetSummary:
 
 
 NOT_RUNNING: Final = "envwatch did not run"
-"""The cause of a gap without a poller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +139,6 @@ class ReportedIncident:
     """The most frequent kind of loss: `Kind.OFFLINE`, `Kind.GONE`, `Kind.MISSING` or `Kind.NOT_BACK`."""
     environments: Sequence[Subject]
     shared: SafeText | None
-    """Values shared by all lost environments and by no survivor: `pod p-7`."""
     pods: Mapping[SafeText, int]
     """The number of environments by pod, the most frequent pod first."""
     found_after_gap: bool
@@ -175,7 +173,6 @@ class Flapper:
     is_flapping: Annotated[bool, Field(serialization_alias="still")]
     outages: int
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
-    """The time seen down within the period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The table's environments in order: late rows, rows that are up, rows that are down.
 
-Rows of the block are not in the table. A row with an `OrderReason` keeps the place of an earlier state.
+Rows of the block are not in the table.
 """
 
 from __future__ import annotations
@@ -92,7 +92,6 @@ class Arrangement:
     """The rows of a view in order."""
 
     rows: Sequence[TrackedEnvironment] = ()
-    """Late rows, rows that are up, down rows that need nobody, old rows."""
     old: int = 0
     """The number of old rows at the end, if the view sets old rows apart."""
     in_block: int = 0
@@ -129,8 +128,8 @@ def arrange(  # noqa: PLR0913  the state of the screen
 ) -> Arrangement:
     """Return the environments of a view in order.
 
-    The query searches the visible `columns` for words; `wall` is this machine's clock in ms. The row of `order_reason`
-    stays in its place even if the view does not match it.
+    The query searches the visible `columns` for words. The row of `order_reason` stays in its place even if the view
+    does not match it.
     """
     cache = cache or ArrangeCache()
     matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
@@ -226,7 +225,7 @@ def _parts_of(
     order_reason: OrderReason | None,
     quiet: Collection[EnvironmentKey],
 ) -> tuple[list[TrackedEnvironment], ...]:
-    """Return the rows of each part of the table: late, up, down, old.
+    """Return the late, up, down and old rows.
 
     Rows that are down and not old need nobody: silenced, quiet, replaced, ephemeral, outside the alert policy, or gone.
     """

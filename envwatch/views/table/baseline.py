@@ -51,7 +51,7 @@ class Baseline:
         return cls(marked_at, by_key, frozenset(unlisted))
 
     def differences(self, key: EnvironmentKey, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-        """Return the differences of an environment; `after` is None for an environment that is not tracked now."""
+        """Return the differences of an environment."""
         return () if key[0] in self.unlisted else differences(self.environments.get(key), after)
 
     def differing(

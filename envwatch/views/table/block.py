@@ -62,7 +62,7 @@ class BlockLine:
     key: LineKey
     profile: SafeText
     off: tuple[TrackedEnvironment, ...] = ()
-    """The members that are off, sorted by name; empty if all members are back."""
+    """Sorted by name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
     member_keys: frozenset[EnvironmentKey] = frozenset()
     """All members, including rows of the table that are back or silenced."""
@@ -73,7 +73,7 @@ class BlockLine:
     """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged."""
     acked: int = 0
     shared: SafeText | None = None
-    """Field values of all members that no online environment has: `pod p-7`."""
+    """See `Incident.shared`."""
     not_back: SafeText | None = None
     """`not back by 10:00` if the members went off in quiet hours."""
 
@@ -160,7 +160,7 @@ def block_of(
             if aside is not None:
                 outside.append((tracked, aside))
             elif not is_problem(tracked, at, counts_from) and loss is None:
-                continue  # such times prove nothing
+                continue
             elif loss is not None:
                 line, lost_at = loss
                 lost.setdefault(line, []).append((tracked, lost_at))
@@ -244,7 +244,6 @@ def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
 
 
 def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, tuple[LineKey, float]]:
-    """Return line and loss time (server's clock, ms) of each loss that waits or belongs to an open incident."""
     known = {
         key_of(event): (_key(incident.profile, incident.id), event.at)
         for incident in monitor.incidents.open
@@ -293,7 +292,7 @@ def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
-    """Return lines for rows without an incident, such as rows down in the first listing.
+    """Return lines for rows without an incident.
 
     Rows whose last signs of life are at most `limits.DEATH_WITHIN` apart share a line.
     """
@@ -316,10 +315,7 @@ def _line(  # noqa: PLR0913  the parts of a line
     *,
     places: Mapping[EnvironmentKey, LineKey],
 ) -> BlockLine:
-    """Return the line of rows that are off, with the members and shared values of `before`.
-
-    A member with another line in `places` leaves this line.
-    """
+    """Return a line, without members that have another line in `places`."""
     first = lost[0][0]
     offset = monitor.fleet.for_environment(first).clock.offset
     times = [at - offset for _, at in lost]
@@ -351,7 +347,6 @@ def _line(  # noqa: PLR0913  the parts of a line
 
 
 def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
-    """Return the reason that rows share as they were not back after quiet hours; None if any row has another."""
     events = [loss for incident in monitor.incidents.open for loss in incident.losses]
     events += [loss.event for loss in monitor.incidents.waiting]
     reasons = {key_of(event): event.reason for event in events if event.kind is Kind.NOT_BACK}

@@ -242,7 +242,6 @@ _ORDER: Final = (
 """Columns missing here come last."""
 
 COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
-"""The columns by id, in table order."""
 
 
 META: Final = "meta."
@@ -287,7 +286,7 @@ def _metadata_column(id_: str) -> Column:
 
 
 def metadata_value(id_: str) -> Callable[[TrackedEnvironment], Any]:
-    """Return the reader of a JSON value: of the metadata, or else of the row's unknown members, as the filter reads."""
+    """Return the reader of a JSON value: of the metadata, or else of the row's unknown members."""
     from envwatch.query.fields import member  # noqa: PLC0415 - only for such a column
 
     key = clean(id_.removeprefix(META))
@@ -338,7 +337,6 @@ SEARCHED: Final = searched_in(COLUMNS.values())
 LAST_DAY: Final = "24h"
 """Text and sort value come from `past.hours.LastDays`, not from a row."""
 STATE_TIME: Final = "for"
-"""Sorts by the limits and the clock of each row's profile."""
 PROBLEMS: Final = "problems"
 """The default order's name in settings."""
 
@@ -425,7 +423,6 @@ def _name_goal(terminal: int) -> int:
 
 @lru_cache(256)
 def _name_width(terminal: int, candidates: tuple[Column, ...]) -> int:
-    """Return the width of NAME: the free cells in this terminal, but no more than in any wider terminal."""
 
     def left(columns: int) -> int:
         room = columns - SCROLLBAR - LEFT

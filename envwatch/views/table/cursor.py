@@ -63,7 +63,6 @@ class RowCursor:
         self._chosen: LineKey | None = None
         self._arrangement = Arrangement()
         self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
-        """The states that decided the places of rows that changed but kept their places."""
         self._lines_of: Callable[[Arrangement], Sequence[TableLine]] = lambda arrangement: arrangement.rows
         self._visited: dict[LineKey, float] = {}
         """Visited block lines, with `noticed_at` at the visit."""
@@ -251,7 +250,7 @@ class RowCursor:
         self.place = min(max(place, 0), len(self.lines) - 1)
         self.pin()
         if self.place == before or not isinstance(left, TrackedEnvironment):
-            self.is_due = self.is_due or isinstance(left, BlockLine)  # a line whose members are back may go
+            self.is_due = self.is_due or isinstance(left, BlockLine)
             return False
         if left.key == self._arrangement.ghost:
             self._set(self._arrangement.without(left.key), self.lines[: self.pinned])
@@ -320,7 +319,7 @@ class RowCursor:
         if members and members[0] - 1 not in first and len(first) < most - 1:
             first.append(members[0] - 1)
         first = first[:most]
-        room = most - len(first) - (len(first) < most)  # keep a line for the count of hidden lines
+        room = most - len(first) - (len(first) < most)
         others = [place for place in heads if place not in first]
         for_members = min(len(members), max(room - len(others), min(_LEAST_MEMBERS, room)))
         chosen = {*first, *others[: max(room - for_members, 0)]}
