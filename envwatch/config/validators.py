@@ -290,6 +290,6 @@ if TYPE_CHECKING:
 else:  # pydantic checks tables, and the setting has their values
     QUIET = Annotated[
         tuple[QuietTable, ...],
-        BeforeValidator(_tables, json_schema_input_type=list[QuietTable]),
+        BeforeValidator(_tables),
         AfterValidator(lambda tables: tuple(table.value for table in tables)),
     ]
