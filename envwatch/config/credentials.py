@@ -108,6 +108,7 @@ class Credentials:
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
+    """Milliseconds since the epoch; None without an expiry."""
 
 
 _Address: TypeAlias = tuple[str, str]

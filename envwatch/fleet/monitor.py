@@ -69,6 +69,7 @@ class MonitorChanges(NamedTuple):
 
     now: Clocks
     profile: SafeText | None = None
+    """None if only time has passed."""
     outcome: Outcome | None = None
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is one event."""

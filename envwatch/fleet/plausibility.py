@@ -130,6 +130,7 @@ class SkewCheck(NamedTuple):
     listed_at: MonotonicS = MonotonicS(0.0)
     """The request of the first listing with the heartbeat."""
     previous_elapsed_ms: float | None = None
+    """`LastHeartbeat.elapsed_ms` of the previous heartbeat; None if no advance was seen."""
     lowest_ms: float = -inf
     """Server's clock minus monotonic clock. With less, the heartbeat would be younger than the first listing."""
     highest_ms: float = inf

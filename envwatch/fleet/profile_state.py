@@ -63,6 +63,7 @@ class ProfileState:
 
     limits: Limits = field(default_factory=Limits)
     profile: SafeText = NO_PROFILE
+    """The name of the profile; empty if only one profile is polled."""
     profile_name: SafeText = NO_PROFILE
     """Set even if the only profile has the key `NO_PROFILE`."""
     server: SafeText = EMPTY
@@ -90,6 +91,7 @@ class ProfileState:
     unseen_since: Clocks | None = None
     """The clocks before a sleep, until the next listing."""
     last_up: Clocks | None = None
+    """When the newest listing with an environment up was requested."""
     has_moved_identity: bool = False
     """Whether a row's `firstSeenAt` or device changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)

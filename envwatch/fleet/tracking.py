@@ -52,6 +52,7 @@ class TrackedEnvironment:
     environment: Environment
     verdict: Verdict
     profile: SafeText = NO_PROFILE
+    """The name of the profile; empty if only one profile is polled."""
     since_at: ServerMs | None = None
     """When this run saw the environment come or go, if so."""
     last_change: RecentChange | None = None
@@ -71,6 +72,7 @@ class TrackedEnvironment:
     """Times of changes of presence or connection in the last hour."""
     is_flapping: bool = False
     replaced_by: SafeText | None = None
+    """The id of the row that replaces this offline row."""
     replaced_by_name: SafeText | None = None
     twins: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were once online together with this row."""

@@ -89,6 +89,7 @@ class ValueKind(Enum):
 
     TEXT = auto()
     INSTANT = auto()
+    """Milliseconds since the epoch."""
     OBJECT = auto()
 
 
@@ -137,6 +138,7 @@ class MetadataField(Declaration, Generic[T]):
     key: str
     kind: type[Any]
     read: Callable[[Any], T] | None = None
+    """Makes the attribute's value from clean text; None keeps the text."""
     is_output: bool = True
 
     def __set_name__(self, _: type, name: str) -> None:
@@ -231,6 +233,7 @@ class Environment:
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
     unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
+    """Members of the row that this version does not declare."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
     )

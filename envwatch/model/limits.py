@@ -132,7 +132,7 @@ BELL_EVERY = timedelta(seconds=10)
 DEATH_WITHIN = 2 * HEARTBEAT_EVERY
 """A machine dies at most this long after the last heartbeat, if at most one ping was missed."""
 BACK_AFTER = timedelta(seconds=60)
-"""How long a row must be up again before the loss is over."""
+"""How long a row must be up again before the loss is over. A loss before that continues the first loss."""
 LONG_AGO = timedelta(hours=24)
 """Age of an earlier run's last look from which a message names the age."""
 STORM_FROM = 5

@@ -66,6 +66,7 @@ class PageParams:
 
     limit: int = DEFAULT_LIMIT
     after: str | None = None
+    """The `id` of the previous page's last row; None for the first page."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user_id: str | None = None

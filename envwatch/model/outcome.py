@@ -190,6 +190,7 @@ class Failed:
     retry_after: timedelta | None = None
     pages_read: int = 0
     page: int | None = None
+    """The number of the failed page, from 1; None for the whole listing, or if unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,7 @@ class Preferences:
     theme: str | None = None
     """An unknown name means the default theme."""
     sort: str | None = None
+    """The id of a column; None for problems first."""
     columns: tuple[str, ...] = ()
     """Column ids; empty for the columns that fit the width."""
     filter: str = ""

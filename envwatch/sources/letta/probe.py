@@ -60,7 +60,9 @@ class Exchange:
     took: timedelta
     """From the request to the response's end, on an open connection."""
     offset: OffsetBounds | None
+    """Bounds of the server's clock; None without a `Date`."""
     failure: SourceError | None = None
+    """Why the response is no listing; None for a listing, or if no listing was requested."""
     version: SafeText | None = None
     environments: Sequence[Environment] = ()
     is_whole: bool = True

@@ -59,6 +59,7 @@ class Destination(NamedTuple):
     """The moment to go to, and an answer to the user."""
 
     place: Place | None
+    """None for the present."""
     text: str = ""
     rows: Sequence[EnvironmentKey] = ()
 

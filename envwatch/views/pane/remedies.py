@@ -32,6 +32,7 @@ class Remedy:
     """The remedy for a problem."""
 
     command: SafeText | None
+    """None if no command helps."""
     notes: tuple[SafeText, ...]
     """Advice, or cautions to read before running the command."""
     label: str = "do"

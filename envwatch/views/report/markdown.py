@@ -46,6 +46,7 @@ class ReportClock(NamedTuple):
     since: float
     until: float
     zone: tzinfo | None = None
+    """None for the local zone."""
 
     def text(self, at: float) -> str:
         """Return a time: `02:13`, or `Tue 24 Nov 02:13` if over a day before the end or in a longer period."""
