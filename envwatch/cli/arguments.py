@@ -76,7 +76,7 @@ class Exit(IntEnum):
 
 
 class StopError(Exception):
-    """Ends the command. `line` is for people; empty if nobody can read the message."""
+    """Ends the command. `line` is the message for people; empty if no reader is left."""
 
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)

@@ -74,7 +74,7 @@ def past_moment(text: str) -> datetime:
 
 
 def display_settings_of(options: Options) -> Settings:
-    """Return the default profile's settings, of which variables and file set only `DEMO_SETTINGS`."""
+    """Return the default profile's settings; variables and the file set only `DEMO_SETTINGS`."""
     from envwatch.config.declared import DEMO_SETTINGS
     from envwatch.config.settings import PROFILE
 

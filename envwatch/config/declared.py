@@ -79,7 +79,7 @@ class ProfileSettings:
     alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"2m"', part="view")
     """A loss counts as a problem, and opens an incident, once the loss has lasted this long."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
-    """Filter: the end of a matching environment, like the end of a managed sandbox, needs nobody."""
+    """Filter: the end of a matching environment raises no alert, like the end of a managed sandbox."""
     # None stands for `false`.
     blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = setting(
         BLIND_AFTER, example="false", part="view"
@@ -88,10 +88,11 @@ class ProfileSettings:
     expect: Annotated[tuple[SafeText, ...], NAMES] = setting((), example='["build-1", "build-2"]', part="view")
     """Names or device ids of environments that must exist. An expected environment that is not listed is missing."""
     expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
-    """A file of such names, one a line; # begins a comment. A relative path starts at this file's folder."""
+    """A file with names or device ids for `expect`, one a line; # begins a comment. A relative path starts at this
+    file's folder."""
     quiet: QUIET = setting((), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view")
-    """Hours in which the loss of a matching environment needs nobody, mostly written as tables `[[quiet]]`. Such a loss
-    counts from the end of the hours."""
+    """Hours in which the loss of a matching environment raises no alert, mostly written as tables `[[quiet]]`. Such
+    a loss counts from the end of the hours."""
     timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)
     """Time zone of quiet hours, clock times and reports; by default, the zone of this machine. Several profiles use the
     zone of the first profile for clock times and reports."""

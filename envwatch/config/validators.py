@@ -249,7 +249,7 @@ _HOUR_RANGE: Final = BeforeValidator(
 
 
 class QuietTable(BaseModel):
-    """Hours in which the loss of a matching environment needs nobody."""
+    """Hours in which the loss of a matching environment raises no alert."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Quiet hours: recurring hours in which the loss of a row needs nobody, such as the nights of laptops.
+"""Quiet hours: recurring hours in which the loss of a row raises no alert, such as the nights of laptops.
 
 An instant is in milliseconds since the epoch, by the server's clock. A zone of None is this machine's zone, whatever
 zone `model.times` is set to: each profile has a zone of its own.

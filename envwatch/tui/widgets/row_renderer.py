@@ -69,7 +69,7 @@ class RowSnapshot(NamedTuple):
 
     is_unknown: bool
     is_soft: bool
-    """Whether the row needs nobody, as do all down rows outside the block."""
+    """Whether the row raises no alert, like every down row outside the block."""
     ages: tuple[SafeText | None, ...]
     rest: StaticCells
 

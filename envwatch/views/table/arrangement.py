@@ -227,7 +227,7 @@ def _parts_of(
 ) -> tuple[list[TrackedEnvironment], ...]:
     """Return the late, up, down and old rows.
 
-    Rows that are down and not old need nobody: silenced, quiet, replaced, ephemeral, outside the alert policy, or gone.
+    Down rows that are not old raise no alert: silenced, quiet, replaced, ephemeral, outside the alert policy, or gone.
     """
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
