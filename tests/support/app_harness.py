@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from support.builders import NOW, listed, reading
 from support.fake_clock import Script, World, walk
+from support.idle import draw_when_idle
 from support.own_keys import OWN_KEYS
 from textual.events import Key
 from textual.keys import REPLACED_KEYS, key_to_character
@@ -107,6 +108,7 @@ class Stage:
         options = {"export": export_here, "keymap": OWN_KEYS, **inputs, **options}
         preferences, saved = _taken(Preferences, options), _taken(Persistence, options)
         self.app = RecordingApp(Inputs(**options), saved, preferences)
+        draw_when_idle(self.app)
         self.pilot: Pilot[int]
 
     @property

@@ -3,6 +3,8 @@
 Textual's pilot calls an app idle after some milliseconds of little CPU use, which is wrong on a busy machine.
 
 When only a frame's time is missing, the loop's clock jumps ahead. While a thread works, the clock runs normally.
+
+A third of a test's CPU time would go into frames that no test reads. An app of `draw_when_idle` draws once it is idle.
 """
 
 from __future__ import annotations
@@ -12,17 +14,19 @@ import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import textual._time
 import textual.app
 import textual.pilot
 from textual.app import ScreenStackError, UnknownModeError
 from textual.pilot import Pilot, WaitForScreenTimeout
-from textual.screen import UPDATE_PERIOD
+from textual.screen import UPDATE_PERIOD, Screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from textual.app import App
     from textual.message_pump import MessagePump
 
 FRAME_S = 2 * UPDATE_PERIOD + 0.001
@@ -32,11 +36,20 @@ frame takes up to two periods. A test waits for longer timers explicitly."""
 MOST_FRAMES = 30
 """An app that still draws after this number of frames draws forever, such as a layout without room for a scrollbar."""
 
+MOST_DRAWINGS = 3
+"""A drawing may ask for a frame again. The next wait draws what is left."""
+
 LONGEST_S = 10.0
 """Seconds after which a restless loop is given up."""
 
 _held: set[int] = set()
 """Threads that wait for the test."""
+
+_postponing: WeakSet[App[Any]] = WeakSet()
+_undrawn: WeakSet[App[Any]] = WeakSet()
+"""Apps with a postponed frame."""
+
+_draw = Screen._compositor_refresh  # noqa: SLF001  the step from a layout to a frame has no public name
 
 
 @contextmanager
@@ -49,6 +62,29 @@ def held_by_the_test() -> Iterator[None]:
         _held.discard(threading.get_ident())
 
 
+def draw_when_idle(app: App[Any]) -> None:
+    """Postpone the app's frames to the end of each wait. Layouts, timers and callbacks keep their time."""
+    _postponing.add(app)
+
+
+def _draw_or_postpone(screen: Screen[Any]) -> None:
+    app: Any = screen.app
+    if app not in _postponing or screen is not app.screen:
+        _draw(screen)
+        return
+    _undrawn.add(app)
+    screen._dirty_widgets.clear()  # noqa: SLF001  the compositor has noted their regions
+    app._update_mouse_over(screen)  # noqa: SLF001
+
+
+def _draw_postponed() -> None:
+    while _undrawn:
+        app: Any = _undrawn.pop()
+        if app.is_running and app.screen_stack:
+            with app._context():  # noqa: SLF001
+                _draw(app.screen)
+
+
 async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) -> None:
     """Wait until no callback is ready, no frame is due, and no thread of the loop is working.
 
@@ -57,6 +93,15 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
         max_sleep: ignored.
     """
     del max_sleep
+    await _wait_for_quiet(min_sleep)
+    for _ in range(MOST_DRAWINGS):
+        if not _undrawn:
+            break
+        _draw_postponed()
+        await _wait_for_quiet(0.0)
+
+
+async def _wait_for_quiet(min_sleep: float) -> None:
     loop: Any = asyncio.get_running_loop()
     start = loop.time()
     quiet_turns = frames = 0
@@ -127,6 +172,7 @@ def _time_of(loop: object) -> float:
 def install() -> None:
     asyncio.BaseEventLoop.time = _time_of  # type: ignore[method-assign,assignment]
     textual._time.get_time = lambda: _time_of(asyncio._get_running_loop())  # noqa: SLF001  Textual's timers ask it
+    Screen._compositor_refresh = _draw_or_postpone  # type: ignore[method-assign,assignment]  # noqa: SLF001
     Pilot._wait_for_screen = wait_for_screen  # type: ignore[method-assign,assignment]  # noqa: SLF001
     for module in (textual.app, textual.pilot):
         module.wait_for_idle = wait_for_idle  # type: ignore[attr-defined]  # a name that they import
