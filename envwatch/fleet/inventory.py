@@ -122,17 +122,8 @@ def missing_events(
         was = before.get(id_)
         if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
             continue
-        yield Event(
-            kind=Kind.MISSING,
-            at=at,
-            profile=tracked.profile,
-            id=id_,
-            name=tracked.environment.label,
-            before=None if was is None else clean(was.presence),
-            after=clean(tracked.presence),
-            reason=clean(tracked.verdict.reason),
-            then=tracked.as_event_state,
-        )
+        old, new = None if was is None else clean(was.presence), clean(tracked.presence)
+        yield tracked.event(Kind.MISSING, at, before=old, after=new, reason=clean(tracked.verdict.reason))
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:

@@ -107,17 +107,8 @@ def renamed_events(
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
             continue
-        yield Event(
-            kind=Kind.RENAMED,
-            at=at,
-            profile=tracked.profile,
-            id=id_,
-            name=tracked.environment.label,
-            before=tracked.environment.label,
-            after=tracked.replaced_by_name,
-            reason=tracked.reason,
-            then=tracked.as_event_state,
-        )
+        before_name, reason = tracked.environment.label, tracked.reason
+        yield tracked.event(Kind.RENAMED, at, before=before_name, after=tracked.replaced_by_name, reason=reason)
 
 
 def is_replacement(event: Event) -> bool:

@@ -107,24 +107,14 @@ class AlertState:
         if (at := after.listed_at) is None:
             return
         since = min(after.clock.server_time(self.looked_at), at)
-        when = "while envwatch was not running"
+        online, offline, when = clean(Presence.ONLINE), clean(Presence.OFFLINE), "while envwatch was not running"
         if at - since > limits.LONG_AGO / MS:
             when += f", which last looked {long_age(span(at - since))} before"
         for id_ in sorted(self.online & after.environments.keys()):
             tracked = after.environments[id_]
             if tracked.presence is Presence.OFFLINE and not tracked.has_impossible_time:
-                yield Event(
-                    kind=Kind.OFFLINE,
-                    at=at,
-                    since=since,
-                    profile=after.profile,
-                    id=id_,
-                    name=tracked.environment.label,
-                    before=clean("online"),
-                    after=clean(Presence.OFFLINE),
-                    reason=composed(f"{tracked.verdict.reason} {when}"),
-                    then=tracked.as_event_state,
-                )
+                reason = composed(f"{tracked.verdict.reason} {when}")
+                yield tracked.event(Kind.OFFLINE, at, since=since, before=online, after=offline, reason=reason)
 
 
 def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:

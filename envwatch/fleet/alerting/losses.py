@@ -180,11 +180,9 @@ def quiet_baseline(
     if before.listed is not None or after.listed is None:
         return
     at = after.clock.server_time(after.listed.wall)
-    for id_, tracked in after.environments.items():
+    for tracked in after.environments.values():
         if tracked.presence is Presence.OFFLINE and (quiet_end(tracked, at) or 0.0) > at:
-            reason, then = clean(tracked.verdict.reason), tracked.as_event_state
-            name = tracked.environment.label
-            yield Event(kind=Kind.OFFLINE, at=at, profile=after.profile, id=id_, name=name, reason=reason, then=then)
+            yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
 
 
 def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
