@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
 from itertools import accumulate, compress, pairwise, repeat
@@ -15,8 +15,6 @@ from envwatch.fleet.events import Event, flatten
 from envwatch.model import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
 

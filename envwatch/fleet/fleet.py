@@ -7,19 +7,17 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.model.text import EMPTY
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import SafeText
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.recent_changes import value_of
 from envwatch.model import limits
-from envwatch.model.environment import LABELS
+from envwatch.model.environment import LABELS, Environment
 from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
-    from envwatch.model.environment import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
 """Kinds that affect online rows: a large share makes a mass change."""

@@ -17,9 +17,9 @@ from envwatch.fleet.alerting.acknowledgements import (
     own_acks,
     recovered,
 )
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
-from envwatch.fleet.alerting.incidents import Incidents
+from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.losses import (
     Loss,
     LossStatus,
@@ -30,20 +30,20 @@ from envwatch.fleet.alerting.losses import (
     status_of,
     status_of_blindness,
 )
-from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silence, Silences, silencing
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.outages import states
+from envwatch.fleet.outages import Interval, states
 from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.run_before import with_siblings
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
-from envwatch.model.outcome import Slept
+from envwatch.model.clock import Clocks, ServerMs, WallMs
+from envwatch.model.outcome import Outcome, RecordedPoll, Slept
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
@@ -51,15 +51,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.fleet.alerting.acknowledgements import Ack, Acks, OwnAcks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.alerting.losses import Key, LossClassifier
-    from envwatch.fleet.alerting.silences import Silence, Silences
-    from envwatch.fleet.outages import Interval
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.limits import Limits
-    from envwatch.model.outcome import Outcome, RecordedPoll
 
 _END: Final = ServerMs(inf)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, without_impossible
-from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, Reason, Verdict
+from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, PresenceRule, Reason, Verdict
 from envwatch.fleet.recent_changes import (
     ChangeTag,
     RecentChange,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from datetime import timedelta
 
-    from envwatch.fleet.presence import PresenceRule
     from envwatch.model.environment import Environment
 
 EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]

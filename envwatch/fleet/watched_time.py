@@ -11,20 +11,16 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Kind, blind_after
-from envwatch.fleet.profile_state import blind_since
+from envwatch.fleet.events import Event, Kind, blind_after
+from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
-from envwatch.model.outcome import PollResult
+from envwatch.model.clock import ServerClock, ServerMs
+from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.events import Event
-    from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import ServerClock
-    from envwatch.model.outcome import RecordedPoll
 
 SPANS_KEPT: Final = 1_000
 _ANSWERED_WITHIN_MS: Final = limits.BLIND_AT_LEAST / MS

@@ -10,12 +10,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,15 +14,12 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import Clocks
 
 
 _EVERY_S: Final = limits.BELL_EVERY.total_seconds()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from hashlib import blake2s
@@ -13,19 +13,17 @@ from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, ServerMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
     from datetime import tzinfo
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS

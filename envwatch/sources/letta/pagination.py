@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.listing_api import AGE_HEADER, INTERVAL_HEADER
 from envwatch.model.outcome import Cause, ListedPage, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import SafeText, clean
@@ -20,7 +20,6 @@ from envwatch.model.text import SafeText, clean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.model.clock import OffsetBounds
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
     from envwatch.sources.letta.transport import Response

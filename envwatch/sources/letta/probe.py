@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import SecretStr
 
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Pool
 from envwatch.model.text import SafeText, clean, composed
@@ -21,15 +21,13 @@ from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.network_settings import proxy_for
 from envwatch.sources.letta.pagination import age_in
-from envwatch.sources.letta.transport import Transport
+from envwatch.sources.letta.transport import Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from envwatch.model.clock import OffsetBounds
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
-    from envwatch.sources.letta.transport import Response
 
 _LONGEST_VERSION: Final = 40
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.files import make_private_folder, write_private
 from envwatch.model.outcome import PollResult
-from envwatch.past.history import DamagedError, HistoryError, NewerError
+from envwatch.past.history import DamagedError, HistoryError, Moment, NewerError
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameEncoder
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.past.history import Moment
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.times import MS
-from envwatch.past.history import DamagedError, GoneError, HistoryError
+from envwatch.past.history import DamagedError, GoneError, HistoryError, Moment
 from envwatch.storage.history.day_file import (
     Numbers,
     check_form,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment
 
 
 _BUSY_S: Final = 1.0

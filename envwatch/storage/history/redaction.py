@@ -15,13 +15,13 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
+from envwatch.fleet.anomalies import Anomaly, QuarantinedListing
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.replacement import is_replacement
-from envwatch.fleet.tracking import replaced_by_text
+from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
 from envwatch.model.environment import (
     API_FIELDS,
     DESKTOP_CLOUD_LISTENER,
@@ -37,7 +37,7 @@ from envwatch.model.environment import (
     ValueKind,
 )
 from envwatch.model.modes import KNOWN_MODES
-from envwatch.model.outcome import Cause
+from envwatch.model.outcome import Cause, Snapshot
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.past.earlier_runs import LACKED
 from envwatch.past.history import About, Moment
@@ -47,11 +47,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
-    from envwatch.fleet.anomalies import QuarantinedListing
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.outcome import Snapshot
 
 T = TypeVar("T")
 

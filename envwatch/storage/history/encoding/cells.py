@@ -14,7 +14,7 @@ from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import EventState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
@@ -22,7 +22,7 @@ from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import API_FIELDS, Environment, ValueKind
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
@@ -53,8 +53,6 @@ from envwatch.storage.history.encoding.codecs import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
-    from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.text import SafeText
 
 
