@@ -13,6 +13,7 @@ from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence
 from envwatch.fleet.recent_changes import turn
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.fleet.tracking import (
+    Environments,
     ListingContext,
     TrackedEnvironment,
     events_between,
@@ -31,18 +32,15 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.anomalies import Acceptance
     from envwatch.model.clock import ServerMs
+    from envwatch.model.outcome import Rows
 
 GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
 
 
 def next_environments(
-    old: Mapping[SafeText, TrackedEnvironment],
-    rows: Mapping[SafeText, tuple[Environment, ServerMs]],
-    at: ServerMs,
-    listing: ListingContext,
-    acceptance: Acceptance,
-) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
+    old: Environments, rows: Rows, at: ServerMs, listing: ListingContext, acceptance: Acceptance
+) -> tuple[Environments, list[Event], bool]:
     """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
 
     The first listing gives no events.
@@ -80,13 +78,8 @@ def missing_id(expected: SafeText) -> SafeText:
 
 
 def with_inventory(
-    expect: Iterable[SafeText],
-    environments: Mapping[SafeText, TrackedEnvironment],
-    listing: ListingContext,
-    at: ServerMs,
-    *,
-    is_proof: bool,
-) -> Mapping[SafeText, TrackedEnvironment]:
+    expect: Iterable[SafeText], environments: Environments, listing: ListingContext, at: ServerMs, *, is_proof: bool
+) -> Environments:
     """Return the environments after a believed listing, with missing environments.
 
     The first listing is a silent baseline. Unless the listing proves absences (`is_proof`), no further environment
@@ -114,9 +107,7 @@ def with_inventory(
     return following
 
 
-def missing_events(
-    before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
-) -> Iterator[Event]:
+def missing_events(before: Environments, after: Environments, at: ServerMs) -> Iterator[Event]:
     """Yield an event for each newly missing environment."""
     for id_, tracked in after.items():
         was = before.get(id_)

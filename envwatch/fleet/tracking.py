@@ -27,7 +27,7 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import timedelta
 
     from envwatch.model.environment import Environment
@@ -139,6 +139,10 @@ class TrackedEnvironment:
         if self.replaced_by is not None:
             return False
         return (self.verdict.presence in _UNHEALTHY and self.verdict != UNTIMED) or self.is_flapping
+
+
+Environments: TypeAlias = "Mapping[SafeText, TrackedEnvironment]"
+"""By id."""
 
 
 def replaced_by_text(name: SafeText) -> SafeText:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 
+Rows: TypeAlias = "Mapping[SafeText, tuple[Environment, ServerMs]]"
+"""Each id's row and request time."""
+
+
 @dataclass(frozen=True, slots=True)
 class ListedPage:
     """The rows of a page."""
@@ -65,7 +69,7 @@ class Snapshot:
         """Whether the listing is the previous listing again."""
         return self.served is not None and self.served.is_repeat
 
-    def rows(self, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
+    def rows(self, clock: ServerClock) -> Rows:
         """Return each id's row and request time; of duplicates, the newest heartbeat counts."""
         rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
         for page in self.pages:

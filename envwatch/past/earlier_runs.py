@@ -16,7 +16,7 @@ from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
-from envwatch.fleet.tracking import CLOCK_ERROR_MS, TrackedEnvironment, events_between
+from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -25,7 +25,7 @@ from envwatch.model.times import DAY_MS, MS
 from envwatch.past.history import HistoryError, Moment, Past, events_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from envwatch.fleet.monitor import Monitor
 
@@ -58,9 +58,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 
-def _compared(
-    before: ProfileState, first: ProfileState, at: ServerMs
-) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
+def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[Environments, list[Event]]:
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     for id_, tracked in first.environments.items():

@@ -35,12 +35,12 @@ from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import NONSENSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Environments, TrackedEnvironment
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
 
@@ -288,7 +288,7 @@ class Rebuilder:
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._newest: _Mark | None = None
-        self._checked: Mapping[SafeText, TrackedEnvironment] = {}
+        self._checked: Environments = {}
         self._marks: tuple[_Mark, ...] = ()
         """The builders at the newest BRIDGE and shortly before the requested moment; steps back start here."""
 
@@ -334,7 +334,7 @@ _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 
 
-def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
+def check_clocks(moment: Moment, known: Environments = MappingProxyType({})) -> None:
     """Raise `HistoryError` for an impossible number; rows in `known` were checked before."""
     now, profile_state = moment.now, moment.profile_state
     # NaN fails every comparison.
