@@ -98,14 +98,16 @@ def acceptance_of(
     confirmed_absent = snapshot.confirmed_absent
     if quarantine is not None:
         confirmed_absent |= quarantine.confirmed_absent
-    finding = (
-        _emptied(environments, rows)
-        or _beats_lost(environments, rows)
-        or _vanished(environments, missing - confirmed_absent)
-    )
+    unconfirmed = missing - confirmed_absent
+    finding = _emptied(environments, rows) or _beats_lost(environments, rows) or _vanished(environments, unconfirmed)
     if finding is None:
         return Acceptance()
-    if quarantine is None or not _is_repeated(quarantine, finding, environments, missing - confirmed_absent):
+    if (
+        quarantine is None
+        or quarantine.anomaly is not finding.anomaly
+        or not (quarantine.is_whole or _vanished(environments, unconfirmed & quarantine.missing))
+    ):
+        # The anomaly is new, or too few of the same rows are missing.
         return Acceptance(QuarantinedListing(finding, asked_at, missing, confirmed_absent))
     longer = QuarantinedListing(
         finding, quarantine.since, missing & quarantine.missing, confirmed_absent, quarantine.listings + 1
@@ -116,20 +118,6 @@ def acceptance_of(
     other = _vanished(environments, rest - confirmed_absent)
     following = QuarantinedListing(other, asked_at, rest, confirmed_absent) if other else None
     return Acceptance(following, longer.missing, quarantine.listings)
-
-
-def _is_repeated(
-    quarantine: QuarantinedListing,
-    finding: AnomalyFinding,
-    environments: Environments,
-    unconfirmed: frozenset[SafeText],
-) -> bool:
-    """Whether the listing repeats the anomaly, with enough of the same rows missing."""
-    if quarantine.anomaly is not finding.anomaly:
-        return False
-    return (
-        finding.anomaly is not Anomaly.VANISHED or _vanished(environments, unconfirmed & quarantine.missing) is not None
-    )
 
 
 def _emptied(environments: Environments, rows: Rows) -> AnomalyFinding | None:

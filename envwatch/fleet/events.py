@@ -135,15 +135,13 @@ Periods: TypeAlias = "Mapping[Kind, ServerMs]"
 
 NO_PERIODS: Final[Periods] = MappingProxyType({})
 
-ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
-    {
-        Kind.BLIND: Kind.VISIBLE,
-        Kind.FAILING: Kind.REACHED,
-        Kind.KEY_REFUSED: Kind.KEY_ACCEPTED,
-        Kind.HELD: Kind.RELEASED,
-        Kind.STALLED: Kind.RESUMED,
-    }
-)
+ENDS: Final[Mapping[Kind, Kind]] = {
+    Kind.BLIND: Kind.VISIBLE,
+    Kind.FAILING: Kind.REACHED,
+    Kind.KEY_REFUSED: Kind.KEY_ACCEPTED,
+    Kind.HELD: Kind.RELEASED,
+    Kind.STALLED: Kind.RESUMED,
+}
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 

@@ -127,27 +127,21 @@ class Cause(StrEnum):
         return self in (Cause.RATE_LIMITED, Cause.UNAVAILABLE)
 
 
+@dataclass(eq=False)
 class SourceError(Exception):
     """The only exception of a source."""
 
-    def __init__(
-        self,
-        cause: Cause,
-        message: SafeText,
-        *,
-        retry_after: timedelta | None = None,
-        pages_read: int = 0,
-        is_relayed: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.page: int | None = None
-        """The failed page, from 1; None for the whole listing."""
-        self.cause = cause
-        self.message = message
-        self.retry_after = retry_after
-        self.pages_read = pages_read
-        self.is_relayed = is_relayed
-        """Whether the server answered, but has no listing because upstream failed."""
+    cause: Cause
+    message: SafeText
+    retry_after: timedelta | None = None
+    pages_read: int = 0
+    page: int | None = None
+    """The failed page, from 1; None for the whole listing."""
+    is_relayed: bool = False
+    """Whether the server answered, but has no listing because upstream failed."""
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True, slots=True)

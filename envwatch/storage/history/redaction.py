@@ -24,6 +24,7 @@ from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
 from envwatch.model.environment import (
     API_FIELDS,
+    DECLARATIONS,
     DESKTOP_CLOUD_LISTENER,
     DESKTOP_DEVICE,
     DESKTOP_LISTENER,
@@ -108,9 +109,7 @@ class Redaction:
         self._connection = self._rules[Identifies.CONNECTION]
         self._pod = self._rules[Identifies.POD]
         self._by_label = {
-            each.label: self._rules[each.identifies]
-            for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
-            if each.identifies is not None
+            each.label: self._rules[each.identifies] for each in DECLARATIONS if each.identifies is not None
         }
         """Redactions by field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {

@@ -78,12 +78,10 @@ _CODECS: Final[Mapping[ValueKind, Codec[Any]]] = {
 }
 _DEFAULTS: Final = defaults_of(Environment)
 
-ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
-    {
-        each.name: optional(_CODECS[each.kind]) if _DEFAULTS.get(each.name, each) is None else _CODECS[each.kind]
-        for each in API_FIELDS.values()
-    }
-)
+ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = {
+    each.name: optional(_CODECS[each.kind]) if _DEFAULTS.get(each.name, each) is None else _CODECS[each.kind]
+    for each in API_FIELDS.values()
+}
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
@@ -157,9 +155,7 @@ for _kind in (Ack, AnomalyFinding, Failed, QuarantinedListing, ServerClock, Stal
 _BY_TYPE["Limits"] = whole_record(Limits, **codecs_of(Limits))
 _BY_TYPE["Snapshot"] = record(partial(Snapshot, pages=(), served=None), **codecs_of(Snapshot, "pages", "served"))
 
-PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
-    codecs_of(ProfileState, "profile", "server", "environments")
-)
+PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(ProfileState, "profile", "server", "environments")
 
 
 def plain_acks(acks: OwnAcks) -> list[Any]:
