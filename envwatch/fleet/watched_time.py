@@ -50,24 +50,22 @@ class WatchedTime:
         A span ends with a sleep, with the run, and when no listing follows within `blind_after`. `polls` are in order;
         the events of the same time tell which listings were believed.
         """
-        offset, spans = clock.offset, list[Span]()
-        since = until = 0.0  # the open span, by this machine's clock
+        spans: list[list[float]] = []  # by this machine's clock
         run: int | None = None
         interval_s = 0.0
         for _, at, result, poll_run, poll_interval_s in polls:
             longest_s, interval_s = max(interval_s, poll_interval_s), poll_interval_s
             if result is PollResult.FAILED:
                 continue
-            if run == poll_run and result is PollResult.LISTED and 0 <= at - until <= _patience_ms(longest_s):
-                until = at
-                continue
-            if run is not None:
-                spans.append(Span(ServerMs(since + offset), ServerMs(until + offset)))
-            since = until = at
-            run = poll_run if result is PollResult.LISTED else None
-        if run is not None:
-            spans.append(Span(ServerMs(since + offset), ServerMs(until + offset)))
-        watched = cls(_united(spans))
+            if result is PollResult.SLEPT:
+                run = None
+            elif run == poll_run and 0 <= at - spans[-1][1] <= _patience_ms(longest_s):
+                spans[-1][1] = at
+            else:
+                spans.append([at, at])
+                run = poll_run
+        offset = clock.offset
+        watched = cls(_united(Span(ServerMs(since + offset), ServerMs(until + offset)) for since, until in spans))
         for event in events:
             if event.kind in _UNSEEN and event.since is not None:
                 watched = watched.without(event.since, event.at)

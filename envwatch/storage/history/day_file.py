@@ -257,12 +257,10 @@ class DayFile:
         execute("PRAGMA trusted_schema = OFF")
         if not check_form(self._connection):
             execute(f"PRAGMA journal_mode = {'DELETE' if is_recording else 'WAL'}")
-            rows = ", ".join(["(?, ?)"] * len(about))
             with self._transaction():
                 for statement in TABLES.split(";\n"):
                     execute(statement)
-                if about:
-                    execute(f"INSERT INTO about VALUES {rows}", [text for row in about.items() for text in row])  # noqa: S608
+                self._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
                 execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif not is_checked:

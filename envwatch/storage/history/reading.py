@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from contextlib import contextmanager, suppress
+from itertools import chain
 from math import inf
 from operator import attrgetter
 from types import MappingProxyType
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import Environments, TrackedEnvironment
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
@@ -336,52 +336,39 @@ _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if 
 
 def check_clocks(moment: Moment, known: Environments = MappingProxyType({})) -> None:
     """Raise `HistoryError` for an impossible number; rows in `known` were checked before."""
-    now, profile_state = moment.now, moment.profile_state
+    state = moment.profile_state
+    failure, stall, quarantine = state.failure, state.stall_detector, state.quarantine
+    polls = () if failure is None else (failure.started, failure.ended)
+    rows = [tracked for id_, tracked in state.environments.items() if known.get(id_) is not tracked]
+    times: list[float | None] = [
+        *chain.from_iterable(map(_in_ms, (moment.now, state.listed, state.last_up, state.unseen_since, *polls))),
+        *chain.from_iterable((bounds.low, bounds.high) for bounds in state.clock.samples),
+        state.elapsed_ms,
+        state.interval / MS,
+        state.began_at,
+        state.date_error,
+        stall.silent_s * 1000,
+        stall.resumed_at,
+        *state.periods.values(),
+        None if quarantine is None else quarantine.since * 1000,
+        *chain.from_iterable(tracked.transitions for tracked in rows),
+    ]
+    numbers = chain.from_iterable(map(_numbers_of_row, rows))
     # NaN fails every comparison.
-    is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
-    for id_, tracked in profile_state.environments.items():
-        if known.get(id_) is not tracked:
-            is_possible = is_possible and all(map(_is_time, tracked.transitions))
-            is_possible = is_possible and all(
-                -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
-            )
-    if not is_possible:
+    if not (
+        all(-_LATEST < time < _LATEST for time in times if time is not None)
+        and all(-_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in numbers if number is not None)
+    ):
         raise HistoryError("a clock in it shows what none can")
 
 
-def _is_time(number: float) -> bool:
-    return -_LATEST < number < _LATEST
+def _in_ms(reading: Clocks | None) -> tuple[float, ...]:
+    return () if reading is None else (reading.wall, reading.monotonic * 1000)
 
 
-def _in_ms(reading: Clocks) -> tuple[float, float]:
-    return reading.wall, reading.monotonic * 1000
-
-
-def _numbers(profile_state: ProfileState) -> Iterator[float]:
-    failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
-    polls = () if failure is None else (failure.started, failure.ended)
-    for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):
-        if reading is not None:
-            yield from _in_ms(reading)
-    for bounds in profile_state.clock.samples:
-        yield from (bounds.low, bounds.high)
-    yield from (
-        profile_state.elapsed_ms,
-        profile_state.interval / MS,
-        stall.silent_s * 1000,
-        *profile_state.periods.values(),
-    )
-    yield from (
-        number for number in (profile_state.began_at, profile_state.date_error, stall.resumed_at) if number is not None
-    )
-    if quarantine is not None:
-        yield quarantine.since * 1000
-
-
-def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
-    row, change, last_known = tracked.environment, tracked.last_change, tracked.last_known_heartbeat
-    numbers = (*_instants_of(row), tracked.since_at, *tracked.skew_check)
-    yield from (number for number in numbers if number is not None)
+def _numbers_of_row(tracked: TrackedEnvironment) -> Iterable[float | None]:
+    change, last_known = tracked.last_change, tracked.last_known_heartbeat
+    yield from (*_instants_of(tracked.environment), tracked.since_at, *tracked.skew_check)
     if change is not None:
         yield change.at
     if last_known is not None:
