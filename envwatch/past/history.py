@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS, OwnAcks
+from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks, WallMs

@@ -117,12 +117,10 @@ def page_in(
     try:
         return page_of(response.body, rows, pool)
     except PageError as error:
-        page = _web_page(response, endpoint)
-        if page is None:
-            what = f"{endpoint.host} sent no listing ({endpoint.quoted(str(error))})"
-            return SourceError(Cause.GARBLED, composed(what))
-        what = f"{endpoint.host} answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
-        return SourceError(Cause.GARBLED, composed(what))
+        what = f"sent no listing ({endpoint.quoted(str(error))})"
+        if (page := _web_page(response, endpoint)) is not None:
+            what = f"answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
+        return SourceError(Cause.GARBLED, composed(f"{endpoint.host} {what}"))
 
 
 def offset_in(response: Response) -> OffsetBounds | None:

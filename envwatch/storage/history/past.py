@@ -129,8 +129,8 @@ class RecordedFile(StoredPast):
         HistoryError: if unreadable, no recording, or of a newer envwatch.
     """
 
-    def __init__(self, path: Path, profile: SafeText = NO_PROFILE) -> None:
-        super().__init__(path, profile)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         try:
             from envwatch.past.history import About
             from envwatch.storage.history.recording import opened
