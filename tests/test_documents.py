@@ -61,7 +61,7 @@ WRITTEN: Final = set(chain.from_iterable(lists(f"{section(PROMISED, 'JSON')}{sec
 """Names in the program's output; tests/test_stability.py compares the names with the program."""
 
 
-OF_OTHERS: Final = {"scrape_config"}
+OF_OTHERS: Final = {"scrape_config", "dedup_key"}
 
 
 def each(language: str) -> list[Any]:
