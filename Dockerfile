@@ -6,7 +6,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN pip install --no-cache-dir 'uv>=0.9'
-COPY pyproject.toml README.md LICENSE CHANGELOG.md styles.tcss ./
+COPY pyproject.toml README.md LICENSE styles.tcss ./
 COPY docs/envwatch.1 docs/
 COPY envwatch envwatch
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,3 +82,15 @@ def test_the_interpreters_of_ci_are_the_promised_ones() -> None:
     }
     (lowest,) = re.findall(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert installed[0] == lowest
+
+
+def test_the_image_is_built_from_all_files_of_the_wheel() -> None:
+    copies = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    copied = {source for line in copies for source in line.split()}
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = table["tool"]["hatch"]["build"]["targets"]["wheel"]
+    read = {*wheel["packages"], *wheel["force-include"], *wheel["shared-data"], "pyproject.toml"}
+    read |= {table["project"]["readme"], *table["project"]["license-files"]}
+    assert {name for name in read if not {name, *map(str, PurePosixPath(name).parents)} & copied} == set()
+    kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(kept) == copied
