@@ -8,20 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet import tracking
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence
 from envwatch.fleet.recent_changes import turn
 from envwatch.fleet.replacement import keeps_identity
-from envwatch.fleet.tracking import (
-    Environments,
-    ListingContext,
-    TrackedEnvironment,
-    events_between,
-    marked_absent,
-    missed_while_quarantined,
-    observed,
-    unread,
-)
+from envwatch.fleet.tracking import Environments, ListingContext, TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, Environment
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -50,25 +42,25 @@ def next_environments(
     has_moved_identity = False
     for id_, (environment, row_at) in rows.items():
         before = old.get(id_)
-        tracked = observed(before, environment, row_at, listing)
+        tracked = tracking.observed(before, environment, row_at, listing)
         environments[id_] = tracked
         if tracked is not before and listing.number > 1:
-            events += events_between(before, tracked, row_at)
+            events += tracking.events_between(before, tracked, row_at)
             if before is not None and not before.presence.is_absent:
                 has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
     for id_, before in old.items():
         if id_ in environments:
             continue
         if id_ in listing.unreadable:
-            tracked = unread(before)
+            tracked = tracking.unread(before)
         elif acceptance.quarantines_absence_of(id_):
-            tracked = missed_while_quarantined(before, listing)
+            tracked = tracking.missed_while_quarantined(before, listing)
         else:
-            tracked = marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
+            tracked = tracking.marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
         if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < GONE_KEPT_MS:
             environments[id_] = tracked
             if tracked is not before:
-                events += events_between(before, tracked, at)
+                events += tracking.events_between(before, tracked, at)
     return environments, events, has_moved_identity
 
 

@@ -19,17 +19,8 @@ from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.times import MS
 from envwatch.past.history import DamagedError, GoneError, HistoryError, Moment
-from envwatch.storage.history.day_file import (
-    Numbers,
-    check_form,
-    check_regular,
-    check_whole,
-    explained,
-    is_cut,
-    is_damage,
-    last_numbers,
-    primary_code,
-)
+from envwatch.storage.history import day_file
+from envwatch.storage.history.day_file import Numbers, is_damage
 from envwatch.storage.history.encoding.events import EventDecoder
 from envwatch.storage.history.encoding.frames import Frame, FrameKind
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
@@ -90,13 +81,13 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
             _check_begun(connection)
-            if not is_cut(connection, path):
+            if not day_file.is_cut(connection, path):
                 return connection, False
         except sqlite3.Error as error:
             connection.close()
-            if is_damage(error) or (mode == _ROLLING_BACK and primary_code(error) in _NOT_WRITABLE):
+            if is_damage(error) or (mode == _ROLLING_BACK and day_file.primary_code(error) in _NOT_WRITABLE):
                 break
-            if primary_code(error) not in _NOT_WRITABLE or mode != "mode=ro":
+            if day_file.primary_code(error) not in _NOT_WRITABLE or mode != "mode=ro":
                 raise
         except BaseException:
             connection.close()
@@ -108,7 +99,7 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
 
 
 def _check_begun(connection: sqlite3.Connection) -> None:
-    if not check_form(connection):
+    if not day_file.check_form(connection):
         raise GoneError("there is nothing in it yet")
 
 
@@ -159,7 +150,7 @@ class DayReader:
 
     def __init__(self, path: Path, connect: Callable[[Path], tuple[sqlite3.Connection, bool]] = connected) -> None:
         with _explaining():
-            status = check_regular(path)
+            status = day_file.check_regular(path)
             self._path = path
             self._connection, self.is_cut = connect(path)
         self.identity = (path.name, status.st_dev, status.st_ino)
@@ -198,7 +189,7 @@ class DayReader:
     def last_numbers(self) -> Numbers:
         """See `day_file.last_numbers`."""
         with _explaining():
-            return last_numbers(self._connection)
+            return day_file.last_numbers(self._connection)
 
     def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
         """Return the events of a period, both ends included, in recording order.
@@ -239,7 +230,7 @@ class DayReader:
         with _explaining():
             if self.is_cut:
                 raise DamagedError("its end is missing")
-            check_whole(self._connection, self._path)
+            day_file.check_whole(self._connection, self._path)
 
     def _event_bytes(self, number: int) -> bytes:
         with _explaining():
@@ -271,7 +262,7 @@ def _explaining() -> Iterator[None]:
         raise GoneError("it is no longer there") from None
     except (OSError, sqlite3.Error) as error:
         kind = DamagedError if is_damage(error) else HistoryError
-        raise kind(explained(error)) from error
+        raise kind(day_file.explained(error)) from error
     except (KeyError, TypeError, ValueError) as error:  # a column with a wrong type
         raise DamagedError(NONSENSE) from error
 
