@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, cast
 from envwatch import __version__
 from envwatch.config.values import line, path_text, query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
-from envwatch.redactor import LIKE_A_KEY
+from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -75,13 +75,12 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-class StopError(Exception):
-    """Ends the command. `line` is the message for people; empty if no reader is left."""
+class StopError(ReportedError):
+    """Ends the command with an exit code; without a message if no reader is left."""
 
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)
         self.code = code
-        self.line = line
 
 
 class HelpRequested(Exception):  # noqa: N818 - no error

@@ -17,7 +17,6 @@ from envwatch.hooks.decision import HookState
 from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import Runner
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.storage.log import LogLine
 from envwatch.views.events.cloud_events import source_of
 
@@ -49,7 +48,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     """Return the configured hooks, and deliveries by hook name.
 
     Raises:
-        StopError: without hooks, or for an unusable hook.
+        ReportedError: without hooks, or for an unusable hook.
     """
     if not settings.hooks:
         path, _ = config_path_for(options)
@@ -58,10 +57,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
         )
     from envwatch.config.hooks import deliveries_of
 
-    try:
-        return settings.hooks, deliveries_of(settings.hooks, os.environ, settings.key_variables)
-    except SettingsError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
+    return settings.hooks, deliveries_of(settings.hooks, os.environ, settings.key_variables)
 
 
 def prepared(profiles: Profiles, options: Options) -> Prepared:

@@ -100,7 +100,7 @@ def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, 
         stop_for_failure(failures[name], profiles[name].credentials, name) for name in profiles if name in failures
     ]
     for stop in () if is_silent else stops:
-        print_error(f"envwatch: {stop.line}")
+        print_error(f"envwatch: {stop}")
     return max((stop.code for stop in stops), default=Exit.FINE)
 
 

@@ -49,10 +49,7 @@ def new_token(options: Options) -> int:
     if len(paths) > 1:
         raise StopError(Exit.USAGE, "the profiles have different files of tokens: choose one with --profile")
     (path,) = paths
-    try:
-        token = add_token(path, options.new_token)
-    except ServerError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
+    token = add_token(path, options.new_token)
     write(f"{token}\n".encode())
     print_error(f"token added to {path}, and never shown again. The viewer sets LETTA_API_KEY to the token")
     return Exit.FINE
@@ -91,12 +88,9 @@ class Plan:
         """Return the plan, and listen; stop if a file or the address cannot be used."""
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
-        try:
-            files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
-            cert, key = options.tls_cert, options.tls_key
-            tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
-        except ServerError as error:
-            raise StopError(Exit.USAGE, str(error)) from None
+        files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
+        cert, key = options.tls_cert, options.tls_key
+        tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
         try:
             listening = listen(options.bind)
         except ServerError as error:

@@ -37,7 +37,7 @@ from envwatch.config.settings import DEFAULT, PROFILE
 from envwatch.files import read_regular, read_secret
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
-from envwatch.redactor import KEY
+from envwatch.redactor import KEY, ReportedError
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ _GET_ONE_OF_ITS_OWN: Final = (
 )
 
 
-class CredentialsError(ValueError):
+class CredentialsError(ReportedError):
     """No usable key or address; the message says what to do, without the key.
 
     `problem` is the cause, `remedy` the fix or empty.

@@ -23,11 +23,11 @@ from envwatch.cli.bootstrap import (
     profiles_for,
     report_crash,
     state_file,
-    stop_for,
     targets_for,
     user_name,
 )
 from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
+from envwatch.config.values import ConfigError
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
 from envwatch.redactor import redactor
 
@@ -351,7 +351,7 @@ def check_terminal() -> None:
 def check_screen(settings: Settings) -> None:
     """Stop if the settings have `screen_mistakes`."""
     if mistakes := list(screen_mistakes(settings)):
-        raise stop_for(mistakes)
+        raise ConfigError(*mistakes)
 
 
 def screen_mistakes(settings: Settings) -> Iterator[str]:
@@ -367,7 +367,6 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
             yield f"{settings.origin('theme')}: there is no such theme{hint}"
     if settings.view is not None:
         from envwatch.config.settings import view_named
-        from envwatch.config.values import ConfigError
 
         try:
             view_named(settings, settings.view, settings.origin("view"))

@@ -80,7 +80,7 @@ def run(options: Options) -> int:
     query = clean(options.filter) or None
     _print(Report(since=since, until=until, made_at=now, filter=query, profiles=reports), options)
     for stop in stops:
-        print_error(f"envwatch: {stop.line}")
+        print_error(f"envwatch: {stop}")
     return max((stop.code for stop in stops), default=Exit.FINE)
 
 

@@ -16,6 +16,7 @@ from envwatch.config.values import line, period
 from envwatch.model import limits
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
 from envwatch.model.times import date_text
+from envwatch.redactor import ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
-    with suppress(StopError):  # the settings are only needed for the time zone
+    with suppress(ReportedError):  # the settings are only needed for the time zone
         all_settings_for(options)
     match getattr(options, "action", None):
         case "list":
@@ -118,8 +119,8 @@ def _matching(options: Options) -> tuple[str, bool]:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
         asyncio.run(look())
         fleet = monitor_after(outcomes, profiles).fleet
-    except StopError as stop:
-        return _matching_text([], 0, stop.line), False
+    except ReportedError as stop:
+        return _matching_text([], 0, str(stop)), False
     except TimeoutError:
         return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False
     matcher = matcher_of(options.filter, clean(profiles.first.profile))
@@ -130,7 +131,7 @@ def _matching(options: Options) -> tuple[str, bool]:
         if (at := profile_state.listed_at) is not None and matcher.matches(tracked, at)
     ]
     failures = [
-        stop_for_failure(outcome, profiles[name].credentials, name).line
+        str(stop_for_failure(outcome, profiles[name].credentials, name))
         for name, outcome in outcomes.items()
         if isinstance(outcome, Failed)
     ]
