@@ -15,7 +15,7 @@ from enum import IntEnum
 from functools import partial
 from importlib import import_module
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from envwatch import __version__
 from envwatch.config.values import line, path_text, query
@@ -24,7 +24,6 @@ from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import timedelta
 
 
 DASHBOARD: Final = "dashboard"
@@ -94,11 +93,7 @@ class Options(argparse.Namespace):
     version: bool = False
     config: str | None = None
     profile: str | None = None
-    interval: timedelta | None = None
-    page_size: int | None = None
     online_only: bool = False
-    source: Literal["local", "remote"] | None = None
-    user: str | None = None
     filter: str = ""
     view: str | None = None
     ascii: bool = False
@@ -222,7 +217,6 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
-        self.names = {"command", "action"}
         self._fill = fill
         self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
@@ -233,11 +227,10 @@ class Parser(argparse.ArgumentParser):
         )
         self.set_defaults(parser=self)
 
-    def add_argument(self, *flags: Any, **settings: Any) -> argparse.Action:  # noqa: ANN401 - passed on
-        """Add an option, and note the name."""
-        action = super().add_argument(*flags, **settings)
-        self.names.add(action.dest)
-        return action
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of options that may be given."""
+        return frozenset({"command", "action", *(action.dest for action in self._actions)})
 
     def add_shared(self, *names: str) -> None:
         """Add shared options; advanced options form a group."""
@@ -247,7 +240,7 @@ class Parser(argparse.ArgumentParser):
                 self.add_argument(flag, **_SHARED[name])
                 continue
             self._advanced = self._advanced or self.add_argument_group("advanced")
-            self.names.add(self._advanced.add_argument(flag, **_SHARED[name]).dest)
+            self._advanced.add_argument(flag, **_SHARED[name])
 
     def fill(self) -> None:
         """Add this parser's arguments, once."""

@@ -187,22 +187,19 @@ class Service:
     async def renew(self) -> None:
         """Reload changed tokens and a changed certificate. The disk may be slow."""
         for file in dict.fromkeys(self._plan.tokens.values()):
-            try:
-                is_changed = await asyncio.to_thread(file.reread)
-            except ServerError as error:
-                self._warn(f"the tokens stay as they were: {error}")
-            else:
-                if is_changed:
-                    self._log.note("the tokens were read again")
-                    self._server.call(self._take_tokens)
-        if (tls := self._plan.tls) is not None:
-            try:
-                is_renewed = await asyncio.to_thread(tls.is_renewed)
-            except ServerError as error:
-                self._warn(f"the certificate stays as it was: {error}")
-            else:
-                if is_renewed:
-                    self._server.call(partial(self._take_certificate, tls))
+            if await self._has_changed(file.reread, "the tokens stay as they were"):
+                self._log.note("the tokens were read again")
+                self._server.call(self._take_tokens)
+        tls = self._plan.tls
+        if tls is not None and await self._has_changed(tls.is_renewed, "the certificate stays as it was"):
+            self._server.call(partial(self._take_certificate, tls))
+
+    async def _has_changed(self, reread: Callable[[], bool], consequence: str) -> bool:
+        try:
+            return await asyncio.to_thread(reread)
+        except ServerError as error:
+            self._warn(f"{consequence}: {error}")
+            return False
 
     def _series(self, accept: str) -> tuple[bytes, str]:
         from envwatch.metrics.exposition import exposition

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
+from envwatch.cli.streams import print_error, write_all
 from envwatch.config.values import path_text
-from envwatch.model.times import configured_zone, date_text, past_moment_of
+from envwatch.model.text import EMPTY
+from envwatch.model.times import date_text, past_moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,26 +150,14 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
+    from envwatch.cli.commands.watch import stream_of
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
-    from envwatch.model.text import EMPTY
     from envwatch.past.history import HistoryError
-    from envwatch.query.language import parse
-    from envwatch.views.events.cloud_events import source_of
-    from envwatch.views.events.event_stream import EventFormat, EventStream
 
-    out = stdout()
-    stream = EventStream(
-        sources={NO_PROFILE: source_of(file.about.base_url)},
-        format=EventFormat(options.output),
-        query=parse(options.filter),
-        profile_name=file.about.profile,
-        encoding=out.encoding,
-        ascii_only=options.ascii or not is_utf8(out),
-        zone=configured_zone() or UTC,
-    )
+    stream = stream_of(options, {NO_PROFILE: file.about.base_url}, file.about.profile)
     poll = file.polls()[0]
     try:
         for step in file.steps():

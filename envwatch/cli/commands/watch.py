@@ -74,6 +74,8 @@ def run(options: Options) -> int:
 
 
 async def _watch(profiles: Profiles, options: Options) -> int:
+    from dataclasses import replace
+
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
@@ -81,7 +83,10 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
     began = read_clocks()
     deadline = deadline_after(began, options.lasts, options.until)
-    stream, narrates = _stream(profiles, options), _narrates()
+    base_urls = {name: credentials.base_url for name, (credentials, _) in profiles.items()}
+    stream = stream_of(options, base_urls, clean(profiles.first.profile))
+    stream = replace(stream, has_initial=options.initial, has_colours=has_colours(stdout()))
+    narrates = _narrates()
     manager = ServiceManager(os.environ)
     hooks = prepared(profiles, options)
     pings = pings_of(profiles)
@@ -167,21 +172,20 @@ class EarlierEvents:
         return self._runs.pop(profile).until_now(moment, self._since)
 
 
-def _stream(profiles: Profiles, options: Options) -> EventStream:
+def stream_of(options: Options, base_urls: Mapping[SafeText, str], profile_name: SafeText) -> EventStream:
+    """Return the stream of events for standard output, without colours."""
     from envwatch.query.language import parse
     from envwatch.views.events.cloud_events import source_of
     from envwatch.views.events.event_stream import EventFormat, EventStream
 
     out = stdout()
     return EventStream(
-        sources={name: source_of(each.base_url) for name, (each, _) in profiles.items()},
+        sources={name: source_of(base_url) for name, base_url in base_urls.items()},
         format=EventFormat(options.output),
         query=parse(options.filter),
-        profile_name=clean(profiles.first.profile),
-        has_initial=options.initial,
+        profile_name=profile_name,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
-        has_colours=has_colours(out),
         zone=configured_zone() or UTC,
     )
 
