@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
-from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, Scenario
+from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scenario
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
@@ -62,11 +62,10 @@ def _show(options: Options) -> int:
         with_remedy,
     )
     from envwatch.demo.child import ChildServer
-    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.start_listener import KEY_VARIABLE
     from envwatch.fleet.events import NO_PROFILE
 
-    settings, spec = demo_settings(options), FleetSpec.from_options(options)
+    settings, spec = demo_settings(options), FleetSpec.from_values(options.size, options.seed, options.scenario)
     folder = history_folder_for(demo_host(spec), settings)
     ages_from = earlier_start(folder, time.time() * 1000)
     with ExitStack() as stack:
@@ -104,12 +103,11 @@ def _serve(options: Options) -> NoReturn:
     import secrets
     import signal
 
-    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.server import LISTENER_PATH, Server
 
     try:
         key = f"demo-{secrets.token_urlsafe(24)}"
-        server = Server(FleetSpec.from_options(options), key=key)
+        server = Server(FleetSpec.from_values(options.size, options.seed, options.scenario), key=key)
     except OSError as error:
         raise StopError(Exit.FAILED, f"the demo server cannot listen: {error.strerror}") from None
     with server:
