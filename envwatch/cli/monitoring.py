@@ -25,11 +25,11 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.streams import print_error
 from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.monitor import Monitor
-from envwatch.model.outcome import Failed, Listed
-from envwatch.model.text import clean
+from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.model.outcome import Failed, Listed, Outcome
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.sources.session import Session
+from envwatch.sources.session import Session, Target
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged, silences_in
 from envwatch.storage.state_file import ChangedFile, StateFile
 
@@ -42,12 +42,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.fleet.alerting.silences import Silences
-    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Outcome
-    from envwatch.model.text import SafeText
     from envwatch.past.history import Past
-    from envwatch.sources.session import Target
     from envwatch.storage.log import PollLog
 
 _TICK_S = 1.0

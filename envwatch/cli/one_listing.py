@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import client_for, host_of, policies_for, poll_log_for, state_file
-from envwatch.cli.streams import print_error
-from envwatch.model.text import clean, counted
+from envwatch.cli.bootstrap import Profiles, client_for, host_of, policies_for, poll_log_for, state_file
+from envwatch.cli.streams import ProgressLine, print_error
+from envwatch.model.text import SafeText, clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.streams import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.model.text import SafeText
 
 QUICK_S: Final = 1.0
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
-from envwatch.model.outcome import Listed
+from envwatch.model.outcome import Listed, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence, Sized
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.hooks.webhook import WebService
-    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
 
 

@@ -16,26 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import all_settings_for, config_path_for
+from envwatch.cli.bootstrap import Profiles, all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
-from envwatch.model.text import clean, counted
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.redactor import redactor
 from envwatch.serving.answers import ProfileEndpoint
 from envwatch.serving.listening import Address, Certificate, ListeningSocket, ServerError, listen
 from envwatch.serving.listing import SharedState
-from envwatch.serving.tokens import TokensFile, add_token
+from envwatch.serving.tokens import Tokens, TokensFile, add_token
 from envwatch.sources.poller import read_clocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
-    from envwatch.model.text import SafeText
-    from envwatch.serving.tokens import Tokens
     from envwatch.storage.log import PollLog
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from envwatch.cli.arguments import Exit, StopError
+from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, history_folder_for, server_in
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_settings, newest_demo_host
 from envwatch.config.credentials import CredentialsError, address_without_key, credentials_of
@@ -15,7 +15,6 @@ from envwatch.redactor import ReportedError
 from envwatch.storage.history.past import StoredPast
 
 if TYPE_CHECKING:
-    from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
 
 

@@ -10,7 +10,7 @@ import select
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.model.text import cells, clean, fitted, shortened
@@ -18,7 +18,6 @@ from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import TextIO
 
 
 _CHUNK_BYTES = 1 << 16

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import pydantic_core
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 
 from envwatch.config.declared import ALTERNATIVES
-from envwatch.config.settings import DEFAULT, PROFILE
+from envwatch.config.settings import DEFAULT, PROFILE, Settings
 from envwatch.files import read_regular, read_secret
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
@@ -43,9 +43,6 @@ from envwatch.sources.letta.network_settings import SettingsError, checked_base_
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pydantic import JsonValue
-
-    from envwatch.config.settings import Settings
 
 BASE_URL: Final = "LETTA_BASE_URL"
 """Also a name in the CLI's settings."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from dataclasses import Field as DataclassField
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -43,7 +44,6 @@ from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from dataclasses import Field as DataclassField
     from pathlib import Path
 
     from pydantic_core import ErrorDetails

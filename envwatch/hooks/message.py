@@ -7,7 +7,7 @@ give a short message.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pydantic_core import to_json
@@ -26,7 +26,6 @@ from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor

@@ -14,9 +14,9 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from envwatch.hooks.message import DeliveryError
+from envwatch.hooks.message import Delivery, DeliveryError, Message
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import SafeText, clean, counted
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import timedelta
     from types import TracebackType
-    from typing import Self
 
-    from envwatch.hooks.message import Delivery, Message
 
 _NO_REST: Final = MonotonicS(0.0)
 _FAILING_AFTER_S: Final = limits.HOOK_FAILING_AFTER.total_seconds()

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import stdout, write_text
+from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.text import SafeText, clean
 from envwatch.redactor import redactor
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.streams import ProgressLine
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed

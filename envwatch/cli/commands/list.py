@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
-from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
+from envwatch.cli.bootstrap import Profiles, host_of, policies_for, profiles_for
 from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, monitor_after, report_failures
 from envwatch.cli.streams import ProgressLine, has_colours, is_utf8, print_error, stdout, write_all, write_text
 from envwatch.config.values import column_list, column_or
@@ -17,7 +17,6 @@ from envwatch.model.text import SafeText, clean
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed, Listed
     from envwatch.query.language import Query

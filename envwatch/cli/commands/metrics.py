@@ -16,7 +16,7 @@ from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopErr
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text, whole
 from envwatch.files import SharedFile
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
     from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
 
 _Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
 

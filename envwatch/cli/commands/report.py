@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.model.clock import WallMs
     from envwatch.past.history import Past
     from envwatch.views.report.values import ProfileReport, Report

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
-from envwatch.cli.bootstrap import profiles_for
+from envwatch.cli.bootstrap import Profiles, profiles_for
 from envwatch.cli.streams import stdout, write
 from envwatch.config.values import period, query, whole
 from envwatch.model import limits
@@ -14,7 +14,6 @@ from envwatch.model.text import clean
 from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.views.events.matching import WaitCondition
 

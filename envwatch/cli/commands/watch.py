@@ -11,22 +11,19 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import past_moment, profiles_for
+from envwatch.cli.bootstrap import Profiles, past_moment, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
-from envwatch.model.text import clean, counted
+from envwatch.model.clock import Clocks, WallMs
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import configured_zone, date_text, long_age, moment_of, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.events import Event
-    from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
     from envwatch.past.earlier_runs import EarlierRuns
     from envwatch.past.history import Past
     from envwatch.views.events.event_stream import EventStream
