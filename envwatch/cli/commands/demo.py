@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import DemoHistory, Profiles, SelectedProfile, history_folder_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scenario
@@ -53,7 +54,6 @@ def _show(options: Options) -> int:
     check_terminal()
     from dataclasses import replace
 
-    from envwatch.cli.bootstrap import DemoHistory, Profiles, SelectedProfile, history_folder_for
     from envwatch.cli.demo_settings import (
         demo_host,
         demo_settings,

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import Profiles, matcher_for, profiles_for
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text, whole
 from envwatch.files import SharedFile
@@ -21,7 +22,6 @@ from envwatch.model.text import SafeText, clean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
@@ -61,7 +61,6 @@ def run(options: Options) -> int:
     """Write series until interrupted, or once."""
     from importlib.util import find_spec
 
-    from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.cli.monitoring import run_until_signalled
 
     if find_spec("prometheus_client") is None:

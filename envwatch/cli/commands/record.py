@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import print_error
+from envwatch.cli.bootstrap import Profiles, SelectedProfile, all_settings_for, credentials_for, past_moment
+from envwatch.cli.streams import ProgressLine, print_error
 from envwatch.config.values import past, path_text, period
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, counted
@@ -57,8 +58,6 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Record polls, or cut from the history."""
-    from envwatch.cli.bootstrap import past_moment
-
     _check(options)
     settings = _settings(options)
     options.since = None if options.since is None else past_moment(options.since)
@@ -77,7 +76,6 @@ def _check(options: Options) -> None:
 
 
 def _settings(options: Options) -> Settings:
-    from envwatch.cli.bootstrap import all_settings_for
     from envwatch.cli.stored_history import recorded_settings_for
 
     settings, *others = all_settings_for(options) if options.since is None else recorded_settings_for(options)
@@ -87,7 +85,6 @@ def _settings(options: Options) -> Settings:
 
 
 def _record(settings: Settings, options: Options) -> int:
-    from envwatch.cli.bootstrap import credentials_for
     from envwatch.cli.monitoring import run_until_signalled
 
     credentials = credentials_for(settings)
@@ -99,10 +96,8 @@ def _record(settings: Settings, options: Options) -> int:
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
     import asyncio
 
-    from envwatch.cli.bootstrap import Profiles, SelectedProfile
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
     from envwatch.cli.pinging import pinging, pings_of
-    from envwatch.cli.streams import ProgressLine
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
 
@@ -152,7 +147,6 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
 
 def _cut(settings: Settings, options: Options) -> int:
     from envwatch.cli.stored_history import base_url_of, past_of
-    from envwatch.cli.streams import ProgressLine
     from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
 

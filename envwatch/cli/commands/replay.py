@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import print_error, write_all
+from envwatch.cli.bootstrap import display_settings_of, poll_log_for, state_file
+from envwatch.cli.streams import print_error, standard_error_to, write_all
 from envwatch.config.values import path_text
 from envwatch.model.text import EMPTY
 from envwatch.model.times import date_text, past_moment_of
@@ -46,7 +47,6 @@ def run(options: Options) -> int:
     """Show a recording, or print the events."""
     if options.output is not None and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed does not go with -o, which prints all events at once")
-    from envwatch.cli.bootstrap import display_settings_of
 
     display_settings = display_settings_of(options)
     with closing(_opened(options)) as file:
@@ -113,9 +113,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     import asyncio
 
     from envwatch.cli import gc_tuning
-    from envwatch.cli.bootstrap import poll_log_for, state_file
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
-    from envwatch.cli.streams import standard_error_to
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.storage.remembered import REMEMBERED

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser, valued
+from envwatch.cli.bootstrap import Profiles, profiles_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import line, path_text
 from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.serving import Plan
 
 
@@ -46,7 +46,6 @@ def run(options: Options) -> int:
 
     if options.new_token is not None:
         return new_token(options)
-    from envwatch.cli.bootstrap import profiles_for
     from envwatch.cli.monitoring import run_until_signalled
 
     Plan.check(options)

@@ -7,11 +7,12 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, profiles_for, state_file, user_name
-from envwatch.cli.streams import print_error, write
+from envwatch.cli.streams import ProgressLine, print_error, write
 from envwatch.config.values import line, period
 from envwatch.model import limits
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
@@ -101,10 +102,8 @@ def _matching(options: Options) -> tuple[str, bool]:
     The listing takes at most `_LOOK_S`.
     """
     import asyncio
-    from dataclasses import replace
 
     from envwatch.cli.one_listing import QUICK_S, fetch_all, monitor_after, stop_for_failure
-    from envwatch.cli.streams import ProgressLine
     from envwatch.model.outcome import Failed, Listed
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
 from envwatch.cli.bootstrap import Profiles, profiles_for
-from envwatch.cli.streams import stdout, write
+from envwatch.cli.streams import ProgressLine, stdout, write
 from envwatch.config.values import period, query, whole
 from envwatch.model import limits
 from envwatch.model.text import clean
@@ -66,7 +66,6 @@ def run(options: Options) -> int:
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
-    from envwatch.cli.streams import ProgressLine
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
@@ -71,7 +72,6 @@ def run(options: Options) -> int:
 
 
 async def _watch(profiles: Profiles, options: Options) -> int:
-    from dataclasses import replace
 
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
