@@ -20,5 +20,3 @@ class TimeWindow(NamedTuple):
         """Whether a moment is in the span."""
         return self.at <= moment < self.until
 
-
-NEVER: Final = TimeWindow(0, 0)
