@@ -93,14 +93,14 @@ def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic decl
     return Field(json_schema_extra={"enum": list(words)})
 
 
-def one_of(*words: str, none: str | None = None) -> BeforeValidator:
-    """Read one of `words`; the word that `none` gives means None."""
+def one_of(*words: str) -> BeforeValidator:
+    """Read one of `words`."""
 
-    def read(raw: object) -> str | None:
+    def read(raw: object) -> str:
         word = raw.strip() if isinstance(raw, str) else ""
         if word not in words:
             raise ValueError(f"must be one of {', '.join(words)}")
-        return None if word == none else word
+        return word
 
     return BeforeValidator(read, json_schema_input_type=Annotated[str, _enumerated(words)])
 

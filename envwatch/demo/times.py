@@ -19,4 +19,3 @@ class TimeWindow(NamedTuple):
     def covers(self, moment: float) -> bool:
         """Whether a moment is in the span."""
         return self.at <= moment < self.until
-

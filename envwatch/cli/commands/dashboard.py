@@ -100,7 +100,9 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Poll the selected profiles and show the dashboard."""
     check_terminal()
-    return run_dashboard(profiles_for(options, credentials_at_terminal), options)
+    import asyncio
+
+    return asyncio.run(run_dashboard(profiles_for(options, credentials_at_terminal), options))
 
 
 def credentials_at_terminal(settings: Settings) -> Credentials:
@@ -152,19 +154,10 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
     return asyncio.run(ask())
 
 
-def run_dashboard(
-    profiles: Profiles,
-    options: Options,
-    demo: DemoHistory | None = None,
-    hints_key: str = "",
+async def run_dashboard(
+    profiles: Profiles, options: Options, demo: DemoHistory | None = None, hints_key: str = ""
 ) -> int:
     """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
-    import asyncio
-
-    return asyncio.run(_run(profiles, options, demo, hints_key))
-
-
-async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, hints_key: str) -> int:
     import asyncio
 
     from envwatch.sources.session import Session

@@ -52,6 +52,7 @@ def _show(options: Options) -> int:
     from envwatch.cli.commands.dashboard import check_terminal, run_dashboard
 
     check_terminal()
+    import asyncio
     from dataclasses import replace
 
     from envwatch.cli.demo_settings import (
@@ -88,7 +89,7 @@ def _show(options: Options) -> int:
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
         profile = SelectedProfile(credentials, replace(settings, limits=limits))
-        return run_dashboard(Profiles({NO_PROFILE: profile}), options, demo, key)
+        return asyncio.run(run_dashboard(Profiles({NO_PROFILE: profile}), options, demo, key))
 
 
 def _write_past(folder: Path, day: str | None, started_at: int | None) -> None:
