@@ -232,6 +232,10 @@ class Parser(argparse.ArgumentParser):
         """Names of options that may be given."""
         return frozenset({"command", "action", *(action.dest for action in self._actions)})
 
+    def add_flag(self, flag: str, about: str) -> None:
+        """Add an option without a value."""
+        self.add_argument(flag, action="store_true", default=False, help=about)
+
     def add_shared(self, *names: str) -> None:
         """Add shared options; advanced options form a group."""
         for name in names:

@@ -21,7 +21,7 @@ from envwatch.cli.streams import print_error, write
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.redactor import redactor
 from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.listening import Address, Certificate, ListeningSocket, ServerError, listen
+from envwatch.serving.listening import Certificate, ListeningSocket, ServerError, listen
 from envwatch.serving.listing import SharedState
 from envwatch.serving.tokens import Tokens, TokensFile, add_token
 from envwatch.sources.poller import read_clocks
@@ -62,7 +62,6 @@ class Plan:
 
     settings: Mapping[SafeText, Settings]
     tokens: Mapping[SafeText, TokensFile]
-    address: Address
     listening: ListeningSocket
     tls: Certificate | None
 
@@ -92,7 +91,7 @@ class Plan:
             listening = listen(options.bind)
         except ServerError as error:
             raise StopError(Exit.FAILED, str(error)) from None
-        return cls(settings, {name: files[path] for name, path in paths.items()}, options.bind, listening, tls)
+        return cls(settings, {name: files[path] for name, path in paths.items()}, listening, tls)
 
     def close(self) -> None:
         """Close the socket."""
@@ -101,8 +100,7 @@ class Plan:
     @property
     def base_urls(self) -> list[str]:
         """The LETTA_BASE_URL for each profile's viewers."""
-        _, port = self.listening.getsockname()[:2]
-        host = self.address.host
+        host, port = self.listening.getsockname()[:2]
         if ip_address(host).is_unspecified:
             host = socket.gethostname()
         root = f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"

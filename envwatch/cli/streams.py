@@ -254,6 +254,7 @@ def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
     The context replaces file descriptor 2, because lines of asyncio, logging, warnings, C libraries and child processes
     would be drawn over the screen. `sys.__stderr__` stays the terminal.
     """
+    import logging
     import threading
 
     original = sys.__stderr__
@@ -268,22 +269,7 @@ def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
     reader = threading.Thread(target=_pass_on, args=(reading, take), name="standard-error", daemon=True)
     reader.start()
     sys.__stderr__ = terminal  # type: ignore[misc]  # as documented above
-    try:
-        with _logging_to_standard_error():
-            yield
-    finally:
-        sys.__stderr__ = original  # type: ignore[misc]
-        sys.stderr.flush()
-        os.dup2(terminal.fileno(), 2)
-        terminal.close()
-        reader.join(_PATIENCE_S)
-
-
-@contextmanager
-def _logging_to_standard_error() -> Iterator[None]:
-    """Send logging and warnings to the present `sys.stderr`: Textual's replacement drops everything."""
-    import logging
-
+    # Logging and warnings keep the present `sys.stderr`: Textual's replacement drops everything.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
@@ -293,6 +279,11 @@ def _logging_to_standard_error() -> Iterator[None]:
     finally:
         logging.captureWarnings(capture=False)
         logging.getLogger().removeHandler(handler)
+        sys.__stderr__ = original  # type: ignore[misc]
+        sys.stderr.flush()
+        os.dup2(terminal.fileno(), 2)
+        terminal.close()
+        reader.join(_PATIENCE_S)
 
 
 def _pass_on(descriptor: int, take: Callable[[str], None]) -> None:

@@ -42,7 +42,7 @@ class Running:
         self.warnings: list[str] = []
         settings = {clean(name): Settings(profile=name) for name in tokens}
         files = {clean(name): file for name, file in tokens.items()}
-        plan = Plan(settings, files, Address("127.0.0.1", 0), listening, None)
+        plan = Plan(settings, files, listening, None)
         self.service = Service(plan, self.warnings.append, PollLog(None, Redactor()))
 
     def status(self, profile: str, token: str) -> int:

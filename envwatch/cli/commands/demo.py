@@ -36,10 +36,8 @@ def add_arguments(parser: Parser) -> None:
     scenarios = [each.value for each in Scenario]
     about = f"another story: {', '.join(scenarios)}"
     parser.add_argument("--scenario", default=None, choices=scenarios, metavar="STORY", help=about)
-    parser.add_argument("--no-hints", action="store_true", default=False, help="hide the line of hints")
-    parser.add_argument(
-        "--serve", action="store_true", default=False, help="run only the server, until ctrl+c; print its address"
-    )
+    parser.add_flag("--no-hints", "hide the line of hints")
+    parser.add_flag("--serve", "run only the server, until ctrl+c; print its address")
     parser.add_shared("interval", "no_mouse", "no_history", "view", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
 
 

@@ -47,8 +47,7 @@ def add_arguments(parser: Parser) -> None:
     )
     about = "write this file (mode 0644) in one step; its folder must exist"
     parser.add_argument("--textfile", default=None, **valued("PATH", path_text, about))
-    about = "poll once, write, and end"
-    parser.add_argument("--once", action="store_true", default=False, help=about)
+    parser.add_flag("--once", "poll once, write, and end")
     about = (
         "the most environments with series of their own, problems first (default 2000); the counts include"
         " all environments"

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
         "The exit code is 4 if the server keeps refusing the key."
     )
     parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
-    parser.add_argument("--force", action="store_true", default=False, help="replace the file if it exists")
+    parser.add_flag("--force", "replace the file if it exists")
     about = "record for this time, and end with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "copy the history from this time on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
@@ -51,7 +51,7 @@ def add_arguments(parser: Parser) -> None:
         "replace names, ids, users, branches, directories and hosts by pseudonyms; leave out free texts; keep"
         " versions, modes, systems and times"
     )
-    parser.add_argument("--redact", action="store_true", default=False, help=about)
+    parser.add_flag("--redact", about)
     parser.add_shared("profile", "interval", "page_size", "online_only", "source", "user", "no_history")
     parser.add_shared("log_file", "log_level", "config")
 

@@ -32,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--count", default=None, **valued("N", whole(1, 100_000), "wait for N matching environments (default 1)")
     )
-    parser.add_argument("--absent", action="store_true", default=False, help="wait until no environment matches")
+    parser.add_flag("--absent", "wait until no environment matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
     parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")

@@ -40,15 +40,14 @@ def add_arguments(parser: Parser) -> None:
     )
     about = "text (default), or jsonl: CloudEvents 1.0, one JSON object per line"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
-    parser.add_argument("--initial", action="store_true", default=False, help="first print all environments")
+    parser.add_flag("--initial", "first print all environments")
     about = "first print the recorded events since: 8h, 02:13, yesterday, ISO 8601"
     parser.add_argument(
         "--since",
         default=None,
         **valued("TIME", past("in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"), about),
     )
-    about = "run the hooks of the configuration file, in one process only"
-    parser.add_argument("--hooks", action="store_true", default=False, help=about)
+    parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
     about = "end after this time, with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
