@@ -133,10 +133,9 @@ def _within_bounds(name: str) -> Callable[[str], object]:
 _WIDEST_HELP: Final = 100
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
-    "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
-    "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
-    "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
+    "view": valued("NAME", line, "view of the configuration file, or built in: offline"),
+    "filter": valued("QUERY", query, "only environments that match this filter"),
     "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
     "online_only": {
         "action": argparse.BooleanOptionalAction,
@@ -148,8 +147,9 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
         "help": "only environments of this kind: local or remote",
     },
     "user": valued("ID", line, "only this user's environments"),
-    "filter": valued("QUERY", query, "only environments that match this filter"),
-    "view": valued("NAME", line, "view of the configuration file, or built in: offline"),
+    "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
+    "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
+    "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
     "log_file": valued(
         "PATH",
@@ -163,6 +163,7 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
     "config": valued("PATH", path_text, "configuration file (default: `envwatch config path`)"),
 }
+"""In the order of the help."""
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
 _ADVANCED: Final = frozenset(
@@ -170,16 +171,7 @@ _ADVANCED: Final = frozenset(
 )
 """Shared options that few people need, at the end of the help."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
-DASHBOARD_OPTIONS: Final = (
-    "profile",
-    "view",
-    *QUERY_OPTIONS,
-    "interval",
-    "no_mouse",
-    "no_history",
-    *OUTPUT_OPTIONS,
-    "config",
-)
+DASHBOARD_OPTIONS: Final = tuple(_SHARED)
 """All shared options; each may stand before a command."""
 
 

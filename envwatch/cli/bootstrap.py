@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch import __version__
-from envwatch.cli.arguments import Exit, Options, StopError
+from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import zone_named
 from envwatch.model.text import SafeText, clean
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
 
-_WITHOUT_SCREEN: Final = frozenset(
-    {"list", "check", "watch", "wait", "record", "report", "serve", "metrics", "silence"}
-)
+_WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 """Commands that log only if an option names a file."""
