@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -27,7 +26,7 @@ from envwatch.serving.tokens import Tokens, TokensFile, add_token
 from envwatch.sources.poller import read_clocks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
@@ -129,7 +128,7 @@ _COUNTED_EVERY_S: Final = 3_600.0
 
 
 class Service:
-    """The server and the profiles' endpoints. `warn` is called from any thread with a line."""
+    """The server, which answers 503 until the first listing. `warn` is called from any thread with a line."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
         from envwatch.serving.app import ServingApp
@@ -153,9 +152,6 @@ class Service:
         tls = None if plan.tls is None else plan.tls.context
         self._server = HttpServer(self._app, plan.listening, warn, tls)
         self._counted_at = read_clocks().monotonic
-
-    def start(self) -> None:
-        """Start to answer; 503 until the first listing."""
         self._server.start()
 
     def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
@@ -204,7 +200,7 @@ class Service:
         monitor, polls, hooks = self._newest
         return exposition(monitor, polls, read_clocks(), hooks=hooks, accept=accept)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Answer 503 for a moment, then close the port."""
         for endpoint in self._endpoints.values():
             self._server.call(endpoint.end)
@@ -224,14 +220,3 @@ class Service:
             self._warn(f"the certificate is read once more: {error}")
         else:
             self._log.note("the certificate was read again")
-
-
-@asynccontextmanager
-async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> AsyncIterator[Service]:
-    """Serve during the context."""
-    service = Service(plan, warn, log)
-    service.start()
-    try:
-        yield service
-    finally:
-        await service.close()

@@ -110,11 +110,11 @@ _USUAL_COLUMNS: Final = 80
 class ProgressLine:
     """A line on standard error, erased at the end of a context.
 
-    The line is rewritten at most once a second. The line first appears after `after_s` seconds, because most waits end
-    before.
+    The line is rewritten at most once a second. The line first appears after `after_s` seconds, because most listings
+    end before.
     """
 
-    def __init__(self, after_s: float = 0.0) -> None:
+    def __init__(self, after_s: float = 1.0) -> None:
         self._shown_at = time.monotonic() + after_s - _EVERY_S
         self._width = 0
 
@@ -164,6 +164,7 @@ class LineWriter:
     def __init__(self, descriptor: int) -> None:
         import asyncio
 
+        self._loop = asyncio.get_running_loop()
         self._descriptor = descriptor
         self._piece = _TERMINAL_PIECE if os.isatty(descriptor) else select.PIPE_BUF
         self._rest = bytearray()
@@ -226,13 +227,10 @@ class LineWriter:
         if needed is self._is_waiting:
             return
         self._is_waiting = needed
-        import asyncio
-
-        loop = asyncio.get_running_loop()
         if needed:
-            loop.add_writer(self._descriptor, self._flush)
+            self._loop.add_writer(self._descriptor, self._flush)
         else:
-            loop.remove_writer(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -53,11 +53,10 @@ class Running:
 @contextmanager
 def running(tokens: dict[str, TokensFile]) -> Iterator[Running]:
     found = Running(tokens)
-    found.service.start()
     try:
         yield found
     finally:
-        asyncio.run(found.service.close())
+        asyncio.run(found.service.aclose())
 
 
 @pytest.mark.parametrize("broken", ["work", "home"])

@@ -71,13 +71,12 @@ def _range(raw: object) -> NagiosRange:
 
 def run(options: Options) -> int:
     """Check once, print the result, and return the status."""
-    from envwatch.cli.one_listing import QUICK_S
     from envwatch.views.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
     stdout()  # stop early if closed
     limit_s = options.timeout.total_seconds()
-    line = ProgressLine(QUICK_S)
+    line = ProgressLine()
 
     def end(number: signal.Signals) -> int:
         line.erase()

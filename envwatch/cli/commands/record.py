@@ -108,7 +108,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
         refusals = Refusals(watched.targets)
-        with ProgressLine() as progress:
+        with ProgressLine(after_s=0) as progress:
             async for update in watched.updates:
                 ping(update)
                 try:
@@ -157,7 +157,7 @@ def _cut(settings: Settings, options: Options) -> int:
     with ExitStack() as stack:
         writer = _writer(settings, base_url, options, stack)
         try:
-            with ProgressLine() as progress:
+            with ProgressLine(after_s=0) as progress:
                 for count, of in _written(past, since_ms, until_ms, writer):
                     if progress.is_due:
                         progress.show(f"{count:,} of {of:,} polls")

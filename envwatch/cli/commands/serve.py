@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
-    from envwatch.cli.serving import serving
+    from envwatch.cli.serving import Service
 
     manager = ServiceManager(os.environ)
     hooks = prepared(profiles, options)
@@ -68,7 +68,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
             monitoring(profiles, options, alerts=hooks.alerts) as watched,
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
-            serving(plan, watched.warn, watched.poll_log) as service,
+            aclosing(Service(plan, watched.warn, watched.poll_log)) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
             print_error(f"envwatch: serving {watched.polled}; LETTA_API_KEY is {plan.tokens_are}; ctrl+c ends it")

@@ -103,7 +103,7 @@ def _matching(options: Options) -> tuple[str, bool]:
     """
     import asyncio
 
-    from envwatch.cli.one_listing import QUICK_S, fetch_all, monitor_after, stop_for_failure
+    from envwatch.cli.one_listing import fetch_all, monitor_after, stop_for_failure
     from envwatch.model.outcome import Failed, Listed
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order
@@ -112,7 +112,7 @@ def _matching(options: Options) -> tuple[str, bool]:
 
     async def look() -> None:
         async with asyncio.timeout(_LOOK_S):
-            await fetch_all(profiles, outcomes, ProgressLine(QUICK_S))
+            await fetch_all(profiles, outcomes, ProgressLine())
 
     try:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))

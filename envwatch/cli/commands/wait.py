@@ -70,7 +70,7 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
 
     began = read_clocks()
     last: MonitorUpdate | None = None
-    with ProgressLine() as line:
+    with ProgressLine(after_s=0) as line:
         deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
             refusals = Refusals(watched.targets)
