@@ -12,4 +12,6 @@ from envwatch.demo.scenarios import FleetSpec, Scenario
 
 @given(st.builds(FleetSpec, st.integers(0), st.integers(0), st.none() | st.sampled_from(Scenario)))
 def test_another_process_makes_the_same_value_from_its_json(spec: FleetSpec) -> None:
-    assert FleetSpec.from_values(*json.loads(json.dumps(spec))) == spec
+    found = FleetSpec.from_values(*json.loads(json.dumps(spec)))
+    assert found == spec
+    assert found.scenario is spec.scenario
