@@ -131,7 +131,7 @@ def refusal(arguments: list[str]) -> str:
     except HelpRequested:
         return ""
     except StopError as stop:
-        return "missing" if re.search(" is missing; | needs a value; ", stop.line) else stop.line
+        return "missing" if re.search(" is missing; | needs a value; ", str(stop)) else str(stop)
     return "" if all(parse(query) for query in getattr(options, "query", [])) else "no query"
 
 
