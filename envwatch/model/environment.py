@@ -36,6 +36,9 @@ else:
 
 T = TypeVar("T")
 
+_NO_MEMBERS: Final[dict[str, JsonValue]] = {}
+"""Shared by all rows, like every JSON value (`model/page.py: Pool`)."""
+
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
@@ -232,7 +235,9 @@ class Environment:
     machine = _metadata_object("machine", is_output=False)
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
-    unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
+    unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(
+        default_factory=lambda: _NO_MEMBERS
+    )
     """Members of the row that this version does not declare."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False

@@ -234,7 +234,6 @@ def wrapped(text: SafeText, width: int) -> list[SafeText]:
 _NUMBER: Final = re.compile(r"[0-9]+")
 
 
-@lru_cache(maxsize=65_536)
 def natural_key(text: str) -> str:
     """Return a sort key without case, with web-2 before web-10."""
 

@@ -220,6 +220,9 @@ _COMPUTED: Final = (
     ),
 )
 
+_cached_key: Final = lru_cache(maxsize=65_536)(natural_key)
+"""A sorted column compares the same texts after each poll."""
+
 _PRESENTED: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values() if each.width}
 _ALL: Final = {
     **{column.id: column for column in _COMPUTED},
@@ -228,7 +231,7 @@ _ALL: Final = {
         _PRESENTED["name"],
         text=lambda tracked, *_: tracked.environment.label,
         search_text=lambda tracked: tracked.environment.label,
-        rank=lambda tracked: natural_key(tracked.environment.label),
+        rank=lambda tracked: _cached_key(tracked.environment.label),
     ),
     "mode": replace(
         _PRESENTED["mode"],
@@ -280,7 +283,7 @@ def _metadata_column(id_: str) -> Column:
         about=f"the key {clean(id_.removeprefix(META))} of the metadata",
         text=lambda tracked, *_: text(tracked),
         search_text=text,
-        rank=lambda tracked: None if (value := text(tracked)) is None else natural_key(value),
+        rank=lambda tracked: None if (value := text(tracked)) is None else _cached_key(value),
         keep="ends",
     )
 

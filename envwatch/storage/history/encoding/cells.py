@@ -296,6 +296,8 @@ BEAT: Final = NAMES.index("last_heartbeat_at")
 CHECK: Final = NAMES.index("skew_check")
 MEMBERS: Final = tuple(each.number for each in API_FIELDS.values() if each.kind is ValueKind.OBJECT)
 
+CELLS: Final = tuple(attrgetter(path) for path, _ in _CELLS.values())
+"""Functions that return a cell of a `TrackedEnvironment`."""
 _cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(path for path, _ in _CELLS.values()))
 _ENVIRONMENT_SLOTS: Final = [getattr(Environment, name).__set__ for name in API_FIELDS]
 _TRACKED_SLOTS: Final = [getattr(TrackedEnvironment, name).__set__ for name in ("environment", "profile", *_TRACKED)]
@@ -304,9 +306,8 @@ _environment_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(each.
 _tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number for number, _ in _TRACKED.values()))
 
 
-def plain_check(row: EncodedRow) -> list[Any]:
-    """Return a row's skew check, compact if possible."""
-    check, beat_at = row[CHECK], row[BEAT]
+def plain_check(check: SkewCheck, beat_at: ServerMs | None) -> list[Any]:
+    """Return the skew check of a heartbeat, compact if possible."""
     short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
     return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
 
