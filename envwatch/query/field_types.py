@@ -15,7 +15,16 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.versions import is_release, is_version, version_key
-from envwatch.query.lexer import Pattern, normalize, pattern_of, quote_if_needed, text_test, time_span_of, version_of
+from envwatch.query.lexer import (
+    Pattern,
+    normalize,
+    pattern_of,
+    quote_if_needed,
+    text_test,
+    time_span_of,
+    version_of,
+    within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,7 +111,7 @@ class Field(ABC):
     ) -> Value:
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
-            test = test_of(literal.test(operator), literal.kind)
+            test = test_of(within(*literal.interval(operator)), literal.kind)
             return Value(operator + literal.text, test, literal.limit(operator))
         ends = list(token.parts(".."))
         if operator or len(ends) != 2 or not all(end.text for end in ends):
@@ -112,8 +121,7 @@ class Field(ABC):
             raise token.error("both ends of a range must be durations, or both dates")
         if low.start > high.start:
             raise token.error(f"the range runs backwards: write {high.text}..{low.text}")
-        is_from, is_to = low.test(">="), high.test("<=")
-        return Value(f"{low.text}..{high.text}", test_of(lambda value: is_from(value) and is_to(value), low.kind))
+        return Value(f"{low.text}..{high.text}", test_of(within(low.start, high.end), low.kind))
 
 
 @dataclass(frozen=True)
@@ -197,15 +205,11 @@ class InstantField(Field):
     def _time_test(self, holds: Callable[[float], bool], kind: str) -> Test:
         instant = self.instant
 
-        def has_age(tracked: TrackedEnvironment, context: MatchContext) -> bool:
+        def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
             at = instant(tracked)
-            return at is not None and holds(max(context.now - at, 0.0))
+            return at is not None and holds(max(context.now - at, 0.0) if kind == "age" else at)
 
-        def has_date(tracked: TrackedEnvironment, _: MatchContext) -> bool:
-            at = instant(tracked)
-            return at is not None and holds(at)
-
-        return has_age if kind == "age" else has_date
+        return test
 
 
 STATUSES: Mapping[str, tuple[str, Test]] = {

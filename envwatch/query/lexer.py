@@ -155,32 +155,30 @@ class OrderedLiteral:
     shown_end: Any
     """The first value shown differently: 3m for `2m`. Otherwise `end`."""
 
-    def test(self, operator: str) -> Callable[[Any], bool]:
-        """Return the test of a value; no operator means equality."""
-        start, end, shown_end = self.start, self.end, self.shown_end
-        match operator:
-            case ">":
-                return lambda value: value >= end
-            case ">=":
-                return lambda value: value >= start
-            case "<":
-                return lambda value: value < start
-            case "<=":
-                return lambda value: value < end
-            case _:
-                return lambda value: start <= value < shown_end
+    def interval(self, operator: str) -> tuple[Any, Any]:
+        """Return the first matching position and the first position after, or None for an open side.
+
+        No operator means equality.
+        """
+        start, end = self.start, self.end
+        intervals = {">": (end, None), ">=": (start, None), "<": (None, start), "<=": (None, end)}
+        return intervals.get(operator, (start, self.shown_end))
 
     def limit(self, operator: str) -> Limit | None:
         """Return the operator's limit, or None for equality, which sets two limits."""
+        low, high = self.interval(operator)
+        if low is not None and high is not None:
+            return None
         # `>90s,<90s` leaves out a single instant, so here a duration ends at its start.
-        end = self.start if self.kind == "age" else self.end
-        limits: dict[str, Limit] = {
-            ">": (self.kind, "from", end),
-            ">=": (self.kind, "from", self.start),
-            "<": (self.kind, "to", self.start),
-            "<=": (self.kind, "to", end),
-        }
-        return limits.get(operator)
+        position = self.start if self.kind == "age" else low if high is None else high
+        return self.kind, "from" if high is None else "to", position
+
+
+def within(low: Any, high: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - any position
+    """Return the test of a value between `low`, included, and `high`; None for an open side."""
+    if high is None:
+        return lambda value: value >= low
+    return (lambda value: value < high) if low is None else (lambda value: low <= value < high)
 
 
 def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:

@@ -37,8 +37,6 @@ TITLE: Final = "title"
 _SPACE: Final = clean(" ")
 _CONTINUED: Final = clean(" \\")
 """Ends a continued row, so that POSIX shells take the pasted rows for one command."""
-_BEFORE_COMMENT: Final = ";|&()<>"
-"""After these characters, and at the start of a word, `#` begins a comment."""
 _INDENT: Final = 2
 _SEPARATOR: Final = "·"
 _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
@@ -211,25 +209,15 @@ def command_rows(command: SafeText, width: int, continued: SafeText, *, first: i
     return [*(joined((row, continued), EMPTY) for row in rows[:-1]), rows[-1]]
 
 
+_ARGUMENT: Final = re.compile(
+    r"""\#.* | (?: \\.? | '[^']*'? | "(?:\\.|[^"\\])*\\?"? | (?<=[;|&()<>])\#.* | [^\ ] )+""", re.DOTALL | re.VERBOSE
+)
+"""`#` begins a comment at the start of a word, and after an operator."""
+
+
 def shell_arguments(command: SafeText) -> list[SafeText]:
     """Split a command where a POSIX shell allows a line break: at spaces outside quotes.
 
     A comment stays whole, because its second row would be a command. A part with an open quote stays whole too.
     """
-    parts: list[SafeText] = []
-    start, quote, is_escaped = 0, "", False
-    for place, character in enumerate(command):
-        if is_escaped:
-            is_escaped = False
-        elif character == "\\" and quote != "'":
-            is_escaped = True
-        elif quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character == " ":
-            parts.append(sliced(command, start, place))
-            start = place + 1
-        elif character == "#" and command[start:place][-1:] in _BEFORE_COMMENT:
-            break
-    return list(filter(None, [*parts, sliced(command, start)])) or [command]
+    return [sliced(command, *match.span()) for match in _ARGUMENT.finditer(command)] or [command]
