@@ -14,7 +14,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, clean, did_you_mean
-from envwatch.model.versions import is_release, is_version, version_key
+from envwatch.model.versions import VersionKey, is_release, is_version, version_key
 from envwatch.query.lexer import (
     Pattern,
     normalize,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.versions import VersionKey
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 NONE = "none"

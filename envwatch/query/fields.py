@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.model.modes import mode_from_query
 from envwatch.model.text import SafeText, clean, composed
-from envwatch.presentation import PRESENTATIONS, Match
-from envwatch.query.field_types import InstantField, StatusField, TextField, VersionField
+from envwatch.presentation import PRESENTATIONS, Match, Presentation
+from envwatch.query.field_types import Field, InstantField, MatchContext, StatusField, TextField, VersionField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.presentation import Presentation
-    from envwatch.query.field_types import Field, MatchContext
     from envwatch.query.lexer import Token
 
 META = "meta."

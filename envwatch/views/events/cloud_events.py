@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import tracked_then
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks
 
 _URI: Final = "/:?#[]@!$&'()*+,;=%"
 

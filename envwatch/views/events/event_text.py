@@ -12,7 +12,7 @@ from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
-from envwatch.model.outcome import Cause
+from envwatch.model.outcome import Cause, Failed
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, instant_text
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Failed
     from envwatch.views.table.block import Block
     from envwatch.views.table.table_view import View
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import ack_in
+from envwatch.fleet.alerting.acknowledgements import Acks, ack_in
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
@@ -14,12 +14,11 @@ from envwatch.query.field_types import MatchContext
 from envwatch.views.state_style import clock_warning, marked_text, quiet_text, silence_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import META, SEARCHED, STATE_TIME, for_rank, metadata_rank
-from envwatch.views.table.table_view import Preset, by_name, by_value, in_default_order
+from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks, ServerMs
     from envwatch.model.outcome import Listed
     from envwatch.query.language import Query
-    from envwatch.views.table.table_view import View
 
 
 UNKNOWN: Final = clean("unknown")

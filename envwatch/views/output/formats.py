@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
-from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, ValueKind
+from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environment, ValueKind
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
 from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
-from envwatch.views.table.block import Aside
+from envwatch.views.table.block import Aside, Block
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.environment import Environment
-    from envwatch.views.table.block import Block
 
 _Keep: TypeAlias = Literal["start", "ends", "end"]
 

@@ -6,9 +6,9 @@ from collections import Counter
 from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.alerting.acknowledgements import ack_in
+from envwatch.fleet.alerting.acknowledgements import Acks, ack_in
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.environment import NEVER
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import span, state_age
@@ -22,12 +22,10 @@ from envwatch.views.table.table_view import GROUPINGS, id_tail
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting.losses import LOSSES, is_loss
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.outages import UptimeState, outages, states
+from envwatch.fleet.outages import Interval, Outage, UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
-from envwatch.fleet.watched_time import Span
+from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.modes import UNRESTRICTED, mode_of
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.outages import Interval, Outage
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.fleet.watched_time import WatchedTime
     from envwatch.past.history import Moment
 
 

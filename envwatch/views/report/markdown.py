@@ -6,7 +6,7 @@ The text is readable without rendering, and ASCII except for names.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
@@ -21,7 +21,6 @@ from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import tzinfo
 
 
 class ReportClock(NamedTuple):

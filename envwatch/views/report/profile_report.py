@@ -8,17 +8,17 @@ from datetime import timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.alerting.acknowledgements import own_acks
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
-from envwatch.fleet.events import ENDS, Kind, blind_after, flatten
+from envwatch.fleet.alerting.acknowledgements import Acks, own_acks
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy, Matcher
+from envwatch.fleet.events import ENDS, Event, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
-from envwatch.model.outcome import PollResult
-from envwatch.model.text import EMPTY
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS, span
-from envwatch.past.history import events_of
+from envwatch.past.history import Moment, Past, events_of
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.report import findings
 from envwatch.views.report.values import NOT_RUNNING, FleetSummary, Gap, ProfileReport, Subject, Watch
@@ -28,15 +28,8 @@ from envwatch.views.table.table_view import ambiguous_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
-    from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import ServerMs
-    from envwatch.model.outcome import RecordedPoll
-    from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment, Past
 
 LEAD: Final = timedelta(minutes=30)
 """How long before a period to read polls: the longest time between two polls without a gap."""

@@ -11,24 +11,22 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import NO_ACKS, ack_in
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, Acks, ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
 from envwatch.query.language import SearchCache
-from envwatch.views.table.columns import LAST_DAY, META, STATE_TIME, for_rank, metadata_rank, searched_in
+from envwatch.views.table.columns import LAST_DAY, META, STATE_TIME, Column, for_rank, metadata_rank, searched_in
 from envwatch.views.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.past.hours import LastDays
     from envwatch.views.table.baseline import Baseline
-    from envwatch.views.table.columns import Column
     from envwatch.views.table.table_view import TableLine, View
 
 

@@ -17,19 +17,17 @@ from envwatch.model import limits
 from envwatch.model.environment import NEVER
 from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import clean, composed, natural_key, shortened
+from envwatch.model.text import SafeText, clean, composed, natural_key, shortened
 from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.past.hours import HOURS
-from envwatch.presentation import PRESENTATIONS, Match
+from envwatch.presentation import PRESENTATIONS, Match, Presentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import SafeText
-    from envwatch.presentation import Presentation
     from envwatch.query.language import Searched
 
 

@@ -20,17 +20,14 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
 from envwatch.views.table.arrangement import Arrangement, OrderReason
-from envwatch.views.table.block import Block, BlockLine
-from envwatch.views.table.table_view import GroupHeader, TableLine, place_of
+from envwatch.views.table.block import Block, BlockLine, LineKey
+from envwatch.views.table.table_view import GroupHeader, Line, TableLine, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.views.table.block import LineKey
-    from envwatch.views.table.table_view import Line
 
 _LEAST_MEMBERS = 2
 """The number of members that an unfolded incident shows in a block without room."""
