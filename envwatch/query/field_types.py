@@ -15,16 +15,8 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.versions import VersionKey, is_release, is_version, version_key
-from envwatch.query.lexer import (
-    Pattern,
-    normalize,
-    pattern_of,
-    quote_if_needed,
-    text_test,
-    time_span_of,
-    version_of,
-    within,
-)
+from envwatch.query import lexer
+from envwatch.query.lexer import Pattern, normalize, quote_if_needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -110,7 +102,7 @@ class Field(ABC):
     ) -> Value:
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
-            test = test_of(within(*literal.interval(operator)), literal.kind)
+            test = test_of(lexer.within(*literal.interval(operator)), literal.kind)
             return Value(operator + literal.text, test, literal.limit(operator))
         ends = list(token.parts(".."))
         if operator or len(ends) != 2 or not all(end.text for end in ends):
@@ -120,7 +112,7 @@ class Field(ABC):
             raise token.error("both ends of a range must be durations, or both dates")
         if low.start > high.start:
             raise token.error(f"the range runs backwards: write {high.text}..{low.text}")
-        return Value(f"{low.text}..{high.text}", test_of(within(low.start, high.end), low.kind))
+        return Value(f"{low.text}..{high.text}", test_of(lexer.within(low.start, high.end), low.kind))
 
 
 @dataclass(frozen=True)
@@ -149,12 +141,12 @@ class TextField(Field):
         if operator not in ("", "="):
             typed = quote_if_needed(clean(token.text, 40))
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
-        pattern = Pattern((clean(rest.text),)) if operator else pattern_of(rest)
+        pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
         if not pattern:
             raise token.error(f"a value is missing; {self.name}:{NONE} finds rows without a value")
         if pattern.plain is not None:
             pattern = Pattern((self.canonical(pattern.plain),))
-        matches = text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
+        matches = lexer.text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
         return Value(f"{operator}{pattern}", self._test(lambda text: matches(normalize(text))))
 
     def _test(self, matches: Callable[[str], bool]) -> Test:
@@ -177,7 +169,7 @@ class VersionField(TextField):
         is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
         if is_text and not operator:
             return super()._parse(token, operator, rest, zone)
-        return self._compared(token, operator, version_of, self._version_test)
+        return self._compared(token, operator, lexer.version_of, self._version_test)
 
     def _version_test(self, holds: Callable[[VersionKey], bool], _: str) -> Test:
         @lru_cache(maxsize=1024)  # a fleet of 10,000 environments has a dozen versions
@@ -199,7 +191,7 @@ class InstantField(Field):
         return lambda tracked, _: instant(tracked) is None
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
-        return self._compared(token, operator, lambda part: time_span_of(part, zone), self._time_test)
+        return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._time_test)
 
     def _time_test(self, holds: Callable[[float], bool], kind: str) -> Test:
         instant = self.instant

@@ -63,13 +63,13 @@ def _nearest(typed: str) -> str:
 
 def meta_field(key: str) -> Field:
     """Return the field of a metadata key, or of an unknown key of the row."""
+    return TextField(META + key, "a key of the metadata", lambda tracked, _: _texts_of(member_of(tracked, key)))
 
-    def texts(tracked: TrackedEnvironment, _: MatchContext) -> Iterator[SafeText]:
-        environment = tracked.environment
-        value = member(environment.metadata, key)
-        return _texts_of(member(environment.unknown, key) if value is None else value)
 
-    return TextField(META + key, "a key of the metadata", texts)
+def member_of(tracked: TrackedEnvironment, path: str) -> JsonValue:
+    """Return a value of the metadata, or else of the row's unknown members."""
+    value = member(tracked.environment.metadata, path)
+    return member(tracked.environment.unknown, path) if value is None else value
 
 
 def member(value: JsonValue, path: str) -> JsonValue:

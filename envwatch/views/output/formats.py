@@ -7,6 +7,7 @@ import io
 from dataclasses import replace
 from datetime import UTC, timedelta
 from enum import StrEnum
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
@@ -270,20 +271,12 @@ def _value(row: ListedEnvironment, column: str) -> object:
     return column_of(column).text(row.tracked, row.judged_at, row.limits)
 
 
-_JUDGED: Final = ("state", "reason", "heartbeat_age_s")
-_ASIDE: Final = ("profile", "acknowledged", "last_state")
-
-
-def _row_names() -> Iterator[str]:
-    for name in OUTPUT_NAMES:
-        yield name
-        if name == "listener_instance_id":
-            yield from _JUDGED
-        elif name == "metadata":
-            yield from _ASIDE
-
-
-ROW_NAMES: Final = tuple(_row_names())
+_AFTER: Final = {
+    "listener_instance_id": ("state", "reason", "heartbeat_age_s"),
+    "metadata": ("profile", "acknowledged", "last_state"),
+}
+"""The names that follow a field of the API."""
+ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
 """The fields' names, order and types are a stable interface of every format for programs."""
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]

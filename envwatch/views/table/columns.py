@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from envwatch.fleet.presence import Presence, Reason
@@ -285,16 +285,9 @@ def _metadata_column(id_: str) -> Column:
 
 def metadata_value(id_: str) -> Callable[[TrackedEnvironment], Any]:
     """Return the reader of a JSON value: of the metadata, or else of the row's unknown members."""
-    from envwatch.query.fields import member  # noqa: PLC0415 - only for such a column
+    from envwatch.query.fields import member_of  # noqa: PLC0415 - only for such a column
 
-    key = clean(id_.removeprefix(META))
-
-    def value_of(tracked: TrackedEnvironment) -> Any:  # noqa: ANN401 - any JSON value
-        environment = tracked.environment
-        value = member(environment.metadata, key)
-        return member(environment.unknown, key) if value is None else value
-
-    return value_of
+    return partial(member_of, path=clean(id_.removeprefix(META)))
 
 
 def metadata_text(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:

@@ -206,9 +206,12 @@ class RowCursor:
         if self.place is None and self.lines:
             self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
 
+    @property
+    def _heads(self) -> list[int]:
+        return [place for place, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
+
     def _head_of(self, place: int) -> int:
-        heads = (each for each, line in enumerate(self.lines[: place + 1]) if isinstance(line, BlockLine))
-        return max(heads, default=place)
+        return max((head for head in self._heads if head <= place), default=place)
 
     def _place_after(self, before: int) -> int:
         here = self.place or 0
@@ -222,10 +225,8 @@ class RowCursor:
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
-        heads = [each for each, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
-        if not heads:
-            return None
-        return next((each for each in heads if each >= place), heads[-1])
+        heads = self._heads
+        return next((head for head in heads if head >= place), heads[-1] if heads else None)
 
     def _header_of_folded(self, key: LineKey) -> int | None:
         for place, line in enumerate(self.lines):
@@ -308,8 +309,8 @@ class RowCursor:
             return list(range(len(block)))
         if most <= 0:
             return []
-        heads = [place for place, line in enumerate(block) if isinstance(line, BlockLine)]
-        members = [place for place, line in enumerate(block) if not isinstance(line, BlockLine)]
+        heads = self._heads
+        members = [place for place in range(len(block)) if place not in heads]
         first = [place for place in self._open_places()[:1] if place != self.place]
         if self.is_in_block and self.place is not None:
             first.append(self.place)
