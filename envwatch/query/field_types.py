@@ -32,16 +32,12 @@ OPERATORS = (">=", "<=", ">", "<", "=")
 """Longer operators come first, because the first match counts."""
 
 
-def _not_acked(_tracked: TrackedEnvironment) -> bool:
-    return False
-
-
 class MatchContext(NamedTuple):
     """Facts that a test needs besides the environment."""
 
     now: float
     """Server's clock, ms."""
-    is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile: SafeText = NO_PROFILE
     """Set only for a single profile, whose rows lack the name."""
 

@@ -6,6 +6,7 @@ The lines change only with a listing, unlike the lines of `state_details`.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta, tzinfo
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -44,15 +45,12 @@ def help_lines(
 ) -> Iterator[DetailLine]:
     """Yield remedies: the command to run on the environment's machine with its copy letter, and notes."""
     for remedy in remedies(tracked, profile_state, now, start_key):
-        label, notes = remedy.label, remedy.notes
+        lines = [DetailLine("", note) for note in remedy.notes]
         if remedy.command is not None:
-            yield DetailLine(
-                label, remedy.command, "online", fit=_shell(tracked.environment), letter=COPY_LETTERS[remedy.copy]
-            )
-            label = ""
-        for note in notes:
-            yield DetailLine(label, note)
-            label = ""
+            fit, letter = _shell(tracked.environment), COPY_LETTERS[remedy.copy]
+            lines.insert(0, DetailLine("", remedy.command, "online", fit=fit, letter=letter))
+        yield replace(lines[0], label=remedy.label)
+        yield from lines[1:]
 
 
 def _shell(environment: Environment) -> Fit:

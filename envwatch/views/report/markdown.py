@@ -171,20 +171,18 @@ def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
 
 def _down_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     fresh = [down for down in profile.down if not down.is_old and down.quiet is None]
-    quiet = [down for down in profile.down if not down.is_old and down.quiet is not None]
-    old = [down for down in profile.down if down.is_old]
+    quiet = [down.subject for down in profile.down if not down.is_old and down.quiet is not None]
+    old = [down.subject for down in profile.down if down.is_old]
     open_ones = sum(down.acknowledged is None for down in fresh)
     lines = _bounded([_down_text(down, clock) for down in fresh])
-    if quiet:
-        lines.append(f"in quiet hours: {_names((down.subject for down in quiet), 8)}")
-    if old:
-        lines.append(f"for over a day: {_names((down.subject for down in old), 8)}")
     title = f"{len(fresh):,}"
     if open_ones != len(fresh):
         title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
     counts = [title] if fresh else []
-    counts += [f"{len(quiet):,} in quiet hours"] if quiet else []
-    counts += [f"{len(old):,} for over a day"] if old else []
+    for subjects, what in ((quiet, "in quiet hours"), (old, "for over a day")):
+        if subjects:
+            lines.append(f"{what}: {_names(subjects, 8)}")
+            counts.append(f"{len(subjects):,} {what}")
     if counts:
         title = ", and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
     return f"Still down: {title}", lines, "Nothing is down."
