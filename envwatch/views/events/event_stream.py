@@ -127,10 +127,6 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
             parts = [event.after, event.reason]
         case Kind.GONE | Kind.MISSING:
             parts = [event.reason]
-        case Kind.RECONNECTED:
-            parts = ["new connection, never seen offline"]
-        case Kind.RESTARTED:
-            parts = ["new listener, never seen offline"]
         case _:
             parts = [_without_kind(event_text(event, zone).replace(" · ", ", "), event)]
     return composed(", ".join(part for part in parts if part))

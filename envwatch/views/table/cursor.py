@@ -215,7 +215,7 @@ class RowCursor:
 
     def _place_after(self, before: int) -> int:
         here = self.place or 0
-        head, others = self._head_of(here), self._open_places()
+        head, others = self._head_of(here), [*self._open_lines()]
         if head in others:
             others.remove(head)
             if here == head:
@@ -262,19 +262,19 @@ class RowCursor:
         lines = self.lines[self.pinned : place + 1] if place is not None else ()
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
 
-    def _open_places(self) -> list[int]:
+    def _open_lines(self) -> dict[int, BlockLine]:
         lines = enumerate(self.lines[: self.pinned])
-        return [place for place, line in lines if isinstance(line, BlockLine) and line.is_open]
+        return {place: line for place, line in lines if isinstance(line, BlockLine) and line.is_open}
 
     def next_open(self) -> int | None:
         """Return the next line that needs a person: not visited since its newest loss, else the next below."""
-        here = self.place
-        places = [place for place in self._open_places() if place != here]
+        here, lines = self.place, self._open_lines()
+        places = [place for place in lines if place != here]
         if not places:
             return None
         if (cursor := self.cursor) is not None:
             self._trail.append(cursor.key)
-        unvisited = (place for place in places if self._visited.get(self.lines[place].key, -inf) < self._stamp(place))
+        unvisited = (place for place in places if self._visited.get(lines[place].key, -inf) < lines[place].noticed_at)
         below = (place for place in places if here is not None and place > here)
         return next(unvisited, next(below, places[0]))
 
@@ -284,17 +284,13 @@ class RowCursor:
             place = self.place_of(self._trail.pop())
             if place is not None and place != self.place:
                 return place
-        places = [place for place in self._open_places() if place != self.place]
+        places = [place for place in self._open_lines() if place != self.place]
         above = [place for place in places if self.place is not None and place < self.place]
         return above[-1] if above else places[-1] if places else None
 
-    def _stamp(self, place: int) -> float:
-        line = self.lines[place]
-        return line.noticed_at if isinstance(line, BlockLine) else 0.0
-
     def _visit(self) -> None:
-        if self.place is not None and isinstance(line := self.cursor, BlockLine):
-            self._visited[line.key] = self._stamp(self.place)
+        if isinstance(line := self.cursor, BlockLine):
+            self._visited[line.key] = line.noticed_at
             present = {each.key for each in self.lines[: self.pinned]}
             self._visited = {key: stamp for key, stamp in self._visited.items() if key in present}
 
@@ -311,7 +307,7 @@ class RowCursor:
             return []
         heads = self._heads
         members = [place for place in range(len(block)) if place not in heads]
-        first = [place for place in self._open_places()[:1] if place != self.place]
+        first = [place for place in [*self._open_lines()][:1] if place != self.place]
         if self.is_in_block and self.place is not None:
             first.append(self.place)
         if members and members[0] - 1 not in first and len(first) < most - 1:
