@@ -6,13 +6,12 @@ The text is readable without rendering, and ASCII except for names.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
-from envwatch.model.times import DAY_MS, long_age, moment, span
+from envwatch.model.times import DAY_MS, long_age, moment, offset_text, span
 from envwatch.model.versions import is_behind
 from envwatch.past.hours import percent_text
 from envwatch.views.report import values
@@ -21,6 +20,7 @@ from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime, tzinfo
 
 
 class ReportClock(NamedTuple):
@@ -79,11 +79,8 @@ def _zone_name(when: datetime) -> str:
 
 
 def _offset(when: datetime) -> str:
-    minutes = int((when.utcoffset() or timedelta()) / timedelta(minutes=1))
-    if not minutes:
-        return "UTC"
-    hours, rest = divmod(abs(minutes), 60)
-    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "")
+    offset = offset_text(when)
+    return "UTC" if offset == "Z" else f"UTC{offset[0]}{offset[1:].removeprefix('0')}"
 
 
 _LINES: Final = 12

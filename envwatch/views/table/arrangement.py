@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import NO_ACKS, Acks, ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
@@ -117,7 +115,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     columns: Sequence[Column],
     wall: float,
     *,
-    acks: Acks = NO_ACKS,
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False,
     in_block: Collection[EnvironmentKey] = (),
     quiet: Collection[EnvironmentKey] = (),
     cache: ArrangeCache | None = None,
@@ -130,7 +128,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     does not match it.
     """
     cache = cache or ArrangeCache()
-    matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
+    matching = _chosen(fleet, view, columns, wall, is_acked, cache.searches)
     chosen = [tracked for tracked in matching if tracked.key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
     *recent, old = _parts_of(chosen, fleet, wall, order_reason, quiet)
@@ -160,7 +158,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
     view: View,
     columns: Sequence[Column],
     wall: float,
-    acks: Acks,
+    is_acked: Callable[[TrackedEnvironment], bool],
     searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
@@ -174,11 +172,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
         if queries:
             from envwatch.query.field_types import MatchContext
 
-            context = MatchContext(
-                profile_state.clock.server_time(WallMs(wall)),
-                partial(_is_acked, acks, profile_state.server),
-                profile_state.profile_name,
-            )
+            context = MatchContext(profile_state.clock.server_time(WallMs(wall)), is_acked, profile_state.profile_name)
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
                 environments = filter(query.test(context, searched, cache), environments)
@@ -241,10 +235,6 @@ def _parts_of(
         else:
             (old if is_old(tracked, at) and tracked.key not in quiet else down).append(tracked)
     return late, online, down, old
-
-
-def _is_acked(acks: Acks, server: SafeText, tracked: TrackedEnvironment) -> bool:
-    return ack_in(acks, server, tracked.environment.id) is not None
 
 
 def lines_of(arrangement: Arrangement, view: View) -> Sequence[TableLine]:
