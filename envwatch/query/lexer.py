@@ -160,7 +160,7 @@ class OrderedLiteral:
 
 
 def within(low: Any, high: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - any position
-    """Return the test of a value between `low`, included, and `high`; None for an open side."""
+    """Return the test of `OrderedLiteral.interval`."""
     if high is None:
         return lambda value: value >= low
     return (lambda value: value < high) if low is None else (lambda value: low <= value < high)

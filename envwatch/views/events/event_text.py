@@ -113,7 +113,7 @@ _RUN_SUMMARY: Mapping[str | None, str] = {
     Kind.RECONNECTED: "reconnected",
     None: "other changes",
 }
-"""In the order of the summary. `UNRESTRICTED` is a change to that mode, None any other kind."""
+"""In the order of the summary; None is any other kind."""
 
 
 def _change_text(event: Event) -> str:
@@ -232,7 +232,6 @@ def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
 
 
 def _forms(event: Event, zone: tzinfo | None) -> Iterator[SafeText]:
-    """Yield the sentence, then shorter sentences."""
     if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         yield composed(timed(event, since, clock_text(event.at, zone)))

@@ -62,7 +62,7 @@ NO_COMMANDS: Final = CommandSettings()
 _VALUES: Final = (
     "id name device connection listener state last_state pod user owner branch directory version mode os node profile"
 )
-"""Keys of `PRESENTATIONS`, and the values of `row_variables` itself."""
+"""Keys of `PRESENTATIONS`, and three own values."""
 
 ROW_VARIABLES: Final = frozenset(f"ENVWATCH_{name.upper()}" for name in _VALUES.split())
 """If `ENVWATCH_ID` is set, these variables are no settings."""

@@ -128,7 +128,6 @@ def table_of(
     names = AmbiguousNames().among(row.tracked for row in listing.rows)
 
     def line_of_row(row: ListedEnvironment) -> tuple[list[SafeText], SafeText, str]:
-        """Return the cells, the part of the id that ends the name, and the style."""
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         remark = listing.remarks.get(row.tracked.key)

@@ -42,16 +42,15 @@ class Facts(NamedTuple):
     """The recorded events and environments of a period."""
 
     groups: Sequence[Event]
-    """Oldest first, with groups."""
+    """Oldest first."""
     events: Sequence[Event]
-    """The same events without groups."""
+    """Without groups."""
     before: Mapping[SafeText, TrackedEnvironment]
     """The environments at the begin, or in the first listing."""
     after: Mapping[SafeText, TrackedEnvironment]
     subject: Callable[[SafeText], values.Subject]
     watched: WatchedTime
     run_ends: Sequence[ServerMs]
-    """The last poll of each run but the newest."""
     period: Span
 
 

@@ -284,7 +284,7 @@ def _metadata_column(id_: str) -> Column:
 
 
 def metadata_value(id_: str) -> Callable[[TrackedEnvironment], Any]:
-    """Return the reader of a JSON value: of the metadata, or else of the row's unknown members."""
+    """Return the reader of a JSON value."""
     from envwatch.query.fields import member_of  # noqa: PLC0415 - only for such a column
 
     return partial(member_of, path=clean(id_.removeprefix(META)))
