@@ -254,11 +254,6 @@ def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
     return SafeText(text[start:stop])
 
 
-def joined(texts: Iterable[SafeText], separator: SafeText) -> SafeText:
-    """Return the texts joined by a separator."""
-    return SafeText(separator.join(texts))
-
-
 def csv_cell(text: SafeText) -> str:
     """Return a text that no spreadsheet runs as a formula, with an apostrophe if needed (OWASP's rule).
 

@@ -143,10 +143,9 @@ class TableScreen(Screen[None]):
         return f", as of {moment_text(state.now.wall, state.present.wall, zone_of(self.options.times))}"
 
     def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
-        from envwatch.views.output.environment_list import environment_list_of_rows, with_quiet_hours
+        from envwatch.views.output.environment_list import environment_list_of_rows
 
-        listing = environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
-        return with_quiet_hours(listing, state.monitor, state.now)
+        return environment_list_of_rows(rows, state.monitor, self.view, state.now)
 
     def does_act(self) -> bool:
         """Return whether keys may act on the present; shows a message if not."""

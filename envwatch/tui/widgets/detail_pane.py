@@ -166,7 +166,7 @@ class DetailPane(Pager):
         if isinstance(line, GroupHeader):
             from envwatch.views.pane.group_details import group_headline, problem_lines
 
-            lines = problem_lines(line.environments, state.monitor.fleet, state.monitor.acks, state.now)
+            lines = problem_lines(line.environments, state.monitor, state.now)
             return [
                 *layout.title(line.title),
                 *layout.sentence(group_headline(line.environments, is_ascii=is_ascii)),

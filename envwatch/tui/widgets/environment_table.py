@@ -269,7 +269,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self.view,
             self.columns,
             self.state.now.wall,
-            acks=monitor.acks,
+            is_acked=monitor.is_acked,
             in_block=in_block,
             quiet=self.state.block.quiet,
             cache=self._arrange_cache,
