@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.reactive import Reactive, reactive
+from textual.reactive import Reactive
 
 from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.model.times import zone_of
 from envwatch.past.history import HistoryError
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
@@ -24,7 +23,7 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.time_actions import TimeActions
-from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.foreground import has_shell
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
@@ -68,7 +67,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class EnvwatchApp(TerminalApp):
+class EnvwatchApp(TerminalApp, StateNode):
     """The dashboard in a terminal."""
 
     CSS_PATH = stylesheet()
@@ -93,8 +92,6 @@ class EnvwatchApp(TerminalApp):
 
     theme: Reactive[str] = Reactive(THEMES[0].name)
     """Textual's reactive with another default, because a later change parses the stylesheet again."""
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences = DEFAULTS) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.title)
@@ -365,7 +362,7 @@ class EnvwatchApp(TerminalApp):
 
         def report(hours: str | None) -> None:
             if hours is not None:
-                read = partial(read_report, self._inputs, self.state, int(hours), zone_of(self.options.times))
+                read = partial(read_report, self._inputs, self.state, int(hours), self.options.zone)
                 is_ascii = self.options.glyphs.is_ascii
                 self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
 

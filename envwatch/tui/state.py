@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from textual.dom import DOMNode
+from textual.reactive import reactive
+
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.model.times import NOTHING, TimeStyle
+from envwatch.model.times import NOTHING, TimeStyle, zone_of
 from envwatch.views.table.block import NO_BLOCK, Block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from envwatch.fleet.profile_state import Freshness
     from envwatch.model.clock import ServerMs
@@ -160,3 +164,15 @@ class DisplayOptions:
     glyphs: Glyphs = UNICODE
     bell: bool = False
     start_key: SafeText = EMPTY
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The zone of visible times; None is the local zone."""
+        return zone_of(self.times)
+
+
+class StateNode(DOMNode):
+    """A node that shows the App's state. Textual takes the CSS of a node's first base, so other bases precede."""
+
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)

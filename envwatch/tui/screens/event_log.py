@@ -16,10 +16,10 @@ from envwatch.fleet.events import flatten
 from envwatch.fleet.tracking import EnvironmentKey
 from envwatch.model import limits
 from envwatch.model.text import cells, composed, shortened, wrapped
-from envwatch.model.times import date_text, zone_of
+from envwatch.model.times import date_text
 from envwatch.query.language import Query
 from envwatch.tui.screens.table_screen import Target, target_of
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import NO_NOTICE, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
@@ -44,15 +44,13 @@ if TYPE_CHECKING:
 _NO_ENVIRONMENT: Final = "the event has no environment"
 
 
-class LogTitle(TextLine):
+class LogTitle(TextLine, StateNode):
     """The numbers of matching and of all events."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--title", "line--faint", "line--badge", "line--rewound"}
 
     counts: reactive[tuple[int, int]] = reactive((0, 0))
     filter_text: reactive[str] = reactive("")
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Draw changes; in the present not each second, because `parts` reads the whole log."""
@@ -62,7 +60,7 @@ class LogTitle(TextLine):
 
     def parts(self) -> Row:
         matches, total = self.counts
-        covers = watched_text(self.state.monitor, self.state.now, zone_of(self.options.times))
+        covers = watched_text(self.state.monitor, self.state.now, self.options.zone)
         left = [Part("events", "title", 9), Part(covers, "faint", 6)]
         if self.filter_text:
             left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1)]
@@ -72,14 +70,12 @@ class LogTitle(TextLine):
         return left, [right] if self.state.rewound is None else [right, rewound_badge(self.state, self.options)]
 
 
-class WholeEvent(Static):
+class WholeEvent(Static, StateNode):
     """The full text of the cursor's event with date, or the answer to a key."""
 
     LINES = 6
 
     event: reactive[Event | None] = reactive(None, always_update=True, init=False)
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     answer: reactive[Notice] = reactive(NO_NOTICE, always_update=True, init=False)
 
     _is_answer = False
@@ -98,7 +94,7 @@ class WholeEvent(Static):
         if event is None or not width:
             self.update("")
             return
-        zone, glyphs = zone_of(self.options.times), self.options.glyphs
+        zone, glyphs = self.options.zone, self.options.glyphs
         name = f"{event.name}{id_tail(event.name, event.id, self.state.ambiguous_names)}" if event.name else None
         texts = (date_text(event.at, zone), event.profile, name, event_text(event, zone))
         lines = wrapped(composed(f" {glyphs.separator} ".join(filter(None, texts))), width)
@@ -110,7 +106,7 @@ class WholeEvent(Static):
     watch_event = watch_answer = on_resize = _draw
 
 
-class EventLogScreen(ModalScreen[EnvironmentKey | None]):
+class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
     """The event log; returns the key of the environment to go to, or None.
 
     `message` is the cut message whose event gets the cursor; empty for the newest event.
@@ -125,9 +121,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         Binding("M", "silence", "Silence …", show=False, id="log.silence"),
         HELP,
     ]
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def __init__(self, dashboard: RowActions, message: str = "") -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from textual.message import Message
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
-from envwatch.model.times import long_age, zone_of
+from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
@@ -123,7 +123,7 @@ class RowActions(TableScreen):
             target.environments,
             state.monitor,
             state.now,
-            zone_of(self.options.times),
+            self.options.zone,
             shared=target.shared,
             is_past=state.rewound is not None,
         )

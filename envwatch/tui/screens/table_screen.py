@@ -9,8 +9,7 @@ from textual.screen import Screen
 
 from envwatch.fleet.problems import is_problem
 from envwatch.model.text import clean, natural_key
-from envwatch.model.times import zone_of
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import NO_NOTICE, MonitorState, Notice, StateNode
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.status_text import NOT_NOW, REPLAYED, moment_text
@@ -54,11 +53,9 @@ def target_of(environments: Sequence[TrackedEnvironment], noun: str = "environme
     return Target(environments, environments[0].environment.label if count == 1 else f"{count:,} {noun}")
 
 
-class TableScreen(Screen[None]):
+class TableScreen(Screen[None], StateNode):
     """A screen with a table."""
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
     view: reactive[View] = reactive(View)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
     """The marks include environments that the view hides."""
@@ -140,7 +137,7 @@ class TableScreen(Screen[None]):
         state = self.state
         if state.rewound is None:
             return ""
-        return f", as of {moment_text(state.now.wall, state.present.wall, zone_of(self.options.times))}"
+        return f", as of {moment_text(state.now.wall, state.present.wall, self.options.zone)}"
 
     def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
         from envwatch.views.output.environment_list import environment_list_of_rows, with_quiet_hours

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from envwatch.fleet.events import flatten
 from envwatch.model.clock import WallMs
-from envwatch.model.times import past_moment_of, zone_of
+from envwatch.model.times import past_moment_of
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.views import status_text
 
@@ -143,7 +143,7 @@ class TimeActions(TableScreen):
     def action_go_to_time(self) -> None:
         from envwatch.tui.screens.prompt import Prompt
 
-        last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), zone_of(self.options.times)
+        last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), self.options.zone
 
         def moment_in(text: str) -> WallMs | None:
             found = past_moment_of(text, last, zone) if text.strip() else None
@@ -170,7 +170,7 @@ class TimeActions(TableScreen):
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query
         event_filter = EventFilter(
-            query, zone_of(self.options.times), state.monitor.is_acked, next(iter(state.monitor.fleet)).profile_name
+            query, self.options.zone, state.monitor.is_acked, next(iter(state.monitor.fleet)).profile_name
         )
 
         def is_shown(event: Event) -> bool:

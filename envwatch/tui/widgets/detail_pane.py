@@ -18,7 +18,7 @@ from textual.widgets import Static
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text, zone_of
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.state import MonitorState, StateNode
 from envwatch.views.pane.layout import KEY, TITLE, DetailLine, PaneLayout, Row
 from envwatch.views.state_style import FAINT, Piece
 from envwatch.views.table.block import BlockLine
@@ -79,13 +79,11 @@ def _content(rows: Sequence[Row]) -> Content:
     return Content("\n").join(lines)
 
 
-class DetailPane(Pager):
+class DetailPane(Pager, StateNode):
     """The facts about an environment, an incident or a group."""
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
     line: reactive[Line | None] = reactive(None, init=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     explains: reactive[bool] = reactive(False, init=False)
 
     def __init__(self, id: str) -> None:  # noqa: A002  Textual's name
@@ -139,7 +137,7 @@ class DetailPane(Pager):
         if self.explains and isinstance(line, TrackedEnvironment):
             from envwatch.views.pane.explanation import explanation_rows
 
-            zone = zone_of(self.options.times)
+            zone = self.options.zone
             rows = explanation_rows(line, self.state.monitor, self.state.now, zone, layout)
             why = [layout.section("why · E goes back"), *rows]
         self._draw("head", head)
@@ -186,7 +184,7 @@ class DetailPane(Pager):
         profile_state, name = state.monitor.fleet.for_environment(line), line.environment.label
         own_events = state.monitor.event_log.for_environment(line.key)
         acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
-        silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
+        silence, zone = state.monitor.silence_of(line, state.now), self.options.zone
         silenced = silence_lines(silence, state.now.wall)
         quiet = quiet_lines(line, state.monitor, state.now)
         is_acked = state.monitor.is_acked(line)
@@ -234,7 +232,7 @@ class DetailPane(Pager):
     def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
         from envwatch.views.pane.details import event_line
 
-        is_ascii, zone = self.options.glyphs.is_ascii, zone_of(self.options.times)
+        is_ascii, zone = self.options.glyphs.is_ascii, self.options.zone
 
         def line(event: Event) -> DetailLine:
             now = self.state.monitor.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
@@ -243,7 +241,7 @@ class DetailPane(Pager):
         return self._section("events", map(line, events))
 
     def _incident_head(self, line: BlockLine) -> list[Row]:
-        state, layout, zone = self.state, self._layout, zone_of(self.options.times)
+        state, layout, zone = self.state, self._layout, self.options.zone
         look, words = state_of(line, state.monitor, state.now)
         glyph = look.ascii if self.options.glyphs.is_ascii else look.glyph
         names = names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)

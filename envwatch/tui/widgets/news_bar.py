@@ -20,8 +20,8 @@ from textual.strip import Strip
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, composed, shortened, sliced, wrapped
-from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
+from envwatch.tui.state import NO_NOTICE, Notice, StateNode
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.events.event_text import event_style, event_text, fitting_text, watched_since
 from envwatch.views.events.headline import headline, merged, returned_since, same_environment
@@ -53,14 +53,12 @@ _LINES_WITH_RULE = 3
 _RULE: Row = (), ()
 
 
-class NewsBar(TextLine):
+class NewsBar(TextLine, StateNode):
     """The most important line now, and recent events."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "blind", "flash")}
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     message: reactive[Notice] = reactive(NO_NOTICE)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def on_click(self) -> None:
         self.app.call_later(self.app.run_action, "events")
@@ -171,13 +169,13 @@ class NewsBar(TextLine):
             schedule = self.state.schedules.get(profile_state.profile)
             if profile_state.failure is not None and (schedule is not None or self.state.rewound is not None):
                 return self._in_lines(*self._failure(profile_state, profile_state.failure, schedule))
-        zone = zone_of(self.options.times)
+        zone = self.options.zone
         return self._warning(
             (profile_state, quarantine_text(profile_state, self.state.now, zone)) for profile_state in fleet
         )
 
     def _doubt(self) -> list[Row] | None:
-        zone = zone_of(self.options.times)
+        zone = self.options.zone
         doubts = self._warning(
             (profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.monitor.fleet
         )
@@ -224,7 +222,7 @@ class NewsBar(TextLine):
 
     def _headline_row(self, event: Event | None) -> Row:
         if event is None:
-            since = watched_since(self.state.monitor.fleet, self.state.now, zone_of(self.options.times))
+            since = watched_since(self.state.monitor.fleet, self.state.now, self.options.zone)
             text = "" if since is None else f"nothing has changed since {since}"
             reason = ", when envwatch began to watch"
             if text and len(text + reason) <= self.size.width - 2:
@@ -240,7 +238,7 @@ class NewsBar(TextLine):
         return self._event_row(shown, also, right)
 
     def _event_row(self, event: Event, also: Iterable[Event] = (), right: Iterable[Part] = ()) -> Row:
-        glyphs, zone = self.options.glyphs, zone_of(self.options.times)
+        glyphs, zone = self.options.glyphs, self.options.zone
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
             tail = id_tail(event.name, event.id, self.state.ambiguous_names)

@@ -11,14 +11,13 @@ from rich.style import Style
 from textual.containers import Vertical
 from textual.geometry import Region
 from textual.message import Message
-from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.state import MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_style import marked_text, style_of
@@ -49,11 +48,8 @@ _NOW: Final = clean(" now ")
 _INDENT: Final = "   "
 
 
-class _BlockLines(Widget):
+class _BlockLines(Widget, StateNode):
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
 
     def __init__(self) -> None:
         super().__init__()
@@ -299,11 +295,8 @@ class NewestLoss(_BlockLines):
         return [[now, *self._incident(newest, present, taken=cells(_NOW))]]
 
 
-class PresentLines(Vertical):
+class PresentLines(Vertical, StateNode):
     """Status line and newest loss above another screen, bound to the App's state so that no screen hides a new loss."""
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
 
     def compose(self) -> ComposeResult:
         cls = PresentLines

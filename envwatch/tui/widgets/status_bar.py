@@ -15,8 +15,8 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
-from envwatch.model.times import moment, seconds_up, short_age, span, zone_of
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.model.times import moment, seconds_up, short_age, span
+from envwatch.tui.state import DisplayOptions, MonitorState, StateNode
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
 from envwatch.views.status_text import ago_text, moment_text, quarantine_badge, speed_text, stalled_since
@@ -61,16 +61,14 @@ _LEAST_DAY = 10
 _WITHOUT_LEGEND = 80
 
 
-class StatusBar(TextLine):
+class StatusBar(TextLine, StateNode):
     """Counts, the data's age, and badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "blind", "rewound")
     }
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
     visible_rows: reactive[int] = reactive(0)
 
     @dataclass
@@ -298,7 +296,7 @@ def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
     word = "REWOUND" if playing is None else "PAUSED" if playing.is_paused else f"REPLAY {speed_text(playing.speed)}"
     text = [word]
     if rewound.at is not None:
-        text.append(moment_text(at, present, zone_of(options.times)))
+        text.append(moment_text(at, present, options.zone))
         if playing is None:
             text.append(ago_text(at, present, ascii_only=options.glyphs.is_ascii))
     return Part(f" {' '.join(text)} ", "rewound", _REWOUND)
@@ -334,16 +332,13 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
     return parts
 
 
-class DayBar(TextLine):
+class DayBar(TextLine, StateNode):
     """A day's events, gaps, and the moment on the screen.
 
     The right end is the present, followed by any trouble with the live data.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     _drawn_cells: tuple[Day, int, bool, Sequence[Piece]] | None = None
     """The last frame's cells, cached because events are many."""
@@ -362,7 +357,7 @@ class DayBar(TextLine):
             return [Part("reading the events", "faint")], news
         from envwatch.views.events.day_line import day_runs, ends_of, hour_labels
 
-        day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, zone_of(self.options.times)
+        day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, self.options.zone
         begin, end = ends_of(day, zone)
         news = [*self._legend(is_ascii=is_ascii), *news]
         width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
