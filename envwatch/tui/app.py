@@ -22,6 +22,7 @@ from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
+from envwatch.tui.screens.table_screen import Choice
 from envwatch.tui.screens.time_actions import TimeActions
 from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.app import TerminalApp
@@ -341,7 +342,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.answer(text)
 
     def action_change_theme(self) -> None:
-        from envwatch.tui.screens.menu import Choice, Menu
+        from envwatch.tui.screens.menu import Menu
 
         names, before = in_menu_order(self.available_themes), self.theme
         choices = [Choice(name, name, "in use" if name == before else "") for name in names]
@@ -354,19 +355,18 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
 
     def action_handover(self) -> None:
-        from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen, hours_menu, read_report
+        from envwatch.tui.screens.plain_text import HOURS, NO_HISTORY, SHIFT, HandoverScreen, read_report
 
         if not self._inputs.pasts:
             self.answer(NO_HISTORY)
             return
 
-        def report(hours: str | None) -> None:
-            if hours is not None:
-                read = partial(read_report, self._inputs, self.state, int(hours), self.options.zone)
-                is_ascii = self.options.glyphs.is_ascii
-                self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
+        def report(hours: str) -> None:
+            read = partial(read_report, self._inputs, self.state, int(hours), self.options.zone)
+            is_ascii = self.options.glyphs.is_ascii
+            self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
 
-        self.push_screen(hours_menu(), report)
+        self.dashboard.choose("Handover report of the last", HOURS, report, SHIFT)
 
     def action_switch_bell(self) -> None:
         bell = not self.options.bell
@@ -381,12 +381,8 @@ class EnvwatchApp(TerminalApp, StateNode):
     def action_events(self) -> None:
         from envwatch.tui.screens.event_log import EventLogScreen
 
-        def select(key: EnvironmentKey | None) -> None:
-            if key is not None:
-                self.dashboard.select(key)
-
         log = EventLogScreen(self.dashboard, self.dashboard.query_one(NewsBar).cut_text)
-        self.push_screen(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
+        self.dashboard.ask(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), self.dashboard.select)
 
     def action_help(self) -> None:
         from envwatch.tui.screens.help import HelpScreen, help_on, help_sections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -23,17 +23,11 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.events import Key
 
+    from envwatch.tui.screens.table_screen import Choice
+
 
 _METADATA: Final = "META."
 """Precedes a key of the metadata in a title. A letter stands for the key's first letter."""
-
-
-class Choice(NamedTuple):
-    """An item of a menu."""
-
-    id: str
-    title: str
-    note: str = ""
 
 
 class PickList(OptionList):

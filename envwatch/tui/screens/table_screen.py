@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -17,7 +17,7 @@ from envwatch.views.table.block_text import names_text
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 _NO_ENVIRONMENT: Final = "no environment under the cursor"
 _NAME_CELLS: Final = 40
+
+AnswerT = TypeVar("AnswerT")
+
+
+class Choice(NamedTuple):
+    """An item of a menu."""
+
+    id: str
+    title: str
+    note: str = ""
 
 
 class Target(NamedTuple):
@@ -67,6 +77,15 @@ class TableScreen(Screen[None], StateNode):
     def show_message(self, text: str, now: Clocks | None = None) -> None:
         given_at = (now or self.state.present).monotonic
         self.query_one(NewsBar).message = Notice(clean(text), given_at) if text else NO_NOTICE
+
+    def ask(self, dialog: Screen[AnswerT | None], take: Callable[[AnswerT], None]) -> None:
+        """Show a dialog, and pass on the answer unless the user cancels."""
+        self.app.push_screen(dialog, lambda answer: None if answer is None else take(answer))
+
+    def choose(self, title: str, choices: Sequence[Choice], take: Callable[[str], None], current: str = "") -> None:
+        from envwatch.tui.screens.menu import Menu
+
+        self.ask(Menu(title, choices, current), take)
 
     def selected(self) -> TrackedEnvironment | None:
         tracked = self.table.cursor

@@ -152,13 +152,13 @@ class TimeActions(TableScreen):
         def mistake_in(text: str) -> str:
             return status_text.mistake_text(text) if moment_in(text) is None else ""
 
-        def go(answer: str | None) -> None:
-            if answer is not None and (wall := moment_in(answer)) is not None:
+        def go(answer: str) -> None:
+            if (wall := moment_in(answer)) is not None:
                 self.post_message(self.Wanted(AtTime(wall)))
 
         question = "Show the screen at this past time"
         prompt = Prompt(question, status_text.EXAMPLES, _LONGEST_MOMENT, enter="Go", mistake_in=mistake_in)
-        self.app.push_screen(prompt, go)
+        self.ask(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:
         """Return a test for events of the fleet, and of rows that the view shows or would have shown at the event."""
