@@ -31,9 +31,7 @@ from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
-from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.events.event_text import unchanged_text
-from envwatch.views.table.block import block_of
 from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import AmbiguousNames
 
@@ -140,6 +138,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
 
     def on_mount(self) -> None:
+        self._show_title()
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
@@ -225,7 +224,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._present = replace(present, monitor=self._monitor)
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
         if is_due or not self._present.has_rows_of(before):
-            self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
+            self._present = self._present.judged()
 
     def republish(self) -> None:
         self._publish(self._present)
@@ -248,12 +247,15 @@ class EnvwatchApp(TerminalApp, StateNode):
         if incidents and self.options.bell:
             self.ring(ring_text(incidents), self._preferences.notify)
 
-    @on(StatusBar.Counted)
-    def _show_title(self, message: StatusBar.Counted) -> None:
+    def watch_state(self, old: MonitorState, new: MonitorState) -> None:
+        if new.block is not old.block or new.counts is not old.counts:
+            self._show_title()
+
+    def _show_title(self) -> None:
         self.show_title(
             window_title(
                 self.state.block,
-                message.counts.flapping,
+                self.state.counts.flapping,
                 clean(self._watched()[0]),
                 "" if (rewound := self.state.rewound) is None else "REWOUND" if rewound.playing is None else "REPLAY",
                 ascii_only=self.ascii_only,

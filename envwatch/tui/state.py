@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -10,10 +10,11 @@ from textual.dom import DOMNode
 from textual.reactive import reactive
 
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.problems import Counts, counts_at
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
-from envwatch.views.table.block import NO_BLOCK, Block
+from envwatch.views.table.block import NO_BLOCK, Block, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,6 +90,7 @@ class Notice(NamedTuple):
 NO_NOTICE: Final = Notice("", float("-inf"))
 _ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched")
 """The parts of the monitor that the table's rows depend on."""
+_NO_COUNTS: Final = Counts()
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
 
 
@@ -127,6 +129,8 @@ class MonitorState:
     monitor: Monitor = field(default_factory=Monitor)
     now: Clocks = _NO_READING
     block: Block = NO_BLOCK
+    counts: Counts = _NO_COUNTS
+    """Counts of the listed environments."""
     ambiguous_names: frozenset[SafeText] = frozenset()
     """Names of several environments, and names that look alike."""
     schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
@@ -151,6 +155,12 @@ class MonitorState:
     @property
     def freshness(self) -> Sequence[Freshness]:
         return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
+
+    def judged(self) -> MonitorState:
+        """Return the state with the monitor's block and counts."""
+        listed = [profile_state for profile_state in self.monitor.fleet if profile_state.listed is not None]
+        counts = sum((counts_at(profile_state, self.now) for profile_state in listed), _NO_COUNTS)
+        return replace(self, block=block_of(self.monitor, self.now, self.block), counts=counts)
 
     def has_rows_of(self, other: MonitorState) -> bool:
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))

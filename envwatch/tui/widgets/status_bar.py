@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from operator import attrgetter, is_
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, ClassVar
 
-from textual.message import Message
 from textual.reactive import reactive
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
 from envwatch.model.times import moment, seconds_up, short_age, span
@@ -24,18 +20,13 @@ from envwatch.views.table.columns import column_of
 from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.silences import Silences
     from envwatch.model.clock import Clocks
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
     from envwatch.views.state_style import Piece
 
-
-_Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
-"""The counts are valid while all four are the same objects."""
 
 _COUNTED = (
     (Presence.ONLINE, "on", 8),
@@ -71,16 +62,9 @@ class StatusBar(TextLine, StateNode):
     view: reactive[View] = reactive(View)
     visible_rows: reactive[int] = reactive(0)
 
-    @dataclass
-    class Counted(Message):
-        """The environments were counted."""
-
-        counts: Counts
-
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
         self._watched = watched
-        self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
 
     def copy(self) -> StatusBar:
         other = StatusBar(watched=self._watched)
@@ -88,42 +72,7 @@ class StatusBar(TextLine, StateNode):
         other.set_reactive(StatusBar.visible_rows, self.visible_rows)
         return other
 
-    def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Draw the changed parts; count later, so that keys are handled first."""
-        if (
-            new.monitor.fleet is not old.monitor.fleet
-            or new.block is not old.block
-            or not all(self._found(profile_state, fresh) for _, profile_state, fresh in self._profile_states())
-        ):
-            self.call_later(self._count)
-        self.refresh_if_changed()
-
-    def _found(self, profile_state: ProfileState, freshness: Freshness) -> tuple[_Basis, Counts] | None:
-        found, basis = (
-            self._counts.get(profile_state.profile),
-            (profile_state, freshness, self.state.monitor.acks, self.state.monitor.silences),
-        )
-        return found if found is not None and all(map(is_, found[0], basis)) else None
-
-    def _count(self) -> None:
-        state = self.state
-        self._counts = {
-            profile_state.profile: self._found(profile_state, freshness)
-            or (
-                (profile_state, freshness, state.monitor.acks, state.monitor.silences),
-                counts_at(profile_state, state.now, partial(state.monitor.is_alerting, now=state.now)),
-            )
-            for _, profile_state, freshness in self._profile_states()
-        }
-        self.post_message(self.Counted(self._total))
-        self.refresh()
-
-    @property
-    def _total(self) -> Counts:
-        return sum(
-            (counts for (profile_state, *_), counts in self._counts.values() if profile_state.listed is not None),
-            Counts(),
-        )
+    watch_state = TextLine.refresh_if_changed
 
     def parts(self) -> Row:
         profiles, host = self._watched
@@ -149,14 +98,14 @@ class StatusBar(TextLine, StateNode):
 
         A down row counts here only if the row stands in the block. The rule below the block counts the rest.
         """
-        total, parts, block = self._total, list[Part](), self.state.block
+        counts, parts, block = self.state.counts, list[Part](), self.state.block
         if self.state.monitor.fleet.is_listed:
             for presence, word, weight in _COUNTED:
                 if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
                     parts += self._presence(presence, count, word, weight)
         if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
             parts.append(Part(f"{fresh:,} new", "offline", 7))
-        newest = f" {total.newest}" if total.newest else ""
+        newest = f" {counts.newest}" if counts.newest else ""
         if block.unknown:
             parts += [
                 Part(f"? {block.unknown:,}", "unknown", 9),
@@ -164,9 +113,9 @@ class StatusBar(TextLine, StateNode):
             ]
         for count, text, style, weight in (
             (sum(line.acked for line in block.lines), "acked", "faint", 2),
-            (total.flapping, "flapping", "flapping", 7),
-            (total.unrestricted, "unrestricted", "unrestricted", 2),
-            (total.behind, f"behind{newest}", "faint", 1),
+            (counts.flapping, "flapping", "flapping", 7),
+            (counts.unrestricted, "unrestricted", "unrestricted", 2),
+            (counts.behind, f"behind{newest}", "faint", 1),
         ):
             if count:
                 parts.append(Part(f"{count:,} {text}", style, weight))
