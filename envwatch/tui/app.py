@@ -138,7 +138,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
 
     def on_mount(self) -> None:
-        self._show_title()
+        self.watch(self, "state", self._show_title)
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
@@ -246,10 +246,6 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._monitor, incidents = self._monitor.due_alerts(now)
         if incidents and self.options.bell:
             self.ring(ring_text(incidents), self._preferences.notify)
-
-    def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        if new.block is not old.block or new.counts is not old.counts:
-            self._show_title()
 
     def _show_title(self) -> None:
         self.show_title(
