@@ -81,17 +81,11 @@ class NewsBar(TextLine, StateNode):
         self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
 
     def _fit(self) -> None:
-        rows = self._newest_rows()
-        height = self.styles.height
-        if height is None or height.value != len(rows):
-            self.styles.height = len(rows)
-        if len(rows) == self.size.height:
-            self.show(rows)
+        self.fit_rows(self._newest_rows())
 
-    def render_line(self, y: int) -> Strip:
-        strip = super().render_line(y)
-        if self._drawn is None or self._drawn[y : y + 1] != [_RULE]:
-            return strip
+    def strip_of(self, row: Row) -> Strip:
+        if row is not _RULE:
+            return super().strip_of(row)
         style = self.rich_style + self.get_component_rich_style("line--faint", partial=True)
         return Strip([Segment(self.options.glyphs.rule * self.size.width, style)])
 

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from rich.segment import Segment
 from rich.style import Style
 from textual.containers import Vertical
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.tui.state import MonitorState, StateNode
-from envwatch.tui.widgets.line import TABLE_STYLES
+from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import Aside, BlockLine
@@ -48,27 +46,12 @@ _NOW: Final = clean(" now ")
 _INDENT: Final = "   "
 
 
-class _BlockLines(Widget, StateNode):
+class _BlockLines(DrawnRows["list[Segment]"], StateNode):
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._drawn: Sequence[Sequence[Segment]] = ()
-        self._has_styles = False
-
     def _fit(self) -> None:
-        if not self.is_mounted or not self._width:
-            return
-        before, self._drawn = self._drawn, self._lines()
-        height = self.styles.height
-        if height is None or height.value != len(self._drawn):
-            self.styles.height = len(self._drawn)
-        if len(self._drawn) != len(before):
-            self.refresh()
-            return
-        changed = [y for y, (line, old) in enumerate(zip(self._drawn, before, strict=True)) if line != old]
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+        if self.is_mounted and self._width:
+            self.fit_rows(self.rows())
 
     watch_state = watch_options = on_resize = _fit
 
@@ -78,17 +61,11 @@ class _BlockLines(Widget, StateNode):
         return self.size.width or self.screen.size.width
 
     def notify_style_update(self) -> None:
-        self._has_styles = False
+        self._drawn = None
         super().notify_style_update()
 
-    def render_line(self, y: int) -> Strip:
-        if not self._has_styles:
-            self._drawn, self._has_styles = self._lines(), True
-        line = self._drawn[y] if y < len(self._drawn) else ()
-        return Strip(line).adjust_cell_length(self.size.width, self.rich_style)
-
-    def _lines(self) -> list[list[Segment]]:
-        raise NotImplementedError
+    def strip_of(self, row: list[Segment]) -> Strip:
+        return Strip(row).adjust_cell_length(self.size.width, self.rich_style)
 
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"table--{part}", partial=True)
@@ -213,7 +190,7 @@ class ProblemBlock(_BlockLines):
         if lines and not isinstance(lines[0], More):
             self.post_message(self.LineClicked(lines[0].key))
 
-    def _lines(self) -> list[list[Segment]]:
+    def rows(self) -> list[list[Segment]]:
         lines = [self._line(line) for line in self.content]
         if self._has_rule:
             lines.append(self._rule(self.state.block))
@@ -284,7 +261,7 @@ class NewestLoss(_BlockLines):
         super().__init__()
         self._is_over = is_over
 
-    def _lines(self) -> list[list[Segment]]:
+    def rows(self) -> list[list[Segment]]:
         rewound = self.state.rewound
         present = self.state if rewound is None else rewound.present_state
         if present is None or (rewound is None and not self._is_over) or (newest := present.block.newest) is None:
