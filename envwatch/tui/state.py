@@ -11,6 +11,7 @@ from textual.reactive import reactive
 
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.problems import Counts, counts_at
+from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
+
+
+BAR_STYLES: Final[Mapping[ChangeTag, str]] = {
+    ChangeTag.NEW: "loss",
+    ChangeTag.BACK: "return",
+    ChangeTag.JOINED: "return",
+}
+"""The styles of changes with a bar in the first column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,9 @@ class Glyphs:
     rule: str = "─"
     opened: str = "▾"
     closed: str = "▸"
+
+    def bar(self, tag: ChangeTag) -> str:
+        return self.lost if tag is ChangeTag.NEW else self.returned
 
     def mark(self, *, is_cursor: bool, is_marked: bool) -> str:
         if is_cursor:

@@ -137,8 +137,7 @@ class DetailPane(Pager, StateNode):
         if self.explains and isinstance(line, TrackedEnvironment):
             from envwatch.views.pane.explanation import explanation_rows
 
-            zone = self.options.zone
-            rows = explanation_rows(line, self.state.monitor, self.state.now, zone, layout)
+            rows = explanation_rows(line, self.state.monitor, self.state.now, self.options.zone, layout)
             why = [layout.section("why · E goes back"), *rows]
         self._draw("head", head)
         self._draw("explanation", why)
@@ -172,28 +171,22 @@ class DetailPane(Pager, StateNode):
             ]
         if isinstance(line, BlockLine):
             return self._incident_head(line)
-        from envwatch.views.pane.state_details import (
-            acknowledgement_lines,
-            headline,
-            proof,
-            quiet_lines,
-            shared_lines,
-            silence_lines,
-        )
+        from envwatch.views.pane import state_details
 
-        profile_state, name = state.monitor.fleet.for_environment(line), line.environment.label
-        own_events = state.monitor.event_log.for_environment(line.key)
-        acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
-        silence, zone = state.monitor.silence_of(line, state.now), self.options.zone
-        silenced = silence_lines(silence, state.now.wall)
-        quiet = quiet_lines(line, state.monitor, state.now)
-        is_acked = state.monitor.is_acked(line)
-        shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
+        monitor, now, zone, name = state.monitor, state.now, self.options.zone, line.environment.label
+        profile_state, own_events = monitor.fleet.for_environment(line), monitor.event_log.for_environment(line.key)
+        ack, silence = monitor.ack_of(line), monitor.silence_of(line, now)
+        marks = chain(
+            state_details.acknowledgement_lines(ack, profile_state.clock.server_time(now.wall)),
+            state_details.silence_lines(silence, now.wall),
+            state_details.quiet_lines(line, monitor, now),
+            state_details.shared_lines(line, now, zone, is_acked=ack is not None, is_silenced=silence is not None),
+        )
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
-            *layout.sentence(headline(line, profile_state, own_events, state.now, is_ascii=is_ascii)),
-            *layout.sentence([Piece(proof(line, profile_state, state.now, zone))]),
-            *self._rows(chain(acked, silenced, quiet, shared)),
+            *layout.sentence(state_details.headline(line, profile_state, own_events, now, is_ascii=is_ascii)),
+            *layout.sentence([Piece(state_details.proof(line, profile_state, now, zone))]),
+            *self._rows(marks),
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
@@ -222,10 +215,9 @@ class DetailPane(Pager, StateNode):
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
         from envwatch.views.pane.details import EVENTS
 
-        most = max(EVENTS, spare - 2)
-        newest = own_events[: -most - 1 : -1]
+        newest = own_events[: -max(EVENTS, spare - 2) - 1 : -1]
         rows = self._event_rows(newest)
-        if (older := len(own_events) - len(newest)) > 0:
+        if older := len(own_events) - len(newest):
             rows += self._rows([DetailLine("", clean(f"{older} more before these: e has all"))])
         return rows
 
