@@ -398,17 +398,17 @@ class EnvwatchApp(TerminalApp, StateNode):
     def on_key(self, event: Key) -> None:
         """Report a key without effect, so that no key is silent."""
         bound = self.screen.active_bindings.get(event.key)
-        if bound is None or bound.binding.action in _WITHOUT_EFFECT:
-            is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2
-            if not is_alone:
-                return
-            shown = event.character if event.is_printable and event.character else event.key
-            text = f"{clean(shown).strip() or 'space'} does nothing here: ? shows the keys"
-            if isinstance(self.screen, Dashboard):
-                self.answer(text)
-            else:
-                for footer in self.screen.query(KeyFooter):
-                    footer.say(text)
+        action = "" if bound is None else bound.binding.action
+        moves_focus = "focus" in action and len(self.screen.focus_chain) > 1
+        if moves_focus or (action and action not in _WITHOUT_EFFECT):
+            return
+        shown = event.character if event.is_printable and event.character else event.key
+        text = f"{clean(shown).strip() or 'space'} does nothing here: ? shows the keys"
+        if isinstance(self.screen, Dashboard):
+            self.answer(text)
+        else:
+            for footer in self.screen.query(KeyFooter):
+                footer.say(text)
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

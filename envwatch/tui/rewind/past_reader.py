@@ -78,7 +78,7 @@ class PastReader:
     """Reads the pasts of all profiles."""
 
     def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
-        self._pasts = pasts
+        self.pasts = pasts
         self._newest: dict[SafeText, tuple[Moment, ...]] = {}
         """The newest moments of the present, which need no reading."""
         self._kept: dict[tuple[SafeText, int], Moment] = {}
@@ -91,7 +91,7 @@ class PastReader:
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        if profile not in self._pasts:
+        if profile not in self.pasts:
             return
         moment = Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile))
         self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], moment)
@@ -110,7 +110,7 @@ class PastReader:
         began, first = self._began[profile], self._first.pop(profile)
 
         def read() -> tuple[EarlierRuns, Sequence[Event]]:
-            runs = EarlierRuns.read(self._pasts[profile], profile, _LOADED, began)
+            runs = EarlierRuns.read(self.pasts[profile], profile, _LOADED, began)
             return runs, () if runs.last is None else changes_between_runs(runs.last, first)
 
         runs, changes = await asyncio.to_thread(read)
@@ -150,16 +150,14 @@ class PastReader:
         return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
     def order(self, poll_ref: PollRef) -> Order:
-        return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
+        return poll_ref.poll.at, list(self.pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
         # A past may store instants as whole numbers, which have no infinity.
         begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
 
         def read() -> Timeline:
-            return Timeline.from_polls(
-                {profile: past.polls(begin, end) for profile, past in self._pasts.items()}, begin
-            )
+            return Timeline.from_polls({profile: past.polls(begin, end) for profile, past in self.pasts.items()}, begin)
 
         return await asyncio.to_thread(read)
 
@@ -173,7 +171,7 @@ class PastReader:
         newest = (each for each in self._newest.get(profile, ()) if each.now.wall == poll.at)
         moment = self._kept.pop(key, None) or next(newest, None)
         if moment is None:
-            moment = await asyncio.to_thread(self._pasts[profile].moment, poll)
+            moment = await asyncio.to_thread(self.pasts[profile].moment, poll)
         self._kept[key] = moment
         return moment
 
@@ -189,12 +187,12 @@ class PastReader:
             for poll_ref in missing[::direction]:
                 wanted[poll_ref.profile].append(poll_ref.poll)
             self._ahead_of = frozenset((poll_ref.profile, poll_ref.poll.number) for poll_ref in missing)
-            self._ahead = asyncio.create_task(self._read_ahead(wanted, 3 * ahead + 2 * len(self._pasts)))
+            self._ahead = asyncio.create_task(self._read_ahead(wanted, 3 * ahead + 2 * len(self.pasts)))
 
     async def _read_ahead(self, wanted: Mapping[SafeText, Sequence[RecordedPoll]], most: int) -> None:
         def read() -> list[tuple[tuple[SafeText, int], Moment]]:
             return [
-                ((profile, poll.number), self._pasts[profile].moment(poll))
+                ((profile, poll.number), self.pasts[profile].moment(poll))
                 for profile, polls in wanted.items()
                 for poll in polls
             ]
@@ -220,7 +218,7 @@ class PastReader:
     def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         log, watched = EventLog(), {}
         eventful: list[tuple[PollRef, Sequence[Event]]] = []
-        for profile, past in self._pasts.items():
+        for profile, past in self.pasts.items():
             steps = list(past.steps(since, until))
             found = events_of(steps)
             log = log.with_past(found)

@@ -82,9 +82,7 @@ class TimeMachine:
 
     def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
         self._screen = screen
-        self._has_past = bool(inputs.pasts)
         self.reader = PastReader(inputs.pasts)
-        self._has_several = len(inputs.pasts) > 1
         self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
@@ -105,7 +103,7 @@ class TimeMachine:
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         self._newest_at = now.wall
-        if self._has_past:
+        if self.reader.pasts:
             self._log_ends.note(now.wall, monitor.event_log)
             self.reader.note(profile, monitor, now)
 
@@ -162,7 +160,7 @@ class TimeMachine:
             self._run()
 
     def _refusal(self, goal: Goal) -> str:
-        if not self._has_past:
+        if not self.reader.pasts:
             return status_text.NO_HISTORY
         is_live = self._rewound is None and self._replay is None and not self._is_running
         return status_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
@@ -252,7 +250,6 @@ class TimeMachine:
         shown = self._live if self._rewound is None else self._rewound.state
         return Destinations(
             reader=self.reader,
-            has_several=self._has_several,
             newest_at=self._end,
             is_replay=self._replay is not None,
             clocks={profile_state.profile: profile_state.clock for profile_state in shown.monitor.fleet},

@@ -27,18 +27,15 @@ from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.tui.widgets.status_bar import rewound_badge
+from envwatch.tui.widgets.status_bar import rewound_badges
 from envwatch.views.events.event_text import event_style, event_text, watched_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from textual.app import ComposeResult
     from textual.events import Key
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.tui.screens.row_actions import RowActions
 
 _NO_ENVIRONMENT: Final = "the event has no environment"
@@ -67,7 +64,7 @@ class LogTitle(TextLine, StateNode):
             right = Part(f" FILTER {matches:,}/{total:,} ", "badge", 8)
         else:
             right = Part(f"{total:,} of {limits.EVENTS_KEPT:,} kept", "faint", 5)
-        return left, [right] if self.state.rewound is None else [right, rewound_badge(self.state, self.options)]
+        return left, [right, *rewound_badges(self.state, self.options)]
 
 
 class WholeEvent(Static, StateNode):
@@ -218,14 +215,11 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         if event is None or not about:
             return Target((), _NO_ENVIRONMENT)
         keys = sorted(state.monitor.incidents.lost_in(event.incident)) if event.incident else []
-        found = self._known(keys)
+        found = self._dashboard.known(keys)
         lost = [tracked for tracked in found if self._dashboard.is_unwell(tracked)]
-        found = lost or self._known(dict.fromkeys(map(key_of, about)))
+        found = lost or self._dashboard.known(dict.fromkeys(map(key_of, about)))
         if not found:
             name = about[0].name if len(about) == 1 else f"{len(about):,} environments"
             return Target((), f"{name} left the fleet")
         was_lost = all(leaf.kind in LOSSES | RETURNS for leaf in about)
         return target_of(found)._replace(was_lost=was_lost)
-
-    def _known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
-        return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]

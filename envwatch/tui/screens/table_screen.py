@@ -17,14 +17,14 @@ from envwatch.views.table.block_text import names_text
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
     from envwatch.views.output.environment_list import EnvironmentList
 
-_NO_ENVIRONMENT: Final = "no environment under the cursor"
+NO_ENVIRONMENT: Final = "no environment under the cursor"
 _NAME_CELLS: Final = 40
 
 AnswerT = TypeVar("AnswerT")
@@ -87,19 +87,16 @@ class TableScreen(Screen[None], StateNode):
 
         self.ask(Menu(title, choices, current), take)
 
-    def selected(self) -> TrackedEnvironment | None:
-        tracked = self.table.cursor
-        if tracked is None:
-            self.show_message(_NO_ENVIRONMENT)
-        return tracked
+    def known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
+        """Return the environments that are in the fleet."""
+        return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
 
     @property
     def target(self) -> Target:
         """Return the marked environments in the newest state, or the line under the cursor."""
         if not self.marked:
             return self.under_cursor
-        found = [tracked for key in self.marked if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
-        if not found:
+        if not (found := self.known(self.marked)):
             return Target((), "no marked environment is in the fleet")
         return target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), "marked")
 
@@ -107,14 +104,12 @@ class TableScreen(Screen[None], StateNode):
     def under_cursor(self) -> Target:
         header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
         if incident is not None:
-            target = target_of(incident.members)
-            if len(incident.members) > 1:
-                names = names_text(incident, self.state.ambiguous_names, _NAME_CELLS)
-                target = target._replace(name=names)
-            return target._replace(was_lost=True, shared=incident.shared)
+            target = target_of(incident.members)._replace(was_lost=True, shared=incident.shared)
+            names = names_text(incident, self.state.ambiguous_names, _NAME_CELLS)
+            return target._replace(name=names) if len(incident.members) > 1 else target
         if header is not None:
             return target_of(header.environments)
-        return Target((), _NO_ENVIRONMENT) if tracked is None else target_of([tracked])
+        return Target((), NO_ENVIRONMENT) if tracked is None else target_of([tracked])
 
     def is_unwell(self, tracked: TrackedEnvironment) -> bool:
         """Return whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
@@ -142,13 +137,7 @@ class TableScreen(Screen[None], StateNode):
 
     def unmark(self, target: Target) -> None:
         acted_on = {tracked.key for tracked in target.environments}
-        self.marked = frozenset(
-            key for key in self.marked - acted_on if self.state.monitor.fleet.tracked(key) is not None
-        )
-
-    def unmark_all(self) -> None:
-        self.marked = frozenset()
-        self.show_message("none marked")
+        self.marked = frozenset(tracked.key for tracked in self.known(self.marked - acted_on))
 
     @property
     def as_of(self) -> str:

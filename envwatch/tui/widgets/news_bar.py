@@ -29,7 +29,7 @@ from envwatch.views.status_text import doubt_text, hooks_text, quarantine_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
@@ -115,12 +115,11 @@ class NewsBar(TextLine, StateNode):
         return [_RULE, *first, *rows][: self.room]
 
     def _message(self) -> list[Row] | None:
-        unasked = self.state.notice
         if answer := self._while_fresh(self.message, "flash", MESSAGE_S):
             return answer
         if self.state.is_reading:
             return self._in_lines([], Part("reading the history", "flash"), [])
-        return self._while_fresh(unasked, unasked.style, NOTICE_S)
+        return self._while_fresh(self.state.notice, self.state.notice.style, NOTICE_S)
 
     def _while_fresh(self, notice: Notice, style: str, duration_s: float) -> list[Row] | None:
         age_s = self.state.present.monotonic - notice.given_at
@@ -163,16 +162,11 @@ class NewsBar(TextLine, StateNode):
             schedule = self.state.schedules.get(profile_state.profile)
             if profile_state.failure is not None and (schedule is not None or self.state.rewound is not None):
                 return self._in_lines(*self._failure(profile_state, profile_state.failure, schedule))
-        zone = self.options.zone
-        return self._warning(
-            (profile_state, quarantine_text(profile_state, self.state.now, zone)) for profile_state in fleet
-        )
+        return self._warning(lambda each: quarantine_text(each, self.state.now, self.options.zone))
 
     def _doubt(self) -> list[Row] | None:
         zone = self.options.zone
-        doubts = self._warning(
-            (profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.monitor.fleet
-        )
+        doubts = self._warning(lambda each: doubt_text(each, zone))
         hooks = hooks_text(self.state.failing_hooks, zone)
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
@@ -182,9 +176,11 @@ class NewsBar(TextLine, StateNode):
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
 
-    def _warning(self, warnings: Iterable[tuple[ProfileState, SafeText | None]]) -> list[Row] | None:
-        found = next(((profile_state, text) for profile_state, text in warnings if text is not None), None)
-        return None if found is None else self._in_lines(self._whose(found[0]), Part(found[1], "late"), [])
+    def _warning(self, text_of: Callable[[ProfileState], SafeText | None]) -> list[Row] | None:
+        for profile_state in self.state.monitor.fleet:
+            if (text := text_of(profile_state)) is not None:
+                return self._in_lines(self._whose(profile_state), Part(text, "late"), [])
+        return None
 
     def _whose(self, profile_state: ProfileState) -> list[Part]:
         return [Part(f"{profile_state.profile}:", "", 7)] if self.state.monitor.fleet.are_several else []

@@ -12,6 +12,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
 from envwatch.model.times import moment, seconds_up, short_age, span
+from envwatch.sources.poller import PollSchedule
 from envwatch.tui.state import DisplayOptions, MonitorState, StateNode
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.model.clock import Clocks
-    from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
     from envwatch.views.state_style import Piece
 
@@ -83,7 +83,7 @@ class StatusBar(TextLine, StateNode):
                 Part(separator, "faint", _IDENTITY - 1, is_joined=True),
                 Part(host, "faint", _IDENTITY - 1, cut_at=_CUT_HOST, keep="ends", is_joined=True),
             ]
-        rewound = [] if self.state.rewound is None else [rewound_badge(self.state, self.options)]
+        rewound = rewound_badges(self.state, self.options)
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
     def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
@@ -107,10 +107,7 @@ class StatusBar(TextLine, StateNode):
             parts.append(Part(f"{fresh:,} new", "offline", 7))
         newest = f" {counts.newest}" if counts.newest else ""
         if block.unknown:
-            parts += [
-                Part(f"? {block.unknown:,}", "unknown", 9),
-                Part(" unknown", "unknown", _WORD, is_joined=True),
-            ]
+            parts += _counted(f"? {block.unknown:,}", "unknown", "unknown", 9)
         for count, text, style, weight in (
             (sum(line.acked for line in block.lines), "acked", "faint", 2),
             (counts.flapping, "flapping", "flapping", 7),
@@ -126,10 +123,7 @@ class StatusBar(TextLine, StateNode):
         needs_nobody = not count or (is_down and self.state.block.newest is None)
         style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
         glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
-        return [
-            Part(f"{glyph} {count:,}", style, weight),
-            Part(f" {word}", style, _WORD, is_joined=True),
-        ]
+        return _counted(f"{glyph} {count:,}", word, style, weight)
 
     @property
     def _is_paused(self) -> bool:
@@ -174,8 +168,7 @@ class StatusBar(TextLine, StateNode):
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []
-        parts, live = list[Part](), list[ProfileState]()
-        polled: list[PollSchedule] = []
+        parts, live, polled = list[Part](), list[ProfileState](), list[PollSchedule]()
         for suffix, profile_state, freshness in self._profile_states():
             is_live = freshness is Freshness.LIVE and not profile_state.is_refused
             if not is_live:
@@ -197,23 +190,19 @@ class StatusBar(TextLine, StateNode):
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
             return Part(f"{text.rstrip()} ", "blind", _ALARM)
+        if freshness is Freshness.WAITING and (profile_state.failure is not None or self.state.rewound is not None):
+            return Part(f"no data yet{suffix}", "late", 7)
         if freshness is Freshness.WAITING:
-            return self._waiting(profile_state, suffix)
+            pages_read = self.state.pages_read
+            pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
+            return Part(f"asking{suffix}{pages}", "late", 7)
         word, style = ("BLIND", "blind") if freshness is Freshness.BLIND else ("STALE", "badge")
         return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
 
-    def _waiting(self, profile_state: ProfileState, suffix: SafeText) -> Part:
-        if profile_state.failure is not None or self.state.rewound is not None:
-            return Part(f"no data yet{suffix}", "late", 7)
-        pages_read = self.state.pages_read
-        pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
-        return Part(f"asking{suffix}{pages}", "late", 7)
-
     def _live(self, fleet: Sequence[ProfileState]) -> Part:
         """Return the oldest age of live profiles; quarantined data is not called live."""
-        oldest = short_age(
-            max(filter(None, (profile_state.age(self.state.now) for profile_state in fleet)), default=timedelta())
-        )
+        ages = filter(None, (profile_state.age(self.state.now) for profile_state in fleet))
+        oldest = short_age(max(ages, default=timedelta()))
         if self._is_paused:
             text, style = f"as of {oldest} ago", "faint"
         elif any(profile_state.is_quarantined for profile_state in fleet):
@@ -222,6 +211,10 @@ class StatusBar(TextLine, StateNode):
             text, style = f"live {oldest}", "online"
         has_failed = any(profile_state.failure is not None for profile_state in fleet)
         return Part(text, "late" if has_failed else style, _ALARM)
+
+
+def _counted(count: str, word: str, style: str, weight: int) -> list[Part]:
+    return [Part(count, style, weight), Part(f" {word}", style, _WORD, is_joined=True)]
 
 
 def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
@@ -236,11 +229,11 @@ def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
     return parts
 
 
-def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
-    """Return the badge with the recorded moment on the screen; empty in the present."""
+def rewound_badges(state: MonitorState, options: DisplayOptions) -> list[Part]:
+    """Return the badge with the recorded moment on the screen; none in the present."""
     rewound = state.rewound
     if rewound is None:
-        return Part("")
+        return []
     at, present, playing = state.now.wall, rewound.present.wall, rewound.playing
     word = "REWOUND" if playing is None else "PAUSED" if playing.is_paused else f"REPLAY {speed_text(playing.speed)}"
     text = [word]
@@ -248,7 +241,7 @@ def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
         text.append(moment_text(at, present, options.zone))
         if playing is None:
             text.append(ago_text(at, present, ascii_only=options.glyphs.is_ascii))
-    return Part(f" {' '.join(text)} ", "rewound", _REWOUND)
+    return [Part(f" {' '.join(text)} ", "rewound", _REWOUND)]
 
 
 def _signed(error: float) -> str:
