@@ -107,7 +107,7 @@ class StatusBar(TextLine, StateNode):
             parts.append(Part(f"{fresh:,} new", "offline", 7))
         newest = f" {counts.newest}" if counts.newest else ""
         if block.unknown:
-            parts += _counted(f"? {block.unknown:,}", "unknown", "unknown", 9)
+            parts += _with_word(f"? {block.unknown:,}", "unknown", "unknown", 9)
         for count, text, style, weight in (
             (sum(line.acked for line in block.lines), "acked", "faint", 2),
             (counts.flapping, "flapping", "flapping", 7),
@@ -123,7 +123,7 @@ class StatusBar(TextLine, StateNode):
         needs_nobody = not count or (is_down and self.state.block.newest is None)
         style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
         glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
-        return _counted(f"{glyph} {count:,}", word, style, weight)
+        return _with_word(f"{glyph} {count:,}", word, style, weight)
 
     @property
     def _is_paused(self) -> bool:
@@ -213,7 +213,7 @@ class StatusBar(TextLine, StateNode):
         return Part(text, "late" if has_failed else style, _ALARM)
 
 
-def _counted(count: str, word: str, style: str, weight: int) -> list[Part]:
+def _with_word(count: str, word: str, style: str, weight: int) -> list[Part]:
     return [Part(count, style, weight), Part(f" {word}", style, _WORD, is_joined=True)]
 
 
