@@ -248,15 +248,9 @@ class EnvwatchApp(TerminalApp, StateNode):
             self.ring(ring_text(incidents), self._preferences.notify)
 
     def _show_title(self) -> None:
-        self.show_title(
-            window_title(
-                self.state.block,
-                self.state.counts.flapping,
-                clean(self._watched()[0]),
-                "" if (rewound := self.state.rewound) is None else "REWOUND" if rewound.playing is None else "REPLAY",
-                ascii_only=self.ascii_only,
-            )
-        )
+        state, watched = self.state, clean(self._watched()[0])
+        past = "" if state.rewound is None else "REWOUND" if state.rewound.playing is None else "REPLAY"
+        self.show_title(window_title(state.block, state.counts.flapping, watched, past, ascii_only=self.ascii_only))
 
     @on(NewsBar.Cut)
     def _log_message(self, message: NewsBar.Cut) -> None:

@@ -55,13 +55,8 @@ class SilenceControl:
         known = [tracked for key in keys if (tracked := monitor.fleet.tracked(key)) is not None]
         if not known:
             return monitor, "nothing to silence: the row has left the fleet"
-        silence = silence_of_environments(
-            ((monitor.fleet.server_of(each.profile), each.environment.id) for each in known),
-            at,
-            lasts,
-            note,
-            self.user,
-        )
+        silenced = [(monitor.fleet.server_of(each.profile), each.environment.id) for each in known]
+        silence = silence_of_environments(silenced, at, lasts, note, self.user)
         name = known[0].environment.label if len(known) == 1 else counted(len(known), "environment")
         recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
         text = f"silenced on this machine for {long_age(lasts)}: {name}{recovered}"

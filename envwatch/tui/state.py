@@ -168,6 +168,10 @@ class MonitorState:
     def freshness(self) -> Sequence[Freshness]:
         return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
 
+    def server_now(self, profile: SafeText) -> ServerMs:
+        """Return the moment by the clock of a profile's server."""
+        return self.monitor.fleet.by_profile[profile].clock.server_time(self.now.wall)
+
     def judged(self) -> MonitorState:
         """Return the state with the monitor's block and counts."""
         listed = [profile_state for profile_state in self.monitor.fleet if profile_state.listed is not None]

@@ -265,11 +265,8 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self.refresh_bindings()
 
     def _label_keys(self) -> None:
-        labels, is_empty, has_focus = (
-            dict[str, str | None](_SHORT_LABELS),
-            self.table.line is None,
-            self._detail.has_focus,
-        )
+        labels = dict[str, str | None](_SHORT_LABELS)
+        is_empty, has_focus = self.table.line is None, self._detail.has_focus
         if (header := self.table.header) is not None:
             labels["open"] = "Fold" if header.is_open else "Open"
         if has_focus or self._detail.explains:

@@ -73,14 +73,11 @@ class Menu(ModalScreen["str | None"]):
         with Vertical(id="menu"):
             yield Static(self._title_text, id="menu-title", markup=False)
             width = max(len(choice.title) for choice in self._choices) + 2
-            yield self.LIST(
-                *(
-                    Option(Content.assemble(f"{choice.title:<{width}}", (choice.note, "$faint")), id=choice.id)
-                    for choice in self._choices
-                ),
-                markup=False,
-                compact=True,
+            options = (
+                Option(Content.assemble(f"{choice.title:<{width}}", (choice.note, "$faint")), id=choice.id)
+                for choice in self._choices
             )
+            yield self.LIST(*options, markup=False, compact=True)
         yield KeyFooter()
 
     def on_mount(self) -> None:

@@ -11,7 +11,7 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import Choice, TableScreen
@@ -22,7 +22,7 @@ from envwatch.views.output.command_context import NO_COMMANDS, child_environment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import WallMs
@@ -195,16 +195,14 @@ class RowActions(TableScreen):
         def acknowledge(answer: str) -> None:
             if (still := self.newest(problems)) is None:
                 return
-            fleet, now, note = self.state.monitor.fleet, self.state.now, note_of(answer)
-            acks = {
-                (fleet.server_of(each.profile), each.environment.id): ack_of(
-                    each, fleet.for_environment(each).clock.server_time(now.wall), note
-                )
-                for each in still.environments
-            }
+            state, note = self.state, note_of(answer)
+            fleet, acks = state.monitor.fleet, dict[ServerKey, Ack]()
+            for each in still.environments:
+                key = (fleet.server_of(each.profile), each.environment.id)
+                acks[key] = ack_of(each, state.server_now(each.profile), note)
             keys = {each.key for each in still.environments}
             self.post_message(self.Acknowledged(acks))
-            self.show_message(acknowledged_text(still.name, keys, self.state.monitor.with_acks(acks), now))
+            self.show_message(acknowledged_text(still.name, keys, state.monitor.with_acks(acks), state.now))
             self.unmark(whole)
 
         recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
@@ -336,10 +334,9 @@ class RowActions(TableScreen):
     def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
         from envwatch.views.output.environment_list import ListedEnvironment
 
-        settings, profile_state, now = self._settings, self.state.monitor.fleet.for_environment(tracked), self.state.now
-        row = ListedEnvironment(
-            tracked, profile_state.clock.server_time(now.wall), profile_state.is_unknown(tracked, now)
-        )
+        settings, state = self._settings, self.state
+        is_unknown = state.monitor.fleet.for_environment(tracked).is_unknown(tracked, state.now)
+        row = ListedEnvironment(tracked, state.server_now(tracked.profile), is_unknown)
         variables: dict[str, str] = {**row_variables(row, settings.profiles.get(tracked.profile, ""))}
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable

@@ -116,11 +116,10 @@ class TableScreen(Screen[None], StateNode):
 
         Acknowledgements and silences do not count.
         """
-        monitor = self.state.monitor
-        clock = monitor.fleet.for_environment(tracked).clock
-        if tracked.is_unhealthy or is_problem(tracked, clock.server_time(self.state.now.wall)):
+        if tracked.is_unhealthy or is_problem(tracked, self.state.server_now(tracked.profile)):
             return True
-        return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in monitor.incidents.open)
+        incidents = self.state.monitor.incidents
+        return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in incidents.open)
 
     def newest(self, target: Target) -> Target | None:
         """Return the newest state of a target without recovered environments.

@@ -177,7 +177,7 @@ class DetailPane(Pager, StateNode):
         profile_state, own_events = monitor.fleet.for_environment(line), monitor.event_log.for_environment(line.key)
         ack, silence = monitor.ack_of(line), monitor.silence_of(line, now)
         marks = chain(
-            state_details.acknowledgement_lines(ack, profile_state.clock.server_time(now.wall)),
+            state_details.acknowledgement_lines(ack, state.server_now(line.profile)),
             state_details.silence_lines(silence, now.wall),
             state_details.quiet_lines(line, monitor, now),
             state_details.shared_lines(line, now, zone, is_acked=ack is not None, is_silenced=silence is not None),
@@ -227,7 +227,7 @@ class DetailPane(Pager, StateNode):
         is_ascii, zone = self.options.glyphs.is_ascii, self.options.zone
 
         def line(event: Event) -> DetailLine:
-            now = self.state.monitor.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
+            now = self.state.server_now(event.profile)
             return event_line(event, now, zone, self.state.block, is_ascii=is_ascii, is_named=is_named)
 
         return self._section("events", map(line, events))

@@ -90,18 +90,14 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
             tag = ChangeTag.NEW
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]
-        is_marked = all(tracked.key in marked for tracked in line.members)
+        is_marked, ambiguous = all(tracked.key in marked for tracked in line.members), state.ambiguous_names
         return self._cells(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
             state=(f"{glyph} {words}", style),
             lasted=lasted_text(line, wall),
             tag=tag,
             names=lambda room: names_text(
-                line,
-                state.ambiguous_names,
-                room,
-                has_profiles=state.monitor.fleet.are_several,
-                ellipsis=glyphs.ellipsis,
+                line, ambiguous, room, has_profiles=monitor.fleet.are_several, ellipsis=glyphs.ellipsis
             ),
             why=why_text(line, monitor, state.now),
             is_acked=line.is_acked,
@@ -211,7 +207,7 @@ class ProblemBlock(_BlockLines):
     def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> list[Segment]:
         state, glyphs = self.state, self.options.glyphs
         profile_state = state.monitor.fleet.for_environment(tracked)
-        at = profile_state.clock.server_time(state.now.wall)
+        at = state.server_now(tracked.profile)
         look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, state.now))
         ack = state.monitor.ack_of(tracked)
         glyph = glyphs.acknowledged if ack is not None else look.ascii if glyphs.is_ascii else look.glyph
