@@ -22,9 +22,8 @@ from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.screens.table_screen import Choice
 from envwatch.tui.screens.time_actions import TimeActions
-from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, DisplayOptions, MonitorState, Notice, StateNode
+from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.foreground import has_shell
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers

@@ -89,6 +89,14 @@ ASCII = Glyphs(
 )
 
 
+class Choice(NamedTuple):
+    """An item of a menu."""
+
+    id: str
+    title: str
+    note: str = ""
+
+
 class Notice(NamedTuple):
     """A line for the news bar."""
 

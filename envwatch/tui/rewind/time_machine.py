@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
-from envwatch.model.times import DAY_MS, zone_of
+from envwatch.model.times import DAY_MS
 from envwatch.past.history import HistoryError, Moment
 from envwatch.past.rewound import LogEnds, rewound
 from envwatch.tui.rewind.destinations import Destinations
@@ -255,7 +255,7 @@ class TimeMachine:
             clocks={profile_state.profile: profile_state.clock for profile_state in shown.monitor.fleet},
             ambiguous_names=shown.ambiguous_names,
             wall=self._live.now.wall,
-            zone=zone_of(self._screen.options.times),
+            zone=self._screen.options.zone,
         )
 
     async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:

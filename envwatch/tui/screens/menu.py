@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.events import Key
 
-    from envwatch.tui.screens.table_screen import Choice
+    from envwatch.tui.state import Choice
 
 
 _METADATA: Final = "META."

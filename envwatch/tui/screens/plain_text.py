@@ -15,7 +15,7 @@ from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 from envwatch.past.history import HistoryError
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.screens.table_screen import Choice
+from envwatch.tui.state import Choice
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines

@@ -14,7 +14,8 @@ from textual.message import Message
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
-from envwatch.tui.screens.table_screen import Choice, TableScreen
+from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.tui.state import Choice
 from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.views.output.command_context import NO_COMMANDS, child_environment, ending_text, row_variables

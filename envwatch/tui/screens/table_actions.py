@@ -13,7 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.model.text import counted
-from envwatch.tui.screens.table_screen import Choice, TableScreen
+from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.tui.state import Choice
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key

@@ -9,7 +9,7 @@ from textual.screen import Screen
 
 from envwatch.fleet.problems import is_problem
 from envwatch.model.text import clean, natural_key
-from envwatch.tui.state import NO_NOTICE, MonitorState, Notice, StateNode
+from envwatch.tui.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.status_text import NOT_NOW, REPLAYED, moment_text
@@ -28,14 +28,6 @@ NO_ENVIRONMENT: Final = "no environment under the cursor"
 _NAME_CELLS: Final = 40
 
 AnswerT = TypeVar("AnswerT")
-
-
-class Choice(NamedTuple):
-    """An item of a menu."""
-
-    id: str
-    title: str
-    note: str = ""
 
 
 class Target(NamedTuple):

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean, composed, counted
-from envwatch.model.times import NOTHING, clock_text, zone_of
+from envwatch.model.times import NOTHING, clock_text
 from envwatch.tui.state import MonitorState, StateNode
 from envwatch.views.pane.layout import KEY, TITLE, DetailLine, PaneLayout, Row
 from envwatch.views.state_style import FAINT, Piece
@@ -196,7 +196,7 @@ class DetailPane(Pager, StateNode):
         state, times, layout = self.state, self.options.times, self._layout
         profile_state = state.monitor.fleet.for_environment(tracked)
         own_events = state.monitor.event_log.for_environment(tracked.key)
-        day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
+        day = last_day_rows(tracked, state.monitor, state.now, self.options.zone, layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []
         helps = self._rows(help_lines(tracked, profile_state, state.now, self.options.start_key))
