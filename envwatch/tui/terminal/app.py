@@ -50,6 +50,7 @@ class TerminalApp(App[int]):
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
     crash: BaseException | None = None
+    _themes: dict[str, Theme] | None = None
 
     def __init__(self, *, ascii_only: bool = False, has_title: bool = False) -> None:
         is_monochrome = _MONOCHROME.fullmatch(os.environ.get("TERM", "")) is not None
@@ -110,9 +111,24 @@ class TerminalApp(App[int]):
 
     @property
     def available_themes(self) -> dict[str, Theme]:
-        """Return the themes without ANSI themes on a colourless screen, where Textual draws black on black."""
-        themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
-        return {name: theme for name, theme in themes.items() if not (self.is_colourless and theme.ansi)}
+        """Return the themes without ANSI themes on a colourless screen, where Textual draws black on black.
+
+        The result is cached, because Textual asks twice for each line.
+        """
+        if self._themes is None:
+            themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
+            if self.is_colourless:
+                themes = {name: theme for name, theme in themes.items() if not theme.ansi}
+            self._themes = themes
+        return self._themes
+
+    def register_theme(self, theme: Theme) -> None:
+        self._themes = None
+        super().register_theme(theme)
+
+    def unregister_theme(self, theme_name: str) -> None:
+        self._themes = None
+        super().unregister_theme(theme_name)
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         if self._terminal_driver is not None:
