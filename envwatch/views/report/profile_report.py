@@ -164,7 +164,7 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
     leaves = flatten(recorded.events)
     known = (recorded.first.profile_state.environments, environments)
     subject = _namer(chain.from_iterable(each.values() for each in known), leaves)
-    watched = _watched(recorded, period)
+    watched = watched_in(recorded, period)
     courses = courses_of(*known, leaves, watched, period, subject)
     together = losses_together(recorded.events)
     downtimes = downtimes_of(courses, places_of(together))
@@ -204,7 +204,7 @@ def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) 
     return subject
 
 
-def _watched(recorded: Recorded, period: Span) -> WatchedTime:
+def watched_in(recorded: Recorded, period: Span) -> WatchedTime:
     """Return the watched time. The newest listing counts as watching until its data would be blind."""
     profile_state = recorded.last.profile_state
     watched = WatchedTime.recorded(recorded.polls, recorded.events, profile_state.clock)
