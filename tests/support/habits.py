@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,10 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.outages import Interval, UptimeState
+from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
+from envwatch.past.habits import Calendar, habit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
+    from envwatch.past.habits import Kept
 
 EVERY: Final = timedelta(minutes=10)
 """Time between polls."""
@@ -57,16 +62,45 @@ class Weeks:
             begin = until
         self.row(name, *spans, (begin, self.at(self.dates[-1], 48)), **wire)
 
-    def office(self, name: str, chance: Random, *, begin: float = 9.2, end: float = 17.8, absent: Sequence[date] = (), **wire: object) -> None:
-        spans = []
-        for day in self.dates:
-            if day.weekday() < 5 and day not in absent:
-                spans.append((self.at(day, begin + chance.uniform(-0.4, 0.4)), self.at(day, end + chance.uniform(-0.5, 0.5))))
-        self.row(name, *spans, **wire)
+    def office(
+        self,
+        name: str,
+        chance: Random,
+        *,
+        begin: float = 9.2,
+        end: float = 17.8,
+        jitter: float = 0.4,
+        absent: Sequence[date] = (),
+        **wire: object,
+    ) -> None:
+        """Add a row with office hours; `jitter` is in hours."""
+        spans = [
+            tuple(self.at(day, hours + chance.uniform(-jitter, jitter)) for hours in (begin, end))
+            for day in self.dates
+            if day.weekday() < 5 and day not in absent
+        ]
+        self.row(name, *((since, until) for since, until in spans), **wire)
 
     @property
     def period(self) -> tuple[float, float]:
         return self.at(self.first, 0).timestamp() * 1000, self.at(self.dates[-1], 24).timestamp() * 1000
+
+    def intervals(self, name: str) -> list[Interval]:
+        """Return a row's states as the history tells them, without any poll."""
+        since, until = self.period
+        ons = [(begin.timestamp() * 1000, end.timestamp() * 1000) for begin, end in self.on[name]]
+        gaps = [(begin.timestamp() * 1000, end.timestamp() * 1000) for begin, end in self.gaps]
+        cuts = sorted({since, until, *(at for span in (*ons, *gaps) for at in span if since < at < until)})
+        found: list[Interval] = []
+        for begin, end in pairwise(cuts):
+            is_on, is_gap = (any(first <= begin < last for first, last in spans) for spans in (ons, gaps))
+            state = UptimeState.UNKNOWN if is_gap else UptimeState.UP if is_on else UptimeState.DOWN
+            first = found.pop().since if found and found[-1].state is state else ServerMs(begin)
+            found.append(Interval(state, first, ServerMs(end)))
+        return found
+
+    def kept(self, name: str) -> Kept | None:
+        return habit_of(self.intervals(name), Calendar.between(self.period[0], self.period[1] - 1, self.zone))
 
     def listings(self, every: timedelta = EVERY) -> Iterator[Listed]:
         at, end = self.at(self.first, 0), self.at(self.dates[-1], 24)
@@ -94,27 +128,37 @@ class Weeks:
         return history
 
 
-def a_company(zone: ZoneInfo, first: date, seed: int = 1) -> Weeks:
-    """40 laptops of an office and of freelancers, 60 servers, sandboxes, a night worker, an ill person, a holiday."""
+def a_company(zone: ZoneInfo, first: date, seed: int = 1, *, laptops: int = 36, servers: int = 60) -> Weeks:
+    """Return laptops of an office and of freelancers, servers, sandboxes, a night worker, an ill person, a holiday."""
     weeks, chance = Weeks(zone, first), Random(seed)
     holiday = weeks.dates[10]
     ill = weeks.dates[7:14]
-    for number in range(36):
+    for number in range(laptops):
         absent = [holiday, *(ill if number == 3 else ())]
         os = {"os": "win32" if number % 5 == 0 else "darwin"}
         weeks.office(f"laptop-{number:02}", chance, absent=absent, metadata=os)
     for number in range(4):
         weeks.office(f"macbook of freelancer {number}", chance, begin=12.5, end=20.3, metadata={"os": "darwin"})
-    for number in range(60):
+    for number in range(servers):
         since = weeks.at(chance.choice(weeks.dates), chance.uniform(0, 20))
         weeks.always_on(f"web-{number}", (since, since + timedelta(hours=2)), metadata={"os": "linux"})
     for number in range(6):
         begin = weeks.at(weeks.dates[number], 3)
         weeks.row(f"sandbox {number}", (begin, begin + 30 * timedelta(hours=1)), listenerInstanceId=f"sandbox:{number}")
-    nights = [(weeks.at(day, 21.5 + chance.uniform(-0.3, 0.3)), weeks.at(day, 29.8 + chance.uniform(-0.3, 0.3))) for day in weeks.dates if day.weekday() < 5]
+    nights = [
+        (weeks.at(day, 21.5 + chance.uniform(-0.3, 0.3)), weeks.at(day, 29.8 + chance.uniform(-0.3, 0.3)))
+        for day in weeks.dates
+        if day.weekday() < 5
+    ]
     weeks.row("night-shift", *nights, metadata={"os": "linux"})
-    weeks.always_on("backup", *((weeks.at(day, 2.1), weeks.at(day, 2.8)) for day in weeks.dates), metadata={"os": "linux"})
-    weeks.always_on("lab", *((weeks.at(day, -4), weeks.at(day, 55)) for day in weeks.dates if day.weekday() == 5), metadata={"os": "linux"})
+    weeks.always_on(
+        "backup", *((weeks.at(day, 2.1), weeks.at(day, 2.8)) for day in weeks.dates), metadata={"os": "linux"}
+    )
+    weeks.always_on(
+        "lab",
+        *((weeks.at(day, -4), weeks.at(day, 55)) for day in weeks.dates if day.weekday() == 5),
+        metadata={"os": "linux"},
+    )
     weeks.row("scrapped", metadata={"os": "linux"})
     for day in (4, 17):
         weeks.gaps.append((weeks.at(weeks.dates[day], 14), weeks.at(weeks.dates[day], 23)))

@@ -26,7 +26,7 @@ from envwatch.views.output.formats import iso
 from envwatch.views.report.profile_report import watched_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta, tzinfo
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 """Of the JSON document."""
 
-_TRAITS: Final = ("os", "user", "owner", "org", "pod")
-_SHORTEST_GLOB: Final = 3
+_TRAITS: Final = ("os", "user", "owner", "org", "pod", "name")
+_SHORTEST_BEGIN: Final = 3
+_WEEK_SLOTS: Final = 8 * 96
 _WIDTH: Final = 79
 _NAMES: Final = 12
 _NAME_CELLS: Final = 40
@@ -57,6 +58,10 @@ class HabitualRow(NamedTuple):
     lost_at: tuple[float, ...]
     """The instants of losses that would open an incident."""
 
+    def outside(self, hours: Sequence[QuietHours], zone: tzinfo | None) -> int:
+        """Return the number of losses outside some hours."""
+        return sum(quiet_end(hours, at, zone) is None for at in self.lost_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -68,10 +73,6 @@ class Suggestion:
     rows: tuple[HabitualRow, ...]
 
     zone: tzinfo | None
-
-    def outside(self, row: HabitualRow) -> int:
-        """Return the number of a row's losses outside the hours."""
-        return sum(quiet_end(self.hours, at, self.zone) is None for at in row.lost_at)
 
     @property
     def filter(self) -> str:
@@ -91,6 +92,8 @@ class QuietSuggestions:
     """Watched for the most part, as the days of weekends."""
     weekend_days: int
     suggestions: tuple[Suggestion, ...]
+    restless: tuple[str, ...]
+    """A filter for the environments with many outages outside their hours; empty without such environments."""
     covered: tuple[TrackedEnvironment, ...]
     """Environments whose hours the configured quiet hours cover."""
 
@@ -113,20 +116,22 @@ def suggestions_in(recorded: Recorded, policy: AlertPolicy, matcher: Matcher = E
     for event in flatten(recorded.events):
         own_events[event.id].append(event)
     found: list[HabitualRow] = []
-    covered: list[TrackedEnvironment] = []
     present = [each for each in profile_state.environments.values() if each.replaced_by is None]
     for tracked in present:
         events = own_events[tracked.environment.id]
-        if not events or not _may_need_quiet(tracked, policy, matcher, period.until):
-            continue
-        intervals = states(tracked, events, watched, *period)
-        if (kept := habit_of(intervals, calendar)) is None:
-            continue
-        if _is_covered(kept.habit.hours, tracked, policy, calendar):
-            covered.append(tracked)
-        else:
-            found.append(HabitualRow(tracked, kept, _losses(intervals, policy.alert_after)))
+        if events and _may_need_quiet(tracked, policy, matcher, period.until):
+            intervals = states(tracked, events, watched, *period)
+            if (kept := habit_of(intervals, calendar)) is not None:
+                found.append(HabitualRow(tracked, kept, _losses(intervals, policy.alert_after)))
+    are_covered = [_is_covered(row, policy, calendar) for row in found]
     workdays, weekend_days = calendar.days_in(watched.spans)
+    filters = _Filters(present, period.until, recorded.profile)
+    open_ones = [row for row, is_covered in zip(found, are_covered, strict=True) if not is_covered]
+    restless = {
+        row.tracked.environment.id
+        for row in found
+        if row.outside(row.kept.habit.hours, policy.zone) >= _OFTEN * row.kept.of
+    }
     return QuietSuggestions(
         profile=recorded.profile,
         host=recorded.host,
@@ -134,38 +139,26 @@ def suggestions_in(recorded: Recorded, policy: AlertPolicy, matcher: Matcher = E
         until=period.until,
         workdays=workdays,
         weekend_days=weekend_days,
-        suggestions=tuple(suggestions_for(found, present, calendar, recorded.profile)),
-        covered=tuple(covered),
+        suggestions=tuple(_suggestions(open_ones, filters, policy.zone)),
+        restless=(restless and filters.of(restless)) or (),
+        covered=tuple(row.tracked for row, is_covered in zip(found, are_covered, strict=True) if is_covered),
     )
 
 
-def suggestions_for(
-    rows: Iterable[HabitualRow], present: Sequence[TrackedEnvironment], calendar: Calendar, profile: SafeText
-) -> Iterator[Suggestion]:
-    """Yield blocks for rows; no filter matches any other environment that is present.
-
-    Rows with a common trait share a block if their hours are near enough, then rows with near hours.
-    """
-    by_id = {row.tracked.environment.id: row for row in rows}
-
-    def selects(query: str) -> set[SafeText]:
-        matcher = matcher_or_none(query, profile)
-        if matcher is None:
-            return set()
-        return {each.environment.id for each in present if matcher.matches(each, calendar.slots[-1])}
-
-    left = dict(by_id)
+def _suggestions(rows: Iterable[HabitualRow], filters: _Filters, zone: tzinfo | None) -> Iterator[Suggestion]:
+    """Yield blocks; rows with a common trait share a block if their hours are near, then any rows with near hours."""
+    left = {row.tracked.environment.id: row for row in rows}
+    by_id = dict(left)
     groups: list[tuple[Habit, set[SafeText]]] = []
-    alike = [{row.environment.id for row in some} for some in _with_common_trait(present)]
-    for ids in sorted(alike, key=len, reverse=True):
+    for ids in sorted(filters.alike(), key=len, reverse=True):
         if len(ids) > 1 and ids <= left.keys() and (habit := _joined(by_id[id_].kept.habit for id_ in ids)):
             groups.append((habit, ids))
             left = {id_: row for id_, row in left.items() if id_ not in ids}
-    for habit, ids in _merged([*groups, *_near(left)], lambda ids: _by_trait(by_id, ids, selects) is not None):
-        if (values := _by_trait(by_id, ids, selects) or _by_name(by_id, ids, selects)) is not None:
+    for habit, ids in _merged([*groups, *_near(left)], filters):
+        if values := filters.of(ids):
             hours = tuple(replace(each, filter=",".join(values)) for each in habit.hours)
             members = sorted((by_id[id_] for id_ in ids), key=lambda row: row.tracked.environment.label)
-            yield Suggestion(values, hours, tuple(members), calendar.zone)
+            yield Suggestion(values, hours, tuple(members), zone)
 
 
 def _may_need_quiet(tracked: TrackedEnvironment, policy: AlertPolicy, matcher: Matcher, now: float) -> bool:
@@ -177,15 +170,13 @@ def _may_need_quiet(tracked: TrackedEnvironment, policy: AlertPolicy, matcher: M
     )
 
 
-def _is_covered(
-    hours: Sequence[QuietHours], tracked: TrackedEnvironment, policy: AlertPolicy, calendar: Calendar
-) -> bool:
-    """Whether the configured hours cover these hours, at each quarter of an hour of the newest week."""
-    week = calendar.slots[-8 * 96 :]
+def _is_covered(row: HabitualRow, policy: AlertPolicy, calendar: Calendar) -> bool:
+    """Whether the configured hours cover a row's hours, at each quarter of an hour of the newest week."""
+    week = calendar.slots[-_WEEK_SLOTS:]
     return bool(policy.quiet) and all(
-        policy.quiet_period_end(tracked, at, week[-1]) is not None
+        policy.quiet_period_end(row.tracked, at, week[-1]) is not None
         for at in week
-        if quiet_end(hours, at, policy.zone) is not None
+        if quiet_end(row.kept.habit.hours, at, policy.zone) is not None
     )
 
 
@@ -197,16 +188,62 @@ def _losses(intervals: Sequence[Interval], alert_after: timedelta) -> tuple[floa
     )
 
 
-def _with_common_trait(present: Iterable[TrackedEnvironment]) -> Iterator[list[TrackedEnvironment]]:
-    by_trait: dict[tuple[str, str], list[TrackedEnvironment]] = defaultdict(list)
-    for each in present:
-        for trait in _TRAITS:
-            by_trait[trait, _value(each, trait)].append(each)
-        by_trait["name", _letters(each)].append(each)
-    yield from by_trait.values()
+class _Filters:
+    """Finds filters that match exactly some of the present environments."""
+
+    def __init__(self, present: Iterable[TrackedEnvironment], now: float, profile: SafeText) -> None:
+        self._present = {each.environment.id: each for each in present}
+        self._now, self._profile = now, profile
+
+    def alike(self) -> Iterable[set[SafeText]]:
+        """Return the ids of environments with a common trait."""
+        by_trait: dict[tuple[str, str], set[SafeText]] = defaultdict(set)
+        for id_, each in self._present.items():
+            for trait in _TRAITS:
+                by_trait[trait, _value(each, trait)].add(id_)
+        return by_trait.values()
+
+    def of(self, ids: set[SafeText]) -> tuple[str, ...]:
+        """Return the values of the shortest filter; empty without a filter."""
+        return self.by_trait(ids) or self._by_name(ids)
+
+    def by_trait(self, ids: set[SafeText]) -> tuple[str, ...]:
+        """Return the values of the shortest filter by a trait; empty without such a filter, or for one environment."""
+        found: list[tuple[str, ...]] = []
+        for trait in _TRAITS if len(ids) > 1 else ():
+            values = {_value(self._present[id_], trait) for id_ in ids}
+            if "" not in values and (trait != "name" or len(values) < len(ids)):
+                end = "*" if trait == "name" else ""
+                found.append(_values(trait, (f"{quote_if_needed(value)}{end}" for value in values)))
+        return min(
+            (each for each in found if self._selects(each) == ids), key=lambda each: len("".join(each)), default=()
+        )
+
+    def _by_name(self, ids: set[SafeText]) -> tuple[str, ...]:
+        names = {self._present[id_].environment.label for id_ in ids}
+        found = (
+            _values("name", map(quote_if_needed, names)),
+            _values("name", (f"={quote_if_needed(name)}" for name in names)),
+            _values("id", (f"={quote_if_needed(id_)}" for id_ in ids)),
+        )
+        return next((each for each in found if self._selects(each) == ids), ())
+
+    def _selects(self, values: Iterable[str]) -> set[SafeText]:
+        if (matcher := matcher_or_none(",".join(values), self._profile)) is None:
+            return set()
+        return {id_ for id_, each in self._present.items() if matcher.matches(each, self._now)}
+
+
+def _values(field: str, values: Iterable[str]) -> tuple[str, ...]:
+    first, *others = sorted(values)
+    return f"{field}:{first}", *others
 
 
 def _value(tracked: TrackedEnvironment, trait: str) -> str:
+    """Return a trait's value; of a name, the begin up to a digit (`laptop-` of laptop-12), if long enough."""
+    if trait == "name":
+        begin = re.split("[0-9]", tracked.environment.label, maxsplit=1)[0]
+        return begin if len(begin) >= _SHORTEST_BEGIN else ""
     field = FIELDS[trait]
     return next((text or "" for text in field.values_of(tracked)), "") if isinstance(field, TextField) else ""
 
@@ -232,15 +269,13 @@ def _near(rows: Mapping[SafeText, HabitualRow]) -> list[tuple[Habit, set[SafeTex
     return groups
 
 
-def _merged(
-    groups: Iterable[tuple[Habit, set[SafeText]]], have_trait: Callable[[set[SafeText]], bool]
-) -> list[tuple[Habit, set[SafeText]]]:
+def _merged(groups: Iterable[tuple[Habit, set[SafeText]]], filters: _Filters) -> list[tuple[Habit, set[SafeText]]]:
     """Return the groups; groups with near hours are one if a trait is common, or if neither has a trait."""
     merged: list[tuple[Habit, set[SafeText]]] = []
     for habit, ids in groups:
         for place, (other, its_ids) in enumerate(merged):
             both = other.joined(habit)
-            if both is not None and (have_trait(ids | its_ids) or not (have_trait(ids) or have_trait(its_ids))):
+            if both and (filters.by_trait(ids | its_ids) or not (filters.by_trait(ids) or filters.by_trait(its_ids))):
                 merged[place] = both, ids | its_ids
                 break
         else:
@@ -248,51 +283,14 @@ def _merged(
     return merged
 
 
-def _by_trait(
-    rows: Mapping[SafeText, HabitualRow], ids: set[SafeText], selects: Callable[[str], set[SafeText]]
-) -> tuple[str, ...] | None:
-    """Return the shortest filter by one trait for exactly these environments."""
-    found: list[tuple[str, ...]] = []
-    if len(ids) == 1:
-        return None
-    for trait in (*_TRAITS, "name"):
-        values = {_letters(rows[id_].tracked) if trait == "name" else _value(rows[id_].tracked, trait) for id_ in ids}
-        if "" in values or (trait == "name" and min(map(len, values)) < _SHORTEST_GLOB):
-            continue
-        end = "*" if trait == "name" else ""
-        query = _query(trait, (f"{quote_if_needed(value)}{end}" for value in values))
-        if selects(",".join(query)) == ids:
-            found.append(query)
-    return min(found, key=lambda query: len(",".join(query)), default=None)
-
-
-def _by_name(
-    rows: Mapping[SafeText, HabitualRow], ids: set[SafeText], selects: Callable[[str], set[SafeText]]
-) -> tuple[str, ...] | None:
-    """Return the filter by names for exactly these environments, by ids if names are not unique."""
-    names = {rows[id_].tracked.environment.label for id_ in ids}
-    queries = (
-        _query("name", map(quote_if_needed, names)),
-        _query("name", (f"={quote_if_needed(name)}" for name in names)),
-        _query("id", (f"={quote_if_needed(id_)}" for id_ in ids)),
-    )
-    return next((query for query in queries if selects(",".join(query)) == ids), None)
-
-
-def _query(field: str, values: Iterable[str]) -> tuple[str, ...]:
-    first, *others = sorted(values)
-    return f"{field}:{first}", *others
-
-
-def _letters(tracked: TrackedEnvironment) -> str:
-    """Return the begin of a name up to a digit: `laptop-` of laptop-12."""
-    return re.split("[0-9]", tracked.environment.label, maxsplit=1)[0]
-
-
 def tables_of(found: QuietSuggestions, section: str) -> str:
     """Return the suggestions as TOML for a section of the file, with comments; empty without suggestions."""
     name = "quiet" if not section else f"profiles.{_key(section)}.quiet"
-    return "\n".join("".join(f"{line}\n" for line in _lines(each, name)) for each in found.suggestions)
+    blocks = [[*_lines(each, name)] for each in found.suggestions]
+    if found.restless:
+        about = "Often offline outside their hours too. If nobody is needed then, let them end by design:"
+        blocks.append([*_comment(about), *(f"# {line}" for line in _setting("ephemeral", found.restless))])
+    return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
 
 def _lines(suggestion: Suggestion, table: str) -> Iterator[str]:
@@ -302,10 +300,9 @@ def _lines(suggestion: Suggestion, table: str) -> Iterator[str]:
     who = counted(len(rows), "environment")
     yield from _comment(f"{who}, which kept these hours on {_percent(days, of)} of the watched days:")
     yield from _comment(enumerated(names, len(rows)))
-    outside = sum(map(suggestion.outside, rows))
+    outside = sum(row.outside(suggestion.hours, suggestion.zone) for row in rows)
     if outside:
-        advice = "; if nobody is needed then, the filter suits `ephemeral`" if outside >= _OFTEN * of else ""
-        yield from _comment(f"{counted(outside, 'outage')} outside these hours{advice}.")
+        yield from _comment(f"{counted(outside, 'outage')} outside these hours.")
     for hours in suggestion.hours:
         yield f"[[{table}]]"
         yield from _setting("filter", suggestion.values)
@@ -376,12 +373,13 @@ def _profile(found: QuietSuggestions) -> dict[str, Any]:
                         "name": row.tracked.environment.label,
                         "days_kept": row.kept.days,
                         "days_watched": row.kept.of,
-                        "losses_outside": each.outside(row),
+                        "losses_outside": row.outside(each.hours, each.zone),
                     }
                     for row in each.rows
                 ],
             }
             for each in found.suggestions
         ],
+        "ephemeral": ",".join(found.restless) or None,
         "covered": [{"id": each.environment.id, "name": each.environment.label} for each in found.covered],
     }
