@@ -136,6 +136,7 @@ def test_rows_with_many_outages_outside_their_hours_are_proposed_as_ephemeral_in
     assert found.restless == ("os:darwin",)
     assert '\n# ephemeral = "os:darwin"\n' in tables_of(found, "")
     assert "ephemeral" not in tomllib.loads(tables_of(found, ""))
+    assert suggested(weeks, ephemeral=matcher_of("name:ci-*")).restless == ("name:ci-*", "ana", "hiro")
 
 
 def test_a_company_gets_hours_for_each_habit_and_for_nothing_else() -> None:

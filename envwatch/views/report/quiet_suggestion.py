@@ -140,7 +140,7 @@ def suggestions_in(recorded: Recorded, policy: AlertPolicy, matcher: Matcher = E
         workdays=workdays,
         weekend_days=weekend_days,
         suggestions=tuple(_suggestions(open_ones, filters, policy.zone)),
-        restless=(restless and filters.of(restless)) or (),
+        restless=filters.added_to(policy.ephemeral.query, restless) if restless else (),
         covered=tuple(row.tracked for row, is_covered in zip(found, are_covered, strict=True) if is_covered),
     )
 
@@ -207,10 +207,17 @@ class _Filters:
         """Return the values of the shortest filter; empty without a filter."""
         return self.by_trait(ids) or self._by_name(ids)
 
-    def by_trait(self, ids: set[SafeText]) -> tuple[str, ...]:
+    def added_to(self, query: SafeText, ids: set[SafeText]) -> tuple[str, ...]:
+        """Return the values of a filter that also matches what a query by names matches."""
+        own = self.by_trait(ids, ("name",)) or self._by_name(ids)
+        if own and query.startswith("name:") and own[0].startswith("name:") and " " not in query:
+            return query, own[0].removeprefix("name:"), *own[1:]
+        return self.of(ids)
+
+    def by_trait(self, ids: set[SafeText], traits: Sequence[str] = _TRAITS) -> tuple[str, ...]:
         """Return the values of the shortest filter by a trait; empty without such a filter, or for one environment."""
         found: list[tuple[str, ...]] = []
-        for trait in _TRAITS if len(ids) > 1 else ():
+        for trait in traits if len(ids) > 1 else ():
             values = {_value(self._present[id_], trait) for id_ in ids}
             if "" not in values and (trait != "name" or len(values) < len(ids)):
                 end = "*" if trait == "name" else ""
