@@ -161,10 +161,10 @@ def test_every_line_fits_a_terminal_of_80_columns() -> None:
     weeks = some_weeks()
     office(weeks, *(f"{letter}-{'long-' * 5}{letter}" for letter in "abcdefgh"))
     weeks.always_on("other")
-    text = tables_of(suggested(weeks), "a b")
-    assert '[[profiles."a b".quiet]]' in text
+    text = tables_of(suggested(weeks), "a \x7f")
+    assert '[[profiles."a \\u007f".quiet]]' in text
     assert all(cells(clean(line)) < 80 for line in text.splitlines())
-    assert tomllib.loads(text)["profiles"]["a b"]["quiet"][0]["filter"].count(",") == 7
+    assert tomllib.loads(text)["profiles"]["a \x7f"]["quiet"][0]["filter"].count(",") == 7
 
 
 names: Final = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12) | st.sampled_from(

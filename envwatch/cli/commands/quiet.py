@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import print_error, stdout, write, write_text
+from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import past
 from envwatch.model.text import clean, counted, enumerated, shortened
 from envwatch.model.times import date_text
@@ -110,7 +110,7 @@ def _print(found: list[tuple[QuietSuggestions, Settings]], options: Options) -> 
         write(json_of(each for each, _ in found))
     else:
         texts = (tables_of(each, _section(settings)) for each, settings in found)
-        write_text("\n".join(text for text in texts if text))
+        write("\n".join(text for text in texts if text).encode())  # TOML is UTF-8
     for each, settings in found:
         profile, names = each.profile, [shortened(row.environment.label, _NAME_CELLS) for row in each.covered[:_NAMES]]
         days = f"{each.workdays} workdays and {each.weekend_days} days of weekends"
