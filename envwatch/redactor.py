@@ -27,6 +27,10 @@ _KEY_ANYWHERE: Final = re.compile(r"(?<![A-Za-z0-9])sk-[\w-]{16,}")
 _HIDDEN: Final = "…"
 
 
+class ReportedError(Exception):
+    """A mistake that people can correct. The message is a line that ends a command."""
+
+
 class Redactor:
     """Replaces secrets, parts of secrets, and everything like a Letta key by `…`."""
 

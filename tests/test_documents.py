@@ -49,7 +49,7 @@ PAGES: Final = pages()
 COMMANDS: Final = ("pip install uv && uv run envwatch demo", "pip install uv && uv run pytest")
 """Commands for newcomers, on which `.ci/run` and others rely."""
 
-FOR_CHANGES: Final = {"docs/architecture.md", "docs/metrics.md", "docs/operators/README.md"}
+FOR_CHANGES: Final = {"CONTRIBUTING.md", "docs/architecture.md", "docs/metrics.md", "docs/operators/README.md"}
 """Pages with names from the source or from other programs, covered by other tests."""
 
 OTHER_PROGRAMS: Final = "docs/operators/"
@@ -61,7 +61,7 @@ WRITTEN: Final = set(chain.from_iterable(lists(f"{section(PROMISED, 'JSON')}{sec
 """Names in the program's output; tests/test_stability.py compares the names with the program."""
 
 
-OF_OTHERS: Final = {"scrape_config"}
+OF_OTHERS: Final = {"scrape_config", "dedup_key"}
 
 
 def each(language: str) -> list[Any]:
@@ -131,7 +131,7 @@ def refusal(arguments: list[str]) -> str:
     except HelpRequested:
         return ""
     except StopError as stop:
-        return "missing" if re.search(" is missing; | needs a value; ", stop.line) else stop.line
+        return "missing" if re.search(" is missing; | needs a value; ", str(stop)) else str(stop)
     return "" if all(parse(query) for query in getattr(options, "query", [])) else "no query"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-COPIED = ("envwatch", "docs", "tests", "styles.tcss", "pyproject.toml", "README.md", "CHANGELOG.md")
+COPIED = ("envwatch", "docs", "tests", "styles.tcss", "pyproject.toml", *(path.name for path in ROOT.glob("*.md")))
 HOSTILE = "eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 SHOWN = r"eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 PROMISES = ("Columns", "A row, in this order, also of JSON lines and CSV")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import alert_file_for, state_file
+from envwatch.cli.bootstrap import Profiles, SelectedProfile, alert_file_for, state_file
 from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import (
     AlertState,
@@ -18,7 +18,7 @@ from envwatch.fleet.alerting.alert_state import (
     open_incidents,
     written_at,
 )
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText
 from envwatch.storage.remembered import ALERT_STATE, INCIDENTS_OF_1_0
 from envwatch.storage.state_file import ChangedFile, StateFile
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.cli.bootstrap import Profiles, SelectedProfile
-    from envwatch.model.clock import Clocks
 
 _WRITTEN_EVERY_MS: Final = 60_000
 _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS

@@ -15,16 +15,15 @@ from enum import IntEnum
 from functools import partial
 from importlib import import_module
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from envwatch import __version__
 from envwatch.config.values import line, path_text, query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
-from envwatch.redactor import LIKE_A_KEY
+from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import timedelta
 
 
 DASHBOARD: Final = "dashboard"
@@ -76,13 +75,12 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-class StopError(Exception):
-    """Ends the command. `line` is the message for people; empty if no reader is left."""
+class StopError(ReportedError):
+    """Ends the command with an exit code; without a message if no reader is left."""
 
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)
         self.code = code
-        self.line = line
 
 
 class HelpRequested(Exception):  # noqa: N818 - no error
@@ -96,11 +94,7 @@ class Options(argparse.Namespace):
     version: bool = False
     config: str | None = None
     profile: str | None = None
-    interval: timedelta | None = None
-    page_size: int | None = None
     online_only: bool = False
-    source: Literal["local", "remote"] | None = None
-    user: str | None = None
     filter: str = ""
     view: str | None = None
     ascii: bool = False
@@ -140,10 +134,9 @@ def _within_bounds(name: str) -> Callable[[str], object]:
 _WIDEST_HELP: Final = 100
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
-    "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
-    "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
-    "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
+    "view": valued("NAME", line, "view of the configuration file, or built in: offline"),
+    "filter": valued("QUERY", query, "only environments that match this filter"),
     "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
     "online_only": {
         "action": argparse.BooleanOptionalAction,
@@ -155,8 +148,9 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
         "help": "only environments of this kind: local or remote",
     },
     "user": valued("ID", line, "only this user's environments"),
-    "filter": valued("QUERY", query, "only environments that match this filter"),
-    "view": valued("NAME", line, "view of the configuration file, or built in: offline"),
+    "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
+    "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
+    "no_history": {"action": "store_true", "help": "neither record nor read the history"},
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
     "log_file": valued(
         "PATH",
@@ -170,6 +164,7 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
     "config": valued("PATH", path_text, "configuration file (default: `envwatch config path`)"),
 }
+"""In the order of the help."""
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
 _ADVANCED: Final = frozenset(
@@ -177,16 +172,7 @@ _ADVANCED: Final = frozenset(
 )
 """Shared options that few people need, at the end of the help."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
-DASHBOARD_OPTIONS: Final = (
-    "profile",
-    "view",
-    *QUERY_OPTIONS,
-    "interval",
-    "no_mouse",
-    "no_history",
-    *OUTPUT_OPTIONS,
-    "config",
-)
+DASHBOARD_OPTIONS: Final = tuple(_SHARED)
 """All shared options; each may stand before a command."""
 
 
@@ -224,7 +210,6 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
-        self.names = {"command", "action"}
         self._fill = fill
         self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
@@ -235,11 +220,14 @@ class Parser(argparse.ArgumentParser):
         )
         self.set_defaults(parser=self)
 
-    def add_argument(self, *flags: Any, **settings: Any) -> argparse.Action:  # noqa: ANN401 - passed on
-        """Add an option, and note the name."""
-        action = super().add_argument(*flags, **settings)
-        self.names.add(action.dest)
-        return action
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of options that may be given."""
+        return frozenset({"command", "action", *(action.dest for action in self._actions)})
+
+    def add_flag(self, flag: str, about: str) -> None:
+        """Add an option without a value."""
+        self.add_argument(flag, action="store_true", default=False, help=about)
 
     def add_shared(self, *names: str) -> None:
         """Add shared options; advanced options form a group."""
@@ -249,7 +237,7 @@ class Parser(argparse.ArgumentParser):
                 self.add_argument(flag, **_SHARED[name])
                 continue
             self._advanced = self._advanced or self.add_argument_group("advanced")
-            self.names.add(self._advanced.add_argument(flag, **_SHARED[name]).dest)
+            self._advanced.add_argument(flag, **_SHARED[name])
 
     def fill(self) -> None:
         """Add this parser's arguments, once."""

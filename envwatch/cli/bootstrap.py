@@ -1,6 +1,6 @@
 """Settings, credentials, clients and the log of commands, imported late.
 
-Mistakes become `StopError`.
+Mistakes are `ReportedError`s.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch import __version__
-from envwatch.cli.arguments import Exit, Options, StopError
+from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
-from envwatch.config.values import ConfigError, zone_named
+from envwatch.config.values import zone_named
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, past_moment_of, use_zone
-from envwatch.redactor import redactor
+from envwatch.redactor import ReportedError, redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from pydantic import SecretStr
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
 
-_WITHOUT_SCREEN: Final = frozenset(
-    {"list", "check", "watch", "wait", "record", "report", "serve", "metrics", "silence"}
-)
+_WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 """Commands that log only if an option names a file."""
@@ -55,10 +53,7 @@ def all_settings_for(
     """
     from envwatch.config.settings import all_settings_of
 
-    try:
-        found = all_settings_of(vars(options), environ, remembered=_remembered(options), only=only)
-    except ConfigError as error:
-        raise stop_for(error.lines) from None
+    found = all_settings_of(vars(options), environ, remembered=_remembered(options), only=only)
     zone = found[0].timezone
     use_zone(None if zone is None else zone_named(zone))
     return found
@@ -87,10 +82,7 @@ def config_path_for(options: Options) -> tuple[Path, bool]:
     """Return `config_path` of the options."""
     from envwatch.config.settings import config_path
 
-    try:
-        return config_path(options.config, os.environ)
-    except ConfigError as error:
-        raise stop_for(error.lines) from None
+    return config_path(options.config, os.environ)
 
 
 def _remembered(options: Options) -> dict[str, Any]:
@@ -128,12 +120,6 @@ def user_name() -> SafeText:
         return clean(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         return clean(str(os.getuid()))
-
-
-def stop_for(mistakes: Sequence[str]) -> StopError:
-    """Return the error for mistakes: the first mistake, and the number of the rest."""
-    others = f" (and {len(mistakes) - 1} more: `envwatch config validate`)" if len(mistakes) > 1 else ""
-    return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
 
 
 class SelectedProfile(NamedTuple):
@@ -192,17 +178,13 @@ def policy_for(settings: Settings) -> AlertPolicy:
     from envwatch.config.settings import expected_by
     from envwatch.fleet.alerting.alert_policy import NOTHING
 
-    try:
-        expect = expected_by(settings)
-    except ConfigError as error:
-        raise stop_for(error.lines) from None
     return replace(
         quiet_policy(settings),
         alert=matcher_for(settings.alert, settings),
         alert_after=settings.alert_after,
         ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
         blind_after=settings.blind_after,
-        expect=expect,
+        expect=expected_by(settings),
     )
 
 
@@ -229,12 +211,10 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:
     """Return a profile's key and address; the redactor learns the key."""
-    from envwatch.config.credentials import NO_KEY, CredentialsError, credentials_of
+    from envwatch.config.credentials import NO_KEY, credentials_of
 
     try:
         credentials = credentials_of(settings, os.environ, now_ms=time.time() * 1000, ask=prompt)
-    except CredentialsError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
     except KeyboardInterrupt:
         raise StopError(Exit.INTERRUPTED, NO_KEY if prompt else "") from None
     redactor().learn(credentials.key.get_secret_value())
@@ -245,7 +225,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
     """Return the present key, or the old key if there is none for this server."""
     try:
         found = credentials_for(settings)
-    except StopError:
+    except ReportedError:
         return credentials.key
     return found.key if found.base_url == credentials.base_url else credentials.key
 
@@ -253,21 +233,17 @@ def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
 def client_for(credentials: Credentials, settings: Settings) -> Client:
     """Return a profile's HTTP client."""
     from envwatch.sources.letta.client import Client
-    from envwatch.sources.letta.network_settings import SettingsError
 
-    try:
-        return Client(
-            base_url=credentials.base_url,
-            key=credentials.key,
-            key_origin=credentials.origin,
-            limits=settings.limits,
-            find_key=partial(renewed_key, credentials, settings),
-            online_only=settings.online_only,
-            source=settings.source,
-            user=settings.user,
-        )
-    except SettingsError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
+    return Client(
+        base_url=credentials.base_url,
+        key=credentials.key,
+        key_origin=credentials.origin,
+        limits=settings.limits,
+        find_key=partial(renewed_key, credentials, settings),
+        online_only=settings.online_only,
+        source=settings.source,
+        user=settings.user,
+    )
 
 
 def targets_for(profiles: Profiles) -> dict[SafeText, Target]:

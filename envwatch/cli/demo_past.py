@@ -14,7 +14,7 @@ from envwatch.cli.demo_settings import start_file
 from envwatch.demo.fleet import DAYS
 from envwatch.demo.times import DAY_MS
 from envwatch.files import ProcessLock, write_private
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.past.earlier_runs import changes_between_runs
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from envwatch.fleet.events import Event
     from envwatch.past.history import Moment
 
 SHIPPED_START: Final = 1_767_236_260_000

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import display_settings_of, history_folder_for
+from envwatch.cli.bootstrap import display_settings_of, history_folder_for, state_file
 from envwatch.demo.times import DAY_MS
+from envwatch.fleet.alerting.quiet import QuietHours
 from envwatch.model.limits import DEMO_ALERT_AFTER
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
     from envwatch.demo.scenarios import FleetSpec
-    from envwatch.fleet.alerting.quiet import QuietHours
 
 DEMO_PROFILE: Final = "demo"
 """On screen and in the history."""
@@ -29,8 +30,6 @@ VIEW: Final = "laptops"
 
 def demo_settings(options: Options) -> Settings:
     """Return the default profile's display settings, with an early alert, quiet hours and a view."""
-    from dataclasses import replace
-
     from envwatch.views.table.table_view import NamedView
 
     settings = display_settings_of(options)
@@ -49,7 +48,6 @@ def demo_settings(options: Options) -> Settings:
 def _quiet_hours() -> QuietHours:
     """Return quiet hours that hold now, and when the laptop of `demo/lives.py` was closed."""
     from envwatch.demo.lives import CLOSED_AGO_MS, CLOSED_LAPTOP
-    from envwatch.fleet.alerting.quiet import QuietHours
     from envwatch.model.times import in_zone
 
     now = in_zone(datetime.now(UTC))
@@ -78,8 +76,6 @@ def earlier_start(folder: Path, now: float) -> int | None:
 
 def with_remedy(settings: Settings, base_url: str) -> Settings:
     """Return settings with a row command that starts a listener, on a free key."""
-    from dataclasses import replace
-
     from envwatch.demo import start_listener
     from envwatch.views.output.command_context import RowCommand
 
@@ -95,7 +91,6 @@ def with_remedy(settings: Settings, base_url: str) -> Settings:
 
 def hints_key(settings: Settings) -> str:
     """Return the key that closes the demo's hints, or "" after the user has closed the hints."""
-    from envwatch.cli.bootstrap import state_file
     from envwatch.storage.remembered import remembered
 
     return "" if remembered(state_file("state")).hints is False else _free_key(settings, "H")

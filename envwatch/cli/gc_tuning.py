@@ -62,13 +62,12 @@ def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
     import asyncio
 
     start()
-    asyncio.get_running_loop().call_later(every_s, _collect_all, every_s)
+    loop = asyncio.get_running_loop()
 
+    def collect() -> None:
+        began = time.perf_counter()
+        gc.collect()
+        took_s = time.perf_counter() - began
+        loop.call_later(max(every_s, took_s * _SHARE), collect)
 
-def _collect_all(every_s: float) -> None:
-    import asyncio
-
-    began = time.perf_counter()
-    gc.collect()
-    took_s = time.perf_counter() - began
-    asyncio.get_running_loop().call_later(max(every_s, took_s * _SHARE), _collect_all, every_s)
+    loop.call_later(every_s, collect)

@@ -9,31 +9,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.alert_files import AlertFiles
-from envwatch.cli.arguments import Exit, StopError
-from envwatch.cli.bootstrap import alert_file_for, config_path_for, host_of
+from envwatch.cli.arguments import Exit, Options, StopError
+from envwatch.cli.bootstrap import Profiles, alert_file_for, config_path_for, host_of
 from envwatch.cli.streams import print_error
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.decision import HookState
-from envwatch.hooks.message import Context, message_of
-from envwatch.hooks.runner import Runner
+from envwatch.hooks.message import Context, Delivery, message_of
+from envwatch.hooks.runner import HookReport, Runner
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.log import LogLine
+from envwatch.storage.log import LogLine, PollLog
 from envwatch.views.events.cloud_events import source_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from envwatch.cli.arguments import Options
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.hooks.message import Delivery
-    from envwatch.hooks.runner import HookReport
     from envwatch.model.clock import WallMs
-    from envwatch.storage.log import PollLog
 
 
 class Prepared(NamedTuple):
@@ -49,7 +43,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
     """Return the configured hooks, and deliveries by hook name.
 
     Raises:
-        StopError: without hooks, or for an unusable hook.
+        ReportedError: without hooks, or for an unusable hook.
     """
     if not settings.hooks:
         path, _ = config_path_for(options)
@@ -58,10 +52,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
         )
     from envwatch.config.hooks import deliveries_of
 
-    try:
-        return settings.hooks, deliveries_of(settings.hooks, os.environ, settings.key_variables)
-    except SettingsError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
+    return settings.hooks, deliveries_of(settings.hooks, os.environ, settings.key_variables)
 
 
 def prepared(profiles: Profiles, options: Options) -> Prepared:

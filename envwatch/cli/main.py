@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import DASHBOARD, PLUGIN, Exit, HelpRequested, Options, StopError, load, options_in
 from envwatch.cli.streams import print_error, write
+from envwatch.redactor import ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,23 +22,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments, options)
     except KeyboardInterrupt:
-        return _stopped(StopError(Exit.INTERRUPTED), options)
-    except StopError as stop:
-        return _stopped(stop, options)
+        return _stopped(Exit.INTERRUPTED, options)
+    except ReportedError as error:
+        return _stopped(error.code if isinstance(error, StopError) else Exit.USAGE, options, str(error))
     except Exception as error:  # noqa: BLE001 - a bug, whatever it is
         from envwatch.cli.bootstrap import poll_log_for, report_crash
 
-        return _stopped(StopError(report_crash(error, poll_log_for(options))), options)
+        return _stopped(report_crash(error, poll_log_for(options)), options)
 
 
-def _stopped(stop: StopError, options: Options) -> int:
+def _stopped(code: Exit, options: Options, line: str = "") -> int:
     if options.command == PLUGIN:
         from envwatch.cli.commands.check import unknown
 
-        return unknown(stop.line)
-    if stop.line:
-        print_error(f"envwatch: {stop.line}")
-    return stop.code
+        return unknown(line)
+    if line:
+        print_error(f"envwatch: {line}")
+    return code
 
 
 def _run(arguments: Sequence[str] | None, options: Options) -> int:

@@ -25,11 +25,11 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.streams import print_error
 from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.monitor import Monitor
-from envwatch.model.outcome import Failed, Listed
-from envwatch.model.text import clean
+from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.model.outcome import Failed, Listed, Outcome
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.sources.session import Session
+from envwatch.sources.session import Session, Target
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged, silences_in
 from envwatch.storage.state_file import ChangedFile, StateFile
 
@@ -42,12 +42,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.fleet.alerting.silences import Silences
-    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Outcome
-    from envwatch.model.text import SafeText
     from envwatch.past.history import Past
-    from envwatch.sources.session import Target
     from envwatch.storage.log import PollLog
 
 _TICK_S = 1.0
@@ -171,11 +167,11 @@ async def monitoring(
     try:
         async with (
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome()) as session,
-            aclosing(_recorded(updates(session, monitor, deadline, saved), history)) as recorded,
-            aclosing(_with_slow_polls_named(recorded, targets, warn)) as all_updates,
+            aclosing(updates(session, monitor, deadline, saved)) as fresh,
+            aclosing(_recorded(fresh, history, targets, warn)) as recorded,
         ):
             with closing(history):
-                yield Monitoring(targets, all_updates, history.pasts, poll_log, warn)
+                yield Monitoring(targets, recorded, history.pasts, poll_log, warn)
     finally:
         saved.close()
         poll_log.close()
@@ -236,20 +232,16 @@ async def updates(
 
 
 async def _recorded(
-    all_updates: AsyncGenerator[MonitorUpdate, None], history: History
+    fresh: AsyncGenerator[MonitorUpdate, None],
+    history: History,
+    targets: Mapping[SafeText, Target],
+    warn: Callable[[str], None],
 ) -> AsyncGenerator[MonitorUpdate, None]:
-    async with aclosing(all_updates):
-        async for update in all_updates:
-            if history.recorder is not None:
-                history.recorder.record(update.monitor, update.changes)
-            yield update
-
-
-async def _with_slow_polls_named(
-    all_updates: AsyncGenerator[MonitorUpdate, None], targets: Mapping[SafeText, Target], warn: Callable[[str], None]
-) -> AsyncGenerator[MonitorUpdate, None]:
+    """Record updates, and warn once of a profile's slow polls."""
     slow: Counter[SafeText] = Counter()
-    async for update in all_updates:
+    async for update in fresh:
+        if history.recorder is not None:
+            history.recorder.record(update.monitor, update.changes)
         profile = update.changes.profile
         if profile is not None and isinstance(update.changes.outcome, Listed) and slow[profile] < _SLOW_LISTINGS:
             poller = targets[profile].poller

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from envwatch.cli import gc_tuning
+from envwatch.cli.alert_files import earlier_alerts
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import client_for, host_of, policies_for, poll_log_for, state_file
-from envwatch.cli.streams import print_error
-from envwatch.model.text import clean, counted
+from envwatch.cli.bootstrap import Profiles, client_for, host_of, policies_for, poll_log_for, state_file
+from envwatch.cli.streams import ProgressLine, print_error
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.outcome import Cause, Failed, Listed
+from envwatch.model.text import SafeText, clean, counted
+from envwatch.sources.poller import poll_once, read_clocks
+from envwatch.storage.remembered import acknowledged, silences_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.streams import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.monitor import Monitor
-    from envwatch.model.outcome import Failed, Listed
-    from envwatch.model.text import SafeText
-
-QUICK_S: Final = 1.0
 
 
 async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:
@@ -31,8 +30,6 @@ async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed
     Fills `outcomes` in the profiles' order. A returned result would stay in memory: when `asyncio.run` restores the
     handler of SIGINT, Python formats and drops an error with the main task's result, 800 MiB for 100,000 rows.
     """
-    import asyncio
-
     read = dict.fromkeys(profiles, (0, 0))
 
     def note(name: SafeText, pages: int, rows: int) -> None:
@@ -49,8 +46,6 @@ async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed
 async def _fetch(
     credentials: Credentials, settings: Settings, *, on_page: Callable[[int, int], None]
 ) -> Listed | Failed:
-    from envwatch.sources.poller import poll_once
-
     async with client_for(credentials, settings) as client:
         client.on_page = on_page
         gc_tuning.start()
@@ -59,12 +54,6 @@ async def _fetch(
 
 def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profiles) -> Monitor:
     """Return the monitor after the listings, with this machine's acknowledgements, silences and incidents."""
-    from envwatch.cli.alert_files import earlier_alerts
-    from envwatch.fleet.monitor import Monitor
-    from envwatch.model.outcome import Listed
-    from envwatch.sources.poller import read_clocks
-    from envwatch.storage.remembered import acknowledged, silences_in
-
     monitor = Monitor.create(
         profiles.limits,
         acks=acknowledged(state_file("acknowledged")),
@@ -100,14 +89,12 @@ def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, 
         stop_for_failure(failures[name], profiles[name].credentials, name) for name in profiles if name in failures
     ]
     for stop in () if is_silent else stops:
-        print_error(f"envwatch: {stop.line}")
+        print_error(f"envwatch: {stop}")
     return max((stop.code for stop in stops), default=Exit.FINE)
 
 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:
     """Return exit code and line for a failure."""
-    from envwatch.model.outcome import Cause
-
     code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
     key_origin = f" (the key came from {credentials.origin})" if failure.cause is Cause.FORBIDDEN else ""
     profile = f"profile {name}: " if name else ""

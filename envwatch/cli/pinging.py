@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, Self
 
-from envwatch.cli.arguments import Exit, StopError
 from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
-from envwatch.model.outcome import Listed
-from envwatch.sources.letta.network_settings import SettingsError
+from envwatch.model.outcome import Listed, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence, Sized
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.hooks.webhook import WebService
-    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
 
 
@@ -98,7 +95,7 @@ def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
     """Return a switch for each address of the profiles.
 
     Raises:
-        StopError: if a switch is unusable.
+        SettingsError: if a switch is unusable.
     """
     switches: dict[str, DeadMansSwitch] = {}
     for name, (_, settings) in profiles.items():
@@ -106,10 +103,7 @@ def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
             continue
         from envwatch.config.hooks import ping_of
 
-        try:
-            ping = ping_of(settings.ping_url, settings.ping_url_env, os.environ)
-        except SettingsError as error:
-            raise StopError(Exit.USAGE, str(error)) from None
+        ping = ping_of(settings.ping_url, settings.ping_url_env, os.environ)
         if ping is not None:
             names = switches[str(ping.url)].names if str(ping.url) in switches else ()
             switches[str(ping.url)] = DeadMansSwitch(ping, (*names, name))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -16,26 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import all_settings_for, config_path_for
+from envwatch.cli.bootstrap import Profiles, all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
-from envwatch.model.text import clean, counted
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.redactor import redactor
 from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.listening import Address, Certificate, ListeningSocket, ServerError, listen
+from envwatch.serving.listening import Certificate, ListeningSocket, ServerError, listen
 from envwatch.serving.listing import SharedState
-from envwatch.serving.tokens import TokensFile, add_token
+from envwatch.serving.tokens import Tokens, TokensFile, add_token
 from envwatch.sources.poller import read_clocks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
-    from envwatch.model.text import SafeText
-    from envwatch.serving.tokens import Tokens
     from envwatch.storage.log import PollLog
 
 
@@ -49,10 +45,7 @@ def new_token(options: Options) -> int:
     if len(paths) > 1:
         raise StopError(Exit.USAGE, "the profiles have different files of tokens: choose one with --profile")
     (path,) = paths
-    try:
-        token = add_token(path, options.new_token)
-    except ServerError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
+    token = add_token(path, options.new_token)
     write(f"{token}\n".encode())
     print_error(f"token added to {path}, and never shown again. The viewer sets LETTA_API_KEY to the token")
     return Exit.FINE
@@ -68,7 +61,6 @@ class Plan:
 
     settings: Mapping[SafeText, Settings]
     tokens: Mapping[SafeText, TokensFile]
-    address: Address
     listening: ListeningSocket
     tls: Certificate | None
 
@@ -91,17 +83,14 @@ class Plan:
         """Return the plan, and listen; stop if a file or the address cannot be used."""
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
-        try:
-            files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
-            cert, key = options.tls_cert, options.tls_key
-            tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
-        except ServerError as error:
-            raise StopError(Exit.USAGE, str(error)) from None
+        files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
+        cert, key = options.tls_cert, options.tls_key
+        tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
         try:
             listening = listen(options.bind)
         except ServerError as error:
             raise StopError(Exit.FAILED, str(error)) from None
-        return cls(settings, {name: files[path] for name, path in paths.items()}, options.bind, listening, tls)
+        return cls(settings, {name: files[path] for name, path in paths.items()}, listening, tls)
 
     def close(self) -> None:
         """Close the socket."""
@@ -110,8 +99,7 @@ class Plan:
     @property
     def base_urls(self) -> list[str]:
         """The LETTA_BASE_URL for each profile's viewers."""
-        _, port = self.listening.getsockname()[:2]
-        host = self.address.host
+        host, port = self.listening.getsockname()[:2]
         if ip_address(host).is_unspecified:
             host = socket.gethostname()
         root = f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
@@ -140,7 +128,7 @@ _COUNTED_EVERY_S: Final = 3_600.0
 
 
 class Service:
-    """The server and the profiles' endpoints. `warn` is called from any thread with a line."""
+    """The server, which answers 503 until the first listing. `warn` is called from any thread with a line."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
         from envwatch.serving.app import ServingApp
@@ -164,9 +152,6 @@ class Service:
         tls = None if plan.tls is None else plan.tls.context
         self._server = HttpServer(self._app, plan.listening, warn, tls)
         self._counted_at = read_clocks().monotonic
-
-    def start(self) -> None:
-        """Start to answer; 503 until the first listing."""
         self._server.start()
 
     def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
@@ -193,22 +178,19 @@ class Service:
     async def renew(self) -> None:
         """Reload changed tokens and a changed certificate. The disk may be slow."""
         for file in dict.fromkeys(self._plan.tokens.values()):
-            try:
-                is_changed = await asyncio.to_thread(file.reread)
-            except ServerError as error:
-                self._warn(f"the tokens stay as they were: {error}")
-            else:
-                if is_changed:
-                    self._log.note("the tokens were read again")
-                    self._server.call(self._take_tokens)
-        if (tls := self._plan.tls) is not None:
-            try:
-                is_renewed = await asyncio.to_thread(tls.is_renewed)
-            except ServerError as error:
-                self._warn(f"the certificate stays as it was: {error}")
-            else:
-                if is_renewed:
-                    self._server.call(partial(self._take_certificate, tls))
+            if await self._has_changed(file.reread, "the tokens stay as they were"):
+                self._log.note("the tokens were read again")
+                self._server.call(self._take_tokens)
+        tls = self._plan.tls
+        if tls is not None and await self._has_changed(tls.is_renewed, "the certificate stays as it was"):
+            self._server.call(partial(self._take_certificate, tls))
+
+    async def _has_changed(self, reread: Callable[[], bool], consequence: str) -> bool:
+        try:
+            return await asyncio.to_thread(reread)
+        except ServerError as error:
+            self._warn(f"{consequence}: {error}")
+            return False
 
     def _series(self, accept: str) -> tuple[bytes, str]:
         from envwatch.metrics.exposition import exposition
@@ -218,7 +200,7 @@ class Service:
         monitor, polls, hooks = self._newest
         return exposition(monitor, polls, read_clocks(), hooks=hooks, accept=accept)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Answer 503 for a moment, then close the port."""
         for endpoint in self._endpoints.values():
             self._server.call(endpoint.end)
@@ -238,14 +220,3 @@ class Service:
             self._warn(f"the certificate is read once more: {error}")
         else:
             self._log.note("the certificate was read again")
-
-
-@asynccontextmanager
-async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> AsyncIterator[Service]:
-    """Serve during the context."""
-    service = Service(plan, warn, log)
-    service.start()
-    try:
-        yield service
-    finally:
-        await service.close()

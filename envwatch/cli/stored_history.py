@@ -6,15 +6,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from envwatch.cli.arguments import Exit, StopError
+from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, history_folder_for, server_in
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_settings, newest_demo_host
 from envwatch.config.credentials import CredentialsError, address_without_key, credentials_of
 from envwatch.model.text import SafeText, clean
+from envwatch.redactor import ReportedError
 from envwatch.storage.history.past import StoredPast
 
 if TYPE_CHECKING:
-    from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
 
 
@@ -24,7 +24,7 @@ def recorded_settings_for(options: Options) -> list[Settings]:
         return all_settings_for(options)
     try:
         return all_settings_for(options)
-    except StopError:
+    except ReportedError:
         return [demo_settings(options)]
 
 

@@ -10,7 +10,7 @@ import select
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.model.text import cells, clean, fitted, shortened
@@ -18,7 +18,6 @@ from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import TextIO
 
 
 _CHUNK_BYTES = 1 << 16
@@ -111,11 +110,11 @@ _USUAL_COLUMNS: Final = 80
 class ProgressLine:
     """A line on standard error, erased at the end of a context.
 
-    The line is rewritten at most once a second. The line first appears after `after_s` seconds, because most waits end
-    before.
+    The line is rewritten at most once a second. The line first appears after `after_s` seconds, because most listings
+    end before.
     """
 
-    def __init__(self, after_s: float = 0.0) -> None:
+    def __init__(self, after_s: float = 1.0) -> None:
         self._shown_at = time.monotonic() + after_s - _EVERY_S
         self._width = 0
 
@@ -165,6 +164,7 @@ class LineWriter:
     def __init__(self, descriptor: int) -> None:
         import asyncio
 
+        self._loop = asyncio.get_running_loop()
         self._descriptor = descriptor
         self._piece = _TERMINAL_PIECE if os.isatty(descriptor) else select.PIPE_BUF
         self._rest = bytearray()
@@ -227,13 +227,10 @@ class LineWriter:
         if needed is self._is_waiting:
             return
         self._is_waiting = needed
-        import asyncio
-
-        loop = asyncio.get_running_loop()
         if needed:
-            loop.add_writer(self._descriptor, self._flush)
+            self._loop.add_writer(self._descriptor, self._flush)
         else:
-            loop.remove_writer(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -255,6 +252,7 @@ def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
     The context replaces file descriptor 2, because lines of asyncio, logging, warnings, C libraries and child processes
     would be drawn over the screen. `sys.__stderr__` stays the terminal.
     """
+    import logging
     import threading
 
     original = sys.__stderr__
@@ -269,22 +267,7 @@ def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
     reader = threading.Thread(target=_pass_on, args=(reading, take), name="standard-error", daemon=True)
     reader.start()
     sys.__stderr__ = terminal  # type: ignore[misc]  # as documented above
-    try:
-        with _logging_to_standard_error():
-            yield
-    finally:
-        sys.__stderr__ = original  # type: ignore[misc]
-        sys.stderr.flush()
-        os.dup2(terminal.fileno(), 2)
-        terminal.close()
-        reader.join(_PATIENCE_S)
-
-
-@contextmanager
-def _logging_to_standard_error() -> Iterator[None]:
-    """Send logging and warnings to the present `sys.stderr`: Textual's replacement drops everything."""
-    import logging
-
+    # Logging and warnings keep the present `sys.stderr`: Textual's replacement drops everything.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
@@ -294,6 +277,11 @@ def _logging_to_standard_error() -> Iterator[None]:
     finally:
         logging.captureWarnings(capture=False)
         logging.getLogger().removeHandler(handler)
+        sys.__stderr__ = original  # type: ignore[misc]
+        sys.stderr.flush()
+        os.dup2(terminal.fileno(), 2)
+        terminal.close()
+        reader.join(_PATIENCE_S)
 
 
 def _pass_on(descriptor: int, take: Callable[[str], None]) -> None:

@@ -30,22 +30,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import pydantic_core
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 
 from envwatch.config.declared import ALTERNATIVES
-from envwatch.config.settings import DEFAULT, PROFILE
+from envwatch.config.settings import DEFAULT, PROFILE, Settings
 from envwatch.files import read_regular, read_secret
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
-from envwatch.redactor import KEY
+from envwatch.redactor import KEY, ReportedError
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pydantic import JsonValue
-
-    from envwatch.config.settings import Settings
 
 BASE_URL: Final = "LETTA_BASE_URL"
 """Also a name in the CLI's settings."""
@@ -80,7 +77,7 @@ _GET_ONE_OF_ITS_OWN: Final = (
 )
 
 
-class CredentialsError(ValueError):
+class CredentialsError(ReportedError):
     """No usable key or address; the message says what to do, without the key.
 
     `problem` is the cause, `remedy` the fix or empty.

@@ -8,7 +8,7 @@ pydantic nor the rules: only `schema` evaluates the annotations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -17,7 +17,6 @@ from envwatch.model.limits import ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from dataclasses import Field
     from pathlib import Path
 
     from pydantic import SecretStr

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
 from envwatch.config.hooks import without_secret
-from envwatch.config.schema import Config, Profile, field_docs
+from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
 from envwatch.model.limits import Limits
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
-    from envwatch.config.schema import Document
     from envwatch.views.table.table_view import NamedView
 
 

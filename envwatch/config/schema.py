@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from dataclasses import Field as DataclassField
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -21,20 +22,6 @@ from envwatch.config import validators
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
 from envwatch.config.hooks import HookSettings, mistakes_between_hooks
 from envwatch.config.toml_text import parsed
-from envwatch.config.validators import (
-    ARGUMENTS,
-    COLUMN_LIST,
-    GROUP,
-    KEYS,
-    LINE,
-    OF_VARIABLES,
-    QUERY,
-    SORT_OF_VIEW,
-    QuietTable,
-    duration_between,
-    read_keys,
-    whole_between,
-)
 from envwatch.config.values import PROFILE_NAME, ConfigError
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
@@ -43,7 +30,6 @@ from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from dataclasses import Field as DataclassField
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -59,7 +45,7 @@ def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pyda
     """
     if "bounds" not in declared.metadata:
         return declared.type, None
-    rule = duration_between if isinstance(declared.default, timedelta) else whole_between
+    rule = validators.duration_between if isinstance(declared.default, timedelta) else validators.whole_between
     return Annotated[type(declared.default), rule(*declared.metadata["bounds"])], None
 
 
@@ -79,15 +65,15 @@ class OwnView(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    filter: Annotated[str, QUERY] = ""
+    filter: Annotated[str, validators.QUERY] = ""
     """The rows of the view, in the language of the filter box; all rows by default."""
-    columns: Annotated[tuple[str, ...], COLUMN_LIST] = ()
+    columns: Annotated[tuple[str, ...], validators.COLUMN_LIST] = ()
     """Columns of the table, in order; by default, the columns outside of the view."""
-    sort: Annotated[str | None, SORT_OF_VIEW] = None
+    sort: Annotated[str | None, validators.SORT_OF_VIEW] = None
     """A column, or `problems`; by default, the setting `sort`."""
-    group: Annotated[str | None, GROUP] = None
+    group: Annotated[str | None, validators.GROUP] = None
     """A column whose equal values form a group; no groups by default."""
-    key: Annotated[str, LINE] = ""
+    key: Annotated[str, validators.LINE] = ""
     """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
 
     def named(self, name: str) -> NamedView:
@@ -107,11 +93,11 @@ class Command(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    key: Annotated[str, LINE]
+    key: Annotated[str, validators.LINE]
     """The key that runs the command on the dashboard."""
-    run: Annotated[tuple[str, ...], ARGUMENTS]
+    run: Annotated[tuple[str, ...], validators.ARGUMENTS]
     """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
-    description: Annotated[str, LINE] = ""
+    description: Annotated[str, validators.LINE] = ""
     """The command's description in help and palette; by default, its name."""
 
     def named(self, name: str) -> RowCommand:
@@ -122,11 +108,11 @@ class Command(BaseModel):
 class Config(Profile):
     """The whole file: common settings, profiles, keys, hooks and commands."""
 
-    default_profile: Annotated[str | None, LINE] = None
+    default_profile: Annotated[str | None, validators.LINE] = None
     """The profile to use if neither `--profile` nor `ENVWATCH_PROFILE` names a profile."""
     profiles: Annotated[dict[str, Profile], _BY_NAME] = {}
     """Profiles by name. A profile's setting takes precedence over the same setting above the profiles."""
-    keys: Annotated[dict[str, tuple[str, ...]], KEYS] = {}
+    keys: Annotated[dict[str, tuple[str, ...]], validators.KEYS] = {}
     """Keys of the dashboard by the id of the action: `row.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
     """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
@@ -152,7 +138,7 @@ def field_docs(*classes: type) -> Mapping[str, str]:
 def schema() -> dict[str, Any]:
     """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
     content = Config.model_json_schema()
-    for model in (Config, Profile, OwnView, Command, HookSettings, QuietTable):
+    for model in (Config, Profile, OwnView, Command, HookSettings, validators.QuietTable):
         properties = content["$defs"].get(model.__name__, content)["properties"]
         docs = field_docs(ProfileSettings, Limits, Profile, model)
         for name, described in properties.items():
@@ -191,7 +177,7 @@ class Document:
 def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, ...]]:
     """Return the usable parts of a configuration file, and a line for each mistake, in the file's order."""
     text = parsed(content)
-    table = text.table | {"keys": read_keys(text.table["keys"])} if "keys" in text.table else text.table
+    table = text.table | {"keys": validators.read_keys(text.table["keys"])} if "keys" in text.table else text.table
     config, found = _config_of(table)
     found += _contradictions(config, table)
     document = Document(path, config, text.lines)
@@ -232,7 +218,7 @@ def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
     known = {names[name]: variables[name] for name in variables if name in names}
     values: dict[str, Any] = {}
     try:
-        profile = Profile.model_validate(known, context=OF_VARIABLES)
+        profile = Profile.model_validate(known, context=validators.OF_VARIABLES)
         values = {name: getattr(profile, name) for name in profile.model_fields_set}
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
@@ -300,7 +286,7 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
 
 def _names_beside(key: tuple[str, ...]) -> Iterable[str]:
     if "quiet" in key[:-1]:
-        return QuietTable.model_fields
+        return validators.QuietTable.model_fields
     tables: dict[str, type[BaseModel]] = {"commands": Command, "hooks": HookSettings, "views": OwnView}
     place = key[2] if key[0] == "profiles" and len(key) > 4 else key[0]  # profiles.work.views.gpu.sort
     return (Config if len(key) == 1 else tables.get(place, Profile)).model_fields

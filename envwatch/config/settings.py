@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -86,7 +87,7 @@ class Settings(ProfileSettings):
 class Sources:
     """The sources of settings."""
 
-    document: Document | None
+    document: Document | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[str, Any] = field(default_factory=dict)
@@ -150,14 +151,11 @@ def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | N
 def mistakes_in_variables(environ: Mapping[str, str], document: Document | None, path: Path) -> tuple[SafeText, ...]:
     """Return a line for each unusable variable; a named profile must be in the file."""
     lines: list[SafeText] = []
-    try:
-        _variable_layer(Sources(document=None, environ=environ))
-    except ConfigError as error:
-        lines += error.lines
-    try:
-        _profiles(None, environ, document, path)
-    except ConfigError as error:
-        lines += error.lines
+    for read in (partial(_variable_layer, Sources(environ=environ)), partial(_profiles, None, environ, document, path)):
+        try:
+            read()
+        except ConfigError as error:
+            lines += error.lines
     return tuple(lines)
 
 
@@ -196,43 +194,43 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
     merged = {name: value for layer in layers for name, value in layer.items()}
     values = {name: value for name, (value, _) in merged.items()}
     origins = {"profile": origin} | {name: source for name, (_, source) in merged.items()}
-    document = sources.document
-    sections = (document.config, *document.config.profiles.values()) if document else ()
-    keys = document.config.keys if document else {}
-    commands = {name: each.named(name) for name, each in document.config.commands.items()} if document else {}
-    hooks = tuple(each.numbered(number) for number, each in enumerate(document.config.hooks, 1)) if document else ()
-    origins |= {f"hooks.{hook.name}": document.origin("hooks", str(i)) for i, hook in enumerate(hooks) if document}
-    origins |= {f"keys.{id_}": document.origin("keys", id_) for id_ in keys if document}
-    origins |= {f"commands.{name}": document.origin("commands", name, "key") for name in commands if document}
-    views, view_origins = _views_of(document, profile)
+    entries, origins_of_entries = _entries(sources.document, profile)
     limits = Limits(**{limit.name: values.pop(limit.name) for limit in fields(Limits) if limit.name in values})
     return Settings(
         profile=profile,
         own=frozenset(own),
-        keys=keys,
-        commands=commands,
-        views=views,
-        hooks=hooks,
-        key_variables=frozenset(
-            filter(None, (name for each in sections for name in (each.api_key_env, each.ping_url_env)))
-        ),
-        origins=origins | view_origins,
-        document=document,
+        origins=origins | origins_of_entries,
+        document=sources.document,
         limits=limits,
+        **entries,
         **values,
     )
 
 
-def _views_of(document: Document | None, profile: str) -> tuple[dict[str, NamedView], dict[str, SafeText]]:
+def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], dict[str, SafeText]]:
+    """Return keys, commands, views and hooks of the file as fields of `Settings`, and each entry's origin."""
+    if document is None:
+        return {}, {}
+    config, own = document.config, document.config.profiles.get(profile)
+    hooks = tuple(each.numbered(number) for number, each in enumerate(config.hooks, 1))
     views: dict[str, NamedView] = {}
-    origins: dict[str, SafeText] = {}
-    if document is not None:
-        own = document.config.profiles.get(profile)
-        for path, section in (((), document.config), (("profiles", profile), own)):
-            for name, view in section.views.items() if section is not None else ():
-                views[name] = view.named(name)
-                origins[f"views.{name}"] = document.origin(*path, "views", name, "key")
-    return views, origins
+    places: dict[str, tuple[str, ...]] = {f"hooks.{hook.name}": ("hooks", str(i)) for i, hook in enumerate(hooks)}
+    places |= {f"keys.{id_}": ("keys", id_) for id_ in config.keys}
+    places |= {f"commands.{name}": ("commands", name, "key") for name in config.commands}
+    for path, section in (((), config), (("profiles", profile), own)):
+        for name, view in section.views.items() if section is not None else ():
+            views[name] = view.named(name)
+            places[f"views.{name}"] = (*path, "views", name, "key")
+    sections = (config, *config.profiles.values())
+    variables = (name for each in sections for name in (each.api_key_env, each.ping_url_env))
+    entries = {
+        "keys": config.keys,
+        "commands": {name: each.named(name) for name, each in config.commands.items()},
+        "views": views,
+        "hooks": hooks,
+        "key_variables": frozenset(filter(None, variables)),
+    }
+    return entries, {name: document.origin(*place) for name, place in places.items()}
 
 
 def view_named(settings: Settings, name: str, origin: str) -> NamedView:

@@ -10,7 +10,7 @@ import tomllib
 from contextlib import suppress
 from datetime import timedelta  # noqa: TC003 - `schema` evaluates the annotations of `declared` among these names
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -45,7 +45,6 @@ from envwatch.views.table.table_view import GROUPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Self
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -94,14 +93,14 @@ def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic decl
     return Field(json_schema_extra={"enum": list(words)})
 
 
-def one_of(*words: str, none: str | None = None) -> BeforeValidator:
-    """Read one of `words`; the word that `none` gives means None."""
+def one_of(*words: str) -> BeforeValidator:
+    """Read one of `words`."""
 
-    def read(raw: object) -> str | None:
+    def read(raw: object) -> str:
         word = raw.strip() if isinstance(raw, str) else ""
         if word not in words:
             raise ValueError(f"must be one of {', '.join(words)}")
-        return None if word == none else word
+        return word
 
     return BeforeValidator(read, json_schema_input_type=Annotated[str, _enumerated(words)])
 

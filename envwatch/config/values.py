@@ -15,7 +15,7 @@ from unicodedata import category
 
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.times import duration_of, past_moment_of
-from envwatch.redactor import LIKE_A_KEY
+from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,12 +32,13 @@ _UNTYPEABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Controls, line ends, and bytes outside UTF-8."""
 
 
-class ConfigError(ValueError):
+class ConfigError(ReportedError):
     """Settings that cannot be used; `lines` has each mistake with the place."""
 
     def __init__(self, *lines: str) -> None:
         self.lines: tuple[SafeText, ...] = tuple(map(clean, lines))
-        super().__init__("\n".join(self.lines))
+        others = f" (and {len(lines) - 1} more: `envwatch config validate`)" if len(lines) > 1 else ""
+        super().__init__(f"{self.lines[0]}{others}")
 
 
 def duration(low: int, high: int) -> Callable[[object], timedelta]:

@@ -42,10 +42,8 @@ class ChildServer:
             OSError: the process cannot be started.
         """
         key = f"demo-{secrets.token_urlsafe(24)}"
-        command = [sys.executable, "-m", "envwatch.demo.server", *spec.arguments(), "--child"]
-        command += [] if ages_from is None else [f"--ages-from={ages_from}"]
         process = subprocess.Popen(  # noqa: S603 - this interpreter with this package
-            command,
+            [sys.executable, "-m", "envwatch.demo.server", json.dumps([*spec, ages_from])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

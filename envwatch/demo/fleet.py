@@ -14,7 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.demo.machines import connection_id, machine_at, random_at
+from envwatch.demo.machines import Machine, connection_id, machine_at, random_at
 from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment, SimulatedState
 from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS
 from envwatch.model.listing_api import page_of_rows
@@ -22,7 +22,6 @@ from envwatch.model.listing_api import page_of_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from envwatch.demo.machines import Machine
     from envwatch.demo.scenarios import FleetSpec
 
 DAYS: Final = Path(__file__).parent / "days"

@@ -182,7 +182,7 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
     if blueprint.device in _DESKTOP_APPS:
         identity["listener_instance_id"] = f"{_DESKTOP_APPS[blueprint.device]}{_hash_of(name)}"
     elif current:
-        identity["listener_instance_id"] = _instance_id("listen" if is_twin else "server", name)
+        identity["listener_instance_id"] = f"{'listen' if is_twin else 'server'}-{_hash_of(name)}"
     return Machine(
         identity=identity,
         metadata=None if place % 20 == 18 else _metadata(blueprint, place, current=current, rng=rng),
@@ -203,13 +203,9 @@ def renamed(machine: Machine, spec: FleetSpec, index: int) -> Machine:
         **machine.identity,
         "id": f"env-{_uuid(random_at(spec.seed, index))}",
         "name": name,
-        "listener_instance_id": _instance_id("server", name),
+        "listener_instance_id": f"server-{_hash_of(name)}",
     }
     return replace(machine, identity=identity)
-
-
-def _instance_id(surface: str, name: str) -> str:
-    return f"{surface}-{_hash_of(name)}"
 
 
 def _hash_of(name: str) -> str:

@@ -6,13 +6,9 @@ Cheap to import: the command line needs the names.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from envwatch.demo.times import MINUTE_MS, SECOND_MS, TimeWindow
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
 
 DEFAULT_SIZE: Final = 40
 DEFAULT_SEED: Final = 7
@@ -65,18 +61,6 @@ class FleetSpec(NamedTuple):
         return "default" if self.scenario is None else "scenarios"
 
     @classmethod
-    def from_options(cls, options: Namespace) -> Self:
-        """Return the fleet of parsed arguments."""
-        return cls(options.size, options.seed, None if options.scenario is None else Scenario(options.scenario))
-
-    def arguments(self) -> list[str]:
-        """Return command-line arguments for another process."""
-        scenario = [] if self.scenario is None else [f"--scenario={self.scenario}"]
-        return [f"--size={self.size}", f"--seed={self.seed}", *scenario]
-
-    @staticmethod
-    def add_arguments(parser: ArgumentParser) -> None:
-        """Add the options of `arguments` to a parser."""
-        parser.add_argument("--size", type=int, required=True)
-        parser.add_argument("--seed", type=int, required=True)
-        parser.add_argument("--scenario", choices=[each.value for each in Scenario])
+    def from_values(cls, size: int, seed: int, scenario: str | None) -> Self:
+        """Return the fleet of options or JSON."""
+        return cls(size, seed, None if scenario is None else Scenario(scenario))

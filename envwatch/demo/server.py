@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hmac
 import json
@@ -34,7 +33,7 @@ from envwatch.model.listing_api import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from envwatch.demo.states import SimulatedEnvironment
 
@@ -263,24 +262,17 @@ def _announce(message: dict[str, str | int]) -> None:
     sys.stdout.flush()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(values: str) -> int:
     """Serve for `child.py` until standard input ends or SIGTERM comes.
 
-    One line of JSON announces the URL or the error. `LETTA_API_KEY` holds the key. Returns the exit code: 1 if the
-    server cannot listen, else 0.
+    `values` is JSON: a `FleetSpec` and `ages_from`. `LETTA_API_KEY` holds the key. One line of JSON announces the URL
+    or the error. Returns the exit code: 1 if the server cannot listen, else 0.
     """
-    parser = argparse.ArgumentParser(prog="envwatch.demo.server")
-    FleetSpec.add_arguments(parser)
-    parser.add_argument("--ages-from", type=int, help="when ages of rows were as at the start: ms since the epoch")
-    parser.add_argument("--child", action="store_true", required=True, help="serve until standard input ends")
-    options = parser.parse_args(arguments)
-    key = os.environ.get("LETTA_API_KEY", "")
-    if not key:
-        parser.error("LETTA_API_KEY is not set")
+    *spec, ages_from = json.loads(values)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server = Server(FleetSpec.from_options(options), key=key, ages_from=options.ages_from)
+        server = Server(FleetSpec.from_values(*spec), key=os.environ["LETTA_API_KEY"], ages_from=ages_from)
     except OSError as error:
         _announce({"error": f"the demo server cannot listen: {error}"})
         return 1
@@ -292,4 +284,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

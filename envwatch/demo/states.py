@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from envwatch.demo.times import NEVER, TimeWindow
 from envwatch.model.environment import API_FIELDS, METADATA_FIELDS, Environment, wire_name
 from envwatch.model.listing_api import is_online
 
@@ -82,8 +81,6 @@ class SimulatedEnvironment:
         """No state may be added before this moment."""
         self._head = b""
         self._head_of: SimulatedState | None = None
-        self._row = b""
-        self._row_lasts = NEVER
 
     @property
     def last(self) -> SimulatedState:
@@ -94,11 +91,10 @@ class SimulatedEnvironment:
         """Append states to the schedule."""
         self._states.extend(states)
         self.busy_until = max(self.busy_until, self.last.since)
-        self._row_lasts = NEVER
 
     def state(self, now: int) -> SimulatedState | None:
         """Return the state at a moment, None while unlisted."""
-        place = self._place(now)
+        place = bisect_right(self._states, now, key=attrgetter("since"))
         state = self._states[place - 1] if place else None
         return state if state is not None and state.is_listed else None
 
@@ -109,8 +105,6 @@ class SimulatedEnvironment:
 
     def row(self, now: int) -> bytes | None:
         """Return the row as JSON, None while unlisted."""
-        if self._row_lasts.covers(now):
-            return self._row
         state = self.state(now)
         if state is None:
             return None
@@ -118,16 +112,7 @@ class SimulatedEnvironment:
             self._head, self._head_of = self._encoded_head(state), state
         beat_at = state.last_beat(now)
         seen_at = beat_at if state.is_beating and beat_at is not None else state.seen_at
-        self._row = self._head + _TIMES % (_encoded(self._time(beat_at)), _encoded(self._time(seen_at)))
-        place = self._place(now)
-        since, until = state.since, self._states[place].since if place < len(self._states) else FOREVER
-        if state.is_beating and beat_at is not None:
-            since, until = max(since, beat_at), min(until, beat_at + HEARTBEAT_MS)
-        self._row_lasts = TimeWindow(since, until)
-        return self._row
-
-    def _place(self, now: int) -> int:
-        return bisect_right(self._states, now, key=attrgetter("since"))
+        return self._head + _TIMES % (_encoded(self._time(beat_at)), _encoded(self._time(seen_at)))
 
     def _encoded_head(self, state: SimulatedState) -> bytes:
         """Return the row without closing brace and without `_TIMES`."""

@@ -19,6 +19,3 @@ class TimeWindow(NamedTuple):
     def covers(self, moment: float) -> bool:
         """Whether a moment is in the span."""
         return self.at <= moment < self.until
-
-
-NEVER: Final = TimeWindow(0, 0)

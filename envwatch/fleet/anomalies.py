@@ -16,12 +16,12 @@ from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
-    from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import MonotonicS, ServerMs
+    from envwatch.fleet.tracking import Environments
+    from envwatch.model.clock import MonotonicS
     from envwatch.model.environment import Environment
-    from envwatch.model.outcome import Snapshot
+    from envwatch.model.outcome import Rows, Snapshot
 
 _GRACE_S = (limits.HEARTBEAT_EVERY * 1.5).total_seconds()
 """After the platform recovers, a row may take one period to beat, and is not late before 45 s."""
@@ -88,8 +88,8 @@ class Acceptance:
 
 def acceptance_of(
     quarantine: QuarantinedListing | None,
-    environments: Mapping[SafeText, TrackedEnvironment],
-    rows: Mapping[SafeText, tuple[Environment, ServerMs]],
+    environments: Environments,
+    rows: Rows,
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
@@ -98,14 +98,16 @@ def acceptance_of(
     confirmed_absent = snapshot.confirmed_absent
     if quarantine is not None:
         confirmed_absent |= quarantine.confirmed_absent
-    finding = (
-        _emptied(environments, rows)
-        or _beats_lost(environments, rows)
-        or _vanished(environments, missing - confirmed_absent)
-    )
+    unconfirmed = missing - confirmed_absent
+    finding = _emptied(environments, rows) or _beats_lost(environments, rows) or _vanished(environments, unconfirmed)
     if finding is None:
         return Acceptance()
-    if quarantine is None or not _is_repeated(quarantine, finding, environments, missing - confirmed_absent):
+    if (
+        quarantine is None
+        or quarantine.anomaly is not finding.anomaly
+        or not (quarantine.is_whole or _vanished(environments, unconfirmed & quarantine.missing))
+    ):
+        # The anomaly is new, or too few of the same rows are missing.
         return Acceptance(QuarantinedListing(finding, asked_at, missing, confirmed_absent))
     longer = QuarantinedListing(
         finding, quarantine.since, missing & quarantine.missing, confirmed_absent, quarantine.listings + 1
@@ -118,31 +120,13 @@ def acceptance_of(
     return Acceptance(following, longer.missing, quarantine.listings)
 
 
-def _is_repeated(
-    quarantine: QuarantinedListing,
-    finding: AnomalyFinding,
-    environments: Mapping[SafeText, TrackedEnvironment],
-    unconfirmed: frozenset[SafeText],
-) -> bool:
-    """Whether the listing repeats the anomaly, with enough of the same rows missing."""
-    if quarantine.anomaly is not finding.anomaly:
-        return False
-    return (
-        finding.anomaly is not Anomaly.VANISHED or _vanished(environments, unconfirmed & quarantine.missing) is not None
-    )
-
-
-def _emptied(
-    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
-) -> AnomalyFinding | None:
+def _emptied(environments: Environments, rows: Rows) -> AnomalyFinding | None:
     if rows or _present(environments) < limits.ANOMALY_MIN:
         return None
     return AnomalyFinding(Anomaly.EMPTIED, clean(Anomaly.EMPTIED.value))
 
 
-def _beats_lost(
-    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
-) -> AnomalyFinding | None:
+def _beats_lost(environments: Environments, rows: Rows) -> AnomalyFinding | None:
     lost = 0
     for id_, (row, _) in rows.items():
         if row.last_heartbeat_at is None and row.connection_id and (tracked := environments.get(id_)):
@@ -153,9 +137,7 @@ def _beats_lost(
     return AnomalyFinding(Anomaly.BEATS_LOST, clean(Anomaly.BEATS_LOST.value))
 
 
-def _vanished(
-    environments: Mapping[SafeText, TrackedEnvironment], unconfirmed: frozenset[SafeText]
-) -> AnomalyFinding | None:
+def _vanished(environments: Environments, unconfirmed: frozenset[SafeText]) -> AnomalyFinding | None:
     missing = [environments[id_] for id_ in unconfirmed]
     vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
@@ -163,13 +145,11 @@ def _vanished(
     return AnomalyFinding(Anomaly.VANISHED, clean(f"{vanished:,} of {present:,} rows vanished at once"))
 
 
-def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:
+def _present(environments: Environments) -> int:
     return sum(not tracked.presence.is_absent for tracked in environments.values())
 
 
-def still_listed(
-    environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
-) -> Mapping[SafeText, TrackedEnvironment]:
+def still_listed(environments: Environments, rows: Collection[SafeText]) -> Environments:
     """Return the environments after a quarantined listing: listed rows are no longer absent."""
     present = {
         id_: replace(tracked, absent=0)
@@ -194,13 +174,7 @@ class StallDetector:
         """Whether a missing heartbeat proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
-    def apply(
-        self,
-        asked_at: MonotonicS,
-        covered_s: float,
-        environments: Mapping[SafeText, TrackedEnvironment],
-        rows: Mapping[SafeText, tuple[Environment, ServerMs]],
-    ) -> StallDetector:
+    def apply(self, asked_at: MonotonicS, covered_s: float, environments: Environments, rows: Rows) -> StallDetector:
         """Return the detector after a listing.
 
         `environments` are from before the listing. `covered_s` is the time since the previous listing, or 0 after a
@@ -216,9 +190,7 @@ class StallDetector:
         return StallDetector(resumed_at=resumed_at)
 
 
-def _are_silent(
-    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
-) -> bool:
+def _are_silent(environments: Environments, rows: Rows) -> bool:
     online = 0
     for id_, (row, _) in rows.items():
         if row.connection_id and (tracked := environments.get(id_)) is not None and tracked.verdict.is_up:
@@ -228,7 +200,7 @@ def _are_silent(
     return online >= limits.STALL_ROWS
 
 
-def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]) -> bool:
+def is_beating(before: Environments, after: Environments) -> bool:
     """Whether any heartbeat advanced."""
     return any(
         (was := before.get(id_)) is not None and has_advanced(was.environment, tracked.environment)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
-from itertools import accumulate, compress, pairwise, repeat
+from itertools import compress, pairwise, repeat
 from operator import attrgetter, not_
 from typing import TYPE_CHECKING, Final, TypeAlias, overload
 
@@ -15,8 +15,6 @@ from envwatch.fleet.events import Event, flatten
 from envwatch.model import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
 
@@ -30,7 +28,8 @@ class EventLog(Sequence[Event]):
     """A sequence of events and groups, oldest first."""
 
     _events: tuple[Event, ...] = ()
-    _sizes: tuple[int, ...] = ()
+    _total: int = 0
+    """Number of events, group members counted."""
     _polls: tuple[int, ...] = ()
     """For each event the number of the poll; below 0 for loaded past events."""
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)
@@ -45,10 +44,11 @@ class EventLog(Sequence[Event]):
         Keeps at most `most` events, counting a group's members; the newest event is kept however large.
         """
         number = max(self._polls[-1] + 1, 0) if self._polls else 0
-        all_events, sizes = (*self._events, *events), (*self._sizes, *map(_size_of, events))
-        following = self._of_newest(all_events, sizes, (*self._polls, *repeat(number, len(events))), most)
+        all_events, new = (*self._events, *events), flatten(events)
+        polls = (*self._polls, *repeat(number, len(events)))
+        following = self._of_newest(all_events, self._total + len(new), polls, most)
         by_environment = dict(self._by_environment)
-        for event in flatten(events):
+        for event in new:
             key = (event.profile, event.id)
             by_environment[key] = (*by_environment.get(key, ()), event)
         for event in flatten(all_events[: len(all_events) - len(following)]):
@@ -76,7 +76,7 @@ class EventLog(Sequence[Event]):
         start = bisect_left(self._polls, 0)
         return EventLog(
             tuple(compress(self._events, are_kept)),
-            tuple(compress(self._sizes, are_kept)),
+            self._total - later.total(),
             tuple(compress(self._polls, are_kept)),
             by_environment,
             self.cut_at,
@@ -93,20 +93,20 @@ class EventLog(Sequence[Event]):
         known = set(live)
         older = (event for event in events if event not in known)
         past = tuple(merge(self._events[:start], older, key=attrgetter("at")))
-        sizes = tuple(map(_size_of, (*past, *live)))
-        following = self._of_newest((*past, *live), sizes, (*_poll_numbers(past), *self._polls[start:]), most)
+        all_events, polls = (*past, *live), (*_poll_numbers(past), *self._polls[start:])
+        following = self._of_newest(all_events, len(flatten(all_events)), polls, most)
         by_environment = defaultdict(list)
         for event in flatten(following):
             by_environment[event.profile, event.id].append(event)
         return replace(following, _by_environment={key: tuple(each) for key, each in by_environment.items()})
 
-    def _of_newest(
-        self, events: tuple[Event, ...], sizes: tuple[int, ...], polls: tuple[int, ...], most: int
-    ) -> EventLog:
-        kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
-        first = max(len(events) - kept, 0)
+    def _of_newest(self, events: tuple[Event, ...], total: int, polls: tuple[int, ...], most: int) -> EventLog:
+        first = 0
+        while total > most and first < len(events) - 1:
+            total -= len(flatten(events[first : first + 1]))
+            first += 1
         cut_at = events[first - 1].at if first else self.cut_at
-        return EventLog(events[first:], sizes[first:], polls[first:], {}, cut_at, self.added)
+        return EventLog(events[first:], total, polls[first:], {}, cut_at, self.added)
 
     def for_environment(self, key: _Key) -> Sequence[Event]:
         """Return an environment's events, oldest first, without groups."""
@@ -136,10 +136,6 @@ class EventLog(Sequence[Event]):
 
     def __reversed__(self) -> Iterator[Event]:
         return reversed(self._events)
-
-
-def _size_of(event: Event) -> int:
-    return len(flatten((event,)))
 
 
 def _poll_numbers(events: Sequence[Event]) -> Iterator[int]:

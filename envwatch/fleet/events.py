@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, long_age, span
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.fleet.presence import Verdict
-    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
 
 
@@ -136,15 +135,13 @@ Periods: TypeAlias = "Mapping[Kind, ServerMs]"
 
 NO_PERIODS: Final[Periods] = MappingProxyType({})
 
-ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
-    {
-        Kind.BLIND: Kind.VISIBLE,
-        Kind.FAILING: Kind.REACHED,
-        Kind.KEY_REFUSED: Kind.KEY_ACCEPTED,
-        Kind.HELD: Kind.RELEASED,
-        Kind.STALLED: Kind.RESUMED,
-    }
-)
+ENDS: Final[Mapping[Kind, Kind]] = {
+    Kind.BLIND: Kind.VISIBLE,
+    Kind.FAILING: Kind.REACHED,
+    Kind.KEY_REFUSED: Kind.KEY_ACCEPTED,
+    Kind.HELD: Kind.RELEASED,
+    Kind.STALLED: Kind.RESUMED,
+}
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 

@@ -7,19 +7,17 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.model.text import EMPTY
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import SafeText
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +41,20 @@ class Fleet:
         """Return the fleet at a later moment, and an event for each profile that becomes blind."""
         changes = {profile: profile_state.tick(now) for profile, profile_state in self.by_profile.items()}
         events = tuple(chain.from_iterable(events for _, events in changes.values()))
-        if not events:
-            return self, ()
-        return Fleet(
-            MappingProxyType({profile: profile_state for profile, (profile_state, _) in changes.items()})
-        ), events
+        return self._with_states({profile: profile_state for profile, (profile_state, _) in changes.items()}), events
 
     def with_interval(self, intervals: Mapping[SafeText, timedelta]) -> Fleet:
         """Return the fleet with changed poll intervals, or `self` if no interval changed."""
-        changed = {
-            profile: profile_state.with_interval(intervals.get(profile, profile_state.interval))
-            for profile, profile_state in self.by_profile.items()
-        }
-        if all(changed[profile] is profile_state for profile, profile_state in self.by_profile.items()):
-            return self
-        return Fleet(MappingProxyType(changed))
+        return self._with_states(
+            {
+                profile: profile_state.with_interval(intervals.get(profile, profile_state.interval))
+                for profile, profile_state in self.by_profile.items()
+            }
+        )
+
+    def _with_states(self, by_profile: Mapping[SafeText, ProfileState]) -> Fleet:
+        is_same = all(by_profile[profile] is profile_state for profile, profile_state in self.by_profile.items())
+        return self if is_same else Fleet(MappingProxyType(by_profile))
 
     def __iter__(self) -> Iterator[ProfileState]:
         return iter(self.by_profile.values())

@@ -8,19 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet import tracking
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence
 from envwatch.fleet.recent_changes import turn
 from envwatch.fleet.replacement import keeps_identity
-from envwatch.fleet.tracking import (
-    ListingContext,
-    TrackedEnvironment,
-    events_between,
-    marked_absent,
-    missed_while_quarantined,
-    observed,
-    unread,
-)
+from envwatch.fleet.tracking import Environments, ListingContext, TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, Environment
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -31,18 +24,15 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.anomalies import Acceptance
     from envwatch.model.clock import ServerMs
+    from envwatch.model.outcome import Rows
 
 GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
 
 
 def next_environments(
-    old: Mapping[SafeText, TrackedEnvironment],
-    rows: Mapping[SafeText, tuple[Environment, ServerMs]],
-    at: ServerMs,
-    listing: ListingContext,
-    acceptance: Acceptance,
-) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
+    old: Environments, rows: Rows, at: ServerMs, listing: ListingContext, acceptance: Acceptance
+) -> tuple[Environments, list[Event], bool]:
     """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
 
     The first listing gives no events.
@@ -52,25 +42,25 @@ def next_environments(
     has_moved_identity = False
     for id_, (environment, row_at) in rows.items():
         before = old.get(id_)
-        tracked = observed(before, environment, row_at, listing)
+        tracked = tracking.observed(before, environment, row_at, listing)
         environments[id_] = tracked
         if tracked is not before and listing.number > 1:
-            events += events_between(before, tracked, row_at)
+            events += tracking.events_between(before, tracked, row_at)
             if before is not None and not before.presence.is_absent:
                 has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
     for id_, before in old.items():
         if id_ in environments:
             continue
         if id_ in listing.unreadable:
-            tracked = unread(before)
+            tracked = tracking.unread(before)
         elif acceptance.quarantines_absence_of(id_):
-            tracked = missed_while_quarantined(before, listing)
+            tracked = tracking.missed_while_quarantined(before, listing)
         else:
-            tracked = marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
+            tracked = tracking.marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
         if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < GONE_KEPT_MS:
             environments[id_] = tracked
             if tracked is not before:
-                events += events_between(before, tracked, at)
+                events += tracking.events_between(before, tracked, at)
     return environments, events, has_moved_identity
 
 
@@ -80,13 +70,8 @@ def missing_id(expected: SafeText) -> SafeText:
 
 
 def with_inventory(
-    expect: Iterable[SafeText],
-    environments: Mapping[SafeText, TrackedEnvironment],
-    listing: ListingContext,
-    at: ServerMs,
-    *,
-    is_proof: bool,
-) -> Mapping[SafeText, TrackedEnvironment]:
+    expect: Iterable[SafeText], environments: Environments, listing: ListingContext, at: ServerMs, *, is_proof: bool
+) -> Environments:
     """Return the environments after a believed listing, with missing environments.
 
     The first listing is a silent baseline. Unless the listing proves absences (`is_proof`), no further environment
@@ -114,25 +99,14 @@ def with_inventory(
     return following
 
 
-def missing_events(
-    before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
-) -> Iterator[Event]:
+def missing_events(before: Environments, after: Environments, at: ServerMs) -> Iterator[Event]:
     """Yield an event for each newly missing environment."""
     for id_, tracked in after.items():
         was = before.get(id_)
         if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
             continue
-        yield Event(
-            kind=Kind.MISSING,
-            at=at,
-            profile=tracked.profile,
-            id=id_,
-            name=tracked.environment.label,
-            before=None if was is None else clean(was.presence),
-            after=clean(tracked.presence),
-            reason=clean(tracked.verdict.reason),
-            then=tracked.as_event_state,
-        )
+        old, new = None if was is None else clean(was.presence), clean(tracked.presence)
+        yield tracked.event(Kind.MISSING, at, before=old, after=new, reason=clean(tracked.verdict.reason))
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:

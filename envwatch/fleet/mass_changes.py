@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.recent_changes import value_of
 from envwatch.model import limits
-from envwatch.model.environment import LABELS
+from envwatch.model.environment import LABELS, Environment
 from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Environments
     from envwatch.model.clock import ServerMs
-    from envwatch.model.environment import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
 """Kinds that affect online rows: a large share makes a mass change."""
@@ -36,11 +35,7 @@ _SHAREABLE: Final = (
 
 
 def in_groups(
-    events: list[Event],
-    before: Mapping[SafeText, TrackedEnvironment],
-    after: Mapping[SafeText, TrackedEnvironment],
-    at: ServerMs,
-    unseen_since: ServerMs | None,
+    events: list[Event], before: Environments, after: Environments, at: ServerMs, unseen_since: ServerMs | None
 ) -> list[Event]:
     """Return a listing's events: one group after a blind time, else a group for each mass change."""
     if not events:
@@ -61,9 +56,7 @@ def in_groups(
     ]
 
 
-def _together(
-    same: Sequence[Event], before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
-) -> Event:
+def _together(same: Sequence[Event], before: Environments, after: Environments) -> Event:
     kind, reason = same[0].kind, None
     if kind in _OF_THE_CONNECTED:
         ids = {event.id for event in same if event.id is not None}

@@ -7,59 +7,34 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import (
-    NO_ACKS,
-    NO_SERVERS,
-    ack_in,
-    keys_of,
-    listed_after_all,
-    losses_of,
-    own_acks,
-    recovered,
-)
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
+from envwatch.fleet.alerting import acknowledgements, losses
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey, ack_in
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
-from envwatch.fleet.alerting.incidents import Incidents
-from envwatch.fleet.alerting.losses import (
-    Loss,
-    LossStatus,
-    Surroundings,
-    death_interval,
-    key_of,
-    quiet_baseline,
-    status_of,
-    status_of_blindness,
-)
-from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
+from envwatch.fleet.alerting.incidents import Incident, Incidents
+from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silence, Silences, silencing
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.outages import states
+from envwatch.fleet.outages import Interval, states
 from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.run_before import with_siblings
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
-from envwatch.model.outcome import Slept
+from envwatch.model.clock import Clocks, ServerMs, WallMs
+from envwatch.model.outcome import Outcome, RecordedPoll, Slept
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.acknowledgements import Ack, Acks, OwnAcks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.incidents import Incident
-    from envwatch.fleet.alerting.losses import Key, LossClassifier
-    from envwatch.fleet.alerting.silences import Silence, Silences
-    from envwatch.fleet.outages import Interval
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.limits import Limits
-    from envwatch.model.outcome import Outcome, RecordedPoll
 
 _END: Final = ServerMs(inf)
 
@@ -125,8 +100,8 @@ class Monitor:
         fleet, found = self.fleet.apply(profile, outcome)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         are_all_listed = not fleet.unlisted
-        ended = recovered(self.acks, fleet.environments, fleet.servers, are_all_listed=are_all_listed)
-        ended |= listed_after_all(self.acks, fleet)
+        ended = acknowledgements.recovered(self.acks, fleet.environments, fleet.servers, are_all_listed=are_all_listed)
+        ended |= acknowledgements.listed_after_all(self.acks, fleet)
         acks, incidents, resumed, beating = self.acks, self.incidents, self.resumed, self.beating
         if profile not in beating and (
             after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
@@ -143,7 +118,7 @@ class Monitor:
             verdict = None if tracked is None else tracked.verdict
             return Loss(
                 event=event,
-                died=death_interval(event, group, tracked, listed_at),
+                died=losses.death_interval(event, group, tracked, listed_at),
                 noticed_at=now.monotonic,
                 is_doubtful=(before.quarantine is not None and (event.kind is Kind.GONE or verdict == NEVER_BEAT))
                 or (verdict == HEARTBEAT_LOST and not beats_prove),
@@ -160,13 +135,13 @@ class Monitor:
                 if profile_state.listings > 1
                 for tracked in profile_state.environments.values()
             )
-            lost += losses_of(ended, compared, fleet.servers)
+            lost += acknowledgements.losses_of(ended, compared, fleet.servers)
         if profile in resumed and resumed[profile].can_compare(before, after):
             after = with_siblings(after, resumed[profile].siblings)
             fleet = fleet.with_profile_state(profile, after)
             lost += resumed[profile].losses_since(after)
             resumed = {name: state for name, state in resumed.items() if name != profile}
-        lost += quiet_baseline(before, after, self.quiet_end)
+        lost += losses.quiet_baseline(before, after, self.quiet_end)
         incidents, _ = incidents.with_events(lost, loss_of, fleet)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
@@ -254,13 +229,13 @@ class Monitor:
 
     def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
         """Return an environment's acknowledgements, for the server and for every server."""
-        keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
+        keys = acknowledgements.keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
         return {key: self.acks[key] for key in keys if key in self.acks}
 
     def own_acks(self, profile: SafeText) -> OwnAcks:
         """Return a profile's acknowledgements by id."""
         profile_state = self.fleet.by_profile[profile]
-        return own_acks(self.acks, profile_state.server, profile_state.environments)
+        return acknowledgements.own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
         """Return the monitor with an earlier run's losses and incidents."""
@@ -377,7 +352,7 @@ class Monitor:
         def classify_loss(key: Key) -> LossStatus:
             profile, id_ = key
             if not id_:
-                return status_of_blindness(fleet[profile], now)
+                return losses.status_of_blindness(fleet[profile], now)
             if profile not in seen:
                 return LossStatus.UNSEEN
             profile_state = fleet[profile]
@@ -390,7 +365,7 @@ class Monitor:
             at = moments[profile]
             is_acked = ack_in(acks, profile_state.server, id_) is not None
             counts_from = self.quiet_end(tracked, at)
-            status = status_of(tracked, at, is_acked=is_acked, is_news=key in noticed, counts_from=counts_from)
+            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=key in noticed, counts_from=counts_from)
             if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
                 return status
             why = LossStatus.QUIET if self.silence_of(tracked, now) is None else LossStatus.SILENCED

@@ -13,7 +13,7 @@ from itertools import accumulate
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Kind
+from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence, Reason
 from envwatch.fleet.replacement import is_replacement
 from envwatch.model.clock import ServerMs
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import WatchedTime
 

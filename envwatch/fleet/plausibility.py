@@ -11,16 +11,14 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, ServerMs
-from envwatch.model.limits import EARLIEST_MS
+from envwatch.model.clock import MonotonicS, ServerClock, ServerMs
+from envwatch.model.limits import EARLIEST_MS, Limits
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.model.clock import ServerClock
     from envwatch.model.environment import Environment
-    from envwatch.model.limits import Limits
     from envwatch.model.outcome import ListedPage, Snapshot
     from envwatch.model.text import SafeText
 

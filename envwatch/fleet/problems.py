@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence, Reason
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.times import MS
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits

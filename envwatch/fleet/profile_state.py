@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.anomalies import QuarantinedListing, StallDetector, acceptance_of, still_listed
+from envwatch.fleet.anomalies import Acceptance, QuarantinedListing, StallDetector, acceptance_of, still_listed
 from envwatch.fleet.events import (
     BY_ANY_LISTING,
     NO_PERIODS,
@@ -43,8 +43,6 @@ from envwatch.model.versions import newest_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from envwatch.fleet.anomalies import Acceptance
 
 
 class Freshness(StrEnum):

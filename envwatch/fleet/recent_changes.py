@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.environment import API_FIELDS, LABELS
+from envwatch.model.environment import API_FIELDS, LABELS, Environment
 from envwatch.model.modes import mode_of
 from envwatch.model.times import MS
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.presence import Verdict
     from envwatch.model.clock import ServerMs
-    from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 
 

@@ -26,9 +26,9 @@ from envwatch.model.text import SafeText, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Environments, TrackedEnvironment
     from envwatch.model.clock import ServerMs
 
 
@@ -79,9 +79,7 @@ class RuleInputs:
     """Whether this is the run's first listing: then a replacement is as old as the new row."""
 
 
-def with_replacements(
-    environments: Mapping[SafeText, TrackedEnvironment], listed: Collection[SafeText], inputs: RuleInputs
-) -> Mapping[SafeText, TrackedEnvironment]:
+def with_replacements(environments: Environments, listed: Collection[SafeText], inputs: RuleInputs) -> Environments:
     """Return the environments with replaced rows marked, or `environments` if unchanged."""
     rows_on = Counter(map(_device_of, environments.values()))
     if len(rows_on) == len(environments) and not inputs.is_off:
@@ -100,24 +98,13 @@ def with_replacements(
     return {**environments, **changed} if changed else environments
 
 
-def renamed_events(
-    before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
-) -> Iterator[Event]:
+def renamed_events(before: Environments, after: Environments, at: ServerMs) -> Iterator[Event]:
     """Yield an event for each newly replaced row, which explains the row's loss."""
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
             continue
-        yield Event(
-            kind=Kind.RENAMED,
-            at=at,
-            profile=tracked.profile,
-            id=id_,
-            name=tracked.environment.label,
-            before=tracked.environment.label,
-            after=tracked.replaced_by_name,
-            reason=tracked.reason,
-            then=tracked.as_event_state,
-        )
+        before_name, reason = tracked.environment.label, tracked.reason
+        yield tracked.event(Kind.RENAMED, at, before=before_name, after=tracked.replaced_by_name, reason=reason)
 
 
 def is_replacement(event: Event) -> bool:
@@ -125,9 +112,7 @@ def is_replacement(event: Event) -> bool:
     return event.kind is Kind.RENAMED and event.field is None
 
 
-def with_memory_of(
-    environments: Mapping[SafeText, TrackedEnvironment], before: Mapping[SafeText, TrackedEnvironment]
-) -> Mapping[SafeText, TrackedEnvironment]:
+def with_memory_of(environments: Environments, before: Environments) -> Environments:
     """Return a new run's environments with the last run's memory of twins and siblings."""
     changed = {}
     for id_, was in before.items():
@@ -220,7 +205,7 @@ def _last_sign(tracked: TrackedEnvironment) -> float:
     return tracked.environment.last_seen_alive_at
 
 
-def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mapping[SafeText, TrackedEnvironment]:
+def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Environments:
     """Return the replacing row by the replaced row's id.
 
     Each row replaces at most one row: the row with the newest sign of life. Of several new rows, the first seen counts.
@@ -254,7 +239,7 @@ def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
     return new.verdict.is_up or (other in new.offline_beside and _last_sign(new) > _last_sign(old))
 
 
-def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[SafeText, TrackedEnvironment]:
+def _without_circles(found: Environments) -> Environments:
     """Return the replacements without circles: two rows first seen within seconds may both look newer.
 
     In a circle, the row with the newest sign of life is the loss.
@@ -306,7 +291,7 @@ def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | 
     return Obstacle.TWIN if tracked.twins else None
 
 
-def named_by_device(events: list[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
+def named_by_device(events: list[Event], environments: Environments) -> list[Event]:
     """Return the events; a newcomer's event names a listed row of the same device."""
     newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
     if not newcomers:

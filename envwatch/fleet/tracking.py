@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, without_impossible
-from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, Reason, Verdict
+from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, PresenceRule, Reason, Verdict
 from envwatch.fleet.recent_changes import (
     ChangeTag,
     RecentChange,
@@ -28,10 +27,9 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import timedelta
 
-    from envwatch.fleet.presence import PresenceRule
     from envwatch.model.environment import Environment
 
 EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]
@@ -94,6 +92,12 @@ class TrackedEnvironment:
         """The state for an event."""
         return EventState(self.environment, self.verdict, self.is_flapping, self.clock_suspect, self.left_pod_id)
 
+    def event(self, kind: Kind, at: ServerMs, **details: Any) -> Event:  # noqa: ANN401  as the fields of `Event`
+        """Return an event; `then` is the present state unless given."""
+        row = self.environment
+        details = {"then": self.as_event_state} | details
+        return Event(kind=kind, at=at, profile=self.profile, id=row.id, name=row.label, **details)
+
     @property
     def presence(self) -> Presence:
         """The verdict's presence."""
@@ -135,6 +139,10 @@ class TrackedEnvironment:
         if self.replaced_by is not None:
             return False
         return (self.verdict.presence in _UNHEALTHY and self.verdict != UNTIMED) or self.is_flapping
+
+
+Environments: TypeAlias = "Mapping[SafeText, TrackedEnvironment]"
+"""By id."""
 
 
 def replaced_by_text(name: SafeText) -> SafeText:
@@ -308,30 +316,25 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
     """Yield an environment's events up to the listing at `at`."""
     if before is not None and _is_as_before(before, after):
         return
-    environment = after.environment
-    then = after.as_event_state
-    event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.label, then=then)
     if before is None:
-        yield event(kind=Kind.APPEARED, after=event_presence(after), reason=_reason(after, at))
+        yield after.event(Kind.APPEARED, at, after=event_presence(after), reason=_reason(after, at))
         return
-    was, now = event_presence(before), event_presence(after)
+    old_row, row, then = before.environment, after.environment, after.as_event_state
+    was, now, lasted = event_presence(before), event_presence(after), _lasted(before, at)
     if before.presence.is_absent and not after.presence.is_absent:
-        yield event(kind=Kind.RETURNED, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
+        yield after.event(Kind.RETURNED, at, before=was, after=now, reason=_reason(after, at), lasted=lasted)
     elif was != now and _is_news(before.verdict, after.verdict):
         kind = Kind(now)
         if kind is Kind.OFFLINE:
-            then = then._replace(environment=before.environment)
-        lasted = _lasted(before, at)
-        yield event(kind=kind, before=was, after=now, reason=_reason(after, at), lasted=lasted, then=then)
-    elif after.verdict.is_up and is_new_connection(before.environment, environment):
-        kind = Kind.RESTARTED if is_new_process(before.environment, environment) else Kind.RECONNECTED
-        old, new = before.environment.connection_id, environment.connection_id
-        yield event(kind=kind, before=old, after=new, lasted=_lasted(before, at))
-    if environment is not before.environment:
-        for kind, field, old, new in changes(before.environment, environment):
-            yield event(kind=kind, field=field, before=old, after=new)
+            then = then._replace(environment=old_row)
+        yield after.event(kind, at, before=was, after=now, reason=_reason(after, at), lasted=lasted, then=then)
+    elif after.verdict.is_up and is_new_connection(old_row, row):
+        kind = Kind.RESTARTED if is_new_process(old_row, row) else Kind.RECONNECTED
+        yield after.event(kind, at, before=old_row.connection_id, after=row.connection_id, lasted=lasted)
+    for kind, field, old, new in changes(old_row, row):
+        yield after.event(kind, at, field=field, before=old, after=new)
     if before.is_flapping != after.is_flapping and not after.presence.is_absent:
-        yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
+        yield after.event(Kind.FLAPPING if after.is_flapping else Kind.STEADY, at)
 
 
 def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool:

@@ -11,20 +11,16 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Kind, blind_after
-from envwatch.fleet.profile_state import blind_since
+from envwatch.fleet.events import Event, Kind, blind_after
+from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
-from envwatch.model.outcome import PollResult
+from envwatch.model.clock import ServerClock, ServerMs
+from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.events import Event
-    from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import ServerClock
-    from envwatch.model.outcome import RecordedPoll
 
 SPANS_KEPT: Final = 1_000
 _ANSWERED_WITHIN_MS: Final = limits.BLIND_AT_LEAST / MS
@@ -54,24 +50,22 @@ class WatchedTime:
         A span ends with a sleep, with the run, and when no listing follows within `blind_after`. `polls` are in order;
         the events of the same time tell which listings were believed.
         """
-        offset, spans = clock.offset, list[Span]()
-        since = until = 0.0  # the open span, by this machine's clock
+        spans: list[list[float]] = []  # by this machine's clock
         run: int | None = None
         interval_s = 0.0
         for _, at, result, poll_run, poll_interval_s in polls:
             longest_s, interval_s = max(interval_s, poll_interval_s), poll_interval_s
             if result is PollResult.FAILED:
                 continue
-            if run == poll_run and result is PollResult.LISTED and 0 <= at - until <= _patience_ms(longest_s):
-                until = at
-                continue
-            if run is not None:
-                spans.append(Span(ServerMs(since + offset), ServerMs(until + offset)))
-            since = until = at
-            run = poll_run if result is PollResult.LISTED else None
-        if run is not None:
-            spans.append(Span(ServerMs(since + offset), ServerMs(until + offset)))
-        watched = cls(_united(spans))
+            if result is PollResult.SLEPT:
+                run = None
+            elif run == poll_run and 0 <= at - spans[-1][1] <= _patience_ms(longest_s):
+                spans[-1][1] = at
+            else:
+                spans.append([at, at])
+                run = poll_run
+        offset = clock.offset
+        watched = cls(_united(Span(ServerMs(since + offset), ServerMs(until + offset)) for since, until in spans))
         for event in events:
             if event.kind in _UNSEEN and event.since is not None:
                 watched = watched.without(event.since, event.at)

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
-from envwatch.hooks.message import DeliveryError
+from envwatch.hooks.message import DeliveryError, Message
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.daemon_thread import run_in_daemon_thread
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from envwatch.hooks.message import Message
 
 _LOOK_S: Final = 0.05
 """Seconds between checks for the end: a child may keep the output open."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS, LossStatus, key_of
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, LossClassifier, LossStatus, key_of
 from envwatch.fleet.events import ENDS, Event, Kind, leaves
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from envwatch.fleet.alerting.incidents import Incident
-    from envwatch.fleet.alerting.losses import LossClassifier
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, MonotonicS
 

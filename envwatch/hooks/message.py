@@ -7,7 +7,7 @@ give a short message.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pydantic_core import to_json
@@ -26,7 +26,6 @@ from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor
@@ -75,23 +74,16 @@ def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor,
     return _of_incident(fired.subject, at if fired.is_resolved else None, hook, context, monitor)
 
 
-def _variables(  # noqa: PLR0913, PLR0917  the values of `EVENT_VARIABLES`, in their order
-    hook: SafeText,
-    event: SafeText,
-    summary: SafeText,
-    reason: SafeText | None,
-    incident: SafeText | None,
-    count: int,
-    at: ServerMs,
-) -> dict[str, SafeText]:
-    values = (hook, event, summary, reason or EMPTY, incident or EMPTY, clean(str(count)), clean(iso(at) or ""))
-    return dict(zip(EVENT_VARIABLES, values, strict=True))
+def _variables(*values: object) -> dict[str, SafeText]:
+    """Return clean values of `EVENT_VARIABLES`, in the order of the names."""
+    texts = (composed("" if value is None else str(value)) for value in values)
+    return dict(zip(EVENT_VARIABLES, texts, strict=True))
 
 
 def _of_event(event: Event, hook: SafeText, context: Context, cloud: bytes) -> Message:
     leaves = event.members or (event,)
     summary = clean(f"{event.name} {event_text(event, UTC)}" if event.name else event_text(event, UTC), _SUMMARY_CELLS)
-    variables = _variables(hook, word_of(event), summary, event.reason, event.incident, len(leaves), event.at)
+    variables = _variables(hook, word_of(event), summary, event.reason, event.incident, len(leaves), iso(event.at))
     return Message(
         summary=summary,
         text=_lines(leaves),
@@ -108,7 +100,7 @@ def _of_incident(
     what, summary = ("opened" if resolved_at is None else "resolved"), _incident_text(incident, resolved_at)
     at = incident.began_at if resolved_at is None else resolved_at
     reason = losses[0].reason if len(losses) == 1 else incident.shared
-    variables = _variables(hook, clean(f"incident {what}"), summary, reason, incident.id, len(lost), at)
+    variables = _variables(hook, clean(f"incident {what}"), summary, reason, incident.id, len(lost), iso(at))
     rows = _row_variables(losses, context)
     if resolved_at is not None and len(losses) == 1 and (tracked := monitor.fleet.tracked(key_of(losses[0]))):
         rows = row_variables(ListedEnvironment(tracked, resolved_at), context.profile)

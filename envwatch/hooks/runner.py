@@ -14,9 +14,9 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from envwatch.hooks.message import DeliveryError
+from envwatch.hooks.message import Delivery, DeliveryError, Message
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import SafeText, clean, counted
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import timedelta
     from types import TracebackType
-    from typing import Self
 
-    from envwatch.hooks.message import Delivery, Message
 
 _NO_REST: Final = MonotonicS(0.0)
 _FAILING_AFTER_S: Final = limits.HOOK_FAILING_AFTER.total_seconds()
@@ -54,11 +52,16 @@ class _Entry:
     def is_opening(self) -> bool:
         return self.message.incident is not None and not self.message.is_resolved
 
+    def is_too_old(self, now: MonotonicS) -> bool:
+        return not self.is_opening and now - self.put_at >= limits.HOOK_TRIED_FOR.total_seconds()
+
 
 @dataclass(slots=True)
 class _HookQueue:
     name: SafeText
     delivery: Delivery
+    report: Callable[[HookReport], None]
+    runtime: Runtime
     waiting: deque[_Entry] = field(default_factory=deque)
     sending: _Entry | None = None
     opened: set[SafeText] = field(default_factory=set)
@@ -96,11 +99,116 @@ class _HookQueue:
             return self.rests_until
         return MonotonicS(min(self.rests_until, self.failed_since.monotonic + _FAILING_AFTER_S))
 
-    def settle(self) -> None:
-        if self.waiting or self.sending is not None:
-            self.is_idle.clear()
+    def put(self, message: Message) -> None:
+        events = sum(entry.message.incident is None for entry in self.waiting)
+        earlier = self.entry_of(message.incident)
+        is_opening_unsent = earlier is not None and earlier.is_opening and not self.has_opened(message.incident)
+        if earlier is not None and is_opening_unsent and message.is_resolved:
+            self.waiting.remove(earlier)
+            self.say(f"nothing sent, as the incident is over: {message.summary}")
+        elif earlier is not None and message.is_resolved == earlier.message.is_resolved:
+            earlier.message = message
+        elif message.incident is None and events >= limits.HOOK_QUEUE:
+            self.dropped += 1
+            text = f"dropped, as {limits.HOOK_QUEUE} messages wait: {message.summary}"
+            self.say(text, is_failure=True, is_news=self.dropped == 1)
         else:
-            self.is_idle.set()
+            if earlier is not None:
+                self.waiting.remove(earlier)
+            self.waiting.append(_Entry(message, self.runtime.clocks().monotonic))
+        self.is_idle.clear()
+        self.has_news.set()
+
+    async def work(self) -> None:
+        while True:
+            self.has_news.clear()
+            now = self.runtime.clocks().monotonic
+            if (entry := self.next_entry(now)) is not None:
+                await self._try(entry, does_rest=now < self.rests_until)
+            elif self.waiting:
+                self._note_failing()
+                await self.runtime.wait(self.has_news, max(self.looks_at() - now, 0.0))
+            else:
+                self.is_idle.set()
+                await self.has_news.wait()
+
+    async def _try(self, entry: _Entry, *, does_rest: bool) -> None:
+        self.waiting.remove(entry)
+        self.sending = entry
+        try:
+            output = await self.delivery.send(entry.message)
+        except DeliveryError as error:
+            failure = error
+        except Exception as bug:  # noqa: BLE001 - no bug of a delivery may stop the messages after it
+            failure = DeliveryError(f"a bug: {bug!r}")
+        else:
+            self.sending = None
+            self._note_success(entry, output)
+            return
+        self.sending = None
+        self._note_failure(entry, failure, does_rest=does_rest)
+        self._note_failing()
+
+    def _note_success(self, entry: _Entry, output: SafeText) -> None:
+        if (incident := entry.message.incident) is not None:
+            (self.opened.add if entry.is_opening else self.opened.discard)(incident)
+        printed = f" ({output})" if output else ""
+        self.say(f"sent{printed}: {entry.message.summary}")
+        if self.failures or self.dropped:
+            dropped = f", {counted(self.dropped, 'message')} dropped" if self.dropped else ""
+            text = f"works again, after {counted(self.failures, 'failure')}{dropped}"
+            self.say(text, is_news=True)
+        self.failures = self.dropped = 0
+        self.failed_since, self.is_failing = None, False
+        self.rests_until = _NO_REST
+
+    def _note_failure(self, entry: _Entry, error: DeliveryError, *, does_rest: bool) -> None:
+        now = self.runtime.clocks()
+        if not does_rest:
+            self.rests_until = MonotonicS(now.monotonic + self._rest_after(error))
+        self.failures += 1
+        self.failed_since = self.failed_since or now
+        entry.is_tried = True
+        newer = self.entry_of(entry.message.incident)
+        fate = f"next try in {self.rests_until - now.monotonic:.0f} s"
+        if newer is not None:
+            newer.is_tried = True
+            if newer.message.is_resolved and not self.has_opened(entry.message.incident):
+                self.waiting.remove(newer)
+                fate = "the incident is over"
+        elif error.is_final or entry.is_too_old(now.monotonic):
+            fate = self._give_up(entry)
+        else:
+            self.waiting.append(entry)
+        output = f" ({error.output})" if error.output else ""
+        text = f"{error}{output}: {fate}: {entry.message.summary}"
+        self.say(text, is_failure=True, is_news=self.failures == 1)
+        for old in [each for each in self.waiting if each.is_too_old(now.monotonic)]:
+            self.waiting.remove(old)
+            self.say(f"{self._give_up(old)}: {old.message.summary}", is_failure=True)
+
+    def _give_up(self, entry: _Entry) -> str:
+        if entry.message.incident is not None:
+            self.opened.discard(entry.message.incident)
+        return "given up"
+
+    def _rest_after(self, error: DeliveryError) -> float:
+        """Return the rest in seconds: full jitter below a doubling bound, or longer if the receiver asks."""
+        cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
+        jittered = self.runtime.random() * min(cap, base * float(2 ** min(self.failures, 10)))
+        return max(jittered, min(cap, error.wait.total_seconds()) if error.wait else 0.0)
+
+    def _note_failing(self) -> None:
+        since = self.failed_since
+        if since is None or self.is_failing or self.runtime.clocks().monotonic - since.monotonic < _FAILING_AFTER_S:
+            return
+        self.is_failing = True
+        unsent = counted(len(self.unsent), "message")
+        text = f"has failed for {long_age(limits.HOOK_FAILING_AFTER)}, {unsent} not sent"
+        self.say(text, is_failure=True, is_news=True)
+
+    def say(self, text: str, *, is_failure: bool = False, is_news: bool = False) -> None:
+        self.report(HookReport(clean(f"hook {self.name}: {text}"), is_failure, is_news))
 
 
 class Runner:
@@ -116,16 +224,13 @@ class Runner:
         runtime: Runtime | None = None,
         farewell: timedelta = limits.HOOK_FAREWELL,
     ) -> None:
-        self._hook_queues = {name: _HookQueue(name, delivery) for name, delivery in deliveries.items()}
-        for hook_queue in self._hook_queues.values():
-            hook_queue.settle()
-        self._report = report
-        self._runtime = runtime or Runtime()
+        runtime = runtime or Runtime()
+        self._queues = {name: _HookQueue(name, delivery, report, runtime) for name, delivery in deliveries.items()}
         self._farewell_s = farewell.total_seconds()
         self._workers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._workers = [asyncio.create_task(self._work(hook_queue)) for hook_queue in self._hook_queues.values()]
+        self._workers = [asyncio.create_task(queue.work()) for queue in self._queues.values()]
         return self
 
     async def __aexit__(self, _type: type[BaseException] | None, _: object, _trace: TracebackType | None) -> None:
@@ -137,10 +242,10 @@ class Runner:
             for worker in self._workers:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
-            for hook_queue in self._hook_queues.values():
-                if hook_queue.unsent:
-                    unsent = counted(len(hook_queue.unsent), "message")
-                    self._say(hook_queue, f"{unsent} not sent, as envwatch ends", is_failure=True, is_news=True)
+            for queue in self._queues.values():
+                if queue.unsent:
+                    unsent = counted(len(queue.unsent), "message")
+                    queue.say(f"{unsent} not sent, as envwatch ends", is_failure=True, is_news=True)
 
     def put(self, hook: SafeText, message: Message) -> None:
         """Queue a message for a hook; never waits.
@@ -148,28 +253,11 @@ class Runner:
         An incident's message replaces the waiting message. An event is dropped, counted and reported if the queue is
         full.
         """
-        hook_queue, now = self._hook_queues[hook], self._now()
-        earlier = hook_queue.entry_of(message.incident)
-        is_opening_unsent = earlier is not None and earlier.is_opening and not hook_queue.has_opened(message.incident)
-        if earlier is not None and is_opening_unsent and message.is_resolved:
-            hook_queue.waiting.remove(earlier)
-            self._say(hook_queue, f"nothing sent, as the incident is over: {message.summary}")
-        elif earlier is not None and message.is_resolved == earlier.message.is_resolved:
-            earlier.message = message
-        elif message.incident is None and self._is_full(hook_queue):
-            hook_queue.dropped += 1
-            text = f"dropped, as {limits.HOOK_QUEUE} messages wait: {message.summary}"
-            self._say(hook_queue, text, is_failure=True, is_news=hook_queue.dropped == 1)
-        else:
-            if earlier is not None:
-                hook_queue.waiting.remove(earlier)
-            hook_queue.waiting.append(_Entry(message, now))
-        hook_queue.settle()
-        hook_queue.has_news.set()
+        self._queues[hook].put(message)
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
         """Return the messages that were neither delivered nor given up."""
-        return self._hook_queues[hook].unsent
+        return self._queues[hook].unsent
 
     def failing(self) -> Mapping[SafeText, WallMs]:
         """Return the time of the first failure for each hook that has failed for `limits.HOOK_FAILING_AFTER`.
@@ -177,114 +265,11 @@ class Runner:
         A hook counts as failing until the next delivery.
         """
         return {
-            name: hook_queue.failed_since.wall
-            for name, hook_queue in self._hook_queues.items()
-            if hook_queue.is_failing and hook_queue.failed_since is not None
+            name: queue.failed_since.wall
+            for name, queue in self._queues.items()
+            if queue.is_failing and queue.failed_since is not None
         }
 
     async def all_done(self) -> None:
         """Wait until every message was delivered or given up."""
-        await asyncio.gather(*(hook_queue.is_idle.wait() for hook_queue in self._hook_queues.values()))
-
-    def _now(self) -> MonotonicS:
-        return self._runtime.clocks().monotonic
-
-    @staticmethod
-    def _is_full(hook_queue: _HookQueue) -> bool:
-        return sum(entry.message.incident is None for entry in hook_queue.waiting) >= limits.HOOK_QUEUE
-
-    async def _work(self, hook_queue: _HookQueue) -> None:
-        while True:
-            hook_queue.has_news.clear()
-            now = self._now()
-            if (entry := hook_queue.next_entry(now)) is not None:
-                await self._try(hook_queue, entry, does_rest=now < hook_queue.rests_until)
-                hook_queue.settle()
-            elif hook_queue.waiting:
-                self._note_failing(hook_queue)
-                await self._runtime.wait(hook_queue.has_news, max(hook_queue.looks_at() - now, 0.0))
-            else:
-                await hook_queue.has_news.wait()
-
-    async def _try(self, hook_queue: _HookQueue, entry: _Entry, *, does_rest: bool) -> None:
-        hook_queue.waiting.remove(entry)
-        hook_queue.sending = entry
-        try:
-            output = await hook_queue.delivery.send(entry.message)
-        except DeliveryError as error:
-            failure = error
-        except Exception as bug:  # noqa: BLE001 - no bug of a delivery may stop the messages after it
-            failure = DeliveryError(f"a bug: {bug!r}")
-        else:
-            hook_queue.sending = None
-            self._note_success(hook_queue, entry, output)
-            return
-        hook_queue.sending = None
-        self._note_failure(hook_queue, entry, failure, does_rest=does_rest)
-        self._note_failing(hook_queue)
-
-    def _note_success(self, hook_queue: _HookQueue, entry: _Entry, output: SafeText) -> None:
-        if (incident := entry.message.incident) is not None:
-            (hook_queue.opened.add if entry.is_opening else hook_queue.opened.discard)(incident)
-        printed = f" ({output})" if output else ""
-        self._say(hook_queue, f"sent{printed}: {entry.message.summary}")
-        if hook_queue.failures or hook_queue.dropped:
-            dropped = f", {counted(hook_queue.dropped, 'message')} dropped" if hook_queue.dropped else ""
-            text = f"works again, after {counted(hook_queue.failures, 'failure')}{dropped}"
-            self._say(hook_queue, text, is_news=True)
-        hook_queue.failures = hook_queue.dropped = 0
-        hook_queue.failed_since, hook_queue.is_failing = None, False
-        hook_queue.rests_until = _NO_REST
-
-    def _note_failure(self, hook_queue: _HookQueue, entry: _Entry, error: DeliveryError, *, does_rest: bool) -> None:
-        now = self._runtime.clocks()
-        if not does_rest:
-            hook_queue.rests_until = MonotonicS(now.monotonic + self._rest_after(error, hook_queue.failures))
-        hook_queue.failures += 1
-        hook_queue.failed_since = hook_queue.failed_since or now
-        entry.is_tried = True
-        newer = hook_queue.entry_of(entry.message.incident)
-        fate = f"next try in {hook_queue.rests_until - now.monotonic:.0f} s"
-        if newer is not None:
-            newer.is_tried = True
-            if newer.message.is_resolved and not hook_queue.has_opened(entry.message.incident):
-                hook_queue.waiting.remove(newer)
-                fate = "the incident is over"
-        elif error.is_final or self._is_too_old(entry, now.monotonic):
-            fate = self._give_up(hook_queue, entry)
-        else:
-            hook_queue.waiting.append(entry)
-        output = f" ({error.output})" if error.output else ""
-        text = f"{error}{output}: {fate}: {entry.message.summary}"
-        self._say(hook_queue, text, is_failure=True, is_news=hook_queue.failures == 1)
-        for old in [each for each in hook_queue.waiting if self._is_too_old(each, now.monotonic)]:
-            hook_queue.waiting.remove(old)
-            self._say(hook_queue, f"{self._give_up(hook_queue, old)}: {old.message.summary}", is_failure=True)
-
-    @staticmethod
-    def _is_too_old(entry: _Entry, now: MonotonicS) -> bool:
-        return not entry.is_opening and now - entry.put_at >= limits.HOOK_TRIED_FOR.total_seconds()
-
-    @staticmethod
-    def _give_up(hook_queue: _HookQueue, entry: _Entry) -> str:
-        if entry.message.incident is not None:
-            hook_queue.opened.discard(entry.message.incident)
-        return "given up"
-
-    def _rest_after(self, error: DeliveryError, failures: int) -> float:
-        """Return the rest in seconds: full jitter below a doubling bound, or longer if the receiver asks."""
-        cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
-        jittered = self._runtime.random() * min(cap, base * float(2 ** min(failures, 10)))
-        return max(jittered, min(cap, error.wait.total_seconds()) if error.wait else 0.0)
-
-    def _note_failing(self, hook_queue: _HookQueue) -> None:
-        since = hook_queue.failed_since
-        if since is None or hook_queue.is_failing or self._now() - since.monotonic < _FAILING_AFTER_S:
-            return
-        hook_queue.is_failing = True
-        unsent = counted(len(hook_queue.unsent), "message")
-        text = f"has failed for {long_age(limits.HOOK_FAILING_AFTER)}, {unsent} not sent"
-        self._say(hook_queue, text, is_failure=True, is_news=True)
-
-    def _say(self, hook_queue: _HookQueue, text: str, *, is_failure: bool = False, is_news: bool = False) -> None:
-        self._report(HookReport(clean(f"hook {hook_queue.name}: {text}"), is_failure, is_news))
+        await asyncio.gather(*(queue.is_idle.wait() for queue in self._queues.values()))

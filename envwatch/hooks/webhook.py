@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic_core import from_json, to_json
 
 from envwatch import __version__
-from envwatch.hooks.message import DeliveryError
+from envwatch.hooks.message import DeliveryError, Message
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.sources.letta import httpx
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from envwatch.hooks.message import Message
 
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
 from envwatch.fleet.problems import is_problem
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
 from envwatch.model.modes import mode_of
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText

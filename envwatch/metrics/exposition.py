@@ -13,7 +13,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
@@ -22,17 +22,14 @@ from envwatch import __version__
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at
 from envwatch.metrics.environment_series import environment_families, gauge, is_seen, selection_of
-from envwatch.model.outcome import Cause, Failed, Listed
+from envwatch.model.outcome import Cause, Failed, Listed, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from prometheus_client import Metric
-
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
 
 

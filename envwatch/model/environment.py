@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum, auto
 from itertools import count
 from operator import attrgetter
-from types import MappingProxyType, NoneType, UnionType
+from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -35,6 +35,9 @@ else:
     JsonValue = Any  # For pydantic any JSON value; the demo's server imports no pydantic.
 
 T = TypeVar("T")
+
+_NO_MEMBERS: Final[dict[str, JsonValue]] = {}
+"""Shared by all rows, like every JSON value (`model/page.py: Pool`)."""
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
@@ -103,6 +106,7 @@ class Declaration:
     """The name in events and comparisons, such as `key owner`; by default the attribute's name."""
     examples: tuple[str, ...] = ()
     """The demo's values, in turn; empty if the demo has a special rule."""
+    is_output: bool = True
     name: str = field(default="", init=False)
     place: int = field(default_factory=count().__next__, init=False)
     """The position in JSON and CSV, counted while the annotations are evaluated; hence evaluation is not postponed."""
@@ -139,7 +143,6 @@ class MetadataField(Declaration, Generic[T]):
     kind: type[Any]
     read: Callable[[Any], T] | None = None
     """Makes the attribute's value from clean text; None keeps the text."""
-    is_output: bool = True
 
     def __set_name__(self, _: type, name: str) -> None:
         self.set_name(name)
@@ -232,7 +235,9 @@ class Environment:
     machine = _metadata_object("machine", is_output=False)
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
-    unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
+    unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(
+        default_factory=lambda: _NO_MEMBERS
+    )
     """Members of the row that this version does not declare."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
@@ -291,7 +296,7 @@ def _api_fields() -> Mapping[str, ApiField]:
         if (declared.kind is ValueKind.TEXT) is not (declared.identifies is not None):
             raise TypeError(f"{name}: a text, and nothing else, declares whom it may identify")
         found[name] = declared
-    return MappingProxyType(dict(sorted(found.items(), key=lambda item: item[1].number)))
+    return dict(sorted(found.items(), key=lambda item: item[1].number))
 
 
 def _types_in(hint: Any) -> set[object]:  # noqa: ANN401  any annotation
@@ -303,23 +308,13 @@ def _types_in(hint: Any) -> set[object]:  # noqa: ANN401  any annotation
 
 API_FIELDS: Final[Mapping[str, ApiField]] = _api_fields()
 
-METADATA_FIELDS: Final[Mapping[str, MetadataField[Any]]] = MappingProxyType(
-    {each.key: each for each in vars(Environment).values() if isinstance(each, MetadataField)}
-)
-
-LABELS: Final[Mapping[str, str]] = MappingProxyType(
-    {each.name: each.label for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())}
-)
-
-TEXT_NAMES: Final = frozenset(
-    each.name for each in (*API_FIELDS.values(), *METADATA_FIELDS.values()) if each.identifies is not None
-)
-
-_OUTPUT_PLACES: Final = {
-    **{each.name: each.place for each in API_FIELDS.values()},
-    **{each.name: each.place for each in METADATA_FIELDS.values() if each.is_output},
+METADATA_FIELDS: Final[Mapping[str, MetadataField[Any]]] = {
+    each.key: each for each in vars(Environment).values() if isinstance(each, MetadataField)
 }
-OUTPUT_NAMES: Final = tuple(sorted(_OUTPUT_PLACES, key=_OUTPUT_PLACES.__getitem__))
+DECLARATIONS: Final[tuple[Declaration, ...]] = (*API_FIELDS.values(), *METADATA_FIELDS.values())
+LABELS: Final[Mapping[str, str]] = {each.name: each.label for each in DECLARATIONS}
+TEXT_NAMES: Final = frozenset(each.name for each in DECLARATIONS if each.identifies is not None)
+OUTPUT_NAMES: Final = tuple(each.name for each in sorted(DECLARATIONS, key=attrgetter("place")) if each.is_output)
 
 WIRE_FIELDS: Final = tuple(
     sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))

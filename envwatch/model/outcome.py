@@ -10,14 +10,17 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
+
+
+Rows: TypeAlias = "Mapping[SafeText, tuple[Environment, ServerMs]]"
+"""Each id's row and request time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Snapshot:
         """Whether the listing is the previous listing again."""
         return self.served is not None and self.served.is_repeat
 
-    def rows(self, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
+    def rows(self, clock: ServerClock) -> Rows:
         """Return each id's row and request time; of duplicates, the newest heartbeat counts."""
         rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
         for page in self.pages:
@@ -124,27 +127,21 @@ class Cause(StrEnum):
         return self in (Cause.RATE_LIMITED, Cause.UNAVAILABLE)
 
 
+@dataclass(eq=False)
 class SourceError(Exception):
     """The only exception of a source."""
 
-    def __init__(
-        self,
-        cause: Cause,
-        message: SafeText,
-        *,
-        retry_after: timedelta | None = None,
-        pages_read: int = 0,
-        is_relayed: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.page: int | None = None
-        """The failed page, from 1; None for the whole listing."""
-        self.cause = cause
-        self.message = message
-        self.retry_after = retry_after
-        self.pages_read = pages_read
-        self.is_relayed = is_relayed
-        """Whether the server answered, but has no listing because upstream failed."""
+    cause: Cause
+    message: SafeText
+    retry_after: timedelta | None = None
+    pages_read: int = 0
+    page: int | None = None
+    """The failed page, from 1; None for the whole listing."""
+    is_relayed: bool = False
+    """Whether the server answered, but has no listing because upstream failed."""
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True, slots=True)

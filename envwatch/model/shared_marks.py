@@ -45,8 +45,6 @@ class SharedMark:
 
 def shared_ack_of(environment: Environment) -> SharedMark | None:
     """Return the row's named acknowledgement."""
-    if SHARED_FIELD not in environment.unknown:
-        return None
     mark = _mark(environment, "ack")
     by = _text(mark.get("by"), _LONGEST_NAME)
     return SharedMark(by, _text(mark.get("note"), _LONGEST_NOTE)) if by else None
@@ -54,13 +52,9 @@ def shared_ack_of(environment: Environment) -> SharedMark | None:
 
 def shared_silence_of(environment: Environment, wall: float) -> SharedMark | None:
     """Return the row's named silence, if in force (local clock, ms)."""
-    if SHARED_FIELD not in environment.unknown:
-        return None
     mark = _mark(environment, "silence")
     by, until = _text(mark.get("by"), _LONGEST_NAME), mark.get("until")
-    if not by or not isinstance(until, int | float):
-        return None
-    if not wall < until <= wall + _LONGEST_MS:
+    if not by or not isinstance(until, int | float) or not wall < until <= wall + _LONGEST_MS:
         return None
     return SharedMark(by, _text(mark.get("reason"), _LONGEST_NOTE), WallMs(until))
 

@@ -234,7 +234,6 @@ def wrapped(text: SafeText, width: int) -> list[SafeText]:
 _NUMBER: Final = re.compile(r"[0-9]+")
 
 
-@lru_cache(maxsize=65_536)
 def natural_key(text: str) -> str:
     """Return a sort key without case, with web-2 before web-10."""
 
@@ -253,11 +252,6 @@ def words_of(text: SafeText) -> list[SafeText]:
 def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
     """Return a slice of a clean text; a combining mark at the start loses the base character."""
     return SafeText(text[start:stop])
-
-
-def joined(texts: Iterable[SafeText], separator: SafeText) -> SafeText:
-    """Return the texts joined by a separator."""
-    return SafeText(separator.join(texts))
 
 
 def csv_cell(text: SafeText) -> str:

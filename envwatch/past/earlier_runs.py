@@ -13,25 +13,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after
 from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.presence import GONE, UNTIMED
-from envwatch.fleet.profile_state import blind_since
+from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
-from envwatch.fleet.tracking import CLOCK_ERROR_MS, TrackedEnvironment, events_between
+from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
-from envwatch.model.outcome import PollResult
+from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import DAY_MS, MS
-from envwatch.past.history import HistoryError, events_of
+from envwatch.past.history import HistoryError, Moment, Past, events_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.outcome import RecordedPoll
-    from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment, Past
 
 _SEARCHED_DAYS: Final = 31
 
@@ -62,9 +58,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 
-def _compared(
-    before: ProfileState, first: ProfileState, at: ServerMs
-) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
+def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[Environments, list[Event]]:
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     for id_, tracked in first.environments.items():

@@ -7,26 +7,23 @@ clock, and the last cell is the present hour, so a cell means the same hour unti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from math import ceil, floor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.outages import UptimeState, state_of, states
-from envwatch.model.clock import ServerMs
+from envwatch.fleet.outages import Interval, UptimeState, state_of, states
+from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, long_age, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
-    from datetime import tzinfo
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.outages import Interval
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import WatchedTime
-    from envwatch.model.clock import Clocks
 
 
 HOURS: Final = 24

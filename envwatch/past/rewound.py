@@ -16,7 +16,7 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
-from envwatch.model.text import EMPTY
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import RecordedPoll
-    from envwatch.model.text import SafeText
     from envwatch.past.history import Moment
 
 

@@ -87,7 +87,8 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
         name = body if colon < 0 else body.part(0, colon)
         end = _end(name, text, cursor) if colon < 0 else name.end + 1
         typed = _typed(name, cursor)
-        offers = chain(_names(typed, environments), _statuses(typed) if colon < 0 else ())
+        statuses = _statuses(typed) if colon < 0 and len(typed) > 1 else ()
+        offers = chain(_names(typed, environments), ((f"{STATUS}:{name}", about) for name, about in statuses))
         return [Completion(name.start, end, composed(offer), composed(about)) for offer, about in offers]
     try:
         field = named_field(body.part(0, colon))
@@ -134,11 +135,6 @@ def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[t
 
 
 def _statuses(typed: str) -> Iterator[tuple[str, str]]:
-    if len(typed) > 1:
-        yield from ((f"{STATUS}:{name}", about) for name, about in _matching_statuses(typed))
-
-
-def _matching_statuses(typed: str) -> Iterator[tuple[str, str]]:
     return ((name, about) for name, (about, _) in STATUSES.items() if name.startswith(typed.casefold()))
 
 
@@ -187,7 +183,7 @@ def _values(
     typed = typed[len(operator) :]
     match field:
         case StatusField():
-            yield from _matching_statuses(typed)
+            yield from _statuses(typed)
         case InstantField():
             if typed.isascii() and typed.isdecimal():
                 yield from ((f"{operator}{typed}{unit}", name) for unit, name in _UNITS.items())

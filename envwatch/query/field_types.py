@@ -14,15 +14,15 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, clean, did_you_mean
-from envwatch.model.versions import is_release, is_version, version_key
-from envwatch.query.lexer import Pattern, normalize, pattern_of, quote_if_needed, text_test, time_span_of, version_of
+from envwatch.model.versions import VersionKey, is_release, is_version, version_key
+from envwatch.query import lexer
+from envwatch.query.lexer import Pattern, normalize, quote_if_needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import tzinfo
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.versions import VersionKey
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 NONE = "none"
@@ -32,16 +32,12 @@ OPERATORS = (">=", "<=", ">", "<", "=")
 """Longer operators come first, because the first match counts."""
 
 
-def _not_acked(_tracked: TrackedEnvironment) -> bool:
-    return False
-
-
 class MatchContext(NamedTuple):
     """Facts that a test needs besides the environment."""
 
     now: float
     """Server's clock, ms."""
-    is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile: SafeText = NO_PROFILE
     """Set only for a single profile, whose rows lack the name."""
 
@@ -102,7 +98,7 @@ class Field(ABC):
     ) -> Value:
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
-            test = test_of(literal.test(operator), literal.kind)
+            test = test_of(lexer.within(*literal.interval(operator)), literal.kind)
             return Value(operator + literal.text, test, literal.limit(operator))
         ends = list(token.parts(".."))
         if operator or len(ends) != 2 or not all(end.text for end in ends):
@@ -112,8 +108,7 @@ class Field(ABC):
             raise token.error("both ends of a range must be durations, or both dates")
         if low.start > high.start:
             raise token.error(f"the range runs backwards: write {high.text}..{low.text}")
-        is_from, is_to = low.test(">="), high.test("<=")
-        return Value(f"{low.text}..{high.text}", test_of(lambda value: is_from(value) and is_to(value), low.kind))
+        return Value(f"{low.text}..{high.text}", test_of(lexer.within(low.start, high.end), low.kind))
 
 
 @dataclass(frozen=True)
@@ -142,12 +137,12 @@ class TextField(Field):
         if operator not in ("", "="):
             typed = quote_if_needed(clean(token.text, 40))
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
-        pattern = Pattern((clean(rest.text),)) if operator else pattern_of(rest)
+        pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
         if not pattern:
             raise token.error(f"a value is missing; {self.name}:{NONE} finds rows without a value")
         if pattern.plain is not None:
             pattern = Pattern((self.canonical(pattern.plain),))
-        matches = text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
+        matches = lexer.text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
         return Value(f"{operator}{pattern}", self._test(lambda text: matches(normalize(text))))
 
     def _test(self, matches: Callable[[str], bool]) -> Test:
@@ -170,7 +165,7 @@ class VersionField(TextField):
         is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
         if is_text and not operator:
             return super()._parse(token, operator, rest, zone)
-        return self._compared(token, operator, version_of, self._version_test)
+        return self._compared(token, operator, lexer.version_of, self._version_test)
 
     def _version_test(self, holds: Callable[[VersionKey], bool], _: str) -> Test:
         @lru_cache(maxsize=1024)  # a fleet of 10,000 environments has a dozen versions
@@ -192,20 +187,16 @@ class InstantField(Field):
         return lambda tracked, _: instant(tracked) is None
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
-        return self._compared(token, operator, lambda part: time_span_of(part, zone), self._time_test)
+        return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._time_test)
 
     def _time_test(self, holds: Callable[[float], bool], kind: str) -> Test:
         instant = self.instant
 
-        def has_age(tracked: TrackedEnvironment, context: MatchContext) -> bool:
+        def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
             at = instant(tracked)
-            return at is not None and holds(max(context.now - at, 0.0))
+            return at is not None and holds(max(context.now - at, 0.0) if kind == "age" else at)
 
-        def has_date(tracked: TrackedEnvironment, _: MatchContext) -> bool:
-            at = instant(tracked)
-            return at is not None and holds(at)
-
-        return has_age if kind == "age" else has_date
+        return test
 
 
 STATUSES: Mapping[str, tuple[str, Test]] = {

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.model.modes import mode_from_query
 from envwatch.model.text import SafeText, clean, composed
-from envwatch.presentation import PRESENTATIONS, Match
-from envwatch.query.field_types import InstantField, StatusField, TextField, VersionField
+from envwatch.presentation import PRESENTATIONS, Match, Presentation
+from envwatch.query.field_types import Field, InstantField, MatchContext, StatusField, TextField, VersionField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.presentation import Presentation
-    from envwatch.query.field_types import Field, MatchContext
     from envwatch.query.lexer import Token
 
 META = "meta."
@@ -65,13 +63,13 @@ def _nearest(typed: str) -> str:
 
 def meta_field(key: str) -> Field:
     """Return the field of a metadata key, or of an unknown key of the row."""
+    return TextField(META + key, "a key of the metadata", lambda tracked, _: _texts_of(member_of(tracked, key)))
 
-    def texts(tracked: TrackedEnvironment, _: MatchContext) -> Iterator[SafeText]:
-        environment = tracked.environment
-        value = member(environment.metadata, key)
-        return _texts_of(member(environment.unknown, key) if value is None else value)
 
-    return TextField(META + key, "a key of the metadata", texts)
+def member_of(tracked: TrackedEnvironment, path: str) -> JsonValue:
+    """Return a value of the metadata, or else of the row's unknown members."""
+    value = member(tracked.environment.metadata, path)
+    return member(tracked.environment.unknown, path) if value is None else value
 
 
 def member(value: JsonValue, path: str) -> JsonValue:

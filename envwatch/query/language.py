@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.model.text import clean
-from envwatch.query.lexer import QueryError, normalize, pattern_of, quote_if_needed, quoted, text_test, tokens
+from envwatch.model.text import SafeText, clean
+from envwatch.query.lexer import QueryError, Token, normalize, pattern_of, quote_if_needed, quoted, text_test, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-    from envwatch.model.text import SafeText
     from envwatch.query.field_types import MatchContext, Test, Value
-    from envwatch.query.lexer import Token
 
 
 Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"

@@ -74,31 +74,22 @@ class Token:
         return QueryError(message, self.start, self.end)
 
 
+_TOKEN = re.compile(r'(?:"(?:[^"]|"")*(?:"|\Z)|[^\s"])+')
+_PART = re.compile(r'"((?:[^"]|"")*)("|\Z)|([^\s"]+)')
+_LETTER = re.compile(r'""|.', re.DOTALL)
+
+
 def tokens(text: str) -> Iterator[Token]:
     """Yield the tokens of a line. A quote within quotes is doubled, as in CSV."""
-    letters: list[tuple[str, str, int]] = []
-    start: int | None = None
-    is_open, closed_at = False, -2
-    for index, character in enumerate(text):
-        if character == '"':
-            if is_open:
-                closed_at = index
-            elif closed_at == index - 1:
-                letters.append(('"', '"', index))
-            is_open = not is_open
-        elif is_open:
-            letters.append((character, '"', index))
-        elif not character.isspace():
-            letters.append((character, character, index))
-        elif start is not None:
-            yield _token(letters, start, index, is_open=False)
-            letters, start = [], None
-            continue
-        else:
-            continue
-        start = index if start is None else start
-    if start is not None:
-        yield _token(letters, start, len(text), is_open=is_open)
+    for match in _TOKEN.finditer(text):
+        letters, shape, places, is_open = "", "", list[int](), False
+        for part in _PART.finditer(text, *match.span()):
+            is_quoted, is_open = part[1] is not None, part[2] == ""
+            for letter in _LETTER.finditer(text, *part.span(1 if is_quoted else 3)):
+                letters += letter[0][-1]
+                shape += '"' if is_quoted else letter[0]
+                places.append(letter.end() - 1)
+        yield Token(letters, shape, (*places, match.end()), match.start(), is_open)
 
 
 def quote_if_needed(text: str) -> str:
@@ -119,12 +110,6 @@ def normalize(text: str) -> str:
 def quoted(text: str) -> str:
     """Return a text in quotes."""
     return '"' + text.replace('"', '""') + '"'
-
-
-def _token(letters: list[tuple[str, str, int]], start: int, end: int, *, is_open: bool) -> Token:
-    text = "".join(character for character, _, _ in letters)
-    shape = "".join(mark for _, mark, _ in letters)
-    return Token(text, shape, (*(place for _, _, place in letters), end), start, is_open)
 
 
 _UNITS_MS = {"s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0, "w": 604_800_000.0}
@@ -155,32 +140,30 @@ class OrderedLiteral:
     shown_end: Any
     """The first value shown differently: 3m for `2m`. Otherwise `end`."""
 
-    def test(self, operator: str) -> Callable[[Any], bool]:
-        """Return the test of a value; no operator means equality."""
-        start, end, shown_end = self.start, self.end, self.shown_end
-        match operator:
-            case ">":
-                return lambda value: value >= end
-            case ">=":
-                return lambda value: value >= start
-            case "<":
-                return lambda value: value < start
-            case "<=":
-                return lambda value: value < end
-            case _:
-                return lambda value: start <= value < shown_end
+    def interval(self, operator: str) -> tuple[Any, Any]:
+        """Return the first matching position and the first position after, or None for an open side.
+
+        No operator means equality.
+        """
+        start, end = self.start, self.end
+        intervals = {">": (end, None), ">=": (start, None), "<": (None, start), "<=": (None, end)}
+        return intervals.get(operator, (start, self.shown_end))
 
     def limit(self, operator: str) -> Limit | None:
         """Return the operator's limit, or None for equality, which sets two limits."""
+        low, high = self.interval(operator)
+        if low is not None and high is not None:
+            return None
         # `>90s,<90s` leaves out a single instant, so here a duration ends at its start.
-        end = self.start if self.kind == "age" else self.end
-        limits: dict[str, Limit] = {
-            ">": (self.kind, "from", end),
-            ">=": (self.kind, "from", self.start),
-            "<": (self.kind, "to", self.start),
-            "<=": (self.kind, "to", end),
-        }
-        return limits.get(operator)
+        position = self.start if self.kind == "age" else low if high is None else high
+        return self.kind, "from" if high is None else "to", position
+
+
+def within(low: Any, high: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - any position
+    """Return the test of `OrderedLiteral.interval`."""
+    if high is None:
+        return lambda value: value >= low
+    return (lambda value: value < high) if low is None else (lambda value: low <= value < high)
 
 
 def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:

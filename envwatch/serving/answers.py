@@ -24,8 +24,8 @@ from envwatch.model.listing_api import (
     listing_body,
     unknown_device,
 )
-from envwatch.model.outcome import Listed
-from envwatch.serving.listing import NOTHING_SHARED, ServedListing
+from envwatch.model.outcome import Listed, Outcome
+from envwatch.serving.listing import NOTHING_SHARED, ServedListing, ServedRow, SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks, WallMs
-    from envwatch.model.outcome import Outcome
-    from envwatch.serving.listing import ServedRow, SharedState
 
 
 WALKS_KEPT: Final = 20_000

@@ -23,9 +23,9 @@ from envwatch.model.listing_api import (
     not_found,
     unauthorized,
 )
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
-from envwatch.serving.tokens import GuessLimit
+from envwatch.serving.tokens import GuessLimit, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from envwatch.model.clock import Clocks, MonotonicS
-    from envwatch.model.text import SafeText
-    from envwatch.serving.tokens import Tokens
 
 METRICS_PATH: Final = "/metrics"
 PROFILES_PATH: Final = "/profiles"

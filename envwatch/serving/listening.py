@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.files import file_signature
 from envwatch.model.text import clean
+from envwatch.redactor import ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:8283"
 _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|localhost):(?P<port>[0-9]{1,5})")
 
 
-class ServerError(Exception):
+class ServerError(ReportedError):
     """The server cannot start or continue; the message is a line without a token."""
 
 

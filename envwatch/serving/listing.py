@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pydantic_core import to_json
 
-from envwatch.fleet.alerting.acknowledgements import NO_ACKS, own_acks
-from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, Acks, own_acks
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silences, silencing
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.environment import Environment, wire_row
-from envwatch.model.listing_api import is_online, page_of_rows
+from envwatch.model.listing_api import PageParams, is_online, page_of_rows
 from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, clean_key
 
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import Clocks, MonotonicS
-    from envwatch.model.listing_api import PageParams
     from envwatch.model.outcome import Listed
 
 

@@ -1,7 +1,7 @@
 """The HTTP server of `envwatch serve`: thread, connections, graceful end.
 
-The server has its own thread, so that viewers do not delay polls. `Connection` stands between a transport and uvicorn's
-HTTP protocol, counts bytes and times requests and answers. The server never waits for a client.
+The server has its own thread, so that viewers do not delay polls. `Connection` counts bytes and times requests and
+answers of uvicorn's HTTP protocol. The server never waits for a client.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from envwatch.serving.app import IS_VIEWER
@@ -40,6 +41,8 @@ IDLE_S: Final = 75.0
 """Seconds for a viewer's idle connection: slightly more than the longest usual interval."""
 ANSWER_S: Final = 30.0
 """Seconds for a client to read an answer."""
+
+_CONNECTION: Final = "connection"
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -119,40 +122,32 @@ class Connections:
             connection.cut()
 
 
-class Connection(asyncio.Protocol):
+class Connection(HttpToolsProtocol):
     """A client's connection.
 
-    `speaking` makes the HTTP protocol. `agreed` gets the socket's descriptor once bytes can flow: with TLS, after the
-    handshake.
+    `agreed` gets the socket's descriptor once bytes can flow: with TLS, after the handshake.
     """
 
     def __init__(
-        self,
-        connections: Connections,
-        speaking: Callable[[Connection], asyncio.Protocol],
-        agreed: Callable[[int], None],
+        self, config: Config, state: ServerState, all_connections: Connections, agreed: Callable[[int], None]
     ) -> None:
+        super().__init__(config, state, {_CONNECTION: self})
         self.phase = Phase.IDLE
-        self.since = connections.now()
+        self.since = all_connections.now()
         self.is_viewer = False
-        self._connections = connections
-        self._protocol = speaking(self)
+        self._all_connections = all_connections
         self._agreed = agreed
-        self._transport: asyncio.Transport | None = None
         self._unread = 0
 
     def is_overdue(self, now: float) -> bool:
         """Whether the phase has lasted too long."""
-        if self._transport is None:
-            return False
-        has_unsent = self._transport.get_write_buffer_size() > 0
+        has_unsent = self.transport.get_write_buffer_size() > 0
         return now - self.since >= longest_s(self.phase, is_viewer=self.is_viewer, has_unsent=has_unsent)
 
     def cut(self) -> None:
         """Close the connection at once, dropping unsent bytes."""
-        self._connections.remove(self)
-        if self._transport is not None:
-            self._transport.abort()
+        self._all_connections.remove(self)
+        self.transport.abort()
 
     def answering(self) -> None:
         """Note that a request is complete."""
@@ -164,16 +159,13 @@ class Connection(asyncio.Protocol):
         self.is_viewer = self.is_viewer or is_viewer
         self._enter(Phase.READING if self._unread else Phase.IDLE)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start the HTTP protocol if there is room."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - as asyncio has it for a stream
         self._agreed(transport.get_extra_info("socket").fileno())
-        self._transport = transport
-        if self._connections.add(self):
-            self._protocol.connection_made(transport)
+        if self._all_connections.add(self):
+            super().connection_made(transport)
         else:
             transport.abort()
-            self._transport = None
 
     def data_received(self, data: bytes) -> None:
         """Forward bytes, unless the request is too large."""
@@ -183,36 +175,23 @@ class Connection(asyncio.Protocol):
             return
         if self.phase is Phase.IDLE:
             self._enter(Phase.READING)
-        self._protocol.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """Forward the client's end of data."""
-        return self._protocol.eof_received()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forward the end of the connection."""
-        if self._transport is not None:
-            self._connections.remove(self)
-            self._protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Forward the pause."""
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Forward the end of the pause."""
-        self._protocol.resume_writing()
+        """End the HTTP protocol, if started."""
+        self._all_connections.remove(self)
+        if self.transport is not None:
+            super().connection_lost(exc)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
-        self.since = self._connections.now()
+        self.since = self._all_connections.now()
 
     def _refuse(self) -> None:
-        assert self._transport is not None  # noqa: S101 - data arrive on a connection only
         if self.phase is not Phase.ANSWERING:
-            self._transport.write(_TOO_LARGE)
+            self.transport.write(_TOO_LARGE)
             self._enter(Phase.READING)
-        self._transport.close()
+        self.transport.close()
 
 
 _SWEEP_S: Final = 1.0
@@ -231,7 +210,6 @@ asyncio accepts 100 connections in a row before `Connections` counts the first."
 _USUAL_DESCRIPTORS: Final = 1_024
 _NEVER_S: Final = 1 << 20
 """Disables uvicorn's idle timeout, which would wait for a client that does not read."""
-_CONNECTION: Final = "connection"
 
 
 def most_connections() -> int:
@@ -306,11 +284,10 @@ class HttpServer:
 
     async def _serve(self) -> None:
         self._loop.set_exception_handler(self._on_error)
-        speaking = partial(self._speaking, self._config())
         if self._tls is not None:
             self._listening.most_handshakes = self._most_handshakes
         server = await self._loop.create_server(
-            partial(Connection, self._connections, speaking, self._listening.agreed),
+            partial(Connection, self._config(), self._state, self._connections, self._listening.agreed),
             sock=self._listening,
             ssl=self._tls,
             ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_S,
@@ -349,12 +326,6 @@ class HttpServer:
         )
         config.load()
         return config
-
-    def _speaking(self, config: Config, connection: Connection) -> asyncio.Protocol:
-        make: Any = config.http_protocol_class
-        state = {_CONNECTION: connection}
-        protocol: asyncio.Protocol = make(config=config, server_state=self._state, app_state=state)
-        return protocol
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope["state"][_CONNECTION]

@@ -128,7 +128,8 @@ class Poller:
 
     def __init__(self, source: Source, settings: Limits, runtime: Runtime = _THIS_MACHINE) -> None:
         self._source = source
-        self._limits = settings
+        self.limits = settings
+        """The settings, with the user's present interval."""
         self._runtime = runtime
         self.cost = ListingCost()
         self._failures = 0
@@ -150,24 +151,19 @@ class Poller:
         self.pages_read = 0
 
     @property
-    def limits(self) -> Limits:
-        """The settings, with the user's present interval."""
-        return self._limits
-
-    @property
     def wanted_interval(self) -> timedelta:
         """The user's interval."""
-        return self._limits.interval
+        return self.limits.interval
 
     @property
     def interval(self) -> timedelta:
         """The user's interval, or longer if the newest listing's requests or duration require that."""
-        return self._limits.pace(self.cost.requests, self.cost.took)
+        return self.limits.pace(self.cost.requests, self.cost.took)
 
     @property
     def _tick(self) -> timedelta:
         """The interval without regard to the listing's duration."""
-        return max(self.wanted_interval, self._limits.budgeted(self.cost.requests))
+        return max(self.wanted_interval, self.limits.budgeted(self.cost.requests))
 
     @property
     def schedule(self) -> PollSchedule:
@@ -180,7 +176,7 @@ class Poller:
             None if self._due is None else self._next_at(self._due),
             self._is_paused,
             self.cost.requests if is_stretched else 0,
-            self._limits.requests_per_minute if is_stretched else 0,
+            self.limits.requests_per_minute if is_stretched else 0,
             self.cost.took if interval > tick else timedelta(),
         )
 
@@ -206,7 +202,7 @@ class Poller:
 
     def want_interval(self, interval: timedelta) -> None:
         """Set the interval, clamped to `FASTEST` and `SLOWEST`."""
-        self._limits = replace(self._limits, interval=min(max(interval, FASTEST), SLOWEST))
+        self.limits = replace(self.limits, interval=min(max(interval, FASTEST), SLOWEST))
         self._wake.set()
 
     def note_pages(self, pages: int, _rows: int) -> None:
@@ -219,7 +215,7 @@ class Poller:
         Closing the generator cancels the poll in flight.
         """
         while True:
-            self._was_early = self._is_early()
+            self._was_early = self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
             self._is_requested = False
             self._budget_free_at -= self._slept_s
             self._slept_s = 0.0
@@ -292,7 +288,7 @@ class Poller:
         `spread` is the delay as a share of the interval, negative for early. If the budget allows no earlier poll, the
         tick is late in both cases.
         """
-        least = self._limits.budgeted(self.cost.requests)
+        least = self.limits.budgeted(self.cost.requests)
         tick = least + abs(self._tick * (1 + spread) - least)
         return listed.started.monotonic + tick.total_seconds() * (self.interval / self._tick)
 
@@ -314,7 +310,7 @@ class Poller:
             case Cause.UNAUTHORIZED if self._refusals == 1:
                 return limits.UNAUTHORIZED_RECHECK
             case Cause.UNAUTHORIZED:
-                return self._limits.refused_recheck
+                return self.limits.refused_recheck
             case Cause.FORBIDDEN:
                 return limits.FORBIDDEN_RECHECK
         if self._is_relayed:
@@ -327,7 +323,7 @@ class Poller:
         return self._runtime.random() * min(limits.BACKOFF_BASE * doubled, cap)
 
     def _budget_free_after(self, outcome: Listed | Failed, requests: int) -> float:
-        free_at = max(self._budget_free_at, outcome.started.monotonic) + self._limits.budgeted(requests).total_seconds()
+        free_at = max(self._budget_free_at, outcome.started.monotonic) + self.limits.budgeted(requests).total_seconds()
         if isinstance(outcome, Listed):
             return free_at
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
@@ -355,9 +351,6 @@ class Poller:
             requested = max(soonest, self._budget_free_at) if self._was_early else soonest
             at = requested if at is None else min(at, requested)
         return None if at is None else at - self._slept_s
-
-    def _is_early(self) -> bool:
-        return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
     def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
         overrun_s = now.monotonic - last.monotonic - waited

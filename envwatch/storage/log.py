@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.files import open_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.model.outcome import Failed, Listed, Outcome, Slept
+from envwatch.model.outcome import Failed, Listed, Outcome, RelayInfo, Slept
 from envwatch.model.text import SafeText, clean, composed, named_ids, shortened, sliced
 from envwatch.model.times import in_zone, long_age
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import RelayInfo
     from envwatch.redactor import Redactor
 
 

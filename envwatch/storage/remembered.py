@@ -7,16 +7,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.alerting.acknowledgements import Acks, acks_of, entry_of, finite_number, name_of
-from envwatch.fleet.alerting.silences import content_of, silences_of
+from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey, acks_of, entry_of, finite_number, name_of
+from envwatch.fleet.alerting.silences import MatcherOf, Silence, Silences, content_of, silences_of
 from envwatch.storage.state_file import StateFormat, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from envwatch.fleet.alerting.acknowledgements import Ack, ServerKey
-    from envwatch.fleet.alerting.silences import MatcherOf, Silence, Silences
     from envwatch.model.text import SafeText
 
 

@@ -16,14 +16,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from envwatch.files import (
-    file_signature,
-    make_private_folder,
-    open_private,
-    open_regular,
-    set_aside,
-    write_private,
-)
+from envwatch import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,7 +63,7 @@ class StateFormat:
             OSError: if the file cannot be read.
         """
         try:
-            with os.fdopen(open_regular(path), "rb") as file:
+            with os.fdopen(files.open_regular(path), "rb") as file:
                 content = json.loads(file.read(self.limit))
         except (FileNotFoundError, NotADirectoryError):
             return {}
@@ -104,7 +97,7 @@ class ChangedFile(Generic[T]):
 
     def changed(self) -> T | None:
         """Return the content on the first call and after changes, else None."""
-        seen = file_signature(self._path)
+        seen = files.file_signature(self._path)
         if seen == self._seen:
             return None
         self._seen = seen
@@ -164,15 +157,15 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
     Raises:
         OSError: on failure; the file is unchanged.
     """
-    make_private_folder(path.parent)
+    files.make_private_folder(path.parent)
     with _locked(path.with_name(f"{path.name}.lock")):
         before = state_format.read(path)
         content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
         fresh = path.with_name(f"{path.name}.new")
         fresh.unlink(missing_ok=True)
-        write_private(fresh, content)
+        files.write_private(fresh, content)
         try:
-            aside = set_aside(path, f"{path.name}.damaged") if before is None else None
+            aside = files.set_aside(path, f"{path.name}.damaged") if before is None else None
             fresh.replace(path)
         except OSError:
             fresh.unlink(missing_ok=True)
@@ -183,7 +176,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a file lock, which the system releases if the process is killed."""
-    descriptor = open_private(path)
+    descriptor = files.open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

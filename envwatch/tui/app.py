@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.reactive import Reactive, reactive
+from textual.reactive import Reactive
 
 from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.model.times import zone_of
 from envwatch.past.history import HistoryError
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
@@ -24,16 +23,14 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.time_actions import TimeActions
-from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.foreground import has_shell
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
-from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.events.event_text import unchanged_text
-from envwatch.views.table.block import block_of
 from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import AmbiguousNames
 
@@ -68,7 +65,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class EnvwatchApp(TerminalApp):
+class EnvwatchApp(TerminalApp, StateNode):
     """The dashboard in a terminal."""
 
     CSS_PATH = stylesheet()
@@ -93,8 +90,6 @@ class EnvwatchApp(TerminalApp):
 
     theme: Reactive[str] = Reactive(THEMES[0].name)
     """Textual's reactive with another default, because a later change parses the stylesheet again."""
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences = DEFAULTS) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.title)
@@ -142,6 +137,7 @@ class EnvwatchApp(TerminalApp):
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
 
     def on_mount(self) -> None:
+        self.watch(self, "state", self._show_title)
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
@@ -227,7 +223,7 @@ class EnvwatchApp(TerminalApp):
         self._present = replace(present, monitor=self._monitor)
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
         if is_due or not self._present.has_rows_of(before):
-            self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
+            self._present = self._present.judged()
 
     def republish(self) -> None:
         self._publish(self._present)
@@ -250,17 +246,10 @@ class EnvwatchApp(TerminalApp):
         if incidents and self.options.bell:
             self.ring(ring_text(incidents), self._preferences.notify)
 
-    @on(StatusBar.Counted)
-    def _show_title(self, message: StatusBar.Counted) -> None:
-        self.show_title(
-            window_title(
-                self.state.block,
-                message.counts.flapping,
-                clean(self._watched()[0]),
-                "" if (rewound := self.state.rewound) is None else "REWOUND" if rewound.playing is None else "REPLAY",
-                ascii_only=self.ascii_only,
-            )
-        )
+    def _show_title(self) -> None:
+        state, watched = self.state, clean(self._watched()[0])
+        past = "" if state.rewound is None else "REWOUND" if state.rewound.playing is None else "REPLAY"
+        self.show_title(window_title(state.block, state.counts.flapping, watched, past, ascii_only=self.ascii_only))
 
     @on(NewsBar.Cut)
     def _log_message(self, message: NewsBar.Cut) -> None:
@@ -344,7 +333,7 @@ class EnvwatchApp(TerminalApp):
         self.answer(text)
 
     def action_change_theme(self) -> None:
-        from envwatch.tui.screens.menu import Choice, Menu
+        from envwatch.tui.screens.menu import Menu
 
         names, before = in_menu_order(self.available_themes), self.theme
         choices = [Choice(name, name, "in use" if name == before else "") for name in names]
@@ -357,19 +346,18 @@ class EnvwatchApp(TerminalApp):
         self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
 
     def action_handover(self) -> None:
-        from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen, hours_menu, read_report
+        from envwatch.tui.screens.plain_text import HOURS, NO_HISTORY, SHIFT, HandoverScreen, read_report
 
         if not self._inputs.pasts:
             self.answer(NO_HISTORY)
             return
 
-        def report(hours: str | None) -> None:
-            if hours is not None:
-                read = partial(read_report, self._inputs, self.state, int(hours), zone_of(self.options.times))
-                is_ascii = self.options.glyphs.is_ascii
-                self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
+        def report(hours: str) -> None:
+            read = partial(read_report, self._inputs, self.state, int(hours), self.options.zone)
+            is_ascii = self.options.glyphs.is_ascii
+            self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
 
-        self.push_screen(hours_menu(), report)
+        self.dashboard.choose("Handover report of the last", HOURS, report, SHIFT)
 
     def action_switch_bell(self) -> None:
         bell = not self.options.bell
@@ -384,12 +372,8 @@ class EnvwatchApp(TerminalApp):
     def action_events(self) -> None:
         from envwatch.tui.screens.event_log import EventLogScreen
 
-        def select(key: EnvironmentKey | None) -> None:
-            if key is not None:
-                self.dashboard.select(key)
-
         log = EventLogScreen(self.dashboard, self.dashboard.query_one(NewsBar).cut_text)
-        self.push_screen(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
+        self.dashboard.ask(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), self.dashboard.select)
 
     def action_help(self) -> None:
         from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
@@ -407,17 +391,17 @@ class EnvwatchApp(TerminalApp):
     def on_key(self, event: Key) -> None:
         """Report a key without effect, so that no key is silent."""
         bound = self.screen.active_bindings.get(event.key)
-        if bound is None or bound.binding.action in _WITHOUT_EFFECT:
-            is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2
-            if not is_alone:
-                return
-            shown = event.character if event.is_printable and event.character else event.key
-            text = f"{clean(shown).strip() or 'space'} does nothing here: ? shows the keys"
-            if isinstance(self.screen, Dashboard):
-                self.answer(text)
-            else:
-                for footer in self.screen.query(KeyFooter):
-                    footer.say(text)
+        action = "" if bound is None else bound.binding.action
+        moves_focus = "focus" in action and len(self.screen.focus_chain) > 1
+        if moves_focus or (action and action not in _WITHOUT_EFFECT):
+            return
+        shown = event.character if event.is_printable and event.character else event.key
+        text = f"{clean(shown).strip() or 'space'} does nothing here: ? shows the keys"
+        if isinstance(self.screen, Dashboard):
+            self.answer(text)
+        else:
+            for footer in self.screen.query(KeyFooter):
+                footer.say(text)
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

@@ -32,25 +32,22 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import NamedView
 
 
+def ignore(*_: object, **__: object) -> None:
+    """Save nothing."""
+
+
+@dataclass(eq=False, repr=False)
 class SilenceControl:
-    """Makes and ends silences, and reads other processes' silences.
+    """Makes and ends silences, and reads other processes' silences."""
 
-    Args:
-        read: returns all silences, or None if unchanged since the last call; may be slow, runs in a thread. None if no
-            other process makes silences.
-        keep: saves changes by id; the value None is an ended silence.
-    """
+    read: Callable[[], Silences | None] | None = None
+    """Returns all silences, or None if unchanged since the last call; may be slow, runs in a thread.
 
-    def __init__(
-        self,
-        read: Callable[[], Silences | None] | None = None,
-        keep: Callable[[Mapping[SafeText, Silence | None]], None] | None = None,
-        user: SafeText = EMPTY,
-    ) -> None:
-        self._read = read
-        self._keep = keep
-        self._user = user
-        self._unread: dict[SafeText, Silence | None] = {}
+    None if no other process makes silences."""
+    keep: Callable[[Mapping[SafeText, Silence | None]], None] = ignore
+    """Saves changes by id; the value None is an ended silence."""
+    user: SafeText = EMPTY
+    _unread: dict[SafeText, Silence | None] = field(default_factory=dict)
 
     def silence(
         self, monitor: Monitor, keys: Sequence[EnvironmentKey], at: WallMs, lasts: timedelta, note: SafeText
@@ -58,13 +55,8 @@ class SilenceControl:
         known = [tracked for key in keys if (tracked := monitor.fleet.tracked(key)) is not None]
         if not known:
             return monitor, "nothing to silence: the row has left the fleet"
-        silence = silence_of_environments(
-            ((monitor.fleet.server_of(each.profile), each.environment.id) for each in known),
-            at,
-            lasts,
-            note,
-            self._user,
-        )
+        silenced = [(monitor.fleet.server_of(each.profile), each.environment.id) for each in known]
+        silence = silence_of_environments(silenced, at, lasts, note, self.user)
         name = known[0].environment.label if len(known) == 1 else counted(len(known), "environment")
         recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
         text = f"silenced on this machine for {long_age(lasts)}: {name}{recovered}"
@@ -78,24 +70,19 @@ class SilenceControl:
 
     def _changed(self, monitor: Monitor, changes: Mapping[SafeText, Silence | None]) -> Monitor:
         self._unread.update(changes)
-        if self._keep is not None:
-            self._keep(changes)
+        self.keep(changes)
         return monitor.with_silences(changes)
 
     async def newest(self) -> Silences | None:
-        if self._read is None:
+        if self.read is None:
             return None
-        silences = await asyncio.to_thread(self._read)
+        silences = await asyncio.to_thread(self.read)
         if silences is None:
             return None
         # A change of this process may not be in the file yet; the next reading has every written change.
         merged = {**silences, **self._unread}
         self._unread.clear()
         return {id_: silence for id_, silence in merged.items() if silence is not None} or NO_SILENCES
-
-
-def ignore(*_: object, **__: object) -> None:
-    """Save nothing."""
 
 
 async def no_outcomes() -> AsyncIterator[tuple[SafeText, Outcome]]:

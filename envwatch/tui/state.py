@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from textual.dom import DOMNode
+from textual.reactive import reactive
+
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.problems import Counts, counts_at
+from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.model.times import NOTHING, TimeStyle
-from envwatch.views.table.block import NO_BLOCK, Block
+from envwatch.model.times import NOTHING, TimeStyle, zone_of
+from envwatch.views.table.block import NO_BLOCK, Block, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from envwatch.fleet.profile_state import Freshness
     from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
+
+
+BAR_STYLES: Final[Mapping[ChangeTag, str]] = {
+    ChangeTag.NEW: "loss",
+    ChangeTag.BACK: "return",
+    ChangeTag.JOINED: "return",
+}
+"""The styles of changes with a bar in the first column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +57,9 @@ class Glyphs:
     rule: str = "─"
     opened: str = "▾"
     closed: str = "▸"
+
+    def bar(self, tag: ChangeTag) -> str:
+        return self.lost if tag is ChangeTag.NEW else self.returned
 
     def mark(self, *, is_cursor: bool, is_marked: bool) -> str:
         if is_cursor:
@@ -72,6 +89,14 @@ ASCII = Glyphs(
 )
 
 
+class Choice(NamedTuple):
+    """An item of a menu."""
+
+    id: str
+    title: str
+    note: str = ""
+
+
 class Notice(NamedTuple):
     """A line for the news bar."""
 
@@ -85,6 +110,7 @@ class Notice(NamedTuple):
 NO_NOTICE: Final = Notice("", float("-inf"))
 _ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched")
 """The parts of the monitor that the table's rows depend on."""
+_NO_COUNTS: Final = Counts()
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
 
 
@@ -123,6 +149,8 @@ class MonitorState:
     monitor: Monitor = field(default_factory=Monitor)
     now: Clocks = _NO_READING
     block: Block = NO_BLOCK
+    counts: Counts = _NO_COUNTS
+    """Counts of the listed environments."""
     ambiguous_names: frozenset[SafeText] = frozenset()
     """Names of several environments, and names that look alike."""
     schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
@@ -148,6 +176,16 @@ class MonitorState:
     def freshness(self) -> Sequence[Freshness]:
         return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
 
+    def server_now(self, profile: SafeText) -> ServerMs:
+        """Return the moment by the clock of a profile's server."""
+        return self.monitor.fleet.by_profile[profile].clock.server_time(self.now.wall)
+
+    def judged(self) -> MonitorState:
+        """Return the state with the monitor's block and counts."""
+        listed = [profile_state for profile_state in self.monitor.fleet if profile_state.listed is not None]
+        counts = sum((counts_at(profile_state, self.now) for profile_state in listed), _NO_COUNTS)
+        return replace(self, block=block_of(self.monitor, self.now, self.block), counts=counts)
+
     def has_rows_of(self, other: MonitorState) -> bool:
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
@@ -160,3 +198,15 @@ class DisplayOptions:
     glyphs: Glyphs = UNICODE
     bell: bool = False
     start_key: SafeText = EMPTY
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The zone of visible times; None is the local zone."""
+        return zone_of(self.times)
+
+
+class StateNode(DOMNode):
+    """A node that shows the App's state. Textual takes the CSS of a node's first base, so other bases precede."""
+
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)

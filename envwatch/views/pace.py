@@ -93,16 +93,12 @@ def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
     if reason is None:
         return None
     helps = [f"{_spelled(remedy)} helps" for remedy in remedies(limits, cost)]
-    if _may_send_more(limits, cost):
+    is_full = cost.is_paged and limits.page_size <= cost.page_rows  # the server may send larger pages
+    if is_full and limits.page_size < LARGEST_PAGE:
         helps.append("a greater `page_size` may help")
     if not helps:
         return clean(f"{reason}; `envwatch doctor` measures what helps")
     return clean(f"{reason}; {', '.join(helps)} (`envwatch doctor` measures)")
-
-
-def _may_send_more(limits: Limits, cost: ListingCost) -> bool:
-    """Return whether the largest page is full, so that the server may send larger pages."""
-    return cost.is_paged and limits.page_size <= cost.page_rows and limits.page_size < LARGEST_PAGE
 
 
 def _with_larger_pages(limits: Limits, cost: ListingCost, largest: LargePage) -> Remedy:

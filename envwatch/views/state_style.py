@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.outages import UptimeState
@@ -15,7 +15,6 @@ from envwatch.model.times import DAY_MS, clock_text, date_text, long_age, minute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import tzinfo
 
     from pydantic import JsonValue
 

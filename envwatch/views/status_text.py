@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Kind
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
 from envwatch.model.times import MS, NOTHING, clock_text, moment, offset_text, short_age, span
@@ -15,10 +15,8 @@ from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import tzinfo
 
     from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs, WallMs
 

@@ -121,5 +121,14 @@ class _Table:
         monitor = Monitor(fleet, acks, self._log, self._watched)
         self._days = self._days.as_of(monitor, _NOW, None)
         self._block = block = block_of(monitor, _NOW, self._block)
-        found = arrange(fleet, view, COLUMNS, NOW, acks=acks, in_block=block.keys, cache=self._cache, days=self._days)
+        found = arrange(
+            fleet,
+            view,
+            COLUMNS,
+            NOW,
+            is_acked=monitor.is_acked,
+            in_block=block.keys,
+            cache=self._cache,
+            days=self._days,
+        )
         return len(lines_of(found, view))

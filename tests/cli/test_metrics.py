@@ -220,7 +220,7 @@ def test_without_its_package_one_line_says_how_to_get_it(monkeypatch: pytest.Mon
     with pytest.raises(StopError) as stopped:
         metrics.run(options_in(["metrics"]))
     assert stopped.value.code is Exit.USAGE
-    assert stopped.value.line.endswith("such as `uv tool install '.[metrics]'`")
+    assert str(stopped.value).endswith("such as `uv tool install '.[metrics]'`")
 
 
 @pytest.mark.parametrize("largest", ["-1", "many", "100001"])

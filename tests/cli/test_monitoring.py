@@ -104,7 +104,7 @@ async def refused(world: World, *scripts: Script, seconds: float = 400) -> tuple
     try:
         await taken(world, *scripts, deadline=until(world, seconds), check=refusals.check)
     except StopError as stop:
-        return world.now, f"{stop.code.name}: {stop.line}"
+        return world.now, f"{stop.code.name}: {stop}"
     return None
 
 

@@ -20,17 +20,17 @@ def test_the_line_is_shown_and_erased_and_a_terminal_that_is_gone_ends_nothing(
     master, slave = pty.openpty()
     with open(slave, "w", encoding="utf-8") as stderr:  # noqa: PTH123 - a descriptor
         monkeypatch.setattr(sys, "__stderr__", stderr)
-        with ProgressLine() as line:
+        with ProgressLine(after_s=0) as line:
             line.show("waiting")
             line.show("within the same second")
         expected, received = b"\rwaiting\r       \r", b""
         while len(received) < len(expected):  # pieces may be read separately
             received += os.read(master, 100)
         assert received == expected
-        with ProgressLine() as line:
+        with ProgressLine(after_s=0) as line:
             line.show("waiting")
             os.close(master)
-        with ProgressLine() as line:
+        with ProgressLine(after_s=0) as line:
             line.show("waiting")
         monkeypatch.undo()
 
@@ -38,7 +38,7 @@ def test_the_line_is_shown_and_erased_and_a_terminal_that_is_gone_ends_nothing(
 def test_nothing_is_written_where_standard_error_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", stderr)
-    with ProgressLine() as line:
+    with ProgressLine(after_s=0) as line:
         line.show("waiting")
     assert stderr.getvalue() == ""
 
@@ -49,7 +49,7 @@ def test_nothing_is_shown_of_what_is_over_soon(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(sys, "__stderr__", stderr)
         with ProgressLine(after_s=3600) as line:
             line.show("waiting")
-        with ProgressLine() as line:
+        with ProgressLine(after_s=0) as line:
             line.show("later")
         monkeypatch.undo()
     assert os.read(master, 6) == b"\rlater"

@@ -63,7 +63,7 @@ def refusal(machine: Path, *arguments: str) -> tuple[int, str]:
     given = ["--config", str(machine / "config.toml"), *arguments]
     with pytest.raises(StopError) as raised:
         run_command(options_in(["quiet", "suggest", *given]))
-    return raised.value.code, raised.value.line
+    return raised.value.code, str(raised.value)
 
 
 def test_the_tables_go_into_the_file_and_then_cover_the_rows(machine: Path, capfd: pytest.CaptureFixture[str]) -> None:

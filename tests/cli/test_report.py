@@ -78,7 +78,7 @@ def run(capfd: pytest.CaptureFixture[str], machine: Path, *arguments: str) -> tu
 def refusal(*arguments: str) -> tuple[int, str]:
     with pytest.raises(StopError) as raised:
         run_command(options_in(["report", *arguments]))
-    return raised.value.code, raised.value.line
+    return raised.value.code, str(raised.value)
 
 
 def test_it_reads_the_history_of_a_profile_without_its_key(machine: Path, capfd: pytest.CaptureFixture[str]) -> None:

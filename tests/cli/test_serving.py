@@ -42,7 +42,7 @@ class Running:
         self.warnings: list[str] = []
         settings = {clean(name): Settings(profile=name) for name in tokens}
         files = {clean(name): file for name, file in tokens.items()}
-        plan = Plan(settings, files, Address("127.0.0.1", 0), listening, None)
+        plan = Plan(settings, files, listening, None)
         self.service = Service(plan, self.warnings.append, PollLog(None, Redactor()))
 
     def status(self, profile: str, token: str) -> int:
@@ -53,11 +53,10 @@ class Running:
 @contextmanager
 def running(tokens: dict[str, TokensFile]) -> Iterator[Running]:
     found = Running(tokens)
-    found.service.start()
     try:
         yield found
     finally:
-        asyncio.run(found.service.close())
+        asyncio.run(found.service.aclose())
 
 
 @pytest.mark.parametrize("broken", ["work", "home"])

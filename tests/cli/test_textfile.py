@@ -26,7 +26,7 @@ def test_where_it_cannot_be_written_at_all_the_command_ends(tmp_path: Path) -> N
     with pytest.raises(StopError) as stopped:
         Textfile(str(tmp_path / "missing" / "a.prom")).write(b"x")
     assert stopped.value.code is Exit.FAILED
-    assert stopped.value.line.endswith("a.prom: No such file or directory")
+    assert str(stopped.value).endswith("a.prom: No such file or directory")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -293,8 +293,8 @@ def test_a_wrong_argument_is_one_line_before_anything_is_asked(arguments: str, l
     with pytest.raises(StopError) as stop:
         options_in(arguments.split())
     assert stop.value.code is Exit.USAGE
-    assert line in stop.value.line
-    assert "\n" not in stop.value.line
+    assert line in str(stop.value)
+    assert "\n" not in str(stop.value)
 
 
 async def test_it_says_once_on_standard_error_and_in_the_log_why_polls_are_slow_and_which_setting_helps(

@@ -29,7 +29,7 @@ def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
 
 
 def child_process() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "envwatch.demo.server", "--size", "3", "--seed", "1", "--child"]
+    command = [sys.executable, "-m", "envwatch.demo.server", "[3, 1, null, null]"]
     environ = {**os.environ, "LETTA_API_KEY": KEY}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
 
@@ -58,11 +58,11 @@ def test_a_child_ignores_ctrl_c_and_obeys_sigterm() -> None:
         assert process.wait(scaled(2)) == 0
 
 
-def test_a_child_without_a_key_is_a_usage_error() -> None:
-    command = [sys.executable, "-m", "envwatch.demo.server", "--size", "3", "--seed", "1", "--child"]
+def test_a_child_without_a_key_does_not_serve() -> None:
+    command = [sys.executable, "-m", "envwatch.demo.server", "[3, 1, null, null]"]
     environ = {name: value for name, value in os.environ.items() if name != "LETTA_API_KEY"}
     ended = subprocess.run(command, capture_output=True, env=environ, timeout=60, check=False)
-    assert ended.returncode == 2
+    assert (ended.returncode, ended.stdout) == (1, b"")
     assert b"LETTA_API_KEY" in ended.stderr
 
 
@@ -114,7 +114,7 @@ def test_a_child_that_cannot_listen_says_why() -> None:
         "import os, resource, sys; from envwatch.demo.server import main\n"
         "os.environ['LETTA_API_KEY'] = 'key'\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "sys.exit(main(['--size=3', '--seed=1', '--child']))"
+        "sys.exit(main('[3, 1, null, null]'))"
     )
     with (
         closing(ended_child(program)) as child,

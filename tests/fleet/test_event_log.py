@@ -50,6 +50,12 @@ def test_a_group_is_kept_however_large_it_is_until_something_newer_comes() -> No
     assert list(event_log.with_events([lost("bob", 1)], 5)) == [lost("bob", 1)]
 
 
+def test_events_that_were_taken_out_leave_room() -> None:
+    first, later = lost("ada"), merge_streams(lost("bob", 1), lost("cyd", 1), at=1)
+    event_log = EventLog().with_events([first, later], 3).known(lambda event: event is first)
+    assert list(event_log.with_events([later], 3)) == [first, later]
+
+
 EVENTS = st.recursive(
     st.sampled_from(["ada", "bob", "cyd"]).map(lost),
     lambda inner: st.lists(inner, min_size=1, max_size=4).map(lambda members: merge_streams(*members)),

@@ -20,7 +20,6 @@ from wcwidth import wcswidth, wcwidth
 from envwatch.model.text import (
     BITS,
     DEPTH,
-    EMPTY,
     LONGEST,
     MARKS,
     SafeText,
@@ -31,7 +30,6 @@ from envwatch.model.text import (
     csv_cell,
     did_you_mean,
     fitted,
-    joined,
     look_alikes,
     shortened,
     sliced,
@@ -428,9 +426,9 @@ def test_a_text_is_wrapped_where_there_is_no_room_too(width: int) -> None:
 @quick
 @given(CLEAN)
 def test_the_parts_of_a_text_are_the_text(text: SafeText) -> None:
-    assert joined(words_of(text), clean(" ")) == " ".join(text.split())
+    assert " ".join(words_of(text)) == " ".join(text.split())
     halves = (sliced(text, 0, len(text) // 2), sliced(text, len(text) // 2))
-    assert joined(halves, EMPTY) == text
+    assert "".join(halves) == text
 
 
 def test_cleaning_needs_no_terminal_library() -> None:

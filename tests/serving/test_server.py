@@ -7,7 +7,6 @@ import re
 import socket
 import ssl
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.builders import environment
@@ -17,7 +16,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
-from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
+from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connection, Connections, Phase, longest_s
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
@@ -27,13 +26,11 @@ async def test_uvicorn_has_the_private_parts_that_the_server_uses() -> None:
     async def app(_scope: object, _receive: object, _send: object) -> None:
         """Answer nothing."""
 
-    config = Config(app, http="httptools", log_config=None)
-    config.load()
-    state = ServerState()
-    make: Any = config.http_protocol_class
-    protocol = make(config=config, server_state=state, app_state={})
-    assert callable(protocol.shutdown)
-    assert isinstance(protocol, asyncio.Protocol)
+    state, connections = ServerState(), Connections(1, Clock())
+    connection = Connection(Config(app, log_config=None), state, connections, lambda _: None)
+    assert callable(connection.shutdown)
+    assert isinstance(connection, asyncio.Protocol)
+    assert vars(connection)["transport"] is None
     assert state.connections == set()
 
 
@@ -107,6 +104,12 @@ def test_one_more_connection_than_there_may_be_ends_the_idle_one_that_never_had_
         assert viewer.ask("/v1/environments").status == 200
         for each in (stranger, *others):
             each.close()
+
+
+def test_a_connection_without_room_is_cut_at_once() -> None:
+    with serving(connections=Connections(0, Clock())) as served, served.connect() as connection:
+        assert ends(connection) == b""
+    assert served.notes == []
 
 
 def test_connections_are_never_more_than_there_may_be() -> None:

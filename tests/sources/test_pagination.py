@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, page_of
 from envwatch.model.text import clean
 from envwatch.sources.letta.pagination import ListingFetch, PageHistory
+from envwatch.sources.letta.transport import Response
 
 
 def page(first: int, last: int, *, has_next: bool = False, rejected: int = 0) -> Page:
@@ -20,18 +22,30 @@ def page(first: int, last: int, *, has_next: bool = False, rejected: int = 0) ->
     return Page(read.environments, read.has_next_page, read.cursor, rejected)
 
 
+def response(asked_at: float = 0.0, *, requests: int = 1, received: int = 100, **headers: str) -> Response:
+    return Response(
+        status=200,
+        headers=httpx.Headers(headers),
+        body=b"",
+        received=received,
+        requests=requests,
+        asked_at=asked_at,
+        answered_at=asked_at + 2.0,
+    )
+
+
 def add(walk: ListingFetch, one: Page) -> str | None:
-    return walk.add(one, asked_at=0.0, offset=None, requests=1, received=100)
+    return walk.add(one, response())
 
 
 def test_what_was_read_is_added_up() -> None:
     walk = ListingFetch(Limits())
-    bounds = OffsetBounds(-1.0, 2.0)
-    assert walk.add(page(1, 2, has_next=True), asked_at=5.0, offset=bounds, requests=2, received=10) == "env-2"
-    assert walk.add(page(3, 3), asked_at=6.0, offset=None, requests=1, received=20) is None
+    dated = response(5.0, requests=2, received=10, Date="Thu, 01 Jan 1970 00:00:01 GMT")
+    assert walk.add(page(1, 2, has_next=True), dated) == "env-2"
+    assert walk.add(page(3, 3), response(6.0, received=20)) is None
     snapshot = walk.snapshot()
     assert [one.asked_at for one in snapshot.pages] == [5.0, 6.0]
-    assert snapshot.clock == (bounds,)
+    assert snapshot.clock == (OffsetBounds(1_000 - 7.0, 2_000 - 5.0),)
     assert (snapshot.requests, snapshot.received, walk.pages_read) == (3, 30, 2)
 
 

@@ -1,4 +1,4 @@
-"""Reads README.md and the pages in docs/: examples, names, links and sentences."""
+"""Reads README.md, CONTRIBUTING.md, SECURITY.md and the pages in docs/: examples, names, links and sentences."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
+FOR_STRANGERS: Final = (README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
 DOCS: Final = ROOT / "docs"
 
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -28,7 +29,7 @@ class Block(NamedTuple):
 def pages() -> dict[str, str]:
     return {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-        for path in (README, *sorted(DOCS.rglob("*.md")))
+        for path in (*FOR_STRANGERS, *sorted(DOCS.rglob("*.md")))
     }
 
 
@@ -85,7 +86,7 @@ def promises() -> dict[str, list[str]]:
 def command_lines(text: str) -> list[list[str]]:
     """Return the arguments of every envwatch call in a page's examples."""
     sources = [block.text for block in blocks(text) if block.language in {"sh", "tmux"}]
-    return [call for source in sources for line in source.splitlines() for call in _calls(line)]
+    return [call for source in sources for line in source.replace("\\\n", " ").splitlines() for call in _calls(line)]
 
 
 def mentioned_commands(text: str) -> list[list[str]]:
@@ -98,11 +99,12 @@ def _calls(line: str) -> Iterator[list[str]]:
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words = [*lexer]
+    is_in_container = words[:2] in (["docker", "run"], ["docker", "exec"])
     for embedded in re.findall(r"[#$]\((envwatch [^)]*)\)", line):
         yield from _calls(embedded)
     for start, word in enumerate(words):
         if word == "envwatch" and (
-            start == 0 or words[start - 1] == "run" or _END_OF_COMMAND.fullmatch(words[start - 1])
+            start == 0 or is_in_container or words[start - 1] == "run" or _END_OF_COMMAND.fullmatch(words[start - 1])
         ):
             ends = [at for at in range(start, len(words)) if _END_OF_COMMAND.fullmatch(words[at])]
             yield words[start + 1 : min(ends, default=len(words))]

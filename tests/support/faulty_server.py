@@ -329,13 +329,17 @@ async def faulty_server(rows: Sequence[Mapping[str, Any]], tls: ssl.SSLContext |
 
 @asynccontextmanager
 async def serving(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
-    server = await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
+    servers = [await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)]
+    port = servers[0].sockets[0].getsockname()[1]
+    if tls:  # the certificate's name has a second address on many machines
+        with suppress(OSError):
+            servers.append(await asyncio.start_server(faulty.serve, "::1", port, ssl=tls))
     faulty.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
     try:
         yield
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         await faulty.settled(0)
 
 

@@ -375,6 +375,19 @@ async def test_words_filter_while_they_are_typed_and_escape_takes_them_away() ->
         assert stage.names == ["bob", "ada"]
 
 
+async def test_the_status_bar_counts_the_newest_listing_and_nothing_while_blind() -> None:
+    async with staged((120, 24)) as stage:
+        for modes in (["unrestricted", "unrestricted"], ["unrestricted", "standard"], ["standard", "standard"]):
+            await stage.show([environment(f"env-{n}", currentMode=mode) for n, mode in enumerate(modes)])
+            count = modes.count("unrestricted")
+            assert (f" {count} unrestricted" in stage.lines[0]) is (count > 0), modes
+            assert stage.app.state.counts.unrestricted == count
+        await stage.show([environment("env-0", currentMode="unrestricted")])
+        assert " 1 unrestricted" in stage.lines[0]
+        await stage.tick(1_000)
+        assert "unrestricted" not in stage.lines[0]
+
+
 NARROWED = {"2": " online 3/3 ", "2/standard\r": " online standard 3/3 ", "/standard\r21": " standard 3/3 "}
 
 

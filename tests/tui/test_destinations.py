@@ -72,7 +72,6 @@ class Walk:
         newest_at = WallMs(NOW + max(each.at for each in steps if each.is_poll) * 1000)
         self._destinations = Destinations(
             reader=PastReader(self.pasts),
-            has_several=len(self.pasts) > 1,
             newest_at=newest_at,
             is_replay=is_replay,
             clocks=dict.fromkeys(self.pasts, ServerClock()),

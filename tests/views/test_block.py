@@ -452,7 +452,7 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
         assert (block.newest is None) is (not opened)
 
         for view in (View(), View(sort="name"), View(group="os")):
-            table = arrange(fleet, view, ALL, one.clocks.wall, acks=one.monitor.acks, in_block=block.keys).rows
+            table = arrange(fleet, view, ALL, one.clocks.wall, is_acked=one.monitor.is_acked, in_block=block.keys).rows
             in_table = {tracked.key for tracked in table}
             assert len(table) == len(in_table)
             assert in_table.isdisjoint(block.keys)

@@ -13,6 +13,7 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE
 from envwatch.model.text import clean
 from envwatch.views.pane.details import EVENTS
@@ -38,7 +39,7 @@ def lines_of(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: fl
     members = list(fleet.environments)
     acked = {key_of(f"env-{name}"): Ack(NOW, clean("")) for name in acks}
     shared, different = common_lines(members)
-    lines = [*problem_lines(members, fleet, acked, reading(NOW + after)), *shared, *different]
+    lines = [*problem_lines(members, Monitor(fleet, acked), reading(NOW + after)), *shared, *different]
     return {"head": " ".join(piece.text for piece in group_headline(members))} | {
         line.label: line.text for line in lines
     }
@@ -66,7 +67,7 @@ def test_problems_are_named_with_the_length_of_their_silence() -> None:
 def test_an_acknowledged_one_is_named_when_it_is_gone_as_well() -> None:
     fleet, _ = Fleet().apply(NO_PROFILE, listed([row("a")]))
     gone, acks = replace(next(iter(fleet.environments)), verdict=GONE), {key_of("env-a"): Ack(NOW, clean(""))}
-    lines = {line.label: line.text for line in problem_lines([gone], fleet, acks, reading())}
+    lines = {line.label: line.text for line in problem_lines([gone], Monitor(fleet, acks), reading())}
     assert lines["acked"] == "a"
 
 
@@ -79,7 +80,7 @@ def test_silence_is_measured_only_up_to_the_newest_listing_once_it_is_stale(late
 def test_flapping_environments_are_named() -> None:
     fleet, _ = Fleet().apply(NO_PROFILE, listed([row("a"), row("b")]))
     first, second = fleet.environments
-    lines = problem_lines([first, replace(second, is_flapping=True)], fleet, {}, reading())
+    lines = problem_lines([first, replace(second, is_flapping=True)], Monitor(fleet), reading())
     assert {line.label: line.text for line in lines}["flapping"] == "b"
 
 

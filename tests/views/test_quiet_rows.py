@@ -21,7 +21,7 @@ from envwatch.model.text import clean
 from envwatch.views.events.event_stream import event_line, layout_of
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
-from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in, with_quiet_hours
+from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in
 from envwatch.views.output.formats import csv_of, json_of, line_of, summary_of, table_of
 from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane.layout import PaneLayout
@@ -57,9 +57,7 @@ def block(night: QuietNight) -> Block:
 
 
 def listing(night: QuietNight) -> EnvironmentList:
-    now, fleet = reading(night.at), night.monitor.fleet
-    found = environment_list_of_rows([*fleet.environments], fleet, View(), night.monitor.acks, now)
-    return with_quiet_hours(found, night.monitor, now)
+    return environment_list_of_rows([*night.monitor.fleet.environments], night.monitor, View(), reading(night.at))
 
 
 def test_a_quiet_row_stands_outside_the_block_and_is_counted_by_its_word() -> None:

@@ -54,10 +54,9 @@ def test_only_the_row_of_the_server_leaves_the_block_if_silenced(monitor: Monito
 
 def test_only_the_row_of_the_server_is_found_and_listed_as_acknowledged(monitor: Monitor) -> None:
     view = View(query=parse("status:acknowledged"))
-    rows = arrange(monitor.fleet, view, tuple(COLUMNS.values()), NOW.wall, acks=monitor.acks).rows
+    rows = arrange(monitor.fleet, view, tuple(COLUMNS.values()), NOW.wall, is_acked=monitor.is_acked).rows
     assert [row.profile for row in rows] == [HOME]
-    both = [*monitor.fleet.environments]
-    listing = environment_list_of_rows(both, monitor.fleet, View(), monitor.acks, NOW)
+    listing = environment_list_of_rows([*monitor.fleet.environments], monitor, View(), NOW)
     assert listing.acknowledged == {(HOME, clean("env-1")): "disk"}
 
 
@@ -65,5 +64,5 @@ def test_only_the_row_of_the_server_counts_as_acknowledged(monitor: Monitor) -> 
     away = replace(SILENCE, environments=frozenset({(SERVERS[AWAY], clean("env-1"))}))
     text = nothing_open_text(block_of(monitor.with_silences({away.id: away}), NOW), monitor.fleet)
     assert text == "nothing needs a person: 1 acknowledged, 1 silenced"
-    lines = problem_lines([*monitor.fleet.environments], monitor.fleet, monitor.acks, NOW)
+    lines = problem_lines([*monitor.fleet.environments], monitor, NOW)
     assert {line.label: line.text for line in lines}["acked"] == "a-home"

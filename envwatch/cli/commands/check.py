@@ -13,7 +13,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import stdout, write_text
+from envwatch.cli.bootstrap import Profiles, matcher_for, profiles_for
+from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.text import SafeText, clean
 from envwatch.redactor import redactor
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.streams import ProgressLine
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
@@ -72,14 +71,12 @@ def _range(raw: object) -> NagiosRange:
 
 def run(options: Options) -> int:
     """Check once, print the result, and return the status."""
-    from envwatch.cli.one_listing import QUICK_S
-    from envwatch.cli.streams import ProgressLine
     from envwatch.views.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
     stdout()  # stop early if closed
     limit_s = options.timeout.total_seconds()
-    line = ProgressLine(QUICK_S)
+    line = ProgressLine()
 
     def end(number: signal.Signals) -> int:
         line.erase()
@@ -122,7 +119,6 @@ def unknown(line: str) -> int:
 
 
 def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[PluginStatus, str]:
-    from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.sources.poller import read_clocks
     from envwatch.views.output.check_result import Metric, PerformanceDatum, check_result_of, output_of
 

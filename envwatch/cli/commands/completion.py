@@ -35,7 +35,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "shell", metavar="SHELL", nargs="?", default=None, choices=tuple(SCRIPTS), help=" or ".join(SCRIPTS)
     )
-    parser.add_argument("--profiles", action="store_true", default=False, help=argparse.SUPPRESS)
+    parser.add_flag("--profiles", argparse.SUPPRESS)
 
 
 def run(options: Options) -> int:

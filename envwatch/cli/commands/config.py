@@ -10,7 +10,7 @@ from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopErr
 from envwatch.cli.bootstrap import all_settings_for, config_path_for, credentials_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import ConfigError
-from envwatch.redactor import redactor
+from envwatch.redactor import ReportedError, redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,8 +66,8 @@ def _shown(all_settings: Sequence[Settings], path: Path) -> str:
     for settings in all_settings:
         try:
             credentials = credentials_for(settings)
-        except StopError as stop:
-            blocks.append(settings_table(settings, stop.line, path))
+        except ReportedError as stop:
+            blocks.append(settings_table(settings, str(stop), path))
         else:
             blocks.append(settings_table(settings, credentials, path))
     return "\n".join(blocks)

@@ -23,11 +23,11 @@ from envwatch.cli.bootstrap import (
     profiles_for,
     report_crash,
     state_file,
-    stop_for,
     targets_for,
     user_name,
 )
 from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
+from envwatch.config.values import ConfigError
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
 from envwatch.redactor import redactor
 
@@ -100,7 +100,9 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Poll the selected profiles and show the dashboard."""
     check_terminal()
-    return run_dashboard(profiles_for(options, credentials_at_terminal), options)
+    import asyncio
+
+    return asyncio.run(run_dashboard(profiles_for(options, credentials_at_terminal), options))
 
 
 def credentials_at_terminal(settings: Settings) -> Credentials:
@@ -152,19 +154,10 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
     return asyncio.run(ask())
 
 
-def run_dashboard(
-    profiles: Profiles,
-    options: Options,
-    demo: DemoHistory | None = None,
-    hints_key: str = "",
+async def run_dashboard(
+    profiles: Profiles, options: Options, demo: DemoHistory | None = None, hints_key: str = ""
 ) -> int:
     """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
-    import asyncio
-
-    return asyncio.run(_run(profiles, options, demo, hints_key))
-
-
-async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, hints_key: str) -> int:
     import asyncio
 
     from envwatch.sources.session import Session
@@ -351,7 +344,7 @@ def check_terminal() -> None:
 def check_screen(settings: Settings) -> None:
     """Stop if the settings have `screen_mistakes`."""
     if mistakes := list(screen_mistakes(settings)):
-        raise stop_for(mistakes)
+        raise ConfigError(*mistakes)
 
 
 def screen_mistakes(settings: Settings) -> Iterator[str]:
@@ -367,7 +360,6 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
             yield f"{settings.origin('theme')}: there is no such theme{hint}"
     if settings.view is not None:
         from envwatch.config.settings import view_named
-        from envwatch.config.values import ConfigError
 
         try:
             view_named(settings, settings.view, settings.origin("view"))

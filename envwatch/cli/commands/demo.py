@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import DemoHistory, Profiles, SelectedProfile, history_folder_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
-from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, Scenario
+from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scenario
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
@@ -35,10 +36,8 @@ def add_arguments(parser: Parser) -> None:
     scenarios = [each.value for each in Scenario]
     about = f"another story: {', '.join(scenarios)}"
     parser.add_argument("--scenario", default=None, choices=scenarios, metavar="STORY", help=about)
-    parser.add_argument("--no-hints", action="store_true", default=False, help="hide the line of hints")
-    parser.add_argument(
-        "--serve", action="store_true", default=False, help="run only the server, until ctrl+c; print its address"
-    )
+    parser.add_flag("--no-hints", "hide the line of hints")
+    parser.add_flag("--serve", "run only the server, until ctrl+c; print its address")
     parser.add_shared("interval", "no_mouse", "no_history", "view", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
 
 
@@ -51,9 +50,9 @@ def _show(options: Options) -> int:
     from envwatch.cli.commands.dashboard import check_terminal, run_dashboard
 
     check_terminal()
+    import asyncio
     from dataclasses import replace
 
-    from envwatch.cli.bootstrap import DemoHistory, Profiles, SelectedProfile, history_folder_for
     from envwatch.cli.demo_settings import (
         demo_host,
         demo_settings,
@@ -62,11 +61,10 @@ def _show(options: Options) -> int:
         with_remedy,
     )
     from envwatch.demo.child import ChildServer
-    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.start_listener import KEY_VARIABLE
     from envwatch.fleet.events import NO_PROFILE
 
-    settings, spec = demo_settings(options), FleetSpec.from_options(options)
+    settings, spec = demo_settings(options), FleetSpec.from_values(options.size, options.seed, options.scenario)
     folder = history_folder_for(demo_host(spec), settings)
     ages_from = earlier_start(folder, time.time() * 1000)
     with ExitStack() as stack:
@@ -89,7 +87,7 @@ def _show(options: Options) -> int:
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
         profile = SelectedProfile(credentials, replace(settings, limits=limits))
-        return run_dashboard(Profiles({NO_PROFILE: profile}), options, demo, key)
+        return asyncio.run(run_dashboard(Profiles({NO_PROFILE: profile}), options, demo, key))
 
 
 def _write_past(folder: Path, day: str | None, started_at: int | None) -> None:
@@ -104,12 +102,11 @@ def _serve(options: Options) -> NoReturn:
     import secrets
     import signal
 
-    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.server import LISTENER_PATH, Server
 
     try:
         key = f"demo-{secrets.token_urlsafe(24)}"
-        server = Server(FleetSpec.from_options(options), key=key)
+        server = Server(FleetSpec.from_values(options.size, options.seed, options.scenario), key=key)
     except OSError as error:
         raise StopError(Exit.FAILED, f"the demo server cannot listen: {error.strerror}") from None
     with server:

@@ -25,9 +25,7 @@ def add_arguments(parser: Parser) -> None:
         "The exit code is 0 if envwatch works here, also with warnings, else 1."
     )
     parser.add_shared("profile", "config")
-    parser.add_argument(
-        "--json", action="store_true", default=False, help="print an array with an object for each check"
-    )
+    parser.add_flag("--json", "print an array with an object for each check")
 
 
 def run(options: Options) -> int:

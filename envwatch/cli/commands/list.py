@@ -8,16 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
-from envwatch.cli.bootstrap import host_of, policies_for, profiles_for, stop_for
-from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, monitor_after, report_failures
+from envwatch.cli.bootstrap import Profiles, host_of, policies_for, profiles_for
 from envwatch.cli.streams import ProgressLine, has_colours, is_utf8, print_error, stdout, write_all, write_text
-from envwatch.config.values import ConfigError, column_list, column_or
+from envwatch.config.values import column_list, column_or
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed, Listed
     from envwatch.query.language import Query
@@ -79,10 +77,7 @@ def _choice(options: Options, settings: Settings) -> _Choice:
 
     named = NamedView(name="")
     if options.view is not None:
-        try:
-            named = view_named(settings, options.view, "--view")
-        except ConfigError as error:
-            raise stop_for(error.lines) from None
+        named = view_named(settings, options.view, "--view")
     rows = named.chosen(View())
     query = parse(options.filter) if options.filter else rows.query
     columns = options.columns or tuple(id_ for id_ in named.columns if id_ != LAST_DAY)
@@ -99,6 +94,7 @@ def run(options: Options) -> int:
     import asyncio
     from dataclasses import replace
 
+    from envwatch.cli.one_listing import fetch_all, log_outcomes, monitor_after, report_failures
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
     from envwatch.views.output import environment_list, formats
@@ -109,7 +105,7 @@ def run(options: Options) -> int:
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     choice = _choice(options, profiles.first)
     outcomes: dict[SafeText, Listed | Failed] = {}
-    asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
+    asyncio.run(fetch_all(profiles, outcomes, ProgressLine()))
     log_outcomes(outcomes, options)
     monitor = monitor_after(outcomes, profiles)
     lists: list[EnvironmentList] = []

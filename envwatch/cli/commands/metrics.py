@@ -13,21 +13,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import Profiles, matcher_for, profiles_for
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text, whole
 from envwatch.files import SharedFile
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
     from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
 
 _Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
 
@@ -48,8 +47,7 @@ def add_arguments(parser: Parser) -> None:
     )
     about = "write this file (mode 0644) in one step; its folder must exist"
     parser.add_argument("--textfile", default=None, **valued("PATH", path_text, about))
-    about = "poll once, write, and end"
-    parser.add_argument("--once", action="store_true", default=False, help=about)
+    parser.add_flag("--once", "poll once, write, and end")
     about = (
         "the most environments with series of their own, problems first (default 2000); the counts include"
         " all environments"
@@ -62,7 +60,6 @@ def run(options: Options) -> int:
     """Write series until interrupted, or once."""
     from importlib.util import find_spec
 
-    from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.cli.monitoring import run_until_signalled
 
     if find_spec("prometheus_client") is None:

@@ -66,7 +66,7 @@ def run(options: Options) -> int:
         raise stops[0]
     _print(found, options)
     for each in stops:
-        print_error(f"envwatch: {each.line}")
+        print_error(f"envwatch: {each}")
     return max((each.code for each in stops), default=Exit.FINE)
 
 

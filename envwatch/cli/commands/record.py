@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import print_error
+from envwatch.cli.bootstrap import Profiles, SelectedProfile, all_settings_for, credentials_for, past_moment
+from envwatch.cli.streams import ProgressLine, print_error
 from envwatch.config.values import past, path_text, period
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, counted
@@ -38,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
         "The exit code is 4 if the server keeps refusing the key."
     )
     parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
-    parser.add_argument("--force", action="store_true", default=False, help="replace the file if it exists")
+    parser.add_flag("--force", "replace the file if it exists")
     about = "record for this time, and end with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "copy the history from this time on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
@@ -50,15 +51,13 @@ def add_arguments(parser: Parser) -> None:
         "replace names, ids, users, branches, directories and hosts by pseudonyms; leave out free texts; keep"
         " versions, modes, systems and times"
     )
-    parser.add_argument("--redact", action="store_true", default=False, help=about)
+    parser.add_flag("--redact", about)
     parser.add_shared("profile", "interval", "page_size", "online_only", "source", "user", "no_history")
     parser.add_shared("log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:
     """Record polls, or cut from the history."""
-    from envwatch.cli.bootstrap import past_moment
-
     _check(options)
     settings = _settings(options)
     options.since = None if options.since is None else past_moment(options.since)
@@ -77,7 +76,6 @@ def _check(options: Options) -> None:
 
 
 def _settings(options: Options) -> Settings:
-    from envwatch.cli.bootstrap import all_settings_for
     from envwatch.cli.stored_history import recorded_settings_for
 
     settings, *others = all_settings_for(options) if options.since is None else recorded_settings_for(options)
@@ -87,7 +85,6 @@ def _settings(options: Options) -> Settings:
 
 
 def _record(settings: Settings, options: Options) -> int:
-    from envwatch.cli.bootstrap import credentials_for
     from envwatch.cli.monitoring import run_until_signalled
 
     credentials = credentials_for(settings)
@@ -99,10 +96,8 @@ def _record(settings: Settings, options: Options) -> int:
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
     import asyncio
 
-    from envwatch.cli.bootstrap import Profiles, SelectedProfile
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
     from envwatch.cli.pinging import pinging, pings_of
-    from envwatch.cli.streams import ProgressLine
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
 
@@ -113,7 +108,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
         refusals = Refusals(watched.targets)
-        with ProgressLine() as progress:
+        with ProgressLine(after_s=0) as progress:
             async for update in watched.updates:
                 ping(update)
                 try:
@@ -152,7 +147,6 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
 
 def _cut(settings: Settings, options: Options) -> int:
     from envwatch.cli.stored_history import base_url_of, past_of
-    from envwatch.cli.streams import ProgressLine
     from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
 
@@ -163,7 +157,7 @@ def _cut(settings: Settings, options: Options) -> int:
     with ExitStack() as stack:
         writer = _writer(settings, base_url, options, stack)
         try:
-            with ProgressLine() as progress:
+            with ProgressLine(after_s=0) as progress:
                 for count, of in _written(past, since_ms, until_ms, writer):
                     if progress.is_due:
                         progress.show(f"{count:,} of {of:,} polls")

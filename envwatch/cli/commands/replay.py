@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
+from envwatch.cli.bootstrap import display_settings_of, poll_log_for, state_file
+from envwatch.cli.streams import print_error, standard_error_to, write_all
 from envwatch.config.values import path_text
-from envwatch.model.times import configured_zone, date_text, past_moment_of
+from envwatch.model.text import EMPTY
+from envwatch.model.times import date_text, past_moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +47,6 @@ def run(options: Options) -> int:
     """Show a recording, or print the events."""
     if options.output is not None and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed does not go with -o, which prints all events at once")
-    from envwatch.cli.bootstrap import display_settings_of
 
     display_settings = display_settings_of(options)
     with closing(_opened(options)) as file:
@@ -112,9 +113,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     import asyncio
 
     from envwatch.cli import gc_tuning
-    from envwatch.cli.bootstrap import poll_log_for, state_file
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
-    from envwatch.cli.streams import standard_error_to
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.storage.remembered import REMEMBERED
@@ -149,26 +148,14 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
+    from envwatch.cli.commands.watch import stream_of
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
-    from envwatch.model.text import EMPTY
     from envwatch.past.history import HistoryError
-    from envwatch.query.language import parse
-    from envwatch.views.events.cloud_events import source_of
-    from envwatch.views.events.event_stream import EventFormat, EventStream
 
-    out = stdout()
-    stream = EventStream(
-        sources={NO_PROFILE: source_of(file.about.base_url)},
-        format=EventFormat(options.output),
-        query=parse(options.filter),
-        profile_name=file.about.profile,
-        encoding=out.encoding,
-        ascii_only=options.ascii or not is_utf8(out),
-        zone=configured_zone() or UTC,
-    )
+    stream = stream_of(options, {NO_PROFILE: file.about.base_url}, file.about.profile)
     poll = file.polls()[0]
     try:
         for step in file.steps():

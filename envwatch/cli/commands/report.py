@@ -8,16 +8,16 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import display_settings_of, quiet_policy, server_in, state_file
 from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
+from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.model.clock import WallMs
     from envwatch.past.history import Past
     from envwatch.views.report.values import ProfileReport, Report
 
@@ -58,7 +58,6 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Print the report; name profiles without a history on standard error."""
-    from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
@@ -80,7 +79,7 @@ def run(options: Options) -> int:
     query = clean(options.filter) or None
     _print(Report(since=since, until=until, made_at=now, filter=query, profiles=reports), options)
     for stop in stops:
-        print_error(f"envwatch: {stop.line}")
+        print_error(f"envwatch: {stop}")
     return max((stop.code for stop in stops), default=Exit.FINE)
 
 
@@ -96,7 +95,6 @@ def _print(report: Report, options: Options) -> None:
 
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
-    from envwatch.cli.bootstrap import quiet_policy, server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.storage.remembered import acknowledged
 
@@ -120,7 +118,6 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
 def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallMs, WallMs]:
     from pathlib import Path
 
-    from envwatch.cli.bootstrap import display_settings_of
     from envwatch.past.history import HistoryError
     from envwatch.storage.history.past import RecordedFile
 
@@ -158,7 +155,6 @@ def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs
 
 
 def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
-    from envwatch.model.clock import WallMs
 
     now = moment(end, UTC)
     if now is None or (at := past_moment_of(text, now)) is None:

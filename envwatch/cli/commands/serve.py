@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser, valued
+from envwatch.cli.bootstrap import Profiles, profiles_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import line, path_text
 from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.serving import Plan
 
 
@@ -35,8 +35,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--tls-key", default=None, **valued("PATH", path_text, about))
     about = "add a token for a viewer of this name, print the token once, and end"
     parser.add_argument("--new-token", default=None, **valued("NAME", line, about))
-    about = "run the hooks of the configuration file, in one process only"
-    parser.add_argument("--hooks", action="store_true", default=False, help=about)
+    parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
     parser.add_shared("profile", "interval", "no_history", "page_size", "log_file", "log_level", "config")
 
 
@@ -46,7 +45,6 @@ def run(options: Options) -> int:
 
     if options.new_token is not None:
         return new_token(options)
-    from envwatch.cli.bootstrap import profiles_for
     from envwatch.cli.monitoring import run_until_signalled
 
     Plan.check(options)
@@ -60,7 +58,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
-    from envwatch.cli.serving import serving
+    from envwatch.cli.serving import Service
 
     manager = ServiceManager(os.environ)
     hooks = prepared(profiles, options)
@@ -70,7 +68,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
             monitoring(profiles, options, alerts=hooks.alerts) as watched,
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
-            serving(plan, watched.warn, watched.poll_log) as service,
+            aclosing(Service(plan, watched.warn, watched.poll_log)) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
             print_error(f"envwatch: serving {watched.polled}; LETTA_API_KEY is {plan.tokens_are}; ctrl+c ends it")

@@ -7,15 +7,17 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, profiles_for, state_file, user_name
-from envwatch.cli.streams import print_error, write
+from envwatch.cli.streams import ProgressLine, print_error, write
 from envwatch.config.values import line, period
 from envwatch.model import limits
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
 from envwatch.model.times import date_text
+from envwatch.redactor import ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +62,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
-    with suppress(StopError):  # the settings are only needed for the time zone
+    with suppress(ReportedError):  # the settings are only needed for the time zone
         all_settings_for(options)
     match getattr(options, "action", None):
         case "list":
@@ -100,10 +102,8 @@ def _matching(options: Options) -> tuple[str, bool]:
     The listing takes at most `_LOOK_S`.
     """
     import asyncio
-    from dataclasses import replace
 
-    from envwatch.cli.one_listing import QUICK_S, fetch_all, monitor_after, stop_for_failure
-    from envwatch.cli.streams import ProgressLine
+    from envwatch.cli.one_listing import fetch_all, monitor_after, stop_for_failure
     from envwatch.model.outcome import Failed, Listed
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order
@@ -112,14 +112,14 @@ def _matching(options: Options) -> tuple[str, bool]:
 
     async def look() -> None:
         async with asyncio.timeout(_LOOK_S):
-            await fetch_all(profiles, outcomes, ProgressLine(QUICK_S))
+            await fetch_all(profiles, outcomes, ProgressLine())
 
     try:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
         asyncio.run(look())
         fleet = monitor_after(outcomes, profiles).fleet
-    except StopError as stop:
-        return _matching_text([], 0, stop.line), False
+    except ReportedError as stop:
+        return _matching_text([], 0, str(stop)), False
     except TimeoutError:
         return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False
     matcher = matcher_of(options.filter, clean(profiles.first.profile))
@@ -130,7 +130,7 @@ def _matching(options: Options) -> tuple[str, bool]:
         if (at := profile_state.listed_at) is not None and matcher.matches(tracked, at)
     ]
     failures = [
-        stop_for_failure(outcome, profiles[name].credentials, name).line
+        str(stop_for_failure(outcome, profiles[name].credentials, name))
         for name, outcome in outcomes.items()
         if isinstance(outcome, Failed)
     ]

@@ -6,15 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
-from envwatch.cli.bootstrap import profiles_for
-from envwatch.cli.streams import stdout, write
+from envwatch.cli.bootstrap import Profiles, profiles_for
+from envwatch.cli.streams import ProgressLine, stdout, write
 from envwatch.config.values import period, query, whole
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.views.events.matching import WaitCondition
 
@@ -33,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--count", default=None, **valued("N", whole(1, 100_000), "wait for N matching environments (default 1)")
     )
-    parser.add_argument("--absent", action="store_true", default=False, help="wait until no environment matches")
+    parser.add_flag("--absent", "wait until no environment matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
     parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
@@ -67,12 +66,11 @@ def run(options: Options) -> int:
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
-    from envwatch.cli.streams import ProgressLine
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
     last: MonitorUpdate | None = None
-    with ProgressLine() as line:
+    with ProgressLine(after_s=0) as line:
         deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
             refusals = Refusals(watched.targets)

@@ -5,28 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import past_moment, profiles_for
+from envwatch.cli.bootstrap import Profiles, past_moment, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
-from envwatch.model.text import clean, counted
+from envwatch.model.clock import Clocks, WallMs
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import configured_zone, date_text, long_age, moment_of, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.events import Event
-    from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
     from envwatch.past.earlier_runs import EarlierRuns
     from envwatch.past.history import Past
     from envwatch.views.events.event_stream import EventStream
@@ -42,15 +40,14 @@ def add_arguments(parser: Parser) -> None:
     )
     about = "text (default), or jsonl: CloudEvents 1.0, one JSON object per line"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
-    parser.add_argument("--initial", action="store_true", default=False, help="first print all environments")
+    parser.add_flag("--initial", "first print all environments")
     about = "first print the recorded events since: 8h, 02:13, yesterday, ISO 8601"
     parser.add_argument(
         "--since",
         default=None,
         **valued("TIME", past("in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"), about),
     )
-    about = "run the hooks of the configuration file, in one process only"
-    parser.add_argument("--hooks", action="store_true", default=False, help=about)
+    parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
     about = "end after this time, with exit code 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
@@ -74,6 +71,7 @@ def run(options: Options) -> int:
 
 
 async def _watch(profiles: Profiles, options: Options) -> int:
+
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
@@ -81,7 +79,10 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
     began = read_clocks()
     deadline = deadline_after(began, options.lasts, options.until)
-    stream, narrates = _stream(profiles, options), _narrates()
+    base_urls = {name: credentials.base_url for name, (credentials, _) in profiles.items()}
+    stream = stream_of(options, base_urls, clean(profiles.first.profile))
+    stream = replace(stream, has_initial=options.initial, has_colours=has_colours(stdout()))
+    narrates = _narrates()
     manager = ServiceManager(os.environ)
     hooks = prepared(profiles, options)
     pings = pings_of(profiles)
@@ -167,21 +168,20 @@ class EarlierEvents:
         return self._runs.pop(profile).until_now(moment, self._since)
 
 
-def _stream(profiles: Profiles, options: Options) -> EventStream:
+def stream_of(options: Options, base_urls: Mapping[SafeText, str], profile_name: SafeText) -> EventStream:
+    """Return the stream of events for standard output, without colours."""
     from envwatch.query.language import parse
     from envwatch.views.events.cloud_events import source_of
     from envwatch.views.events.event_stream import EventFormat, EventStream
 
     out = stdout()
     return EventStream(
-        sources={name: source_of(each.base_url) for name, (each, _) in profiles.items()},
+        sources={name: source_of(base_url) for name, base_url in base_urls.items()},
         format=EventFormat(options.output),
         query=parse(options.filter),
-        profile_name=clean(profiles.first.profile),
-        has_initial=options.initial,
+        profile_name=profile_name,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
-        has_colours=has_colours(out),
         zone=configured_zone() or UTC,
     )
 

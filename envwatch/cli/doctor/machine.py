@@ -14,12 +14,12 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from envwatch.cli.bootstrap import state_file
-from envwatch.cli.doctor.check import Check, failure, ok, read, skipped, warning
+from envwatch.cli.doctor.check import Check, Finding, failure, ok, read, skipped, warning
 from envwatch.config.hooks import deliveries_of, ping_of
-from envwatch.config.settings import all_settings_of, config_path
+from envwatch.config.settings import Settings, all_settings_of, config_path
 from envwatch.config.values import ConfigError
 from envwatch.hooks.command import HookCommand
 from envwatch.hooks.webhook import WebService
@@ -27,18 +27,14 @@ from envwatch.model.text import counted
 from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.storage.history.folder import history_root
-from envwatch.storage.history.inspection import inspected
+from envwatch.storage.history.inspection import Inspection, inspected
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import TextIO
 
-    from envwatch.cli.doctor.check import Finding
-    from envwatch.config.settings import Settings
     from envwatch.hooks.message import Delivery
-    from envwatch.storage.history.inspection import Inspection
 
 SMALLEST: Final = (40, 8)
 """Columns and lines that the dashboard needs."""

@@ -9,13 +9,13 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import client_for
-from envwatch.cli.doctor.check import FIXES, LATER, Check, failed_request, failure, ok, read, skipped, warning
-from envwatch.config.credentials import AddressError, CredentialsError, address_without_key, credentials_of
+from envwatch.cli.doctor.check import FIXES, LATER, Check, Finding, failed_request, failure, ok, read, skipped, warning
+from envwatch.config.credentials import AddressError, Credentials, CredentialsError, address_without_key, credentials_of
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
-from envwatch.model.clock import ServerClock, WallMs
+from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
 from envwatch.model.outcome import Cause, Failed, ListingCost, SourceError
-from envwatch.model.text import composed, counted
+from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.times import date_text, long_age, moment, seconds_up, span
 from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import (
@@ -25,20 +25,14 @@ from envwatch.sources.letta.network_settings import (
     trust_for,
     trust_variable,
 )
-from envwatch.sources.letta.probe import Probe
+from envwatch.sources.letta.probe import Exchange, Probe, Requests
 from envwatch.sources.poller import poll_once
-from envwatch.views.pace import LARGEST_PAGE, LargePage, reason_of, remedies, remedies_text
+from envwatch.views.pace import LARGEST_PAGE, LargePage, Remedy, reason_of, remedies, remedies_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envwatch.cli.doctor.check import Finding
-    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.model.clock import OffsetBounds
-    from envwatch.model.text import SafeText
-    from envwatch.sources.letta.probe import Exchange, Requests
-    from envwatch.views.pace import Remedy
 
 _FIX_BY_STATUS: Final = {401: FIXES[Cause.UNAUTHORIZED], 403: FIXES[Cause.FORBIDDEN], 429: FIXES[Cause.RATE_LIMITED]}
 

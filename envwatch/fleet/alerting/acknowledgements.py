@@ -153,16 +153,10 @@ def losses_of(
     servers: Mapping[SafeText, SafeText] = NO_SERVERS,
 ) -> list[Event]:
     """Return the losses of offline environments whose acknowledgement ended, for a new alert."""
+    online, offline = clean(Presence.ONLINE), clean(Presence.OFFLINE)
     return [
-        Event(
-            kind=Kind.OFFLINE,
-            at=tracked.lost_at,
-            profile=tracked.profile,
-            id=tracked.environment.id,
-            name=tracked.environment.label,
-            before=clean("online"),
-            after=clean(Presence.OFFLINE),
-            reason=clean(tracked.verdict.reason),
+        tracked.event(
+            Kind.OFFLINE, tracked.lost_at, before=online, after=offline, reason=clean(tracked.verdict.reason), then=None
         )
         for tracked in environments
         if tracked.presence is Presence.OFFLINE

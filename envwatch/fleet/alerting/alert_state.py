@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,15 +14,12 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import Clocks
 
 
 _EVERY_S: Final = limits.BELL_EVERY.total_seconds()
@@ -107,24 +104,14 @@ class AlertState:
         if (at := after.listed_at) is None:
             return
         since = min(after.clock.server_time(self.looked_at), at)
-        when = "while envwatch was not running"
+        online, offline, when = clean(Presence.ONLINE), clean(Presence.OFFLINE), "while envwatch was not running"
         if at - since > limits.LONG_AGO / MS:
             when += f", which last looked {long_age(span(at - since))} before"
         for id_ in sorted(self.online & after.environments.keys()):
             tracked = after.environments[id_]
             if tracked.presence is Presence.OFFLINE and not tracked.has_impossible_time:
-                yield Event(
-                    kind=Kind.OFFLINE,
-                    at=at,
-                    since=since,
-                    profile=after.profile,
-                    id=id_,
-                    name=tracked.environment.label,
-                    before=clean("online"),
-                    after=clean(Presence.OFFLINE),
-                    reason=composed(f"{tracked.verdict.reason} {when}"),
-                    then=tracked.as_event_state,
-                )
+                reason = composed(f"{tracked.verdict.reason} {when}")
+                yield tracked.event(Kind.OFFLINE, at, since=since, before=online, after=offline, reason=reason)
 
 
 def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
@@ -181,9 +168,9 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
     looked_at = finite_number(content.get("looked_at"))
     if looked_at is None:
         return None
-    losses, entries = content.get("waiting"), content.get("open")
-    incidents, announced = open_incidents(entries if isinstance(entries, Mapping) else {}, profile, now)
-    waiting = (_waiting_in(raw, profile, now) for raw in (losses if isinstance(losses, list) else ()))
+    losses = content.get("waiting")
+    incidents, announced = open_incidents(_members(content.get("open")), profile, now)
+    waiting = (_waiting_in(_members(raw), profile, now) for raw in (losses if isinstance(losses, list) else ()))
     return AlertState(
         looked_at=WallMs(min(looked_at, now.wall)),
         online=_texts(content.get("online")),
@@ -192,13 +179,13 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
         waiting=tuple(loss for loss in waiting if loss is not None),
         open=incidents,
         announced=announced,
-        blindness=_blindness_in(content.get("blind"), now),
+        blindness=_blindness_in(_members(content.get("blind")), now),
         failing=failing_hooks(content),
     )
 
 
 def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]]:
-    for id_, pair in raw.items() if isinstance(raw, Mapping) else ():
+    for id_, pair in _members(raw).items():
         match pair:
             case [list(twins), list(beside)]:
                 yield clean(id_), (_texts(twins), _texts(beside))
@@ -206,8 +193,7 @@ def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeTe
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
     """Return the begin of each failing hook's failures."""
-    failing = content.get("failing")
-    since = {clean(hook): finite_number(at) for hook, at in failing.items()} if isinstance(failing, Mapping) else {}
+    since = {clean(hook): finite_number(at) for hook, at in _members(content.get("failing")).items()}
     return {hook: WallMs(at) for hook, at in since.items() if at is not None}
 
 
@@ -226,12 +212,10 @@ def open_incidents(
     found: list[Incident] = []
     announced: dict[SafeText, frozenset[SafeText]] = {}
     for raw_id, raw in entries.items():
-        if not isinstance(raw, Mapping):
-            continue
-        id_ = clean(raw_id, _LONGEST_ID)
-        if (incident := _incident_in(id_, raw, profile, now)) is not None:
+        id_, members = clean(raw_id, _LONGEST_ID), _members(raw)
+        if (incident := _incident_in(id_, members, profile, now)) is not None:
             found.append(incident)
-            announced[id_] = _texts(raw.get("hooks"))
+            announced[id_] = _texts(members.get("hooks"))
     return tuple(sorted(found, key=lambda incident: incident.began_at)), announced
 
 
@@ -239,7 +223,7 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
     began_at, entries, over = finite_number(raw.get("began_at")), raw.get("losses"), _texts(raw.get("back"))
     if began_at is None or not isinstance(entries, list):
         return None
-    found = (_loss_in(entry, profile, id_) for entry in entries)
+    found = (_loss_in(_members(entry), profile, id_) for entry in entries)
     losses = tuple(loss for loss in found if loss is not None)
     remaining = frozenset(key_of(loss) for loss in losses if loss.id not in over)
     if not remaining:
@@ -256,9 +240,7 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
     )
 
 
-def _loss_in(raw: object, profile: SafeText, incident: SafeText) -> Event | None:
-    if not isinstance(raw, Mapping):
-        return None
+def _loss_in(raw: Mapping[str, object], profile: SafeText, incident: SafeText) -> Event | None:
     at, kind, id_ = finite_number(raw.get("at")), raw.get("kind"), _text(raw.get("id"))
     if at is None or not isinstance(kind, str) or kind not in _KINDS or (id_ is None) is not (kind == Kind.BLIND):
         return None
@@ -274,11 +256,10 @@ def _loss_in(raw: object, profile: SafeText, incident: SafeText) -> Event | None
     )
 
 
-def _waiting_in(raw: object, profile: SafeText, now: Clocks) -> Loss | None:
-    if not isinstance(raw, Mapping) or (incident := _text(raw.get("incident"))) is None:
-        return None
-    loss, died = _loss_in(raw, profile, incident), raw.get("died")
-    if loss is None or loss.id is None or not isinstance(died, list):
+def _waiting_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Loss | None:
+    incident, died = _text(raw.get("incident")), raw.get("died")
+    loss = None if incident is None else _loss_in(raw, profile, incident)
+    if incident is None or loss is None or loss.id is None or not isinstance(died, list):
         return None
     match [finite_number(at) for at in died]:
         case [float(earliest), float(latest)] if earliest <= latest:
@@ -293,17 +274,19 @@ def _waiting_in(raw: object, profile: SafeText, now: Clocks) -> Loss | None:
     return None
 
 
-def _blindness_in(raw: object, now: Clocks) -> Blindness | None:
-    since = finite_number(raw.get("since")) if isinstance(raw, Mapping) else None
-    if since is None or not isinstance(raw, Mapping):
-        return None
-    return Blindness(_monotonic(raw.get("noticed_at"), now), ServerMs(since))
+def _blindness_in(raw: Mapping[str, object], now: Clocks) -> Blindness | None:
+    since = finite_number(raw.get("since"))
+    return None if since is None else Blindness(_monotonic(raw.get("noticed_at"), now), ServerMs(since))
 
 
 def _monotonic(wall: object, now: Clocks) -> MonotonicS:
     """Return a file's time; missing and future times count as now."""
     at = finite_number(wall)
     return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
+
+
+def _members(raw: object) -> Mapping[str, object]:
+    return raw if isinstance(raw, Mapping) else {}
 
 
 def _texts(raw: object) -> frozenset[SafeText]:

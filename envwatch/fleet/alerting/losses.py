@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from hashlib import blake2s
@@ -13,19 +13,17 @@ from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, ServerMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
     from datetime import tzinfo
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
@@ -180,11 +178,9 @@ def quiet_baseline(
     if before.listed is not None or after.listed is None:
         return
     at = after.clock.server_time(after.listed.wall)
-    for id_, tracked in after.environments.items():
+    for tracked in after.environments.values():
         if tracked.presence is Presence.OFFLINE and (quiet_end(tracked, at) or 0.0) > at:
-            reason, then = clean(tracked.verdict.reason), tracked.as_event_state
-            name = tracked.environment.label
-            yield Event(kind=Kind.OFFLINE, at=at, profile=after.profile, id=id_, name=name, reason=reason, then=then)
+            yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
 
 
 def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:

@@ -11,7 +11,7 @@ from hashlib import blake2s
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import finite_number, keys_of, note_of
+from envwatch.fleet.alerting.acknowledgements import ServerKey, finite_number, keys_of, note_of
 from envwatch.fleet.alerting.alert_policy import Matcher
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
@@ -21,7 +21,6 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.fleet.tracking import TrackedEnvironment
 
 _LONGEST_NAME: Final = 80

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
-from envwatch.model.outcome import ListedPage
+from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.sources.letta.errors import FAILURES
 from envwatch.sources.letta.pagination import asked_at_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from envwatch.model.environment import Environment
-    from envwatch.model.outcome import Snapshot
     from envwatch.model.text import SafeText
     from envwatch.sources.letta.transport import Response
 

@@ -18,9 +18,9 @@ from envwatch.model.text import SafeText, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta import httpx
 from envwatch.sources.letta.absences import Absences
-from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
+from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, page_in
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.sources.letta.pagination import ListingFetch, PageHistory, RelayedListing, asked_at_of, served_of
+from envwatch.sources.letta.pagination import ListingFetch, PageHistory, RelayedListing, served_of
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
@@ -188,14 +188,7 @@ class Client:
             failure = failure_of(error, self._endpoint)
         else:
             if not isinstance(page, SourceError):
-                cursor = fetch.add(
-                    page,
-                    asked_at=asked_at_of(response),
-                    offset=offset_in(response),
-                    requests=response.requests,
-                    received=response.received,
-                    listing=listing,
-                )
+                cursor = fetch.add(page, response, listing)
                 self.on_page(fetch.pages_read, fetch.rows_read)
                 return cursor
             failure = page

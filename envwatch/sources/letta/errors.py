@@ -19,11 +19,11 @@ from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.listing_api import WRONG_BASE_URL
 from envwatch.model.outcome import Cause, SourceError
-from envwatch.model.page import Page, PageError, page_of
+from envwatch.model.page import Page, PageError, Pool, page_of
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.redactor import Redactor
 from envwatch.sources.letta import httpx
-from envwatch.sources.letta.transport import ERROR_BYTES, BodyError
+from envwatch.sources.letta.transport import ERROR_BYTES, BodyError, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from envwatch.model.environment import Environment
-    from envwatch.model.page import Pool
-    from envwatch.sources.letta.transport import Response
 
 FAILURES: Final = (
     httpx.HTTPError,
@@ -119,12 +117,10 @@ def page_in(
     try:
         return page_of(response.body, rows, pool)
     except PageError as error:
-        page = _web_page(response, endpoint)
-        if page is None:
-            what = f"{endpoint.host} sent no listing ({endpoint.quoted(str(error))})"
-            return SourceError(Cause.GARBLED, composed(what))
-        what = f"{endpoint.host} answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
-        return SourceError(Cause.GARBLED, composed(what))
+        what = f"sent no listing ({endpoint.quoted(str(error))})"
+        if (page := _web_page(response, endpoint)) is not None:
+            what = f"answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
+        return SourceError(Cause.GARBLED, composed(f"{endpoint.host} {what}"))
 
 
 def offset_in(response: Response) -> OffsetBounds | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.files import open_regular
 from envwatch.model.limits import CERTIFICATES_BYTES
 from envwatch.model.text import clean
+from envwatch.redactor import ReportedError
 from envwatch.sources.letta import httpx
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _NO_CERTIFICATE: Final = "holds no certificates"
 
 
-class SettingsError(ValueError):
+class SettingsError(ReportedError):
     """An unusable setting; the message is a line that names the setting."""
 
 

@@ -12,15 +12,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.listing_api import AGE_HEADER, INTERVAL_HEADER
 from envwatch.model.outcome import Cause, ListedPage, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import SafeText, clean
+from envwatch.sources.letta.errors import offset_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.model.clock import OffsetBounds
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
     from envwatch.sources.letta.transport import Response
@@ -162,17 +162,8 @@ class ListingFetch:
             return 0.0
         return max(limits.PAGE_EVERY.total_seconds() - since_request_s, 0.0)
 
-    def add(  # noqa: PLR0913  # what a response says, by keyword
-        self,
-        page: Page,
-        *,
-        asked_at: float,
-        offset: OffsetBounds | None,
-        requests: int,
-        received: int,
-        listing: RelayedListing | None = None,
-    ) -> str | None:
-        """Add a page; return the next cursor, or None after the last page.
+    def add(self, page: Page, response: Response, listing: RelayedListing | None = None) -> str | None:
+        """Add a response's page; return the next cursor, or None after the last page.
 
         Raises:
             SourceError: if the listing does not end, or too many rows are unusable.
@@ -180,15 +171,13 @@ class ListingFetch:
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
         self._rejected_ids.update(page.rejected_ids)
-        self._pages.append(ListedPage(page.environments, WallMs(asked_at), page.received_ids))
-        if offset is not None:
-            self._clock.append(offset)
-        if listing is not None:
-            self._listings.append(listing)
+        self._pages.append(ListedPage(page.environments, asked_at_of(response), page.received_ids))
+        self._clock += filter(None, [offset_in(response)])
+        self._listings += filter(None, [listing])
         self.rows_read += len(page.environments) + page.rejected
         self._rejected += page.rejected
-        self.requests += requests
-        self.received += received
+        self.requests += response.requests
+        self.received += response.received
         if self.rows_read > self._limits.max_rows:
             raise _endless(f"it has more than {self._limits.max_rows:,} rows")
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import SecretStr
 
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Pool
 from envwatch.model.text import SafeText, clean, composed
@@ -21,15 +21,13 @@ from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.network_settings import proxy_for
 from envwatch.sources.letta.pagination import age_in
-from envwatch.sources.letta.transport import Transport
+from envwatch.sources.letta.transport import Response, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from envwatch.model.clock import OffsetBounds
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
-    from envwatch.sources.letta.transport import Response
 
 _LONGEST_VERSION: Final = 40
 
@@ -175,16 +173,13 @@ class Requests:
 
     async def health(self) -> Exchange:
         """Request `GET /v1/health`; any status is a response."""
-        response, took = await self._get("health", {})
-        return Exchange(
-            status=response.status, took=took, offset=offset_in(response), version=self._version_in(response)
-        )
+        response, exchange = await self._get("health", {})
+        return replace(exchange, version=self._version_in(response))
 
     async def first_page(self, page_size: int | None = None) -> Exchange:
         """Request the listing's first page, with the setting's `page_size` by default."""
-        response, took = await self._get("environments", {"limit": str(page_size or self._limits.page_size)})
+        response, exchange = await self._get("environments", {"limit": str(page_size or self._limits.page_size)})
         page = page_in(response, self._endpoint, {}, Pool())
-        exchange = Exchange(status=response.status, took=took, offset=offset_in(response))
         if isinstance(page, SourceError):
             return replace(exchange, failure=page)
         return replace(
@@ -202,7 +197,7 @@ class Requests:
         version = response.json_object.get("version")
         return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
 
-    async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, timedelta]:
+    async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, Exchange]:
         deadline = self._limits.page_deadline
         failure: SourceError
         try:
@@ -214,7 +209,8 @@ class Requests:
         except FAILURES as error:
             failure = failure_of(error, self._endpoint)
         else:
-            return response, timedelta(seconds=self._monotonic() - self._sent_at)
+            took = timedelta(seconds=self._monotonic() - self._sent_at)
+            return response, Exchange(status=response.status, took=took, offset=offset_in(response))
         raise failure  # outside the `except`, because httpx's exceptions hold the key
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.files import make_private_folder, write_private
 from envwatch.model.outcome import PollResult
-from envwatch.past.history import DamagedError, HistoryError, NewerError
+from envwatch.past.history import DamagedError, HistoryError, Moment, NewerError
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameEncoder
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.past.history import Moment
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
@@ -258,12 +257,10 @@ class DayFile:
         execute("PRAGMA trusted_schema = OFF")
         if not check_form(self._connection):
             execute(f"PRAGMA journal_mode = {'DELETE' if is_recording else 'WAL'}")
-            rows = ", ".join(["(?, ?)"] * len(about))
             with self._transaction():
                 for statement in TABLES.split(";\n"):
                     execute(statement)
-                if about:
-                    execute(f"INSERT INTO about VALUES {rows}", [text for row in about.items() for text in row])  # noqa: S608
+                self._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
                 execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif not is_checked:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.files import open_regular
+from envwatch.files import ProcessLock, open_regular
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.past.history import GoneError, HistoryError, NewerError
 from envwatch.storage.history.folder import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
@@ -15,8 +15,6 @@ from envwatch.storage.history.reading import DayReader, Rebuilder
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_LOCK_BYTES: Final = 32
 
 
 class Inspection(NamedTuple):
@@ -75,6 +73,5 @@ def _recorder(folder: Path) -> int | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            number = file.read(_LOCK_BYTES).strip()
-            return int(number) if number.isdigit() else 0
+            return int(ProcessLock(folder / LOCK).holder or 0)
     return None

@@ -6,28 +6,25 @@ The first read imports SQLite, so the dashboard appears earlier.
 from __future__ import annotations
 
 import threading
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from itertools import groupby
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.model.clock import WallMs
-from envwatch.past.history import GoneError, HistoryError, RecordedStep
+from envwatch.past.history import GoneError, HistoryError, Moment, RecordedStep
 from envwatch.storage.history.folder import day_of, day_path, day_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import TypeVar
 
-    from envwatch.fleet.events import Event
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment
     from envwatch.storage.history.reading import DayReader, Rebuilder
 
     T = TypeVar("T")
@@ -132,8 +129,8 @@ class RecordedFile(StoredPast):
         HistoryError: if unreadable, no recording, or of a newer envwatch.
     """
 
-    def __init__(self, path: Path, profile: SafeText = NO_PROFILE) -> None:
-        super().__init__(path, profile)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         try:
             from envwatch.past.history import About
             from envwatch.storage.history.recording import opened

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from contextlib import contextmanager, suppress
+from itertools import chain
 from math import inf
 from operator import attrgetter
 from types import MappingProxyType
@@ -17,33 +18,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.times import MS
-from envwatch.past.history import DamagedError, GoneError, HistoryError
-from envwatch.storage.history.day_file import (
-    Numbers,
-    check_form,
-    check_regular,
-    check_whole,
-    explained,
-    is_cut,
-    is_damage,
-    last_numbers,
-    primary_code,
-)
+from envwatch.past.history import DamagedError, GoneError, HistoryError, Moment
+from envwatch.storage.history import day_file
+from envwatch.storage.history.day_file import Numbers, is_damage
 from envwatch.storage.history.encoding.events import EventDecoder
 from envwatch.storage.history.encoding.frames import Frame, FrameKind
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import NONSENSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Environments, TrackedEnvironment
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment
 
 
 _BUSY_S: Final = 1.0
@@ -91,13 +81,13 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
             _check_begun(connection)
-            if not is_cut(connection, path):
+            if not day_file.is_cut(connection, path):
                 return connection, False
         except sqlite3.Error as error:
             connection.close()
-            if is_damage(error) or (mode == _ROLLING_BACK and primary_code(error) in _NOT_WRITABLE):
+            if is_damage(error) or (mode == _ROLLING_BACK and day_file.primary_code(error) in _NOT_WRITABLE):
                 break
-            if primary_code(error) not in _NOT_WRITABLE or mode != "mode=ro":
+            if day_file.primary_code(error) not in _NOT_WRITABLE or mode != "mode=ro":
                 raise
         except BaseException:
             connection.close()
@@ -109,7 +99,7 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
 
 
 def _check_begun(connection: sqlite3.Connection) -> None:
-    if not check_form(connection):
+    if not day_file.check_form(connection):
         raise GoneError("there is nothing in it yet")
 
 
@@ -160,7 +150,7 @@ class DayReader:
 
     def __init__(self, path: Path, connect: Callable[[Path], tuple[sqlite3.Connection, bool]] = connected) -> None:
         with _explaining():
-            status = check_regular(path)
+            status = day_file.check_regular(path)
             self._path = path
             self._connection, self.is_cut = connect(path)
         self.identity = (path.name, status.st_dev, status.st_ino)
@@ -199,7 +189,7 @@ class DayReader:
     def last_numbers(self) -> Numbers:
         """See `day_file.last_numbers`."""
         with _explaining():
-            return last_numbers(self._connection)
+            return day_file.last_numbers(self._connection)
 
     def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
         """Return the events of a period, both ends included, in recording order.
@@ -240,7 +230,7 @@ class DayReader:
         with _explaining():
             if self.is_cut:
                 raise DamagedError("its end is missing")
-            check_whole(self._connection, self._path)
+            day_file.check_whole(self._connection, self._path)
 
     def _event_bytes(self, number: int) -> bytes:
         with _explaining():
@@ -272,7 +262,7 @@ def _explaining() -> Iterator[None]:
         raise GoneError("it is no longer there") from None
     except (OSError, sqlite3.Error) as error:
         kind = DamagedError if is_damage(error) else HistoryError
-        raise kind(explained(error)) from error
+        raise kind(day_file.explained(error)) from error
     except (KeyError, TypeError, ValueError) as error:  # a column with a wrong type
         raise DamagedError(NONSENSE) from error
 
@@ -289,7 +279,7 @@ class Rebuilder:
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._newest: _Mark | None = None
-        self._checked: Mapping[SafeText, TrackedEnvironment] = {}
+        self._checked: Environments = {}
         self._marks: tuple[_Mark, ...] = ()
         """The builders at the newest BRIDGE and shortly before the requested moment; steps back start here."""
 
@@ -335,54 +325,41 @@ _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 
 
-def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
+def check_clocks(moment: Moment, known: Environments = MappingProxyType({})) -> None:
     """Raise `HistoryError` for an impossible number; rows in `known` were checked before."""
-    now, profile_state = moment.now, moment.profile_state
+    state = moment.profile_state
+    failure, stall, quarantine = state.failure, state.stall_detector, state.quarantine
+    polls = () if failure is None else (failure.started, failure.ended)
+    rows = [tracked for id_, tracked in state.environments.items() if known.get(id_) is not tracked]
+    times: list[float | None] = [
+        *chain.from_iterable(map(_in_ms, (moment.now, state.listed, state.last_up, state.unseen_since, *polls))),
+        *chain.from_iterable((bounds.low, bounds.high) for bounds in state.clock.samples),
+        state.elapsed_ms,
+        state.interval / MS,
+        state.began_at,
+        state.date_error,
+        stall.silent_s * 1000,
+        stall.resumed_at,
+        *state.periods.values(),
+        None if quarantine is None else quarantine.since * 1000,
+        *chain.from_iterable(tracked.transitions for tracked in rows),
+    ]
+    numbers = chain.from_iterable(map(_numbers_of_row, rows))
     # NaN fails every comparison.
-    is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
-    for id_, tracked in profile_state.environments.items():
-        if known.get(id_) is not tracked:
-            is_possible = is_possible and all(map(_is_time, tracked.transitions))
-            is_possible = is_possible and all(
-                -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
-            )
-    if not is_possible:
+    if not (
+        all(-_LATEST < time < _LATEST for time in times if time is not None)
+        and all(-_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in numbers if number is not None)
+    ):
         raise HistoryError("a clock in it shows what none can")
 
 
-def _is_time(number: float) -> bool:
-    return -_LATEST < number < _LATEST
+def _in_ms(reading: Clocks | None) -> tuple[float, ...]:
+    return () if reading is None else (reading.wall, reading.monotonic * 1000)
 
 
-def _in_ms(reading: Clocks) -> tuple[float, float]:
-    return reading.wall, reading.monotonic * 1000
-
-
-def _numbers(profile_state: ProfileState) -> Iterator[float]:
-    failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
-    polls = () if failure is None else (failure.started, failure.ended)
-    for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):
-        if reading is not None:
-            yield from _in_ms(reading)
-    for bounds in profile_state.clock.samples:
-        yield from (bounds.low, bounds.high)
-    yield from (
-        profile_state.elapsed_ms,
-        profile_state.interval / MS,
-        stall.silent_s * 1000,
-        *profile_state.periods.values(),
-    )
-    yield from (
-        number for number in (profile_state.began_at, profile_state.date_error, stall.resumed_at) if number is not None
-    )
-    if quarantine is not None:
-        yield quarantine.since * 1000
-
-
-def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
-    row, change, last_known = tracked.environment, tracked.last_change, tracked.last_known_heartbeat
-    numbers = (*_instants_of(row), tracked.since_at, *tracked.skew_check)
-    yield from (number for number in numbers if number is not None)
+def _numbers_of_row(tracked: TrackedEnvironment) -> Iterable[float | None]:
+    change, last_known = tracked.last_change, tracked.last_known_heartbeat
+    yield from (*_instants_of(tracked.environment), tracked.since_at, *tracked.skew_check)
     if change is not None:
         yield change.at
     if last_known is not None:

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import own_acks
+from envwatch.fleet.alerting.acknowledgements import Acks, OwnAcks, own_acks
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import Moment
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.fleet.alerting.acknowledgements import Acks, OwnAcks
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.text import SafeText

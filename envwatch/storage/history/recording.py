@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.files import open_regular, write_private
 from envwatch.model.outcome import PollResult
-from envwatch.past.history import HistoryError
+from envwatch.past.history import About, HistoryError, Moment
 from envwatch.storage.history.day_file import APPLICATION_ID, TABLES, DayFile, Numbers
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameKind
 from envwatch.storage.history.reading import RECORDING_MODES, DayReader, connected
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.past.history import About, Moment
     from envwatch.storage.history.redaction import Redaction
 
 

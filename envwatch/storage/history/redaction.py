@@ -15,15 +15,16 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.anomalies import Anomaly
-from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind
+from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
+from envwatch.fleet.anomalies import Anomaly, QuarantinedListing
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.replacement import is_replacement
-from envwatch.fleet.tracking import replaced_by_text
+from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
 from envwatch.model.environment import (
     API_FIELDS,
+    DECLARATIONS,
     DESKTOP_CLOUD_LISTENER,
     DESKTOP_DEVICE,
     DESKTOP_LISTENER,
@@ -37,7 +38,7 @@ from envwatch.model.environment import (
     ValueKind,
 )
 from envwatch.model.modes import KNOWN_MODES
-from envwatch.model.outcome import Cause
+from envwatch.model.outcome import Cause, Snapshot
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.past.earlier_runs import LACKED
 from envwatch.past.history import About, Moment
@@ -47,11 +48,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
-    from envwatch.fleet.anomalies import QuarantinedListing
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.outcome import Snapshot
 
 T = TypeVar("T")
 
@@ -99,9 +96,8 @@ class Redaction:
 
     def __init__(self) -> None:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
-        self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
-        """A cache, because most environments stay the same between polls."""
         self._newest: dict[str, tuple[Any, Any]] = {}
+        """Values with the redacted values, because most environments stay the same between polls."""
         self._profile = partial(self._pseudonym, "profile")
         self._incident = partial(self._pseudonym, "inc")
         self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
@@ -113,9 +109,7 @@ class Redaction:
         self._connection = self._rules[Identifies.CONNECTION]
         self._pod = self._rules[Identifies.POD]
         self._by_label = {
-            each.label: self._rules[each.identifies]
-            for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
-            if each.identifies is not None
+            each.label: self._rules[each.identifies] for each in DECLARATIONS if each.identifies is not None
         }
         """Redactions by field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
@@ -130,26 +124,21 @@ class Redaction:
 
     def moment(self, moment: Moment) -> Moment:
         """Return a redacted moment."""
-        return Moment(moment.now, self._fleet(moment.profile_state), self._again("acks", moment.acks, self._acks))
+        return Moment(moment.now, self._fleet(moment.profile_state), self._again("acks", self._acks, moment.acks))
 
     def event(self, event: Event) -> Event:
         """Return a redacted event."""
-        return Event(
-            kind=event.kind,
-            at=event.at,
-            profile=self._profile(event.profile),
-            id=_optional(self._machine, event.id),
-            name=_optional(self._machine, event.name),
-            field=event.field,
-            before=self._value(event, event.before),
-            after=self._value(event, event.after),
-            reason=self._reason(event),
-            lasted=event.lasted,
-            of=event.of,
-            members=tuple(map(self.event, event.members)),
-            since=event.since,
-            incident=_optional(self._incident, event.incident),
-            then=None if event.then is None else self._state(event.then),
+        return _with(
+            event,
+            profile=self._profile,
+            id=self._machine,
+            name=self._machine,
+            before=partial(self._value, event),
+            after=partial(self._value, event),
+            reason=partial(self._reason, event),
+            members=lambda members: tuple(map(self.event, members)),
+            incident=self._incident,
+            then=partial(_with, environment=self._environment, left_pod_id=self._pod),
         )
 
     def about(self, about: About) -> About:
@@ -159,26 +148,22 @@ class Redaction:
 
     def _fleet(self, profile_state: ProfileState) -> ProfileState:
         environments = {}
-        for tracked in profile_state.environments.values():
-            redacted = self._tracked_environment(tracked)
+        for id_, tracked in profile_state.environments.items():
+            redacted = self._again(f"row {id_}", self._tracked_environment, tracked)
             environments[redacted.environment.id] = redacted
-        return replace(
-            profile_state,
-            profile=self._profile(profile_state.profile),
-            profile_name=self._profile(profile_state.profile_name),
-            server=EMPTY,
-            expect=self._again("expect", profile_state.expect, lambda names: tuple(map(self._machine, names))),
-            environments=MappingProxyType(environments),
-            newest=_optional(self._rules[Identifies.VERSION], profile_state.newest),
-            failure=self._again("failure", profile_state.failure, lambda failure: replace(failure, message=REDACTED)),
-            quarantine=self._again("quarantine", profile_state.quarantine, self._quarantine),
-            snapshot=self._again("snapshot", profile_state.snapshot, self._snapshot),
+        return _with(
+            replace(profile_state, server=EMPTY, environments=MappingProxyType(environments)),
+            profile=self._profile,
+            profile_name=self._profile,
+            expect=partial(self._again, "expect", lambda names: tuple(map(self._machine, names))),
+            newest=self._rules[Identifies.VERSION],
+            failure=partial(self._again, "failure", partial(replace, message=REDACTED)),
+            quarantine=partial(self._again, "quarantine", self._quarantine),
+            snapshot=partial(self._again, "snapshot", self._snapshot),
         )
 
-    def _again(self, name: str, value: T, redact: Callable[[Any], Any]) -> T:
+    def _again(self, name: str, redact: Callable[[T], T], value: T) -> T:
         """Return a redacted value, the same object until the field changes."""
-        if value is None:
-            return value
         known = self._newest.get(name)
         if known is None or known[0] is not value:
             known = self._newest[name] = (value, redact(value))
@@ -192,50 +177,24 @@ class Redaction:
         }
 
     def _quarantine(self, quarantine: QuarantinedListing) -> QuarantinedListing:
-        text = quarantine.finding.text if _OWN_WORDS.fullmatch(quarantine.finding.text) else REDACTED
-        return replace(
-            quarantine,
-            finding=quarantine.finding._replace(text=text),
-            missing=self._machines(quarantine.missing),
-            confirmed_absent=self._machines(quarantine.confirmed_absent),
-        )
+        finding = partial(_with, text=lambda text: text if _OWN_WORDS.fullmatch(text) else REDACTED)
+        return _with(quarantine, finding=finding, missing=self._machines, confirmed_absent=self._machines)
 
     def _snapshot(self, snapshot: Snapshot) -> Snapshot:
-        return replace(
-            snapshot,
-            pages=(),
-            rejected_ids=self._machines(snapshot.rejected_ids),
-            confirmed_absent=self._machines(snapshot.confirmed_absent),
-            in_doubt=self._machines(snapshot.in_doubt),
-        )
+        ids = self._machines
+        return _with(replace(snapshot, pages=()), rejected_ids=ids, confirmed_absent=ids, in_doubt=ids)
 
     def _tracked_environment(self, tracked: TrackedEnvironment) -> TrackedEnvironment:
-        known = self._tracked.get(tracked.environment.id)
-        if known is not None and known[0] is tracked:
-            return known[1]
-        last_known = tracked.last_known_heartbeat
-        redacted = replace(
+        return _with(
             tracked,
-            environment=self._environment(tracked.environment),
-            profile=self._profile(tracked.profile),
-            last_known_heartbeat=last_known
-            and last_known._replace(connection_id=self._connection(last_known.connection_id)),
-            left_pod_id=_optional(self._pod, tracked.left_pod_id),
-            replaced_by=_optional(self._machine, tracked.replaced_by),
-            replaced_by_name=_optional(self._machine, tracked.replaced_by_name),
-            twins=self._machines(tracked.twins),
-            offline_beside=self._machines(tracked.offline_beside),
-        )
-        self._tracked[tracked.environment.id] = (tracked, redacted)
-        return redacted
-
-    def _state(self, state: EventState) -> EventState:
-        return EventState(
-            environment=self._environment(state.environment),
-            verdict=state.verdict,
-            is_flapping=state.is_flapping,
-            clock_suspect=state.clock_suspect,
-            left_pod_id=_optional(self._pod, state.left_pod_id),
+            environment=self._environment,
+            profile=self._profile,
+            last_known_heartbeat=partial(_with, connection_id=self._connection),
+            left_pod_id=self._pod,
+            replaced_by=self._machine,
+            replaced_by_name=self._machine,
+            twins=self._machines,
+            offline_beside=self._machines,
         )
 
     def _environment(self, row: Environment) -> Environment:
@@ -243,18 +202,17 @@ class Redaction:
         for each in API_FIELDS.values():
             value = getattr(row, each.name)
             if each.identifies is not None:
-                kept[each.name] = _optional(self._rules[each.identifies], value)
+                kept[each.name] = None if value is None else self._rules[each.identifies](value)
             elif each.kind is ValueKind.INSTANT:
                 kept[each.name] = value
-        return Environment(**kept, metadata=self._again(f"metadata of {row.id}", row.metadata, self._metadata))
+        metadata = row.metadata and self._again(f"metadata of {row.id}", self._metadata, row.metadata)
+        return Environment(**kept, metadata=metadata)
 
     def _metadata(self, metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
         known = {key: self._by_key[key](value) for key, value in metadata.items() if key in self._by_key}
         return {key: value for key, value in known.items() if value is not None}
 
-    def _value(self, event: Event, value: SafeText | None) -> SafeText | None:
-        if value is None:
-            return None
+    def _value(self, event: Event, value: SafeText) -> SafeText:
         if is_replacement(event):
             return self._machine(value)
         if event.field is not None:
@@ -266,9 +224,8 @@ class Redaction:
     def _in_field(self, field: str, value: SafeText) -> SafeText:
         return self._by_label[field](value) if field in self._by_label else REDACTED
 
-    def _reason(self, event: Event) -> SafeText | None:
-        reason = event.reason
-        if reason is None or _OWN_WORDS.fullmatch(reason):
+    def _reason(self, event: Event, reason: SafeText) -> SafeText:
+        if _OWN_WORDS.fullmatch(reason):
             return reason
         if event.kind is Kind.TOGETHER:
             return composed(", ".join(self._shared(reason.split(", "))))
@@ -313,8 +270,13 @@ class Redaction:
         return known[text]
 
 
-def _optional(redact: Callable[[SafeText], SafeText], text: SafeText | None) -> SafeText | None:
-    return None if text is None else redact(text)
+def _with(value: T, **rules: Callable[[Any], Any]) -> T:
+    """Return a value with redacted fields; a field without a value stays None."""
+    record: Any = value
+    old = {name: getattr(record, name) for name in rules}
+    new = {name: None if each is None else rules[name](each) for name, each in old.items()}
+    redacted: T = record._replace(**new) if hasattr(record, "_replace") else replace(record, **new)
+    return redacted
 
 
 def _of_text(redact: Callable[[SafeText], SafeText]) -> Callable[[JsonValue], JsonValue]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.files import ProcessLock, set_aside
-from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.model.clock import WallMs
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
-from envwatch.past.history import HistoryError
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.day_file import DayFile, Numbers, is_damage
 from envwatch.storage.history.folder import (
     BESIDE,
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from envwatch.fleet.events import Event
-    from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment
     from envwatch.storage.history.folder import Retention
 
     BetweenRuns = Callable[[Moment, Moment], Sequence[Event]]

@@ -69,7 +69,6 @@ class Destinations:
     """Finds places in the records, given the present."""
 
     reader: PastReader
-    has_several: bool
     newest_at: WallMs
     is_replay: bool
     """A replay has no present after `newest_at`."""
@@ -108,7 +107,7 @@ class Destinations:
 
     async def _back(self, place: Place) -> Destination:
         timeline, index = place
-        while index < (_SPARE if self.has_several else 0):
+        while index < (_SPARE if len(self.reader.pasts) > 1 else 0):
             if (earlier := await self.reader.earlier(timeline)) is None:
                 begin = f"the history begins at {self._text(timeline.poll_refs[0].poll.at)}"
                 return Destination(Place(timeline, max(index, 0)), begin if index < 0 else "")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import defaultdict
 from contextlib import suppress
 from datetime import timedelta
 from itertools import dropwhile
@@ -78,12 +77,12 @@ class PastReader:
     """Reads the pasts of all profiles."""
 
     def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
-        self._pasts = pasts
+        self.pasts = pasts
         self._newest: dict[SafeText, tuple[Moment, ...]] = {}
         """The newest moments of the present, which need no reading."""
-        self._kept: dict[tuple[SafeText, int], Moment] = {}
+        self._kept: dict[PollRef, Moment] = {}
         self._ahead: asyncio.Task[None] | None = None
-        self._ahead_of: frozenset[tuple[SafeText, int]] = frozenset()
+        self._ahead_of: frozenset[PollRef] = frozenset()
         self._events: Events | None = None
         self._began: dict[SafeText, WallMs] = {}
         self._first: dict[SafeText, Moment] = {}
@@ -91,7 +90,7 @@ class PastReader:
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        if profile not in self._pasts:
+        if profile not in self.pasts:
             return
         moment = Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile))
         self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], moment)
@@ -110,7 +109,7 @@ class PastReader:
         began, first = self._began[profile], self._first.pop(profile)
 
         def read() -> tuple[EarlierRuns, Sequence[Event]]:
-            runs = EarlierRuns.read(self._pasts[profile], profile, _LOADED, began)
+            runs = EarlierRuns.read(self.pasts[profile], profile, _LOADED, began)
             return runs, () if runs.last is None else changes_between_runs(runs.last, first)
 
         runs, changes = await asyncio.to_thread(read)
@@ -150,32 +149,33 @@ class PastReader:
         return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
     def order(self, poll_ref: PollRef) -> Order:
-        return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
+        return poll_ref.poll.at, list(self.pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
         # A past may store instants as whole numbers, which have no infinity.
         begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
 
         def read() -> Timeline:
-            return Timeline.from_polls(
-                {profile: past.polls(begin, end) for profile, past in self._pasts.items()}, begin
-            )
+            return Timeline.from_polls({profile: past.polls(begin, end) for profile, past in self.pasts.items()}, begin)
 
         return await asyncio.to_thread(read)
 
     async def moments(self, timeline: Timeline, place: int) -> Mapping[SafeText, Moment]:
-        return {profile: await self._moment(profile, poll) for profile, poll in timeline.known_at(place).items()}
+        known = [PollRef(profile, poll) for profile, poll in timeline.known_at(place).items()]
+        return {poll_ref.profile: await self._moment(poll_ref) for poll_ref in known}
 
-    async def _moment(self, profile: SafeText, poll: RecordedPoll) -> Moment:
-        key = (profile, poll.number)
-        if key in self._ahead_of and self._ahead is not None:
+    async def _moment(self, poll_ref: PollRef) -> Moment:
+        if poll_ref in self._ahead_of and self._ahead is not None:
             await self._ahead
-        newest = (each for each in self._newest.get(profile, ()) if each.now.wall == poll.at)
-        moment = self._kept.pop(key, None) or next(newest, None)
+        newest = (each for each in self._newest.get(poll_ref.profile, ()) if each.now.wall == poll_ref.poll.at)
+        moment = self._kept.pop(poll_ref, None) or next(newest, None)
         if moment is None:
-            moment = await asyncio.to_thread(self._pasts[profile].moment, poll)
-        self._kept[key] = moment
+            moment = await asyncio.to_thread(self._read_moment, poll_ref)
+        self._kept[poll_ref] = moment
         return moment
+
+    def _read_moment(self, poll_ref: PollRef) -> Moment:
+        return self.pasts[poll_ref.profile].moment(poll_ref.poll)
 
     def read_ahead(self, timeline: Timeline, place: int, direction: int) -> None:
         newest = next(reversed(self._kept.values()), None)
@@ -183,21 +183,14 @@ class PastReader:
         ahead = min(_ROWS_AHEAD // max(rows, 1), _MOST_AHEAD)
         places = range(place + direction, place + direction * (ahead + 1), direction)
         poll_refs = [timeline.poll_refs[each] for each in places if 0 <= each < len(timeline.poll_refs)]
-        missing = list(dropwhile(lambda poll_ref: (poll_ref.profile, poll_ref.poll.number) in self._kept, poll_refs))
+        missing = list(dropwhile(self._kept.__contains__, poll_refs))
         if self._ahead is None and len(missing) * 2 > len(poll_refs):
-            wanted: dict[SafeText, list[RecordedPoll]] = defaultdict(list)
-            for poll_ref in missing[::direction]:
-                wanted[poll_ref.profile].append(poll_ref.poll)
-            self._ahead_of = frozenset((poll_ref.profile, poll_ref.poll.number) for poll_ref in missing)
-            self._ahead = asyncio.create_task(self._read_ahead(wanted, 3 * ahead + 2 * len(self._pasts)))
+            self._ahead_of = frozenset(missing)
+            self._ahead = asyncio.create_task(self._read_ahead(missing[::direction], 3 * ahead + 2 * len(self.pasts)))
 
-    async def _read_ahead(self, wanted: Mapping[SafeText, Sequence[RecordedPoll]], most: int) -> None:
-        def read() -> list[tuple[tuple[SafeText, int], Moment]]:
-            return [
-                ((profile, poll.number), self._pasts[profile].moment(poll))
-                for profile, polls in wanted.items()
-                for poll in polls
-            ]
+    async def _read_ahead(self, wanted: Sequence[PollRef], most: int) -> None:
+        def read() -> Mapping[PollRef, Moment]:
+            return {poll_ref: self._read_moment(poll_ref) for poll_ref in wanted}
 
         try:
             with suppress(HistoryError):  # going there reports the error
@@ -220,7 +213,7 @@ class PastReader:
     def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         log, watched = EventLog(), {}
         eventful: list[tuple[PollRef, Sequence[Event]]] = []
-        for profile, past in self._pasts.items():
+        for profile, past in self.pasts.items():
             steps = list(past.steps(since, until))
             found = events_of(steps)
             log = log.with_past(found)

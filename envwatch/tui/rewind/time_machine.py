@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
-from envwatch.model.times import DAY_MS, zone_of
+from envwatch.model.times import DAY_MS
 from envwatch.past.history import HistoryError, Moment
 from envwatch.past.rewound import LogEnds, rewound
 from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
-from envwatch.tui.state import Playing, Rewound
+from envwatch.tui.state import MonitorState, Playing, Rewound
 from envwatch.views import status_text
 from envwatch.views.events.day_line import Day, day_of
-from envwatch.views.table.block import Block, block_of
 from envwatch.views.table.table_view import AmbiguousNames
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Replay
     from envwatch.tui.rewind.destinations import Place
     from envwatch.tui.screens.time_actions import Goal
-    from envwatch.tui.state import DisplayOptions, MonitorState
+    from envwatch.tui.state import DisplayOptions
 
 
 _SLOW_S: Final = 0.1
@@ -42,23 +41,16 @@ _SLOW_S: Final = 0.1
 
 class _Rewound(NamedTuple):
     place: Place
-    moments: Mapping[SafeText, Moment]
-    monitor: Monitor
-    block: Block
-    ambiguous_names: frozenset[SafeText]
-
-    @property
-    def now(self) -> Clocks:
-        """The recording machine's clocks."""
-        return self.moments[self.place.poll_ref.profile].now
+    state: MonitorState
+    """`now` has the recording machine's clocks."""
 
     @property
     def server_time(self) -> ServerMs:
-        return self.moments[self.place.poll_ref.profile].profile_state.clock.server_time(self.now.wall)
+        return self.clocks[self.place.poll_ref.profile].server_time(self.state.now.wall)
 
     @property
     def clocks(self) -> Mapping[SafeText, ServerClock]:
-        return {profile_state.profile: profile_state.clock for profile_state in self.monitor.fleet}
+        return {profile_state.profile: profile_state.clock for profile_state in self.state.monitor.fleet}
 
 
 class Screen(Protocol):
@@ -90,9 +82,7 @@ class TimeMachine:
 
     def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
         self._screen = screen
-        self._has_past = bool(inputs.pasts)
         self.reader = PastReader(inputs.pasts)
-        self._has_several = len(inputs.pasts) > 1
         self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
@@ -113,7 +103,7 @@ class TimeMachine:
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         self._newest_at = now.wall
-        if self._has_past:
+        if self.reader.pasts:
             self._log_ends.note(now.wall, monitor.event_log)
             self.reader.note(profile, monitor, now)
 
@@ -135,13 +125,10 @@ class TimeMachine:
         if rewound is None:
             return replace(live, rewound=mark)
         return replace(
-            live,
-            monitor=rewound.monitor,
-            now=rewound.now,
-            block=rewound.block,
-            ambiguous_names=rewound.ambiguous_names,
-            schedules={},
-            pages_read=0,
+            rewound.state,
+            notice=live.notice,
+            failing_hooks=live.failing_hooks,
+            is_reading=live.is_reading,
             rewound=mark,
         )
 
@@ -173,7 +160,7 @@ class TimeMachine:
             self._run()
 
     def _refusal(self, goal: Goal) -> str:
-        if not self._has_past:
+        if not self.reader.pasts:
             return status_text.NO_HISTORY
         is_live = self._rewound is None and self._replay is None and not self._is_running
         return status_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
@@ -260,17 +247,15 @@ class TimeMachine:
 
     @property
     def _destinations(self) -> Destinations:
-        rewound = self._rewound
-        fleet = self._live.monitor.fleet if rewound is None else rewound.monitor.fleet
+        shown = self._live if self._rewound is None else self._rewound.state
         return Destinations(
             reader=self.reader,
-            has_several=self._has_several,
             newest_at=self._end,
             is_replay=self._replay is not None,
-            clocks={profile_state.profile: profile_state.clock for profile_state in fleet},
-            ambiguous_names=(self._live if rewound is None else rewound).ambiguous_names,
+            clocks={profile_state.profile: profile_state.clock for profile_state in shown.monitor.fleet},
+            ambiguous_names=shown.ambiguous_names,
             wall=self._live.now.wall,
-            zone=zone_of(self._screen.options.times),
+            zone=self._screen.options.zone,
         )
 
     async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
@@ -288,7 +273,7 @@ class TimeMachine:
         monitor = rewound(base, moments)
         now = moments[place.poll_ref.profile].now
         names = self._names.among(monitor.fleet.environments)
-        self._rewound = _Rewound(place, moments, monitor, block_of(monitor, now), names)
+        self._rewound = _Rewound(place, MonitorState(monitor=monitor, now=now, ambiguous_names=names).judged())
         self._screen.republish()
         if not self._goals:
             self.reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)

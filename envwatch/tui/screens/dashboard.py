@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions, binding_of
+from envwatch.tui.screens.table_screen import NO_ENVIRONMENT
 from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, more_labels, time_label
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
@@ -200,24 +201,26 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     def _show_block(self) -> None:
         """Give the block up to a third of the screen, or more if the table needs fewer lines."""
-        table, height = self.table, self.size.height
+        table, block, height = self.table, self.query_one(ProblemBlock), self.size.height
         if height < _LINES_FOR_RULE:
             most = 2
         elif height < _LINES_FOR_THIRD:
             most = 3
         else:
-            needed = table.virtual_size.height if table.rows else _EMPTY_LINES
-            room = table.size.height + self.query_one(NewsBar).size.height + self.query_one(ProblemBlock).size.height
-            most = max(height // 3, room - needed - 2 if table.display else 0)
+            most = max(height // 3, self._spare_lines + block.size.height - 2 if table.display else 0)
         cursor = table.line.key if table.line is not None and table.row_cursor.is_in_block else None
-        block = self.query_one(ProblemBlock)
         block.show(table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE)
+
+    @property
+    def _spare_lines(self) -> int:
+        """Lines of table and news that the table does not need."""
+        needed = self.table.virtual_size.height if self.table.rows else _EMPTY_LINES
+        return self.table.size.height + self.query_one(NewsBar).size.height - needed
 
     def _share_lines(self) -> None:
         self._show_block()
         table, news = self.table, self.query_one(NewsBar)
-        needed = table.virtual_size.height if table.rows else _EMPTY_LINES
-        spare = table.size.height + news.size.height - needed if table.display else 0
+        spare = self._spare_lines if table.display else 0
         if self._shows_detail:
             left = table.size.height + news.size.height - _PANE_LINES if self._is_wide else 0
             spare = min(spare, max(left, _EVENT_LINES))
@@ -262,21 +265,19 @@ class Dashboard(TableActions, RowActions, TimeActions):
         self.refresh_bindings()
 
     def _label_keys(self) -> None:
-        table, labels = self.table, dict[str, str | None](_SHORT_LABELS)
-        if self.state.block.newest is None:
-            labels["problem(1)"] = None
-        if table.line is None:
-            labels["open"] = None
-        elif (header := table.header) is not None:
+        labels = dict[str, str | None](_SHORT_LABELS)
+        is_empty, has_focus = self.table.line is None, self._detail.has_focus
+        if (header := self.table.header) is not None:
             labels["open"] = "Fold" if header.is_open else "Open"
-        if table.line is None:
-            labels["copy_menu"] = None
-        if table.line is None or self.state.rewound is not None:
-            labels["acknowledge"] = None
-        if self._detail.has_focus:
-            labels["open"] = None
-        if self._detail.has_focus or self._detail.explains:
+        if has_focus or self._detail.explains:
             labels["close"] = "Close"
+        without_effect = {
+            "problem(1)": self.state.block.newest is None,
+            "open": is_empty or has_focus,
+            "copy_menu": is_empty,
+            "acknowledge": is_empty or self.state.rewound is not None,
+        }
+        labels |= dict.fromkeys(action for action, is_hidden in without_effect.items() if is_hidden)
         if labels != self._labels:
             self._labels = labels
             self.query_one(KeyFooter).refresh()
@@ -303,11 +304,13 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self._close_explanation()
             return
         self.table.go_to_member()
-        if self.selected() is not None:
-            self.table.row_cursor.pin()
-            self._wanted_before, self.wants_detail = self.wants_detail, True
-            self._detail.explains = True
-            self._update_keys()
+        if self.table.cursor is None:
+            self.show_message(NO_ENVIRONMENT)
+            return
+        self.table.row_cursor.pin()
+        self._wanted_before, self.wants_detail = self.wants_detail, True
+        self._detail.explains = True
+        self._update_keys()
 
     def _close_explanation(self) -> None:
         self._detail.explains = False
@@ -329,7 +332,8 @@ class Dashboard(TableActions, RowActions, TimeActions):
         elif self._detail.has_focus and self._has_room:
             self.table.focus()
         elif self.marked and not self._covers_table:
-            self.unmark_all()
+            self.marked = frozenset()
+            self.show_message("none marked")
         elif self.view.is_narrowed and not self._covers_table:
             self.set_view(self.view.widened)
         elif self._shows_detail:

@@ -16,10 +16,10 @@ from envwatch.fleet.events import flatten
 from envwatch.fleet.tracking import EnvironmentKey
 from envwatch.model import limits
 from envwatch.model.text import cells, composed, shortened, wrapped
-from envwatch.model.times import date_text, zone_of
+from envwatch.model.times import date_text
 from envwatch.query.language import Query
 from envwatch.tui.screens.table_screen import Target, target_of
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import NO_NOTICE, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
@@ -27,32 +27,27 @@ from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.tui.widgets.status_bar import rewound_badge
+from envwatch.tui.widgets.status_bar import rewound_badges
 from envwatch.views.events.event_text import event_style, event_text, watched_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from textual.app import ComposeResult
     from textual.events import Key
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.tui.screens.row_actions import RowActions
 
 _NO_ENVIRONMENT: Final = "the event has no environment"
 
 
-class LogTitle(TextLine):
+class LogTitle(TextLine, StateNode):
     """The numbers of matching and of all events."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--title", "line--faint", "line--badge", "line--rewound"}
 
     counts: reactive[tuple[int, int]] = reactive((0, 0))
     filter_text: reactive[str] = reactive("")
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Draw changes; in the present not each second, because `parts` reads the whole log."""
@@ -62,24 +57,22 @@ class LogTitle(TextLine):
 
     def parts(self) -> Row:
         matches, total = self.counts
-        covers = watched_text(self.state.monitor, self.state.now, zone_of(self.options.times))
+        covers = watched_text(self.state.monitor, self.state.now, self.options.zone)
         left = [Part("events", "title", 9), Part(covers, "faint", 6)]
         if self.filter_text:
             left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1)]
             right = Part(f" FILTER {matches:,}/{total:,} ", "badge", 8)
         else:
             right = Part(f"{total:,} of {limits.EVENTS_KEPT:,} kept", "faint", 5)
-        return left, [right] if self.state.rewound is None else [right, rewound_badge(self.state, self.options)]
+        return left, [right, *rewound_badges(self.state, self.options)]
 
 
-class WholeEvent(Static):
+class WholeEvent(Static, StateNode):
     """The full text of the cursor's event with date, or the answer to a key."""
 
     LINES = 6
 
     event: reactive[Event | None] = reactive(None, always_update=True, init=False)
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     answer: reactive[Notice] = reactive(NO_NOTICE, always_update=True, init=False)
 
     _is_answer = False
@@ -98,7 +91,7 @@ class WholeEvent(Static):
         if event is None or not width:
             self.update("")
             return
-        zone, glyphs = zone_of(self.options.times), self.options.glyphs
+        zone, glyphs = self.options.zone, self.options.glyphs
         name = f"{event.name}{id_tail(event.name, event.id, self.state.ambiguous_names)}" if event.name else None
         texts = (date_text(event.at, zone), event.profile, name, event_text(event, zone))
         lines = wrapped(composed(f" {glyphs.separator} ".join(filter(None, texts))), width)
@@ -110,7 +103,7 @@ class WholeEvent(Static):
     watch_event = watch_answer = on_resize = _draw
 
 
-class EventLogScreen(ModalScreen[EnvironmentKey | None]):
+class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
     """The event log; returns the key of the environment to go to, or None.
 
     `message` is the cut message whose event gets the cursor; empty for the newest event.
@@ -125,9 +118,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         Binding("M", "silence", "Silence …", show=False, id="log.silence"),
         HELP,
     ]
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def __init__(self, dashboard: RowActions, message: str = "") -> None:
         super().__init__()
@@ -225,14 +215,11 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         if event is None or not about:
             return Target((), _NO_ENVIRONMENT)
         keys = sorted(state.monitor.incidents.lost_in(event.incident)) if event.incident else []
-        found = self._known(keys)
+        found = self._dashboard.known(keys)
         lost = [tracked for tracked in found if self._dashboard.is_unwell(tracked)]
-        found = lost or self._known(dict.fromkeys(map(key_of, about)))
+        found = lost or self._dashboard.known(dict.fromkeys(map(key_of, about)))
         if not found:
             name = about[0].name if len(about) == 1 else f"{len(about):,} environments"
             return Target((), f"{name} left the fleet")
         was_lost = all(leaf.kind in LOSSES | RETURNS for leaf in about)
         return target_of(found)._replace(was_lost=was_lost)
-
-    def _known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
-        return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]

@@ -145,7 +145,7 @@ class HelpScreen(ModalScreen[None]):
 
     def on_resize(self) -> None:
         width = max(self.size.width - 3, 20)
-        lines = [*self._first_page(width), *self._day_line(width), *self._all_keys(width)]
+        lines = [*self._first_page(width), *self._all_keys(width)]
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
@@ -167,8 +167,6 @@ class HelpScreen(ModalScreen[None]):
             yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
         yield Content.styled(shortened(composed(self._access), width), "$faint")
         yield Content("")
-
-    def _day_line(self, width: int) -> Iterator[Content]:
         yield _title("Line of events, while the screen shows the past")
         yield from _in_columns(_signs(day_entries(ascii_only=self._glyphs.is_ascii), 3), width, 4)
         yield Content("")

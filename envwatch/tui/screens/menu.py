@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -23,17 +23,11 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.events import Key
 
+    from envwatch.tui.state import Choice
+
 
 _METADATA: Final = "META."
 """Precedes a key of the metadata in a title. A letter stands for the key's first letter."""
-
-
-class Choice(NamedTuple):
-    """An item of a menu."""
-
-    id: str
-    title: str
-    note: str = ""
 
 
 class PickList(OptionList):
@@ -79,14 +73,11 @@ class Menu(ModalScreen["str | None"]):
         with Vertical(id="menu"):
             yield Static(self._title_text, id="menu-title", markup=False)
             width = max(len(choice.title) for choice in self._choices) + 2
-            yield self.LIST(
-                *(
-                    Option(Content.assemble(f"{choice.title:<{width}}", (choice.note, "$faint")), id=choice.id)
-                    for choice in self._choices
-                ),
-                markup=False,
-                compact=True,
+            options = (
+                Option(Content.assemble(f"{choice.title:<{width}}", (choice.note, "$faint")), id=choice.id)
+                for choice in self._choices
             )
+            yield self.LIST(*options, markup=False, compact=True)
         yield KeyFooter()
 
     def on_mount(self) -> None:

@@ -14,8 +14,8 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 from envwatch.past.history import HistoryError
-from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.table_actions import TableActions
+from envwatch.tui.state import Choice
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 NO_HISTORY: Final = "a report needs the history: set history = true; e has the events since the start"
 _NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch doctor` checks the history."
 _READING: Final = "reading the history"
-_HOURS: Final = (1, 4, 8, 12, 24)
-_SHIFT: Final = 8
+HOURS: Final = [Choice(str(hours), f"{hours} h") for hours in (1, 4, 8, 12, 24)]
+SHIFT: Final = "8"
 
 
 class PlainText(ModalScreen[None]):
@@ -62,11 +62,6 @@ class PlainText(ModalScreen[None]):
 
     def on_unmount(self) -> None:
         cast("TerminalApp", self.app).lend_mouse(is_lent=False)
-
-
-def hours_menu() -> Menu:
-    """Return the menu of the report's hours."""
-    return Menu("Handover report of the last", [Choice(str(hours), f"{hours} h") for hours in _HOURS], str(_SHIFT))
 
 
 def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> tuple[str, str]:

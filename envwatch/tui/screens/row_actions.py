@@ -11,10 +11,11 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
-from envwatch.model.times import long_age, zone_of
+from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.tui.state import Choice
 from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.views.output.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
@@ -22,7 +23,7 @@ from envwatch.views.output.command_context import NO_COMMANDS, child_environment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import WallMs
@@ -113,7 +114,7 @@ class RowActions(TableScreen):
         if not target.environments:
             self.show_message(f"nothing to copy: {target.name}")
             return
-        from envwatch.tui.screens.menu import Choice, CopyMenu
+        from envwatch.tui.screens.menu import CopyMenu
         from envwatch.views.output.formats import json_of, row_json_of
         from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
         from envwatch.views.report.chat import incident_sentence
@@ -123,7 +124,7 @@ class RowActions(TableScreen):
             target.environments,
             state.monitor,
             state.now,
-            zone_of(self.options.times),
+            self.options.zone,
             shared=target.shared,
             is_past=state.rewound is not None,
         )
@@ -141,9 +142,7 @@ class RowActions(TableScreen):
         added = (Copy("a sentence for a chat", sentence), as_json)
         texts = dict([*own, *((COPY_LETTERS[each.label], each) for each in added)])
 
-        def copy(letter: str | None) -> None:
-            if letter is None:
-                return
+        def copy(letter: str) -> None:
             if menu.is_plain:
                 from envwatch.tui.screens.plain_text import PlainText
 
@@ -156,7 +155,7 @@ class RowActions(TableScreen):
             for letter, text in texts.items()
         ]
         menu = CopyMenu(f"Copy from {target.name}", choices)
-        self.app.push_screen(menu, copy)
+        self.ask(menu, copy)
 
     def _legible(self, text: str) -> str:
         r"""Return a text with escapes such as `\u6771` on ASCII terminals."""
@@ -194,24 +193,22 @@ class RowActions(TableScreen):
         from envwatch.tui.screens.prompt import Prompt
         from envwatch.views.report.chat import acknowledged_text
 
-        def acknowledge(answer: str | None) -> None:
-            if answer is None or (still := self.newest(problems)) is None:
+        def acknowledge(answer: str) -> None:
+            if (still := self.newest(problems)) is None:
                 return
-            fleet, now, note = self.state.monitor.fleet, self.state.now, note_of(answer)
-            acks = {
-                (fleet.server_of(each.profile), each.environment.id): ack_of(
-                    each, fleet.for_environment(each).clock.server_time(now.wall), note
-                )
-                for each in still.environments
-            }
+            state, note = self.state, note_of(answer)
+            fleet, acks = state.monitor.fleet, dict[ServerKey, Ack]()
+            for each in still.environments:
+                key = (fleet.server_of(each.profile), each.environment.id)
+                acks[key] = ack_of(each, state.server_now(each.profile), note)
             keys = {each.key for each in still.environments}
             self.post_message(self.Acknowledged(acks))
-            self.show_message(acknowledged_text(still.name, keys, self.state.monitor.with_acks(acks), now))
+            self.show_message(acknowledged_text(still.name, keys, state.monitor.with_acks(acks), state.now))
             self.unmark(whole)
 
         recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
         question = f"Acknowledge {problems.name} on this machine, until {recovery}"
-        self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
+        self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
         from envwatch.tui.screens.prompt import Prompt
@@ -219,11 +216,9 @@ class RowActions(TableScreen):
         notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
 
-        def change(answer: str | None) -> None:
+        def change(answer: str) -> None:
             still = acknowledged.part([each for each in acknowledged.environments if self.state.monitor.is_acked(each)])
             acks = self._acks_of(still.environments)
-            if answer is None:
-                return
             if not acks:
                 self.show_message(f"recovered meanwhile: {acknowledged.name}")
                 return
@@ -240,7 +235,7 @@ class RowActions(TableScreen):
         hint = "another note for all; empty keeps each note" if notes else "no note"
         question = f"{acknowledged.name}, acknowledged already: another note?"
         prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
-        self.app.push_screen(prompt, change)
+        self.ask(prompt, change)
 
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
         return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
@@ -258,8 +253,6 @@ class RowActions(TableScreen):
         if self._is_up_again(target):
             self.show_message(f"nothing to silence: {target.is_or_are} up again")
             return
-        from envwatch.tui.screens.menu import Choice, Menu
-
         monitor, now = self.state.monitor, self.state.now
         found = [monitor.silence_of(row, now) for row in target.environments]
         silences = {silence.id for silence in found if silence is not None}
@@ -267,26 +260,26 @@ class RowActions(TableScreen):
         if silences:
             choices.insert(0, Choice(_END, "end", counted(len(silences), "current silence")))
 
-        def choose(choice: str | None) -> None:
+        def take(choice: str) -> None:
             if choice == _END:
                 self.post_message(self.Unsilenced(sorted(silences)))
                 self.unmark(target)
-            elif choice is not None:
+            else:
                 self._ask_why(target, _LASTS[choice])
 
-        self.app.push_screen(Menu(f"Silence {target.name} for", choices), choose)
+        self.choose(f"Silence {target.name} for", choices, take)
 
     def _ask_why(self, target: Target, lasts: timedelta) -> None:
         from envwatch.tui.screens.prompt import Prompt
 
-        def silence(answer: str | None) -> None:
-            if answer is not None and (still := self.newest(target)) is not None:
+        def silence(answer: str) -> None:
+            if (still := self.newest(target)) is not None:
                 keys = [row.key for row in still.environments]
                 self.post_message(self.Silenced(keys, lasts, note_of(answer)))
                 self.unmark(target)
 
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
-        self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
+        self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
     def bind_commands(self, settings: CommandSettings) -> None:
         self._settings = settings
@@ -305,14 +298,13 @@ class RowActions(TableScreen):
         elif len(target.environments) == 1:
             self._start_command(command, target)
         else:
-            from envwatch.tui.screens.menu import Choice, Menu
 
-            def start(choice: str | None) -> None:
-                if choice is not None and (still := self.newest(target)) is not None:
+            def start(_: str) -> None:
+                if (still := self.newest(target)) is not None:
                     self._start_command(command, still)
 
             choices = [Choice("run", "run", "run on each in turn, and stop at a failure")]
-            self.app.push_screen(Menu(f"{name} on {target.name}", choices), start)
+            self.choose(f"{name} on {target.name}", choices, start)
 
     def _start_command(self, command: RowCommand, target: Target) -> None:
         self._is_running = True
@@ -343,10 +335,9 @@ class RowActions(TableScreen):
     def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
         from envwatch.views.output.environment_list import ListedEnvironment
 
-        settings, profile_state, now = self._settings, self.state.monitor.fleet.for_environment(tracked), self.state.now
-        row = ListedEnvironment(
-            tracked, profile_state.clock.server_time(now.wall), profile_state.is_unknown(tracked, now)
-        )
+        settings, state = self._settings, self.state
+        is_unknown = state.monitor.fleet.for_environment(tracked).is_unknown(tracked, state.now)
+        row = ListedEnvironment(tracked, state.server_now(tracked.profile), is_unknown)
         variables: dict[str, str] = {**row_variables(row, settings.profiles.get(tracked.profile, ""))}
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable

@@ -14,6 +14,7 @@ from textual.message import Message
 
 from envwatch.model.text import counted
 from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.tui.state import Choice
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from envwatch.tui.screens.menu import Choice
     from envwatch.views.table.block import LineKey
     from envwatch.views.table.table_view import NamedView, View
 
@@ -127,7 +127,7 @@ class TableActions(TableScreen):
             self.show_message(f"sorted problems first{': this order cannot be inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
-        from envwatch.tui.screens.menu import Choice, SortMenu
+        from envwatch.tui.screens.menu import SortMenu
 
         choices = [Choice("", "problems first", "then by time to offline, then by name")]
         sortable = [column for column in self.table.columns if is_column(column.id)]
@@ -136,11 +136,10 @@ class TableActions(TableScreen):
 
         menu = SortMenu("Sort by", choices, self.view.sort or "")
 
-        def sort_by(column: str | None) -> None:
-            if column is not None:
-                self._sort_by(column or None, is_inverted=menu.is_again and not self.view.is_inverted)
+        def sort_by(column: str) -> None:
+            self._sort_by(column or None, is_inverted=menu.is_again and not self.view.is_inverted)
 
-        self.app.push_screen(menu, sort_by)
+        self.ask(menu, sort_by)
 
     def _metadata_columns(self) -> Mapping[str, int]:
         from envwatch.query.completion import metadata_keys
@@ -148,8 +147,6 @@ class TableActions(TableScreen):
         return {f"{META}{key}": count for key, count in metadata_keys(self.state.monitor.fleet.environments)}
 
     def _metadata_choices(self, without: Collection[str] = ()) -> list[Choice]:
-        from envwatch.tui.screens.menu import Choice
-
         found = self._metadata_columns().items()
         return [Choice(id_, metadata_title(id_), counted(count, "row")) for id_, count in found if id_ not in without]
 
@@ -158,24 +155,21 @@ class TableActions(TableScreen):
 
         table = self.table
 
-        def show(columns: tuple[str, ...] | None) -> None:
-            if columns is not None:
-                self.view = self.view.with_columns(columns)
-                visible = {column.id for column, _ in table.usual_columns}
-                hidden = [_title_of(id_) for id_ in columns if id_ not in visible]
-                without = f"; no room here for {', '.join(hidden)}" if hidden else ""
-                self.show_message(f"{len(columns)} columns{without}" if columns else "columns: as many as fit")
+        def show(columns: tuple[str, ...]) -> None:
+            self.view = self.view.with_columns(columns)
+            visible = {column.id for column, _ in table.usual_columns}
+            hidden = [_title_of(id_) for id_ in columns if id_ not in visible]
+            without = f"; no room here for {', '.join(hidden)}" if hidden else ""
+            self.show_message(f"{len(columns)} columns{without}" if columns else "columns: as many as fit")
 
         visible = [column.id for column, _ in table.usual_columns]
         has_profiles = self.state.monitor.fleet.are_several
         picker = ColumnPicker(
             self.view.visible_columns or visible, has_profiles=has_profiles, metadata=self._metadata_columns()
         )
-        self.app.push_screen(picker, show)
+        self.ask(picker, show)
 
     def action_pick_group(self) -> None:
-        from envwatch.tui.screens.menu import Choice, Menu
-
         old = {tracked.key for header in self.table.headers if header.key == OLD for tracked in header.environments}
         environments = [tracked for tracked in self.table.rows if tracked.key not in old]
         choices = [Choice("", "nothing", "one list")]
@@ -185,15 +179,14 @@ class TableActions(TableScreen):
                 choices.append(Choice(id_, COLUMNS[id_].title, counted(count, "group")))
         choices += self._metadata_choices()
 
-        def group_by(column: str | None) -> None:
-            if column is not None:
-                self.set_view(replace(self.view, group=column or None, folded=self.view.folded & {OLD}))
-                if (group := self.table.row_cursor.heading()) is not None:
-                    self.table.reveal(group.key)
-                title = _title_of(column) if column else ""
-                self.show_message(f"grouped by {title}: x folds a group, x again all" if column else "not grouped")
+        def group_by(column: str) -> None:
+            self.set_view(replace(self.view, group=column or None, folded=self.view.folded & {OLD}))
+            if (group := self.table.row_cursor.heading()) is not None:
+                self.table.reveal(group.key)
+            title = _title_of(column) if column else ""
+            self.show_message(f"grouped by {title}: x folds a group, x again all" if column else "not grouped")
 
-        self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
+        self.choose("Group by", choices, group_by, self.view.group or "")
 
     def action_mark(self) -> None:
         from envwatch.views.table.baseline import Baseline
@@ -257,7 +250,6 @@ class TableActions(TableScreen):
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
 
     def action_export(self) -> None:
-        from envwatch.tui.screens.menu import Choice, Menu
         from envwatch.views.output.formats import csv_of, json_of
 
         rows, state = self.table.matching, self.state
@@ -268,15 +260,15 @@ class TableActions(TableScreen):
             Choice("svg", "SVG", "a picture of the screen"),
         ]
 
-        def export(suffix: str | None) -> None:
+        def export(suffix: str) -> None:
             if suffix == "svg":
                 self.call_after_refresh(self._export_picture)
-            elif suffix is not None:
+            else:
                 environments = self.environment_list(rows, state)
                 pieces = json_of(environments) if suffix == "json" else csv_of(environments)
                 self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
 
-        self.app.push_screen(Menu("Export rows or screen", choices), export)
+        self.choose("Export rows or screen", choices, export)
 
     def _export_picture(self) -> None:
         picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from textual.reactive import reactive
 from textual.screen import Screen
 
 from envwatch.fleet.problems import is_problem
 from envwatch.model.text import clean, natural_key
-from envwatch.model.times import zone_of
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.status_text import NOT_NOW, REPLAYED, moment_text
@@ -18,15 +17,17 @@ from envwatch.views.table.block_text import names_text
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
     from envwatch.views.output.environment_list import EnvironmentList
 
-_NO_ENVIRONMENT: Final = "no environment under the cursor"
+NO_ENVIRONMENT: Final = "no environment under the cursor"
 _NAME_CELLS: Final = 40
+
+AnswerT = TypeVar("AnswerT")
 
 
 class Target(NamedTuple):
@@ -54,11 +55,9 @@ def target_of(environments: Sequence[TrackedEnvironment], noun: str = "environme
     return Target(environments, environments[0].environment.label if count == 1 else f"{count:,} {noun}")
 
 
-class TableScreen(Screen[None]):
+class TableScreen(Screen[None], StateNode):
     """A screen with a table."""
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
     view: reactive[View] = reactive(View)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
     """The marks include environments that the view hides."""
@@ -71,19 +70,25 @@ class TableScreen(Screen[None]):
         given_at = (now or self.state.present).monotonic
         self.query_one(NewsBar).message = Notice(clean(text), given_at) if text else NO_NOTICE
 
-    def selected(self) -> TrackedEnvironment | None:
-        tracked = self.table.cursor
-        if tracked is None:
-            self.show_message(_NO_ENVIRONMENT)
-        return tracked
+    def ask(self, dialog: Screen[AnswerT | None], take: Callable[[AnswerT], None]) -> None:
+        """Show a dialog, and pass on the answer unless the user cancels."""
+        self.app.push_screen(dialog, lambda answer: None if answer is None else take(answer))
+
+    def choose(self, title: str, choices: Sequence[Choice], take: Callable[[str], None], current: str = "") -> None:
+        from envwatch.tui.screens.menu import Menu
+
+        self.ask(Menu(title, choices, current), take)
+
+    def known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
+        """Return the environments that are in the fleet."""
+        return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
 
     @property
     def target(self) -> Target:
         """Return the marked environments in the newest state, or the line under the cursor."""
         if not self.marked:
             return self.under_cursor
-        found = [tracked for key in self.marked if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
-        if not found:
+        if not (found := self.known(self.marked)):
             return Target((), "no marked environment is in the fleet")
         return target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), "marked")
 
@@ -91,25 +96,22 @@ class TableScreen(Screen[None]):
     def under_cursor(self) -> Target:
         header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
         if incident is not None:
-            target = target_of(incident.members)
-            if len(incident.members) > 1:
-                names = names_text(incident, self.state.ambiguous_names, _NAME_CELLS)
-                target = target._replace(name=names)
-            return target._replace(was_lost=True, shared=incident.shared)
+            target = target_of(incident.members)._replace(was_lost=True, shared=incident.shared)
+            names = names_text(incident, self.state.ambiguous_names, _NAME_CELLS)
+            return target._replace(name=names) if len(incident.members) > 1 else target
         if header is not None:
             return target_of(header.environments)
-        return Target((), _NO_ENVIRONMENT) if tracked is None else target_of([tracked])
+        return Target((), NO_ENVIRONMENT) if tracked is None else target_of([tracked])
 
     def is_unwell(self, tracked: TrackedEnvironment) -> bool:
         """Return whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
 
         Acknowledgements and silences do not count.
         """
-        monitor = self.state.monitor
-        clock = monitor.fleet.for_environment(tracked).clock
-        if tracked.is_unhealthy or is_problem(tracked, clock.server_time(self.state.now.wall)):
+        if tracked.is_unhealthy or is_problem(tracked, self.state.server_now(tracked.profile)):
             return True
-        return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in monitor.incidents.open)
+        incidents = self.state.monitor.incidents
+        return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in incidents.open)
 
     def newest(self, target: Target) -> Target | None:
         """Return the newest state of a target without recovered environments.
@@ -126,13 +128,7 @@ class TableScreen(Screen[None]):
 
     def unmark(self, target: Target) -> None:
         acted_on = {tracked.key for tracked in target.environments}
-        self.marked = frozenset(
-            key for key in self.marked - acted_on if self.state.monitor.fleet.tracked(key) is not None
-        )
-
-    def unmark_all(self) -> None:
-        self.marked = frozenset()
-        self.show_message("none marked")
+        self.marked = frozenset(tracked.key for tracked in self.known(self.marked - acted_on))
 
     @property
     def as_of(self) -> str:
@@ -140,13 +136,12 @@ class TableScreen(Screen[None]):
         state = self.state
         if state.rewound is None:
             return ""
-        return f", as of {moment_text(state.now.wall, state.present.wall, zone_of(self.options.times))}"
+        return f", as of {moment_text(state.now.wall, state.present.wall, self.options.zone)}"
 
     def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
-        from envwatch.views.output.environment_list import environment_list_of_rows, with_quiet_hours
+        from envwatch.views.output.environment_list import environment_list_of_rows
 
-        listing = environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
-        return with_quiet_hours(listing, state.monitor, state.now)
+        return environment_list_of_rows(rows, state.monitor, self.view, state.now)
 
     def does_act(self) -> bool:
         """Return whether keys may act on the present; shows a message if not."""

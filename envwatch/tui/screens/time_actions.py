@@ -11,7 +11,7 @@ from textual.message import Message
 
 from envwatch.fleet.events import flatten
 from envwatch.model.clock import WallMs
-from envwatch.model.times import past_moment_of, zone_of
+from envwatch.model.times import past_moment_of
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.views import status_text
 
@@ -143,7 +143,7 @@ class TimeActions(TableScreen):
     def action_go_to_time(self) -> None:
         from envwatch.tui.screens.prompt import Prompt
 
-        last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), zone_of(self.options.times)
+        last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), self.options.zone
 
         def moment_in(text: str) -> WallMs | None:
             found = past_moment_of(text, last, zone) if text.strip() else None
@@ -152,13 +152,13 @@ class TimeActions(TableScreen):
         def mistake_in(text: str) -> str:
             return status_text.mistake_text(text) if moment_in(text) is None else ""
 
-        def go(answer: str | None) -> None:
-            if answer is not None and (wall := moment_in(answer)) is not None:
+        def go(answer: str) -> None:
+            if (wall := moment_in(answer)) is not None:
                 self.post_message(self.Wanted(AtTime(wall)))
 
         question = "Show the screen at this past time"
         prompt = Prompt(question, status_text.EXAMPLES, _LONGEST_MOMENT, enter="Go", mistake_in=mistake_in)
-        self.app.push_screen(prompt, go)
+        self.ask(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:
         """Return a test for events of the fleet, and of rows that the view shows or would have shown at the event."""
@@ -170,7 +170,7 @@ class TimeActions(TableScreen):
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query
         event_filter = EventFilter(
-            query, zone_of(self.options.times), state.monitor.is_acked, next(iter(state.monitor.fleet)).profile_name
+            query, self.options.zone, state.monitor.is_acked, next(iter(state.monitor.fleet)).profile_name
         )
 
         def is_shown(event: Event) -> bool:

@@ -15,7 +15,6 @@ from textual.events import InputEvent, Key, MouseDown, MouseEvent, MouseUp, Past
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from collections.abc import Set as AbstractSet
 
     from textual.app import App
     from textual.dom import DOMNode
@@ -39,8 +38,6 @@ class InputQueue:
         self._events: deque[InputEvent | Paste] = deque()
         self._is_busy = False
         self._focus: tuple[Screen[Any], Widget | None] | None = None
-        self._moving_widget: Widget | None = None
-        self._moving_keys: AbstractSet[str] = frozenset()
         self._became_busy, self._next_waits = asyncio.Event(), asyncio.Event()
 
     @property
@@ -91,19 +88,11 @@ class InputQueue:
     def holds_up_next(self, event: InputEvent | Paste) -> bool:
         """Return whether an event may move the focus. Keys within a widget do not, and arrive in crowds."""
         if isinstance(event, Key):
-            return event.key not in self._keys_that_move()
+            bound = self._app.screen.active_bindings.get(event.key)
+            if bound is None or bound.node is not self._app.focused:
+                return True
+            return not (bound.binding.id or "").startswith("move.")
         return not isinstance(event, MouseEvent) or isinstance(event, MouseDown | MouseUp)
-
-    def _keys_that_move(self) -> AbstractSet[str]:
-        focused = self._app.focused
-        if focused is not self._moving_widget:
-            self._moving_widget = focused
-            self._moving_keys = {
-                key
-                for key, (node, binding, *_) in self._app.screen.active_bindings.items()
-                if node is focused and (binding.id or "").startswith("move.")
-            }
-        return self._moving_keys
 
     async def settle(self) -> None:
         app = self._app

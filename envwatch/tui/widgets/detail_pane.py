@@ -17,8 +17,8 @@ from textual.widgets import Static
 
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean, composed, counted
-from envwatch.model.times import NOTHING, clock_text, zone_of
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.model.times import NOTHING, clock_text
+from envwatch.tui.state import MonitorState, StateNode
 from envwatch.views.pane.layout import KEY, TITLE, DetailLine, PaneLayout, Row
 from envwatch.views.state_style import FAINT, Piece
 from envwatch.views.table.block import BlockLine
@@ -79,13 +79,11 @@ def _content(rows: Sequence[Row]) -> Content:
     return Content("\n").join(lines)
 
 
-class DetailPane(Pager):
+class DetailPane(Pager, StateNode):
     """The facts about an environment, an incident or a group."""
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
     line: reactive[Line | None] = reactive(None, init=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     explains: reactive[bool] = reactive(False, init=False)
 
     def __init__(self, id: str) -> None:  # noqa: A002  Textual's name
@@ -139,8 +137,7 @@ class DetailPane(Pager):
         if self.explains and isinstance(line, TrackedEnvironment):
             from envwatch.views.pane.explanation import explanation_rows
 
-            zone = zone_of(self.options.times)
-            rows = explanation_rows(line, self.state.monitor, self.state.now, zone, layout)
+            rows = explanation_rows(line, self.state.monitor, self.state.now, self.options.zone, layout)
             why = [layout.section("why · E goes back"), *rows]
         self._draw("head", head)
         self._draw("explanation", why)
@@ -166,7 +163,7 @@ class DetailPane(Pager):
         if isinstance(line, GroupHeader):
             from envwatch.views.pane.group_details import group_headline, problem_lines
 
-            lines = problem_lines(line.environments, state.monitor.fleet, state.monitor.acks, state.now)
+            lines = problem_lines(line.environments, state.monitor, state.now)
             return [
                 *layout.title(line.title),
                 *layout.sentence(group_headline(line.environments, is_ascii=is_ascii)),
@@ -174,28 +171,22 @@ class DetailPane(Pager):
             ]
         if isinstance(line, BlockLine):
             return self._incident_head(line)
-        from envwatch.views.pane.state_details import (
-            acknowledgement_lines,
-            headline,
-            proof,
-            quiet_lines,
-            shared_lines,
-            silence_lines,
-        )
+        from envwatch.views.pane import state_details
 
-        profile_state, name = state.monitor.fleet.for_environment(line), line.environment.label
-        own_events = state.monitor.event_log.for_environment(line.key)
-        acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
-        silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
-        silenced = silence_lines(silence, state.now.wall)
-        quiet = quiet_lines(line, state.monitor, state.now)
-        is_acked = state.monitor.is_acked(line)
-        shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
+        monitor, now, zone, name = state.monitor, state.now, self.options.zone, line.environment.label
+        profile_state, own_events = monitor.fleet.for_environment(line), monitor.event_log.for_environment(line.key)
+        ack, silence = monitor.ack_of(line), monitor.silence_of(line, now)
+        marks = chain(
+            state_details.acknowledgement_lines(ack, state.server_now(line.profile)),
+            state_details.silence_lines(silence, now.wall),
+            state_details.quiet_lines(line, monitor, now),
+            state_details.shared_lines(line, now, zone, is_acked=ack is not None, is_silenced=silence is not None),
+        )
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
-            *layout.sentence(headline(line, profile_state, own_events, state.now, is_ascii=is_ascii)),
-            *layout.sentence([Piece(proof(line, profile_state, state.now, zone))]),
-            *self._rows(chain(acked, silenced, quiet, shared)),
+            *layout.sentence(state_details.headline(line, profile_state, own_events, now, is_ascii=is_ascii)),
+            *layout.sentence([Piece(state_details.proof(line, profile_state, now, zone))]),
+            *self._rows(marks),
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
@@ -205,7 +196,7 @@ class DetailPane(Pager):
         state, times, layout = self.state, self.options.times, self._layout
         profile_state = state.monitor.fleet.for_environment(tracked)
         own_events = state.monitor.event_log.for_environment(tracked.key)
-        day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
+        day = last_day_rows(tracked, state.monitor, state.now, self.options.zone, layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []
         helps = self._rows(help_lines(tracked, profile_state, state.now, self.options.start_key))
@@ -224,26 +215,25 @@ class DetailPane(Pager):
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
         from envwatch.views.pane.details import EVENTS
 
-        most = max(EVENTS, spare - 2)
-        newest = own_events[: -most - 1 : -1]
+        newest = own_events[: -max(EVENTS, spare - 2) - 1 : -1]
         rows = self._event_rows(newest)
-        if (older := len(own_events) - len(newest)) > 0:
+        if older := len(own_events) - len(newest):
             rows += self._rows([DetailLine("", clean(f"{older} more before these: e has all"))])
         return rows
 
     def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
         from envwatch.views.pane.details import event_line
 
-        is_ascii, zone = self.options.glyphs.is_ascii, zone_of(self.options.times)
+        is_ascii, zone = self.options.glyphs.is_ascii, self.options.zone
 
         def line(event: Event) -> DetailLine:
-            now = self.state.monitor.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
+            now = self.state.server_now(event.profile)
             return event_line(event, now, zone, self.state.block, is_ascii=is_ascii, is_named=is_named)
 
         return self._section("events", map(line, events))
 
     def _incident_head(self, line: BlockLine) -> list[Row]:
-        state, layout, zone = self.state, self._layout, zone_of(self.options.times)
+        state, layout, zone = self.state, self._layout, self.options.zone
         look, words = state_of(line, state.monitor, state.now)
         glyph = look.ascii if self.options.glyphs.is_ascii else look.glyph
         names = names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)

@@ -17,9 +17,8 @@ from textual.scroll_view import ScrollView
 
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.text import EMPTY
-from envwatch.model.times import zone_of
 from envwatch.past.hours import LastDays
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.state import MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.events.event_text import empty_table_text
@@ -47,7 +46,7 @@ SETTLES_AFTER = 3.0
 """Rows keep their places for this many seconds after a move of the cursor."""
 
 
-class EnvironmentTable(ScrollView, can_focus=True):
+class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     """A line for each environment of the view, and a header over each group."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,9 +60,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False)
 
     @dataclass
@@ -269,7 +266,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self.view,
             self.columns,
             self.state.now.wall,
-            acks=monitor.acks,
+            is_acked=monitor.is_acked,
             in_block=in_block,
             quiet=self.state.block.quiet,
             cache=self._arrange_cache,
@@ -278,7 +275,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         )
 
     def _last_days(self) -> LastDays:
-        self._days = self._days.as_of(self.state.monitor, self.state.now, zone_of(self.options.times))
+        self._days = self._days.as_of(self.state.monitor, self.state.now, self.options.zone)
         return self._days
 
     def _set_virtual_size(self) -> None:
@@ -379,7 +376,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return renderer.line(lines[place], is_cursor=place == self.row_cursor.table_place)
 
     def _empty_text(self) -> SafeText:
-        state, zone = self.state, zone_of(self.options.times)
+        state, zone = self.state, self.options.zone
         in_block = self.row_cursor.matches - len(self.rows)
         return empty_table_text(
             state.monitor.fleet, self.view, state.now, zone, is_past=state.rewound is not None, in_block=in_block

@@ -14,7 +14,6 @@ from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
-from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -22,9 +21,9 @@ from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.model.text import cells, composed, fitted, shortened, wrapped
-from envwatch.model.times import clock_text, zone_of
+from envwatch.model.times import clock_text
 from envwatch.query.language import Query
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.state import MonitorState, StateNode
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.views.events.event_text import empty_log_text, event_style, fitting_text
 from envwatch.views.events.matching import EventFilter
@@ -51,7 +50,7 @@ def _group_key(event: Event) -> tuple[object, ...]:
     return event.profile, event.kind, event.of, event.at, event.members[0].id
 
 
-class EventList(ScrollView, can_focus=True):
+class EventList(ScrollView, StateNode, can_focus=True):
     """The events, newest first; a group unfolds in place."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -65,9 +64,6 @@ class EventList(ScrollView, can_focus=True):
     ]
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{style}" for style in (*STATE_STYLES, "cursor", "faint")}
-
-    state: reactive[MonitorState] = reactive(MonitorState, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     @dataclass
     class Highlighted(Message):
@@ -150,7 +146,7 @@ class EventList(ScrollView, can_focus=True):
     def _matching(self, query: Query, newest_first: Iterable[Event]) -> Generator[None, None, list[Event]]:
         if not query:
             return list(newest_first)
-        state, zone = self.state, zone_of(self.options.times)
+        state, zone = self.state, self.options.zone
         profile_name = next(iter(state.monitor.fleet)).profile_name
         event_filter = EventFilter(query, zone, state.monitor.is_acked, profile_name, self._texts)
         tested, found = 0, list[Event]()
@@ -239,7 +235,7 @@ class EventList(ScrollView, can_focus=True):
         base = self.rich_style
         if is_cursor:
             base += self.get_component_rich_style("log--cursor", partial=True)
-        look, zone = event_style(event, self.state.block), zone_of(self.options.times)
+        look, zone = event_style(event, self.state.block), self.options.zone
         style = base + self.get_component_rich_style(f"log--{look.style}", partial=True)
         faint = base + self.get_component_rich_style("log--faint", partial=True)
         sign = " " if not event.members else glyphs.opened if self._is_open(event) else glyphs.closed
@@ -259,9 +255,7 @@ class EventList(ScrollView, can_focus=True):
     def _empty_line(self, number: int, width: int) -> str:
         if self.state.monitor.event_log:
             return _NO_MATCH if number == 0 else ""
-        lines = wrapped(
-            empty_log_text(self.state.monitor.fleet, self.state.now, zone_of(self.options.times)), width - 4
-        )
+        lines = wrapped(empty_log_text(self.state.monitor.fleet, self.state.now, self.options.zone), width - 4)
         return f"  {lines[number]}" if 0 <= number < len(lines) else ""
 
     def _name_columns(self, event: Event, width: int) -> str:

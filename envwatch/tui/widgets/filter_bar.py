@@ -24,7 +24,7 @@ from textual.widgets import Input
 
 from envwatch.model.text import cells, clean
 from envwatch.query.language import PartialQuery, Query, partial_query
-from envwatch.tui.state import MonitorState
+from envwatch.tui.state import StateNode
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class HintLine(TextLine):
         return [Part(" " * (room - length) + message, cut_at=CUT_AT)]
 
 
-class FilterBar(Vertical):
+class FilterBar(Vertical, StateNode):
     """A query line with hints."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -110,8 +110,6 @@ class FilterBar(Vertical):
         Binding("tab", "complete", "Complete the word", key_display="tab", priority=True, id="find.complete"),
         Binding("escape", "cancel", "Cancel the change", key_display="esc", priority=True, id="find.cancel"),
     ]
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
 
     @dataclass
     class Changed(Message):

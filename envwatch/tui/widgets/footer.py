@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.binding import Binding
+from textual.reactive import reactive
 from textual.widgets import Input
 
 from envwatch.model.text import cells
@@ -60,8 +61,9 @@ class KeyFooter(TextLine):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
 
+    _said: reactive[str] = reactive("")
+
     _visible: Sequence[_Key] = ()
-    _said = ""
     _timer: Timer | None = None
 
     def __init__(
@@ -83,14 +85,9 @@ class KeyFooter(TextLine):
 
     def say(self, text: str) -> None:
         self._said = text
-        self.refresh()
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(_ANSWER_S, self._forget)
-
-    def _forget(self) -> None:
-        self._said = ""
-        self.refresh()
+        self._timer = self.set_timer(_ANSWER_S, lambda: setattr(self, "_said", ""))
 
     def parts(self) -> Row:
         keys, said = self._keys(), [Part(self._said, "faint")] if self._said else []

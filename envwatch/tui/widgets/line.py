@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise, takewhile
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from rich.segment import Segment
 from textual.geometry import Region, Size
@@ -62,26 +62,30 @@ class Part(NamedTuple):
 
 
 Row: TypeAlias = "tuple[Sequence[Part], Sequence[Part]]"
+RowT = TypeVar("RowT")
 
 
-class TextLine(Widget):
-    """A widget of a few lines of text."""
+class DrawnRows(Widget, Generic[RowT]):
+    """A widget of a few rows. A change draws only the changed rows."""
 
-    GAP = 2
-
-    _drawn: Sequence[Row] | None = None
+    _drawn: Sequence[RowT] | None = None
     _drawn_size = Size(0, 0)
 
-    def parts(self) -> Row:
+    def rows(self) -> Sequence[RowT]:
         raise NotImplementedError
 
-    def rows(self) -> Sequence[Row]:
-        return [self.parts()]
+    def strip_of(self, row: RowT) -> Strip:
+        raise NotImplementedError
 
-    def refresh_if_changed(self) -> None:
-        self.show(self.rows())
+    def fit_rows(self, rows: Sequence[RowT]) -> None:
+        """Take the rows' height; the resize that follows calls this method again."""
+        height = self.styles.height
+        if height is None or height.value != len(rows):
+            self.styles.height = len(rows)
+        if len(rows) == self.size.height:
+            self.draw(rows)
 
-    def show(self, rows: Sequence[Row]) -> None:
+    def draw(self, rows: Sequence[RowT]) -> None:
         drawn = self._drawn
         if drawn is None or len(drawn) != len(rows):
             self.refresh()
@@ -97,12 +101,28 @@ class TextLine(Widget):
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
         if self._drawn is None or self._drawn_size != self.size:
             self._drawn, self._drawn_size = self.rows(), self.size
-        left, right = map(list, self._drawn[y] if y < len(self._drawn) else ((), ()))
-        left, right = self.fitting(left, right, width)
-        base = self.rich_style
+        return self.strip_of(self._drawn[y]) if y < len(self._drawn) else Strip.blank(self.size.width, self.rich_style)
+
+
+class TextLine(DrawnRows[Row]):
+    """A line of text, or a few lines."""
+
+    GAP = 2
+
+    def parts(self) -> Row:
+        raise NotImplementedError
+
+    def rows(self) -> Sequence[Row]:
+        return [self.parts()]
+
+    def refresh_if_changed(self) -> None:
+        self.draw(self.rows())
+
+    def strip_of(self, row: Row) -> Strip:
+        width, base = self.size.width, self.rich_style
+        left, right = self.fitting(*row, width)
         segments = [Segment(" ", base), *self._segments(left, base)]
         if tail := self._segments(right, base):
             taken = sum(cells(segment.text) for segment in (*segments, *tail)) + 1
@@ -117,7 +137,7 @@ class TextLine(Widget):
             segments += [Segment(gap, base), Segment(part.text + part.tail, style)]
         return segments
 
-    def fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
+    def fitting(self, left: Sequence[Part], right: Sequence[Part], width: int) -> tuple[list[Part], list[Part]]:
         """Drop or cut the lightest part until the rest fits. A last part is cut to any length.
 
         A cut part gets back freed cells. Dropped parts return, the heaviest first, until a part does not fit.

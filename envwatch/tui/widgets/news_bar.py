@@ -20,8 +20,8 @@ from textual.strip import Strip
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, composed, shortened, sliced, wrapped
-from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
+from envwatch.tui.state import NO_NOTICE, Notice, StateNode
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.events.event_text import event_style, event_text, fitting_text, watched_since
 from envwatch.views.events.headline import headline, merged, returned_since, same_environment
@@ -29,7 +29,7 @@ from envwatch.views.status_text import doubt_text, hooks_text, quarantine_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
@@ -53,14 +53,12 @@ _LINES_WITH_RULE = 3
 _RULE: Row = (), ()
 
 
-class NewsBar(TextLine):
+class NewsBar(TextLine, StateNode):
     """The most important line now, and recent events."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "blind", "flash")}
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     message: reactive[Notice] = reactive(NO_NOTICE)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def on_click(self) -> None:
         self.app.call_later(self.app.run_action, "events")
@@ -83,17 +81,11 @@ class NewsBar(TextLine):
         self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
 
     def _fit(self) -> None:
-        rows = self._newest_rows()
-        height = self.styles.height
-        if height is None or height.value != len(rows):
-            self.styles.height = len(rows)
-        if len(rows) == self.size.height:
-            self.show(rows)
+        self.fit_rows(self._newest_rows())
 
-    def render_line(self, y: int) -> Strip:
-        strip = super().render_line(y)
-        if self._drawn is None or self._drawn[y : y + 1] != [_RULE]:
-            return strip
+    def strip_of(self, row: Row) -> Strip:
+        if row is not _RULE:
+            return super().strip_of(row)
         style = self.rich_style + self.get_component_rich_style("line--faint", partial=True)
         return Strip([Segment(self.options.glyphs.rule * self.size.width, style)])
 
@@ -123,12 +115,11 @@ class NewsBar(TextLine):
         return [_RULE, *first, *rows][: self.room]
 
     def _message(self) -> list[Row] | None:
-        unasked = self.state.notice
         if answer := self._while_fresh(self.message, "flash", MESSAGE_S):
             return answer
         if self.state.is_reading:
             return self._in_lines([], Part("reading the history", "flash"), [])
-        return self._while_fresh(unasked, unasked.style, NOTICE_S)
+        return self._while_fresh(self.state.notice, self.state.notice.style, NOTICE_S)
 
     def _while_fresh(self, notice: Notice, style: str, duration_s: float) -> list[Row] | None:
         age_s = self.state.present.monotonic - notice.given_at
@@ -171,16 +162,11 @@ class NewsBar(TextLine):
             schedule = self.state.schedules.get(profile_state.profile)
             if profile_state.failure is not None and (schedule is not None or self.state.rewound is not None):
                 return self._in_lines(*self._failure(profile_state, profile_state.failure, schedule))
-        zone = zone_of(self.options.times)
-        return self._warning(
-            (profile_state, quarantine_text(profile_state, self.state.now, zone)) for profile_state in fleet
-        )
+        return self._warning(lambda each: quarantine_text(each, self.state.now, self.options.zone))
 
     def _doubt(self) -> list[Row] | None:
-        zone = zone_of(self.options.times)
-        doubts = self._warning(
-            (profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.monitor.fleet
-        )
+        zone = self.options.zone
+        doubts = self._warning(lambda each: doubt_text(each, zone))
         hooks = hooks_text(self.state.failing_hooks, zone)
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
@@ -190,9 +176,11 @@ class NewsBar(TextLine):
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
 
-    def _warning(self, warnings: Iterable[tuple[ProfileState, SafeText | None]]) -> list[Row] | None:
-        found = next(((profile_state, text) for profile_state, text in warnings if text is not None), None)
-        return None if found is None else self._in_lines(self._whose(found[0]), Part(found[1], "late"), [])
+    def _warning(self, text_of: Callable[[ProfileState], SafeText | None]) -> list[Row] | None:
+        for profile_state in self.state.monitor.fleet:
+            if (text := text_of(profile_state)) is not None:
+                return self._in_lines(self._whose(profile_state), Part(text, "late"), [])
+        return None
 
     def _whose(self, profile_state: ProfileState) -> list[Part]:
         return [Part(f"{profile_state.profile}:", "", 7)] if self.state.monitor.fleet.are_several else []
@@ -224,7 +212,7 @@ class NewsBar(TextLine):
 
     def _headline_row(self, event: Event | None) -> Row:
         if event is None:
-            since = watched_since(self.state.monitor.fleet, self.state.now, zone_of(self.options.times))
+            since = watched_since(self.state.monitor.fleet, self.state.now, self.options.zone)
             text = "" if since is None else f"nothing has changed since {since}"
             reason = ", when envwatch began to watch"
             if text and len(text + reason) <= self.size.width - 2:
@@ -240,7 +228,7 @@ class NewsBar(TextLine):
         return self._event_row(shown, also, right)
 
     def _event_row(self, event: Event, also: Iterable[Event] = (), right: Iterable[Part] = ()) -> Row:
-        glyphs, zone = self.options.glyphs, zone_of(self.options.times)
+        glyphs, zone = self.options.glyphs, self.options.zone
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
             tail = id_tail(event.name, event.id, self.state.ambiguous_names)

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from rich.segment import Segment
 from rich.style import Style
 from textual.containers import Vertical
-from textual.geometry import Region
 from textual.message import Message
-from textual.reactive import reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
-from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.line import TABLE_STYLES
+from envwatch.tui.state import BAR_STYLES, MonitorState, StateNode
+from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import Aside, BlockLine
@@ -49,30 +46,12 @@ _NOW: Final = clean(" now ")
 _INDENT: Final = "   "
 
 
-class _BlockLines(Widget):
+class _BlockLines(DrawnRows["list[Segment]"], StateNode):
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._drawn: Sequence[Sequence[Segment]] = ()
-        self._has_styles = False
-
     def _fit(self) -> None:
-        if not self.is_mounted or not self._width:
-            return
-        before, self._drawn = self._drawn, self._lines()
-        height = self.styles.height
-        if height is None or height.value != len(self._drawn):
-            self.styles.height = len(self._drawn)
-        if len(self._drawn) != len(before):
-            self.refresh()
-            return
-        changed = [y for y, (line, old) in enumerate(zip(self._drawn, before, strict=True)) if line != old]
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+        if self.is_mounted and self._width:
+            self.fit_rows(self.rows())
 
     watch_state = watch_options = on_resize = _fit
 
@@ -82,17 +61,11 @@ class _BlockLines(Widget):
         return self.size.width or self.screen.size.width
 
     def notify_style_update(self) -> None:
-        self._has_styles = False
+        self._drawn = None
         super().notify_style_update()
 
-    def render_line(self, y: int) -> Strip:
-        if not self._has_styles:
-            self._drawn, self._has_styles = self._lines(), True
-        line = self._drawn[y] if y < len(self._drawn) else ()
-        return Strip(line).adjust_cell_length(self.size.width, self.rich_style)
-
-    def _lines(self) -> list[list[Segment]]:
-        raise NotImplementedError
+    def strip_of(self, row: list[Segment]) -> Strip:
+        return Strip(row).adjust_cell_length(self.size.width, self.rich_style)
 
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"table--{part}", partial=True)
@@ -108,32 +81,26 @@ class _BlockLines(Widget):
     ) -> list[Segment]:
         glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
         look, words = state_of(line, monitor, state.now)
-        glyph, style = look.ascii if glyphs.is_ascii else look.glyph, look.style
-        tag, tag_style, bar = "", "faint", ""
+        glyph, style, tag = look.ascii if glyphs.is_ascii else look.glyph, look.style, None
         if line.is_acked:
-            glyph, style = glyphs.acknowledged, "faint"
+            glyph = glyphs.acknowledged
         elif line.returned:
-            tag, tag_style, bar = ChangeTag.BACK.value, "return", glyphs.returned
+            tag = ChangeTag.BACK
         elif line.is_fresh(wall):
-            tag, tag_style, bar = ChangeTag.NEW.value, "loss", glyphs.lost
-        is_unknown = look.style == "unknown"
-        name_style = "faint" if line.is_acked else "bold" if tag_style == "loss" else ""
-        is_marked = all(tracked.key in marked for tracked in line.members)
+            tag = ChangeTag.NEW
+        if tag is not None and style not in {"unknown", "faint"}:
+            style = BAR_STYLES[tag]
+        is_marked, ambiguous = all(tracked.key in marked for tracked in line.members), state.ambiguous_names
         return self._cells(
-            bar=(bar, tag_style),
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
-            state=(f"{glyph} {words}", style if is_unknown or style == "faint" or not bar else tag_style),
+            state=(f"{glyph} {words}", style),
             lasted=lasted_text(line, wall),
-            tag=(tag, tag_style),
+            tag=tag,
             names=lambda room: names_text(
-                line,
-                state.ambiguous_names,
-                room,
-                has_profiles=state.monitor.fleet.are_several,
-                ellipsis=glyphs.ellipsis,
+                line, ambiguous, room, has_profiles=monitor.fleet.are_several, ellipsis=glyphs.ellipsis
             ),
-            name_style=name_style,
             why=why_text(line, monitor, state.now),
+            is_acked=line.is_acked,
             is_cursor=is_cursor,
             taken=taken,
         )
@@ -141,45 +108,45 @@ class _BlockLines(Widget):
     def _cells(  # noqa: PLR0913  the columns of a line
         self,
         *,
-        bar: tuple[str, str],
         mark: str,
         state: tuple[str, str],
         lasted: SafeText,
-        tag: tuple[str, str],
         names: Callable[[int], SafeText],
-        name_style: str,
         why: SafeText,
+        is_acked: bool,
         is_cursor: bool,
+        tag: ChangeTag | None = None,
         taken: int = 0,
     ) -> list[Segment]:
         """Return a line's segments. Names have priority over the reason."""
-        plain = self.rich_style
+        plain, glyphs = self.rich_style, self.options.glyphs
         base = plain + self._style("cursor") if is_cursor else plain
+        tagged = Style() if tag is None else self._style(BAR_STYLES[tag])
+        is_new = tag is ChangeTag.NEW
+        bar = Segment(" ", base) if tag is None else Segment(glyphs.bar(tag), plain + tagged)
         width = self._width - taken
         gap = max(_STATE - cells(state[0]) - cells(lasted), 1)
         left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
         tag_cells = _TAG
         if taken and width - left - 1 < _LEAST_NAMES:
-            tag, tag_cells, left = ("", ""), 0, left - _TAG  # the bar marks a fresh loss too
+            tag, tag_cells, left = None, 0, left - _TAG  # the bar marks a fresh loss too
         room = max(width - left - 1, 1)
         whole = cells(names(room))
         for_names = max(min(whole, room - cells(why) - 2), min(_LEAST_NAMES, whole))
         if room - for_names - 2 < min(_LEAST_WHY, cells(why)):
             why, for_names = EMPTY, room
         text = names(for_names)
-        reason = shortened(why, max(room - cells(text) - 2, 0), ellipsis=self.options.glyphs.ellipsis)
+        reason = shortened(why, max(room - cells(text) - 2, 0), ellipsis=glyphs.ellipsis)
         space = max(room - cells(text) - cells(reason), 0)
-        named = base + (
-            Style(bold=True) if name_style == "bold" else self._style(name_style) if name_style else Style()
-        )
+        words = base + self._style("faint") if is_acked else base
         return [
-            Segment(bar[0] or " ", plain + self._style(bar[1]) if bar[0] else base),
+            bar,
             Segment(mark, base),
-            Segment(state[0], base + self._style(state[1])),
-            Segment(" " * gap + lasted + " ", named if name_style == "faint" else base),
-            Segment(f"{tag[0]:<{tag_cells}}", base + (self._style(tag[1]) + self._style("tag") if tag[0] else Style())),
-            Segment(f" {text}{' ' * space}", named),
-            Segment(f"{reason} ", named if name_style == "faint" else base),
+            Segment(state[0], base + self._style("faint" if is_acked else state[1])),
+            Segment(" " * gap + lasted + " ", words),
+            Segment(f"{tag or '':<{tag_cells}}", base if tag is None else base + tagged + self._style("tag")),
+            Segment(f" {text}{' ' * space}", words + Style(bold=True) if is_new else words),
+            Segment(f"{reason} ", words),
         ]
 
 
@@ -217,7 +184,7 @@ class ProblemBlock(_BlockLines):
         if lines and not isinstance(lines[0], More):
             self.post_message(self.LineClicked(lines[0].key))
 
-    def _lines(self) -> list[list[Segment]]:
+    def rows(self) -> list[list[Segment]]:
         lines = [self._line(line) for line in self.content]
         if self._has_rule:
             lines.append(self._rule(self.state.block))
@@ -240,26 +207,22 @@ class ProblemBlock(_BlockLines):
     def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> list[Segment]:
         state, glyphs = self.state, self.options.glyphs
         profile_state = state.monitor.fleet.for_environment(tracked)
-        at = profile_state.clock.server_time(state.now.wall)
+        at = state.server_now(tracked.profile)
         look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, state.now))
         ack = state.monitor.ack_of(tracked)
         glyph = glyphs.acknowledged if ack is not None else look.ascii if glyphs.is_ascii else look.glyph
-        name = composed(
-            tracked.environment.label
-            + id_tail(tracked.environment.label, tracked.environment.id, state.ambiguous_names)
-        )
+        label = tracked.environment.label
+        name = composed(label + id_tail(label, tracked.environment.id, state.ambiguous_names))
         why = cause_text(tracked, at, profile_state.limits) or EMPTY
         if ack is not None:
             why = marked_text("acked", note=ack.note)
         return self._cells(
-            bar=("", ""),
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self._marked),
-            state=(f"{_INDENT}{glyph} {look.word}", look.style if ack is None else "faint"),
+            state=(f"{_INDENT}{glyph} {look.word}", look.style),
             lasted=for_text(tracked, at, profile_state.limits) or EMPTY,
-            tag=("", ""),
             names=lambda room: shortened(name, room, keep="ends", ellipsis=glyphs.ellipsis),
-            name_style="" if ack is None else "faint",
             why=why,
+            is_acked=ack is not None,
             is_cursor=is_cursor,
         )
 
@@ -288,7 +251,7 @@ class NewestLoss(_BlockLines):
         super().__init__()
         self._is_over = is_over
 
-    def _lines(self) -> list[list[Segment]]:
+    def rows(self) -> list[list[Segment]]:
         rewound = self.state.rewound
         present = self.state if rewound is None else rewound.present_state
         if present is None or (rewound is None and not self._is_over) or (newest := present.block.newest) is None:
@@ -299,11 +262,8 @@ class NewestLoss(_BlockLines):
         return [[now, *self._incident(newest, present, taken=cells(_NOW))]]
 
 
-class PresentLines(Vertical):
+class PresentLines(Vertical, StateNode):
     """Status line and newest loss above another screen, bound to the App's state so that no screen hides a new loss."""
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
 
     def compose(self) -> ComposeResult:
         cls = PresentLines

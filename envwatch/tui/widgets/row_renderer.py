@@ -17,6 +17,7 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
+from envwatch.tui.state import BAR_STYLES
 from envwatch.views.state_style import (
     HOUR_STYLES,
     PRESENCE_STYLES,
@@ -273,12 +274,10 @@ class RowRenderer:
         self, tracked: TrackedEnvironment, tag: ChangeTag | None, base: Style, *, is_cursor: bool
     ) -> list[Segment]:
         mark = Segment(self.glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.marked), base)
-        style = _BARS.get(tag)
-        if style is None:
+        if tag is None or tag not in BAR_STYLES:
             return [Segment(" ", base), mark]
-        bar = self.glyphs.lost if style == "loss" else self.glyphs.returned
         # No cursor background: in reverse video, that is the foreground.
-        return [Segment(bar, self.base + self.style(style)), mark]
+        return [Segment(self.glyphs.bar(tag), self.base + self.style(BAR_STYLES[tag])), mark]
 
     def group_header(self, header: GroupHeader, *, is_cursor: bool) -> Strip:
         fleet, now = self.state.monitor.fleet, self.state.now
@@ -360,7 +359,7 @@ class RowRenderer:
         if tag is None:
             return base
         is_alarming = tag is ChangeTag.MODE and mode_of(tracked.environment.mode) == UNRESTRICTED
-        style = "unrestricted" if is_alarming else _BARS.get(tag, "plain")
+        style = "unrestricted" if is_alarming else BAR_STYLES.get(tag, "plain")
         return base + self.style(style) + self.style("tag")
 
     def _cell(self, column: Column, width: int, text: SafeText | None, rest: StaticCells, base: Style) -> Segment:
@@ -379,9 +378,3 @@ class RowRenderer:
 
 _LOUD: Final = frozenset({"offline", "late", "flapping"})
 """Styles of states that need a person, unless the alert policy says otherwise."""
-
-_BARS: Final[Mapping[ChangeTag | None, str]] = {
-    ChangeTag.NEW: "loss",
-    ChangeTag.BACK: "return",
-    ChangeTag.JOINED: "return",
-}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from operator import attrgetter, is_
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, ClassVar
 
-from textual.message import Message
 from textual.reactive import reactive
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
-from envwatch.model.times import moment, seconds_up, short_age, span, zone_of
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.model.times import moment, seconds_up, short_age, span
+from envwatch.sources.poller import PollSchedule
+from envwatch.tui.state import DisplayOptions, MonitorState, StateNode
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
 from envwatch.views.status_text import ago_text, moment_text, quarantine_badge, speed_text, stalled_since
@@ -24,18 +21,12 @@ from envwatch.views.table.columns import column_of
 from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.silences import Silences
     from envwatch.model.clock import Clocks
-    from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
     from envwatch.views.state_style import Piece
 
-
-_Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
-"""The counts are valid while all four are the same objects."""
 
 _COUNTED = (
     (Presence.ONLINE, "on", 8),
@@ -61,28 +52,19 @@ _LEAST_DAY = 10
 _WITHOUT_LEGEND = 80
 
 
-class StatusBar(TextLine):
+class StatusBar(TextLine, StateNode):
     """Counts, the data's age, and badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "blind", "rewound")
     }
 
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
     visible_rows: reactive[int] = reactive(0)
-
-    @dataclass
-    class Counted(Message):
-        """The environments were counted."""
-
-        counts: Counts
 
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
         self._watched = watched
-        self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
 
     def copy(self) -> StatusBar:
         other = StatusBar(watched=self._watched)
@@ -90,42 +72,7 @@ class StatusBar(TextLine):
         other.set_reactive(StatusBar.visible_rows, self.visible_rows)
         return other
 
-    def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Draw the changed parts; count later, so that keys are handled first."""
-        if (
-            new.monitor.fleet is not old.monitor.fleet
-            or new.block is not old.block
-            or not all(self._found(profile_state, fresh) for _, profile_state, fresh in self._profile_states())
-        ):
-            self.call_later(self._count)
-        self.refresh_if_changed()
-
-    def _found(self, profile_state: ProfileState, freshness: Freshness) -> tuple[_Basis, Counts] | None:
-        found, basis = (
-            self._counts.get(profile_state.profile),
-            (profile_state, freshness, self.state.monitor.acks, self.state.monitor.silences),
-        )
-        return found if found is not None and all(map(is_, found[0], basis)) else None
-
-    def _count(self) -> None:
-        state = self.state
-        self._counts = {
-            profile_state.profile: self._found(profile_state, freshness)
-            or (
-                (profile_state, freshness, state.monitor.acks, state.monitor.silences),
-                counts_at(profile_state, state.now, partial(state.monitor.is_alerting, now=state.now)),
-            )
-            for _, profile_state, freshness in self._profile_states()
-        }
-        self.post_message(self.Counted(self._total))
-        self.refresh()
-
-    @property
-    def _total(self) -> Counts:
-        return sum(
-            (counts for (profile_state, *_), counts in self._counts.values() if profile_state.listed is not None),
-            Counts(),
-        )
+    watch_state = TextLine.refresh_if_changed
 
     def parts(self) -> Row:
         profiles, host = self._watched
@@ -136,7 +83,7 @@ class StatusBar(TextLine):
                 Part(separator, "faint", _IDENTITY - 1, is_joined=True),
                 Part(host, "faint", _IDENTITY - 1, cut_at=_CUT_HOST, keep="ends", is_joined=True),
             ]
-        rewound = [] if self.state.rewound is None else [rewound_badge(self.state, self.options)]
+        rewound = rewound_badges(self.state, self.options)
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
     def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
@@ -151,24 +98,21 @@ class StatusBar(TextLine):
 
         A down row counts here only if the row stands in the block. The rule below the block counts the rest.
         """
-        total, parts, block = self._total, list[Part](), self.state.block
+        counts, parts, block = self.state.counts, list[Part](), self.state.block
         if self.state.monitor.fleet.is_listed:
             for presence, word, weight in _COUNTED:
                 if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
                     parts += self._presence(presence, count, word, weight)
         if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
             parts.append(Part(f"{fresh:,} new", "offline", 7))
-        newest = f" {total.newest}" if total.newest else ""
+        newest = f" {counts.newest}" if counts.newest else ""
         if block.unknown:
-            parts += [
-                Part(f"? {block.unknown:,}", "unknown", 9),
-                Part(" unknown", "unknown", _WORD, is_joined=True),
-            ]
+            parts += _with_word(f"? {block.unknown:,}", "unknown", "unknown", 9)
         for count, text, style, weight in (
             (sum(line.acked for line in block.lines), "acked", "faint", 2),
-            (total.flapping, "flapping", "flapping", 7),
-            (total.unrestricted, "unrestricted", "unrestricted", 2),
-            (total.behind, f"behind{newest}", "faint", 1),
+            (counts.flapping, "flapping", "flapping", 7),
+            (counts.unrestricted, "unrestricted", "unrestricted", 2),
+            (counts.behind, f"behind{newest}", "faint", 1),
         ):
             if count:
                 parts.append(Part(f"{count:,} {text}", style, weight))
@@ -179,10 +123,7 @@ class StatusBar(TextLine):
         needs_nobody = not count or (is_down and self.state.block.newest is None)
         style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
         glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
-        return [
-            Part(f"{glyph} {count:,}", style, weight),
-            Part(f" {word}", style, _WORD, is_joined=True),
-        ]
+        return _with_word(f"{glyph} {count:,}", word, style, weight)
 
     @property
     def _is_paused(self) -> bool:
@@ -227,8 +168,7 @@ class StatusBar(TextLine):
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []
-        parts, live = list[Part](), list[ProfileState]()
-        polled: list[PollSchedule] = []
+        parts, live, polled = list[Part](), list[ProfileState](), list[PollSchedule]()
         for suffix, profile_state, freshness in self._profile_states():
             is_live = freshness is Freshness.LIVE and not profile_state.is_refused
             if not is_live:
@@ -250,23 +190,19 @@ class StatusBar(TextLine):
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
             return Part(f"{text.rstrip()} ", "blind", _ALARM)
+        if freshness is Freshness.WAITING and (profile_state.failure is not None or self.state.rewound is not None):
+            return Part(f"no data yet{suffix}", "late", 7)
         if freshness is Freshness.WAITING:
-            return self._waiting(profile_state, suffix)
+            pages_read = self.state.pages_read
+            pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
+            return Part(f"asking{suffix}{pages}", "late", 7)
         word, style = ("BLIND", "blind") if freshness is Freshness.BLIND else ("STALE", "badge")
         return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
 
-    def _waiting(self, profile_state: ProfileState, suffix: SafeText) -> Part:
-        if profile_state.failure is not None or self.state.rewound is not None:
-            return Part(f"no data yet{suffix}", "late", 7)
-        pages_read = self.state.pages_read
-        pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
-        return Part(f"asking{suffix}{pages}", "late", 7)
-
     def _live(self, fleet: Sequence[ProfileState]) -> Part:
         """Return the oldest age of live profiles; quarantined data is not called live."""
-        oldest = short_age(
-            max(filter(None, (profile_state.age(self.state.now) for profile_state in fleet)), default=timedelta())
-        )
+        ages = filter(None, (profile_state.age(self.state.now) for profile_state in fleet))
+        oldest = short_age(max(ages, default=timedelta()))
         if self._is_paused:
             text, style = f"as of {oldest} ago", "faint"
         elif any(profile_state.is_quarantined for profile_state in fleet):
@@ -275,6 +211,10 @@ class StatusBar(TextLine):
             text, style = f"live {oldest}", "online"
         has_failed = any(profile_state.failure is not None for profile_state in fleet)
         return Part(text, "late" if has_failed else style, _ALARM)
+
+
+def _with_word(count: str, word: str, style: str, weight: int) -> list[Part]:
+    return [Part(count, style, weight), Part(f" {word}", style, _WORD, is_joined=True)]
 
 
 def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
@@ -289,19 +229,19 @@ def _pace_parts(schedule: PollSchedule, *, is_joined: bool) -> list[Part]:
     return parts
 
 
-def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
-    """Return the badge with the recorded moment on the screen; empty in the present."""
+def rewound_badges(state: MonitorState, options: DisplayOptions) -> list[Part]:
+    """Return the badge with the recorded moment on the screen; none in the present."""
     rewound = state.rewound
     if rewound is None:
-        return Part("")
+        return []
     at, present, playing = state.now.wall, rewound.present.wall, rewound.playing
     word = "REWOUND" if playing is None else "PAUSED" if playing.is_paused else f"REPLAY {speed_text(playing.speed)}"
     text = [word]
     if rewound.at is not None:
-        text.append(moment_text(at, present, zone_of(options.times)))
+        text.append(moment_text(at, present, options.zone))
         if playing is None:
             text.append(ago_text(at, present, ascii_only=options.glyphs.is_ascii))
-    return Part(f" {' '.join(text)} ", "rewound", _REWOUND)
+    return [Part(f" {' '.join(text)} ", "rewound", _REWOUND)]
 
 
 def _signed(error: float) -> str:
@@ -334,16 +274,13 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
     return parts
 
 
-class DayBar(TextLine):
+class DayBar(TextLine, StateNode):
     """A day's events, gaps, and the moment on the screen.
 
     The right end is the present, followed by any trouble with the live data.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
-
-    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     _drawn_cells: tuple[Day, int, bool, Sequence[Piece]] | None = None
     """The last frame's cells, cached because events are many."""
@@ -362,7 +299,7 @@ class DayBar(TextLine):
             return [Part("reading the events", "faint")], news
         from envwatch.views.events.day_line import day_runs, ends_of, hour_labels
 
-        day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, zone_of(self.options.times)
+        day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, self.options.zone
         begin, end = ends_of(day, zone)
         news = [*self._legend(is_ascii=is_ascii), *news]
         width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))

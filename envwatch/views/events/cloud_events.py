@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import tracked_then
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks, ServerMs
 
 _URI: Final = "/:?#[]@!$&'()*+,;=%"
 
@@ -39,6 +39,9 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.KEY_REFUSED: "refused",
     Kind.KEY_ACCEPTED: "accepted",
 }
+
+
+_NO_EVENT: Final = Event(kind=Kind.NOTICE, at=ServerMs(0.0))
 
 
 class CloudEvent(TypedDict, total=False):
@@ -129,7 +132,7 @@ def line_of(event: CloudEvent) -> bytes:
     return to_json(event) + b"\n"
 
 
-def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event | None = None) -> dict[str, Any]:
+def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event = _NO_EVENT) -> dict[str, Any]:
     """Return a row as in `list -o json`, with the event's change.
 
     `reason` is the event's reason if there is an event, otherwise the state's reason.
@@ -156,9 +159,7 @@ def _environment_of(event: Event, monitor: Monitor) -> TrackedEnvironment | None
     return monitor.fleet.tracked((event.profile, event.id)) or tracked_then(event)
 
 
-def _change(event: Event | None) -> dict[str, Any]:
-    if event is None:
-        return dict.fromkeys(("field", "before", "after", "reason", "lasted_s", "since", "incident"))
+def _change(event: Event) -> dict[str, Any]:
     return {
         "field": event.field,
         "before": event.before,

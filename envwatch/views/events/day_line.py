@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from functools import reduce
 from itertools import groupby
 from operator import attrgetter
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS
 from envwatch.fleet.events import Event, flatten
-from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
+from envwatch.fleet.watched_time import NOT_WATCHED, Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, moment
@@ -20,9 +20,7 @@ from envwatch.views.state_style import FAINT, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import tzinfo
 
-    from envwatch.fleet.watched_time import Span
 
 DAY: Final = timedelta(days=1)
 """The line covers at most this much time."""

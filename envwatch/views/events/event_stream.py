@@ -7,7 +7,7 @@ name.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
 from envwatch.model.times import NOTHING, long_age, moment
 from envwatch.query.field_types import MatchContext
@@ -30,10 +30,8 @@ from envwatch.views.table.table_view import AmbiguousNames, id_tail, in_default_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import tzinfo
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import ServerMs
 
 
 GAP: Final = "  "
@@ -129,10 +127,6 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
             parts = [event.after, event.reason]
         case Kind.GONE | Kind.MISSING:
             parts = [event.reason]
-        case Kind.RECONNECTED:
-            parts = ["new connection, never seen offline"]
-        case Kind.RESTARTED:
-            parts = ["new listener, never seen offline"]
         case _:
             parts = [_without_kind(event_text(event, zone).replace(" · ", ", "), event)]
     return composed(", ".join(part for part in parts if part))

@@ -9,50 +9,37 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.alerting.losses import key_of
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
+from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
-from envwatch.model.outcome import Cause
+from envwatch.model.outcome import Cause, Failed
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, instant_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta, tzinfo
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Failed
     from envwatch.views.table.block import Block
     from envwatch.views.table.table_view import View
 
+_UP, _DOWN, _UNKNOWN = ("●", "+", "online"), ("○", "x", "offline"), ("?", "?", "unknown")
 _KIND_GLYPHS = {
-    Kind.ONLINE: ("●", "+", "online"),
-    Kind.RETURNED: ("●", "+", "online"),
-    Kind.APPEARED: ("●", "+", "online"),
-    Kind.OFFLINE: ("○", "x", "offline"),
+    **dict.fromkeys((Kind.ONLINE, Kind.RETURNED, Kind.APPEARED, Kind.STEADY, *ENDS.values()), _UP),
+    **dict.fromkeys((Kind.OFFLINE, Kind.NOT_BACK), _DOWN),
+    **dict.fromkeys((Kind.WHILE_BLIND, Kind.HELD, Kind.STALLED, Kind.BLIND, Kind.SLEPT), _UNKNOWN),
+    **dict.fromkeys((Kind.FAILING, Kind.KEY_REFUSED), ("?", "?", "late")),
     Kind.GONE: ("·", "-", "offline"),
     Kind.MISSING: ("!", "!", "offline"),
-    Kind.NOT_BACK: ("○", "x", "offline"),
     Kind.RECONNECTED: ("↻", "r", "online"),
     Kind.RESTARTED: ("↻", "R", "online"),
     Kind.MODE: ("△", "!", "plain"),
     Kind.FLAPPING: (*FLAPPING_GLYPHS, "flapping"),
-    Kind.STEADY: ("●", "+", "online"),
-    Kind.WHILE_BLIND: ("?", "?", "unknown"),
-    Kind.HELD: ("?", "?", "unknown"),
-    Kind.STALLED: ("?", "?", "unknown"),
-    Kind.RESUMED: ("●", "+", "online"),
     Kind.RELEASED: ("!", "!", "plain"),
-    Kind.BLIND: ("?", "?", "unknown"),
-    Kind.VISIBLE: ("●", "+", "online"),
-    Kind.FAILING: ("?", "?", "late"),
-    Kind.REACHED: ("●", "+", "online"),
-    Kind.KEY_REFUSED: ("?", "?", "late"),
-    Kind.KEY_ACCEPTED: ("●", "+", "online"),
-    Kind.SLEPT: ("?", "?", "unknown"),
     Kind.NOTICE: ("!", "!", "late"),
 }
 
@@ -73,12 +60,12 @@ def _event_style(event: Event) -> StateStyle:
     kind = event.of if event.of is not None else event.kind
     glyph, ascii_glyph, style = _KIND_GLYPHS.get(kind, ("~", "~", "plain"))
     if kind is Kind.APPEARED and event.after == Presence.OFFLINE.value:
-        glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE]
+        glyph, ascii_glyph, style = _DOWN
     if kind is Kind.MODE and event.after == UNRESTRICTED:
         style = "unrestricted"
     if event.reason == NOT_RUNNING and event.members:
         styles = {_event_style(member).style for member in event.members}
-        glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE] if "offline" in styles else ("~", "~", "plain")
+        glyph, ascii_glyph, style = _DOWN if "offline" in styles else ("~", "~", "plain")
     return StateStyle(glyph, ascii_glyph, clean(kind.value), style)
 
 
@@ -113,29 +100,20 @@ _NAME_CELLS = 24
 _BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
 
 
-_RUN_SUMMARY: Mapping[Kind, str] = {
+_RUN_SUMMARY: Mapping[str | None, str] = {
     Kind.OFFLINE: "offline",
     Kind.GONE: "gone",
+    UNRESTRICTED: "unrestricted",
     Kind.ONLINE: "back",
     Kind.RETURNED: "back",
     Kind.APPEARED: "new",
+    Kind.MODE: "modes",
     Kind.VERSION: "versions",
     Kind.RESTARTED: "restarted",
     Kind.RECONNECTED: "reconnected",
+    None: "other changes",
 }
-
-_RUN_SUMMARY_ORDER = (
-    "offline",
-    "gone",
-    "unrestricted",
-    "back",
-    "new",
-    "modes",
-    "versions",
-    "restarted",
-    "reconnected",
-    "other changes",
-)
+"""In the order of the summary; None is any other kind."""
 
 
 def _change_text(event: Event) -> str:
@@ -149,15 +127,11 @@ def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
     return enumerated([shortened(name, _NAME_CELLS, keep="ends") for name in first], len(events))
 
 
-def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:
-    """Return a sentence without names: `14 went offline`."""
-    verb = _GROUP_VERBS.get(kind)
-    return f"{len(events):,} {verb}{how}" if verb else f"{len(events):,} changed{how}: {kind}"
-
-
-def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
+def _group_text(event: Event, names: int) -> str:
     is_together = event.kind is Kind.TOGETHER
-    what = several_text(event.of or event.kind, event.members, " together" if is_together and names else "")
+    kind, how = event.of or event.kind, " together" if is_together and names else ""
+    verb = _GROUP_VERBS.get(kind)
+    what = f"{len(event.members):,} {verb}{how}" if verb else f"{len(event.members):,} changed{how}: {kind}"
     if event.kind is Kind.NOT_BACK and event.reason:
         what = f"{len(event.members):,} {event.reason}"
     if is_together and event.reason:
@@ -169,17 +143,25 @@ def _after(event: Event, what: str) -> str:
     return _with_reason(what + _lasted(event, " after"), event)
 
 
-_SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
-    Kind.ONLINE: lambda event: "back online" + _lasted(event, " after"),
-    Kind.OFFLINE: lambda event: _with_reason("went offline", event) + _lasted(event, " · was on for"),
+_SENTENCES: Mapping[Kind, Callable[[Event], str | tuple[str, ...]]] = {
+    Kind.ONLINE: lambda event: ("back online" + _lasted(event, " after"), "back online"),
+    Kind.OFFLINE: lambda event: (
+        _with_reason("went offline", event) + _lasted(event, " · was on for"),
+        _with_reason("went offline", event),
+        "went offline",
+    ),
     Kind.GONE: lambda event: _with_reason("gone", event),
     Kind.MISSING: lambda event: _with_reason("missing", event),
     Kind.NOT_BACK: lambda event: event.reason or "not back",
     Kind.RETURNED: lambda event: f"listed again, {event.after}" + _lasted(event, " after"),
     Kind.APPEARED: lambda event: _with_reason(f"appeared, {event.after}", event),
     **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change_text),
-    Kind.RECONNECTED: lambda _: "reconnected · new connection, never seen offline",
-    Kind.RESTARTED: lambda _: "restarted · new listener, never seen offline",
+    Kind.RECONNECTED: lambda _: (
+        "reconnected · new connection, never seen offline",
+        "reconnected · new connection",
+        "reconnected",
+    ),
+    Kind.RESTARTED: lambda _: ("restarted · new listener, never seen offline", "restarted · new listener", "restarted"),
     Kind.RENAMED: lambda event: f"renamed {event.before or NOTHING} → {event.after or event.name or NOTHING}",
     Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
     Kind.STEADY: lambda _: "steady again",
@@ -192,15 +174,7 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
     Kind.KEY_ACCEPTED: lambda event: _after(event, "key accepted"),
     Kind.NOTICE: lambda event: event.reason or NOTHING,
 }
-
-
-_SHORTER: Mapping[Kind, Callable[[Event], Sequence[str]]] = {
-    Kind.ONLINE: lambda _: ["back online"],
-    Kind.OFFLINE: lambda event: [_with_reason("went offline", event), "went offline"],
-    Kind.RECONNECTED: lambda _: ["reconnected · new connection", "reconnected"],
-    Kind.RESTARTED: lambda _: ["restarted · new listener", "restarted"],
-}
-"""Shorter sentences for narrow lines, the longest first."""
+"""Shorter sentences for narrow lines follow the whole sentence."""
 
 
 def _while_blind_text(event: Event, since: str, until: str) -> str:
@@ -221,14 +195,13 @@ def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
 
 def _run_summary(members: Sequence[Event]) -> str:
     counts = Counter(_summary_word(member) for member in members)
-    found = [(counts[word], word) for word in _RUN_SUMMARY_ORDER if counts[word]]
+    found = [(counts[word], word) for word in dict.fromkeys(_RUN_SUMMARY.values()) if counts[word]]
     return ", ".join(f"{count:,} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
 
 
 def _summary_word(member: Event) -> str:
-    if member.kind is Kind.MODE:
-        return "unrestricted" if member.after == UNRESTRICTED else "modes"
-    return _RUN_SUMMARY.get(member.kind, "other changes")
+    is_unrestricted = member.kind is Kind.MODE and member.after == UNRESTRICTED
+    return _RUN_SUMMARY.get(UNRESTRICTED if is_unrestricted else member.kind, _RUN_SUMMARY[None])
 
 
 _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
@@ -247,11 +220,7 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
 
 def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
     """Return an event's sentence without time and name: `went offline · heartbeat lost (121 s)`."""
-    if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
-        since = clock_text(event.since, zone) if event.since is not None else NOTHING
-        return composed(timed(event, since, clock_text(event.at, zone)))
-    is_group = event.members or event.kind is Kind.TOGETHER
-    return composed(_group_text(event) if is_group else _SENTENCES[event.kind](event))
+    return next(_forms(event, zone))
 
 
 def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
@@ -259,14 +228,18 @@ def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
 
     If no form of the sentence fits, the caller must cut.
     """
-    whole = event_text(event, zone)
-    if cells(whole) <= room:
-        return whole
-    shorter = _SHORTER.get(event.kind)
-    texts: Iterable[str] = shorter(event) if shorter is not None and not event.members else []
-    if event.members and event.kind not in _TIMED_SENTENCES:
-        texts = (_group_text(event, names) for names in range(_NAMES_SHOWN - 1, -1, -1))
-    return next((text for text in map(composed, texts) if cells(text) <= room), whole)
+    return next((text for text in _forms(event, zone) if cells(text) <= room), event_text(event, zone))
+
+
+def _forms(event: Event, zone: tzinfo | None) -> Iterator[SafeText]:
+    if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
+        since = clock_text(event.since, zone) if event.since is not None else NOTHING
+        yield composed(timed(event, since, clock_text(event.at, zone)))
+    elif event.members or event.kind is Kind.TOGETHER:
+        yield from (composed(_group_text(event, names)) for names in range(_NAMES_SHOWN, -1, -1))
+    else:
+        forms = _SENTENCES[event.kind](event)
+        yield from map(composed, (forms,) if isinstance(forms, str) else forms)
 
 
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:

@@ -19,7 +19,7 @@ from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import SafeText, composed
 from envwatch.query.field_types import MatchContext
-from envwatch.query.language import SearchCache, parse
+from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, normalize
 from envwatch.views.events.event_text import event_text
 from envwatch.views.table.columns import SEARCHED
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks
-    from envwatch.query.language import Query
 
 
 _TAGS: Final = {

@@ -24,7 +24,7 @@ from envwatch.model.text import SafeText, clean, composed, counted, enumerated, 
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.views.state_style import clock_warning, not_back_text
-from envwatch.views.table.block import Aside, block_of
+from envwatch.views.table.block import Aside, Block, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
-    from envwatch.views.table.block import Block
 
 
 _NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.modes import mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.presentation import PRESENTATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from envwatch.views.output.environment_list import ListedEnvironment
 
@@ -59,26 +59,12 @@ class CommandSettings:
 NO_COMMANDS: Final = CommandSettings()
 
 
-_VALUES: Final[Mapping[str, Callable[[ListedEnvironment], SafeText | None]]] = {
-    "ENVWATCH_ID": lambda row: row.tracked.environment.id,
-    "ENVWATCH_NAME": lambda row: row.tracked.environment.name,
-    "ENVWATCH_DEVICE": lambda row: row.tracked.environment.device_id,
-    "ENVWATCH_CONNECTION": lambda row: row.tracked.environment.connection_id,
-    "ENVWATCH_LISTENER": lambda row: row.tracked.environment.listener_instance_id,
-    "ENVWATCH_STATE": lambda row: row.state,
-    "ENVWATCH_LAST_STATE": lambda row: clean(row.tracked.presence.value),
-    "ENVWATCH_POD": lambda row: row.tracked.pod_id,
-    "ENVWATCH_USER": lambda row: row.tracked.environment.user_id,
-    "ENVWATCH_OWNER": lambda row: row.tracked.environment.api_key_owner,
-    "ENVWATCH_BRANCH": lambda row: row.tracked.environment.branch,
-    "ENVWATCH_DIRECTORY": lambda row: row.tracked.environment.working_directory,
-    "ENVWATCH_VERSION": lambda row: row.tracked.environment.version,
-    "ENVWATCH_MODE": lambda row: mode_of(row.tracked.environment.mode),
-    "ENVWATCH_OS": lambda row: row.tracked.environment.os,
-    "ENVWATCH_NODE": lambda row: row.tracked.environment.node_version,
-}
+_VALUES: Final = (
+    "id name device connection listener state last_state pod user owner branch directory version mode os node profile"
+)
+"""Keys of `PRESENTATIONS`, and three own values."""
 
-ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
+ROW_VARIABLES: Final = frozenset(f"ENVWATCH_{name.upper()}" for name in _VALUES.split())
 """If `ENVWATCH_ID` is set, these variables are no settings."""
 
 
@@ -92,8 +78,11 @@ NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIA
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
     """Return a row's variables; a missing value is an empty text."""
-    values = {name: value_of(row) or EMPTY for name, value_of in _VALUES.items()}
-    return values | {"ENVWATCH_PROFILE": composed(profile)}
+    own = {"state": row.state, "last_state": clean(row.tracked.presence.value), "profile": composed(profile)}
+    return {
+        f"ENVWATCH_{name.upper()}": (own[name] if name in own else PRESENTATIONS[name].text(row.tracked)) or EMPTY
+        for name in _VALUES.split()
+    }
 
 
 def child_environment(

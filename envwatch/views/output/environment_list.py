@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import ack_in
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
@@ -14,20 +13,17 @@ from envwatch.query.field_types import MatchContext
 from envwatch.views.state_style import clock_warning, marked_text, quiet_text, silence_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import META, SEARCHED, STATE_TIME, for_rank, metadata_rank
-from envwatch.views.table.table_view import Preset, by_name, by_value, in_default_order
+from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
     from envwatch.model.outcome import Listed
     from envwatch.query.language import Query
-    from envwatch.views.table.table_view import View
 
 
 UNKNOWN: Final = clean("unknown")
@@ -148,20 +144,20 @@ def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
 
 
 def environment_list_of_rows(
-    rows: Sequence[TrackedEnvironment], fleet: Fleet, view: View, acks: Acks, now: Clocks
+    rows: Sequence[TrackedEnvironment], monitor: Monitor, view: View, now: Clocks
 ) -> EnvironmentList:
     """Return the rows of a dashboard in order."""
-    taken_at = {
-        profile_state.profile: listed_at
-        for profile_state in fleet
-        if (listed_at := profile_state.listed_at) is not None
-    }
+    fleet = monitor.fleet
+    taken_at = {each.profile: listed_at for each in fleet if (listed_at := each.listed_at) is not None}
     listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
     snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]
     return EnvironmentList(
         rows=[
             ListedEnvironment(
-                tracked, taken_at[tracked.profile], fleet.for_environment(tracked).is_unknown(tracked, now)
+                tracked,
+                taken_at[tracked.profile],
+                fleet.for_environment(tracked).is_unknown(tracked, now),
+                quiet=quiet_text(tracked, monitor, now),
             )
             for tracked in rows
         ],
@@ -172,11 +168,7 @@ def environment_list_of_rows(
         filter=composed(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
-        acknowledged={
-            tracked.key: ack.note
-            for tracked in rows
-            if (ack := ack_in(acks, fleet.server_of(tracked.profile), tracked.environment.id)) is not None
-        },
+        acknowledged={tracked.key: ack.note for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
     )
 
 

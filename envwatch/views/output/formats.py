@@ -7,19 +7,20 @@ import io
 from dataclasses import replace
 from datetime import UTC, timedelta
 from enum import StrEnum
+from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
-from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, ValueKind
+from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environment, ValueKind
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
 from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
-from envwatch.views.table.block import Aside
+from envwatch.views.table.block import Aside, Block
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.environment import Environment
-    from envwatch.views.table.block import Block
-
-_Keep: TypeAlias = Literal["start", "ends", "end"]
 
 _UNKNOWN_REASON: Final = clean("cannot be known")
 
@@ -130,7 +127,7 @@ def table_of(
     place_of_remark = ids.index("why") if "why" in ids else None
     names = AmbiguousNames().among(row.tracked for row in listing.rows)
 
-    def line_of_row(row: ListedEnvironment) -> _TableLine:
+    def line_of_row(row: ListedEnvironment) -> tuple[list[SafeText], SafeText, str]:
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         remark = listing.remarks.get(row.tracked.key)
@@ -142,49 +139,34 @@ def table_of(
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
         age = _quiet_text(row.tracked, row.judged_at)
         is_open = row.tracked.key in listing.block.keys and remark is None
-        needs_nobody = style.style == "offline" and not is_open
-        look = "gone" if needs_nobody else style.style
-        return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others], look)
+        look = "gone" if style.style == "offline" and not is_open else style.style
+        return [encodable(state), encodable(age), composed(name + tail), *map(encodable, others)], tail, look
 
-    titles = [encodable(column.title) for column in columns]
-    table = [_TableLine(clean("STATE"), clean("AGE"), clean("NAME"), EMPTY, titles, "plain")]
-    table += map(line_of_row, listing.rows)
-    widths = [max(map(cells, column)) for column in zip(*(line.cells for line in table), strict=True)]
+    titles = [clean("STATE"), clean("AGE"), clean("NAME"), *(encodable(column.title) for column in columns)]
+    table = [(titles, EMPTY, "plain"), *map(line_of_row, listing.rows)]
+    widths = [max(map(cells, column)) for column in zip(*(texts for texts, _, _ in table), strict=True)]
     if width is not None:
         widths = _fitting(widths, width)
-    keeps = [column.keep for column in columns]
 
-    for line in table:
-        text: str = line.drawn(widths, keeps, width, ellipsis)
-        if has_colours and text.startswith(line.state):
-            text = painted(line.state, line.style) + text.removeprefix(line.state)
-        yield f"{text}\n".encode(encoding)
-
-
-class _TableLine(NamedTuple):
-    state: SafeText
-    age: SafeText
-    name: SafeText
-    tail: SafeText
-    others: list[SafeText]
-    style: str
-
-    @property
-    def cells(self) -> list[SafeText]:
-        return [self.state, self.age, composed(self.name + self.tail), *self.others]
-
-    def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
-        for_state, for_age, for_name, *rooms = widths
-        name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
+    def drawn(texts: Sequence[SafeText], tail: SafeText) -> SafeText:
+        (state, age, name, *others), (for_state, for_age, for_name, *rooms) = texts, widths
+        room = max(for_name - cells(tail), 1)
+        name = shortened(composed(name.removesuffix(tail)), room, keep="ends", ellipsis=ellipsis)
         fields = [
-            fitted(self.state, for_state),
-            fitted(self.age, for_age, align="right"),
-            fitted(composed(name + self.tail), for_name, ellipsis=ellipsis),
+            fitted(state, for_state),
+            fitted(age, for_age, align="right"),
+            fitted(composed(name + tail), for_name, ellipsis=ellipsis),
         ]
-        others = zip(self.others, rooms, keeps, strict=False)
-        fields += [fitted(cell, room, keep=keep, ellipsis=ellipsis) for cell, room, keep in others]
+        fitting = zip(others, rooms, columns, strict=False)
+        fields += [fitted(cell, room, keep=column.keep, ellipsis=ellipsis) for cell, room, column in fitting]
         text = composed(_GAP.join(fields).rstrip(" "))
         return text if width is None else shortened(text, width, ellipsis=ellipsis)
+
+    for texts, tail, style in table:
+        text: str = drawn(texts, tail)
+        if has_colours and text.startswith(state := texts[0]):
+            text = painted(state, style) + text.removeprefix(state)
+        yield f"{text}\n".encode(encoding)
 
 
 def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
@@ -272,20 +254,12 @@ def _value(row: ListedEnvironment, column: str) -> object:
     return column_of(column).text(row.tracked, row.judged_at, row.limits)
 
 
-_JUDGED: Final = ("state", "reason", "heartbeat_age_s")
-_ASIDE: Final = ("profile", "acknowledged", "last_state")
-
-
-def _row_names() -> Iterator[str]:
-    for name in OUTPUT_NAMES:
-        yield name
-        if name == "listener_instance_id":
-            yield from _JUDGED
-        elif name == "metadata":
-            yield from _ASIDE
-
-
-ROW_NAMES: Final = tuple(_row_names())
+_AFTER: Final = {
+    "listener_instance_id": ("state", "reason", "heartbeat_age_s"),
+    "metadata": ("profile", "acknowledged", "last_state"),
+}
+"""The names that follow a field of the API."""
+ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
 """The fields' names, order and types are a stable interface of every format for programs."""
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]

@@ -6,18 +6,19 @@ The lines change only with a listing, unlike the lines of `state_details`.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from dataclasses import replace
+from datetime import timedelta, tzinfo
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import NEVER_LISTED
-from envwatch.model.environment import METADATA_FIELDS, update_text
+from envwatch.model.environment import METADATA_FIELDS, Environment, update_text
 from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
 from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
 from envwatch.model.versions import is_behind
-from envwatch.presentation import PRESENTATIONS
+from envwatch.presentation import PRESENTATIONS, Presentation
 from envwatch.views.events.event_text import event_style, event_text
 from envwatch.views.pane.layout import DetailLine, Fit
 from envwatch.views.pane.remedies import outdated_remedy, remedies, reported_update, start_command, update_command
@@ -25,7 +26,6 @@ from envwatch.views.state_style import instant_text, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from datetime import tzinfo
 
     from pydantic import JsonValue
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
-    from envwatch.model.environment import Environment
-    from envwatch.model.text import SafeText
-    from envwatch.presentation import Presentation
     from envwatch.views.table.block import Block
 
 
@@ -48,15 +45,12 @@ def help_lines(
 ) -> Iterator[DetailLine]:
     """Yield remedies: the command to run on the environment's machine with its copy letter, and notes."""
     for remedy in remedies(tracked, profile_state, now, start_key):
-        label, notes = remedy.label, remedy.notes
+        lines = [DetailLine("", note) for note in remedy.notes]
         if remedy.command is not None:
-            yield DetailLine(
-                label, remedy.command, "online", fit=_shell(tracked.environment), letter=COPY_LETTERS[remedy.copy]
-            )
-            label = ""
-        for note in notes:
-            yield DetailLine(label, note)
-            label = ""
+            fit, letter = _shell(tracked.environment), COPY_LETTERS[remedy.copy]
+            lines.insert(0, DetailLine("", remedy.command, "online", fit=fit, letter=letter))
+        yield replace(lines[0], label=remedy.label)
+        yield from lines[1:]
 
 
 def _shell(environment: Environment) -> Fit:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.recent_changes import change_rate
 from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
@@ -20,12 +20,9 @@ from envwatch.views.state_style import FAINT, IMPOSSIBLE, Piece, date_warning, n
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import tzinfo
 
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks
     from envwatch.views.pane.layout import PaneLayout, Row
 
 

@@ -6,9 +6,8 @@ from collections import Counter
 from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.alerting.acknowledgements import ack_in
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.environment import NEVER
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import span, state_age
@@ -22,12 +21,10 @@ from envwatch.views.table.table_view import GROUPINGS, id_tail
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
 
@@ -47,10 +44,9 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
     return pieces
 
 
-def problem_lines(
-    environments: Sequence[TrackedEnvironment], fleet: Fleet, acks: Acks, now: Clocks
-) -> Iterator[DetailLine]:
+def problem_lines(environments: Sequence[TrackedEnvironment], monitor: Monitor, now: Clocks) -> Iterator[DetailLine]:
     """Yield the members that are not simply online, with the time since the last sign of life."""
+    fleet = monitor.fleet
     unknown = sum(fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in environments)
     if unknown:
         yield DetailLine(
@@ -60,15 +56,9 @@ def problem_lines(
         members = [tracked for tracked in environments if tracked.presence is presence]
         if members and presence is not Presence.ONLINE:
             yield DetailLine(presence.value, _silence_text(members, fleet, now), PRESENCE_STYLES[presence].style)
-    flapping = [tracked for tracked in environments if tracked.is_flapping]
-    if flapping:
+    if flapping := [tracked for tracked in environments if tracked.is_flapping]:
         yield DetailLine("flapping", _names(flapping), "flapping")
-    acked = [
-        tracked
-        for tracked in environments
-        if ack_in(acks, fleet.server_of(tracked.profile), tracked.environment.id) is not None
-    ]
-    if acked:
+    if acked := list(filter(monitor.is_acked, environments)):
         yield DetailLine("acked", _names(acked))
 
 

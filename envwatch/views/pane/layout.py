@@ -11,19 +11,7 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from envwatch.model.text import (
-    EMPTY,
-    SafeText,
-    cells,
-    clean,
-    composed,
-    fitted,
-    joined,
-    shortened,
-    sliced,
-    words_of,
-    wrapped,
-)
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, sliced, words_of, wrapped
 from envwatch.views.state_style import FAINT, Piece
 
 if TYPE_CHECKING:
@@ -34,11 +22,8 @@ LABEL_CELLS: Final = 9
 KEY: Final = "key"
 TITLE: Final = "title"
 
-_SPACE: Final = clean(" ")
 _CONTINUED: Final = clean(" \\")
 """Ends a continued row, so that POSIX shells take the pasted rows for one command."""
-_BEFORE_COMMENT: Final = ";|&()<>"
-"""After these characters, and at the start of a word, `#` begins a comment."""
 _INDENT: Final = 2
 _SEPARATOR: Final = "·"
 _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
@@ -143,7 +128,7 @@ class PaneLayout:
                 return [line.text]
             case Fit.WORDS:
                 sentence = replace(self, width=room).sentence([Piece(line.text)])
-                return [joined((piece.text for piece in row), EMPTY) for row in sentence] or [EMPTY]
+                return [composed("".join(piece.text for piece in row)) for row in sentence] or [EMPTY]
             case Fit.ENDS:
                 return [shortened(line.text, room, keep="ends", ellipsis=self.ellipsis)]
             case Fit.END:
@@ -179,7 +164,7 @@ def _joined(words: Sequence[Piece]) -> Row:
     pieces: list[Piece] = []
     for style, group in groupby(words, key=lambda word: word.style):
         texts = [word.text for word in group]
-        pieces.append(Piece(joined([EMPTY, *texts] if pieces else texts, _SPACE), style))
+        pieces.append(Piece(composed(" ".join(["", *texts] if pieces else texts)), style))
     return tuple(pieces)
 
 
@@ -203,12 +188,18 @@ def command_rows(command: SafeText, width: int, continued: SafeText, *, first: i
     name, *others = shell_arguments(command)
     rows = [name]
     for left, argument in enumerate(others, start=1 - len(others)):
-        row = joined((rows[-1], argument), _SPACE)
+        row = composed(f"{rows[-1]} {argument}")
         if cells(row) + (len(continued) if left else 0) <= (first if len(rows) == 1 else width):
             rows[-1] = row
         else:
             rows.append(argument)
-    return [*(joined((row, continued), EMPTY) for row in rows[:-1]), rows[-1]]
+    return [*(composed(row + continued) for row in rows[:-1]), rows[-1]]
+
+
+_ARGUMENT: Final = re.compile(
+    r"""\#.* | (?: \\.? | '[^']*'? | "(?:\\.|[^"\\])*\\?"? | (?<=[;|&()<>])\#.* | [^\ ] )+""", re.DOTALL | re.VERBOSE
+)
+"""`#` begins a comment at the start of a word, and after an operator."""
 
 
 def shell_arguments(command: SafeText) -> list[SafeText]:
@@ -216,20 +207,4 @@ def shell_arguments(command: SafeText) -> list[SafeText]:
 
     A comment stays whole, because its second row would be a command. A part with an open quote stays whole too.
     """
-    parts: list[SafeText] = []
-    start, quote, is_escaped = 0, "", False
-    for place, character in enumerate(command):
-        if is_escaped:
-            is_escaped = False
-        elif character == "\\" and quote != "'":
-            is_escaped = True
-        elif quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character == " ":
-            parts.append(sliced(command, start, place))
-            start = place + 1
-        elif character == "#" and command[start:place][-1:] in _BEFORE_COMMENT:
-            break
-    return list(filter(None, [*parts, sliced(command, start)])) or [command]
+    return [sliced(command, *match.span()) for match in _ARGUMENT.finditer(command)] or [command]

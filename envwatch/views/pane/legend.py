@@ -14,13 +14,12 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.times import long_age
 from envwatch.views.events.day_line import MARKER
 from envwatch.views.events.event_text import event_style
-from envwatch.views.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, PRESENCE_STYLES, UNKNOWN
+from envwatch.views.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, PRESENCE_STYLES, UNKNOWN, StateStyle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.model.limits import Limits
-    from envwatch.views.state_style import StateStyle
 
 
 class LegendEntry(NamedTuple):

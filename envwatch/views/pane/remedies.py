@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Reason
 from envwatch.model import limits
-from envwatch.model.environment import LOCAL_ORGANIZATION, update_text
+from envwatch.model.environment import LOCAL_ORGANIZATION, Environment, update_text
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
-    from envwatch.model.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)

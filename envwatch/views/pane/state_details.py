@@ -5,25 +5,25 @@ Durations are in units that seldom change, so that rows are seldom drawn again.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from itertools import groupby
 from math import ceil
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.events import Kind
-from envwatch.fleet.outages import outages
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.outages import Outage, outages
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.fleet.problems import state_began_at
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.watched_time import NOT_WATCHED
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
 from envwatch.past.hours import Availability, availability_text, worst_states
-from envwatch.views.pane.layout import DetailLine
+from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
 from envwatch.views.state_style import (
     FAINT,
     HOUR_STYLES,
@@ -37,17 +37,11 @@ from envwatch.views.state_style import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import tzinfo
 
     from envwatch.fleet.alerting.acknowledgements import Ack
     from envwatch.fleet.alerting.silences import Silence
-    from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.outages import Outage
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks
-    from envwatch.views.pane.layout import PaneLayout, Row
 
 
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.losses import key_of
+from envwatch.fleet.alerting.losses import Key, Loss, key_of
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness
@@ -23,9 +23,7 @@ from envwatch.views.pane.remedies import is_started_by_command, remedies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from datetime import tzinfo
 
-    from envwatch.fleet.alerting.losses import Key, Loss
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting.losses import LOSSES, is_loss
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.outages import UptimeState, outages, states
+from envwatch.fleet.outages import Interval, Outage, UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
-from envwatch.fleet.watched_time import Span
+from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.modes import UNRESTRICTED, mode_of
@@ -24,38 +24,40 @@ from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
 from envwatch.model.versions import is_behind
 from envwatch.past.hours import Availability
-from envwatch.views.report.values import (
-    Arrival,
-    Available,
-    Behind,
-    Down,
-    Downtime,
-    Flapper,
-    ReportedChange,
-    ReportedIncident,
-    Unrestricted,
-)
+from envwatch.views.report import values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.outages import Interval, Outage
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.fleet.watched_time import WatchedTime
     from envwatch.past.history import Moment
-    from envwatch.views.report.values import Subject
 
 
 _ONE_LISTING_MS = 1_000.0
 """Each listing estimates the server's clock anew: instants may differ by this."""
 
 
+class Facts(NamedTuple):
+    """The recorded events and environments of a period."""
+
+    groups: Sequence[Event]
+    """Oldest first."""
+    events: Sequence[Event]
+    """Without groups."""
+    before: Mapping[SafeText, TrackedEnvironment]
+    """The environments at the begin, or in the first listing."""
+    after: Mapping[SafeText, TrackedEnvironment]
+    subject: Callable[[SafeText], values.Subject]
+    watched: WatchedTime
+    run_ends: Sequence[ServerMs]
+    period: Span
+
+
 class StateHistory(NamedTuple):
     """The states of an environment in the period."""
 
-    subject: Subject
+    subject: values.Subject
     before: TrackedEnvironment | None
     events: Sequence[Event]
     intervals: Sequence[Interval]
@@ -67,7 +69,7 @@ class StateHistory(NamedTuple):
         """The events that began an outage, and the ends of quiet hours within an outage."""
         return (event for event in self.events if is_loss(event) or event.kind is Kind.NOT_BACK)
 
-    def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[Downtime]:
+    def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[values.Downtime]:
         """Yield the outages, oldest first; `incident_of` is the result of `places_of`."""
         for outage in self.outages:
             began_at = self._began_at(outage)
@@ -78,7 +80,7 @@ class StateHistory(NamedTuple):
             until = self.period.until if back is None else back.since
             losses = reversed([*self._losses_of(outage)])  # the end of quiet hours counts, not the loss within
             places = (incident_of.get((self.subject.id, loss.at)) for loss in losses)
-            yield Downtime(
+            yield values.Downtime(
                 subject=self.subject,
                 began_at=began_at,
                 ended_at=None if back is None else back.since,
@@ -118,33 +120,23 @@ def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
     return ServerMs(tracked.lost_at) if tracked.lost_at >= limits.EARLIEST_MS else None
 
 
-def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
-    before: Mapping[SafeText, TrackedEnvironment],
-    after: Mapping[SafeText, TrackedEnvironment],
-    events: Iterable[Event],
-    watched: WatchedTime,
-    period: Span,
-    subject: Callable[[SafeText], Subject],
-) -> tuple[StateHistory, ...]:
-    """Return the histories of environments that have events or are present at the end.
-
-    `before` are the environments at the begin or in the first listing, `after` at the end.
-    """
-    own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
-    for event in events:
+def courses_of(facts: Facts) -> tuple[StateHistory, ...]:
+    """Return the histories of environments that have events or are present at the end."""
+    own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in facts.after}
+    for event in facts.events:
         if event.id is not None:
             own_events.setdefault(event.id, []).append(event)
     courses = []
     for id_, its_events in own_events.items():
-        intervals = states(after.get(id_), its_events, watched, period.since, period.until)
-        course = StateHistory(subject(id_), before.get(id_), its_events, intervals, outages(intervals), period)
-        courses.append(course)
+        intervals = states(facts.after.get(id_), its_events, facts.watched, *facts.period)
+        before, subject = facts.before.get(id_), facts.subject(id_)
+        courses.append(StateHistory(subject, before, its_events, intervals, outages(intervals), facts.period))
     return tuple(courses)
 
 
 def downtimes_of(
     courses: Iterable[StateHistory], incident_of: Mapping[tuple[SafeText, float], int]
-) -> tuple[Downtime, ...]:
+) -> tuple[values.Downtime, ...]:
     """Return all outages, the longest first."""
     found = [downtime for course in courses for downtime in course.downtimes(incident_of)]
     return tuple(sorted(found, key=lambda downtime: -downtime.lasted))
@@ -177,12 +169,10 @@ def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[
 
 
 def incidents_of(
-    together: Iterable[tuple[Sequence[Event], Sequence[Event]]],
-    downtimes: Iterable[Downtime],
-    subject: Callable[[SafeText], Subject],
-) -> tuple[ReportedIncident, ...]:
+    facts: Facts, together: Iterable[tuple[Sequence[Event], Sequence[Event]]], downtimes: Iterable[values.Downtime]
+) -> tuple[values.ReportedIncident, ...]:
     """Return incidents in the order of `losses_together`."""
-    by_place: dict[int, list[Downtime]] = defaultdict(list)
+    by_place: dict[int, list[values.Downtime]] = defaultdict(list)
     for downtime in downtimes:
         if downtime.incident is not None:
             by_place[downtime.incident].append(downtime)
@@ -194,34 +184,23 @@ def incidents_of(
         reasons = {group.reason for group in groups if group.kind is Kind.TOGETHER and group.of in LOSSES}
         pods = Counter({loss.id: loss.then.environment.pod_id for loss in losses if loss.then is not None}.values())
         incidents.append(
-            ReportedIncident(
+            values.ReportedIncident(
                 began_at=min(loss.at for loss in losses),
                 kind=Counter(loss.kind for loss in losses).most_common(1)[0][0],
-                environments=tuple(map(subject, ids)),
+                environments=tuple(map(facts.subject, ids)),
                 shared=reasons.pop() if len(reasons) == 1 else None,
                 pods={pod: count for pod, count in pods.most_common() if pod is not None},
                 found_after_gap=any(group.kind is Kind.WHILE_BLIND for group in groups),
-                still_down=tuple(subject(id_) for id_ in ids if id_ in still),
+                still_down=tuple(facts.subject(id_) for id_ in ids if id_ in still),
                 back_at=max(ends, default=None),
             )
         )
     return tuple(incidents)
 
 
-def after_gaps(events: Iterable[Event]) -> frozenset[tuple[SafeText | None, float]]:
-    """Return ids and instants of changes that were found after a blind time."""
-    groups = (event for event in events if event.kind is Kind.WHILE_BLIND)
-    return frozenset((member.id, member.at) for member in flatten(groups))
-
-
 def down_of(
-    moment: Moment,
-    courses: Iterable[StateHistory],
-    subject: Callable[[SafeText], Subject],
-    *,
-    policy: AlertPolicy,
-    found_after_gap: Collection[tuple[SafeText | None, float]],
-) -> tuple[Down, ...]:
+    facts: Facts, courses: Iterable[StateHistory], moment: Moment, policy: AlertPolicy
+) -> tuple[values.Down, ...]:
     """Return the environments that are down at the end, by the newest believed listing.
 
     Unacknowledged environments come first, then acknowledged, quiet and old; within each part, the newest loss comes
@@ -234,6 +213,9 @@ def down_of(
         ups = [each.since for each in course.intervals if each.state.is_up]
         last_up_at = max(ups, default=course.period.since)
         losses.update((course.subject.id, loss) for loss in course.losses if loss.at >= last_up_at)
+    found_late = {
+        (member.id, member.at) for member in flatten(event for event in facts.groups if event.kind is Kind.WHILE_BLIND)
+    }
     down = []
     for id_, tracked in profile_state.environments.items():
         if tracked.verdict.is_up or tracked.verdict == UNTIMED or profile_state.is_unproven(tracked):
@@ -252,12 +234,12 @@ def down_of(
             quiet = quiet_until_text(end, at, policy.zone)
         is_late = since is not None and at - (end or since) >= limits.OLD_AFTER / MS
         down.append(
-            Down(
-                subject=subject(id_),
+            values.Down(
+                subject=facts.subject(id_),
                 state=tracked.presence,
                 since=since,
                 lasted=None if since is None else span(at - since),
-                found_after_gap=loss is not None and (id_, loss.at) in found_after_gap,
+                found_after_gap=loss is not None and (id_, loss.at) in found_late,
                 reason=clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
                 pod=tracked.pod_id or pod,
                 acknowledged=None if ack is None else ack.note,
@@ -266,20 +248,20 @@ def down_of(
             )
         )
 
-    def order(each: Down) -> tuple[bool, bool, bool, float]:
+    def order(each: values.Down) -> tuple[bool, bool, bool, float]:
         return each.is_old, each.quiet is not None, each.acknowledged is not None, -(each.since or 0.0)
 
     return tuple(sorted(down, key=order))
 
 
-def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[Available, ...]:
+def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[values.Available, ...]:
     """Return availabilities of present environments, the least available first."""
     found = []
     for course in courses:
         up, known = Availability.from_intervals(course.intervals)
         if course.subject.id in present and known:
             count = len(course.outages)
-            found.append(Available(subject=course.subject, share=up / known, down=known - up, outages=count))
+            found.append(values.Available(subject=course.subject, share=up / known, down=known - up, outages=count))
     return tuple(sorted(found, key=lambda each: (each.share, -each.down)))
 
 
@@ -287,104 +269,88 @@ _ABSENCES = frozenset({Kind.GONE, Kind.MISSING})
 _ARRIVALS = frozenset({Kind.APPEARED, Kind.RETURNED})
 
 
-def unrestricted_of(
-    events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[SafeText], Subject]
-) -> tuple[Unrestricted, ...]:
+def unrestricted_of(facts: Facts) -> tuple[values.Unrestricted, ...]:
     """Return the environments in unrestricted mode, unless absent.
 
     Offline environments count, because they come back in the same mode.
     """
-    latest = {event.id: event for event in events if event.kind is Kind.MODE}
+    latest = {event.id: event for event in facts.events if event.kind is Kind.MODE}
     unrestricted = []
-    for tracked in environments:
+    for tracked in facts.after.values():
         if mode_of(tracked.environment.mode) != UNRESTRICTED or tracked.presence.is_absent:
             continue
         change = latest.get(tracked.environment.id)
         since = change.at if change is not None and change.after == UNRESTRICTED else None
         unrestricted.append(
-            Unrestricted(subject=subject(tracked.environment.id), since=since, is_up=tracked.verdict.is_up)
+            values.Unrestricted(subject=facts.subject(tracked.environment.id), since=since, is_up=tracked.verdict.is_up)
         )
     return tuple(sorted(unrestricted, key=lambda each: (not each.is_up, -(each.since or 0.0))))
 
 
-def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject]) -> tuple[Behind, ...]:
+def behind_of(facts: Facts, newest: SafeText | None) -> tuple[values.Behind, ...]:
     """Return the environments that are up with a version older than the newest."""
-    behind: dict[SafeText, list[Subject]] = defaultdict(list)
-    for tracked in profile_state.environments.values():
+    behind: dict[SafeText, list[values.Subject]] = defaultdict(list)
+    for tracked in facts.after.values():
         version = tracked.environment.version
-        if tracked.verdict.is_up and version is not None and is_behind(version, profile_state.newest):
-            behind[version].append(subject(tracked.environment.id))
+        if tracked.verdict.is_up and version is not None and is_behind(version, newest):
+            behind[version].append(facts.subject(tracked.environment.id))
     rows = sorted(behind.items(), key=lambda item: -len(item[1]))
-    return tuple(Behind(version=version, environments=tuple(subjects)) for version, subjects in rows)
+    return tuple(values.Behind(version=version, environments=tuple(subjects)) for version, subjects in rows)
 
 
-def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
+def gone_of(facts: Facts) -> list[Event]:
     """Return the last events of environments that left the list.
 
     Events are needed, because the fleet forgets an environment gone for over an hour.
     """
-    last = {event.id: event for event in events if event.kind in _ABSENCES | _ARRIVALS}
+    last = {event.id: event for event in facts.events if event.kind in _ABSENCES | _ARRIVALS}
     return [
         event
         for id_, event in last.items()
         if id_ is not None
         and event.kind in _ABSENCES
         and event.before is not None
-        and (id_ not in environments or environments[id_].presence.is_absent)
+        and (id_ not in facts.after or facts.after[id_].presence.is_absent)
     ]
 
 
-def flappers_of(  # noqa: PLR0913  what it is made of, by keyword
-    events: Sequence[Event],
-    environments: Mapping[SafeText, TrackedEnvironment],
-    outages: Iterable[Downtime],
-    subject: Callable[[SafeText], Subject],
-    *,
-    run_ends: Sequence[ServerMs],
-    period: Span,
-) -> tuple[Flapper, ...]:
+def flappers_of(facts: Facts, outages: Iterable[values.Downtime]) -> tuple[values.Flapper, ...]:
     """Return the environments that flapped within the period, the most outages first."""
-    spans = _flapping(events, environments, run_ends, period)
-    of_each: dict[SafeText, list[Downtime]] = defaultdict(list)
+    of_each: dict[SafeText, list[values.Downtime]] = defaultdict(list)
     for outage in outages:
         of_each[outage.subject.id].append(outage)
     flappers = [
-        Flapper(
-            subject=subject(id_),
+        values.Flapper(
+            subject=facts.subject(id_),
             times=tuple(its_spans),
-            is_flapping=id_ in environments and environments[id_].is_flapping,
+            is_flapping=id_ in facts.after and facts.after[id_].is_flapping,
             outages=len(of_each[id_]),
             down=sum((outage.seen for outage in of_each[id_]), timedelta()),
         )
-        for id_, its_spans in spans.items()
+        for id_, its_spans in _flapping(facts).items()
     ]
     return tuple(sorted(flappers, key=lambda each: (-each.outages, -each.down)))
 
 
-def _flapping(
-    events: Iterable[Event],
-    environments: Mapping[SafeText, TrackedEnvironment],
-    run_ends: Sequence[ServerMs],
-    period: Span,
-) -> dict[SafeText, list[Span]]:
+def _flapping(facts: Facts) -> dict[SafeText, list[Span]]:
     """Return flapping times by environment.
 
     Flapping also ends when an environment is gone or envwatch starts anew.
     """
     spans: dict[SafeText, list[Span]] = defaultdict(list)
     began_at: dict[SafeText, ServerMs] = {}
-    for event in events:
+    for event in facts.events:
         if event.id is None:
             continue
         if event.kind is Kind.FLAPPING:
             began_at.setdefault(event.id, event.at)
         elif event.kind is Kind.STEADY or (event.kind in _ABSENCES and event.id in began_at):
-            began = began_at.pop(event.id, period.since)
+            began = began_at.pop(event.id, facts.period.since)
             spans[event.id].append(Span(began, max(event.at, began)))
-    still = {id_ for id_, tracked in environments.items() if tracked.is_flapping}
+    still = {id_ for id_, tracked in facts.after.items() if tracked.is_flapping}
     for id_ in {**began_at, **dict.fromkeys(still)}:
-        began = began_at.get(id_, period.since)
-        until = period.until if id_ in still else first_after(run_ends, began, period.until)
+        began = began_at.get(id_, facts.period.since)
+        until = facts.period.until if id_ in still else first_after(facts.run_ends, began, facts.period.until)
         spans[id_].append(Span(began, max(until, began)))
     return spans
 
@@ -395,21 +361,19 @@ def first_after(moments: Sequence[ServerMs], at: ServerMs, otherwise: ServerMs) 
     return moments[place] if place < len(moments) else otherwise
 
 
-def changes_of(
-    events: Iterable[Event], kind: Kind, subject: Callable[[SafeText], Subject]
-) -> tuple[ReportedChange, ...]:
+def changes_of(facts: Facts, kind: Kind) -> tuple[values.ReportedChange, ...]:
     """Return the changes of a kind."""
     return tuple(
-        ReportedChange(subject=subject(event.id), at=event.at, before=event.before, after=event.after)
-        for event in events
+        values.ReportedChange(subject=facts.subject(event.id), at=event.at, before=event.before, after=event.after)
+        for event in facts.events
         if event.kind is kind and event.id is not None
     )
 
 
-def arrivals_of(events: Iterable[Event], subject: Callable[[SafeText], Subject]) -> tuple[Arrival, ...]:
+def arrivals_of(facts: Facts, events: Iterable[Event]) -> tuple[values.Arrival, ...]:
     """Return arrivals or departures from events."""
     return tuple(
-        Arrival(subject=subject(event.id), at=event.at, state=event.after, reason=event.reason)
+        values.Arrival(subject=facts.subject(event.id), at=event.at, state=event.after, reason=event.reason)
         for event in events
         if event.id is not None
     )

@@ -6,38 +6,21 @@ The text is readable without rendering, and ASCII except for names.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
-from envwatch.model.times import DAY_MS, long_age, moment, span
+from envwatch.model.times import DAY_MS, long_age, moment, offset_text, span
 from envwatch.model.versions import is_behind
 from envwatch.past.hours import percent_text
+from envwatch.views.report import values
 from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
-from envwatch.views.report.values import NOT_RUNNING
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import tzinfo
-
-    from envwatch.views.report.values import (
-        Available,
-        Down,
-        Downtime,
-        Flapper,
-        FleetSummary,
-        Gap,
-        ProfileReport,
-        Report,
-        ReportedChange,
-        ReportedIncident,
-        Subject,
-        Unrestricted,
-        Watch,
-    )
+    from datetime import datetime, tzinfo
 
 
 class ReportClock(NamedTuple):
@@ -96,11 +79,8 @@ def _zone_name(when: datetime) -> str:
 
 
 def _offset(when: datetime) -> str:
-    minutes = int((when.utcoffset() or timedelta()) / timedelta(minutes=1))
-    if not minutes:
-        return "UTC"
-    hours, rest = divmod(abs(minutes), 60)
-    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "")
+    offset = offset_text(when)
+    return "UTC" if offset == "Z" else f"UTC{offset[0]}{offset[1:].removeprefix('0')}"
 
 
 _LINES: Final = 12
@@ -109,12 +89,12 @@ _OUTAGES: Final = 5
 _NAMES: Final = 4
 
 
-def markdown_of(report: Report, zone: tzinfo | None = None) -> str:
+def markdown_of(report: values.Report, zone: tzinfo | None = None) -> str:
     """Return a report as Markdown. A `zone` of None is the local zone."""
     return "\n\n".join(_profile_text(report, each, zone) for each in report.profiles) + "\n"
 
 
-def _profile_text(report: Report, profile: ProfileReport, zone: tzinfo | None) -> str:
+def _profile_text(report: values.Report, profile: values.ProfileReport, zone: tzinfo | None) -> str:
     clock = ReportClock(*profile.period, zone)
     blocks = ["\n".join(_head(report, profile, clock))]
     fine: list[str] = []
@@ -129,7 +109,7 @@ def _profile_text(report: Report, profile: ProfileReport, zone: tzinfo | None) -
     return "\n\n".join(blocks)
 
 
-def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterator[str]:
+def _head(report: values.Report, profile: values.ProfileReport, clock: ReportClock) -> Iterator[str]:
     watch = profile.watch
     yield f"# envwatch: {code(profile.profile)} on {code(profile.host)}"
     yield ""
@@ -143,18 +123,18 @@ def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterato
     else:
         yield _summary_text(profile.fleet, clock)
     for gap in (*watch.gaps, *watch.doubts):
-        if gap.is_open and gap.cause != NOT_RUNNING:
+        if gap.is_open and gap.cause != values.NOT_RUNNING:
             yield f"Careful, this may be out of date: {_cause_text(gap)}, since {clock.text(gap.began_at)}."
 
 
-def _watched_text(watch: Watch) -> str:
+def _watched_text(watch: values.Watch) -> str:
     if not watch.gaps:
         return "All of it was watched."
     unseen = watch.period - watch.watched
     return f"Watched {percent_text(watch.share)} of it; {long_age(unseen)} not seen."
 
 
-def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
+def _summary_text(summary: values.FleetSummary, clock: ReportClock) -> str:
     counts = (
         (summary.offline, "offline"),
         (summary.gone, "gone"),
@@ -173,12 +153,12 @@ def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
 _Section = tuple[str, list[str], str]
 
 
-def _name(subject: Subject) -> str:
+def _name(subject: values.Subject) -> str:
     tail = id_tail(subject.name, subject.id, frozenset({subject.name}) if subject.is_ambiguous else frozenset())
     return code(subject.name) + (f" {code(sliced(tail, 1))}" if tail else "")
 
 
-def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
+def _names(subjects: Iterable[values.Subject], most: int = _NAMES) -> str:
     return listed([_name(subject) for subject in subjects], most)
 
 
@@ -186,28 +166,26 @@ def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
     return [*lines] if len(lines) <= most + 1 else [*lines[:most], f"and {len(lines) - most:,} more"]
 
 
-def _down_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+def _down_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     fresh = [down for down in profile.down if not down.is_old and down.quiet is None]
-    quiet = [down for down in profile.down if not down.is_old and down.quiet is not None]
-    old = [down for down in profile.down if down.is_old]
+    quiet = [down.subject for down in profile.down if not down.is_old and down.quiet is not None]
+    old = [down.subject for down in profile.down if down.is_old]
     open_ones = sum(down.acknowledged is None for down in fresh)
     lines = _bounded([_down_text(down, clock) for down in fresh])
-    if quiet:
-        lines.append(f"in quiet hours: {_names((down.subject for down in quiet), 8)}")
-    if old:
-        lines.append(f"for over a day: {_names((down.subject for down in old), 8)}")
     title = f"{len(fresh):,}"
     if open_ones != len(fresh):
         title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
     counts = [title] if fresh else []
-    counts += [f"{len(quiet):,} in quiet hours"] if quiet else []
-    counts += [f"{len(old):,} for over a day"] if old else []
+    for subjects, what in ((quiet, "in quiet hours"), (old, "for over a day")):
+        if subjects:
+            lines.append(f"{what}: {_names(subjects, 8)}")
+            counts.append(f"{len(subjects):,} {what}")
     if counts:
         title = ", and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
     return f"Still down: {title}", lines, "Nothing is down."
 
 
-def _down_text(down: Down, clock: ReportClock) -> str:
+def _down_text(down: values.Down, clock: ReportClock) -> str:
     parts = [f"{_name(down.subject)} {down.state}"]
     if down.since is not None:
         before, found = (" or before", ", found after a gap") if down.found_after_gap else ("", "")
@@ -228,7 +206,7 @@ _LOST: Final = {
 """The words for a change that was seen, and for a change found later."""
 
 
-def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+def _incident_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     found = profile.incidents
     # Incidents with environments still down come first, then the largest.
     chosen = sorted(found, key=lambda each: (not each.still_down, -len(each.environments)))[:_INCIDENTS]
@@ -238,7 +216,7 @@ def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     return f"Lost together: {len(found):,}", lines, "No environments were lost together."
 
 
-def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
+def _incident_text(incident: values.ReportedIncident, clock: ReportClock) -> str:
     count, still = len(incident.environments), incident.still_down
     where = f", all {code(incident.shared)}" if incident.shared else _pods_text(incident)
     if incident.kind is Kind.NOT_BACK:
@@ -259,15 +237,15 @@ def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
     return f"{what}. {back:,} back{until}, {len(still):,} still down: {_names(still)}."
 
 
-def _pods_text(incident: ReportedIncident) -> str:
+def _pods_text(incident: values.ReportedIncident) -> str:
     (pod, count), *others = incident.pods.items() or [(EMPTY, 0)]
     if count * 2 <= len(incident.environments):
         return f", on {len(others) + 1} pods" if others else ""
     return f", {'all' if count == len(incident.environments) else f'{count:,} of them'} on pod {code(pod)}"
 
 
-def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    of_each: dict[Subject, list[Downtime]] = {}
+def _outage_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
+    of_each: dict[values.Subject, list[values.Downtime]] = {}
     for outage in profile.outages:
         if outage.ended_at is not None and outage.incident is None:
             of_each.setdefault(outage.subject, []).append(outage)
@@ -278,7 +256,7 @@ def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     return title, lines, "No other outage came and went."
 
 
-def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
+def _outage_text(outage: values.Downtime, others: int, clock: ReportClock) -> str:
     ended_at = clock.until if outage.ended_at is None else outage.ended_at
     if outage.began_at is None:
         when = f"for at least {long_age(outage.seen)}, until {clock.text(ended_at)}"
@@ -288,12 +266,12 @@ def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
     return f"{_name(outage.subject)} {when}: {reason_text(outage.reason)}{more}"
 
 
-def _flapper_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+def _flapper_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     lines = _bounded([_flapper_text(flapper, clock) for flapper in profile.flapping])
     return f"Flapping: {len(profile.flapping):,}", lines, "None flapped."
 
 
-def _flapper_text(flapper: Flapper, clock: ReportClock) -> str:
+def _flapper_text(flapper: values.Flapper, clock: ReportClock) -> str:
     since, until = flapper.times[-1]
     when = f"since {clock.text(since)}, still" if flapper.is_flapping else clock.span(since, until)
     before = len(flapper.times) - 1
@@ -302,7 +280,7 @@ def _flapper_text(flapper: Flapper, clock: ReportClock) -> str:
     return f"{_name(flapper.subject)} {when}{earlier}{down}"
 
 
-def _mode_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+def _mode_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     lines = _bounded([_unrestricted_text(each, clock) for each in profile.unrestricted])
     if before := _unrestricted_before(profile, clock):
         lines.append(f"for a time, and not any more ({len(before):,}): {listed(before, _NAMES)}")
@@ -315,14 +293,14 @@ def _mode_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     return title, lines, "No mode changed, and none is unrestricted."
 
 
-def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
+def _unrestricted_text(each: values.Unrestricted, clock: ReportClock) -> str:
     when = f"before {clock.text(clock.since)}" if each.since is None else clock.text(each.since)
     return f"{_name(each.subject)} since {when}{'' if each.is_up else ', offline'}"
 
 
-def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str]:
+def _unrestricted_before(profile: values.ProfileReport, clock: ReportClock) -> list[str]:
     now = {each.subject.id for each in profile.unrestricted}
-    begins: dict[SafeText, ReportedChange] = {}
+    begins: dict[SafeText, values.ReportedChange] = {}
     spells: dict[SafeText, str] = {}
     for change in profile.mode_changes:
         id_ = change.subject.id
@@ -336,7 +314,7 @@ def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str
     return [*reversed(spells.values())]
 
 
-def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
+def _version_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
     behind = sum(len(each.environments) for each in profile.behind)
     lines = _bounded(
         [f"{code(each.version)} ({len(each.environments):,}): {_names(each.environments)}" for each in profile.behind],
@@ -351,7 +329,7 @@ def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  #
     return f"Versions: {behind:,} of {profile.up:,} are behind {newest}", lines, ""
 
 
-def _version_changes(profile: ProfileReport) -> list[str]:
+def _version_changes(profile: values.ProfileReport) -> list[str]:
     found = [change for change in profile.version_changes if change.after is not None]
     if not found:
         return []
@@ -364,7 +342,7 @@ def _version_changes(profile: ProfileReport) -> list[str]:
     return [*lines, f"went back to an older version ({len(back):,}): {_names(back)}"] if back else lines
 
 
-def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+def _member_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     lines = []
     for title, arrivals in (("new", profile.appeared), ("left the list", profile.gone)):
         if arrivals:
@@ -376,7 +354,7 @@ def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     return "New, gone, renamed", lines, "None is new, gone or renamed."
 
 
-def _watch_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+def _watch_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     watch = profile.watch
     lines = _bounded([_gap_text(gap, clock) for gap in watch.gaps])
     lines += _bounded([f"in doubt: {_gap_text(doubt, clock)}" for doubt in watch.doubts])
@@ -388,16 +366,16 @@ def _watch_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     return title, lines, "Nothing went unseen."
 
 
-def _gap_text(gap: Gap, clock: ReportClock) -> str:
+def _gap_text(gap: values.Gap, clock: ReportClock) -> str:
     lasted = long_age(span(gap.ended_at - gap.began_at))
     return f"{clock.span(gap.began_at, gap.ended_at, is_open=gap.is_open)} ({lasted}): {_cause_text(gap)}"
 
 
-def _cause_text(gap: Gap) -> str:
+def _cause_text(gap: values.Gap) -> str:
     return f"{gap.cause}" + (f": {code_text(gap.reason)}" if gap.reason else "")
 
 
-def _available_section(profile: ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
+def _available_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
     below = [each for each in profile.availability if 0 < each.share < 1]
     never = [each.subject for each in profile.availability if not each.share]
     always = len(profile.availability) - len(below) - len(never)
@@ -413,12 +391,12 @@ def _available_section(profile: ProfileReport, clock: ReportClock) -> _Section: 
     return "Availability", lines, ""
 
 
-def _available_text(each: Available) -> str:
+def _available_text(each: values.Available) -> str:
     down = f"down {long_age(each.down)} in {counted(each.outages, 'outage')}"
     return f"{percent_text(each.share)} {_name(each.subject)}: {down}"
 
 
-_SECTIONS: Final[Sequence[Callable[[ProfileReport, ReportClock], _Section]]] = (
+_SECTIONS: Final[Sequence[Callable[[values.ProfileReport, ReportClock], _Section]]] = (
     _down_section,
     _incident_section,
     _outage_section,

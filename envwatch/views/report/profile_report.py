@@ -8,35 +8,19 @@ from datetime import timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.alerting.acknowledgements import own_acks
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
-from envwatch.fleet.events import ENDS, Kind, blind_after, flatten
+from envwatch.fleet.alerting.acknowledgements import Acks, own_acks
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy, Matcher
+from envwatch.fleet.events import ENDS, Event, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
-from envwatch.model.outcome import PollResult
-from envwatch.model.text import EMPTY
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS, span
-from envwatch.past.history import events_of
+from envwatch.past.history import Moment, Past, events_of
 from envwatch.views.events.matching import tracked_then
-from envwatch.views.report.findings import (
-    after_gaps,
-    arrivals_of,
-    available_of,
-    behind_of,
-    changes_of,
-    courses_of,
-    down_of,
-    downtimes_of,
-    first_after,
-    flappers_of,
-    gone_of,
-    incidents_of,
-    losses_together,
-    places_of,
-    unrestricted_of,
-)
+from envwatch.views.report import findings
 from envwatch.views.report.values import NOT_RUNNING, FleetSummary, Gap, ProfileReport, Subject, Watch
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table.table_view import ambiguous_names
@@ -44,15 +28,8 @@ from envwatch.views.table.table_view import ambiguous_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
-    from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import ServerMs
-    from envwatch.model.outcome import RecordedPoll
-    from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment, Past
 
 LEAD: Final = timedelta(minutes=30)
 """How long before a period to read polls: the longest time between two polls without a gap."""
@@ -159,36 +136,42 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
 def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> ProfileReport:
     """Return the report on a profile; `policy` has the quiet hours."""
     profile_state, polls = recorded.last.profile_state, recorded.polls
-    clock, environments = profile_state.clock, profile_state.environments
+    clock, before, after = profile_state.clock, recorded.first.profile_state.environments, profile_state.environments
     period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
-    leaves = flatten(recorded.events)
-    known = (recorded.first.profile_state.environments, environments)
-    subject = _namer(chain.from_iterable(each.values() for each in known), leaves)
-    watched = watched_in(recorded, period)
-    courses = courses_of(*known, leaves, watched, period, subject)
-    together = losses_together(recorded.events)
-    downtimes = downtimes_of(courses, places_of(together))
-    run_ends = [clock.server_time(before.at) for before, poll in pairwise(polls) if poll.run != before.run]
+    events = flatten(recorded.events)
+    facts = findings.Facts(
+        groups=recorded.events,
+        events=events,
+        before=before,
+        after=after,
+        subject=_namer(chain(before.values(), after.values()), events),
+        watched=watched_in(recorded, period),
+        run_ends=[clock.server_time(earlier.at) for earlier, poll in pairwise(polls) if poll.run != earlier.run],
+        period=period,
+    )
+    courses = findings.courses_of(facts)
+    together = findings.losses_together(recorded.events)
+    downtimes = findings.downtimes_of(courses, findings.places_of(together))
     return ProfileReport(
         profile=recorded.profile,
         host=recorded.host,
         period=period,
-        fleet=_fleet_summary(profile_state, recorded.until, subject),
-        watch=_watch(recorded, watched, leaves, run_ends, period),
-        down=down_of(recorded.last, courses, subject, policy=policy, found_after_gap=after_gaps(recorded.events)),
-        incidents=incidents_of(together, downtimes, subject),
+        fleet=_fleet_summary(profile_state, recorded.until, facts.subject),
+        watch=_watch(recorded, facts),
+        down=findings.down_of(facts, courses, recorded.last, policy),
+        incidents=findings.incidents_of(facts, together, downtimes),
         outages=downtimes,
-        flapping=flappers_of(leaves, environments, downtimes, subject, run_ends=run_ends, period=period),
-        mode_changes=changes_of(leaves, Kind.MODE, subject),
-        unrestricted=unrestricted_of(leaves, environments.values(), subject),
+        flapping=findings.flappers_of(facts, downtimes),
+        mode_changes=findings.changes_of(facts, Kind.MODE),
+        unrestricted=findings.unrestricted_of(facts),
         newest_version=profile_state.newest,
-        up=sum(tracked.verdict.is_up for tracked in environments.values()),
-        behind=behind_of(profile_state, subject),
-        version_changes=changes_of(leaves, Kind.VERSION, subject),
-        appeared=arrivals_of((event for event in leaves if event.kind is Kind.APPEARED), subject),
-        gone=arrivals_of(gone_of(leaves, environments), subject),
-        renamed=changes_of(leaves, Kind.RENAMED, subject),
-        availability=available_of(courses, environments),
+        up=sum(tracked.verdict.is_up for tracked in after.values()),
+        behind=findings.behind_of(facts, profile_state.newest),
+        version_changes=findings.changes_of(facts, Kind.VERSION),
+        appeared=findings.arrivals_of(facts, (event for event in events if event.kind is Kind.APPEARED)),
+        gone=findings.arrivals_of(facts, findings.gone_of(facts)),
+        renamed=findings.changes_of(facts, Kind.RENAMED),
+        availability=findings.available_of(courses, after),
     )
 
 
@@ -236,11 +219,9 @@ def _fleet_summary(
     )
 
 
-def _watch(
-    recorded: Recorded, watched: WatchedTime, leaves: Sequence[Event], run_ends: Sequence[ServerMs], period: Span
-) -> Watch:
-    profile_state = recorded.last.profile_state
-    causes = periods_of(leaves, profile_state.periods, run_ends, period)
+def _watch(recorded: Recorded, facts: findings.Facts) -> Watch:
+    profile_state, watched, period = recorded.last.profile_state, facts.watched, facts.period
+    causes = periods_of(facts.events, profile_state.periods, facts.run_ends, period)
     run_starts = [_asked_at(poll, watched, profile_state) for poll in recorded.polls if poll.number == poll.run]
     gaps = with_causes(_holes(watched, period), causes, run_starts, period)
     length = span(period.until - period.since)
@@ -293,7 +274,7 @@ def periods_of(
             found.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=_CAUSES[kind], reason=reason))
 
     def cut(kind: Kind, begin: Event, *, is_open: bool = False) -> None:
-        until = period.until if is_open else first_after(run_ends, begin.at, period.until)
+        until = period.until if is_open else findings.first_after(run_ends, begin.at, period.until)
         add(begin, kind, _since(begin), until, is_open=is_open)
 
     kind_of_end = {end: begin for begin, end in ENDS.items()}

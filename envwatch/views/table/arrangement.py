@@ -7,28 +7,24 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import NO_ACKS, ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
 from envwatch.query.language import SearchCache
-from envwatch.views.table.columns import LAST_DAY, META, STATE_TIME, for_rank, metadata_rank, searched_in
+from envwatch.views.table.columns import LAST_DAY, META, STATE_TIME, Column, for_rank, metadata_rank, searched_in
 from envwatch.views.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.past.hours import LastDays
     from envwatch.views.table.baseline import Baseline
-    from envwatch.views.table.columns import Column
     from envwatch.views.table.table_view import TableLine, View
 
 
@@ -119,7 +115,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     columns: Sequence[Column],
     wall: float,
     *,
-    acks: Acks = NO_ACKS,
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False,
     in_block: Collection[EnvironmentKey] = (),
     quiet: Collection[EnvironmentKey] = (),
     cache: ArrangeCache | None = None,
@@ -132,7 +128,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     does not match it.
     """
     cache = cache or ArrangeCache()
-    matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
+    matching = _chosen(fleet, view, columns, wall, is_acked, cache.searches)
     chosen = [tracked for tracked in matching if tracked.key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
     *recent, old = _parts_of(chosen, fleet, wall, order_reason, quiet)
@@ -162,7 +158,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
     view: View,
     columns: Sequence[Column],
     wall: float,
-    acks: Acks,
+    is_acked: Callable[[TrackedEnvironment], bool],
     searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
@@ -176,11 +172,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
         if queries:
             from envwatch.query.field_types import MatchContext
 
-            context = MatchContext(
-                profile_state.clock.server_time(WallMs(wall)),
-                partial(_is_acked, acks, profile_state.server),
-                profile_state.profile_name,
-            )
+            context = MatchContext(profile_state.clock.server_time(WallMs(wall)), is_acked, profile_state.profile_name)
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
                 environments = filter(query.test(context, searched, cache), environments)
@@ -243,10 +235,6 @@ def _parts_of(
         else:
             (old if is_old(tracked, at) and tracked.key not in quiet else down).append(tracked)
     return late, online, down, old
-
-
-def _is_acked(acks: Acks, server: SafeText, tracked: TrackedEnvironment) -> bool:
-    return ack_in(acks, server, tracked.environment.id) is not None
 
 
 def lines_of(arrangement: Arrangement, view: View) -> Sequence[TableLine]:

@@ -17,10 +17,10 @@ from envwatch.fleet.events import Kind
 from envwatch.fleet.mass_changes import blast_radius_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
-from envwatch.fleet.profile_state import Freshness
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import Clocks, ServerMs, WallMs
 from envwatch.model.text import SafeText, natural_key
 from envwatch.model.times import MS
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.model.clock import Clocks, ServerMs
 
 LineKey: TypeAlias = tuple[str, ...]
 """A key has two parts for an environment, three for any other line."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from envwatch.fleet.presence import Presence, Reason
@@ -17,19 +17,17 @@ from envwatch.model import limits
 from envwatch.model.environment import NEVER
 from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import clean, composed, natural_key, shortened
+from envwatch.model.text import SafeText, clean, composed, natural_key, shortened
 from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.past.hours import HOURS
-from envwatch.presentation import PRESENTATIONS, Match
+from envwatch.presentation import PRESENTATIONS, Match, Presentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import SafeText
-    from envwatch.presentation import Presentation
     from envwatch.query.language import Searched
 
 
@@ -220,6 +218,9 @@ _COMPUTED: Final = (
     ),
 )
 
+_cached_key: Final = lru_cache(maxsize=65_536)(natural_key)
+"""A sorted column compares the same texts after each poll."""
+
 _PRESENTED: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values() if each.width}
 _ALL: Final = {
     **{column.id: column for column in _COMPUTED},
@@ -228,7 +229,7 @@ _ALL: Final = {
         _PRESENTED["name"],
         text=lambda tracked, *_: tracked.environment.label,
         search_text=lambda tracked: tracked.environment.label,
-        rank=lambda tracked: natural_key(tracked.environment.label),
+        rank=lambda tracked: _cached_key(tracked.environment.label),
     ),
     "mode": replace(
         _PRESENTED["mode"],
@@ -280,23 +281,16 @@ def _metadata_column(id_: str) -> Column:
         about=f"the key {clean(id_.removeprefix(META))} of the metadata",
         text=lambda tracked, *_: text(tracked),
         search_text=text,
-        rank=lambda tracked: None if (value := text(tracked)) is None else natural_key(value),
+        rank=lambda tracked: None if (value := text(tracked)) is None else _cached_key(value),
         keep="ends",
     )
 
 
 def metadata_value(id_: str) -> Callable[[TrackedEnvironment], Any]:
-    """Return the reader of a JSON value: of the metadata, or else of the row's unknown members."""
-    from envwatch.query.fields import member  # noqa: PLC0415 - only for such a column
+    """Return the reader of a JSON value."""
+    from envwatch.query.fields import member_of  # noqa: PLC0415 - only for such a column
 
-    key = clean(id_.removeprefix(META))
-
-    def value_of(tracked: TrackedEnvironment) -> Any:  # noqa: ANN401 - any JSON value
-        environment = tracked.environment
-        value = member(environment.metadata, key)
-        return member(environment.unknown, key) if value is None else value
-
-    return value_of
+    return partial(member_of, path=clean(id_.removeprefix(META)))
 
 
 def metadata_text(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:

@@ -20,17 +20,14 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
 from envwatch.views.table.arrangement import Arrangement, OrderReason
-from envwatch.views.table.block import Block, BlockLine
-from envwatch.views.table.table_view import GroupHeader, TableLine, place_of
+from envwatch.views.table.block import Block, BlockLine, LineKey
+from envwatch.views.table.table_view import GroupHeader, Line, TableLine, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.views.table.block import LineKey
-    from envwatch.views.table.table_view import Line
 
 _LEAST_MEMBERS = 2
 """The number of members that an unfolded incident shows in a block without room."""
@@ -209,13 +206,16 @@ class RowCursor:
         if self.place is None and self.lines:
             self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
 
+    @property
+    def _heads(self) -> list[int]:
+        return [place for place, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
+
     def _head_of(self, place: int) -> int:
-        heads = (each for each, line in enumerate(self.lines[: place + 1]) if isinstance(line, BlockLine))
-        return max(heads, default=place)
+        return max((head for head in self._heads if head <= place), default=place)
 
     def _place_after(self, before: int) -> int:
         here = self.place or 0
-        head, others = self._head_of(here), self._open_places()
+        head, others = self._head_of(here), [*self._open_lines()]
         if head in others:
             others.remove(head)
             if here == head:
@@ -225,10 +225,8 @@ class RowCursor:
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
-        heads = [each for each, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
-        if not heads:
-            return None
-        return next((each for each in heads if each >= place), heads[-1])
+        heads = self._heads
+        return next((head for head in heads if head >= place), heads[-1] if heads else None)
 
     def _header_of_folded(self, key: LineKey) -> int | None:
         for place, line in enumerate(self.lines):
@@ -264,19 +262,19 @@ class RowCursor:
         lines = self.lines[self.pinned : place + 1] if place is not None else ()
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
 
-    def _open_places(self) -> list[int]:
+    def _open_lines(self) -> dict[int, BlockLine]:
         lines = enumerate(self.lines[: self.pinned])
-        return [place for place, line in lines if isinstance(line, BlockLine) and line.is_open]
+        return {place: line for place, line in lines if isinstance(line, BlockLine) and line.is_open}
 
     def next_open(self) -> int | None:
         """Return the next line that needs a person: not visited since its newest loss, else the next below."""
-        here = self.place
-        places = [place for place in self._open_places() if place != here]
+        here, lines = self.place, self._open_lines()
+        places = [place for place in lines if place != here]
         if not places:
             return None
         if (cursor := self.cursor) is not None:
             self._trail.append(cursor.key)
-        unvisited = (place for place in places if self._visited.get(self.lines[place].key, -inf) < self._stamp(place))
+        unvisited = (place for place in places if self._visited.get(lines[place].key, -inf) < lines[place].noticed_at)
         below = (place for place in places if here is not None and place > here)
         return next(unvisited, next(below, places[0]))
 
@@ -286,17 +284,13 @@ class RowCursor:
             place = self.place_of(self._trail.pop())
             if place is not None and place != self.place:
                 return place
-        places = [place for place in self._open_places() if place != self.place]
+        places = [place for place in self._open_lines() if place != self.place]
         above = [place for place in places if self.place is not None and place < self.place]
         return above[-1] if above else places[-1] if places else None
 
-    def _stamp(self, place: int) -> float:
-        line = self.lines[place]
-        return line.noticed_at if isinstance(line, BlockLine) else 0.0
-
     def _visit(self) -> None:
-        if self.place is not None and isinstance(line := self.cursor, BlockLine):
-            self._visited[line.key] = self._stamp(self.place)
+        if isinstance(line := self.cursor, BlockLine):
+            self._visited[line.key] = line.noticed_at
             present = {each.key for each in self.lines[: self.pinned]}
             self._visited = {key: stamp for key, stamp in self._visited.items() if key in present}
 
@@ -311,9 +305,9 @@ class RowCursor:
             return list(range(len(block)))
         if most <= 0:
             return []
-        heads = [place for place, line in enumerate(block) if isinstance(line, BlockLine)]
-        members = [place for place, line in enumerate(block) if not isinstance(line, BlockLine)]
-        first = [place for place in self._open_places()[:1] if place != self.place]
+        heads = self._heads
+        members = [place for place in range(len(block)) if place not in heads]
+        first = [place for place in [*self._open_lines()][:1] if place != self.place]
         if self.is_in_block and self.place is not None:
             first.append(self.place)
         if members and members[0] - 1 not in first and len(first) < most - 1:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
-from envwatch.model.modes import mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, look_alikes, natural_key
+from envwatch.presentation import PRESENTATIONS
 from envwatch.query.language import Query, parse
 from envwatch.views.table.columns import META, PROBLEMS, column_of, is_column, metadata_text
 
@@ -38,12 +38,7 @@ OLD: Final[LineKey] = ("old", "", "")
 
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
     "profile": attrgetter("profile"),
-    "pod": attrgetter("pod_id"),
-    "user": attrgetter("environment.user_id"),
-    "os": attrgetter("environment.os"),
-    "version": attrgetter("environment.version"),
-    "mode": lambda tracked: mode_of(tracked.environment.mode),
-    "branch": attrgetter("environment.branch"),
+    **{id_: PRESENTATIONS[id_].text for id_ in ("pod", "user", "os", "version", "mode", "branch")},
 }
 
 
@@ -259,10 +254,9 @@ def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvir
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
-    ranks[Presence.OFFLINE].sort(key=attrgetter("lost_at"), reverse=True)
-    ranks[Presence.MISSING].sort(key=attrgetter("lost_at"), reverse=True)
+    for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE):
+        ranks[presence].sort(key=attrgetter("lost_at"), reverse=True)
     ranks[Presence.LATE].sort(key=attrgetter("environment.last_seen_alive_at"))
-    ranks[Presence.GONE].sort(key=attrgetter("lost_at"), reverse=True)
     return list(chain.from_iterable(ranks.values()))
 
 

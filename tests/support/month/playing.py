@@ -58,12 +58,43 @@ def steps(script: Script, polls: Sequence[int] | None = None) -> Iterator[Step]:
     return _Player(script).steps(dense_polls(script) if polls is None else polls)
 
 
-class _Player:
+class Platform:
+    """The platform's rows at a moment of a script. Time only moves forward."""
+
     def __init__(self, script: Script) -> None:
-        self._script = script
+        self._actions = script.actions
         self._rows = script.rows()
         self._listed: dict[int, Row] = {}
         self._next_action = 0
+
+    def environments(self, at: int, faults: Mapping[Fault, Trouble], *, is_odd: bool) -> list[Environment]:
+        """Return a listing under faults; of two replicas, the odd one rounds heartbeats."""
+        self._act(at)
+        for row in self._listed.values():
+            if row.beats_at <= at:
+                row.beat(at)
+        if not faults:
+            return [row.environment for row in self._listed.values()]
+        if Fault.ROUNDED in faults and not is_odd:
+            faults = {fault: trouble for fault, trouble in faults.items() if fault is not Fault.ROUNDED}
+        return [env for row in self._listed.values() if (env := _shown(row, faults)) is not None]
+
+    def _act(self, at: int) -> None:
+        while self._next_action < len(self._actions) and self._actions[self._next_action].at <= at:
+            action = self._actions[self._next_action]
+            self._next_action += 1
+            row = self._rows[action.row]
+            if action.what is Change.REMOVED:
+                self._listed.pop(action.row, None)
+            else:
+                self._listed[action.row] = row
+            row.change(action.what, action.at)
+
+
+class _Player:
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._platform = Platform(script)
         self._slept = 0
         """Total sleep of the monitor's machine, ms."""
 
@@ -106,35 +137,12 @@ class _Player:
         if (failing := faults.get(Fault.FAILING)) is not None:
             cause, message = _FAILURES[failing.since % len(_FAILURES)]
             return Failed(cause=cause, message=clean(message), started=started, ended=ended, interval=interval)
-        environments = self._environments(at, faults, is_odd=bool(started.wall // STEP % 2))
+        environments = self._platform.environments(at, faults, is_odd=bool(started.wall // STEP % 2))
         error = faults[Fault.WRONG_DATE].error if Fault.WRONG_DATE in faults else 0
         date = (BEGIN + at + error) // 1000 * 1000
         bounds = OffsetBounds.of_answer(date, started.wall, ended.wall)
         page = ListedPage(environments, started.wall)
         return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), started, ended, interval)
-
-    def _environments(self, at: int, faults: Mapping[Fault, Trouble], *, is_odd: bool) -> list[Environment]:
-        self._act(at)
-        for row in self._listed.values():
-            if row.beats_at <= at:
-                row.beat(at)
-        if not faults:
-            return [row.environment for row in self._listed.values()]
-        if Fault.ROUNDED in faults and not is_odd:
-            faults = {fault: trouble for fault, trouble in faults.items() if fault is not Fault.ROUNDED}
-        return [env for row in self._listed.values() if (env := _shown(row, faults)) is not None]
-
-    def _act(self, at: int) -> None:
-        actions = self._script.actions
-        while self._next_action < len(actions) and actions[self._next_action].at <= at:
-            action = actions[self._next_action]
-            self._next_action += 1
-            row = self._rows[action.row]
-            if action.what is Change.REMOVED:
-                self._listed.pop(action.row, None)
-            else:
-                self._listed[action.row] = row
-            row.change(action.what, action.at)
 
 
 _INTERVALS: Final = [timedelta(milliseconds=STEP * steps) for steps in range(CALM_STEPS + 1)]

@@ -157,7 +157,7 @@ class Row:
                 self.environment = replace(
                     self.environment,
                     connection_id=clean(f"conn-{self.id}-{self._connections}"),
-                    connected_at=ServerMs(BEGIN + at),
+                    connected_at=ServerMs(float(BEGIN + at)),
                     pod_id=self._pod,
                 )
                 # Much faster than `replace`: nearly all changes of a month are pings.
@@ -178,7 +178,7 @@ class Row:
                     connection_id=None,
                     connected_at=None,
                     last_heartbeat_at=None,
-                    last_seen_at=ServerMs(BEGIN + at),
+                    last_seen_at=ServerMs(float(BEGIN + at)),
                     pod_id=None,
                 )
 
@@ -246,8 +246,8 @@ class Script:
                 connectionName=name,
                 deviceId=device or f"device-{_hex(name, number)}",
                 listenerInstanceId=instance or f"server-{_hex(name)}",
-                firstSeenAt=BEGIN + up_at,
-                lastSeenAt=BEGIN + up_at,
+                firstSeenAt=float(BEGIN + up_at),
+                lastSeenAt=float(BEGIN + up_at),
                 podId=pod,
                 metadata=_METADATA[os],
             )

@@ -14,14 +14,15 @@ from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
-from envwatch.fleet.events import Kind
+from envwatch.fleet.events import EventState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import API_FIELDS, Environment, ValueKind
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
@@ -35,6 +36,7 @@ from envwatch.storage.history.encoding.codecs import (
     TEXT,
     TEXT_OR_NONE,
     Codec,
+    annotations_of,
     defaults_of,
     is_same,
     list_of,
@@ -51,8 +53,6 @@ from envwatch.storage.history.encoding.codecs import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
-    from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.text import SafeText
 
 
@@ -70,9 +70,6 @@ def _clock_of(plain: object) -> float:
 
 _CLOCK: Final[Codec[Any]] = Codec(lambda number: number, _clock_of)
 CLOCKS: Final = record(Clocks, wall=_CLOCK, monotonic=_CLOCK)
-CLOCKS_OR_NONE: Final = optional(CLOCKS)
-
-VERDICT: Final = record(Verdict, presence=word(Presence), reason=word(Reason), is_up=FLAG)
 
 _CODECS: Final[Mapping[ValueKind, Codec[Any]]] = {
     ValueKind.TEXT: TEXT,
@@ -81,12 +78,10 @@ _CODECS: Final[Mapping[ValueKind, Codec[Any]]] = {
 }
 _DEFAULTS: Final = defaults_of(Environment)
 
-ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
-    {
-        each.name: optional(_CODECS[each.kind]) if _DEFAULTS.get(each.name, each) is None else _CODECS[each.kind]
-        for each in API_FIELDS.values()
-    }
-)
+ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = {
+    each.name: optional(_CODECS[each.kind]) if _DEFAULTS.get(each.name, each) is None else _CODECS[each.kind]
+    for each in API_FIELDS.values()
+}
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
@@ -120,93 +115,57 @@ def _samples_of(plain: object) -> tuple[OffsetBounds, ...]:
 
 _SAMPLES: Final = Codec(_plain_samples, _samples_of)
 
-_HELD: Final = record(
-    QuarantinedListing,
-    finding=record(AnomalyFinding, anomaly=word(Anomaly), text=TEXT),
-    since=NUMBER,
-    missing=IDS,
-    confirmed_absent=IDS,
-    listings=COUNT,
-)
-
-_SNAPSHOT: Final = record(
-    partial(Snapshot, pages=(), served=None),
-    clock=_SAMPLES,
-    rejected=COUNT,
-    rejected_ids=IDS,
-    confirmed_absent=IDS,
-    in_doubt=IDS,
-    requests=COUNT,
-    received=COUNT,
-)
-
-_FAILED: Final = record(
-    Failed,
-    cause=word(Cause),
-    message=TEXT,
-    started=CLOCKS,
-    ended=CLOCKS,
-    interval=SPAN,
-    retry_after=optional(SPAN),
-    pages_read=COUNT,
-    page=optional(COUNT),
-)
-
-_LIMITS: Final = whole_record(
-    Limits,
-    online_for=SPAN,
-    late_after=SPAN,
-    interval=SPAN,
-    requests_per_minute=COUNT,
-    page_size=COUNT,
-    page_deadline=SPAN,
-    walk_deadline=SPAN,
-    refused_recheck=SPAN,
-    max_pages=COUNT,
-    max_rows=COUNT,
-)
-
 _PERIODS: Final[Codec[Any]] = Codec(
     lambda periods: [[kind.value, since] for kind, since in periods.items()],
     lambda plain: MappingProxyType({Kind(kind): number_of(since) for kind, since in map(list_of, list_of(plain))}),
 )
 
-PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
-    {
-        "limits": _LIMITS,
-        "profile_name": TEXT,
-        "expect": several(TEXT),
-        "listings": COUNT,
-        "began_at": NUMBER_OR_NONE,
-        "listed": CLOCKS_OR_NONE,
-        "elapsed_ms": NUMBER,
-        "newest": TEXT_OR_NONE,
-        "clock": record(ServerClock, samples=_SAMPLES),
-        "date_error": NUMBER_OR_NONE,
-        "interval": SPAN,
-        "failure": optional(_FAILED),
-        "failures": COUNT,
-        "quarantine": optional(_HELD),
-        "stall_detector": record(StallDetector, silent_s=NUMBER, is_stalled=FLAG, resumed_at=NUMBER_OR_NONE),
-        "snapshot": optional(_SNAPSHOT),
-        "unseen_since": CLOCKS_OR_NONE,
-        "last_up": CLOCKS_OR_NONE,
-        "has_moved_identity": FLAG,
-        "periods": _PERIODS,
-    }
-)
+_BY_TYPE: Final[dict[str, Codec[Any]]] = {
+    "SafeText": TEXT,
+    "str": TEXT,
+    "float": NUMBER,
+    "ServerMs": NUMBER,
+    "MonotonicS": NUMBER,
+    "int": COUNT,
+    "bool": FLAG,
+    "timedelta": SPAN,
+    "Clocks": CLOCKS,
+    "Environment": ENVIRONMENT,
+    "Periods": _PERIODS,
+    "frozenset[SafeText]": IDS,
+    "tuple[SafeText, ...]": several(TEXT),
+    "tuple[OffsetBounds, ...]": _SAMPLES,
+    **{kind.__name__: word(kind) for kind in (Anomaly, Cause, Kind, Presence, Reason)},
+}
+"""Codecs by annotation."""
 
-_ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
+
+def codecs_of(kind: Any, *without: str) -> dict[str, Codec[Any]]:  # noqa: ANN401  any class
+    """Return the codecs of a record's fields by name, in the order of declaration."""
+    found: dict[str, Codec[Any]] = {}
+    for name, annotation in annotations_of(kind).items():
+        if name not in without:
+            codec = _BY_TYPE[annotation.removesuffix(" | None")]
+            found[name] = optional(codec) if annotation.endswith(" | None") else codec
+    return found
+
+
+for _kind in (Ack, AnomalyFinding, Failed, QuarantinedListing, ServerClock, StallDetector, Verdict, EventState):
+    _BY_TYPE[_kind.__name__] = record(_kind, **codecs_of(_kind))
+_BY_TYPE["Limits"] = whole_record(Limits, **codecs_of(Limits))
+_BY_TYPE["Snapshot"] = record(partial(Snapshot, pages=(), served=None), **codecs_of(Snapshot, "pages", "served"))
+
+PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(ProfileState, "profile", "server", "environments")
 
 
 def plain_acks(acks: OwnAcks) -> list[Any]:
     """Return acknowledgements in order."""
-    return [[id_, _ACK.plain(ack)] for id_, ack in acks.items()]
+    return [[id_, _BY_TYPE["Ack"].plain(ack)] for id_, ack in acks.items()]
 
 
 def acks_of(plain: object) -> OwnAcks:
     """Return acknowledgements from `plain_acks`."""
-    return MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))})
+    return MappingProxyType({text_of(id_): _BY_TYPE["Ack"].value(ack) for id_, ack in map(list_of, list_of(plain))})
 
 
 EncodedRow: TypeAlias = "list[Any]"
@@ -337,6 +296,8 @@ BEAT: Final = NAMES.index("last_heartbeat_at")
 CHECK: Final = NAMES.index("skew_check")
 MEMBERS: Final = tuple(each.number for each in API_FIELDS.values() if each.kind is ValueKind.OBJECT)
 
+CELLS: Final = tuple(attrgetter(path) for path, _ in _CELLS.values())
+"""Functions that return a cell of a `TrackedEnvironment`."""
 _cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(path for path, _ in _CELLS.values()))
 _ENVIRONMENT_SLOTS: Final = [getattr(Environment, name).__set__ for name in API_FIELDS]
 _TRACKED_SLOTS: Final = [getattr(TrackedEnvironment, name).__set__ for name in ("environment", "profile", *_TRACKED)]
@@ -345,9 +306,8 @@ _environment_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(each.
 _tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number for number, _ in _TRACKED.values()))
 
 
-def plain_check(row: EncodedRow) -> list[Any]:
-    """Return a row's skew check, compact if possible."""
-    check, beat_at = row[CHECK], row[BEAT]
+def plain_check(check: SkewCheck, beat_at: ServerMs | None) -> list[Any]:
+    """Return the skew check of a heartbeat, compact if possible."""
     short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
     return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
 

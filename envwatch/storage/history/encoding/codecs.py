@@ -191,6 +191,12 @@ def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
     return [field.name for field in fields(kind)] if is_dataclass(kind) else [*kind._fields]
 
 
+def annotations_of(kind: Any) -> dict[str, str]:  # noqa: ANN401  any class
+    """Return the fields' annotations as written, of a module that postpones evaluation."""
+    written = kind.__annotations__
+    return {name: getattr(written[name], "__forward_arg__", written[name]) for name in names_of(kind)}
+
+
 Members: TypeAlias = "dict[str, Any]"
 
 _NESTED: Final = (list, dict)

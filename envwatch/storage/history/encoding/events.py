@@ -5,23 +5,10 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.events import Event, EventState, Kind
+from envwatch.fleet.events import Event
 from envwatch.past.history import HistoryError
-from envwatch.storage.history.encoding.cells import ENVIRONMENT, VERDICT
-from envwatch.storage.history.encoding.codecs import (
-    FLAG,
-    NUMBER,
-    NUMBER_OR_NONE,
-    SPAN,
-    TEXT_OR_NONE,
-    Codec,
-    difference_of,
-    list_of,
-    optional,
-    patched,
-    record,
-    word,
-)
+from envwatch.storage.history.encoding.cells import codecs_of
+from envwatch.storage.history.encoding.codecs import Codec, difference_of, list_of, patched, record
 from envwatch.storage.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
 
 if TYPE_CHECKING:
@@ -36,29 +23,7 @@ _OF_ROW: Final = ("id", "name")
 _MOST_CHANGED: Final = 9
 """With more changes, the whole row is written. An environment that connects anew changes eight fields."""
 
-_STATE: Final = record(
-    EventState,
-    environment=ENVIRONMENT,
-    verdict=VERDICT,
-    is_flapping=FLAG,
-    clock_suspect=FLAG,
-    left_pod_id=TEXT_OR_NONE,
-)
-_FIELDS: Final[Mapping[str, Codec[Any]]] = {
-    "kind": word(Kind),
-    "at": NUMBER,
-    "id": TEXT_OR_NONE,
-    "name": TEXT_OR_NONE,
-    "field": TEXT_OR_NONE,
-    "before": TEXT_OR_NONE,
-    "after": TEXT_OR_NONE,
-    "reason": TEXT_OR_NONE,
-    "lasted": optional(SPAN),
-    "of": optional(word(Kind)),
-    "since": NUMBER_OR_NONE,
-    "incident": TEXT_OR_NONE,
-    "then": optional(_STATE),
-}
+_FIELDS: Final = codecs_of(Event, "profile", "members")
 
 
 class EventEncoder:

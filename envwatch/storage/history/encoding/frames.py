@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.storage.history.encoding.cells import (
     BEAT,
+    CELLS,
     CHECK,
     CLOCKS,
     CODECS,
@@ -31,10 +32,11 @@ from envwatch.storage.history.encoding.codecs import STORED_NAMES, MembersWriter
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment
     from envwatch.storage.history.encoding.cells import EncodedRow
@@ -110,7 +112,6 @@ SCALES: Final = (1, 4_096)
 
 _LONGEST_STEPS: Final = 1 << 60
 
-_NO_CELLS: Final[EncodedRow] = [None] * len(CODECS)
 NEW: Final = -1
 
 
@@ -163,13 +164,13 @@ class _Rows:
         self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
         self._changed: list[list[Any]] = []
         self._changed_place = 0
-        self._new: list[EncodedRow] = []
+        self._new: list[TrackedEnvironment] = []
         old_order, order = [*before], [*after]
         self._runs = None if old_order == order else runs_between(old_order, order)
         for place, (id_, tracked) in enumerate(after.items()):
             was = before.get(id_)
             if was is None:
-                self._new.append(row_of(tracked))
+                self._new.append(tracked)
             elif was is not tracked:
                 self._compare(place, row_of(was), row_of(tracked))
 
@@ -178,14 +179,18 @@ class _Rows:
         if BEAT in numbers and self._is_beat(place, old, new):
             numbers = [number for number in numbers if number not in (SEEN, BEAT, CHECK)]
         if numbers:
-            cells = [each for number in numbers for each in (number, self._plain(number, old, new))]
+            cells = [
+                each
+                for number in numbers
+                for each in (number, self._plain(number, old[number], new[number], new[BEAT]))
+            ]
             self._changed.append([place - self._changed_place, *cells])
             self._changed_place = place
 
-    def _plain(self, number: int, old: EncodedRow, new: EncodedRow) -> Any:  # noqa: ANN401  any JSON value
+    def _plain(self, number: int, old: Any, new: Any, beat_at: ServerMs | None) -> Any:  # noqa: ANN401  any JSON value
         if number in MEMBERS:
-            return self._members.plain_change(old[number], new[number])
-        return plain_check(new) if number == CHECK else CODECS[number].plain(new[number])
+            return self._members.plain_change(old, new)
+        return plain_check(new, beat_at) if number == CHECK else CODECS[number].plain(new)
 
     def _is_beat(self, place: int, old: EncodedRow, new: EncodedRow) -> bool:
         before, after = old[BEAT], new[BEAT]
@@ -209,13 +214,17 @@ class _Rows:
                 for (scale, check, *_), beats in self._groups.items()
             ],
             "rows": self._changed,
-            "new": [[self._plain(number, _NO_CELLS, row) for row in self._new] for number in range(len(CODECS))]
-            if self._new
-            else [],
+            # Evaluated while the JSON is written, and fills the table then: all columns take 1.4 KiB a row.
+            "new": (self._column(number) for number in range(len(CODECS))) if self._new else None,
             "nested": self._members.table,
         }
         order = {} if self._runs is None else {"order": self._runs}
-        return order | {name: each for name, each in written.items() if each}
+        return order | {name: each for name, each in written.items() if each or (self._new and name == "nested")}
+
+    def _column(self, number: int) -> Iterator[Any]:
+        cell_of = CELLS[number]
+        for tracked in self._new:
+            yield self._plain(number, None, cell_of(tracked), tracked.environment.last_heartbeat_at)
 
     def numbers(self) -> list[int]:
         numbers: list[int] = []

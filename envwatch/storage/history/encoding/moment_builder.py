@@ -28,8 +28,8 @@ from envwatch.storage.history.encoding.cells import (
     settle_check,
     tracked_of,
 )
-from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, MembersReader, list_of
-from envwatch.storage.history.encoding.frames import NEW, SCALES, USUAL_MS, FrameKind, later
+from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, Members, MembersReader, list_of
+from envwatch.storage.history.encoding.frames import NEW, SCALES, USUAL_MS, Frame, FrameKind, later
 from envwatch.storage.history.encoding.packing import NONSENSE, checksum_of, unpacked, unsigned
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.storage.history.encoding.cells import EncodedRow
-    from envwatch.storage.history.encoding.codecs import Members
-    from envwatch.storage.history.encoding.frames import Frame
 
 _BUILT: Final = len(NAMES)
 """The last cell has the row's object, or None after a change."""

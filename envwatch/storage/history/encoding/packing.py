@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -18,7 +20,7 @@ from pydantic_core import from_json, to_json
 from envwatch.past.history import HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 
 _ROW: Final = (
@@ -83,7 +85,7 @@ class FramePart(NamedTuple):
     """A plain value, and whole numbers."""
 
     plain: Any
-    """JSON, with infinities."""
+    """JSON, with infinities; a member to be written may be an iterator."""
     numbers: Sequence[int] = ()
     base: int = 0
     """The base frame's checksum; 0 without a base."""
@@ -103,9 +105,9 @@ def packed(parts: Sequence[FramePart], level: int) -> bytes:
     pieces = []
     try:
         for part in parts:
-            # Python's `json` needs ten times the memory.
-            text, numbers = to_json(part.plain, inf_nan_mode="constants"), packed_numbers(part.numbers)
-            pieces += [_HEAD.pack(part.base, len(text), len(numbers)), text, numbers]
+            text, numbers = BytesIO(), packed_numbers(part.numbers)
+            text.writelines(_json_of(part.plain))
+            pieces += [_HEAD.pack(part.base, text.tell(), len(numbers)), text.getvalue(), numbers]
     except (ValueError, TypeError, RecursionError, struct.error) as error:
         raise HistoryError(f"what is to be recorded cannot be written: {type(error).__name__}") from error
     inflated_bytes = sum(map(len, pieces))
@@ -134,6 +136,24 @@ def unpacked(data: bytes) -> list[FramePart]:
         return list(_parts_in(body))
     except (zlib.error, ValueError, RecursionError, struct.error) as error:
         raise HistoryError(NONSENSE) from error
+
+
+def _json_of(plain: Any) -> Iterator[bytes]:  # noqa: ANN401  any JSON value
+    """Yield JSON in pieces: an object's members and an iterator's items one by one."""
+    if type(plain) is dict and any(isinstance(value, Iterator) for value in plain.values()):
+        yield b"{"
+        for place, (name, value) in enumerate(plain.items()):
+            yield (b"," if place else b"") + to_json(name) + b":"
+            yield from _json_of(value)
+        yield b"}"
+    elif isinstance(plain, Iterator):
+        yield b"["
+        for place, item in enumerate(plain):
+            yield (b"," if place else b"") + to_json(item, inf_nan_mode="constants")
+        yield b"]"
+    else:
+        # Python's `json` needs ten times the memory.
+        yield to_json(plain, inf_nan_mode="constants")
 
 
 def _deflated(pieces: Iterable[bytes], level: int) -> bytes:

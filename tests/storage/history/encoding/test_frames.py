@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, beating, environment, failed, listed, reading, slept
+from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 from support.exact import exact
 from support.memory_history import recorded
 from support.recording import decode_event, encode_event
@@ -74,3 +75,13 @@ def test_a_skew_check_comes_back_whether_or_not_it_is_that_of_the_new_heartbeat(
         assert exact(decoder.moment()) == exact(moment)
     part = unpacked(frames[-1].data)[0].plain
     assert ("beats" in part, "rows" in part) == (own, not own)
+
+
+def test_encoding_a_whole_moment_takes_at_most_1500_bytes_a_row() -> None:
+    profile_state, _ = watched([listed(beating(1_000))])
+    tracemalloc.start()
+    try:
+        FrameEncoder().encode(Moment(reading(), profile_state))
+        assert tracemalloc.get_traced_memory()[1] < 1_500_000
+    finally:
+        tracemalloc.stop()

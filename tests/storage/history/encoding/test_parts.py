@@ -132,6 +132,7 @@ def test_every_field_of_a_fleet_and_of_its_rows_is_kept() -> None:
     [
         *[(TEXT, 1), (TEXT, None), (NUMBER, True), (NUMBER, "1"), (COUNT, 1.0), (COUNT, True), (FLAG, 1), (FLAG, None)],
         *[(IDS, "a"), (IDS, {}), (PROFILE_STATE["limits"], []), (PROFILE_STATE["limits"], None)],
+        *[(PROFILE_STATE["listings"], 1.0), (PROFILE_STATE["newest"], 1), (PROFILE_STATE["expect"], "a")],
     ],
 )
 def test_a_plain_value_of_another_type_is_refused(codec: Codec[Any], plain: object) -> None:
