@@ -53,7 +53,7 @@ class Edge(NamedTuple):
     last: float
 
     def joined(self, other: Edge, *, is_begin: bool) -> Edge | None:
-        """Return the edge of off-time for both; None if the edge is too far from a row's usual time."""
+        """Return the edge for both; None if too far from a row's usual time."""
         at = (min if is_begin else max)(self.at, other.at)
         first, last = min(self.first, other.first), max(self.last, other.last)
         return Edge(at, first, last) if (last - at if is_begin else at - first) <= LEEWAY else None
@@ -75,7 +75,7 @@ class OffTime(NamedTuple):
         return cls(Edge(begin, leaves, leaves), Edge(min(_ceil(late), _floor(comes + LEEWAY)), comes, comes))
 
     def joined(self, other: OffTime) -> OffTime | None:
-        """Return the off-time of both, if near enough to the usual times of each row."""
+        """Return the off-time of both, if near each row's usual times."""
         begin, end = self.begin.joined(other.begin, is_begin=True), self.end.joined(other.end, is_begin=False)
         return None if begin is None or end is None else OffTime(begin, end)
 
@@ -85,14 +85,14 @@ class Habit:
     """The recurring off-times of rows."""
 
     night: OffTime | None
-    """From a shift's end on a workday, to the next day's begin; None without off-time on workdays."""
+    """From a workday's shift to the next shift; None without off-time on workdays."""
     weekend: OffTime | None = None
-    """The night of a weekend's shift; None: off all the weekend. Without `night`: off-time from Saturday's midnight."""
+    """From a weekend's shift to the next shift; None: off all day. Without `night`: off-time by Saturday's midnight."""
     pauses: tuple[OffTime, ...] = ()
     """Within the shifts of workdays."""
 
     def joined(self, other: Habit) -> Habit | None:
-        """Return the habit of both, if the hours are near enough to the usual times of each row."""
+        """Return the habit of both, if near each row's usual times."""
         pairs = [(self.night, other.night), (self.weekend, other.weekend)]
         if any((one is None) is not (two is None) for one, two in pairs) or len(self.pauses) != len(other.pauses):
             return None
@@ -162,7 +162,7 @@ class Calendar:
         return (clock_time(at, self.zone) - datetime.combine(day, datetime.min.time())) / timedelta(minutes=1)
 
     def days_in(self, spans: Sequence[tuple[float, float]]) -> tuple[int, int]:
-        """Return how many workdays and days of weekends the spans cover for the most part."""
+        """Return the numbers of workdays and days of weekends that the spans mostly cover."""
         counts = [0, 0]
         for day, (since, until) in zip(self.dates, pairwise(self.slots[::_SLOTS]), strict=True):
             counts[day.weekday() in _WEEKEND] += _covers(spans, since, until)
@@ -209,7 +209,7 @@ def _hours(days: frozenset[int], begin: int, end: int) -> Iterator[QuietHours]:
 
 
 def _week_hours(begin: int, end: int) -> Iterator[QuietHours]:
-    """Yield the hours from begin to end, in minutes after Saturday's midnight, cut at midnights."""
+    """Yield hours, cut at midnights; the times count from Saturday's midnight."""
     cuts = [begin, *range(begin - begin % DAY_MINUTES + DAY_MINUTES, end, DAY_MINUTES), end]
     pieces = [(since, until) for since, until in pairwise(cuts) if since < until]
     whole = [since // DAY_MINUTES for since, until in pieces if until - since == DAY_MINUTES]
@@ -390,6 +390,6 @@ def _known(intervals: Iterable[Interval]) -> list[tuple[float, float]]:
 
 
 def _covers(spans: Iterable[tuple[float, float]], since: float, until: float) -> bool:
-    """Whether spans cover a time for the most part."""
+    """Whether spans mostly cover a time."""
     covered = sum(max(min(end, until) - max(begin, since), 0.0) for begin, end in spans)
     return covered >= SHARE * (until - since)

@@ -59,7 +59,7 @@ class HabitualRow(NamedTuple):
     """The instants of losses that would open an incident."""
 
     def outside(self, hours: Sequence[QuietHours], zone: tzinfo | None) -> int:
-        """Return the number of losses outside some hours."""
+        """Count losses outside some hours."""
         return sum(quiet_end(hours, at, zone) is None for at in self.lost_at)
 
 
@@ -68,7 +68,7 @@ class Suggestion:
     """Quiet hours for environments with equal habits."""
 
     values: tuple[str, ...]
-    """The filter's alternatives, of which the first begins with the field."""
+    """The filter, cut after commas."""
     hours: tuple[QuietHours, ...]
     rows: tuple[HabitualRow, ...]
 
@@ -93,7 +93,7 @@ class QuietSuggestions:
     weekend_days: int
     suggestions: tuple[Suggestion, ...]
     restless: tuple[str, ...]
-    """A filter for the environments with many outages outside their hours; empty without such environments."""
+    """A filter for rows with many outages outside their hours, cut after commas."""
     covered: tuple[TrackedEnvironment, ...]
     """Environments whose hours the configured quiet hours cover."""
 
@@ -146,7 +146,7 @@ def suggestions_in(recorded: Recorded, policy: AlertPolicy, matcher: Matcher = E
 
 
 def _suggestions(rows: Iterable[HabitualRow], filters: _Filters, zone: tzinfo | None) -> Iterator[Suggestion]:
-    """Yield blocks; rows with a common trait share a block if their hours are near, then any rows with near hours."""
+    """Yield a block for rows with near hours, first for rows with a common trait."""
     left = {row.tracked.environment.id: row for row in rows}
     by_id = dict(left)
     groups: list[tuple[Habit, set[SafeText]]] = []
@@ -171,7 +171,7 @@ def _may_need_quiet(tracked: TrackedEnvironment, policy: AlertPolicy, matcher: M
 
 
 def _is_covered(row: HabitualRow, policy: AlertPolicy, calendar: Calendar) -> bool:
-    """Whether the configured hours cover a row's hours, at each quarter of an hour of the newest week."""
+    """Whether the configured hours cover a row's hours in the newest week."""
     week = calendar.slots[-_WEEK_SLOTS:]
     return bool(policy.quiet) and all(
         policy.quiet_period_end(row.tracked, at, week[-1]) is not None
@@ -204,18 +204,18 @@ class _Filters:
         return by_trait.values()
 
     def of(self, ids: set[SafeText]) -> tuple[str, ...]:
-        """Return the values of the shortest filter; empty without a filter."""
+        """Return a filter, cut after commas; empty if no filter fits."""
         return self.by_trait(ids) or self._by_name(ids)
 
     def added_to(self, query: SafeText, ids: set[SafeText]) -> tuple[str, ...]:
-        """Return the values of a filter that also matches what a query by names matches."""
+        """Return a filter that also has a query by names, if possible."""
         own = self.by_trait(ids, ("name",)) or self._by_name(ids)
         if own and query.startswith("name:") and own[0].startswith("name:") and " " not in query:
             return query, own[0].removeprefix("name:"), *own[1:]
         return self.of(ids)
 
     def by_trait(self, ids: set[SafeText], traits: Sequence[str] = _TRAITS) -> tuple[str, ...]:
-        """Return the values of the shortest filter by a trait; empty without such a filter, or for one environment."""
+        """Return the shortest filter by a trait of several environments; empty without such a filter."""
         found: list[tuple[str, ...]] = []
         for trait in traits if len(ids) > 1 else ():
             values = {_value(self._present[id_], trait) for id_ in ids}
@@ -277,7 +277,7 @@ def _near(rows: Mapping[SafeText, HabitualRow]) -> list[tuple[Habit, set[SafeTex
 
 
 def _merged(groups: Iterable[tuple[Habit, set[SafeText]]], filters: _Filters) -> list[tuple[Habit, set[SafeText]]]:
-    """Return the groups; groups with near hours are one if a trait is common, or if neither has a trait."""
+    """Unite groups with near hours and a common trait, or without any trait."""
     merged: list[tuple[Habit, set[SafeText]]] = []
     for habit, ids in groups:
         for place, (other, its_ids) in enumerate(merged):
