@@ -390,8 +390,9 @@ def lines_of(polls: Iterable[PastPoll]) -> Iterator[bytes]:
     before, base, number = None, 0, 0
     event_encoder = EventEncoder()
     for poll in polls:
-        part = difference(before, base, poll.moment)
-        base, before = checksum_of(packed([part], 1)), poll.moment
+        frame = packed([difference(before, base, poll.moment)], 1)
+        (part,) = unpacked(frame)
+        base, before = checksum_of(frame), poll.moment
         events = []
         for event in poll.events:
             number += 1
