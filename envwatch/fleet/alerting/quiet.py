@@ -79,7 +79,7 @@ class QuietHours:
     def until(self, at: float, zone: tzinfo | None) -> float | None:
         """Return the end of the hours that hold at a moment; None outside the hours."""
         try:
-            today = _local(at, zone).date()
+            today = clock_time(at, zone).date()
             spans = [self._span(today - days * _DAY, zone) for days in _NEAR_DAYS]
         except (ValueError, OverflowError, OSError):  # no clock shows such a moment
             return None
@@ -90,7 +90,7 @@ class QuietHours:
         if day.weekday() not in self.days:
             return 0.0, 0.0
         end = self.end if self.end > self.begin else self.end + DAY_MINUTES
-        return _instant(day, self.begin, zone), _instant(day, end, zone)
+        return instant(day, self.begin, zone), instant(day, end, zone)
 
 
 def quiet_end(hours: Iterable[QuietHours], at: float, zone: tzinfo | None) -> float | None:
@@ -115,7 +115,7 @@ def _period_end(hours: tuple[QuietHours, ...], at: float, zone: tzinfo | None) -
 def quiet_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
     """Return the end of a quiet period in a zone: `10:00`, or `Mon 10:00` if the end is a day away."""
     try:
-        when = _local(at, zone)
+        when = clock_time(at, zone)
     except (ValueError, OverflowError, OSError):
         return clean("later")
     day = f"{DAYS[when.weekday()].capitalize()} " if abs(at - now) >= _DAY_MS else ""
@@ -132,14 +132,15 @@ def not_back_by_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
     return composed(f"not back by {quiet_time_text(end, now, zone)}")
 
 
-def _local(at: float, zone: tzinfo | None) -> datetime:
+def clock_time(at: float, zone: tzinfo | None) -> datetime:
+    """Return a zone's naive time at an instant."""
     seconds = at / 1000
     if zone is None:
         return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - this machine's zone
     return datetime.fromtimestamp(seconds, UTC).astimezone(zone).replace(tzinfo=None)
 
 
-def _instant(day: date, minutes: int, zone: tzinfo | None) -> float:
+def instant(day: date, minutes: int, zone: tzinfo | None) -> float:
     """Return when a zone's clocks first show a time of a day or a later time."""
     shown = datetime.combine(day, datetime.min.time()) + minutes * _MINUTE
     late, early = (_timestamp(shown.replace(fold=fold), zone) for fold in (0, 1))
@@ -148,7 +149,7 @@ def _instant(day: date, minutes: int, zone: tzinfo | None) -> float:
     # The clocks skip the time: the jump is between the two instants.
     while late - early > 1:
         middle = (early + late) // 2
-        early, late = (early, middle) if _local(middle * 1000, zone) >= shown else (middle, late)
+        early, late = (early, middle) if clock_time(middle * 1000, zone) >= shown else (middle, late)
     return late * 1000
 
 

@@ -145,7 +145,7 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
         before=before,
         after=after,
         subject=_namer(chain(before.values(), after.values()), events),
-        watched=_watched(recorded, period),
+        watched=watched_in(recorded, period),
         run_ends=[clock.server_time(earlier.at) for earlier, poll in pairwise(polls) if poll.run != earlier.run],
         period=period,
     )
@@ -187,7 +187,7 @@ def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) 
     return subject
 
 
-def _watched(recorded: Recorded, period: Span) -> WatchedTime:
+def watched_in(recorded: Recorded, period: Span) -> WatchedTime:
     """Return the watched time. The newest listing counts as watching until its data would be blind."""
     profile_state = recorded.last.profile_state
     watched = WatchedTime.recorded(recorded.polls, recorded.events, profile_state.clock)
