@@ -1,4 +1,4 @@
-"""Remove secrets from text.
+"""Hold secrets, and remove secrets from text.
 
 All text for standard error, the log, notices or crash reports passes `redactor()`, including the server's messages.
 """
@@ -29,6 +29,31 @@ _HIDDEN: Final = "…"
 
 class ReportedError(Exception):
     """A mistake that people can correct. The message is a line that ends a command."""
+
+
+class Secret:
+    """A key or secret address; `repr` and `str` show neither.
+
+    pydantic's `SecretStr` would load pydantic, 30 ms of every start.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return f"Secret({_HIDDEN})"
+
+    def get_secret_value(self) -> str:
+        """Return the text."""
+        return self._text
 
 
 class Redactor:

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from pydantic import SecretStr
-
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
     from envwatch.model.limits import Limits
     from envwatch.past.history import Past
+    from envwatch.redactor import Secret
     from envwatch.sources.letta.client import Client
     from envwatch.sources.session import Target
     from envwatch.storage.history.recorder import HistoryRecorder
@@ -221,7 +220,7 @@ def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None)
     return credentials
 
 
-def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
+def renewed_key(credentials: Credentials, settings: Settings) -> Secret:
     """Return the present key, or the old key if there is none for this server."""
     try:
         found = credentials_for(settings)

@@ -1,6 +1,6 @@
 """The API key and the server's address: candidates and order. Only reads.
 
-Keys are `SecretStr`s, and no message contains a key. The first candidate with a key counts:
+Keys are `Secret`s, and no message contains a key. The first candidate with a key counts:
 
 1. `LETTA_API_KEY`
 2. the profile's variable or file (`api_key_env`, `api_key_file`)
@@ -30,18 +30,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import pydantic_core
-from pydantic import JsonValue, SecretStr
 
 from envwatch.config.declared import ALTERNATIVES
 from envwatch.config.settings import DEFAULT, PROFILE, Settings
 from envwatch.files import read_regular, read_secret
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
-from envwatch.redactor import KEY, ReportedError
+from envwatch.redactor import KEY, ReportedError, Secret
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from pydantic import JsonValue
 
 
 BASE_URL: Final = "LETTA_BASE_URL"
@@ -97,7 +98,7 @@ class AddressError(CredentialsError):
 class Credentials:
     """A key and the key's server."""
 
-    key: SecretStr
+    key: Secret
     base_url: str = ""
     """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
     only; may be empty."""
@@ -251,7 +252,7 @@ def _check(credentials: Credentials) -> None:
 
 
 def _key_of(text: str, origin: str) -> Credentials | None:
-    return Credentials(key=SecretStr(text.strip()), origin=origin) if text.strip() else None
+    return Credentials(key=Secret(text.strip()), origin=origin) if text.strip() else None
 
 
 def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:

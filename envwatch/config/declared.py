@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pydantic import SecretStr
-
     from envwatch.config.validators import (
         BASE_URL,
         COLUMN_LIST,
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
         one_of,
     )
     from envwatch.model.text import SafeText
+    from envwatch.redactor import Secret
 
 SERVER: Final = "server"
 _PARTS: Final = ("view", "usual", "endpoint", "limits", "record", SERVER)
@@ -124,7 +123,7 @@ class ProfileSettings:
     """Name of the environment variable with the API key."""
     api_key_file: Annotated[Path | None, FILE] = setting(None, example='"work.key"', part=SERVER, place_of="key")
     """A file of mode 0600 with the API key. A relative path starts at this file's folder."""
-    ping_url: Annotated[SecretStr | None, SECRET_URL] = setting(
+    ping_url: Annotated[Secret | None, SECRET_URL] = setting(
         None, example='"https://hc-ping.com/0e1d2c3b-4a59-6877-8695-a4b3c2d1e0ff"', part=SERVER, place_of="address"
     )
     """Address of a dead man's switch. `watch`, `serve` and `record` fetch the address after complete listings, at most

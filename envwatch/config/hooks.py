@@ -10,7 +10,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from envwatch.config.validators import ARGUMENTS, LINE, NON_EMPTY, QUERY, SECRET_URL, VARIABLE, duration_between, one_of
 from envwatch.fleet.events import Event, Kind
@@ -18,7 +18,7 @@ from envwatch.hooks.decision import HookRule
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
-from envwatch.redactor import redactor
+from envwatch.redactor import Secret, redactor
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.views.events.cloud_events import word_of
 from envwatch.views.events.matching import event_test
@@ -58,10 +58,10 @@ def _kinds(raw: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(raw))
 
 
-def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
+def _apprise_urls(raw: object) -> tuple[Secret, ...]:
     urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
     if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
-        return tuple(map(SecretStr, urls))
+        return tuple(map(Secret, urls))
     raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
 
 
@@ -71,7 +71,7 @@ _KINDS: Final = BeforeValidator(
         list[Annotated[str, Field(json_schema_extra={"enum": list(_WORDS)})]], Field(min_length=1)
     ],
 )
-_APPRISE: Final = BeforeValidator(
+_APPRISE: Final = PlainValidator(
     _apprise_urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_APPRISE_URLS)]
 )
 
@@ -93,7 +93,7 @@ class HookSettings(BaseModel):
     """Shortest time between two messages about the same environment and kind of event."""
     command: Annotated[tuple[str, ...], ARGUMENTS] = ()
     """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
-    url: Annotated[SecretStr | None, SECRET_URL] = None
+    url: Annotated[Secret | None, SECRET_URL] = None
     """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
     url_env: Annotated[str | None, VARIABLE] = None
     """Name of the environment variable with the web service's address, if the address is a secret."""
@@ -101,7 +101,7 @@ class HookSettings(BaseModel):
     """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
     format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
     """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
-    apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
+    apprise: Annotated[tuple[Secret, ...], _APPRISE] = ()
     """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
 
     def numbered(self, number: int) -> HookSettings:
@@ -170,7 +170,7 @@ def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
         yield f'can have on = ["{INCIDENT}"] only, because PagerDuty takes incidents'
 
 
-def without_secret(address: SecretStr) -> str:
+def without_secret(address: Secret) -> str:
     """Return the public parts of a web service's address."""
     url = checked_hook_url(address.get_secret_value())
     return f"{url.scheme}://{url.host}/…"
@@ -220,12 +220,12 @@ def _delivery_of(hook: HookSettings, environ: Mapping[str, str], child_environ: 
         _learn(url.raw_path.decode("ascii"))
     key = None
     if hook.key_env is not None:
-        key = SecretStr(_variable(hook.key_env, environ))
+        key = Secret(_variable(hook.key_env, environ))
         redactor().learn(key.get_secret_value())
     return WebService(url, environ, key=key, is_pagerduty=hook.format == "pagerduty")
 
 
-def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
+def ping_of(address: Secret | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
     """Return the dead man's switch, if any; the redactor learns the address.
 
     Raises:

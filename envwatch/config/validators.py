@@ -18,7 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
+    PlainValidator,
     ValidationInfo,
     model_validator,
 )
@@ -39,6 +39,7 @@ from envwatch.fleet.alerting.quiet import DAY_MINUTES, DAYS, EVERY_DAY, QuietHou
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
+from envwatch.redactor import Secret
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url, checked_hook_url
 from envwatch.views.table.columns import COLUMNS, META, PROBLEMS
 from envwatch.views.table.table_view import GROUPINGS
@@ -141,9 +142,9 @@ def _read_filter(raw: object) -> str:
     return text
 
 
-def _read_url(raw: object) -> SecretStr:
+def _read_url(raw: object) -> Secret:
     _checked(text := line(raw), checked_hook_url)
-    return SecretStr(text)
+    return Secret(text)
 
 
 def _read_zone(raw: object) -> str:
@@ -234,7 +235,7 @@ VARIABLE: Final = BeforeValidator(
 )
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
 BASE_URL: Final = BeforeValidator(lambda raw: _checked(line(raw), checked_base_url), json_schema_input_type=NON_EMPTY)
-SECRET_URL: Final = BeforeValidator(_read_url, json_schema_input_type=NON_EMPTY)
+SECRET_URL: Final = PlainValidator(_read_url, json_schema_input_type=NON_EMPTY)
 ZONE: Final = BeforeValidator(_read_zone, json_schema_input_type=NON_EMPTY)
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)

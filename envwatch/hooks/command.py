@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
-    from pydantic import SecretStr
-
+    from envwatch.redactor import Secret
 
 _LOOK_S: Final = 0.05
 """Seconds between checks for the end: a child may keep the output open."""
@@ -94,7 +93,7 @@ class HookCommand:
         return exchange.text
 
 
-def apprise_command(urls: Sequence[SecretStr], environ: Mapping[str, str]) -> HookCommand:
+def apprise_command(urls: Sequence[Secret], environ: Mapping[str, str]) -> HookCommand:
     """Return the command that passes messages to apprise in a child process."""
 
     def request(message: Message) -> bytes:

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from pydantic import SecretStr
-
+    from envwatch.redactor import Secret
 
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 
@@ -49,7 +48,7 @@ class WebService:
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
     """Limits the whole request, while httpx's timeouts limit single operations."""
-    key: SecretStr | None = None
+    key: Secret | None = None
     """PagerDuty's routing key; for other services, sent as `Authorization: Bearer`."""
     is_pagerduty: bool = False
     proxy: httpx.Proxy | None = field(init=False)

@@ -13,7 +13,6 @@ from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
-    ClassVar,
     Final,
     Generic,
     Self,
@@ -27,12 +26,12 @@ from typing import (
 )
 
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import LONGEST, SafeText, clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 else:
-    JsonValue = Any  # For pydantic any JSON value; the demo's server imports no pydantic.
+    JsonValue = Any  # pydantic would cost 30 ms of every start
 
 T = TypeVar("T")
 
@@ -41,17 +40,6 @@ _NO_MEMBERS: Final[dict[str, JsonValue]] = {}
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
-
-class _Constraints:
-    def __init__(self, **constraints: object) -> None:
-        self._constraints = constraints
-
-    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], Any]) -> Any:  # noqa: ANN401
-        return handler(source) | self._constraints
-
-
-_Text = Annotated[SafeText, _Constraints(max_length=LONGEST)]
-_Instant = Annotated[ServerMs, _Constraints(strict=True, allow_inf_nan=False)]
 
 _NEVER_ON_THE_WIRE: Final = "\0"
 """The wire name of `unknown`, which only this module fills: no plain page can contain a NUL."""
@@ -193,27 +181,25 @@ class Environment:
     `storage/history/encoding/cells.py`.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid", "alias_generator": wire_name}
-
-    id: Annotated[_Text, _Constraints(min_length=1), ApiField("id", 0, identifies=_I.MACHINE)]
+    id: Annotated[SafeText, ApiField("id", 0, identifies=_I.MACHINE)]
     """Permanent; made by `clean_key`."""
-    name: Annotated[_Text, ApiField("connectionName", 1, identifies=_I.MACHINE)]
+    name: Annotated[SafeText, ApiField("connectionName", 1, identifies=_I.MACHINE)]
     """Chosen by the machine's user; not unique."""
-    device_id: Annotated[_Text, ApiField("deviceId", 2, identifies=_I.MACHINE, label="device")]
+    device_id: Annotated[SafeText, ApiField("deviceId", 2, identifies=_I.MACHINE, label="device")]
     """Stable; two listeners on one machine share the device id."""
     connection_id: Annotated[
-        _Text | None, ApiField("connectionId", 6, is_null_sent=True, identifies=_I.CONNECTION, label="connection")
+        SafeText | None, ApiField("connectionId", 6, is_null_sent=True, identifies=_I.CONNECTION, label="connection")
     ] = None
     """None when offline; a re-registration brings a new id."""
     listener_instance_id: Annotated[
-        _Text | None, ApiField("listenerInstanceId", 10, identifies=_I.LISTENER, label="listener")
+        SafeText | None, ApiField("listenerInstanceId", 10, identifies=_I.LISTENER, label="listener")
     ] = None
     """Undocumented: `<surface>-<hash>`."""
-    last_heartbeat_at: Annotated[_Instant | None, ApiField("lastHeartbeat", 8, is_null_sent=True)] = None
-    connected_at: Annotated[_Instant | None, ApiField("connectedAt", 7, is_null_sent=True)] = None
-    first_seen_at: Annotated[_Instant, ApiField("firstSeenAt", 4)]
-    last_seen_at: Annotated[_Instant, ApiField("lastSeenAt", 5)]
-    mode: Annotated[_Text | None, ApiField("currentMode", 13, identifies=_I.MODE)] = None
+    last_heartbeat_at: Annotated[ServerMs | None, ApiField("lastHeartbeat", 8, is_null_sent=True)] = None
+    connected_at: Annotated[ServerMs | None, ApiField("connectedAt", 7, is_null_sent=True)] = None
+    first_seen_at: Annotated[ServerMs, ApiField("firstSeenAt", 4)]
+    last_seen_at: Annotated[ServerMs, ApiField("lastSeenAt", 5)]
+    mode: Annotated[SafeText | None, ApiField("currentMode", 13, identifies=_I.MODE)] = None
     """An open set; None until the row first reports a mode."""
     version = _metadata_text("lettaCodeVersion", _I.VERSION)
     branch = _metadata_text("gitBranch", _I.BRANCH)
@@ -224,11 +210,13 @@ class Environment:
     """Starts with a v."""
     working_directory = _metadata_text("workingDirectory", _I.DIRECTORY, "directory")
     """Set once an agent has run there."""
-    organization_id: Annotated[_Text, ApiField("organizationId", 3, identifies=_I.ORGANIZATION, label="organization")]
+    organization_id: Annotated[
+        SafeText, ApiField("organizationId", 3, identifies=_I.ORGANIZATION, label="organization")
+    ]
     """`local` marks a row of the Desktop app."""
-    pod_id: Annotated[_Text | None, ApiField("podId", 9, is_null_sent=True, identifies=_I.POD, label="pod")] = None
-    user_id: Annotated[_Text | None, ApiField("userId", 12, identifies=_I.USER, label="user")] = None
-    api_key_owner: Annotated[_Text | None, ApiField("apiKeyOwner", 11, identifies=_I.USER, label="key owner")] = None
+    pod_id: Annotated[SafeText | None, ApiField("podId", 9, is_null_sent=True, identifies=_I.POD, label="pod")] = None
+    user_id: Annotated[SafeText | None, ApiField("userId", 12, identifies=_I.USER, label="user")] = None
+    api_key_owner: Annotated[SafeText | None, ApiField("apiKeyOwner", 11, identifies=_I.USER, label="key owner")] = None
     self_update = _metadata_object("self_update")
     """Includes the command if the listener cannot update by itself."""
     supported_commands = MetadataField("supported_commands", list, _only_texts)

@@ -15,7 +15,6 @@ from findings import Finding
 from fleets import demo_rows
 from letta_client import Letta
 from programs import ENVWATCH, SDK, TIMEOUT_S, home_for, peak_of, run, served
-from pydantic import SecretStr
 from sdk import count_all
 from support.app_harness import target_of
 from support.builders import page_bytes
@@ -26,6 +25,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
+from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller, read_clocks
 from envwatch.sources.session import Session
@@ -188,4 +188,4 @@ async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> No
 
 
 def _client(server: ChildServer) -> Client:
-    return Client(base_url=server.base_url, key=SecretStr(server.key), limits=UNLIMITED, environ={})
+    return Client(base_url=server.base_url, key=Secret(server.key), limits=UNLIMITED, environ={})

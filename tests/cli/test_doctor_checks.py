@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 from support.builders import NOW, beating, environment
 
 from envwatch.cli.doctor import check
@@ -45,7 +44,7 @@ from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import cells, clean
-from envwatch.redactor import Redactor
+from envwatch.redactor import Redactor, Secret
 from envwatch.sources.letta.probe import Connected, Exchange, Probe, Requests, TlsHandshake
 
 if TYPE_CHECKING:
@@ -244,7 +243,7 @@ async def test_health_may_be_missing_but_not_bad(status: int, result: str) -> No
 
 async def test_a_certificate_that_ends_within_a_week_is_reported() -> None:
     week = limits.CERTIFICATE_WARN_FROM / MS
-    credentials = Credentials(key=SecretStr(KEY), base_url="https://x", origin="here")
+    credentials = Credentials(key=Secret(KEY), base_url="https://x", origin="here")
 
     async def status(until: WallMs | None) -> CheckStatus:
         answers = Answers(tls=TlsHandshake(clean("TLSv1.3"), until))

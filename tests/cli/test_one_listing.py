@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 from support import programs
 from support.builders import wire_rows
 from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, faulty_server
@@ -21,6 +20,7 @@ from envwatch.cli.streams import ProgressLine
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import all_settings_of
 from envwatch.model.text import SafeText, clean
+from envwatch.redactor import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -96,7 +96,7 @@ class Shown(ProgressLine):
 
 async def test_several_listings_are_counted_together(tmp_path: Path) -> None:
     async with faulty_server(wire_rows(250)) as faulty:
-        credentials = Credentials(key=SecretStr(KEY), base_url=faulty.url, origin="a test")
+        credentials = Credentials(key=Secret(KEY), base_url=faulty.url, origin="a test")
         (settings,) = all_settings_of({}, {"HOME": str(tmp_path)})
         outcomes: dict[SafeText, Listed | Failed] = {}
         line = Shown()

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 from support import programs
 from support.builders import NOW, failed, listed, reading, slept, wire_rows
 from support.faulty_server import KEY, faulty_server
@@ -32,6 +31,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.webhook import WebService
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.redactor import Secret
 from envwatch.sources.letta.network_settings import checked_hook_url
 
 if TYPE_CHECKING:
@@ -153,11 +153,11 @@ async def test_a_failure_is_told_once_and_then_nothing_until_envwatch_sees_again
 
 
 def test_profiles_with_one_address_share_a_switch() -> None:
-    credentials = Credentials(key=SecretStr("k"), base_url="https://letta.example", origin="a test")
+    credentials = Credentials(key=Secret("k"), base_url="https://letta.example", origin="a test")
     urls = {"a": "https://ping.example/1", "b": "https://ping.example/2", "c": "https://ping.example/1", "d": None}
     profiles = Profiles(
         {
-            clean(name): SelectedProfile(credentials, Settings(profile=name, ping_url=SecretStr(url) if url else None))
+            clean(name): SelectedProfile(credentials, Settings(profile=name, ping_url=Secret(url) if url else None))
             for name, url in urls.items()
         }
     )
@@ -233,7 +233,7 @@ async def test_a_redirect_is_not_followed_and_an_address_is_never_shown() -> Non
 )
 async def test_fail_ends_the_path_before_the_query(address: str, target: str) -> None:
     async with receiver() as service:
-        ping = ping_of(SecretStr(service.url.replace("/hook?token=t0", address)), None, {})
+        ping = ping_of(Secret(service.url.replace("/hook?token=t0", address)), None, {})
         assert ping is not None
         assert ping.time_limit == timedelta(seconds=10)
         await ping.ping(is_failure=True)

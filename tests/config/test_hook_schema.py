@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
 from envwatch.config.describe import settings_table
 from envwatch.config.hooks import KINDS, HookSettings, deliveries_of, ping_of
@@ -16,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.hooks.command import HookCommand
 from envwatch.hooks.webhook import PAGERDUTY, WebService
 from envwatch.model.text import clean
-from envwatch.redactor import redactor
+from envwatch.redactor import Secret, redactor
 from envwatch.sources.letta.network_settings import SettingsError
 
 if TYPE_CHECKING:
@@ -101,9 +100,7 @@ def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> None:
-    mail = HookSettings.model_construct(
-        name=clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),)
-    )
+    mail = HookSettings.model_construct(name=clean("mail"), apprise=(Secret("mailto://oncaller:w0rd-pass@mail.test"),))
     deliveries_of([mail], {}, ())
     assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
 

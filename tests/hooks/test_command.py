@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 from support.messages import message
 from support.receiver import Answer, receiver
 
 from envwatch.hooks.command import HookCommand, apprise_command
 from envwatch.hooks.message import DeliveryError
 from envwatch.model.text import composed
+from envwatch.redactor import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +143,7 @@ async def test_a_command_is_killed_with_its_children_when_its_caller_is_cancelle
 async def test_apprise_delivers_from_a_process_of_its_own() -> None:
     async with receiver() as service:
         url = service.url.replace("http://", "json://")
-        await apprise_command([SecretStr(url)], ENVIRON).send(message())
+        await apprise_command([Secret(url)], ENVIRON).send(message())
     (posted,) = service.posted
     assert (posted.json["title"], posted.json["message"]) == ("web went offline", "web went offline")
 
@@ -152,9 +152,9 @@ async def test_what_apprise_does_not_deliver_or_know_is_a_failure_that_shows_no_
     async with receiver(Answer(500)) as service:
         url = service.url.replace("http://", "json://")
         with pytest.raises(DeliveryError) as caught:
-            await apprise_command([SecretStr(url)], ENVIRON).send(message())
+            await apprise_command([Secret(url)], ENVIRON).send(message())
     assert "a service refused the message" in (caught.value.output or "")
     with pytest.raises(DeliveryError) as caught:
-        await apprise_command([SecretStr("nosuch://secret")], ENVIRON).send(message())
+        await apprise_command([Secret("nosuch://secret")], ENVIRON).send(message())
     assert "address 1" in (caught.value.output or "")
     assert "secret" not in (caught.value.output or "")

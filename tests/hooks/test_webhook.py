@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 from support.messages import message
 from support.receiver import Answer, receiver
 
 from envwatch.hooks.message import DeliveryError
 from envwatch.hooks.webhook import WebService
+from envwatch.redactor import Secret
 from envwatch.sources.letta.network_settings import checked_hook_url
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ async def test_the_event_is_posted_as_it_is_with_the_query_of_the_address() -> N
 
 async def test_a_key_is_a_bearer_token_and_for_pagerduty_the_routing_key() -> None:
     async with receiver() as service:
-        await webhook(service.url, key=SecretStr("k" * 32)).send(message())
-        await webhook(service.url, key=SecretStr("k" * 32), is_pagerduty=True).send(message())
+        await webhook(service.url, key=Secret("k" * 32)).send(message())
+        await webhook(service.url, key=Secret("k" * 32), is_pagerduty=True).send(message())
     bearer, pagerduty = service.posted
     assert bearer.headers["authorization"] == f"Bearer {'k' * 32}"
     assert "authorization" not in pagerduty.headers
@@ -60,7 +60,7 @@ async def test_an_answer_that_refuses_is_named(status: int) -> None:
 async def test_pagerduty_takes_no_message_without_an_incident_and_is_not_asked_again() -> None:
     async with receiver() as service:
         with pytest.raises(DeliveryError, match="PagerDuty takes incidents only") as caught:
-            await webhook(service.url, key=SecretStr("k" * 32), is_pagerduty=True).send(message(pagerduty=None))
+            await webhook(service.url, key=Secret("k" * 32), is_pagerduty=True).send(message(pagerduty=None))
     assert caught.value.is_final
     assert service.posted == []
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 from support.builders import NOW, environment, wire_row, wire_rows
 from support.faulty_server import DEVICE_ROUTE, KEY, Fault, Faulty, Reply, Stop, faulty_server, says, sends, serving
 from support.shifting_server import PERIOD_MS, Shifting
@@ -17,6 +16,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
+from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def client_of(server: Faulty, limits: Limits | None = None, **changes: Any) -> Client:
     settings: dict[str, Any] = {
         "base_url": server.url,
-        "key": SecretStr(KEY),
+        "key": Secret(KEY),
         "limits": limits or Limits(),
         "environ": {},
     }

@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 from support.builders import NOW, page_bytes, wire_row, wire_rows
 from support.faulty_server import (
     KEY,
@@ -33,6 +32,7 @@ from support.letta_client_calls import PATIENT, client_of, failure_of, failure_o
 from envwatch.model import limits
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
+from envwatch.redactor import Secret
 from envwatch.sources.letta.pagination import ListingFetch
 
 if TYPE_CHECKING:
@@ -65,26 +65,26 @@ async def test_a_walk_reads_every_page_once_in_order(server: Faulty) -> None:
 
 
 async def test_a_refused_key_is_looked_for_again_before_the_next_listing(server: Faulty) -> None:
-    keys = [SecretStr("sk-let-still-the-old-one"), SecretStr(KEY)]
-    async with client_of(server, key=SecretStr("sk-let-an-old-one"), find_key=lambda: keys.pop(0)) as client:
+    keys = [Secret("sk-let-still-the-old-one"), Secret(KEY)]
+    async with client_of(server, key=Secret("sk-let-an-old-one"), find_key=lambda: keys.pop(0)) as client:
         assert (await failure_of(client)).cause is Cause.UNAUTHORIZED
         assert (await failure_of(client)).cause is Cause.UNAUTHORIZED
-        assert keys == [SecretStr(KEY)]
+        assert keys == [Secret(KEY)]
         assert len(ids_in(await client.snapshot())) == 3
         await client.snapshot()  # an accepted key is kept: a second search would find no key
     assert keys == []
 
 
 async def test_a_search_for_the_key_that_hangs_holds_up_no_listing_and_is_not_begun_twice(server: Faulty) -> None:
-    may_end, searches = threading.Event(), list[SecretStr]()
+    may_end, searches = threading.Event(), list[Secret]()
 
-    def find_key() -> SecretStr:
-        searches.append(SecretStr(KEY))
+    def find_key() -> Secret:
+        searches.append(Secret(KEY))
         may_end.wait()
         return searches[-1]
 
     hasty = replace(PATIENT, page_deadline=timedelta(seconds=2))
-    async with client_of(server, hasty, key=SecretStr("sk-let-an-old-one"), find_key=find_key) as client:
+    async with client_of(server, hasty, key=Secret("sk-let-an-old-one"), find_key=find_key) as client:
         for _ in range(3):
             assert (await failure_of(client)).cause is Cause.UNAUTHORIZED
         may_end.set()
@@ -94,7 +94,7 @@ async def test_a_search_for_the_key_that_hangs_holds_up_no_listing_and_is_not_be
 
 
 async def test_no_other_failure_looks_for_the_key_again(server: Faulty) -> None:
-    keys: list[SecretStr] = []
+    keys: list[Secret] = []
     async with client_of(server, find_key=keys.pop) as client:
         server.break_every_page(says(403))
         await failure_of(client)
@@ -109,7 +109,7 @@ async def test_a_key_is_tried_with_one_request(server: Faulty) -> None:
         assert len(server.seen) == 1
         server.break_every_page(says(500))
         assert await client.refusal() is None
-    async with client_of(server, key=SecretStr("sk-let-an-old-one")) as client:
+    async with client_of(server, key=Secret("sk-let-an-old-one")) as client:
         assert "401" in (await client.refusal() or "")
 
 

@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pytest
-from pydantic import SecretStr
 from support.builders import page_bytes, wire_row, wire_rows
 from support.faulty_server import KEY, Fault, How, Reply, Stop, Where, edits, faulty_server, says, sends
 from support.letta_client_calls import client_of, failure_of
 
 from envwatch.model.limits import PAGE_BYTES, Limits
 from envwatch.model.outcome import Cause
+from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 
 HTML = "<!DOCTYPE html>\n<html><head><title>502 Bad\n Gateway</title></head><body><h1>nginx</h1></body></html>"
@@ -246,7 +246,7 @@ async def test_pages_beyond_the_budget_of_a_minute_are_requested_five_millisecon
     limits = Limits(page_size=1, requests_per_minute=10)
     async with faulty_server(wire_rows(30)) as server:
         client = Client(
-            base_url=server.url, key=SecretStr(KEY), limits=limits, environ={}, monotonic=lambda: now, sleep=sleep
+            base_url=server.url, key=Secret(KEY), limits=limits, environ={}, monotonic=lambda: now, sleep=sleep
         )
         async with client:
             await client.snapshot()
@@ -354,7 +354,7 @@ async def test_retry_after_is_read_as_seconds_or_by_the_servers_clock(
 ) -> None:
     wall = 1_700_000_010_000.0  # ten seconds after the date above
     async with faulty_server([]) as server:
-        client = Client(base_url=server.url, key=SecretStr(KEY), limits=Limits(), wall=lambda: wall, environ={})
+        client = Client(base_url=server.url, key=Secret(KEY), limits=Limits(), wall=lambda: wall, environ={})
         async with client:
             server.break_page(0, lambda _: Reply(status=status, headers=headers))
             error = await failure_of(client)

@@ -8,16 +8,16 @@ import ssl
 import zlib
 
 import pytest
-from pydantic import SecretStr
 from support.faulty_server import KEY
 
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
+from envwatch.redactor import Secret
 from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of
 
-DIRECT = Endpoint(clean("api.letta.com"), None, SecretStr(KEY), clean("a test"))
-BEHIND_A_PROXY = Endpoint(clean("api.letta.com"), clean("proxy:3128"), SecretStr(KEY), clean("a test"))
+DIRECT = Endpoint(clean("api.letta.com"), None, Secret(KEY), clean("a test"))
+BEHIND_A_PROXY = Endpoint(clean("api.letta.com"), clean("proxy:3128"), Secret(KEY), clean("a test"))
 
 
 def connect_error(*reasons: OSError) -> httpx.ConnectError:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 from support.builders import wire_rows
 from support.faulty_server import KEY, How, everything_in, faulty_server, proxy_to
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
+from envwatch.redactor import Secret
 from envwatch.sources.letta import httpx
 from envwatch.sources.letta.client import Client
 from envwatch.sources.letta.network_settings import (
@@ -35,7 +35,7 @@ PROXY = {"HTTPS_PROXY": "proxy:3128"}
 
 
 def client_of(base_url: str, environ: Mapping[str, str]) -> Client:
-    return Client(base_url=base_url, key=SecretStr(KEY), limits=Limits(), environ=environ)
+    return Client(base_url=base_url, key=Secret(KEY), limits=Limits(), environ=environ)
 
 
 @pytest.mark.parametrize(
@@ -227,12 +227,12 @@ def test_this_machine_is_reached_directly(host: str) -> None:
 @pytest.mark.parametrize("key", ["", "with space", "line\nfeed", "nul\0", "clé", "\u202e"])
 def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        Client(base_url="https://api.letta.com", key=SecretStr(key), limits=Limits(), environ={})
+        Client(base_url="https://api.letta.com", key=Secret(key), limits=Limits(), environ={})
     assert str(caught.value) == "the API key is empty or holds characters that no key has"
 
 
 async def failure_at(base_url: str, environ: Mapping[str, str]) -> SourceError:
-    async with Client(base_url=base_url, key=SecretStr(KEY), limits=Limits(), environ=environ) as client:
+    async with Client(base_url=base_url, key=Secret(KEY), limits=Limits(), environ=environ) as client:
         with pytest.raises(SourceError) as caught:
             await client.snapshot()
     assert KEY not in everything_in(caught.value)
@@ -249,7 +249,7 @@ async def test_a_trusted_certificate_is_accepted() -> None:
     environ = {"SSL_CERT_FILE": str(CERTS / "localhost.pem")}
     async with faulty_server(wire_rows(3), tls_of("localhost.pem")) as server:
         limits = Limits(page_size=2)
-        async with Client(base_url=server.url, key=SecretStr(KEY), limits=limits, environ=environ) as client:
+        async with Client(base_url=server.url, key=Secret(KEY), limits=limits, environ=environ) as client:
             assert len((await client.snapshot()).pages) == 2
 
 
@@ -289,7 +289,7 @@ async def test_a_proxy_leads_to_the_server_and_its_dead_connections_are_replaced
     async with faulty_server(wire_rows(3), tls_of("localhost.pem")) as server, proxy_to(server) as proxy:
         environ = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(CERTS / "localhost.pem")}
         limits = Limits(page_size=3)
-        async with Client(base_url="https://letta.test", key=SecretStr(KEY), limits=limits, environ=environ) as client:
+        async with Client(base_url="https://letta.test", key=Secret(KEY), limits=limits, environ=environ) as client:
             assert (await client.snapshot()).requests == 1
             server.stop_at(1, How.RESET)
             assert (await client.snapshot()).requests == 2

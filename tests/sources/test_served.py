@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 from support.builders import wire_row, wire_rows
 from support.documents import names, page
 from support.fake_clock import Script, World, outcomes_of, poller_of
@@ -18,6 +17,7 @@ from support.faulty_server import KEY, Faulty, Reply, faulty_server, says
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import clean
+from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 from envwatch.sources.letta.pagination import age_in
 
@@ -59,7 +59,7 @@ async def server(serving: Serving) -> AsyncIterator[Faulty]:
 
 
 def client_of(server: Faulty, **changes: Any) -> Client:
-    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": PATIENT, "environ": {}}
+    settings: dict[str, Any] = {"base_url": server.url, "key": Secret(KEY), "limits": PATIENT, "environ": {}}
     return Client(**settings | changes)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
 from support.faulty_server import KEY, everything_in
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import SourceError
+from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PATIENT = Limits(page_size=2)
 
 def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Client:
     """Return a client with the server's key, without variables from the environment."""
-    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": limits, "environ": {}}
+    settings: dict[str, Any] = {"base_url": server.url, "key": Secret(KEY), "limits": limits, "environ": {}}
     return Client(**settings | changes)
 
 

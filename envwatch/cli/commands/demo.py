@@ -70,11 +70,10 @@ def _show(options: Options) -> int:
     with ExitStack() as stack:
         try:
             child = stack.enter_context(closing(ChildServer.start(spec, ages_from=ages_from)))
-            from pydantic import SecretStr
-
             from envwatch.config.credentials import Credentials
+            from envwatch.redactor import Secret
 
-            credentials = Credentials(key=SecretStr(child.key), base_url=child.base_url, origin="the demo itself")
+            credentials = Credentials(key=Secret(child.key), base_url=child.base_url, origin="the demo itself")
         except OSError as error:
             raise StopError(Exit.FAILED, f"the demo cannot start: {error}") from None
         redactor().learn(child.key)

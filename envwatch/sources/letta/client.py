@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import timedelta
 
-    from pydantic import SecretStr
-
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
+    from envwatch.redactor import Secret
 
 
 class Client:
@@ -48,9 +47,9 @@ class Client:
         self,
         *,
         base_url: str,
-        key: SecretStr,
+        key: Secret,
         key_origin: str = "LETTA_API_KEY",
-        find_key: Callable[[], SecretStr] | None = None,
+        find_key: Callable[[], Secret] | None = None,
         limits: Limits,
         online_only: bool = False,
         source: Literal["local", "remote"] | None = None,
@@ -66,7 +65,7 @@ class Client:
         if not (secret and secret.isascii() and secret.isprintable()) or " " in secret:
             raise SettingsError("the API key is empty or holds characters that no key has")
         self._find_key = find_key
-        self._search: asyncio.Future[SecretStr] | None = None
+        self._search: asyncio.Future[Secret] | None = None
         self._is_refused = False
         self._limits = limits
         self._filters = {"onlineOnly": "true" if online_only else None, "source": source, "userId": user}
@@ -133,7 +132,7 @@ class Client:
             return error.message if error.cause is Cause.UNAUTHORIZED else None
         return None
 
-    async def _renew_key(self, find_key: Callable[[], SecretStr]) -> None:
+    async def _renew_key(self, find_key: Callable[[], Secret]) -> None:
         """Look for the key, but not for long, as a keyring may hang; the search continues meanwhile."""
         self._search = self._search or asyncio.ensure_future(run_in_daemon_thread(find_key))
         done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)

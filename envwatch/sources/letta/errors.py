@@ -28,9 +28,8 @@ from envwatch.sources.letta.transport import ERROR_BYTES, BodyError, Response
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pydantic import SecretStr
-
     from envwatch.model.environment import Environment
+    from envwatch.redactor import Secret
 
 FAILURES: Final = (
     httpx.HTTPError,
@@ -80,7 +79,7 @@ class Endpoint:
 
     host: SafeText
     proxy: SafeText | None
-    key: SecretStr
+    key: Secret
     """Removed from all messages, also from the server's."""
     key_origin: SafeText
     is_plain: bool = False
@@ -91,7 +90,7 @@ class Endpoint:
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
     @classmethod
-    def from_url(cls, url: httpx.URL, proxy: httpx.Proxy | None, key: SecretStr, key_origin: str) -> Endpoint:
+    def from_url(cls, url: httpx.URL, proxy: httpx.Proxy | None, key: Secret, key_origin: str) -> Endpoint:
         """Return the endpoint for a URL."""
         nearest = host_of(proxy.url) if proxy else None
         return cls(host_of(url), nearest, key, clean(key_origin, 200), is_plain=url.scheme == "http")

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import SecretStr
-
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Pool
 from envwatch.model.text import SafeText, clean, composed
+from envwatch.redactor import Secret
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
@@ -139,7 +138,7 @@ class Probe:
                 return Connected(address, timedelta(seconds=self._monotonic() - started), tuple(refused))
         raise self._unreachable(problem)
 
-    def requests(self, key: SecretStr, key_origin: str) -> Requests:
+    def requests(self, key: Secret, key_origin: str) -> Requests:
         """Return a connection for requests, opened by the first request."""
         endpoint = Endpoint.from_url(self.url, self.proxy, key, key_origin)
         transport = Transport(
@@ -154,7 +153,7 @@ class Probe:
     def _unreachable(self, error: Exception) -> SourceError:
         problem = httpx.ConnectTimeout("") if isinstance(error, TimeoutError) else httpx.ConnectError("")
         problem.__cause__ = error
-        return failure_of(problem, Endpoint.from_url(self.url, self.proxy, SecretStr(""), ""))
+        return failure_of(problem, Endpoint.from_url(self.url, self.proxy, Secret(""), ""))
 
 
 class Requests:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
-    from pydantic import JsonValue, SecretStr
+    from pydantic import JsonValue
+
+    from envwatch.redactor import Secret
 
 ERROR_BYTES: Final = 64 * 1024
 
@@ -81,7 +83,7 @@ class Transport:
         self,
         url: httpx.URL,
         *,
-        key: SecretStr,
+        key: Secret,
         wall: Callable[[], float],
         error_patience: timedelta,
         environ: Mapping[str, str],
