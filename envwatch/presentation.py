@@ -6,11 +6,10 @@ listing contains, such as the state.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
 from enum import Enum, auto
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from envwatch.model.environment import NEVER, update_text
 from envwatch.model.modes import mode_of
@@ -32,15 +31,13 @@ class Match(Enum):
     VERSION = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Presentation:
+class Presentation(NamedTuple):
     """The presentation of a field that the API sends."""
 
     id: str
     """The name in filters and settings, and the id of the column."""
     about: str
     """The description in the column picker and in completions."""
-    _: KW_ONLY
     example: str = ""
     """Example values, shown behind `about` in completions."""
     aliases: tuple[str, ...] = ()

@@ -87,11 +87,9 @@ def config_path_for(options: Options) -> tuple[Path, bool]:
 def _remembered(options: Options) -> dict[str, Any]:
     if options.command in _WITHOUT_SCREEN:
         return {}
-    from dataclasses import asdict
-
     from envwatch.storage.remembered import remembered
 
-    saved = asdict(remembered(state_file("state")))
+    saved = remembered(state_file("state"))._asdict()
     del saved["hints"]  # the demo's hints are no setting
     if saved["columns"]:
         from envwatch.views.table.columns import is_column

@@ -24,10 +24,9 @@ import re
 import signal
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, TypeAlias
 
 import pydantic_core
 
@@ -94,15 +93,14 @@ class AddressError(CredentialsError):
     """There is a key, but no usable address."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A key and the key's server."""
 
     key: Secret
+    origin: str
     base_url: str = ""
     """The checked address. In a candidate, the unchecked address that stands next to the key and holds for this key
     only; may be empty."""
-    origin: str
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
@@ -148,7 +146,7 @@ def credentials_of(
         base_url = checked_base_url(base_url)
     except SettingsError as error:
         raise AddressError(f"{error} (see {origin})") from None
-    return replace(credentials, base_url=base_url, base_url_origin=origin)
+    return credentials._replace(base_url=base_url, base_url_origin=origin)
 
 
 def address_without_key(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -282,7 +280,7 @@ def _key_in_file(path: Path) -> Credentials:
     key = _key_of(content.decode("latin-1"), name)
     if key is None:
         raise CredentialsError(f"the key file {name} is empty")
-    return replace(key, file=path)
+    return key._replace(file=path)
 
 
 def _key_in_keyring(*users: str) -> Credentials | None:
@@ -322,8 +320,7 @@ def _login(path: Path, now_ms: float) -> Credentials | None:
         return None
     if expires_at_ms is not None and expires_at_ms <= now_ms:
         raise CredentialsError(f"the login in {path} has expired", f"run `letta` to log in again, or `export {KEY}=…`")
-    return replace(
-        key,
+    return key._replace(
         base_url=base_url.strip() if isinstance(base_url, str) else "",
         file=path.expanduser(),
         expires_at_ms=expires_at_ms,

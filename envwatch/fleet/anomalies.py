@@ -42,8 +42,7 @@ class AnomalyFinding(NamedTuple):
     text: SafeText
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantinedListing:
+class QuarantinedListing(NamedTuple):
     """Successive listings with the same anomaly."""
 
     finding: AnomalyFinding
@@ -67,8 +66,7 @@ class QuarantinedListing:
         return max(limits.ANOMALY_AFTER.total_seconds() - (now - self.since), 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """The decision which parts of a listing to believe."""
 
     quarantine: QuarantinedListing | None = None

@@ -267,7 +267,7 @@ class Monitor:
         elif profile_state.listed is not None:
             looked_at = profile_state.listed.wall
             online = frozenset(id_ for id_, tracked in profile_state.environments.items() if tracked.verdict.is_up)
-        still_open = (replace(incident, remaining=incident.keys) for incident in undelivered)
+        still_open = (incident._replace(remaining=incident.keys) for incident in undelivered)
         return AlertState(
             looked_at=looked_at,
             online=online,

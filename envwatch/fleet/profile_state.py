@@ -275,7 +275,7 @@ def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, 
 
 
 def _moved(clocks: Clocks | None, by_ms: float) -> Clocks | None:
-    return None if clocks is None else replace(clocks, wall=WallMs(clocks.wall + by_ms))
+    return None if clocks is None else clocks._replace(wall=WallMs(clocks.wall + by_ms))
 
 
 def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
@@ -343,7 +343,7 @@ def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState,
         quarantine=quarantine,
         stall_detector=stall_detector,
         has_moved_identity=has_moved_identity,
-        snapshot=replace(snapshot, pages=(), served=None),
+        snapshot=snapshot._replace(pages=(), served=None),
         unseen_since=None,
         last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else before.last_up,
         periods=periods,

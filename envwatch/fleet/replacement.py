@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
@@ -67,8 +67,7 @@ def keeps_identity(before: Environment, after: Environment) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleInputs:
+class RuleInputs(NamedTuple):
     """Values shared by all rows of a listing."""
 
     at: ServerMs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, without_impossible
@@ -150,8 +150,7 @@ def replaced_by_text(name: SafeText) -> SafeText:
     return composed(f"replaced by {name}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListingContext:
+class ListingContext(NamedTuple):
     """Values shared by all rows of a listing."""
 
     number: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from envwatch.model import limits
 
@@ -20,8 +20,7 @@ MonotonicS = NewType("MonotonicS", float)
 """Seconds since some start by this machine's monotonic clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(NamedTuple):
     """This machine's clocks at one moment."""
 
     wall: WallMs
@@ -49,8 +48,7 @@ class Clocks:
         return Clocks(max(self.wall, min(other.wall, wall)), other.monotonic)
 
 
-@dataclass(frozen=True, slots=True)
-class OffsetBounds:
+class OffsetBounds(NamedTuple):
     """Bounds of the server's clock minus this machine's wall clock, in ms."""
 
     low: float

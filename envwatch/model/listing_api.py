@@ -6,9 +6,8 @@ child process must start at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, unquote
 
 if TYPE_CHECKING:
@@ -60,8 +59,7 @@ def unauthorized() -> RefusedError:
     return RefusedError(HTTPStatus.UNAUTHORIZED, {"message": "Unauthorized"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageParams:
+class PageParams(NamedTuple):
     """The parameters of a page."""
 
     limit: int = DEFAULT_LIMIT

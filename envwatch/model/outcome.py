@@ -35,8 +35,7 @@ class ListedPage:
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RelayInfo:
+class RelayInfo(NamedTuple):
     """Facts about a stored listing from a server such as `envwatch serve`."""
 
     age_s: float
@@ -45,8 +44,7 @@ class RelayInfo:
     is_repeat: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """One complete walk over all pages."""
 
     pages: tuple[ListedPage, ...]
@@ -144,8 +142,7 @@ class SourceError(Exception):
         return self.message
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """A complete, fresh listing."""
 
     snapshot: Snapshot
@@ -175,8 +172,7 @@ class Listed:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(NamedTuple):
     """A poll without a complete listing; the pages that arrived are dropped."""
 
     cause: Cause
@@ -190,8 +186,7 @@ class Failed:
     """The number of the failed page, from 1; None for the whole listing, or if unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slept:
+class Slept(NamedTuple):
     """A standstill of this machine or process, during which changes were missed."""
 
     last_awake: Clocks

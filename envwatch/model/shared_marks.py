@@ -6,9 +6,8 @@ problems ring here. Anyone may send anything, so unfit values are ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
@@ -28,8 +27,7 @@ _LONGEST_NOTE: Final = 200
 _LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class SharedMark:
+class SharedMark(NamedTuple):
     """An acknowledgement or a silence on the serving host."""
 
     by: SafeText

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.model.text import SafeText, clean
 from envwatch.query.lexer import QueryError, Token, normalize, pattern_of, quote_if_needed, quoted, text_test, tokens
@@ -54,8 +54,7 @@ class Word:
         return "!" * self.is_negated + self.source
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """A field and alternative values."""
 
     field: str
@@ -182,8 +181,7 @@ def parse(text: str, zone: tzinfo | None = None) -> Query:
     return Query(tuple(term for _, term in terms))
 
 
-@dataclass(frozen=True, slots=True)
-class PartialQuery:
+class PartialQuery(NamedTuple):
     """A query that is still being typed."""
 
     query: Query

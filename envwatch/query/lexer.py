@@ -14,7 +14,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import with_zone
@@ -37,8 +37,7 @@ class QueryError(ValueError):
         super().__init__(self.message)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """The characters of a word without quotes, or a part of a token."""
 
     text: str
@@ -125,8 +124,7 @@ Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
 `from` matches values after the limit, `to` values before."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderedLiteral:
+class OrderedLiteral(NamedTuple):
     """A typed duration (kind `age`), date (ms) or version (sort key).
 
     0.34 covers 0.34.12; 0.34-rc1 sorts before. A duration covers a point: `end` is the next float above `start`.

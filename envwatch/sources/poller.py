@@ -10,9 +10,9 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
@@ -44,8 +44,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PollSchedule:
+class PollSchedule(NamedTuple):
     """The poller's plan, for display.
 
     The newest listing's figures and the request budget are 0 unless they lengthen the interval.
@@ -67,8 +66,7 @@ class PollSchedule:
         return bool(self.requests or self.took)
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshDelay:
+class RefreshDelay(NamedTuple):
     """Why a requested poll does not start at once."""
 
     left: timedelta
@@ -88,8 +86,7 @@ async def wait_within(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(NamedTuple):
     """Clocks, waiting and random numbers."""
 
     clocks: Callable[[], Clocks] = read_clocks
@@ -255,7 +252,7 @@ class Poller:
             self._source_interval = _listing_interval(snapshot, timedelta())
             listed = Listed(snapshot, started, self._runtime.clocks(), timedelta())
             self.cost = listed.cost
-            return replace(listed, interval=max(self.interval, self._source_interval))
+            return listed._replace(interval=max(self.interval, self._source_interval))
         finally:
             task.cancel()
             # Without retrieval, asyncio would log the exception.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey, acks_of, entry_of, finite_number, name_of
 from envwatch.fleet.alerting.silences import MatcherOf, Silence, Silences, content_of, silences_of
@@ -23,8 +22,7 @@ _LONGEST: Final = 200
 MOST_ACKS: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(NamedTuple):
     """The last run's screen settings; None for a setting that was never chosen."""
 
     theme: str | None = None

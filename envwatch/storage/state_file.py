@@ -11,10 +11,9 @@ import json
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from envwatch import files
 
@@ -31,8 +30,7 @@ _CLOSE_TIMEOUT_S: Final = 1.5
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateFormat:
+class StateFormat(NamedTuple):
     """A kind of state file."""
 
     about: str

@@ -361,12 +361,12 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def action_switch_bell(self) -> None:
         bell = not self.options.bell
-        self.options = replace(self.options, bell=bell)
+        self.options = self.options._replace(bell=bell)
         self._saved.keep(bell=bell)
         self.answer("bell on: rings when an environment stays down" if bell else "bell off")
 
     def action_times(self) -> None:
-        self.options = replace(self.options, times=self.options.times.following)
+        self.options = self.options._replace(times=self.options.times.following)
         self.answer(f"times: {self.options.times}")
 
     def action_events(self) -> None:

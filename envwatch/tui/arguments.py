@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from envwatch.fleet.alerting.silences import NO_SILENCES, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText, counted
@@ -92,8 +92,7 @@ async def no_outcomes() -> AsyncIterator[tuple[SafeText, Outcome]]:
         yield each
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class Replay(NamedTuple):
     """Makes the App show the recorded moments of `Inputs.pasts` and poll nothing."""
 
     name: str

@@ -35,8 +35,7 @@ BAR_STYLES: Final[Mapping[ChangeTag, str]] = {
 """The styles of changes with a bar in the first column."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glyphs:
+class Glyphs(NamedTuple):
     """A set of glyphs. Each is one cell wide, except the ASCII ellipsis."""
 
     is_ascii: bool = False
@@ -190,8 +189,7 @@ class MonitorState:
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisplayOptions:
+class DisplayOptions(NamedTuple):
     """Display settings."""
 
     times: TimeStyle = TimeStyle.RELATIVE

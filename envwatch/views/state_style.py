@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 IMPOSSIBLE = clean("before 2020, or more than a day ahead")
 
 
-@dataclass(frozen=True, slots=True)
-class StateStyle:
+class StateStyle(NamedTuple):
     """The look of a state."""
 
     glyph: str
@@ -97,11 +95,11 @@ def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     if tracked.has_impossible_time:
         return UNKNOWN
     if is_unknown:
-        return replace(UNKNOWN, word=style.word)
+        return UNKNOWN._replace(word=style.word)
     if tracked.clock_suspect:
-        return replace(style, word=CLOCK_SUSPECT, style="unknown")
+        return style._replace(word=CLOCK_SUSPECT, style="unknown")
     if tracked.is_flapping and tracked.replaced_by is None:
-        return replace(style, word=FLAPPING, style="flapping")
+        return style._replace(word=FLAPPING, style="flapping")
     return style
 
 

@@ -129,7 +129,7 @@ def _write_history(folder: Path) -> None:
     for number, (at, rows) in enumerate(zip(moments, _life(moments), strict=True)):
         outcome = listed(rows, at * 1000)
         clocks = Clocks(WallMs(at * 1000), MonotonicS(number * 5.0))
-        outcome = replace(outcome, started=clocks, ended=clocks, interval=timedelta(seconds=5))
+        outcome = outcome._replace(started=clocks, ended=clocks, interval=timedelta(seconds=5))
         monitor, changes = monitor.apply(NO_PROFILE, outcome, clocks)
         moment = Moment(clocks, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
         writer.write(moment, PollResult.LISTED, changes.events)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -123,8 +122,8 @@ def lacking(
 ) -> Listed:
     missing = ids(first, last)
     outcome = listed([row for row in beating(count, at) if row.id not in missing], at)
-    snapshot = replace(outcome.snapshot, confirmed_absent=confirmed_absent, in_doubt=in_doubt)
-    return replace(outcome, snapshot=snapshot)
+    snapshot = outcome.snapshot._replace(confirmed_absent=confirmed_absent, in_doubt=in_doubt)
+    return outcome._replace(snapshot=snapshot)
 
 
 def ids(first: int, last: int) -> frozenset[SafeText]:
@@ -150,7 +149,7 @@ def test_rows_that_vanish_together_are_quarantined_from_three_and_a_fifth_on(
 
 def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
     one = lacking(10, 1, 4, NOW + STEP)
-    one = replace(one, snapshot=replace(one.snapshot, rejected=2, rejected_ids=ids(1, 2)))
+    one = one._replace(snapshot=one.snapshot._replace(rejected=2, rejected_ids=ids(1, 2)))
     profile_state, events = watched([listed(beating(10)), one])
 
     assert (quarantined(profile_state), events) == (None, [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,7 +43,7 @@ def rows_at(at: float, stopped: Mapping[int, float] | None = None, count: int = 
 
 def dated(rows: list[Environment], at: float, error: float = 0.0) -> Listed:
     outcome = listed(rows, at)
-    return replace(outcome, snapshot=replace(outcome.snapshot, clock=(OffsetBounds(error - 500, error + 500),)))
+    return outcome._replace(snapshot=outcome.snapshot._replace(clock=(OffsetBounds(error - 500, error + 500),)))
 
 
 def story(

@@ -37,7 +37,7 @@ class Watch:
         self.now += after * 1000
         rows = [*beating(9, self.now), *(named(name, self.now) for name in names)]
         outcome = listed(rows, self.now)
-        outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=rejected))
+        outcome = outcome._replace(snapshot=outcome.snapshot._replace(rejected=rejected))
         self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, reading(self.now))
         self.events += changes.events
         self.opened += len(changes.opened)

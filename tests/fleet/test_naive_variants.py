@@ -33,7 +33,7 @@ class LastDuplicateWins(FleetMachine):
             pages = outcome.snapshot.pages
             last = {row.id: row for page in pages for row in page.environments}
             pages = tuple(replace(page, environments=list(last.values())) for page in pages[:1])
-            outcome = replace(outcome, snapshot=replace(outcome.snapshot, pages=pages))
+            outcome = outcome._replace(snapshot=outcome.snapshot._replace(pages=pages))
         return profile_state.apply(outcome)
 
 
@@ -57,7 +57,7 @@ class GoneAtOnce(FleetMachine):
 class DoubtIgnored(FleetMachine):
     def after(self, profile_state: ProfileState, outcome: Outcome) -> Reduced:
         if isinstance(outcome, Listed):
-            outcome = replace(outcome, snapshot=replace(outcome.snapshot, in_doubt=frozenset()))
+            outcome = outcome._replace(snapshot=outcome.snapshot._replace(in_doubt=frozenset()))
         return profile_state.apply(outcome)
 
 
@@ -65,7 +65,7 @@ class HeldForTwoListings(FleetMachine):
     def after(self, profile_state: ProfileState, outcome: Outcome) -> Reduced:
         if profile_state.quarantine is not None:
             profile_state = replace(
-                profile_state, quarantine=replace(profile_state.quarantine, listings=9, since=MonotonicS(float("-inf")))
+                profile_state, quarantine=profile_state.quarantine._replace(listings=9, since=MonotonicS(float("-inf")))
             )
         return profile_state.apply(outcome)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -132,7 +131,7 @@ def clocks(seconds: float, *, asleep_s: float = 0.0, ahead_s: float = 0.0) -> Cl
 
 def listed_by(now: Clocks, seconds: float, rows: int = 3, *, is_dated: bool = True) -> Listed:
     outcome = listed(beating(rows, at(seconds)), at(seconds), skew=now.wall - at(seconds), dated=is_dated)
-    return replace(outcome, started=now, ended=now)
+    return outcome._replace(started=now, ended=now)
 
 
 DAYS_S = 3 * 86_400

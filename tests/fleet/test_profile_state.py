@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +67,8 @@ def test_an_environment_is_gone_when_two_listings_in_a_row_lack_it_and_returns_w
 def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_neither_gone_nor_offline() -> None:
     def without_the_third(at: float, rejected_ids: set[str]) -> Listed:
         one = listed(beating(2, at), at)
-        snapshot = replace(one.snapshot, rejected=1, rejected_ids=frozenset(map(clean, rejected_ids)))
-        return replace(one, snapshot=snapshot)
+        snapshot = one.snapshot._replace(rejected=1, rejected_ids=frozenset(map(clean, rejected_ids)))
+        return one._replace(snapshot=snapshot)
 
     unreadable = [without_the_third(NOW + 60_000 * number, {"env-3"}) for number in range(1, 4)]
     profile_state, events = watched([listed(beating(3)), *unreadable])
@@ -96,7 +95,7 @@ def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_ne
 def test_what_is_gone_and_then_cannot_be_read_stays_gone() -> None:
     gone, _ = watched([listed(beating(2)), *(listed(beating(1), NOW + at) for at in (5_000, 10_000))])
     one = listed(beating(1), NOW + 15_000)
-    one = replace(one, snapshot=replace(one.snapshot, rejected=1, rejected_ids=frozenset({clean("env-2")})))
+    one = one._replace(snapshot=one.snapshot._replace(rejected=1, rejected_ids=frozenset({clean("env-2")})))
     profile_state, events = watched([one], gone)
 
     assert events == []
@@ -130,7 +129,7 @@ def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
     walk = listed([], NOW + 119_999)
     first, second = beating(2, NOW + 10_000)
     pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))
-    profile_state, _ = watched([replace(walk, snapshot=replace(walk.snapshot, pages=pages))])
+    profile_state, _ = watched([walk._replace(snapshot=walk.snapshot._replace(pages=pages))])
 
     assert [tracked.presence for tracked in profile_state.environments.values()] == [Presence.LATE, Presence.OFFLINE]
 

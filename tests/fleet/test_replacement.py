@@ -400,8 +400,8 @@ def test_a_run_knows_who_was_offline_in_the_run_before() -> None:
 def test_a_replaced_row_that_is_gone_with_its_successor_is_a_loss_of_the_next_run() -> None:
     before, _ = lives([old(), new(), environment("env-9")])
     outcome = listed([environment("env-9")], NOW + 60_000)
-    unread = replace(outcome.snapshot, rejected=1, rejected_ids=frozenset({new().id}))
-    for each in (outcome, replace(outcome, snapshot=unread)):
+    unread = outcome.snapshot._replace(rejected=1, rejected_ids=frozenset({new().id}))
+    for each in (outcome, outcome._replace(snapshot=unread)):
         following = with_run_before(watched([each])[0], before)
         assert following.environments[old().id].presence is Presence.GONE
         assert replaced(following) == {}

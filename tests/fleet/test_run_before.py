@@ -13,6 +13,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import OffsetBounds
+from envwatch.model.outcome import Slept
 from envwatch.model.text import SafeText, clean
 from envwatch.past.earlier_runs import changes_between_runs
 from envwatch.past.history import Moment
@@ -29,7 +30,7 @@ LATER = NOW + 3 * HOUR
 
 def moment(*outcomes: Outcome, profile_state: ProfileState | None = None) -> Moment:
     last = outcomes[-1]
-    return Moment(last.started if not hasattr(last, "awake") else last.awake, watched(outcomes, profile_state)[0])
+    return Moment(last.awake if isinstance(last, Slept) else last.started, watched(outcomes, profile_state)[0])
 
 
 def between(
@@ -80,7 +81,7 @@ def test_what_changed_comes_after_the_run_before_if_the_estimates_of_the_clock_m
     """If the estimates contradict each other, a clock was set back, and no event has a future time."""
 
     def dated(listing: Listed, offset_ms: float) -> Listed:
-        return replace(listing, snapshot=replace(listing.snapshot, clock=(OffsetBounds(offset_ms, offset_ms),)))
+        return listing._replace(snapshot=listing.snapshot._replace(clock=(OffsetBounds(offset_ms, offset_ms),)))
 
     lost = [environment("env-1", connectionId=None), *beating(3, NOW + 300)[1:]]
     before, first = moment(dated(listed(beating(3)), offset_ms)), moment(dated(listed(lost, NOW + 300), 0))
@@ -114,8 +115,8 @@ def test_a_run_that_ended_asleep_or_on_another_boot_is_compared_by_the_wall_cloc
     (group,) = changes_between_runs(asleep, moment(listed(beating(1, NOW + 3_000), NOW + 3_000)))
     assert (group.kind, group.since) == (Kind.WHILE_BLIND, NOW + 1_000)
     outcome = listed(beating(1, LATER), LATER)
-    booted = replace(outcome.started, monotonic=reading().monotonic)
-    first = moment(replace(outcome, started=booted, ended=booted))
+    booted = outcome.started._replace(monotonic=reading().monotonic)
+    first = moment(outcome._replace(started=booted, ended=booted))
     (group,) = changes_between_runs(moment(listed(beating(2))), first)
     assert (group.kind, group.since) == (Kind.WHILE_BLIND, NOW)
 
@@ -142,14 +143,14 @@ def test_what_one_listing_lacks_is_gone_for_that_reason_unless_it_may_exist() ->
     assert [event.reason for event in group.members] == ["no longer listed"]
 
     outcome = listed(beating(1, LATER), LATER)
-    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-2")})))
+    unread = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-2")})))
     assert changes_between_runs(moment(listed(beating(2))), moment(unread)) == []
 
 
 def test_a_mass_loss_is_found_beside_a_row_that_may_exist() -> None:
     lost = [environment(row.id, connectionId=None) for row in beating(12)]
     outcome = listed(lost, NOW + 5_000)
-    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-13")})))
+    unread = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-13")})))
     (event,) = changes_between_runs(moment(listed(beating(13))), moment(unread))
     assert (event.kind, len(event.members)) == (Kind.TOGETHER, 12)
 

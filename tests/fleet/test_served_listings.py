@@ -5,7 +5,6 @@ times.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -171,7 +170,7 @@ def test_a_listing_served_again_keeps_no_data_fresh() -> None:
 
 
 def test_the_interval_of_the_server_decides_if_it_is_longer_than_that_of_the_polls() -> None:
-    outcome = replace(served(listed(beating(3)), 50), interval=timedelta(seconds=60))
+    outcome = served(listed(beating(3)), 50)._replace(interval=timedelta(seconds=60))
     profile_state, _ = ProfileState().apply(outcome)
 
     assert profile_state.freshness(reading(NOW + 179_000)) is Freshness.LIVE

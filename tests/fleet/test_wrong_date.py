@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,7 @@ def dated(rows: list[Environment], at: float = NOW, *, error: float = 0.0, skew:
     """Return a listing with `Date` wrong by `error`, on a machine whose clock is wrong by `skew`."""
     outcome = listed(rows, at, skew=skew)
     bounds = OffsetBounds(error - skew - 500, error - skew + 500)
-    return replace(outcome, snapshot=replace(outcome.snapshot, clock=(bounds,)))
+    return outcome._replace(snapshot=outcome.snapshot._replace(clock=(bounds,)))
 
 
 def presences(profile_state: ProfileState) -> dict[str, Presence]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,7 @@ def test_a_listing_is_series_of_its_profile_and_of_each_environment() -> None:
 
 def test_polls_are_counted_by_result_and_by_duration() -> None:
     watch = Watch().take(listed([])).take(failed(Cause.RATE_LIMITED))
-    watch.take(replace(listed([]), ended=reading(NOW + 700)))
+    watch.take(listed([])._replace(ended=reading(NOW + 700)))
     series = watch.series()
 
     assert series.value("envwatch_polls_total", result="success") == 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from support.builders import NOW, failed, listed, reading, slept
 
@@ -41,12 +39,12 @@ def test_each_profile_has_its_own() -> None:
     ("took_ms", "bucket"), [(0, 0.1), (100, 0.1), (101, 0.25), (2_500, 2.5), (31_000, float("inf"))]
 )
 def test_a_duration_is_in_the_first_bucket_that_is_large_enough(took_ms: float, bucket: float) -> None:
-    outcome = replace(listed([]), ended=reading(NOW + took_ms))
+    outcome = listed([])._replace(ended=reading(NOW + took_ms))
     of_profile = PollCounts().apply(NO_PROFILE, outcome).for_profile(NO_PROFILE)
     assert [bound for bound, count in zip(BOUNDS_S, of_profile.durations, strict=True) if count] == [bucket]
     assert of_profile.seconds == pytest.approx(took_ms / 1000)
 
 
 def test_a_failure_takes_time_as_well() -> None:
-    outcome = replace(failed(), ended=reading(NOW + 10_000))
+    outcome = failed()._replace(ended=reading(NOW + 10_000))
     assert sum(PollCounts().apply(NO_PROFILE, outcome).for_profile(NO_PROFILE).durations) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from support.builders import environment
@@ -94,7 +93,7 @@ def test_wrong_tokens_of_an_address_are_limited_and_right_ones_still_work() -> N
         assert served.ask(token=None).status == 429
         assert served.notes == ["too many wrong tokens from 127.0.0.1: the next ones must wait"]
         now = served.clock[0]
-        served.clock[0] = replace(now, monotonic=MonotonicS(now.monotonic + 60), wall=WallMs(now.wall + 60_000))
+        served.clock[0] = now._replace(monotonic=MonotonicS(now.monotonic + 60), wall=WallMs(now.wall + 60_000))
         assert served.ask(token=WRONG).status == 401
 
 
@@ -151,7 +150,7 @@ def test_a_single_profile_may_be_named_too() -> None:
 def test_a_blind_server_answers_503_with_the_cause_and_a_stopping_one_says_so() -> None:
     with serving() as served:
         now = served.clock[0]
-        served.clock[0] = replace(now, monotonic=MonotonicS(now.monotonic + 61), wall=WallMs(now.wall + 61_000))
+        served.clock[0] = now._replace(monotonic=MonotonicS(now.monotonic + 61), wall=WallMs(now.wall + 61_000))
         blind = served.ask()
         assert (blind.status, blind.json["errorCode"]) == (503, "envwatch_blind")
         assert "61 s" in blind.json["error"]
@@ -186,7 +185,7 @@ def test_metrics_need_a_token_of_every_profile_and_are_made_once_a_second() -> N
         served.ask("/metrics", OTHER, Accept="text/plain")
         assert made == ["text/plain"]
         now = served.clock[0]
-        served.clock[0] = replace(now, monotonic=MonotonicS(now.monotonic + 1))
+        served.clock[0] = now._replace(monotonic=MonotonicS(now.monotonic + 1))
         served.ask("/metrics", OTHER, Accept="text/plain")
         assert made == ["text/plain"] * 2
         assert served.ask("/metrics", OTHER, method="POST").status == 405

@@ -66,7 +66,7 @@ def test_a_silence_stands_in_its_rows_until_it_ends() -> None:
 def test_a_silence_of_a_query_stands_in_the_rows_that_it_finds() -> None:
     matcher = Matcher(clean("id:env-2"), lambda tracked, now: tracked.environment.id == "env-2" and now == NOW)
     profile = Served()
-    profile.poll(wire_rows(3), shared=shared([], replace(silence([]), matcher=matcher)))
+    profile.poll(wire_rows(3), shared=shared([], silence([])._replace(matcher=matcher)))
     assert notes(profile).keys() == {"env-2"}
 
 

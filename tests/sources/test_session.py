@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,7 +148,7 @@ async def test_connections_are_closed_after_the_last_poll_was_dropped() -> None:
     async def close() -> None:
         closed.append(a.is_closed)
 
-    async with Session({A: replace(target_of(a), close=close)}):
+    async with Session({A: target_of(a)._replace(close=close)}):
         await asyncio.sleep(0)
     assert closed == [True]
 

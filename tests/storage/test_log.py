@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import stat
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,11 +31,11 @@ if TYPE_CHECKING:
 
 def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     whole = listed(beating(250), page_size=100)
-    outcome = Listed(replace(whole.snapshot, received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
+    outcome = Listed(whole.snapshot._replace(received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
     assert log_line_of(outcome) == (logging.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
-    outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=2))
+    outcome = outcome._replace(snapshot=outcome.snapshot._replace(rejected=2))
     assert log_line_of(outcome).text.endswith(", 250 rows, 2 rows set aside")
-    outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-7")})))
+    outcome = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-7")})))
     assert log_line_of(outcome).text.endswith(", 2 rows set aside (env-7 and 1 more)")
 
 
@@ -55,7 +54,7 @@ def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None
 
 
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
-    outcome = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
+    outcome = failed(Cause.RATE_LIMITED, pages_read=2)._replace(retry_after=timedelta(seconds=60))
     assert log_line_of(outcome) == (
         logging.WARNING,
         "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
@@ -64,7 +63,7 @@ def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() ->
 
 def test_a_sleep_is_one_line_with_its_length() -> None:
     assert log_line_of(slept(NOW, NOW + 7_500_000)).text == "this machine or process stood still for 2h 5m"
-    drifted = Slept(reading(NOW), replace(reading(NOW + 1_000), wall=WallMs(NOW + 7_500_000)))
+    drifted = Slept(reading(NOW), reading(NOW + 1_000)._replace(wall=WallMs(NOW + 7_500_000)))
     assert log_line_of(drifted).text == "this machine stood still for 2h 5m, or its clock was set"
 
 

@@ -74,11 +74,11 @@ class Life:
         beat_at = ServerMs(self.at - 5_000)
         beating = [row if row.last_heartbeat_at is None else replace(row, last_heartbeat_at=beat_at) for row in rows]
         outcome = listed(beating, self.at)
-        self.take(replace(outcome, snapshot=replace(outcome.snapshot, **changes)))
+        self.take(outcome._replace(snapshot=outcome.snapshot._replace(**changes)))
 
     def fail(self, cause: Cause) -> None:
         self.at += 5_000
-        self.take(replace(failed(cause, self.at), message=self.text()))
+        self.take(failed(cause, self.at)._replace(message=self.text()))
 
     def run(self) -> None:
         rows = [self.row(0, connectionName=self.wanted), *[self.row(number) for number in range(1, 6)]]

@@ -243,7 +243,7 @@ class FleetMachine(RuleBasedStateMachine):
         read = self._rows(set(), set(), set(), seed)[: 2 * pages_read]
         all_events: list[Event] = []
         for profile_state, skew in ((self.profile_state, 0.0), (self.skewed, self.skew)):
-            outcome = replace(failed(cause, pages_read=pages_read), started=self._clocks(skew))
+            outcome = failed(cause, pages_read=pages_read)._replace(started=self._clocks(skew))
             if pages_read:
                 after, events = self.after_partial(profile_state, outcome, self._listed(read, skew))
             else:
@@ -302,8 +302,8 @@ class FleetMachine(RuleBasedStateMachine):
     def _listed(self, rows: list[Environment], skew: float, page_size: int = 5) -> Listed:
         clocks = self._clocks(skew)
         outcome = listed(rows, self.now, skew=skew, page_size=page_size)
-        known = replace(outcome.snapshot, confirmed_absent=self.confirmed_absent, in_doubt=self.in_doubt)
-        return replace(outcome, snapshot=known, started=clocks, ended=clocks)
+        known = outcome.snapshot._replace(confirmed_absent=self.confirmed_absent, in_doubt=self.in_doubt)
+        return outcome._replace(snapshot=known, started=clocks, ended=clocks)
 
     def _could_be_either_clock(self, rows: list[Environment]) -> bool:
         """Whether all heartbeats are as old as the skewed clock is behind, and no other sign exists.

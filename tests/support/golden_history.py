@@ -172,7 +172,7 @@ def _listed(server: SimulatedServer, at: float) -> Listed:
 
 def _emptied(server: SimulatedServer, at: float) -> Listed:
     outcome = server.listing(at)
-    return replace(outcome, snapshot=replace(outcome.snapshot, pages=()))
+    return outcome._replace(snapshot=outcome.snapshot._replace(pages=()))
 
 
 def _with_unread_rows(server: SimulatedServer, at: float) -> Listed:
@@ -180,21 +180,21 @@ def _with_unread_rows(server: SimulatedServer, at: float) -> Listed:
     (page,) = outcome.snapshot.pages
     rows = page.environments
     ids = frozenset(row.id for row in rows[:2])
-    snapshot = replace(outcome.snapshot, pages=(replace(page, environments=rows[2:]),), rejected=2, rejected_ids=ids)
-    return replace(outcome, snapshot=snapshot)
+    snapshot = outcome.snapshot._replace(pages=(replace(page, environments=rows[2:]),), rejected=2, rejected_ids=ids)
+    return outcome._replace(snapshot=snapshot)
 
 
 def _with_unknown_fields(server: SimulatedServer, at: float) -> Listed:
     outcome = server.listing(at)
     (page,) = outcome.snapshot.pages
     rows = [replace(row, unknown={"region": "eu", "load": [1, 0.5, None]}) for row in page.environments]
-    return replace(outcome, snapshot=replace(outcome.snapshot, pages=(replace(page, environments=rows),)))
+    return outcome._replace(snapshot=outcome.snapshot._replace(pages=(replace(page, environments=rows),)))
 
 
 def _with_wrong_date(server: SimulatedServer, at: float) -> Listed:
     outcome = server.listing(at)
-    bounds = tuple(replace(each, low=each.low + 4e6, high=each.high + 4e6) for each in outcome.snapshot.clock)
-    return replace(outcome, snapshot=replace(outcome.snapshot, clock=bounds))
+    bounds = tuple(each._replace(low=each.low + 4e6, high=each.high + 4e6) for each in outcome.snapshot.clock)
+    return outcome._replace(snapshot=outcome.snapshot._replace(clock=bounds))
 
 
 def _timed_out(_: SimulatedServer, at: float) -> Failed:
@@ -212,7 +212,7 @@ def _failed(cause: Cause, message: str, at: float) -> Failed:
 
 
 def _slept(_: SimulatedServer, at: float) -> Slept:
-    return Slept(clocks(at - 600_000), replace(clocks(at), monotonic=clocks(at - 599_000).monotonic))
+    return Slept(clocks(at - 600_000), clocks(at)._replace(monotonic=clocks(at - 599_000).monotonic))
 
 
 _STORIES: list[list[tuple[int, Callable[[SimulatedServer, float], Outcome]]]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -167,7 +166,7 @@ class Night:
 
     def _listed(self, rows: Sequence[Environment]) -> Outcome:
         outcome = listed(rows, self.at, skew=self._skew_ms, interval=timedelta(milliseconds=self._step_ms))
-        return replace(outcome, ended=reading(self.at + self._latency_ms, self._skew_ms))
+        return outcome._replace(ended=reading(self.at + self._latency_ms, self._skew_ms))
 
     def _listing(self) -> list[Environment]:
         at = self.at

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from support.app_harness import staged
@@ -55,7 +54,7 @@ def rows(at: float, *down: int, count: int = 4) -> list[Environment]:
 
 def estimated_anew(at: float, down_then: Sequence[int], offsets: tuple[float, float]) -> Listed:
     came = listed(rows(NOW + at * 1000, *down_then), NOW + at * 1000)
-    return replace(came, snapshot=replace(came.snapshot, clock=(OffsetBounds(*offsets),)))
+    return came._replace(snapshot=came.snapshot._replace(clock=(OffsetBounds(*offsets),)))
 
 
 async def until(stage: Stage, condition: Callable[[], object]) -> None:

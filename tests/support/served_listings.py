@@ -18,11 +18,10 @@ def later(at: Clocks, seconds: float) -> Clocks:
 
 def served(outcome: Listed, age_s: float, *, is_repeat: bool = False, jitter_s: float = 0.0) -> Listed:
     """Return a viewer's copy of a listing at an age; the viewer overestimates the age by `jitter_s`."""
-    snapshot = replace(outcome.snapshot, served=RelayInfo(age_s + jitter_s, is_repeat=is_repeat))
+    snapshot = outcome.snapshot._replace(served=RelayInfo(age_s + jitter_s, is_repeat=is_repeat))
     pages = tuple(replace(page, asked_at=WallMs(page.asked_at - jitter_s * 1000)) for page in snapshot.pages)
-    return replace(
-        outcome,
-        snapshot=replace(snapshot, pages=pages),
+    return outcome._replace(
+        snapshot=snapshot._replace(pages=pages),
         started=later(outcome.started, age_s),
         ended=later(outcome.ended, age_s),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -657,7 +656,7 @@ async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey
 
 async def test_the_sentence_about_an_incident_has_the_shared_values_and_all_members() -> None:
     async with power_cut() as stage:
-        stage.app.options = replace(stage.app.options, times=TimeStyle.UTC)
+        stage.app.options = stage.app.options._replace(times=TimeStyle.UTC)
         await stage.press("y")
         assert "Copy from pod p-7: web-1, web-2" in stage.text
         await stage.press("s")

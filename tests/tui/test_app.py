@@ -64,7 +64,7 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
     async with staged((140, 24)) as stage:
         outcome = listed(beating(3, stage.at), stage.at)
         an_hour_ahead = (OffsetBounds(3_599_500, 3_600_500),)
-        await stage.take(replace(outcome, snapshot=replace(outcome.snapshot, clock=an_hour_ahead)), NO_PROFILE)
+        await stage.take(outcome._replace(snapshot=outcome.snapshot._replace(clock=an_hour_ahead)), NO_PROFILE)
         assert " DATE +1h " in stage.lines[0]
         assert stage.news.startswith("the server's Date is 1h ahead of this machine's clock, and contradicts every")
         assert "not believed; dependent rows are unknown" in stage.text
@@ -122,8 +122,8 @@ async def test_a_row_that_cannot_be_read_is_named_and_its_verdict_reads_unknown(
         await stage.show(fleet_of_three(stage.at))
         stage.now = 5
         one = listed(fleet_of_three(stage.at)[:2], stage.at)
-        snapshot = replace(one.snapshot, rejected=1, rejected_ids=frozenset({clean("env-3")}))
-        await stage.take(replace(one, snapshot=snapshot))
+        snapshot = one.snapshot._replace(rejected=1, rejected_ids=frozenset({clean("env-3")}))
+        await stage.take(one._replace(snapshot=snapshot))
         assert "1 unreadable (env-3)" in stage.lines[0]
         (row,) = [line for line in stage.block if "cyd" in line]
         assert row.split()[:2] == ["▌►?", "off"]

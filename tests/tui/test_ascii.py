@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ def test_a_character_becomes_a_similar_one_of_the_same_width(text: str, replaced
 
 
 def test_no_glyph_of_the_ascii_set_is_the_unicode_one() -> None:
-    assert all(str(glyph).isascii() for glyph in astuple(ASCII))
+    assert all(str(glyph).isascii() for glyph in ASCII)
 
 
 def test_every_sentence_of_ours_is_legible_in_ascii() -> None:

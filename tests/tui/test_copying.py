@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,7 +130,7 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
 
 async def test_the_sentence_is_in_the_zone_of_the_screen_and_names_a_recorded_moment() -> None:
     async with lived() as stage:
-        stage.app.options = replace(stage.app.options, times=TimeStyle.UTC)
+        stage.app.options = stage.app.options._replace(times=TimeStyle.UTC)
         stage.go_to("env-2")
         await stage.press("y", "s")
         (text,) = stage.copied

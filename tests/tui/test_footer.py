@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import asdict
 
 import pytest
 from support.app_harness import Stage, staged
@@ -110,7 +109,7 @@ async def test_the_footer_of_the_past_has_no_key_that_needs_the_present() -> Non
 
 def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:
     no_marks = {"is_ascii", "ellipsis", "nothing", "separator", "rule"}
-    glyphs = [glyph for name, glyph in asdict(ASCII).items() if name not in no_marks]
+    glyphs = [glyph for name, glyph in ASCII._asdict().items() if name not in no_marks]
     assert len(set(glyphs)) == len(glyphs)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -413,7 +412,7 @@ async def test_events_are_found_also_where_the_clock_of_the_server_was_estimated
             await stage.tick(at - stage.now)
             came = listed(rows(stage.at, *down_then), stage.at)
             clock = (OffsetBounds(*offsets),) if offsets else ()
-            await stage.take(replace(came, snapshot=replace(came.snapshot, clock=clock)))
+            await stage.take(came._replace(snapshot=came.snapshot._replace(clock=clock)))
         for at in (15, 10, 5):
             await press(stage, EVENT_BACK)
             assert (seconds(stage), is_rewound(stage)) == (at, True)

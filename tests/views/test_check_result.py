@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +81,8 @@ def check_result(
 
 def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ()) -> Listed:
     outcome = listed(rows)
-    snapshot = replace(outcome.snapshot, rejected=count, rejected_ids=frozenset(map(clean, ids)))
-    return replace(outcome, snapshot=snapshot)
+    snapshot = outcome.snapshot._replace(rejected=count, rejected_ids=frozenset(map(clean, ids)))
+    return outcome._replace(snapshot=snapshot)
 
 
 def names(found: CheckResult) -> list[str]:

@@ -225,7 +225,7 @@ def test_flapping_is_explained_without_a_formula() -> None:
 def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:
     rows = beating(3)
     doubtful = listed(rows[1:], NOW + 10_000)
-    doubtful = replace(doubtful, snapshot=replace(doubtful.snapshot, in_doubt=frozenset([rows[0].id])))
+    doubtful = doubtful._replace(snapshot=doubtful.snapshot._replace(in_doubt=frozenset([rows[0].id])))
     found = results(listed(rows), listed(rows[1:], NOW + 5_000), doubtful, at=NOW + 10_000)
     assert (found["absence"].result, found["verdict"].result) == (
         "not gone yet: the server has to confirm the absence",

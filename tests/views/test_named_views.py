@@ -98,7 +98,7 @@ def test_columns_that_are_chosen_within_a_view_belong_to_the_view_only_if_the_vi
 def test_every_built_in_view_has_its_key_and_an_id_of_its_own() -> None:
     assert [view.key for view in BUILT_IN_VIEWS.values()] == [*"1234560"]
     assert [view.id for view in BUILT_IN_VIEWS.values()] == [f"find.{name}" for name in (*Preset, "reset")]
-    assert (GPU.id, replace(GPU, name="late").id) == ("view.gpu", "view.late")
+    assert (GPU.id, GPU._replace(name="late").id) == ("view.gpu", "view.late")
 
 
 def test_a_row_is_of_the_view_by_its_metadata() -> None:

@@ -18,6 +18,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import Slept
 from envwatch.model.text import clean
 from envwatch.views.report.chat import incident_sentence
 
@@ -43,7 +44,7 @@ def lost(name: str, minutes_ago: float = 8, **changes: Any) -> Environment:
 def after(*outcomes: Outcome, profile: str = "prod") -> Monitor:
     monitor = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean(profile))
     for outcome in outcomes:
-        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.awake if hasattr(outcome, "awake") else outcome.ended)
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.awake if isinstance(outcome, Slept) else outcome.ended)
     return monitor
 
 
@@ -250,7 +251,7 @@ def test_whatever_the_names_and_notes_are_the_sentence_is_one_clean_line_in_whic
     monitor = after(listed(rows), profile=mark).with_acks({key_of("env-0"): Ack(NOW, own_note)})
     if later:
         outcome = failed(at=NOW + later)
-        monitor, _ = monitor.apply(NO_PROFILE, replace(outcome, message=clean(note)), outcome.ended)
+        monitor, _ = monitor.apply(NO_PROFILE, outcome._replace(message=clean(note)), outcome.ended)
     text = said(monitor, NOW + later, shared=clean(f"pod {mark}"))
     assert clean(text, 10_000) == text
     assert "\n" not in text

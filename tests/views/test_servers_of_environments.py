@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -61,7 +60,7 @@ def test_only_the_row_of_the_server_is_found_and_listed_as_acknowledged(monitor:
 
 
 def test_only_the_row_of_the_server_counts_as_acknowledged(monitor: Monitor) -> None:
-    away = replace(SILENCE, environments=frozenset({(SERVERS[AWAY], clean("env-1"))}))
+    away = SILENCE._replace(environments=frozenset({(SERVERS[AWAY], clean("env-1"))}))
     text = nothing_open_text(block_of(monitor.with_silences({away.id: away}), NOW), monitor.fleet)
     assert text == "nothing needs a person: 1 acknowledged, 1 silenced"
     lines = problem_lines([*monitor.fleet.environments], monitor, NOW)

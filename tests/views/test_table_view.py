@@ -213,7 +213,7 @@ def test_search_caches_spare_reading_unchanged_rows_again() -> None:
         reads.append(one)
         return one.environment.name
 
-    columns = (replace(COLUMNS["name"], search_text=text),)
+    columns = (COLUMNS["name"]._replace(search_text=text),)
     fleet = fleet_of([named("ada"), named("bob")])
     cache = ArrangeCache()
     for _ in range(2):

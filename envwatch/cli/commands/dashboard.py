@@ -233,12 +233,10 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
     """Return the screen's looks and sounds."""
-    from dataclasses import replace
-
     from envwatch.tui.arguments import Preferences
 
     views = {
-        name: view if view.sort is not None else replace(view, sort=display_settings.sort)
+        name: view if view.sort is not None else view._replace(sort=display_settings.sort)
         for name, view in display_settings.views.items()
     }
     return Preferences(

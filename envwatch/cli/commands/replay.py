@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -163,6 +162,6 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
             if step.events and (at is None or step.at >= at):
                 moment = file.moment(poll)
                 monitor = Monitor(Fleet({NO_PROFILE: moment.profile_state}), with_server(moment.acks, EMPTY))
-                yield from stream.lines(monitor, monitor, step.events, replace(moment.now, wall=step.at))
+                yield from stream.lines(monitor, monitor, step.events, moment.now._replace(wall=step.at))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"the rest of {options.file} cannot be read: {error}") from None

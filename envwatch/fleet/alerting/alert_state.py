@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.alerting.incidents import Blindness, Incident
@@ -26,8 +26,7 @@ _EVERY_S: Final = limits.BELL_EVERY.total_seconds()
 _NAME_CELLS: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Alerts:
+class Alerts(NamedTuple):
     """Open incidents not announced by the bell yet, and the time of the last bell."""
 
     waiting: tuple[Incident, ...] = ()

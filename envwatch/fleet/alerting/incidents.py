@@ -42,8 +42,7 @@ _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class Incident(NamedTuple):
     """Losses in one message."""
 
     id: SafeText
@@ -54,12 +53,12 @@ class Incident:
     """Request of the listing that proved the first loss."""
     losses: tuple[Event, ...]
     """By environment, as lost: kind, reason and `then`."""
+    noticed_at: MonotonicS
+    remaining: frozenset[Key]
     is_storm: bool = False
     """Whether the losses are unrelated: too many incidents opened before."""
     shared: SafeText | None = None
     """Values of all lost and no online environments: `pod p-7`."""
-    noticed_at: MonotonicS
-    remaining: frozenset[Key]
     ended_by: SafeText | None = None
     """If no environment came back: `replaced by mac-2`."""
 
@@ -129,7 +128,7 @@ class Incidents:
             elif event.kind is Kind.FLAPPING:
                 for losses in (waiting, fresh):
                     losses[:] = [
-                        replace(loss, event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
+                        loss._replace(event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
                     ]
         following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet)))
         ids = _ids(following)
@@ -141,7 +140,7 @@ class Incidents:
         Doubt stays for a heartbeat lost before the platform's heartbeats were seen to arrive.
         """
         waiting = tuple(
-            replace(loss, is_doubtful=False)
+            loss._replace(is_doubtful=False)
             if loss.is_doubtful
             and not (loss.event.reason or EMPTY).startswith(Reason.HEARTBEAT_LOST)
             and (tracked := fleet.tracked(key_of(loss.event))) is not None
@@ -218,7 +217,7 @@ def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Los
     ready = {key for incident in opened for key in incident.keys}
     ids = {incident.id for incident in opened}
     rest = (loss for loss in waiting if key_of(loss.event) not in ready)
-    return [replace(loss, incident=hashed_id(loss.incident, "rest")) if loss.incident in ids else loss for loss in rest]
+    return [loss._replace(incident=hashed_id(loss.incident, "rest")) if loss.incident in ids else loss for loss in rest]
 
 
 def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
@@ -243,7 +242,7 @@ def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Los
                 id_ = hashed_id(profile, f"{first.event.id}\0{last_sign:.0f}")
                 if id_ in incidents.used or id_ in taken:
                     id_ = hashed_id(id_, f"{first.event.at:.0f}")
-            found += (replace(loss, incident=id_) for loss in chain if not loss.incident)
+            found += (loss._replace(incident=id_) for loss in chain if not loss.incident)
     return sorted(found, key=order)
 
 
@@ -345,12 +344,12 @@ def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple
     for incident in incidents:
         remaining = frozenset(key for key in incident.remaining if around.classify_loss(key) is not LossStatus.OVER)
         if remaining:
-            still_open.append(incident if remaining == incident.remaining else replace(incident, remaining=remaining))
+            still_open.append(incident if remaining == incident.remaining else incident._replace(remaining=remaining))
             continue
         rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
         names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
         ended_by = composed(f"replaced by {names[0]}") if names[0] is not None and None not in names else None
-        resolved.append(replace(incident, remaining=remaining, ended_by=ended_by))
+        resolved.append(incident._replace(remaining=remaining, ended_by=ended_by))
     return still_open, resolved
 
 
@@ -396,7 +395,7 @@ def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
         by_profile.setdefault(incident.profile, []).append(incident)
     too_many = f"envwatch follows {limits.MOST_INCIDENTS_OPEN:,} incidents at most"
     return [
-        replace(incident, ended_by=clean(too_many))
+        incident._replace(ended_by=clean(too_many))
         for same in by_profile.values()
         for incident in same[: -limits.MOST_INCIDENTS_OPEN]
     ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from hashlib import blake2s
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
@@ -60,8 +60,7 @@ class LossStatus(Enum):
 LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class Loss(NamedTuple):
     """A loss that has not opened an incident yet."""
 
     event: Event
@@ -114,7 +113,7 @@ def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noti
         loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
     )
     noticed_at = MonotonicS(noticed_at - max(at - end, 0.0) / 1000)
-    return replace(loss, event=event, died=Span(end, end), noticed_at=noticed_at, is_quiet=False)
+    return loss._replace(event=event, died=Span(end, end), noticed_at=noticed_at, is_quiet=False)
 
 
 def order(loss: Loss) -> tuple[float, float, str]:
@@ -200,8 +199,7 @@ def key_of(event: Event) -> Key:
     return (event.profile, event.id or EMPTY)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """Everything outside losses and incidents that decides which losses count."""
 
     now: Clocks
@@ -226,7 +224,7 @@ def still_waiting(
         key = key_of(loss.event)
         status = statuses[key] = around.classify_loss(key)
         if status in (LossStatus.SILENCED, LossStatus.QUIET):
-            waiting.append(loss if loss.is_quiet else replace(loss, is_quiet=True))
+            waiting.append(loss if loss.is_quiet else loss._replace(is_quiet=True))
         elif status is LossStatus.ALERTING:
             waiting.append(following := _counting(loss, around, used))
             if following.event.kind is Kind.NOT_BACK is not loss.event.kind:
@@ -251,11 +249,11 @@ def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Lo
         id_ = hashed_id(profile, f"{late.event.kind}\0{end:.0f}")
         if id_ in used:  # the rows that were visible when the hours ended opened the incident
             id_ = hashed_id(id_, loss.event.id or EMPTY)
-        return replace(late, event=replace(late.event, incident=id_), incident=id_)
+        return late._replace(event=replace(late.event, incident=id_), incident=id_)
     if not loss.is_quiet:
         return loss
     died, event = Span(moment, moment), replace(loss.event, at=moment)
-    return replace(loss, event=event, died=died, noticed_at=around.now.monotonic, is_quiet=False)
+    return loss._replace(event=event, died=died, noticed_at=around.now.monotonic, is_quiet=False)
 
 
 def hashed_id(*parts: str) -> SafeText:

@@ -6,10 +6,9 @@ Instants are by this machine's wall clock, as a person names the end. `storage` 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2s
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.acknowledgements import ServerKey, finite_number, keys_of, note_of
 from envwatch.fleet.alerting.alert_policy import Matcher
@@ -29,20 +28,19 @@ _LONGEST_QUERY: Final = 1_000
 _SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
+class Silence(NamedTuple):
     """A silence of a query's or listed environments."""
 
     id: SafeText
-    matcher: Matcher | None = None
-    """None for `environments`."""
-    environments: frozenset[ServerKey] = frozenset()
-    """Under any profile; a silence of envwatch 1.0.0, which knew no server, covers every server."""
     at: WallMs
     until: WallMs
     note: SafeText
     by: SafeText
     """The user's name on this machine."""
+    matcher: Matcher | None = None
+    """None for `environments`."""
+    environments: frozenset[ServerKey] = frozenset()
+    """Under any profile; a silence of envwatch 1.0.0, which knew no server, covers every server."""
 
     def holds(self, wall: float) -> bool:
         """Whether the silence is in force.

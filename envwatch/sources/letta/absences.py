@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -72,8 +72,7 @@ class Absences:
             async with asyncio.timeout_at(until):
                 await self._request(listed, results)
         confirmed = self._settle(results)
-        return replace(
-            snapshot,
+        return snapshot._replace(
             pages=(*snapshot.pages, *results.found),
             confirmed_absent=confirmed,
             in_doubt=frozenset(self._missing if self._failed_polls < limits.ABSENCE_TRIES else ()),

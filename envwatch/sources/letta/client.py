@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -107,7 +106,7 @@ class Client:
         else:
             self._is_refused = False
             self._history.note_complete(len(snapshot.pages))
-            snapshot = replace(snapshot, served=served_of(fetch.listing, self._listing))
+            snapshot = snapshot._replace(served=served_of(fetch.listing, self._listing))
             if snapshot.is_repeat:
                 return snapshot
             snapshot = await self._with_absences_checked(snapshot, deadline.when())
@@ -138,7 +137,7 @@ class Client:
         done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)
         if done:
             self._transport.key = self._search.result()
-            self._endpoint = replace(self._endpoint, key=self._transport.key)
+            self._endpoint = self._endpoint._replace(key=self._transport.key)
             self._search = None
 
     async def aclose(self) -> None:

@@ -9,11 +9,10 @@ import errno
 import re
 import ssl
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from socket import gaierror
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds
@@ -73,8 +72,7 @@ _CERTIFICATES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """The server, as messages name the server."""
 
     host: SafeText

@@ -7,9 +7,8 @@ the relay's request.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
@@ -47,8 +46,7 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
     return None if seconds is None or seconds > limits.LISTING_AGE_CAP.total_seconds() else seconds
 
 
-@dataclass(frozen=True, slots=True)
-class RelayedListing:
+class RelayedListing(NamedTuple):
     """A relay's listing, requested by the relay between `earliest` and `latest`."""
 
     asked: float

@@ -5,7 +5,6 @@ Rows that change each second are separate widgets, so that a tick lays out few r
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
@@ -260,7 +259,7 @@ class DetailPane(Pager, StateNode):
             machines = f"{share}, such as {first.environment.label}" if len(kind) > 1 else first.environment.label
             lines = help_lines(first, state.monitor.fleet.for_environment(first), state.now, self.options.start_key)
             if len(members) > 1:  # `y` offers no command for several environments
-                lines = (replace(each, letter="") for each in lines)
+                lines = (each._replace(letter="") for each in lines)
             helps += self._section(f"what helps {machines}", lines)
         names = state.ambiguous_names
         listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii, ambiguous=names) for each in members)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
@@ -53,7 +52,7 @@ def event_style(event: Event, block: Block | None = None) -> StateStyle:
     if look.style != "offline" or block is None:
         return look
     is_open = any(each.at >= block.open_since.get(key_of(each), inf) for each in flatten([event]))
-    return look if is_open else replace(look, style="gone")
+    return look if is_open else look._replace(style="gone")
 
 
 def _event_style(event: Event) -> StateStyle:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.presentation import PRESENTATIONS
@@ -21,8 +21,7 @@ KEY_VARIABLE: Final = "LETTA_API_KEY"
 """This variable and the profiles' key variables are never passed on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowCommand:
+class RowCommand(NamedTuple):
     """A user's command for the row under the cursor."""
 
     name: str

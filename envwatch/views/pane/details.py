@@ -6,7 +6,6 @@ The lines change only with a listing, unlike the lines of `state_details`.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta, tzinfo
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -49,7 +48,7 @@ def help_lines(
         if remedy.command is not None:
             fit, letter = _shell(tracked.environment), COPY_LETTERS[remedy.copy]
             lines.insert(0, DetailLine("", remedy.command, "online", fit=fit, letter=letter))
-        yield replace(lines[0], label=remedy.label)
+        yield lines[0]._replace(label=remedy.label)
         yield from lines[1:]
 
 

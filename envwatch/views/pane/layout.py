@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, sliced, words_of, wrapped
 from envwatch.views.state_style import FAINT, Piece
@@ -44,8 +44,7 @@ class Fit(Enum):
     """Wrap between arguments without marks, because no mark works in all shells of Windows."""
 
 
-@dataclass(frozen=True, slots=True)
-class DetailLine:
+class DetailLine(NamedTuple):
     """A label and a text."""
 
     label: str

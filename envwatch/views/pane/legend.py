@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind
@@ -60,9 +59,9 @@ def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
         (offline, f"no connection, or silent {lost}"),
         (PRESENCE_STYLES[Presence.LATE], f"a ping missed: silent {late}"),
         (PRESENCE_STYLES[Presence.GONE], "not listed any more"),
-        (replace(offline, word=FLAPPING, style="flapping"), "comes and goes"),
-        (replace(offline, word=CLOCK_SUSPECT, style="unknown"), "clock and heartbeat disagree"),
-        (replace(UNKNOWN, word=offline.word), "blind: the last verdict"),
+        (offline._replace(word=FLAPPING, style="flapping"), "comes and goes"),
+        (offline._replace(word=CLOCK_SUSPECT, style="unknown"), "clock and heartbeat disagree"),
+        (UNKNOWN._replace(word=offline.word), "blind: the last verdict"),
         (PRESENCE_STYLES[Presence.MISSING], "expected, and not listed"),
     )
     return [

@@ -6,7 +6,6 @@ Rows of the block are not in the table.
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -83,8 +82,7 @@ class OrderReason(NamedTuple):
     wall: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrangement:
+class Arrangement(NamedTuple):
     """The rows of a view in order."""
 
     rows: Sequence[TrackedEnvironment] = ()
@@ -100,8 +98,7 @@ class Arrangement:
     def without(self, key: EnvironmentKey) -> Arrangement:
         """Return the arrangement without a row."""
         place = next(place for place, tracked in enumerate(self.rows) if tracked.key == key)
-        return replace(
-            self,
+        return self._replace(
             rows=[*self.rows[:place], *self.rows[place + 1 :]],
             old=self.old - (place >= len(self.rows) - self.old),
             order_reason=None,

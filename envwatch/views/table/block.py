@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Kind
@@ -52,22 +52,21 @@ class Aside(StrEnum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockLine:
+class BlockLine(NamedTuple):
     """An incident, or losses that were found together."""
 
     key: LineKey
     profile: SafeText
-    off: tuple[TrackedEnvironment, ...] = ()
-    """Sorted by name; empty if all members are back."""
-    returned: tuple[TrackedEnvironment, ...] = ()
-    member_keys: frozenset[EnvironmentKey] = frozenset()
-    """All members, including rows of the table that are back or silenced."""
     total: int
     began_at: WallMs
     """When the first loss was listed, or the last return if all members are back (this machine's clock)."""
     noticed_at: WallMs
     """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged."""
+    off: tuple[TrackedEnvironment, ...] = ()
+    """Sorted by name; empty if all members are back."""
+    returned: tuple[TrackedEnvironment, ...] = ()
+    member_keys: frozenset[EnvironmentKey] = frozenset()
+    """All members, including rows of the table that are back or silenced."""
     acked: int = 0
     shared: SafeText | None = None
     """See `Incident.shared`."""
@@ -337,10 +336,10 @@ def _line(  # noqa: PLR0913  the parts of a line
     if line.not_back is not None:
         return line  # what laptops share is no cause
     if before is not None and keys <= before.member_keys:
-        return replace(line, shared=before.shared)  # a member that is back may have the value too
+        return line._replace(shared=before.shared)  # a member that is back may have the value too
     if incident is not None:
-        return replace(line, shared=incident.shared)
-    return replace(line, shared=_shared(off, monitor)) if len(off) > 1 else line
+        return line._replace(shared=incident.shared)
+    return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
 
 
 def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
@@ -367,7 +366,7 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
         if any(row.key == member.key for row in back for member in line.members):
             since = WallMs(max(_since(row, monitor) for row in back))
             if now.wall - since < _BACK_AFTER_MS:
-                yield replace(line, off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
+                yield line._replace(off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:

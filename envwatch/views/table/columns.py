@@ -7,9 +7,8 @@ the left edge of each line.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
@@ -31,21 +30,20 @@ if TYPE_CHECKING:
     from envwatch.query.language import Searched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(NamedTuple):
     """A value that can be shown, searched and sorted."""
 
     id: str
     text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
     """The text at a moment (server's clock, ms) under a fleet's thresholds."""
-    search_text: Searched | None = None
-    """The text that words are searched in; None for values that change with time."""
     title: str
     width: int
-    from_width: int = 0
     about: str
     rank: Callable[[TrackedEnvironment], Any]
     """The sort value, None or of the same type for all rows."""
+    search_text: Searched | None = None
+    """The text that words are searched in; None for values that change with time."""
+    from_width: int = 0
     is_ticking: bool = False
     """Whether the text changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
@@ -72,10 +70,10 @@ def _column_of(presentation: Presentation) -> Column:
         keep=presentation.keep,
     )
     if presentation.match is Match.VERSION:
-        return replace(column, rank=lambda tracked: version_key(version) if (version := text_of(tracked)) else None)
+        return column._replace(rank=lambda tracked: version_key(version) if (version := text_of(tracked)) else None)
     if presentation.instant is not None:
         text, rank = _age_text(presentation.instant, minutes_age), _age_rank(presentation.instant)
-        return replace(column, text=text, rank=rank, keep="start", search_text=None, is_ticking=True)
+        return column._replace(text=text, rank=rank, keep="start", search_text=None, is_ticking=True)
     return column
 
 
@@ -225,14 +223,12 @@ _PRESENTED: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values(
 _ALL: Final = {
     **{column.id: column for column in _COMPUTED},
     **_PRESENTED,
-    "name": replace(
-        _PRESENTED["name"],
+    "name": _PRESENTED["name"]._replace(
         text=lambda tracked, *_: tracked.environment.label,
         search_text=lambda tracked: tracked.environment.label,
         rank=lambda tracked: _cached_key(tracked.environment.label),
     ),
-    "mode": replace(
-        _PRESENTED["mode"],
+    "mode": _PRESENTED["mode"]._replace(
         text=lambda tracked, *_: mode_text(tracked.environment.mode),
     ),
 }
@@ -394,7 +390,7 @@ def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ..
     columns = [column_of(id_) for id_ in chosen if id_ != "profile"]
     if has_profiles:
         columns.insert(chosen.index("profile") if "profile" in chosen else 0, COLUMNS["profile"])
-    return tuple(replace(column, from_width=0) for column in columns) if ids else tuple(columns)
+    return tuple(column._replace(from_width=0) for column in columns) if ids else tuple(columns)
 
 
 def _chosen(candidates: Sequence[Column], room: int, terminal: int) -> list[Column]:

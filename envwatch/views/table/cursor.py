@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -181,7 +180,7 @@ class RowCursor:
             old += place >= len(before.rows) - before.old
         end = len(present) - old
         rows = [*present[:end], *coming.values(), *present[end:]]
-        return replace(arrangement, rows=rows, old=old, wall=before.wall)
+        return arrangement._replace(rows=rows, old=old, wall=before.wall)
 
     def _set(self, arrangement: Arrangement, block_lines: Sequence[Line]) -> None:
         cursor, place, was_in_block = self.cursor if self.was_moved else None, self.place or 0, self.is_in_block

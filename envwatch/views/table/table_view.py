@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import TrackedEnvironment
@@ -143,8 +143,7 @@ class View:
         return replace(self, preset=Preset.ALL, query=Query(), compares=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedView:
+class NamedView(NamedTuple):
     """A view that a key, the palette or `--view` chooses: built in, or of the configuration."""
 
     name: str

@@ -38,8 +38,8 @@ def test_a_state_comes_back_as_it_was_but_for_the_rows_of_its_losses() -> None:
         return replace(loss, incident=incident, before=None, after=None, lasted=None, then=None)
 
     after = alert_state(CONTENT, NO_PROFILE, LATER)
-    waiting = tuple(replace(loss, event=bare(loss.event, loss.incident)) for loss in STATE.waiting)
-    incidents = tuple(replace(each, losses=tuple(bare(loss, each.id) for loss in each.losses)) for each in STATE.open)
+    waiting = tuple(loss._replace(event=bare(loss.event, loss.incident)) for loss in STATE.waiting)
+    incidents = tuple(each._replace(losses=tuple(bare(loss, each.id) for loss in each.losses)) for each in STATE.open)
     assert len(waiting) == 2
     assert len(incidents) == 1
     assert after == replace(STATE, waiting=waiting, open=incidents)

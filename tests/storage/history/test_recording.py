@@ -250,7 +250,7 @@ def test_a_poll_at_a_time_that_no_calendar_has_is_left_out(at: float, tmp_path: 
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     with closing(RecordingWriter(path, ABOUT)) as writer:
         writer.write_events(WallMs(at), [BLIND])
-        writer.write(replace(moment, now=replace(moment.now, wall=WallMs(at))), result, events)
+        writer.write(replace(moment, now=moment.now._replace(wall=WallMs(at))), result, events)
         writer.start_run()
         writer.write(moment, result, events)
     assert read(path) == ([moment], list(events), False)

@@ -110,8 +110,8 @@ class RecordedMachine(MonitoredMachine):
         bounds = tuple(
             [OffsetBounds(each.low + self.date_error, each.high + self.date_error) for each in outcome.snapshot.clock]
         )
-        known = replace(outcome.snapshot, clock=bounds, rejected=len(self.rejected), rejected_ids=self.rejected)
-        return replace(outcome, snapshot=known)
+        known = outcome.snapshot._replace(clock=bounds, rejected=len(self.rejected), rejected_ids=self.rejected)
+        return outcome._replace(snapshot=known)
 
     def _poll(self, outcome: Outcome) -> None:
         now = self._clocks(0)
