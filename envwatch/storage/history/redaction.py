@@ -157,7 +157,7 @@ class Redaction:
             profile_name=self._profile,
             expect=partial(self._again, "expect", lambda names: tuple(map(self._machine, names))),
             newest=self._rules[Identifies.VERSION],
-            failure=partial(self._again, "failure", partial(replace, message=REDACTED)),
+            failure=partial(self._again, "failure", partial(_with, message=lambda _: REDACTED)),
             quarantine=partial(self._again, "quarantine", self._quarantine),
             snapshot=partial(self._again, "snapshot", self._snapshot),
         )
