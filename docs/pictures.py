@@ -33,10 +33,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
 from envwatch.model.page import page_of
 from envwatch.model.text import SafeText
-from envwatch.sources.poller import Poller, Runtime
-from envwatch.sources.session import Session, Target
-from envwatch.storage.history.folder import history_folder
-from envwatch.storage.history.past import StoredPast
+from envwatch.sources.poller import Poller, Runtime, Session, Target
+from envwatch.storage.history.past import StoredPast, history_folder
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.hinted_app import HintedApp

@@ -11,8 +11,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from envwatch.model.environment import NEVER, update_text
-from envwatch.model.modes import mode_of
+from envwatch.model.environment import NEVER, mode_of, update_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -34,8 +34,8 @@ from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import has_key
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.events.event_text import event_style, event_text
-from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.pane.details import COPY_LETTERS
 from envwatch.views.table.columns import COLUMNS, FIXED, fitting
 

@@ -43,12 +43,12 @@ from envwatch.model.text import clean
 from envwatch.query.fields import FIELDS
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.tui.keymap import binding_ids
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.events import event_stream
 from envwatch.views.events.cloud_events import CloudEvent, cloud_event, word_of
 from envwatch.views.output import check_result as plugin_output
 from envwatch.views.output import formats
 from envwatch.views.output.check_result import Metric
-from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.report import quiet_suggestion
 from envwatch.views.report import values as report_json
 from envwatch.views.report.profile_report import recorded_in, report_of

@@ -20,8 +20,7 @@ from envwatch.fleet.alerting.alert_state import (
 )
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText
-from envwatch.storage.remembered import ALERT_STATE, INCIDENTS_OF_1_0
-from envwatch.storage.state_file import ChangedFile, StateFile
+from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, ChangedFile, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -21,17 +21,18 @@ from envwatch.model.times import date_text, past_moment_of, use_zone
 from envwatch.redactor import ReportedError, redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
+    from envwatch.fleet.events import Event
     from envwatch.model.limits import Limits
-    from envwatch.past.history import Past
+    from envwatch.past.history import Moment, Past
     from envwatch.redactor import Secret
     from envwatch.sources.letta.client import Client
-    from envwatch.sources.session import Target
+    from envwatch.sources.poller import Target
     from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
 
@@ -87,7 +88,7 @@ def config_path_for(options: Options) -> tuple[Path, bool]:
 def _remembered(options: Options) -> dict[str, Any]:
     if options.command in _WITHOUT_SCREEN:
         return {}
-    from envwatch.storage.remembered import remembered
+    from envwatch.storage.state_file import remembered
 
     saved = remembered(state_file("state"))._asdict()
     del saved["hints"]  # the demo's hints are no setting
@@ -249,8 +250,7 @@ def targets_for(profiles: Profiles) -> dict[SafeText, Target]:
 
 
 def _target_for(credentials: Credentials, settings: Settings) -> Target:
-    from envwatch.sources.poller import Poller
-    from envwatch.sources.session import Target
+    from envwatch.sources.poller import Poller, Target
 
     client = client_for(credentials, settings)
     poller = Poller(client, settings.limits)
@@ -331,9 +331,7 @@ def history_for(
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:
         return History(None, {})
-    from envwatch.past.earlier_runs import changes_between_runs
-    from envwatch.storage.history.folder import Retention
-    from envwatch.storage.history.past import StoredPast
+    from envwatch.storage.history.past import Retention, StoredPast
     from envwatch.storage.history.recorder import HistoryRecorder, nothing
 
     folders = {
@@ -346,7 +344,7 @@ def history_for(
         notify=notify,
         delay_s=_DRAWN_AFTER_S,
         prepare=demo.prepare if demo else nothing,
-        between_runs=changes_between_runs,
+        between_runs=_changes_between_runs,
         on_ready=on_ready or nothing,
     )
     # Without waiting, a reader would not find the demo's day.
@@ -354,12 +352,19 @@ def history_for(
     return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
 
 
+def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
+    """Import late: the recorder's thread calls this after the first frame."""
+    from envwatch.past.earlier_runs import changes_between_runs
+
+    return changes_between_runs(before, first)
+
+
 def history_folder_for(server: str, settings: Settings) -> Path:
     """Return the history folder of a server (`server_in`) under a profile.
 
     Each set of filters has its own history, because rows outside the filters are not gone.
     """
-    from envwatch.storage.history.folder import history_folder
+    from envwatch.storage.history.past import history_folder
 
     filters = {"online_only": settings.online_only or None, "source": settings.source, "user": settings.user}
     parts = [f"{name}={value}" for name, value in filters.items() if value is not None]

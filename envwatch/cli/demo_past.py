@@ -22,8 +22,7 @@ from envwatch.storage.history.encoding.events import EventDecoder
 from envwatch.storage.history.encoding.frames import Frame, FrameKind
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed
-from envwatch.storage.history.folder import LOCK, Retention, day_of, day_path, day_paths
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import LOCK, Retention, StoredPast, day_of, day_path, day_paths
 from envwatch.storage.history.writer import FolderWriter, next_numbers
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def earlier_start(folder: Path, now: float) -> int | None:
 def with_remedy(settings: Settings, base_url: str) -> Settings:
     """Return settings with a row command that starts a listener, on a free key."""
     from envwatch.demo import start_listener
-    from envwatch.views.output.command_context import RowCommand
+    from envwatch.views.command_context import RowCommand
 
     remedy = RowCommand(
         name=REMEDY,
@@ -91,7 +91,7 @@ def with_remedy(settings: Settings, base_url: str) -> Settings:
 
 def hints_key(settings: Settings) -> str:
     """Return the key that closes the demo's hints, or "" after the user has closed the hints."""
-    from envwatch.storage.remembered import remembered
+    from envwatch.storage.state_file import remembered
 
     return "" if remembered(state_file("state")).hints is False else _free_key(settings, "H")
 
@@ -104,7 +104,7 @@ def _free_key(settings: Settings, first: str) -> str:
 
 def newest_demo_host(settings: Settings) -> str | None:
     """Return the host of the newest recorded demo, if any."""
-    from envwatch.storage.history.folder import day_paths, profile_and_host
+    from envwatch.storage.history.past import day_paths, profile_and_host
 
     without_host = history_folder_for("", settings)
     folders = without_host.parent.glob(f"{without_host.name}demo-*")

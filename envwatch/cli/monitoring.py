@@ -24,14 +24,12 @@ from envwatch.cli.bootstrap import (
     targets_for,
 )
 from envwatch.cli.streams import print_error
-from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.events import EventLog
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Runtime
-from envwatch.sources.session import Session, Target
-from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged, silences_in
-from envwatch.storage.state_file import ChangedFile, StateFile
+from envwatch.sources.poller import Runtime, Session, Target
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, ChangedFile, StateFile, acknowledged, silences_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -40,8 +38,8 @@ if TYPE_CHECKING:
     from envwatch.cli.alert_files import AlertFiles
     from envwatch.cli.bootstrap import Profiles
     from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
+    from envwatch.fleet.alerting.alert_policy import Silences
     from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.fleet.alerting.silences import Silences
     from envwatch.model.clock import Clocks
     from envwatch.past.history import Past
     from envwatch.storage.log import PollLog

@@ -15,7 +15,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.sources.poller import poll_once, read_clocks
-from envwatch.storage.remembered import acknowledged, silences_in
+from envwatch.storage.state_file import acknowledged, silences_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

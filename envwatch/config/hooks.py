@@ -20,9 +20,9 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
 from envwatch.redactor import Secret, redactor
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
+from envwatch.views.command_context import child_environment
 from envwatch.views.events.cloud_events import word_of
 from envwatch.views.events.matching import event_test
-from envwatch.views.output.command_context import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -25,7 +25,7 @@ from envwatch.config.toml_text import parsed
 from envwatch.config.values import PROFILE_NAME, ConfigError
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.views.output.command_context import RowCommand
+from envwatch.views.command_context import RowCommand
 from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:

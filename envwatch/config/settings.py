@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.hooks import HookSettings
     from envwatch.config.schema import Document
-    from envwatch.views.output.command_context import RowCommand
+    from envwatch.views.command_context import RowCommand
     from envwatch.views.table.table_view import NamedView
 
 PREFIX: Final = "ENVWATCH_"
@@ -273,7 +273,7 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
 def _variable_layer(sources: Sources) -> _Layer:
     ignored = {CONFIG, PROFILE}
     if ROW in sources.environ:  # a dashboard or a hook started this process
-        from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
+        from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
 
         ignored |= ROW_VARIABLES | EVENT_VARIABLES
     raw = {

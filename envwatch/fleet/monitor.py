@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting import acknowledgements, losses
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey, ack_in
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, NO_SILENCES, AlertPolicy, Silence, Silences, silencing
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
 from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
-from envwatch.fleet.alerting.silences import NO_SILENCES, Silence, Silences, silencing
 from envwatch.fleet.anomalies import is_beating
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.outages import Interval, states
 from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.fleet.run_before import with_siblings
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs, WallMs
@@ -137,6 +134,8 @@ class Monitor:
             )
             lost += acknowledgements.losses_of(ended, compared, fleet.servers)
         if profile in resumed and resumed[profile].can_compare(before, after):
+            from envwatch.fleet.run_before import with_siblings  # noqa: PLC0415 - only after an earlier run
+
             after = with_siblings(after, resumed[profile].siblings)
             fleet = fleet.with_profile_state(profile, after)
             lost += resumed[profile].losses_since(after)

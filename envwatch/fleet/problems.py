@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
-from envwatch.model.modes import UNRESTRICTED, mode_of
+from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.times import MS
 from envwatch.model.versions import is_behind
 

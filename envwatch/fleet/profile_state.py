@@ -11,7 +11,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.anomalies import Acceptance, QuarantinedListing, StallDetector, acceptance_of, still_listed
+from envwatch.fleet.anomalies import (
+    Acceptance,
+    QuarantinedListing,
+    StallDetector,
+    acceptance_of,
+    in_groups,
+    still_listed,
+)
 from envwatch.fleet.events import (
     BY_ANY_LISTING,
     NO_PERIODS,
@@ -25,7 +32,6 @@ from envwatch.fleet.events import (
     woken,
 )
 from envwatch.fleet.inventory import missing_events, next_environments, with_inventory
-from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements

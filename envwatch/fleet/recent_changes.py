@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.environment import API_FIELDS, LABELS, Environment
-from envwatch.model.modes import mode_of
+from envwatch.model.environment import API_FIELDS, LABELS, Environment, mode_of
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from envwatch.hooks.message import DeliveryError, Message
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.daemon_thread import run_in_daemon_thread
-from envwatch.views.output.command_context import ending_text
+from envwatch.views.command_context import ending_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

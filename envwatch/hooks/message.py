@@ -17,10 +17,10 @@ from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
+from envwatch.views.command_context import EVENT_VARIABLES, NO_ROW, row_variables
 from envwatch.views.events.cloud_events import cloud_event, envelope, word_of
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.matching import tracked_then
-from envwatch.views.output.command_context import EVENT_VARIABLES, NO_ROW, row_variables
 from envwatch.views.output.environment_list import ListedEnvironment
 from envwatch.views.output.formats import iso
 

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
-from envwatch.model.modes import mode_of
+from envwatch.model.environment import mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,8 +10,8 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.anomalies import in_groups
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after
-from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events

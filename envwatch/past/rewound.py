@@ -21,7 +21,7 @@ from envwatch.model.text import EMPTY, SafeText
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.event_log import EventLog
+    from envwatch.fleet.events import EventLog
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import RecordedPoll
     from envwatch.past.history import Moment

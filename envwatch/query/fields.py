@@ -6,7 +6,7 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.modes import mode_from_query
+from envwatch.model.environment import mode_from_query
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.presentation import PRESENTATIONS, Match, Presentation
 from envwatch.query.field_types import Field, InstantField, MatchContext, StatusField, TextField, VersionField

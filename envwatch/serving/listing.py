@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, Acks, own_acks
-from envwatch.fleet.alerting.silences import NO_SILENCES, Silences, silencing
+from envwatch.fleet.alerting.alert_policy import NO_SILENCES, Silences, silencing
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.environment import Environment, wire_row

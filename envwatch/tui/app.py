@@ -22,10 +22,9 @@ from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.screens.time_actions import TimeActions
+from envwatch.tui.screens.table_screen import TimeActions
 from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.app import TerminalApp
-from envwatch.tui.terminal.foreground import has_shell
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
@@ -312,6 +311,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         return variables
 
     def action_suspend_process(self) -> None:
+        from envwatch.tui.terminal.foreground import has_shell
+
         if has_shell():
             super().action_suspend_process()
         else:

@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from envwatch.fleet.alerting.silences import NO_SILENCES, silence_of_environments
+from envwatch.fleet.alerting.alert_policy import NO_SILENCES, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText, counted
 from envwatch.model.times import long_age
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
-from envwatch.views.output.command_context import NO_COMMANDS
+from envwatch.views.command_context import NO_COMMANDS
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.silences import Silence, Silences
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Silence, Silences
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.past.history import Past
-    from envwatch.sources.session import Target
-    from envwatch.views.output.command_context import CommandSettings
+    from envwatch.sources.poller import Target
+    from envwatch.views.command_context import CommandSettings
     from envwatch.views.table.table_view import NamedView
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from textual.dom import DOMNode
 
-    from envwatch.views.output.command_context import RowCommand
+    from envwatch.views.command_context import RowCommand
     from envwatch.views.table.table_view import NamedView
 
 NO_VIEWS: Final[Mapping[str, NamedView]] = MappingProxyType({})

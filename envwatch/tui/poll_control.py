@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.model.text import SafeText
-    from envwatch.sources.poller import Poller, PollSchedule
-    from envwatch.sources.session import Target
+    from envwatch.sources.poller import Poller, PollSchedule, Target
 
 _INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 

@@ -15,8 +15,7 @@ from fleets import beating, decoded, demo_rows, pages_of
 from support.builders import NOW, key_of, listed, reading
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span, WatchedTime

@@ -24,8 +24,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.past.history import Moment
-from envwatch.storage.history.folder import Retention, history_folder
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast, history_folder
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.tui.rewind.past_reader import PastReader
 

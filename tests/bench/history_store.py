@@ -21,8 +21,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import Moment
-from envwatch.storage.history.folder import Retention, size_of
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast, size_of
 from envwatch.storage.history.recorder import HistoryRecorder
 from envwatch.storage.history.writer import FolderWriter
 

@@ -27,8 +27,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
-from envwatch.sources.poller import Poller, read_clocks
-from envwatch.sources.session import Session
+from envwatch.sources.poller import Poller, Session, read_clocks
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence
 from envwatch.views.output.formats import ListFormat

@@ -23,7 +23,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.past.history import Moment
-from envwatch.storage.history.folder import Retention, history_folder
+from envwatch.storage.history.past import Retention, history_folder
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from envwatch.cli.demo_settings import earlier_start
 from envwatch.demo.times import DAY_MS
 from envwatch.files import ProcessLock
 from envwatch.model.clock import WallMs
-from envwatch.storage.history.folder import LOCK, Retention, day_paths, history_folder
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import LOCK, Retention, StoredPast, day_paths, history_folder
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from support.programs import TIMEOUT_S
 from envwatch.cli import gc_tuning
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.page import page_of
-from envwatch.sources.session import Session
+from envwatch.sources.poller import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

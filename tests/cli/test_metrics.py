@@ -22,8 +22,7 @@ from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import metrics
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
-from envwatch.storage.remembered import ACKNOWLEDGEMENTS
-from envwatch.storage.state_file import merge
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,7 +20,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.session import Session, Target
+from envwatch.sources.poller import Session, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -16,7 +16,7 @@ from support.recording import record
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.quiet import run as run_command
-from envwatch.storage.history.folder import Retention, history_folder
+from envwatch.storage.history.past import Retention, history_folder
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

@@ -34,10 +34,9 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
 from envwatch.past.history import About, events_of
-from envwatch.sources.session import Session, Target
+from envwatch.sources.poller import Session, Target
 from envwatch.storage.history.encoding.frames import FrameKind
-from envwatch.storage.history.folder import Retention, history_folder
-from envwatch.storage.history.past import RecordedFile, StoredPast
+from envwatch.storage.history.past import RecordedFile, Retention, StoredPast, history_folder
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.events.cloud_events import source_of

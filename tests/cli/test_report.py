@@ -19,11 +19,10 @@ from envwatch.cli.commands.report import run as run_command
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
 from envwatch.past.history import About
-from envwatch.storage.history.folder import Retention, history_folder
+from envwatch.storage.history.past import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.storage.remembered import ACKNOWLEDGEMENTS
-from envwatch.storage.state_file import StateFile
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, StateFile
 from envwatch.views.report.values import VERSION
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ from support.pty_terminal import Terminal, environment
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
-from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged
-from envwatch.storage.state_file import merge
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 
 if TYPE_CHECKING:
     import subprocess

@@ -23,6 +23,7 @@ from envwatch.config.settings import Settings, all_settings_of
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.text import clean
+from envwatch.redactor import Secret
 
 KEY = "sk-let-from-the-environment"
 OTHER_KEY = "sk-let-of-another-time"
@@ -548,3 +549,10 @@ def test_a_keyring_that_fails_in_any_way_counts_as_absent(tmp_path: Path, code: 
 def test_a_locked_keyring_counts_as_absent(tmp_path: Path) -> None:
     code = KEYRING.format(kept={("letta", "api-key"): "sk-let-usual"})
     assert found_with_keyring(tmp_path, code, KEYRING_BREAKS="1").startswith("no API key: make one")
+
+
+def test_a_secret_shows_its_text_neither_as_a_text_nor_within_a_record() -> None:
+    found = credentials({"LETTA_API_KEY": KEY})
+    assert not [shown for shown in (str(found.key), repr(found.key), str(found), f"{found.key}") if KEY in shown]
+    assert found.key == Secret(KEY)
+    assert found.key != Secret(LOGIN_KEY)

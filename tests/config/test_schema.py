@@ -20,7 +20,7 @@ from envwatch.config.schema import Config, schema
 from envwatch.config.settings import Settings, all_settings_of, document_at
 from envwatch.config.values import ConfigError, duration, whole
 from envwatch.model.limits import Limits
-from envwatch.views.output.command_context import ROW_VARIABLES, RowCommand
+from envwatch.views.command_context import ROW_VARIABLES, RowCommand
 from envwatch.views.table.columns import COLUMNS
 
 WHOLE = """\

@@ -11,7 +11,7 @@ from envwatch.cli.commands.dashboard import preferences_of, screen_mistakes
 from envwatch.config.schema import Config, OwnView, document_of, field_docs, schema
 from envwatch.config.settings import Settings, all_settings_of, view_named
 from envwatch.config.values import ConfigError
-from envwatch.views.output.command_context import NO_COMMANDS
+from envwatch.views.command_context import NO_COMMANDS
 from envwatch.views.table.columns import PROBLEMS
 from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View
 

@@ -18,7 +18,7 @@ from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.model.modes import KNOWN_MODES
+from envwatch.model.environment import KNOWN_MODES
 from envwatch.model.page import environment_of
 from envwatch.model.text import clean
 

@@ -22,8 +22,7 @@ from envwatch.fleet.events import Kind, flatten
 from envwatch.model.clock import WallMs
 from envwatch.model.page import environment_of
 from envwatch.past.history import events_of
-from envwatch.storage.history.folder import Retention, history_folder
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast, history_folder
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

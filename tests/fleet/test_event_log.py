@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.events import Event, EventLog, Kind, flatten
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 

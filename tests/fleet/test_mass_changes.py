@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import NOW, beating, environment, listed, watched, wire_row
 
+from envwatch.fleet.anomalies import blast_radius, is_mass
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.mass_changes import blast_radius, is_mass
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from support.builders import NOW, environment, failed, key_of, listed, reading
 from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.fleet.alerting.alert_policy import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.limits import Limits

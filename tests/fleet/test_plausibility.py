@@ -24,8 +24,7 @@ from envwatch.model.text import clean
 from envwatch.views.output.formats import json_of, summary_of, table_of
 from envwatch.views.pane.explanation import answer, trace
 from envwatch.views.pane.state_details import headline, proof
-from envwatch.views.state_style import style_of
-from envwatch.views.status_text import doubt_text
+from envwatch.views.state_style import doubt_text, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -14,9 +14,8 @@ from support.builders import NOW, entries_of, environment, key_of, listed, readi
 from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, losses_of, own_acks
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
-from envwatch.fleet.alerting.silences import content_of as content_of_silences
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Silence, silence_of_environments, silences_of
+from envwatch.fleet.alerting.alert_policy import content_of as content_of_silences
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits

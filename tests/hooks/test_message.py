@@ -14,7 +14,7 @@ from support.hooked import Hooked, hooked
 from envwatch.fleet.events import Kind
 from envwatch.hooks.message import Context, Message, message_of
 from envwatch.model.text import clean
-from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

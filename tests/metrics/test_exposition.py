@@ -12,8 +12,7 @@ from support.series import DOWN, MINUTE, Series, Watch, rows
 
 from envwatch import __version__
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import MemoryHistory
 
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits

@@ -13,8 +13,7 @@ from support.fake_clock import Script, World, poller_of
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Poller
-from envwatch.sources.session import Session
+from envwatch.sources.poller import Poller, Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -31,9 +31,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
 from envwatch.model.text import clean
 from envwatch.past.history import Moment
-from envwatch.sources.poller import Poller
-from envwatch.sources.session import Session, Target
-from envwatch.storage.history.folder import Retention, size_of
+from envwatch.sources.poller import Poller, Session, Target
+from envwatch.storage.history.past import Retention, size_of
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.events.event_stream import EventFormat, EventStream
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from support import programs
 
 from envwatch.files import ProcessLock
-from envwatch.storage.remembered import ALERT_STATE
-from envwatch.storage.state_file import StateFile, merge
+from envwatch.storage.state_file import ALERT_STATE, StateFile, merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 KILLED_AT_EVERY_STEP = """
 import json, os, signal, sys
 from pathlib import Path
-from envwatch.storage.remembered import ALERT_STATE
+from envwatch.storage.state_file import ALERT_STATE
 from envwatch.storage.state_file import merge
 
 path, step, steps = Path(sys.argv[1]), 0, 0

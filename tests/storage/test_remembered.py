@@ -25,15 +25,16 @@ from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
-from envwatch.storage.remembered import (
+from envwatch.storage.state_file import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
     REMEMBERED,
     Remembered,
+    StateFile,
     acknowledged,
+    merge,
     remembered,
 )
-from envwatch.storage.state_file import StateFile, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -261,7 +262,7 @@ def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "s"
     script = (
         "import sys; from pathlib import Path\n"
-        "from envwatch.storage.remembered import REMEMBERED; from envwatch.storage.state_file import merge\n"
+        "from envwatch.storage.state_file import REMEMBERED; from envwatch.storage.state_file import merge\n"
         "for n in range(40): merge(Path(sys.argv[1]), REMEMBERED, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
     )
     names = ("theme", "sort", "panes", "times")
@@ -288,7 +289,7 @@ def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path
         "import sys; from pathlib import Path\n"
         "from envwatch.fleet.alerting.acknowledgements import Ack\n"
         "from envwatch.model.text import clean\n"
-        "from envwatch.storage.remembered import ACKNOWLEDGEMENTS; from envwatch.storage.state_file import merge\n"
+        "from envwatch.storage.state_file import ACKNOWLEDGEMENTS; from envwatch.storage.state_file import merge\n"
         "for n in range(40):\n"
         "    ids = [('', f'{sys.argv[2]}-{m}') for m in (n, n - 1)]\n"
         "    changes = {ids[0]: Ack(float(n), clean(ids[0][1]))} | ({ids[1]: None} if n % 2 else {})\n"

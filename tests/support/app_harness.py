@@ -20,8 +20,7 @@ from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.sources.poller import Poller
-from envwatch.sources.session import Target
+from envwatch.sources.poller import Poller, Target
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar

@@ -24,8 +24,8 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
+from envwatch.model.environment import mode_of
 from envwatch.model.limits import Limits
-from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import SafeText, clean
 

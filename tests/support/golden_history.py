@@ -33,7 +33,7 @@ from envwatch.model.outcome import Cause, Failed, PollResult, Slept
 from envwatch.model.text import clean
 from envwatch.past.history import About, Moment, events_of
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
-from envwatch.storage.history.folder import Retention, day_paths
+from envwatch.storage.history.past import Retention, day_paths
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.writer import FolderWriter
 

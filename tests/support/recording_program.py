@@ -11,7 +11,7 @@ from pathlib import Path
 from support.memory_history import recorded
 from support.recording import ALWAYS, life
 
-from envwatch.storage.history.folder import Retention
+from envwatch.storage.history.past import Retention
 from envwatch.storage.history.writer import FolderWriter
 
 

@@ -22,8 +22,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.redactor import Redactor
-from envwatch.sources.poller import Poller
-from envwatch.sources.session import Session
+from envwatch.sources.poller import Poller, Session
 from envwatch.storage.log import PollLog
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence

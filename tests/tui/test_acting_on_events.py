@@ -16,7 +16,7 @@ from envwatch.tui.screens.event_log import EventLogScreen, WholeEvent
 from envwatch.tui.screens.menu import CopyMenu, Menu
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.event_list import EventList
-from envwatch.views.status_text import NOT_NOW
+from envwatch.views.state_style import NOT_NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,7 @@ import pytest
 import envwatch
 from envwatch.model.text import cells
 from envwatch.tui.state import ASCII
-from envwatch.tui.terminal.terminal_file import to_ascii
+from envwatch.tui.terminal.driver import to_ascii
 
 PACKAGE = Path(envwatch.__file__).parent
 

@@ -20,7 +20,7 @@ from envwatch.model.text import SafeText, clean
 from envwatch.past.history import HistoryError
 from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import PastReader
-from envwatch.tui.screens.time_actions import AtTime, EventSteps
+from envwatch.tui.screens.table_screen import AtTime, EventSteps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,8 +12,7 @@ import pytest
 from support.builders import NOW
 from textual.app import App
 
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.events import Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import EVENTS_KEPT

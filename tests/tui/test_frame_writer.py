@@ -30,8 +30,7 @@ from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from envwatch.tui.terminal.frame_writer import Patch, frame_of
-from envwatch.tui.terminal.screen_buffer import PLAIN, Pen, ScreenBuffer, cells_of, pen_change, pen_of
+from envwatch.tui.terminal.frame_writer import PLAIN, Patch, Pen, ScreenBuffer, cells_of, frame_of, pen_change, pen_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

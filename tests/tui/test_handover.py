@@ -20,8 +20,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.past.history import HistoryError
-from envwatch.storage.history.folder import Retention
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.tui.arguments import Replay
 from envwatch.tui.screens.command_palette import Commands

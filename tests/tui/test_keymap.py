@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from envwatch.tui.keymap import command_mistakes, mistakes, view_mistakes
-from envwatch.views.output.command_context import RowCommand
+from envwatch.views.command_context import RowCommand
 from envwatch.views.table.table_view import NamedView
 
 

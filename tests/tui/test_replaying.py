@@ -29,7 +29,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.past.history import HistoryError
 from envwatch.tui.arguments import Replay
-from envwatch.views.status_text import EMPTY_RECORDING, REPLAY_POLLS_NOTHING, REPLAYED
+from envwatch.views.state_style import EMPTY_RECORDING, REPLAY_POLLS_NOTHING, REPLAYED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

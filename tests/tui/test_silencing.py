@@ -10,7 +10,7 @@ from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
 
-from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.fleet.alerting.alert_policy import silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.tui.arguments import SilenceControl
@@ -19,7 +19,7 @@ from envwatch.tui.screens.row_actions import RowActions
 if TYPE_CHECKING:
     from support.app_harness import Stage
 
-    from envwatch.fleet.alerting.silences import Silences
+    from envwatch.fleet.alerting.alert_policy import Silences
     from envwatch.model.environment import Environment
 
 A, HOUR, NOTE = clean("env-a"), timedelta(hours=1), clean("new disks")

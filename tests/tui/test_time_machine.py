@@ -50,9 +50,9 @@ from envwatch.past.history import HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.status_bar import DayBar
-from envwatch.views.output.command_context import CommandSettings, RowCommand
+from envwatch.views.command_context import CommandSettings, RowCommand
 from envwatch.views.pane.legend import day_entries
-from envwatch.views.status_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
+from envwatch.views.state_style import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,8 +15,7 @@ from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import MonotonicS
-from envwatch.model.environment import update_text
-from envwatch.model.modes import mode_of
+from envwatch.model.environment import mode_of, update_text
 from envwatch.model.text import cells, clean
 from envwatch.views.table.baseline import Baseline, Difference, difference_text, differences
 

@@ -12,10 +12,9 @@ from support.served_listings import served
 from support.tracked_environments import tracked
 
 from envwatch.fleet.alerting.acknowledgements import ack_of
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy
+from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy, silence_of_query
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.losses import Loss
-from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span

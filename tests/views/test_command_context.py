@@ -12,7 +12,7 @@ from support.tracked_environments import tracked
 
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.output.command_context import (
+from envwatch.views.command_context import (
     KEY_VARIABLE,
     ROW_VARIABLES,
     child_environment,

@@ -16,8 +16,8 @@ from support.fleet_state_machine import MonitoredMachine
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
+from envwatch.model.environment import mode_of
 from envwatch.model.limits import Limits
-from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse

@@ -10,8 +10,7 @@ from support.app_harness import staged
 from support.builders import NOW, environment, key_of, listed, reading
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, EventLog
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE

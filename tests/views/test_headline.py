@@ -9,8 +9,7 @@ from support.app_harness import staged
 from support.builders import NOW, environment
 from support.tracked_environments import tracked
 
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind
+from envwatch.fleet.events import NOT_RUNNING, Event, EventLog, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.views.events.event_text import event_text

@@ -7,7 +7,7 @@ from datetime import UTC
 import pytest
 from support.builders import NOW
 
-from envwatch.views.status_text import ago_text, mistake_text, moment_text, speed_text
+from envwatch.views.state_style import ago_text, mistake_text, moment_text, speed_text
 
 
 @pytest.mark.parametrize(

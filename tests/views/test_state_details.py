@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading, watched
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.fleet.alerting.alert_policy import silence_of_environments
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.text import clean

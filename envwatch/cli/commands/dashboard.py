@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
     from envwatch.tui.terminal.app import TerminalApp
-    from envwatch.views.output.command_context import CommandSettings
+    from envwatch.views.command_context import CommandSettings
     from envwatch.views.table.table_view import NamedView
 
 T = TypeVar("T")
@@ -160,7 +160,7 @@ async def run_dashboard(
     """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
     import asyncio
 
-    from envwatch.sources.session import Session
+    from envwatch.sources.poller import Session
 
     sys.setswitchinterval(TURN_S)
     display_settings = profiles.first
@@ -192,7 +192,7 @@ async def run_dashboard(
         check_screen(display_settings)
 
         from envwatch.tui.arguments import Inputs, ignore
-        from envwatch.views.output.command_context import CommandSettings
+        from envwatch.views.command_context import CommandSettings
 
         app = _app(
             Inputs(
@@ -271,8 +271,15 @@ def _saved_state(
 ) -> Persistence:
     from envwatch.cli.alert_files import failing_hooks_of
     from envwatch.files import export_here
-    from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
-    from envwatch.storage.state_file import ChangedFile, StateFile
+    from envwatch.storage.state_file import (
+        ACKNOWLEDGEMENTS,
+        REMEMBERED,
+        SILENCES,
+        ChangedFile,
+        StateFile,
+        acknowledged,
+        silences_in,
+    )
     from envwatch.tui.arguments import Persistence, SilenceControl
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)

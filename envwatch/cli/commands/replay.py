@@ -115,11 +115,10 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.storage.remembered import REMEMBERED
-    from envwatch.storage.state_file import StateFile
+    from envwatch.storage.state_file import REMEMBERED, StateFile
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Replay
-    from envwatch.views.output.command_context import NO_COMMANDS
+    from envwatch.views.command_context import NO_COMMANDS
 
     check_screen(display_settings)
     notices: asyncio.Queue[str] = asyncio.Queue()

@@ -96,7 +96,7 @@ def _print(report: Report, options: Options) -> None:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
-    from envwatch.storage.remembered import acknowledged
+    from envwatch.storage.state_file import acknowledged
 
     # Acknowledgements after the last poll are in no record.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.silences import Silence
+    from envwatch.fleet.alerting.alert_policy import Silence
 
 _ACTIONS: Final = {"list": "print the current silences", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
@@ -75,7 +75,7 @@ def run(options: Options) -> int:
 
 def _make(options: Options) -> int:
     from envwatch.fleet.alerting.acknowledgements import note_of
-    from envwatch.fleet.alerting.silences import silence_of_query
+    from envwatch.fleet.alerting.alert_policy import silence_of_query
     from envwatch.model.clock import WallMs
     from envwatch.query.language import parse
     from envwatch.views.events.matching import matcher_of
@@ -188,7 +188,7 @@ def _list(options: Options) -> int:
 
 
 def _silences() -> list[Silence]:
-    from envwatch.storage.remembered import silences_in
+    from envwatch.storage.state_file import silences_in
     from envwatch.views.events.matching import matcher_or_none
 
     now = time.time() * 1000
@@ -197,8 +197,7 @@ def _silences() -> list[Silence]:
 
 
 def _change(changes: Mapping[SafeText, Silence | None]) -> None:
-    from envwatch.storage.remembered import SILENCES
-    from envwatch.storage.state_file import merge
+    from envwatch.storage.state_file import SILENCES, merge
 
     path = state_file("silences")
     try:

@@ -26,9 +26,9 @@ from envwatch.hooks.webhook import WebService
 from envwatch.model.text import counted
 from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.history.folder import history_root
 from envwatch.storage.history.inspection import Inspection, inspected
-from envwatch.storage.remembered import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES
+from envwatch.storage.history.past import history_root
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -25,8 +25,8 @@ from envwatch.fleet.alerting.losses import (
     order,
     still_waiting,
 )
+from envwatch.fleet.anomalies import blast_radius_text
 from envwatch.fleet.events import Event, Kind, leaves
-from envwatch.fleet.mass_changes import blast_radius_text
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Reason
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean, composed

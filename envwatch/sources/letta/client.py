@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Self
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from envwatch.model.outcome import Cause, Snapshot, SourceError
-from envwatch.model.page import Pool
+from envwatch.model import limits
+from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
+from envwatch.model.page import Pool, page_of
 from envwatch.model.text import SafeText, composed
-from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta import httpx
-from envwatch.sources.letta.absences import Absences
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, page_in
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.sources.letta.pagination import ListingFetch, PageHistory, RelayedListing, served_of
+from envwatch.sources.letta.pagination import ListingFetch, PageHistory, RelayedListing, asked_at_of, served_of
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
     from datetime import timedelta
 
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.redactor import Secret
+    from envwatch.sources.letta.transport import Response
 
 
 class Client:
@@ -133,6 +137,8 @@ class Client:
 
     async def _renew_key(self, find_key: Callable[[], Secret]) -> None:
         """Look for the key, but not for long, as a keyring may hang; the search continues meanwhile."""
+        from envwatch.sources.daemon_thread import run_in_daemon_thread  # noqa: PLC0415 - only after a refused key
+
         self._search = self._search or asyncio.ensure_future(run_in_daemon_thread(find_key))
         done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)
         if done:
@@ -204,3 +210,151 @@ class Client:
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
         return SourceError(Cause.TIMEOUT, composed(message))
+
+
+_DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
+"""Device ids that the API documents.
+
+For other ids a 404 proves nothing: cleaning may have changed the id, and gateways may reject a quoted slash."""
+
+
+@dataclass(slots=True)
+class _Missing:
+    row: Environment
+    listings: int = 0
+    """Consecutive listings without the row. The count restarts if any missing row turns out to exist."""
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Results:
+    found: list[ListedPage] = field(default_factory=list)
+    not_found: set[SafeText] = field(default_factory=set)
+    is_route_proven: bool = False
+    requests: int = 0
+    received: int = 0
+
+
+class Absences:
+    """Rows that the newest complete listing lacks; `get_device` requests a device by id."""
+
+    def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
+        self._get_device = get_device
+        self._missing: dict[SafeText, _Missing] = {}
+        self._failed_polls = limits.ABSENCE_TRIES
+        """Consecutive polls without a row in any response."""
+        self._polls = 0
+
+    async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
+        """Return a complete listing with found rows, confirmed absences and ids in doubt.
+
+        `before` has the previous listing's rows; `until` is a deadline in seconds of the event loop's clock.
+        """
+        listed = {row.id: row for page in snapshot.pages for row in page.environments}
+        self._note(before, listed.keys() | snapshot.rejected_ids)
+        results = _Results()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._request(listed, results)
+        confirmed = self._settle(results)
+        return snapshot._replace(
+            pages=(*snapshot.pages, *results.found),
+            confirmed_absent=confirmed,
+            in_doubt=frozenset(self._missing if self._failed_polls < limits.ABSENCE_TRIES else ()),
+            requests=snapshot.requests + results.requests,
+            received=snapshot.received + results.received,
+        )
+
+    def _note(self, before: Mapping[SafeText, Environment], listed: Collection[SafeText]) -> None:
+        self._polls += 1
+        still = {id_: missing for id_, missing in self._missing.items() if id_ not in listed}
+        newly = {id_: _Missing(row) for id_, row in before.items() if id_ not in listed and _can_be_requested(row)}
+        self._missing = still | newly
+        for missing in self._missing.values():
+            missing.listings += 1
+
+    def _to_request(self) -> list[_Missing]:
+        """Return the missing rows to request: fewest tries first, then longest missing.
+
+        If a poll cannot request all missing rows, most are back in the next listing; only rows absent from two listings
+        are then requested.
+        """
+        missing = sorted(self._missing.values(), key=lambda one: one.tries)
+        most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
+        return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
+
+    async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
+        to_request = self._to_request()
+        if not to_request or not await self._is_route_usable(listed, results):
+            return
+        for missing in to_request:
+            response = await self._get(missing.row, results)
+            row = None if response is None else _row_in(response)
+            if row is not None and response is not None and row.id == missing.row.id:
+                results.found.append(ListedPage([row], asked_at_of(response)))
+                results.is_route_proven = True
+            elif response is not None and response.status == HTTPStatus.NOT_FOUND:
+                results.not_found.add(missing.row.id)
+            else:
+                missing.tries += 1  # a row with a different id is a second listener on the machine
+                if row is None:
+                    return
+
+    async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
+        """Return whether a request for a listed row, different in each poll, proves the route.
+
+        An empty listing needs no proof.
+        """
+        controls = [row for row in listed.values() if _can_be_requested(row)]
+        if not controls:
+            return not listed
+        response = await self._get(controls[self._polls % len(controls)], results)
+        results.is_route_proven = response is not None and _row_in(response) is not None
+        return results.is_route_proven
+
+    async def _get(self, row: Environment, results: _Results) -> Response | None:
+        results.requests += 1
+        try:
+            response = await self._get_device(row.device_id)
+        except FAILURES:
+            return None
+        results.requests += response.requests - 1
+        results.received += response.received
+        return response
+
+    def _settle(self, results: _Results) -> frozenset[SafeText]:
+        """Drop rows that are settled or out of tries; return confirmed absences."""
+        confirmed: frozenset[SafeText] = frozenset()
+        if results.is_route_proven:
+            self._failed_polls = 0
+            confirmed = frozenset(results.not_found)
+        elif results.requests:
+            self._failed_polls += 1
+        found = {row.id for page in results.found for row in page.environments}
+        if results.requests and self._failed_polls >= limits.ABSENCE_TRIES:
+            self._missing = {}
+        self._missing = {
+            id_: missing
+            for id_, missing in self._missing.items()
+            if id_ not in found | confirmed
+            and missing.tries < limits.ABSENCE_TRIES
+            and missing.listings < limits.ABSENCE_LISTINGS
+        }
+        if found:
+            for missing in self._missing.values():
+                missing.listings = 1
+        return confirmed
+
+
+def _can_be_requested(row: Environment) -> bool:
+    return _DEVICE_ID.fullmatch(row.device_id) is not None
+
+
+def _row_in(response: Response) -> Environment | None:
+    if response.status != HTTPStatus.OK:
+        return None
+    try:
+        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % response.body)
+    except FAILURES:
+        return None
+    return page.environments[0] if len(page.environments) == 1 and not page.rejected else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.files import ProcessLock, open_regular
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.past.history import GoneError, HistoryError, NewerError
-from envwatch.storage.history.folder import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
+from envwatch.storage.history.past import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
 from envwatch.storage.history.reading import DayReader, Rebuilder
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.text import SafeText
-    from envwatch.storage.history.folder import Retention
+    from envwatch.storage.history.past import Retention
     from envwatch.storage.history.writer import BetweenRuns, FolderWriter
 
 _QUEUED: Final = 12
@@ -155,7 +155,7 @@ class HistoryRecorder:
             writer.close()
 
     def _open(self) -> None:
-        from envwatch.storage.history.folder import Retention
+        from envwatch.storage.history.past import Retention
         from envwatch.storage.history.writer import FolderWriter
 
         for profile, folder in self._folders.items():

@@ -28,6 +28,7 @@ from envwatch.model.environment import (
     DESKTOP_CLOUD_LISTENER,
     DESKTOP_DEVICE,
     DESKTOP_LISTENER,
+    KNOWN_MODES,
     LOCAL_CONNECTION,
     LOCAL_ORGANIZATION,
     METADATA_FIELDS,
@@ -37,7 +38,6 @@ from envwatch.model.environment import (
     Identifies,
     ValueKind,
 )
-from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.outcome import Cause, Snapshot
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.past.earlier_runs import LACKED

@@ -15,17 +15,17 @@ from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.day_file import DayFile, Numbers, is_damage
-from envwatch.storage.history.folder import (
+from envwatch.storage.history.past import (
     BESIDE,
     DAMAGED,
     LOCK,
+    StoredPast,
     day_of,
     day_path,
     day_paths,
     profile_and_host,
     tidy,
 )
-from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.reading import DayReader
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.model.text import SafeText
-    from envwatch.storage.history.folder import Retention
+    from envwatch.storage.history.past import Retention
 
     BetweenRuns = Callable[[Moment, Moment], Sequence[Event]]
 

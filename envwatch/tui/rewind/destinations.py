@@ -14,8 +14,8 @@ from envwatch.model.clock import WallMs
 from envwatch.model.times import DAY_MS, MS
 from envwatch.past.history import HistoryError
 from envwatch.past.rewound import Timeline
-from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
-from envwatch.views import status_text
+from envwatch.tui.screens.table_screen import AtTime, EventSteps, Live, Reached, Steps
+from envwatch.views import state_style
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.headline import headline
 from envwatch.views.table.table_view import id_tail
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.past.rewound import PollRef
     from envwatch.tui.rewind.past_reader import Order, PastReader
-    from envwatch.tui.screens.time_actions import Goal
+    from envwatch.tui.screens.table_screen import Goal
 
 _GAP_INTERVALS: Final = 3
 """This many intervals without a poll are a gap."""
@@ -78,7 +78,7 @@ class Destinations:
     zone: tzinfo | None
 
     def _text(self, wall: float) -> SafeText:
-        return status_text.moment_text(wall, self.wall, self.zone)
+        return state_style.moment_text(wall, self.wall, self.zone)
 
     async def find(self, goal: Goal, place: Place | None) -> Destination:
         match goal:
@@ -101,7 +101,7 @@ class Destinations:
 
     async def _stepped(self, place: Place | None, by: int) -> Destination:
         if (start := place or await self._last()) is None:
-            return Destination(None, status_text.NOTHING_RECORDED)
+            return Destination(None, state_style.NOTHING_RECORDED)
         moved = Place(start.timeline, start.position + by + (place is None))
         return await (self._back(moved) if by < 0 else self._forward(moved))
 
@@ -134,7 +134,7 @@ class Destinations:
         if not timeline.poll_refs and (later := await self.reader.later(timeline)) is not None:
             timeline = later
         if not timeline.poll_refs:
-            return Destination(place, status_text.NOTHING_RECORDED)
+            return Destination(place, state_style.NOTHING_RECORDED)
         index = timeline.place_at(wall)
         if index < 0:
             return Destination(Place(timeline, 0), f"the history begins at {self._text(timeline.poll_refs[0].poll.at)}")
@@ -159,7 +159,7 @@ class Destinations:
 
     async def _at_event(self, place: Place | None, goal: EventSteps) -> Destination:
         if (start := place or await self._last()) is None:
-            return Destination(None, status_text.NOTHING_RECORDED)
+            return Destination(None, state_style.NOTHING_RECORDED)
         here = (self.newest_at, -1) if place is None else self.reader.order(place.poll_ref)
         eventful_polls = self._polls_before(here) if goal.by < 0 else self._polls_after(here)
         found: tuple[PollRef, Sequence[Event]] | None = None

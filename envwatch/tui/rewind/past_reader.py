@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.events import EventLog
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
 from envwatch.model.times import DAY_MS, MS

@@ -17,9 +17,9 @@ from envwatch.past.history import HistoryError, Moment
 from envwatch.past.rewound import LogEnds, rewound
 from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import PastReader
-from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
+from envwatch.tui.screens.table_screen import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.tui.state import MonitorState, Playing, Rewound
-from envwatch.views import status_text
+from envwatch.views import state_style
 from envwatch.views.events.day_line import Day, day_of
 from envwatch.views.table.table_view import AmbiguousNames
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks, MonotonicS, ServerClock
     from envwatch.tui.arguments import Inputs, Replay
     from envwatch.tui.rewind.destinations import Place
-    from envwatch.tui.screens.time_actions import Goal
+    from envwatch.tui.screens.table_screen import Goal
     from envwatch.tui.state import DisplayOptions
 
 
@@ -118,7 +118,7 @@ class TimeMachine:
             end=live.now.wall if replay is None else replay.end,
             at=None if rewound is None else rewound.server_time,
             day=self._day if rewound is None or self._has_day_of(rewound) else None,
-            live=status_text.trouble_text(live.monitor.fleet, live.now) if replay is None else EMPTY,
+            live=state_style.trouble_text(live.monitor.fleet, live.now) if replay is None else EMPTY,
             present_state=live if replay is None else None,
             playing=None if replay is None else replay.playing,
         )
@@ -135,8 +135,8 @@ class TimeMachine:
     @property
     def refuses_polling(self) -> str:
         if self._replay is not None:
-            return status_text.REPLAY_POLLS_NOTHING
-        return status_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
+            return state_style.REPLAY_POLLS_NOTHING
+        return state_style.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
 
     @property
     def is_moving(self) -> bool:
@@ -161,12 +161,12 @@ class TimeMachine:
 
     def _refusal(self, goal: Goal) -> str:
         if not self.reader.pasts:
-            return status_text.NO_HISTORY
+            return state_style.NO_HISTORY
         is_live = self._rewound is None and self._replay is None and not self._is_running
-        return status_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
+        return state_style.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
 
     def _return(self, text: str = "live again") -> None:
-        self._answer(text if self._rewound is not None or self._is_running else status_text.IS_LIVE)
+        self._answer(text if self._rewound is not None or self._is_running else state_style.IS_LIVE)
         self._returns += 1
         self._goals.clear()
         self._rewound = self._day = None
@@ -311,7 +311,7 @@ class TimeMachine:
             self._answer(f"cannot read the recording: {error}")
             return
         if ends is None:
-            self._answer(status_text.EMPTY_RECORDING)
+            self._answer(state_style.EMPTY_RECORDING)
         else:
             self.go(AtTime(self._replay.begins(*ends)))
 

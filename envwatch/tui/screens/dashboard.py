@@ -13,8 +13,14 @@ from textual.widgets import Static
 
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions, binding_of
-from envwatch.tui.screens.table_screen import NO_ENVIRONMENT
-from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, more_labels, time_label
+from envwatch.tui.screens.table_screen import (
+    NO_ENVIRONMENT,
+    TIME_LABELS,
+    TimeActions,
+    is_other_time,
+    more_labels,
+    time_label,
+)
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.tui.state import MonitorState
-    from envwatch.views.output.command_context import CommandSettings
+    from envwatch.views.command_context import CommandSettings
     from envwatch.views.table.table_view import NamedView
 
 _EVENT_LINES = 8

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.screen import Screen
 
-    from envwatch.sources.session import Target
+    from envwatch.sources.poller import Target
 
 SECTIONS: Final = {
     "move": "Move",

@@ -18,7 +18,7 @@ from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.state import Choice
 from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
-from envwatch.views.output.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
+from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import SilenceControl
     from envwatch.tui.screens.table_screen import Target
     from envwatch.tui.terminal.app import TerminalApp
-    from envwatch.views.output.command_context import CommandSettings, RowCommand
+    from envwatch.views.command_context import CommandSettings, RowCommand
     from envwatch.views.pane.details import Copy
 
 

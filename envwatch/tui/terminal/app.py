@@ -19,7 +19,7 @@ from textual.worker import WorkerFailed
 
 from envwatch.tui.terminal.driver import TerminalDriver
 from envwatch.tui.terminal.frame_writer import FrameWriter
-from envwatch.tui.terminal.input_queue import InputQueue
+from envwatch.tui.terminal.input_bytes import InputQueue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence

@@ -18,8 +18,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text
 from envwatch.tui.state import MonitorState, StateNode
-from envwatch.views.pane.layout import KEY, TITLE, DetailLine, PaneLayout, Row
-from envwatch.views.state_style import FAINT, Piece
+from envwatch.views.state_style import FAINT, KEY, TITLE, Piece
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
 from envwatch.views.table.table_view import GroupHeader, View, id_tail
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.events import Event
+    from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
     from envwatch.views.table.table_view import Line
 
 
@@ -132,7 +132,8 @@ class DetailPane(Pager, StateNode):
 
     def _draw_ticking(self) -> None:
         line, layout = self.line, self._layout
-        head, why = self._head(line), list[Row]()
+        head = self._head(line)
+        why: list[Row] = []
         if self.explains and isinstance(line, TrackedEnvironment):
             from envwatch.views.pane.explanation import explanation_rows
 
@@ -152,6 +153,8 @@ class DetailPane(Pager, StateNode):
 
     @property
     def _layout(self) -> PaneLayout:
+        from envwatch.views.pane.layout import PaneLayout
+
         glyphs = self.options.glyphs
         return PaneLayout(self.scrollable_content_region.width, glyphs.is_ascii, glyphs.ellipsis, glyphs.rule)
 
@@ -213,6 +216,7 @@ class DetailPane(Pager, StateNode):
 
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
         from envwatch.views.pane.details import EVENTS
+        from envwatch.views.pane.layout import DetailLine
 
         newest = own_events[: -max(EVENTS, spare - 2) - 1 : -1]
         rows = self._event_rows(newest)
@@ -285,6 +289,8 @@ class DetailPane(Pager, StateNode):
     def _differences(self, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
         if self.view.baseline is None:
             return
+        from envwatch.views.pane.layout import DetailLine
+
         newest = self.state.monitor.fleet.tracked(tracked.key)
         for difference in self.view.baseline.differences(tracked.key, newest):
             text = f"{difference.before or NOTHING} → {difference.after or NOTHING}"

@@ -18,8 +18,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from envwatch.fleet.alerting.losses import key_of
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.events import Event, EventLog, Kind, flatten
 from envwatch.model.text import cells, composed, fitted, shortened, wrapped
 from envwatch.model.times import clock_text
 from envwatch.query.language import Query

@@ -25,7 +25,7 @@ from envwatch.tui.state import NO_NOTICE, Notice, StateNode
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.events.event_text import event_style, event_text, fitting_text, watched_since
 from envwatch.views.events.headline import headline, merged, returned_since, same_environment
-from envwatch.views.status_text import doubt_text, hooks_text, quarantine_text
+from envwatch.views.state_style import doubt_text, hooks_text, quarantine_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:

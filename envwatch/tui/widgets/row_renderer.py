@@ -12,8 +12,8 @@ from textual.strip import Strip
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.limits import Limits
-from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from envwatch.fleet.alerting.silences import Silence
+    from envwatch.fleet.alerting.alert_policy import Silence
     from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import ServerMs

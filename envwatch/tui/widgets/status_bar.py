@@ -15,8 +15,16 @@ from envwatch.model.times import moment, seconds_up, short_age, span
 from envwatch.sources.poller import PollSchedule
 from envwatch.tui.state import DisplayOptions, MonitorState, StateNode
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
-from envwatch.views.status_text import ago_text, moment_text, quarantine_badge, speed_text, stalled_since
+from envwatch.views.state_style import (
+    PRESENCE_STYLES,
+    ago_text,
+    clock_error,
+    glyph_of,
+    moment_text,
+    quarantine_badge,
+    speed_text,
+    stalled_since,
+)
 from envwatch.views.table.columns import column_of
 from envwatch.views.table.table_view import Preset, View
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
-from envwatch.model.modes import UNRESTRICTED
+from envwatch.model.environment import UNRESTRICTED
 from envwatch.model.outcome import Cause, Failed
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span

@@ -9,7 +9,7 @@ from envwatch.fleet.alerting.losses import LOSSES, RETURNS
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits
-from envwatch.model.modes import UNRESTRICTED
+from envwatch.model.environment import UNRESTRICTED
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:

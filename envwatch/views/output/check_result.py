@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import has_lasted, is_problem, is_undated
-from envwatch.model.modes import UNRESTRICTED, mode_of
+from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind

@@ -11,8 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import NEVER_LISTED
-from envwatch.model.environment import METADATA_FIELDS, Environment, update_text
-from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
+from envwatch.model.environment import METADATA_FIELDS, UNRESTRICTED, Environment, mode_meaning, mode_of, update_text
 from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of

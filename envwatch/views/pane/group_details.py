@@ -21,8 +21,7 @@ from envwatch.views.table.table_view import GROUPINGS, id_tail
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.event_log import EventLog
-    from envwatch.fleet.events import Event
+    from envwatch.fleet.events import Event, EventLog
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment

@@ -12,15 +12,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, sliced, words_of, wrapped
-from envwatch.views.state_style import FAINT, Piece
+from envwatch.views.state_style import FAINT, KEY, TITLE, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LABEL_CELLS: Final = 9
 """Includes the gap behind the label."""
-KEY: Final = "key"
-TITLE: Final = "title"
 
 _CONTINUED: Final = clean(" \\")
 """Ends a continued row, so that POSIX shells take the pasted rows for one command."""

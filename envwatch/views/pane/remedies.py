@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Reason
 from envwatch.model import limits
-from envwatch.model.environment import LOCAL_ORGANIZATION, Environment, update_text
-from envwatch.model.modes import UNRESTRICTED, mode_of
+from envwatch.model.environment import LOCAL_ORGANIZATION, UNRESTRICTED, Environment, mode_of, update_text
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 from envwatch.model.versions import is_behind, is_version

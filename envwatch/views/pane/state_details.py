@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import Ack
-    from envwatch.fleet.alerting.silences import Silence
+    from envwatch.fleet.alerting.alert_policy import Silence
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
 

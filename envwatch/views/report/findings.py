@@ -19,7 +19,7 @@ from envwatch.fleet.problems import is_old
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.modes import UNRESTRICTED, mode_of
+from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
 from envwatch.model.versions import is_behind

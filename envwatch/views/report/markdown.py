@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
-from envwatch.model.modes import UNRESTRICTED
+from envwatch.model.environment import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
 from envwatch.model.times import DAY_MS, long_age, moment, offset_text, span
 from envwatch.model.versions import is_behind

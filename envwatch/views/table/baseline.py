@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import EVENT_KINDS, changes, is_new_connection, is_new_process, value_of
 from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment, event_presence
-from envwatch.model.environment import API_FIELDS, LABELS, METADATA_FIELDS, TEXT_NAMES, ValueKind, update_text
-from envwatch.model.modes import UNRESTRICTED
+from envwatch.model.environment import (
+    API_FIELDS,
+    LABELS,
+    METADATA_FIELDS,
+    TEXT_NAMES,
+    UNRESTRICTED,
+    ValueKind,
+    update_text,
+)
 from envwatch.model.text import SafeText, composed, shortened
 from envwatch.model.times import NOTHING
 from envwatch.query.fields import META

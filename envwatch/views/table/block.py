@@ -13,8 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.losses import key_of
+from envwatch.fleet.anomalies import blast_radius_text
 from envwatch.fleet.events import Kind
-from envwatch.fleet.mass_changes import blast_radius_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState

@@ -16,10 +16,9 @@ from support.builders import NOW, environment, failed, key_of, listed, reading, 
 from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher, silence_of_environments, silence_of_query
 from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of
 from envwatch.fleet.alerting.incidents import Incident
-from envwatch.fleet.alerting.silences import silence_of_environments, silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.model import limits

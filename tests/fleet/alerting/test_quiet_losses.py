@@ -16,9 +16,9 @@ from support.policies import soon
 from support.quiet import NIGHTS, QuietNight, quiet_policies
 
 from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import silence_of_environments
 from envwatch.fleet.alerting.alert_state import alert_state, content_of, ring_text
 from envwatch.fleet.alerting.quiet import QuietHours
-from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model import limits

@@ -14,8 +14,8 @@ from support.hostile_fleet import WEAPONS
 from support.tracked_environments import named
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE
-from envwatch.fleet.alerting.alert_policy import Matcher
-from envwatch.fleet.alerting.silences import (
+from envwatch.fleet.alerting.alert_policy import (
+    Matcher,
     Silence,
     content_of,
     silence_of_environments,

@@ -24,8 +24,7 @@ from support.rights import folder_for_anyone, without_rights
 
 from envwatch.model.clock import WallMs
 from envwatch.past.history import HistoryError, events_of
-from envwatch.storage.history.folder import Retention, day_paths
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast, day_paths
 from envwatch.storage.history.reading import DayReader
 from envwatch.storage.history.writer import FolderWriter
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from envwatch.files import ProcessLock
 from envwatch.model.clock import WallMs
-from envwatch.storage.history.folder import (
+from envwatch.storage.history.past import (
     LOCK,
     Retention,
     day_of,

@@ -14,8 +14,8 @@ from support.recording import DAY, life, record
 from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor.check import CheckStatus
 from envwatch.cli.doctor.machine import MachineContext, check_history
-from envwatch.storage.history.folder import Retention, day_paths, history_root
 from envwatch.storage.history.inspection import inspected
+from envwatch.storage.history.past import Retention, day_paths, history_root
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from envwatch.model.text import clean
 from envwatch.past.history import GoneError, HistoryError, events_of
 from envwatch.storage.history.day_file import DayFile, Numbers, check_form
 from envwatch.storage.history.encoding.frames import FrameKind
-from envwatch.storage.history.folder import Retention, day_paths, tidy
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast, day_paths, tidy
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import RecordedPoll
 from envwatch.past.history import RecordedStep
-from envwatch.storage.history.folder import Retention
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

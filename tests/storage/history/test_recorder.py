@@ -30,8 +30,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
 from envwatch.model.text import clean
 from envwatch.storage.history.encoding.frames import FrameKind
-from envwatch.storage.history.folder import Retention
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast
 from envwatch.storage.history.recorder import HistoryRecorder
 from envwatch.storage.history.writer import FolderWriter
 
@@ -293,7 +292,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.past.history import HistoryError
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
-from envwatch.storage.history.folder import day_of, day_path
+from envwatch.storage.history.past import day_of, day_path
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.recorder import HistoryRecorder
 

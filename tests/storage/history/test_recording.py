@@ -35,8 +35,7 @@ from envwatch.model.text import clean
 from envwatch.past.history import About, HistoryError, RecordedStep, events_of
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.encoding.packing import unpacked
-from envwatch.storage.history.folder import Retention, day_paths, history_folder
-from envwatch.storage.history.past import RecordedFile
+from envwatch.storage.history.past import RecordedFile, Retention, day_paths, history_folder
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.redaction import Redaction
 from envwatch.storage.history.writer import FolderWriter

@@ -16,13 +16,12 @@ from support.eventful_life import CAST, Life, plain_life
 from support.marked_values import MARK, field_names, marked
 from support.recording import encode_event
 
+from envwatch.fleet.anomalies import _SHAREABLE
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.inventory import missing_id
-from envwatch.fleet.mass_changes import _SHAREABLE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import EVENT_KINDS
-from envwatch.model.environment import LABELS
-from envwatch.model.modes import KNOWN_MODES
+from envwatch.model.environment import KNOWN_MODES, LABELS
 from envwatch.model.text import clean
 from envwatch.past.earlier_runs import LACKED
 from envwatch.past.history import About, Moment

@@ -19,8 +19,7 @@ from envwatch.model.text import clean
 from envwatch.past.earlier_runs import changes_between_runs
 from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.storage.history.encoding.frames import FrameKind
-from envwatch.storage.history.folder import Retention, day_paths
-from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.past import Retention, StoredPast, day_paths
 from envwatch.storage.history.reading import DayReader
 from envwatch.storage.history.writer import FolderWriter
 

@@ -14,8 +14,7 @@ from support.month.script import EXPIRY
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import Alerts, alert_state, content_of
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.events import NO_PROFILE, Event
+from envwatch.fleet.events import NO_PROFILE, Event, EventLog
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
