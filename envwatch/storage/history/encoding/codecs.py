@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ForwardRef, Generic, TypeAlias, TypeVar
 
 from pydantic_core import to_json
 
@@ -193,8 +193,9 @@ def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
 
 def annotations_of(kind: Any) -> dict[str, str]:  # noqa: ANN401  any class
     """Return the fields' annotations as written, of a module that postpones evaluation."""
-    written = kind.__annotations__
-    return {name: getattr(written[name], "__forward_arg__", written[name]) for name in names_of(kind)}
+    written = {name: kind.__annotations__[name] for name in names_of(kind)}
+    # Named tuples keep a reference instead of the text.
+    return {name: each.__forward_arg__ if isinstance(each, ForwardRef) else each for name, each in written.items()}
 
 
 Members: TypeAlias = "dict[str, Any]"
