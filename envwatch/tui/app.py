@@ -103,6 +103,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         )
         self._names = AmbiguousNames()
         self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
+        self._is_taking_large = False
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
         if preferences.theme in self.available_themes:
@@ -160,14 +161,18 @@ class EnvwatchApp(TerminalApp, StateNode):
             self.call_after_refresh(self._note, profile, self._monitor, now)
             if changes.ended_acks:
                 self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
-            if is_large := len(self._monitor.fleet) >= _LARGE:
+            self._is_taking_large = is_large = len(self._monitor.fleet) >= _LARGE
+            if is_large:
                 await asyncio.sleep(_YIELD)
             ambiguous = self._names.among(self._monitor.fleet.environments)
             if is_large:
                 await asyncio.sleep(_YIELD)
             self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
             if is_large:
-                await asyncio.sleep(_YIELD)  # the block and the table each hold the loop
+                await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
+                self.dashboard.table.learn_names(self._monitor.fleet)
+                await asyncio.sleep(_YIELD)
+            self._is_taking_large = False
             self.republish()
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
@@ -201,6 +206,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._publish(state)
 
     def _tick(self) -> None:
+        if self._is_taking_large:  # the steps end within a second, and a tick would join them into one
+            return
         self.read_schedules()
         now = self._inputs.clocks()
         self._monitor, changes = self._monitor.tick(now)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.strip import Strip
 
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.views.table.arrangement import Arrangement, OrderReason
@@ -273,6 +274,10 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             order_reason=order_reason,
             days=self._last_days(),
         )
+
+    def learn_names(self, fleet: Fleet) -> None:
+        """Prepare the order of names, a third of the time of a large table's first arrangement."""
+        self._arrange_cache.learn(fleet.environments)
 
     def _last_days(self) -> LastDays:
         self._days = self._days.as_of(self.state.monitor, self.state.now, self.options.zone)

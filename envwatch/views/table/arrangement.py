@@ -46,7 +46,7 @@ class ArrangeCache:
 
     def learn(self, environments: Iterable[TrackedEnvironment]) -> None:
         """Rank environments by name, unless nearly all recently sorted rows have a rank."""
-        if not self._is_complete:
+        if not self._is_complete or not self._ranks:
             rows = {(each.profile, each.environment.name, each.environment.id): each for each in environments}
             ordered = sorted(rows, key=lambda key: name_key(rows[key]))
             self._ranks = {key: rank for rank, key in enumerate(ordered)}
