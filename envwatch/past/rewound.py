@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.acknowledgements import with_server
 from envwatch.fleet.alerting.alert_state import Alerts
-from envwatch.fleet.alerting.incidents import Incident, Incidents, incident_of
+from envwatch.fleet.alerting.incidents import Incident, Incidents, incident_of, joining
 from envwatch.fleet.alerting.losses import (
     LOSSES,
     RETURNS,
     Key,
     Loss,
-    are_linked,
     death_interval,
     key_of,
 )
@@ -30,7 +29,7 @@ from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from envwatch.fleet.events import Event, EventLog
     from envwatch.fleet.monitor import Monitor
@@ -173,14 +172,17 @@ def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
     for losses in loud.values():
         opens_at = min(_openings(losses, returned, monitor, now), default=-inf)
         members = _lost_at(opens_at, losses, returned)
-        joined = _joined(members.values(), _lost_at(opens_at, quiet, returned))
-        for place in joined:
-            del quiet[place]
         waiting += (loss for place, loss in losses.items() if place not in members and is_down(place))
-        remaining = frozenset(key for _, key in filter(is_down, members | joined))
-        if remaining:
-            profile = next(iter(members.values())).event.profile
-            incident = incident_of(profile, [*members.values()], monitor.fleet, quiet=joined.values())
+        if not members:
+            continue
+        lost_then = [*members.values()]
+        joined = {
+            (loss.incident, key_of(loss.event)): loss
+            for loss in joining(lost_then, _lost_at(opens_at, quiet, returned).values())
+        }
+        quiet = {place: loss for place, loss in quiet.items() if place not in joined}
+        if remaining := frozenset(key for _, key in filter(is_down, members | joined)):
+            incident = incident_of(lost_then[0].event.profile, lost_then, monitor.fleet, quiet=joined.values())
             opened.append(incident._replace(remaining=remaining))
     waiting += (loss for place, loss in quiet.items() if is_down(place))
     return Incidents(waiting=tuple(waiting), open=tuple(opened))
@@ -188,16 +190,6 @@ def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
 
 def _lost_at(at: float, losses: Mapping[_Place, Loss], returned: Mapping[_Place, ServerMs]) -> dict[_Place, Loss]:
     return {place: loss for place, loss in losses.items() if loss.event.at <= at < returned.get(place, inf)}
-
-
-def _joined(losses: Iterable[Loss], quiet: Mapping[_Place, Loss]) -> dict[_Place, Loss]:
-    """Return the losses in quiet hours that may have happened at the moment of a loss outside quiet hours."""
-    by_span = {(loss.event.profile, loss.died): loss for loss in losses}.values()
-    return {
-        place: loss
-        for place, loss in quiet.items()
-        if any(loss.event.profile == other.event.profile and are_linked(loss, other) for other in by_span)
-    }
 
 
 def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monitor, now: Clocks) -> Loss:

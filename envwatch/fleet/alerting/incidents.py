@@ -276,7 +276,7 @@ def _opened(
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
-            quiet = _quiet_with(lost, waiting, statuses)
+            quiet = joining(lost, (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.QUIET))
             opened.append(incident_of(profile, lost, around.fleet, quiet=quiet))
             recent.append(around.now.monotonic)
             continue
@@ -292,17 +292,17 @@ def _opened(
     return opened, tuple(recent[-limits.STORM_FROM :])
 
 
-def _quiet_with(lost: Sequence[Loss], waiting: Iterable[Loss], statuses: Mapping[Key, LossStatus]) -> list[Loss]:
+def joining(lost: Sequence[Loss], quiet: Iterable[Loss]) -> list[Loss]:
     """Return the losses in quiet hours that may have happened at the moment of a loss outside quiet hours."""
     if lost[0].not_back_by is not None:
         return []
     profile, is_doubtful = lost[0].event.profile, lost[0].is_doubtful
+    by_span = {loss.died: loss for loss in lost}.values()
     return [
         loss
-        for loss in waiting
-        if statuses[key_of(loss.event)] is LossStatus.QUIET
-        and (loss.event.profile, loss.is_doubtful) == (profile, is_doubtful)
-        and any(are_linked(loss, other) for other in lost)
+        for loss in quiet
+        if (loss.event.profile, loss.is_doubtful) == (profile, is_doubtful)
+        and any(are_linked(loss, other) for other in by_span)
     ]
 
 
