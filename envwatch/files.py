@@ -145,7 +145,7 @@ def read_regular(path: Path, *, limit: int) -> bytes:
     """Return a regular file's content; links are followed.
 
     Raises:
-        OSError: if the file is unreadable, not regular or too large; see `strerror`.
+        OSError: as `open_regular`.
     """
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         content = file.read(limit + 1)
@@ -158,7 +158,7 @@ def read_secret(path: Path, size: int, noun: str, *, limit: int | None = None) -
     """Return at most `size` bytes of a secret file; also the problem and the remedy if other users can read the file.
 
     Raises:
-        OSError: if the file is unreadable, not regular or too large; see `strerror`.
+        OSError: as `open_regular`.
     """
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         status, content = os.fstat(file.fileno()), file.read(size)

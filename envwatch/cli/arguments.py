@@ -405,7 +405,7 @@ def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> Safe
 
 
 def names_a_key(argument: str) -> bool:
-    """Return whether an argument looks like an option for the key."""
+    """Whether an argument looks like an option for the key."""
     return _NAMES_OF_KEYS.fullmatch(argument) is not None
 
 

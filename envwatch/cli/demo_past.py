@@ -1,6 +1,7 @@
 """Writes the demo's past: a shipped day, moved in time to end at the opening.
 
 `docs/demo_day.py` simulates the day. Each line of the shipped file is a poll: a frame and its events, as plain JSON.
+Instants are in ms since the epoch.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment
 
 SHIPPED_START: Final = 1_767_236_260_000
-"""The opening after the shipped days: 2026-01-01, 02:57:40 UTC, in ms since the epoch."""
+"""The opening after the shipped days: 2026-01-01, 02:57:40 UTC."""
 _FIRST_INSTANT: Final = 1e12
-"""From here on, a number is an instant in ms since the epoch."""
+"""From here on, a number is an instant."""
 _FAST: Final = 1
 
 
@@ -57,7 +58,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
     Args:
         folder: need not exist.
         day: the shipped day's name; None without a day.
-        started_at: the opening's start, in ms since the epoch.
+        started_at: the opening's start.
 
     Returns:
         Whether the day was written.
@@ -89,7 +90,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
 
 
 def moved_day(day: str, started_at: int) -> Iterator[PastPoll]:
-    """Yield a shipped day's polls, moved to an opening in ms since the epoch."""
+    """Yield a shipped day's polls, moved to an opening."""
     by = started_at - SHIPPED_START
     builder, base = MomentBuilder(NO_PROFILE), 0
     events: dict[int, bytes] = {}

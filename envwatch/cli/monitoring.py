@@ -75,7 +75,7 @@ Deadline: TypeAlias = "Callable[[Clocks], float]"
 
 
 def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-    """Return the deadline after a time or at a moment, whichever is first; without both, there is no deadline."""
+    """Return the deadline after a time or at a moment, whichever is first; never without both."""
     ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
     ends_ms = math.inf if until is None else until.timestamp() * 1000
     return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)

@@ -44,7 +44,7 @@ def base_url_of(settings: Settings) -> SafeText:
 
 
 def is_demo(settings: Settings) -> bool:
-    """Return whether the settings are of the demo, which no file has."""
+    """Whether the settings are of the demo, which no file has."""
     return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 

@@ -24,19 +24,19 @@ _CHUNK_BYTES = 1 << 16
 
 
 def is_utf8(stream: TextIO) -> bool:
-    """Return whether a stream's encoding is UTF-8."""
+    """Whether a stream's encoding is UTF-8."""
     return stream.encoding.lower().replace("-", "") == "utf8"
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal with colours, and NO_COLOR is not set."""
+    """Whether a stream is a terminal with colours, and NO_COLOR is not set."""
     terminal = os.environ.get("TERM", "")
     is_plain = terminal in {"", "dumb"} or terminal.startswith("vt")
     return stream.isatty() and not is_plain and not os.environ.get("NO_COLOR")
 
 
 def stdout() -> TextIO:
-    """Return standard output.
+    """Return standard output; commands call this before any work.
 
     Raises:
         StopError: if standard output is closed.

@@ -1,1 +1,4 @@
-"""Settings with origins, profiles, and credentials. Only reads."""
+"""Settings with origins, profiles, and credentials. Only reads.
+
+No message repeats a value, which may be a misplaced key.
+"""

@@ -1,4 +1,4 @@
-"""The API key and the server's address: candidates and order. Only reads.
+"""The API key and the server's address: candidates and order.
 
 Keys are `Secret`s, and no message contains a key. The first candidate with a key counts:
 
@@ -104,7 +104,7 @@ class Credentials(NamedTuple):
     base_url_origin: str = "default"
     file: Path | None = None
     expires_at_ms: float | None = None
-    """Milliseconds since the epoch; None without an expiry."""
+    """Since the epoch; None without an expiry."""
 
 
 _Address: TypeAlias = tuple[str, str]
@@ -202,7 +202,7 @@ def unchosen_profiles(settings: Settings) -> CredentialsError | None:
 
 
 def is_usable(text: str) -> bool:
-    """Return whether a text may be a key."""
+    """Whether a text may be a key."""
     return _USABLE.fullmatch(text) is not None
 
 

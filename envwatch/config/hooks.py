@@ -1,7 +1,4 @@
-"""The hooks of the configuration file: settings, mistakes, rules and deliveries.
-
-No message repeats a value, which may be a misplaced key.
-"""
+"""The hooks of the configuration file: settings, mistakes, rules and deliveries."""
 
 from __future__ import annotations
 

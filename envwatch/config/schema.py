@@ -1,6 +1,6 @@
 """The configuration file: settings with types and bounds, and a line for each mistake.
 
-Opens no file. No message repeats a value, which may be a misplaced key. The screen checks names of themes and bindings.
+Opens no file. The screen checks names of themes and bindings.
 """
 
 from __future__ import annotations
@@ -39,10 +39,7 @@ _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", 
 
 
 def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
-    """Return the annotation and default of a model's field.
-
-    pydantic evaluates the annotation among the names of `validators`.
-    """
+    """The annotation is evaluated among the names of `validators`."""
     if "bounds" not in declared.metadata:
         return declared.type, None
     rule = validators.duration_between if isinstance(declared.default, timedelta) else validators.whole_between

@@ -95,7 +95,7 @@ class Sources:
     """Names of the settings to take from file and variables; None for all."""
 
     def takes(self, name: str) -> bool:
-        """Return whether a setting is taken from file and variables."""
+        """Whether a setting is taken from file and variables."""
         return self.only is None or name in self.only
 
 
@@ -360,7 +360,7 @@ def expected_by(settings: Settings) -> tuple[SafeText, ...]:
 
 
 def _names_in(path: Path) -> list[SafeText]:
-    """Return the names in a file. No message repeats a line, which may be a misplaced key."""
+    """No message repeats a line, which may be a key."""
     content = read_regular(path, limit=SETTINGS_BYTES)
     try:
         lines = content.decode("utf-8-sig").split("\n")

@@ -1,7 +1,4 @@
-"""pydantic's validators of settings: each returns a value, or raises `ValueError` with the end of a sentence.
-
-No message repeats a value, which may be a misplaced key.
-"""
+"""pydantic's validators of settings: each returns a value, or raises `ValueError` with the end of a sentence."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Readers of written values: durations, whole numbers, paths, lines of text.
 
 Command line, variables and configuration file share these readers. A reader's `ValueError` has the end of a sentence
-("must be …"), and never the value, which may be a secret. Imports no pydantic: the command line is parsed before the
-file is known.
+("must be …"), and never the value. Imports no pydantic: the command line is parsed before the file is known.
 """
 
 from __future__ import annotations

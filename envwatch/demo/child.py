@@ -22,7 +22,7 @@ _IMPORT_ROOT = Path(__file__).parents[2]
 
 
 class ChildServer:
-    """A demo API server in a separate process; usable as a context manager.
+    """A demo API server in a child process; a context manager.
 
     The child ends with its standard input: also when the parent is killed.
     """
@@ -55,7 +55,7 @@ class ChildServer:
 
     @property
     def started_at(self) -> int:
-        """When its fleet's opening began, in milliseconds since the epoch; waits as `base_url` does."""
+        """The opening's start, in ms since the epoch; waits as `base_url` does."""
         return int(self._announced()["started_at"])
 
     @property

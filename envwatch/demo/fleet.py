@@ -1,7 +1,7 @@
 """The demo fleet's environments, the schedule of their states, and the listing at any moment.
 
-A story (`lives.py`) depends on the fleet and the start only: one random sequence schedules all states, whenever clients
-poll.
+A story (`lives.py`) depends only on the fleet, the start and the listeners started by hand: one random sequence
+schedules all states, whenever clients poll. Instants are in ms since the epoch.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class SimulatedFleet:
 
     Args:
         spec: 100,000 environments cost nothing at the start.
-        started_at: the story's start, in ms since the epoch.
-        ages_from: ages of rows and connections count back from here, in ms since the epoch. An earlier demo's start
-            keeps that demo's connections.
+        started_at: the story's start.
+        ages_from: ages of rows and connections count back from here. An earlier demo's start keeps that demo's
+            connections.
     """
 
     def __init__(self, spec: FleetSpec, started_at: int, ages_from: int | None = None) -> None:
@@ -101,9 +101,9 @@ class SimulatedFleet:
     ) -> tuple[list[bytes], bool]:
         """Return one page of the listing, each row as JSON, and whether more rows follow.
 
-        Rows stand in the order of first appearance, newest first, which never changes. `now` is in ms since the epoch.
-        A `limit` of None returns all rows. `after` is the `id` of the previous page's last row, even if the row has
-        left the listing; an unknown `id` starts from the top.
+        Rows stand in the order of first appearance, newest first, which never changes. A `limit` of None returns all
+        rows. `after` is the `id` of the previous page's last row, even if the row has left the listing; an unknown `id`
+        starts from the top.
         """
         self.advance(now)
         wanted = (environment for environment in self._from_cursor(after) if is_wanted(environment))
@@ -115,7 +115,7 @@ class SimulatedFleet:
         return [row for _, row in page], has_next_page
 
     def row(self, device_id: str, now: int) -> bytes | None:
-        """Return a device's newest row as JSON, None for an unknown device. Two listeners may share a device."""
+        """Return a device's newest row as JSON, None for an unknown device."""
         self.advance(now)
         self._index()
         candidates = (self.environment(index) for index in reversed(self._indexes_of_device.get(device_id, [])))
@@ -124,7 +124,7 @@ class SimulatedFleet:
     def start_listener(self, id_: str, now: int) -> bool | None:
         """Start the listener of a down environment; outage scenario only.
 
-        `now` is in ms since the epoch, not before an earlier call's moment.
+        `now` is not before an earlier call's moment.
 
         Returns:
             Whether the listener starts; None for an unknown environment.

@@ -1,7 +1,4 @@
-"""The demo's stories: the default story (an eventful opening, then calm life without end) and the scenarios.
-
-Events depend on the seed, the size, the start and the listeners started by hand, not on polls.
-"""
+"""The demo's stories: the default story (an eventful opening, then calm life without end) and the scenarios."""
 
 from __future__ import annotations
 
@@ -95,8 +92,6 @@ class DefaultLife(SimulatedFleet):
     def _open_return(self, chosen: SimulatedEnvironment) -> None:
         at = self.started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
         self._interrupt(chosen, at, self.started_at + self._between(9_000, 11_000))
-
-    # `_live`, `_flap`, `_lose_pod` and `_rename` return the moment of their next call.
 
     def _live(self, at: int) -> int:
         happen = self._one_of({

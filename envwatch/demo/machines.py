@@ -123,7 +123,6 @@ _MODELS = {"darwin": ("Mac14,2", "Mac15,6", "Mac16,5"), "win32": ("Surface Lapto
 _UPDATE_COMMAND = "npm install -g @letta-ai/letta-code@latest"
 _UPDATE_PIP = "Upgrade with your installer: uv tool upgrade letta, pipx upgrade letta, or pip install --upgrade letta"
 _UPDATE_DESKTOP = "Update the Letta Code desktop app, then restart it."
-"""Listeners from pip and the Desktop app send a sentence in place of a command."""
 _NODE_VERSIONS = {
     "darwin": ("v22.21.1", "v24.11.1"),
     "linux": ("v22.21.1", "v22.14.0", "v20.19.5"),

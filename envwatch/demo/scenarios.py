@@ -33,7 +33,7 @@ _DATE_ERROR_MS: Final = 10 * MINUTE_MS
 
 
 def is_unavailable(scenario: Scenario | None, elapsed_ms: int) -> bool:
-    """Return whether a scenario's server answers 503."""
+    """Whether a scenario's server answers 503."""
     return scenario is Scenario.NIGHT and _UNAVAILABLE.covers(elapsed_ms)
 
 

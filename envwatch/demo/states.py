@@ -115,7 +115,6 @@ class SimulatedEnvironment:
         return self._head + _TIMES % (_encoded(self._time(beat_at)), _encoded(self._time(seen_at)))
 
     def _encoded_head(self, state: SimulatedState) -> bytes:
-        """Return the row without closing brace and without `_TIMES`."""
         row: dict[str, object] = {
             **self.machine.identity,
             "connection_id": state.connection_id,

@@ -1,7 +1,7 @@
 """Events: changes of an environment or the platform; and periods between two events.
 
-A heartbeat's age is never an event. In a period the data is missing, old or not believed. One event begins the period
-and one event ends the period, whatever the number of polls. `EventLog` has the newest events.
+A heartbeat's age is never an event. In a period the data is missing, old or not believed. One event begins a period and
+one event ends a period, whatever the number of polls.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Kind(StrEnum):
     """A new connection with another process or version of the listener."""
     GONE = "gone"
     MISSING = "missing"
-    """Expected, and gone for longer than `limits.MISSING_AFTER`, or never listed."""
+    """See `Presence.MISSING`."""
     NOT_BACK = "not back"
     """Offline since quiet hours that ended."""
     RETURNED = "returned"
@@ -190,8 +190,8 @@ def woken(
 ) -> tuple[Periods, tuple[Event, ...], float]:
     """Return the periods without a sleep, the sleep's events, and by how many ms the wall clock was set meanwhile.
 
-    The server's clock measures the sleep. If the server's clock advanced differently from the wall clock, the wall
-    clock was set. Without a sleep, a notice is then the only event.
+    The server's clock measures the sleep, and shows whether the wall clock was set. Without a sleep, a notice is then
+    the only event.
 
     `last_awake` are this machine's clocks before the sleep, `now` the clocks at the first listing's request. `at` is
     the server's time then; None without a `Date`.

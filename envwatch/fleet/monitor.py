@@ -202,7 +202,7 @@ class Monitor:
         return watched if cut_at is None else watched.between(cut_at, _END)
 
     def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Clocks) -> tuple[Interval, ...]:
-        """Return an environment's states since a moment (server's clock, ms)."""
+        """Return an environment's states since a moment."""
         watched = self.watched_at(tracked.profile, now)
         until = self.fleet.for_environment(tracked).clock.server_time(now.wall)
         return states(tracked, self.event_log.for_environment(tracked.key), watched, since, until)
@@ -285,7 +285,7 @@ class Monitor:
         return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
-        """Return the monitor with changed poll intervals, or `self` if no interval changed."""
+        """See `Fleet.with_interval`."""
         fleet = self.fleet.with_interval(intervals)
         return self if fleet is self.fleet else replace(self, fleet=fleet)
 
@@ -296,7 +296,7 @@ class Monitor:
         return is_problem(tracked, at, counts_from) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
-        """Return an environment's silence; of several, the silence that ends last."""
+        """See `alert_policy.silencing`."""
         if not self.silences:
             return None
         profile_state = self.fleet.for_environment(tracked)

@@ -67,7 +67,6 @@ class ProfileState:
 
     limits: Limits = field(default_factory=Limits)
     profile: SafeText = NO_PROFILE
-    """The name of the profile; empty if only one profile is polled."""
     profile_name: SafeText = NO_PROFILE
     """Set even if the only profile has the key `NO_PROFILE`."""
     server: SafeText = EMPTY
@@ -147,7 +146,7 @@ class ProfileState:
 
     @property
     def listed_at(self) -> ServerMs | None:
-        """When the newest believed listing was asked for, by the server's clock."""
+        """When the newest believed listing was asked for."""
         return None if self.listed is None else self.clock.server_time(self.listed.wall)
 
     @property
@@ -239,7 +238,7 @@ class ProfileState:
 
     @property
     def none_up_since(self) -> Clocks | None:
-        """The clocks of the newest listing with an environment up, if none is up now."""
+        """`last_up`, if no environment is up now."""
         return None if self.last_up == self.listed else self.last_up
 
 

@@ -1,7 +1,4 @@
-"""An environment's changes: fields that differ, tags, and flapping.
-
-A tag stays for `limits.MARK_DURATION`.
-"""
+"""An environment's changes: fields that differ, tags, and flapping."""
 
 from __future__ import annotations
 
@@ -172,6 +169,6 @@ def change_rate(changed_at: Iterable[float], now: float) -> float:
 
 
 def is_flapping(changed_at: Iterable[float], now: float, *, was_flapping: bool) -> bool:
-    """Return whether the environment flaps: from 30 % on, until 20 % or less."""
+    """Whether the environment flaps: from 30 % on, until 20 % or less."""
     rate = change_rate(changed_at, now)
     return rate > limits.FLAP_OFF if was_flapping else rate >= limits.FLAP_ON

@@ -50,7 +50,6 @@ class TrackedEnvironment:
     environment: Environment
     verdict: Verdict
     profile: SafeText = NO_PROFILE
-    """The name of the profile; empty if only one profile is polled."""
     since_at: ServerMs | None = None
     """When this run saw the environment come or go, if so."""
     last_change: RecentChange | None = None
@@ -122,7 +121,7 @@ class TrackedEnvironment:
 
     @property
     def lost_at(self) -> ServerMs:
-        """When the row went down (server's clock, ms); meaningful only while down."""
+        """When the row went down; meaningful only while down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
     @property
@@ -160,7 +159,7 @@ class ListingContext(NamedTuple):
     elapsed_ms: float
     rule: PresenceRule
     beats_count: bool = True
-    """False while the platform's heartbeats stand still, so that an old heartbeat proves nothing."""
+    """See `StallDetector.beats_count`."""
     in_doubt: Collection[SafeText] = ()
     unreadable: Collection[SafeText] = ()
     profile: SafeText = NO_PROFILE
@@ -272,7 +271,7 @@ def _verdict(
     contradiction: SkewCheck | None,
     listing: ListingContext,
 ) -> Verdict:
-    """Return the verdict; `contradiction` is the skew check that rules out the age by the server's clock."""
+    """`contradiction` is the skew check that rules out the age by the server's clock."""
     before = UNTIMED if tracked is None else tracked.verdict
     # A heartbeat cannot become younger, even if the skew check is new.
     if tracked is not None and before == HEARTBEAT_LOST and contradiction == tracked.skew_check:

@@ -77,7 +77,7 @@ class HookState:
         return replace(state, sent=cooling), (*incidents, *events)
 
     def is_cooling(self, what: tuple[_Topic, str], at: MonotonicS) -> bool:
-        """Return whether a message about a topic and kind must wait."""
+        """Whether a message about a topic and kind must wait."""
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
 
 
@@ -168,7 +168,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Return whether to send. A return within quiet hours is no news, because no message told the loss."""
+    """Whether to send. A return within quiet hours is no news, because no message told the loss."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

@@ -75,7 +75,6 @@ def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor,
 
 
 def _variables(*values: object) -> dict[str, SafeText]:
-    """Return clean values of `EVENT_VARIABLES`, in the order of the names."""
     texts = (composed("" if value is None else str(value)) for value in values)
     return dict(zip(EVENT_VARIABLES, texts, strict=True))
 

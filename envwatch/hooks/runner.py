@@ -193,7 +193,7 @@ class _HookQueue:
         return "given up"
 
     def _rest_after(self, error: DeliveryError) -> float:
-        """Return the rest in seconds: full jitter below a doubling bound, or longer if the receiver asks."""
+        """Return the rest in seconds, longer if the receiver asks."""
         cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
         jittered = self.runtime.random() * min(cap, base * float(2 ** min(self.failures, 10)))
         return max(jittered, min(cap, error.wait.total_seconds()) if error.wait else 0.0)

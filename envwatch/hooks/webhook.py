@@ -59,11 +59,7 @@ class WebService:
         object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
 
     async def send(self, message: Message) -> SafeText:
-        """Post a message; return text for the log.
-
-        Raises:
-            DeliveryError: if delivery fails.
-        """
+        """See `Delivery.send`."""
         headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
         if self.is_pagerduty:
             if message.pagerduty is None:

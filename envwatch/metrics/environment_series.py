@@ -36,11 +36,11 @@ class SeriesEnvironment(NamedTuple):
     tracked: TrackedEnvironment
     is_alerting: bool
     is_known: bool
-    """Whether the dashboard shows a state; see `Counts.unknown`."""
+    """See `Counts.unknown`."""
 
 
 def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
-    """Return whether environments have series: not while blind, nor before the first listing."""
+    """Whether environments have series; see `exposition`."""
     return profile_state.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
 
 

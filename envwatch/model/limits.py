@@ -27,9 +27,7 @@ ABSENCE_LISTINGS = 10
 MARK_DURATION = timedelta(minutes=15)
 """How long a row keeps the tag of a change."""
 GONE_IS_PROBLEM_FOR = MARK_DURATION
-"""How long a gone row counts as a problem."""
 MISSING_AFTER = timedelta(minutes=15)
-"""Time gone after which an expected environment is missing."""
 RESTART_MEMORY = timedelta(minutes=15)
 """A new run continues a run that ended less than this before: all changes are marked, and no notice names the gap."""
 GONE_KEPT = timedelta(hours=1)
@@ -72,7 +70,6 @@ SLEPT_TICKS = 3
 """A wait that overran by more than this many intervals: the process was stopped."""
 
 STALE_AT_LEAST = timedelta(seconds=15)
-"""Data older than this is stale."""
 BLIND_AT_LEAST = timedelta(seconds=60)
 """Data older than this is blind: every row reads unknown."""
 STALE_INTERVALS = 3
@@ -103,11 +100,8 @@ STALL_AFTER = timedelta(seconds=60)
 FLAP_SAMPLES = 21
 """Nagios' flap detection looks at 21 samples, so at 20 possible changes."""
 FLAP_EVERY = timedelta(seconds=30)
-"""Length of a sample."""
 FLAP_LOW_WEIGHT = 0.75
-"""Weight of the oldest change."""
 FLAP_HIGH_WEIGHT = 1.25
-"""Weight of the newest change."""
 FLAP_ON = 30.0
 """Weighted percentage of changes from which an environment flaps."""
 FLAP_OFF = 20.0
@@ -123,16 +117,14 @@ DEMO_ALERT_AFTER = timedelta(seconds=10)
 BLIND_AFTER = timedelta(minutes=15)
 """How long a profile is blind before an incident opens, by default."""
 HISTORY_DAYS = 14
-"""Days of history to keep besides today, by default."""
 HISTORY_MB = 256
-"""Largest history of a profile, in units of 2^20 bytes, by default."""
+"""In units of 2^20 bytes."""
 
 BELL_EVERY = timedelta(seconds=10)
-"""Shortest time between two bells."""
 DEATH_WITHIN = 2 * HEARTBEAT_EVERY
 """A machine dies at most this long after the last heartbeat, if at most one ping was missed."""
 BACK_AFTER = timedelta(seconds=60)
-"""How long a row must be up again before the loss is over. A loss before that continues the first loss."""
+"""How long a row must be up again before the loss is over."""
 LONG_AGO = timedelta(hours=24)
 """Age of an earlier run's last look from which a message names the age."""
 STORM_FROM = 5
@@ -148,9 +140,9 @@ SILENCE_CLOCK_SLACK = timedelta(minutes=5)
 """How far this machine's clock may be set back behind the begin of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)
 QUIET_AT_MOST = timedelta(days=7)
-"""Time after which a loss counts even if quiet hours follow quiet hours without end."""
+"""See `alerting.quiet.quiet_end`."""
 ZONES_APART = timedelta(hours=26)
-"""Time after which a loss counts despite quiet hours."""
+"""Greatest difference between two zones' clocks."""
 LONGEST_WATCH = timedelta(days=365)
 """How long a command may watch or wait."""
 
@@ -165,9 +157,7 @@ BACKOFF_CAP = timedelta(seconds=15)
 LONG_BACKOFF_CAP = timedelta(seconds=60)
 """The longest wait while the server reports overload, or after a long outage."""
 LONG_OUTAGE = timedelta(minutes=5)
-"""An outage is long after this time."""
 RETRY_AFTER_CAP = timedelta(seconds=600)
-"""The longest obeyed `Retry-After`."""
 LISTING_AGE_CAP = timedelta(days=1)
 """The greatest age of a served listing that is believed."""
 FORCED_EVERY = timedelta(seconds=1)
@@ -221,7 +211,6 @@ HOOK_FAILING_AFTER = timedelta(minutes=10)
 PING_EVERY = timedelta(minutes=1)
 """Shortest time between two pings of a dead man's switch."""
 PING_TIME = timedelta(seconds=10)
-"""How long a ping may take."""
 HOOK_FAREWELL = timedelta(seconds=5)
 """Time for waiting messages when envwatch ends."""
 

@@ -18,7 +18,6 @@ HEALTH_PATH: Final = "/v1/health"
 DEFAULT_LIMIT: Final = 50
 """The page size of the official CLI."""
 ONLINE_MS: Final = 120_000
-"""The official client calls a row offline from this age of the heartbeat."""
 WRONG_BASE_URL: Final = "the base URL must end with"
 """The start of the 404's message of `envwatch serve` for a path without a profile; the valid endings follow."""
 GZIP_FROM_BYTES: Final = 1_400

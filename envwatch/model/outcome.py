@@ -68,7 +68,7 @@ class Snapshot(NamedTuple):
         return self.served is not None and self.served.is_repeat
 
     def rows(self, clock: ServerClock) -> Rows:
-        """Return each id's row and request time; of duplicates, the newest heartbeat counts."""
+        """Return the rows; of duplicates, the newest heartbeat counts."""
         rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
         for page in self.pages:
             at = clock.server_time(page.asked_at)
@@ -183,7 +183,7 @@ class Failed(NamedTuple):
     retry_after: timedelta | None = None
     pages_read: int = 0
     page: int | None = None
-    """The number of the failed page, from 1; None for the whole listing, or if unknown."""
+    """See `SourceError.page`; None also if unknown."""
 
 
 class Slept(NamedTuple):

@@ -81,10 +81,7 @@ def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[
 
 
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """Return a first listing's environment with earlier values.
-
-    A first listing cannot know flapping, nor a verdict if the heartbeat's time is impossible.
-    """
+    """A first listing cannot know flapping, nor a verdict if the heartbeat's time is impossible."""
     known = before.environments.get(tracked.environment.id)
     if known is None or known.presence.is_absent:
         return tracked

@@ -30,7 +30,7 @@ LEAST_WEEKEND_DAYS: Final = 2
 STEP: Final = 30
 """Quiet hours are rounded outwards to this many minutes."""
 LEEWAY: Final = 90
-"""Most minutes from a row's usual time to the begin or end of its quiet hours."""
+"""Most minutes from a row's usual time to its quiet hours' begin or end."""
 
 _OUTLIERS: Final = 10
 """The hours need not cover one time in this many at each end."""
@@ -229,7 +229,7 @@ def _ceil(minutes: float) -> int:
 
 
 def _slots(intervals: Sequence[Interval], calendar: Calendar) -> list[bool | None]:
-    """Return whether the row was off in each slot; None if unknown."""
+    """Whether the row was off in each slot; None if unknown."""
     found: list[bool | None] = []
     place = 0
     for since, until in pairwise(calendar.slots):
@@ -283,7 +283,7 @@ class _Shift(NamedTuple):
 def _shift(
     intervals: Sequence[Interval], known: Sequence[tuple[float, float]], calendar: Calendar, day: date, turn: int
 ) -> _Shift | None:
-    """Return a shift; None if too little was watched."""
+    """None if too little was watched."""
     since, until = (instant(day, turn + minutes, calendar.zone) for minutes in (0, DAY_MINUTES))
     if not _covers(known, since, until):
         return None

@@ -50,7 +50,7 @@ class About:
     profile: SafeText
     base_url: SafeText
     version: SafeText
-    """The version of the envwatch that recorded."""
+    """Of the envwatch that recorded."""
     is_redacted: bool = False
 
     @classmethod

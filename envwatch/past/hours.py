@@ -84,7 +84,7 @@ class LastDays:
         return self._profile(tracked.profile).cells(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def share(self, tracked: TrackedEnvironment) -> float | None:
-        """Return the share of known time that an environment was up, or None without known time."""
+        """See `Availability.share`."""
         return self._profile(tracked.profile).share(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def _profile(self, profile: SafeText) -> _Profile:

@@ -71,7 +71,7 @@ class Field(ABC):
     about: str
 
     def parse(self, token: Token, zone: tzinfo | None) -> Value:
-        """Read a value; `zone` is for dates without an offset (None is this machine's).
+        """Read a value; `zone` is for dates without an offset.
 
         Raises:
             QueryError: if the field cannot have the value.

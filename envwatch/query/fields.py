@@ -49,7 +49,7 @@ def known_field(typed: str) -> str | None:
 
 
 def may_become_field(typed: str) -> bool:
-    """Return whether a person may be about to type a field's name."""
+    """Whether a person may be about to type a field's name."""
     typed = typed.casefold()
     return typed.startswith(META) or any(name.startswith(typed) for name in (*FIELDS, *ALIASES, META))
 

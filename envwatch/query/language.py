@@ -123,7 +123,7 @@ class Query:
         return len(sources) == len(self.terms) and all(any(not each.strip("*") for each in some) for some in sources)
 
     def demands(self, field: str | None = None) -> bool:
-        """Return whether a term without `!` exists, on the given field if any."""
+        """Whether a term without `!` exists, on the given field if any."""
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
         return any(field in (None, term.field) for term in terms)
 
@@ -140,11 +140,11 @@ class Query:
         return [match.span() for match in re.finditer(expression, normal)]
 
     def has_words(self, text: str) -> bool:
-        """Return whether the words alone match a normalised text; a pattern must match a whole line."""
+        """Whether the words alone match a normalised text; a pattern must match a whole line."""
         return all(word.matches(text) is not word.is_negated for word in self._words)
 
     def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
-        """Return whether the terms alone match an environment."""
+        """Whether the terms alone match an environment."""
         return all(test(tracked, context) for test in self._tests)
 
     def test(
@@ -170,7 +170,7 @@ class Query:
 
 
 def parse(text: str, zone: tzinfo | None = None) -> Query:
-    """Parse a query. A `zone` of None is this machine's; the zone is for dates without an offset.
+    """Parse a query; `zone` is for dates without an offset.
 
     Raises:
         QueryError: for the first mistake.
@@ -191,7 +191,7 @@ class PartialQuery(NamedTuple):
 
 
 def partial_query(text: str, cursor: int) -> PartialQuery:
-    """Parse an unfinished query; `cursor` is the index after the last typed character."""
+    """Parse an unfinished query; see `completions` for `cursor`."""
     from envwatch.query.fields import may_become_field
 
     terms, mistake = _parsed(text, None)

@@ -165,7 +165,7 @@ def within(low: Any, high: Any) -> Callable[[Any], bool]:  # noqa: ANN401 - any 
 
 
 def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
-    """Read a duration (`90s`, `1h30m`) or a date (`2026-11-24T03:00`); `zone` None is this machine's.
+    """Read a duration (`90s`, `1h30m`) or a date (`2026-11-24T03:00`).
 
     Raises:
         QueryError: for anything else, or if the date does not exist.

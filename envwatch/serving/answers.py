@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 WALKS_KEPT: Final = 20_000
 """Pairs of reader and page kept for a listing, in about 3 MB."""
 LARGEST_PAGE: Final = 1_000
-"""Rows on a page; a larger `limit` is silently reduced."""
+"""A larger `limit` is silently reduced."""
 CACHED_BYTES: Final = 8 << 20
 """Bytes of a listing's cached bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
 
@@ -102,7 +102,7 @@ class PageBodies:
         return bool(self._walks)
 
     def is_walked_by(self, reader: str, cursor: str) -> bool:
-        """Return whether a reader got a page that ends with the row `cursor`."""
+        """Whether a reader got a page that ends with the row `cursor`."""
         return (reader, cursor) in self._walks
 
     def body(self, query: str, now_ms: float, *, may_be_gzip: bool, readers: Sequence[str] = ()) -> Body:

@@ -140,7 +140,7 @@ class Certificate:
         self._load(self.context)
 
     def is_renewed(self) -> bool:
-        """Return whether the files have changed since the last call.
+        """Whether the files have changed since the last call.
 
         Raises:
             ServerError: if the changed files cannot be used.

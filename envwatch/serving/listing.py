@@ -197,7 +197,7 @@ class ServedListing:
         return rows, has_next_page
 
     def row_of(self, device_id: str) -> ServedRow | None:
-        """Return a device's first row; two listeners may share a device."""
+        """Return a device's first row."""
         return self.devices.get(device_id)
 
     def _wanted(self, params: PageParams, now_ms: float) -> Iterator[ServedRow]:

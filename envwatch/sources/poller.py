@@ -54,7 +54,7 @@ class PollSchedule(NamedTuple):
 
     is_polling: bool
     interval: timedelta
-    """Longer than set if the request budget or the listing's duration requires that."""
+    """See `Poller.interval`."""
     next_at: float | None = None
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
@@ -390,8 +390,6 @@ class Session:
     A target polls again only after the last outcome was taken; targets do not wait for each other. Entering the context
     starts the first polls. Leaving the context ends the iteration, cancels polls and closes connections. An observer's
     exception ends the iteration.
-
-    `targets` are by profile; the key is `NO_PROFILE` for a single target.
     """
 
     def __init__(self, targets: Mapping[SafeText, Target], *observers: Observer) -> None:

@@ -88,7 +88,7 @@ class BlindnessLog:
         self._freshness = Freshness.WAITING
 
     def observe(self, outcome: Outcome) -> LogLine | None:
-        """Return a line if an outcome starts or ends blindness, else None."""
+        """Return a line if an outcome starts or ends blindness."""
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         age = self._fleet.age(now)
         if isinstance(outcome, Listed):

@@ -54,7 +54,7 @@ class StateFormat(NamedTuple):
             return {}
 
     def is_damaged(self, path: Path) -> bool:
-        """Return whether an existing file cannot be read."""
+        """Whether an existing file cannot be read."""
         try:
             return self.read(path) is None
         except OSError:
@@ -204,7 +204,7 @@ class Remembered(NamedTuple):
 
 
 def remembered(path: Path) -> Remembered:
-    """Return the screen settings; none if missing or damaged."""
+    """Return the screen settings."""
     content = REMEMBERED.read_or_empty(path)
     bell, hints = content.get("bell"), content.get("hints")
     return Remembered(
@@ -216,7 +216,7 @@ def remembered(path: Path) -> Remembered:
 
 
 def acknowledged(path: Path) -> Acks:
-    """Return the acknowledgements; none if missing or damaged."""
+    """Return the acknowledgements."""
     return acks_of(ACKNOWLEDGEMENTS.read_or_empty(path))
 
 
@@ -282,7 +282,7 @@ SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 <
 
 
 def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
-    """Return the silences; none if missing or damaged."""
+    """Return the silences."""
     return silences_of(SILENCES.read_or_empty(path), matcher_of)
 
 

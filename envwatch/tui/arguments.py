@@ -109,7 +109,7 @@ class Inputs:
     """The App's targets and its sources of data."""
 
     targets: Mapping[SafeText, Target] = field(default_factory=dict)
-    """The targets by profile (`NO_PROFILE` for a single profile); empty for a replay."""
+    """By profile; empty for a replay."""
     outcomes: AsyncIterator[tuple[SafeText, Outcome]] = field(default_factory=no_outcomes)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
     servers: Mapping[SafeText, SafeText] = field(default_factory=dict)

@@ -100,7 +100,7 @@ def command_mistakes(
     keys: Mapping[str, Iterable[str]],
     views: Mapping[str, NamedView] = NO_VIEWS,
 ) -> Iterator[tuple[str, SafeText]]:
-    """Yield each command with an invalid or taken key, and the end of a sentence about the key."""
+    """Yield each command with an invalid or taken key, as `view_mistakes`."""
     owners = _owners(keys, views)
     for name, command in commands.items():
         if mistake := _mistake_in(command.key, owners, "command"):

@@ -129,7 +129,7 @@ class Rewound:
     end: WallMs
     """The present, or a replay's end."""
     at: ServerMs | None = None
-    """By the server's clock; None before the first moment is read."""
+    """None before the first moment is read."""
     day: Day | None = None
     live: SafeText = EMPTY
     present_state: MonitorState | None = None
@@ -176,7 +176,6 @@ class MonitorState:
         return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
 
     def server_now(self, profile: SafeText) -> ServerMs:
-        """Return the moment by the clock of a profile's server."""
         return self.monitor.fleet.by_profile[profile].clock.server_time(self.now.wall)
 
     def judged(self) -> MonitorState:
@@ -199,7 +198,7 @@ class DisplayOptions(NamedTuple):
 
     @property
     def zone(self) -> tzinfo | None:
-        """The zone of visible times; None is the local zone."""
+        """The zone of visible times."""
         return zone_of(self.times)
 
 

@@ -45,7 +45,7 @@ class CommandSettings:
 
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     secret_variables: frozenset[str] = frozenset()
-    """Variables with an API key or a hook's secret, hidden from commands."""
+    """Variables with an API key or a hook's secret."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
     """The values of `ENVWATCH_PROFILE` by the rows' profile, empty if a single profile is watched."""
 

@@ -88,7 +88,7 @@ def _spelled(remedy: Remedy) -> str:
 
 
 def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
-    """Return why polls come slower than the interval, and what helps."""
+    """Return `reason_of`, and the settings that help."""
     reason = reason_of(limits, cost)
     if reason is None:
         return None

@@ -307,7 +307,7 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
 
 
 def stalled_since(profile_state: ProfileState) -> ServerMs | None:
-    """Return when heartbeats stopped advancing (server's clock)."""
+    """Return when heartbeats stopped advancing."""
     return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
 
 

@@ -39,7 +39,7 @@ _NO_LINE: Final = "the check itself failed: see standard error"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Run as a plugin of a monitoring system. The plugin polls once, and prints a line\n"
         "with performance data, then a line for each counted environment.\n"
@@ -74,7 +74,7 @@ def run(options: Options) -> int:
     from envwatch.views.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
-    stdout()  # stop early if closed
+    stdout()
     limit_s = options.timeout.total_seconds()
     line = ProgressLine()
 

@@ -21,7 +21,7 @@ FOLDER: Final = Path(__file__).parents[1] / "completions"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Print the script that completes commands, options, profiles and filter\n"
         "fields in a shell. An installation for the whole system needs no setup.\n"

@@ -30,7 +30,7 @@ _ACTIONS: Final = {
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = "Show the settings and their origins, or check the file. Only `init` writes the file."
     parser.add_shared(*_SETTINGS, "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")

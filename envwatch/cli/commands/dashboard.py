@@ -91,14 +91,14 @@ exit codes:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = "Watch the environments of the selected profiles. `envwatch` without a command is the same."
     parser.epilog = REFERENCE
     parser.add_shared(*DASHBOARD_OPTIONS)
 
 
 def run(options: Options) -> int:
-    """Poll the selected profiles and show the dashboard."""
+    """Show the dashboard."""
     check_terminal()
     import asyncio
 

@@ -23,7 +23,7 @@ _UNLIMITED: Final = 1_000_000
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Run the dashboard on a simulated fleet: a local server with the same API. The command needs no key."
     )
@@ -42,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Run the dashboard on a demo server, or the server alone."""
+    """Run the demo."""
     return _serve(options) if options.serve else _show(options)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Check configuration, key, proxy, certificates, network, listing, clock, terminal\n"
         "and state folder, step by step. Each failure names its remedy. The command\n"
@@ -32,7 +32,7 @@ def run(options: Options) -> int:
     """Print each finding at once; with `--json`, all at the end."""
     import asyncio
 
-    stdout()  # stop early if closed
+    stdout()
     return asyncio.run(_run(options))
 
 

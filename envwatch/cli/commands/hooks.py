@@ -21,7 +21,7 @@ _TEST: Final = "send a made-up incident, opened and resolved, to each hook or to
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Hooks run a program or post to a web service when an environment changes. `envwatch watch --hooks` runs hooks."
     )
@@ -35,12 +35,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Send a made-up incident to each hook, each message once."""
+    """Send each message once."""
     import asyncio
 
     from envwatch.cli.hook_dispatch import hooks_in
 
-    stdout()  # stop early if closed
+    stdout()
     settings = all_settings_for(options)[0]
     hooks, deliveries = hooks_in(settings, options)
     chosen = _chosen(hooks, options.hook)

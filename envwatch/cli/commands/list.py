@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "List the environments once, problems first.\n"
         "The settings `filter` and `view` have no effect here.\n"
@@ -100,7 +100,7 @@ def run(options: Options) -> int:
     from envwatch.views.output import environment_list, formats
     from envwatch.views.table.block import block_of
 
-    stdout()  # stop early if closed
+    stdout()
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     choice = _choice(options, profiles.first)

@@ -32,7 +32,7 @@ _Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Describe the environments and the polls as series for Prometheus, in its text\n"
         "format. --textfile writes a file after each poll, until ctrl+c, for node_exporter's\n"
@@ -66,7 +66,7 @@ def run(options: Options) -> int:
         how = "install envwatch with its extra `metrics`, such as `uv tool install '.[metrics]'`"
         raise StopError(Exit.USAGE, f"metrics need another package: {how}")
     if options.textfile is None:
-        stdout()  # stop early if closed
+        stdout()
     profiles = profiles_for(options).with_settings(lambda each: replace(each, online_only=options.online_only))
     render = partial(_rendered, matcher_for(options.filter, profiles.first), options.largest)
     is_once = options.once or options.textfile is None

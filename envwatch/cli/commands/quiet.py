@@ -23,7 +23,7 @@ _NAME_CELLS: Final = 40
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = "A loss in quiet hours raises no alert: tables [[quiet]] of the configuration file."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     suggest = actions.add_parser(
@@ -50,7 +50,7 @@ def run(options: Options) -> int:
     from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
 
-    stdout()  # refuses a closed stdout before any read
+    stdout()
     now = WallMs(time.time() * 1000)
     found: list[tuple[QuietSuggestions, Settings]] = []
     stops: list[StopError] = []
@@ -123,5 +123,5 @@ def _print(found: list[tuple[QuietSuggestions, Settings]], options: Options) -> 
 
 
 def _section(settings: Settings) -> str:
-    """Return the profile whose section of the file the tables are for; empty for the top of the file."""
+    """Return the profile of the tables' section; empty for the top of the file."""
     return settings.profile_in_file if "quiet" in settings.own or not settings.quiet else ""

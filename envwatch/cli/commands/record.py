@@ -31,7 +31,7 @@ _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00',
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Record polls into one file, until ctrl+c. `envwatch replay` shows the file, also on\n"
         "another machine. With --since, copy a part of the history, without asking the\n"

@@ -27,7 +27,7 @@ _DRAWN_AFTER_S: Final = 1.0
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } T go back\n"
         "and forth. With -o, print the recorded events like `envwatch watch`, by --filter and\n"

@@ -37,7 +37,7 @@ class _Source(NamedTuple):
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Print a handover report for the next person on call: environments still down,\n"
         "losses, outages, flapping, modes, versions, unwatched time and availability. The\n"
@@ -61,7 +61,7 @@ def run(options: Options) -> int:
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
-    stdout()  # refuses a closed stdout before any read
+    stdout()
     now = WallMs(time.time() * 1000)
     reports: list[ProfileReport] = []
     stops: list[StopError] = []

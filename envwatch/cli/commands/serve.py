@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Poll once for many viewers, and serve the last complete listing with the same API.\n"
         "Viewers set LETTA_BASE_URL to this server and LETTA_API_KEY to one of its tokens,\n"

@@ -33,7 +33,7 @@ _LOOK_S: Final = 10
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Silence the environments that match a filter: the screen and the log show them,\n"
         "no alert goes out. A silence ends by itself. A running dashboard reads a new\n"

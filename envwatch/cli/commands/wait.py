@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Wait until an environment matches QUERY, a filter as in the dashboard, and print\n"
         "the names of the matching environments, one per line.\n"
@@ -52,7 +52,7 @@ def run(options: Options) -> int:
         )
     if options.absent and options.count is not None:
         raise StopError(Exit.USAGE, "--absent waits until no environment matches: leave out --count")
-    stdout()  # stop early if closed
+    stdout()
     profiles = profiles_for(options)
 
     condition = WaitCondition(

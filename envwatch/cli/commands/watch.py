@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Add the arguments."""
+    """Add arguments."""
     parser.description = (
         "Print each change as it happens, one per line, until ctrl+c. A failing poll is an\n"
         "event (blind, resumed). The exit code is 4 if the server refuses the keys of all\n"
@@ -61,7 +61,7 @@ def run(options: Options) -> int:
     """Print transitions until the end."""
     from envwatch.cli.monitoring import run_until_signalled
 
-    stdout()  # stop early if closed
+    stdout()
     profiles = profiles_for(options)
     if options.since is not None and (
         options.no_history or not any(each.settings.history for each in profiles.values())
@@ -238,7 +238,7 @@ def _end(options: Options) -> str:
 
 
 def _narrates() -> bool:
-    """Return whether standard error differs from standard output."""
+    """Whether standard error differs from standard output."""
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())

@@ -1,4 +1,1 @@
-"""The checks of `envwatch doctor`; each check is a function.
-
-`server` checks the way to a server, `machine` this machine. `check` runs checks and formats findings.
-"""
+"""The checks of `envwatch doctor`; each check is a function."""

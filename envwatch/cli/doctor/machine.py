@@ -1,4 +1,4 @@
-"""The checks of this machine; `MACHINE` lists these.
+"""The checks of this machine.
 
 Checks leave nothing on the machine and run no hook.
 """

@@ -1,4 +1,4 @@
-"""The checks of the way to a profile's server; `PROFILE` lists these."""
+"""The checks of the way to a profile's server."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def check_server(server: ServerContext) -> Finding:
 
 
 async def check_proxy(server: ServerContext) -> Finding:
-    """Check the proxy on the way to the server."""
+    """Check the proxy."""
     variable = proxy_variable(server.environ)
     try:
         server.probe = Probe(

@@ -64,7 +64,7 @@ class AlertPolicy:
     """Names or device ids that must exist."""
     quiet: tuple[tuple[Matcher, QuietHours], ...] = ()
     zone: tzinfo | None = None
-    """The zone of quiet hours; None for this machine's zone."""
+    """Of quiet hours; None for this machine's zone."""
 
     def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
         """Whether a problem can need a person.
@@ -124,7 +124,7 @@ class Silence(NamedTuple):
     matcher: Matcher | None = None
     """None for `environments`."""
     environments: frozenset[ServerKey] = frozenset()
-    """Under any profile; a silence of envwatch 1.0.0, which knew no server, covers every server."""
+    """Under any profile; a silence of envwatch 1.0.0 covers every server."""
 
     def holds(self, wall: float) -> bool:
         """Whether the silence is in force.
@@ -235,7 +235,6 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
 
 
 def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
-    """Return the environments, none if the two lists do not match."""
     ids, servers = raw.get("environments"), raw.get("servers")
     if not isinstance(ids, list):
         return frozenset()

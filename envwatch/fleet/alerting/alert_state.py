@@ -50,7 +50,7 @@ class Alerts(NamedTuple):
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return the losses (at least one) in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`.
+    """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
 
     After quiet hours: `3 not back by 10:00: mac-mini-2 and 2 others`.
     """
@@ -162,7 +162,7 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
     """Return the alert state in a file, if any; damaged entries are dropped.
 
-    Times after `now` count as `now`, as the clock was set back.
+    Missing times and times after `now` count as `now`: the clock was set back.
     """
     looked_at = finite_number(content.get("looked_at"))
     if looked_at is None:
@@ -279,7 +279,6 @@ def _blindness_in(raw: Mapping[str, object], now: Clocks) -> Blindness | None:
 
 
 def _monotonic(wall: object, now: Clocks) -> MonotonicS:
-    """Return a file's time; missing and future times count as now."""
     at = finite_number(wall)
     return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
 

@@ -226,7 +226,7 @@ def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
 
 
 def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet) -> list[Loss]:
-    """Return losses with ids: a chain has the id of the loss noticed first."""
+    """A chain has the id of the loss noticed first."""
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
@@ -403,7 +403,7 @@ def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
-    """Return an event with an id; a group has the id if all members agree."""
+    """A group has the id if all members agree."""
     if event.members:
         members = tuple(_marked(member, ids) for member in event.members)
         found = {member.incident for member in members if member.incident is not None}

@@ -102,10 +102,7 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
 
 
 def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
-    """Return a loss in quiet hours as a loss at the end of the hours.
-
-    `at` is by the server's clock, `noticed_at` by this machine's clock.
-    """
+    """Return a loss in quiet hours as a loss at the end of the hours."""
     from envwatch.fleet.alerting.quiet import not_back_by_text  # noqa: PLC0415 - only with quiet hours
 
     reason = not_back_by_text(end, at, zone)
@@ -117,7 +114,7 @@ def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noti
 
 
 def order(loss: Loss) -> tuple[float, float, str]:
-    """Return the key by which losses are sorted: noticed first, then lost first."""
+    """Return a sort key: noticed first, then lost first."""
     return loss.noticed_at, loss.died.since, loss.event.id or EMPTY
 
 
@@ -190,12 +187,12 @@ def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
 
 
 def is_loss(event: Event) -> bool:
-    """Return whether an event is a loss of an environment that was not lost before."""
+    """Whether an event is a loss of an environment that was not lost before."""
     return event.kind in LOSSES and event.before not in _LOST
 
 
 def key_of(event: Event) -> Key:
-    """Return an event's profile and id; the id is empty for an event of the profile."""
+    """Return an event's key."""
     return (event.profile, event.id or EMPTY)
 
 
@@ -257,6 +254,6 @@ def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Lo
 
 
 def hashed_id(*parts: str) -> SafeText:
-    """Return an id for an incident: `inc-` and 12 hexadecimal digits."""
+    """Return an incident's id."""
     digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
     return clean(f"inc-{digest}")

@@ -123,12 +123,12 @@ def quiet_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
 
 
 def quiet_until_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the reason of a row within quiet hours: `quiet until 10:00`."""
+    """Return `quiet until 10:00`."""
     return composed(f"quiet until {quiet_time_text(end, now, zone)}")
 
 
 def not_back_by_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the reason of a row that is off after quiet hours: `not back by 10:00`."""
+    """Return `not back by 10:00`."""
     return composed(f"not back by {quiet_time_text(end, now, zone)}")
 
 

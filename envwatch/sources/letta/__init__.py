@@ -1,4 +1,4 @@
-"""Letta's API over HTTP; no httpx object leaves this package.
+"""Letta's API over HTTP; no httpx object leaves this package, because httpx's objects can hold the key.
 
 Import httpx from here. `httpx/__init__.py` imports its CLI if click is installed, with click, Rich and Pygments: 45 ms
 of 120, and Rich in commands that draw nothing. None in `sys.modules` hides the CLI; removing the entry at once keeps

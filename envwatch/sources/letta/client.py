@@ -1,7 +1,4 @@
-"""Read the listing: a complete walk over all pages, or a failure in plain words.
-
-No object that could hold the key, such as httpx's, leaves this module.
-"""
+"""Read the listing: a complete walk over all pages, or a failure in plain words."""
 
 from __future__ import annotations
 
@@ -301,7 +298,7 @@ class Absences:
                     return
 
     async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
-        """Return whether a request for a listed row, different in each poll, proves the route.
+        """Whether a request for a listed row, different in each poll, proves the route.
 
         An empty listing needs no proof.
         """

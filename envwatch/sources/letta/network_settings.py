@@ -83,7 +83,7 @@ def _checked_url(text: str, what: str, secret: str) -> httpx.URL:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is 127.0.0.0/8, ::1 or `localhost`, without DNS.
+    """Whether a host is 127.0.0.0/8, ::1 or `localhost`, without DNS.
 
     IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: `ipaddress.is_loopback` depends on Python's version, and the
     system decides the target.
@@ -147,7 +147,7 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
 
 
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
-    """Return whether `NO_PROXY` lists a host, by curl's rules: `*`, names with subdomains, addresses, networks.
+    """Whether `NO_PROXY` lists a host, by curl's rules: `*`, names with subdomains, addresses, networks.
 
     Every entry is checked, so that an unusable entry is always reported.
     """

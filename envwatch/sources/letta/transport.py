@@ -108,7 +108,7 @@ class Transport:
         failure. `segment` is quoted and appended to the path.
 
         Raises:
-            Exception: a member of `errors.FAILURES`. httpx's exceptions hold the key and must not leave this package.
+            Exception: a member of `errors.FAILURES`, which must not leave this package.
         """
         traced: set[str] = set()
         url = self._url

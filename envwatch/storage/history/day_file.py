@@ -44,7 +44,7 @@ def primary_code(error: sqlite3.Error) -> int:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether an error means damaged content."""
+    """Whether an error means damaged content."""
     return isinstance(error, DamagedError) or (isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE)
 
 
@@ -107,7 +107,7 @@ class Numbers(NamedTuple):
 
 
 def check_form(connection: sqlite3.Connection) -> bool:
-    """Return whether the tables exist; also False while another process creates the tables.
+    """Whether the tables exist; also False while another process creates the tables.
 
     Raises:
         DamagedError: if the file is no history.
@@ -139,7 +139,7 @@ def last_numbers(connection: sqlite3.Connection) -> Numbers:
 
 
 def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a file ends within a page; the result may be wrong while the file grows."""
+    """Whether a file ends within a page; the result may be wrong while the file grows."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     size = path.lstat().st_size
     return size % page_bytes != 0 and path.lstat().st_size == size

@@ -168,7 +168,6 @@ class HistoryRecorder:
             )
 
     def _try(self, profile: SafeText, write: Callable[[FolderWriter], bool]) -> None:
-        """Call `write`; notify once of a failure, and once of the recovery."""
         try:
             is_ready = write(self._writers[profile])
         except Exception as error:  # noqa: BLE001 - a bug here costs the history, and nothing else

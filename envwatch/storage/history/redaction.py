@@ -163,7 +163,6 @@ class Redaction:
         )
 
     def _again(self, name: str, redact: Callable[[T], T], value: T) -> T:
-        """Return a redacted value, the same object until the field changes."""
         known = self._newest.get(name)
         if known is None or known[0] is not value:
             known = self._newest[name] = (value, redact(value))
@@ -247,7 +246,7 @@ class Redaction:
         return frozenset(map(self._machine, ids))
 
     def _machine(self, text: SafeText) -> SafeText:
-        """Return the pseudonym of a name, id or device id; a blank name stays blank."""
+        """A blank name stays blank."""
         if text.startswith(_EXPECTED):
             return missing_id(self._machine(sliced(text, len(_EXPECTED))))
         if text.isspace():
@@ -271,7 +270,6 @@ class Redaction:
 
 
 def _with(value: T, **rules: Callable[[Any], Any]) -> T:
-    """Return a value with redacted fields; a field without a value stays None."""
     record: Any = value
     old = {name: getattr(record, name) for name in rules}
     new = {name: None if each is None else rules[name](each) for name, each in old.items()}

@@ -85,7 +85,7 @@ class FolderWriter:
         self._tidied_at = -inf
 
     def take(self) -> bool:
-        """Return whether this process records here, after taking a free lock. Never waits."""
+        """Whether this process records here, after taking a free lock. Never waits."""
         had, has = self._lock.is_held, self._lock.acquire()
         if had and not has:
             self._leave()

@@ -1,4 +1,4 @@
-"""Going back in time on the screen: the visible moment, reading, and a replay's clock.
+"""The visible moment, reading, and a replay's clock.
 
 Keys during a read change the destination, and only the last place is read. Polling continues.
 """

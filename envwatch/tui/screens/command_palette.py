@@ -58,7 +58,7 @@ class Palette(CommandPalette):
 
 
 class Commands(Provider):
-    """Provides the active actions, and environments to go to."""
+    """Provides the entries."""
 
     async def discover(self) -> Hits:
         for title, key, run in self._actions():
@@ -105,7 +105,7 @@ class Commands(Provider):
 
 
 def _has(title: str, query: str) -> bool:
-    """Return whether a description contains a query, or has words that begin with the query's parts: `show of`."""
+    """Whether a description contains a query, or has words that begin with the query's parts: `show of`."""
     query, title = query.casefold(), title.casefold()
     letters = r"(?:|.*?\b)".join(map(re.escape, "".join(query.split())))
     return query.strip() in title or re.search(rf"\b{letters}", title) is not None

@@ -257,7 +257,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         return self._labels.get(binding.action, binding.description)
 
     def takes_click(self, binding: Binding) -> bool:
-        """Return whether a click works: quitting needs a second click, because a stray click must not end the watch."""
+        """Whether a click works: quitting needs a second click, because a stray click must not end the watch."""
         if binding.id != "app.quit" or "close" in self._labels:
             return True
         answer = self.query_one(NewsBar).message

@@ -1,4 +1,4 @@
-"""The event log: the list, a filter, and the full text of the cursor's event."""
+"""The event log."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class LogTitle(TextLine, StateNode):
 
 
 class WholeEvent(Static, StateNode):
-    """The full text of the cursor's event with date, or the answer to a key."""
+    """The cursor's event in full with date, or the answer to a key."""
 
     LINES = 6
 

@@ -1,4 +1,4 @@
-"""The help: a page for newcomers, the keys of this place, then every key."""
+"""The help."""
 
 from __future__ import annotations
 

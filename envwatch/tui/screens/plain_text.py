@@ -1,4 +1,4 @@
-"""Texts over the dashboard for the terminal's mouse selection, for terminals that ignore OSC 52."""
+"""Texts over the dashboard for the terminal's own mouse selection, for terminals that ignore OSC 52."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SHIFT: Final = "8"
 
 
 class PlainText(ModalScreen[None]):
-    """A text on a full screen, where the terminal's own mouse selection works."""
+    """A text on a full screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Back", key_display="esc", id="plain.close"),
@@ -67,8 +67,7 @@ class PlainText(ModalScreen[None]):
 def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> tuple[str, str]:
     """Return the report on the hours before the moment on the screen, and the profiles without a report, with reasons.
 
-    Both texts are Markdown and may be empty. The function reads a disk, so call it in a thread. A `zone` of None is the
-    local zone.
+    Both texts are Markdown and may be empty. The function reads a disk, so call it in a thread.
     """
     from envwatch.views.report.chat import code, code_text
     from envwatch.views.report.markdown import markdown_of
@@ -109,7 +108,7 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 class HandoverScreen(PlainText):
     """The report, which a key writes to a file.
 
-    `read` (see `read_report`) is called in a thread. `export` writes a file with a suffix and returns the path.
+    `read` (see `read_report`) is called in a thread; see `Persistence.export`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]

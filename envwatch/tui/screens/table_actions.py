@@ -84,7 +84,6 @@ class TableActions(TableScreen):
     """By name."""
 
     def bind_views(self, own: Mapping[str, NamedView]) -> None:
-        """Add the views of the configuration."""
         self._views = {**BUILT_IN_VIEWS, **own}
         for view in own.values():
             add_binding(self, binding_of(view))

@@ -91,7 +91,6 @@ class TableScreen(Screen[None], StateNode):
         self.ask(Menu(title, choices, current), take)
 
     def known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
-        """Return the environments that are in the fleet."""
         return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
 
     @property
@@ -115,7 +114,7 @@ class TableScreen(Screen[None], StateNode):
         return Target((), NO_ENVIRONMENT) if tracked is None else target_of([tracked])
 
     def is_unwell(self, tracked: TrackedEnvironment) -> bool:
-        """Return whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
+        """Whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
 
         Acknowledgements and silences do not count.
         """
@@ -155,7 +154,7 @@ class TableScreen(Screen[None], StateNode):
         return environment_list_of_rows(rows, state.monitor, self.view, state.now)
 
     def does_act(self) -> bool:
-        """Return whether keys may act on the present; shows a message if not."""
+        """Whether keys may act on the present; shows a message if not."""
         rewound, is_past = self.state.rewound, self.state.rewound is not None or self.state.is_leaving
         if is_past:
             self.show_message(REPLAYED if rewound is not None and rewound.playing is not None else NOT_NOW)
@@ -219,7 +218,7 @@ def time_label(action: str, rewound: Rewound | None) -> str | None:
 
 
 def is_other_time(old: Rewound | None, new: Rewound | None) -> bool:
-    """Return whether the past was left or entered, or a replay paused or continued."""
+    """Whether the past was left or entered, or a replay paused or continued."""
     before, after = (None if each is None else each.playing for each in (old, new))
     return (old is None) is not (new is None) or before != after
 

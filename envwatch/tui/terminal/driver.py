@@ -257,7 +257,7 @@ class TerminalDriver(LinuxDriver):
         if self.guard.is_ending or not self._auto_restart:
             return
         if not self._is_in_foreground():
-            # `bg` gives no screen; the TERM of `kill %1` may come later.
+            # `bg` gives no screen; a TERM may follow.
             self._loop.call_later(0 if self.is_taken else _TERM_LAG_S, self._stop_in_background)
             return
         if self.is_taken:

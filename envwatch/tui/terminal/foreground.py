@@ -77,7 +77,7 @@ def _terminal_restored(terminal: int) -> Iterator[None]:
 
 
 def _has_dead_foreground(terminal: int) -> bool:
-    """Return whether the foreground group has no processes; after `bg`, another job's group is alive."""
+    """Whether the foreground group has no processes; after `bg`, another job's group is alive."""
     try:
         os.killpg(os.tcgetpgrp(terminal), 0)
     except ProcessLookupError:

@@ -338,7 +338,6 @@ class _Output:
     def write(self, cell: Cell) -> None:
         text, pen = cell
         if text == " " and not pen.attributes:
-            # A blank shows only the background, and attributes that are visible on a space.
             if self.pen.background != pen.background or self.pen.attributes & VISIBLE_ON_BLANKS:
                 self.set_pen(Pen(self.pen.attributes - VISIBLE_ON_BLANKS, self.pen.color, pen.background))
         else:

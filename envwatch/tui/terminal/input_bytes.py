@@ -217,7 +217,7 @@ def _with_alt(message: Message) -> Message:
 
 
 def _is_plausible_size(report: re.Match[bytes], kernel_size: tuple[int, int] | None) -> bool:
-    """Return whether a reported size is possible; the kernel's size, if any, decides."""
+    """Whether a reported size is possible; the kernel's size, if any, decides."""
     if any(len(number) > 6 for number in report.groups()):
         return False
     lines, columns, height, width = map(int, report.groups())
@@ -289,7 +289,7 @@ class InputQueue:
         return keys
 
     def holds_up_next(self, event: InputEvent | Paste) -> bool:
-        """Return whether an event may move the focus. Keys within a widget do not, and arrive in crowds."""
+        """Whether an event may move the focus. Keys within a widget do not, and arrive in crowds."""
         if isinstance(event, Key):
             bound = self._app.screen.active_bindings.get(event.key)
             if bound is None or bound.node is not self._app.focused:

@@ -1,4 +1,4 @@
-"""The detail pane: facts about the environment or group under the cursor.
+"""The detail pane.
 
 Rows that change each second are separate widgets, so that a tick lays out few rows.
 """

@@ -234,10 +234,9 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self.refresh(*regions)
 
     def _update_rows(self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False) -> None:
-        """Arrange the lines again.
+        """`is_steady` keeps all rows in place for now.
 
-        `is_steady` keeps all rows in place for now. `is_held` keeps the row under the cursor, even if the view hides
-        the row.
+        `is_held` keeps the row under the cursor, even if the view hides the row.
         """
         state, view, cursor = self.state, self.view, self.row_cursor
         lines, place = cursor.table_lines, cursor.table_place

@@ -38,7 +38,7 @@ def without_key(action: str, description: str, id_: str) -> Binding:
 
 
 def has_key(binding: Binding) -> bool:
-    """Return whether a terminal can send the key."""
+    """Whether a terminal can send the key."""
     return not binding.key.startswith(_NO_KEY)
 
 

@@ -171,7 +171,7 @@ class NewsBar(TextLine, StateNode):
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
     def _is_fresh(self, event: Event | None) -> bool:
-        """Return whether a recent event precedes a doubt. A stall never does, because the doubt says more."""
+        """Whether a recent event precedes a doubt. A stall never does, because the doubt says more."""
         if event is None or event.kind is Kind.STALLED:
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)

@@ -118,7 +118,7 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         tag: ChangeTag | None = None,
         taken: int = 0,
     ) -> list[Segment]:
-        """Return a line's segments. Names have priority over the reason."""
+        """Names have priority over the reason."""
         plain, glyphs = self.rich_style, self.options.glyphs
         base = plain + self._style("cursor") if is_cursor else plain
         tagged = Style() if tag is None else self._style(BAR_STYLES[tag])

@@ -102,7 +102,7 @@ class StatusBar(TextLine, StateNode):
         ]
 
     def _presences(self) -> list[Part]:
-        """Return the counts; empty before the first listing is counted.
+        """Empty before the first listing is counted.
 
         A down row counts here only if the row stands in the block. The rule below the block counts the rest.
         """

@@ -57,7 +57,7 @@ class Day:
     spans: Sequence[Span] = ()
 
     def covers(self, at: float) -> bool:
-        """Return whether a moment is on the line or near the end."""
+        """Whether a moment is on the line or near the end."""
         return self.since <= at <= self.until + DAY / MS / 100
 
 

@@ -53,7 +53,7 @@ class NagiosRange:
     alerts_inside: bool = False
 
     def alerts(self, value: float) -> bool:
-        """Return whether a value raises an alert."""
+        """Whether a value raises an alert."""
         return (self.start <= value <= self.end) is self.alerts_inside
 
 

@@ -130,7 +130,7 @@ def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
 
 
 def with_quiet_hours(listing: EnvironmentList, monitor: Monitor, now: Clocks) -> EnvironmentList:
-    """Return the list with the reason `quiet until 10:00` of rows in quiet hours."""
+    """Return the list with the reasons of rows in quiet hours."""
     if not any(policy.quiet for policy in monitor.policies.values()):
         return listing
     return replace(listing, rows=[row._replace(quiet=quiet_text(row.tracked, monitor, now)) for row in listing.rows])

@@ -246,7 +246,6 @@ def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
 
 
 def _value(row: ListedEnvironment, column: str) -> object:
-    """Return the text of a chosen column; of metadata, the JSON value."""
     if column.startswith(META):
         return metadata_value(column)(row.tracked)
     if column == "state":

@@ -1,4 +1,4 @@
-"""An environment's properties, remedies and events, as labelled lines for the detail pane.
+"""An environment's properties, remedies and events, as labelled lines.
 
 The lines change only with a listing, unlike the lines of `state_details`.
 """

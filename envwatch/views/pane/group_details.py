@@ -1,4 +1,4 @@
-"""A group's problems, members and common values, as labelled lines for the detail pane."""
+"""A group's problems, members and common values, as labelled lines."""
 
 from __future__ import annotations
 

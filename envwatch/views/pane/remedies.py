@@ -63,7 +63,7 @@ def remedies(
 
 
 def is_started_by_command(environment: Environment) -> bool:
-    """Return whether `letta server` starts the environment: false for the Desktop app and for a sandbox."""
+    """Whether `letta server` starts the environment: false for the Desktop app and for a sandbox."""
     return not environment.is_desktop_app and not environment.is_sandbox
 
 

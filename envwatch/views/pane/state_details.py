@@ -113,7 +113,7 @@ def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, no
 
 
 def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:
-    """Return whether silence proves anything: listings arrive, and heartbeats of other rows advance."""
+    """Whether silence proves anything: listings arrive, and heartbeats of other rows advance."""
     return profile_state.freshness(now) is Freshness.LIVE and profile_state.stall_detector.beats_count
 
 

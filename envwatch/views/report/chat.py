@@ -249,10 +249,7 @@ def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
 
 
 def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
-    """Return whether a hook process here reads the acknowledgement before sending.
-
-    A hook process reads acknowledgements at each poll.
-    """
+    """Whether a hook process here still polls, and so reads the acknowledgement, before sending."""
     profile = loss.event.profile
     held_s = now.monotonic - loss.noticed_at + monitor.fleet.by_profile[profile].interval.total_seconds()
     return not loss.is_flapping and held_s < monitor.policy_of(profile).alert_after.total_seconds()

@@ -354,10 +354,7 @@ def flappers_of(facts: Facts, outages: Iterable[values.Downtime]) -> tuple[value
 
 
 def _flapping(facts: Facts) -> dict[SafeText, list[Span]]:
-    """Return flapping times by environment.
-
-    Flapping also ends when an environment is gone or envwatch starts anew.
-    """
+    """Flapping also ends when an environment is gone or envwatch starts anew."""
     spans: dict[SafeText, list[Span]] = defaultdict(list)
     began_at: dict[SafeText, ServerMs] = {}
     for event in facts.events:

@@ -29,7 +29,6 @@ class ReportClock(NamedTuple):
     since: float
     until: float
     zone: tzinfo | None = None
-    """None for the local zone."""
 
     def text(self, at: float) -> str:
         """Return a time: `02:13`, or `Tue 24 Nov 02:13` if over a day before the end or in a longer period."""
@@ -90,7 +89,7 @@ _NAMES: Final = 4
 
 
 def markdown_of(report: values.Report, zone: tzinfo | None = None) -> str:
-    """Return a report as Markdown. A `zone` of None is the local zone."""
+    """Return a report as Markdown."""
     return "\n\n".join(_profile_text(report, each, zone) for each in report.profiles) + "\n"
 
 

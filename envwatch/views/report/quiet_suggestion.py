@@ -215,7 +215,7 @@ class _Filters:
         return self.of(ids)
 
     def by_trait(self, ids: set[SafeText], traits: Sequence[str] = _TRAITS) -> tuple[str, ...]:
-        """Return the shortest filter by a trait of several environments; empty without such a filter."""
+        """Return the shortest filter by a common trait; empty without such a filter."""
         found: list[tuple[str, ...]] = []
         for trait in traits if len(ids) > 1 else ():
             values = {_value(self._present[id_], trait) for id_ in ids}
@@ -330,7 +330,6 @@ def _comment(text: str) -> list[str]:
 
 
 def _setting(name: str, values: Sequence[str]) -> Iterator[str]:
-    """Yield a text of values; a long text is cut after commas."""
     text = ",".join(values)
     is_literal = '"' in text and "'" not in text
     line = f"{name} = '{text}'" if is_literal else f'{name} = "{_escaped(text)}"'

@@ -235,7 +235,7 @@ class ProfileReport:
     profile: SafeText
     host: SafeText
     period: Annotated[Span, _NOT_IN_JSON]
-    """The period by the server's clock."""
+    """By the server's clock."""
     fleet: FleetSummary | None
     watch: Watch
     down: Sequence[_OfOne[Down]]

@@ -121,8 +121,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
 ) -> Arrangement:
     """Return the environments of a view in order.
 
-    The query searches the visible `columns` for words. The row of `order_reason` stays in its place even if the view
-    does not match it.
+    The query searches the visible `columns` for words. The row of `order_reason` stays in place (`Arrangement.ghost`).
     """
     cache = cache or ArrangeCache()
     matching = _chosen(fleet, view, columns, wall, is_acked, cache.searches)

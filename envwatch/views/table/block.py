@@ -59,7 +59,7 @@ class BlockLine(NamedTuple):
     profile: SafeText
     total: int
     began_at: WallMs
-    """When the first loss was listed, or the last return if all members are back (this machine's clock)."""
+    """When the first loss was listed, or the last return if all members are back."""
     noticed_at: WallMs
     """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged."""
     off: tuple[TrackedEnvironment, ...] = ()
@@ -264,10 +264,9 @@ def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
     *,
     is_of_this_run: bool,
 ) -> Aside | None:
-    """Return why a row stands outside the block, or None.
+    """An unacknowledged loss noticed in this run stays in the block at any age.
 
-    An unacknowledged loss noticed in this run stays in the block at any age. A loss in quiet hours has no age before
-    the hours end (`counts_from`).
+    A loss in quiet hours has no age before the hours end (`counts_from`).
     """
     is_open = is_of_this_run and not monitor.is_acked(tracked)
     presence = tracked.verdict.presence
@@ -288,10 +287,7 @@ def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
-    """Return lines for rows without an incident.
-
-    Rows whose last signs of life are at most `limits.DEATH_WITHIN` apart share a line.
-    """
+    """Rows whose last signs of life are at most `limits.DEATH_WITHIN` apart share a line."""
     found: _Lost = {}
     latest, members = -inf, list[tuple[TrackedEnvironment, float]]()
     for tracked in sorted(rows, key=lambda row: (row.lost_at, row.environment.id)):

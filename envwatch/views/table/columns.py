@@ -136,7 +136,7 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
 
 
 def _reason(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return a verdict's reason without parts that change with time; None for a healthy row."""
+    """Return a verdict's reason without parts that change with time."""
     if tracked.replaced_by is not None:
         return tracked.reason
     reason = tracked.verdict.reason
@@ -248,7 +248,7 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][+-]?[0
 
 
 def is_column(id_: str) -> bool:
-    """Return whether an id names a column: one of `COLUMNS`, or `meta.KEY`."""
+    """Whether an id names a column: one of `COLUMNS`, or `meta.KEY`."""
     return id_ in COLUMNS or (id_.startswith(META) and len(id_) > len(META))
 
 
@@ -331,7 +331,7 @@ PROBLEMS: Final = "problems"
 
 
 SCROLLBAR = 1
-"""Cells of the scroll bar at the right of the table."""
+"""Cells at the right of the table."""
 GUTTER = 2
 """Cells at the left: the bar of a recent change and the mark of the cursor."""
 _WIDEST: Final = {"branch": 24, "why": 30, META: 24}

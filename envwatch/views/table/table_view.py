@@ -43,7 +43,7 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
 
 
 def is_grouping(id_: str) -> bool:
-    """Return whether rows can be grouped by a column: one of `GROUPINGS`, or `meta.KEY`."""
+    """Whether rows can be grouped by a column: one of `GROUPINGS`, or `meta.KEY`."""
     return id_ in GROUPINGS or (id_.startswith(META) and is_column(id_))
 
 
@@ -79,7 +79,7 @@ class View:
     sort: str | None = None
     """A column id; None is the default order."""
     is_inverted: bool = False
-    """Whether a column's order is reversed. The default order cannot be reversed."""
+    """The default order cannot be reversed."""
     columns: tuple[str, ...] = ()
     baseline: Baseline | None = None
     compares: bool = False

@@ -89,7 +89,7 @@ _FRACTIONS: Final = 4_096
 
 
 def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
-    """Return bounds as differences, or unchanged if differences are not exact."""
+    """Return bounds as differences, unchanged if not exact."""
     try:
         whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
     except (ValueError, OverflowError):

@@ -35,7 +35,7 @@ STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
-    """Return whether two values are equal, with equal types and member order."""
+    """Whether two values are equal, with equal types and member order."""
     if one is other:
         return True
     kind = type(one)
@@ -245,10 +245,7 @@ class MembersWriter:
         return {name: [self._place(value)] if type(value) in _NESTED else value for name, value in members.items()}
 
     def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
-        """Return new or changed members, and the names of removed members.
-
-        Returns the whole object, or null, if the order of members would otherwise be lost.
-        """
+        """Return `difference_of`; the whole object, or null, if the order of members would otherwise be lost."""
         if before is None or after is None:
             return None if after is None else self.plain(after)
         changed, gone = difference_of(before, after)

@@ -99,7 +99,6 @@ def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]] | None:
-    """Return a row's difference, or None if too large."""
     changed, gone = difference_of(before, after)
     if len(changed) > _MOST_CHANGED:
         return None

@@ -1,7 +1,4 @@
-"""Rebuilds moments: frames change rows of cells, which become objects on demand.
-
-Input may come from anybody: values are checked, texts cleaned.
-"""
+"""Rebuilds moments: frames change rows of cells, which become objects on demand."""
 
 from __future__ import annotations
 
