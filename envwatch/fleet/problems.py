@@ -15,7 +15,7 @@ from envwatch.model.times import MS
 from envwatch.model.versions import is_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -112,9 +112,7 @@ class Counts:
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
-    """Rows that read unknown; otherwise counted only as alerting."""
-    alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """Problems that need a person; online rows among the problems flap. None while blind."""
+    """Rows that read unknown."""
     flapping: int = 0
     unrestricted: int = 0
     """Environments that are up in the mode that approves everything."""
@@ -132,7 +130,6 @@ class Counts:
         return Counts(
             presences=Counter(self.presences) + Counter(other.presences),
             unknown=self.unknown + other.unknown,
-            alerting=Counter(self.alerting) + Counter(other.alerting),
             flapping=self.flapping + other.flapping,
             unrestricted=self.unrestricted + other.unrestricted,
             behind=self.behind + other.behind,
@@ -140,22 +137,17 @@ class Counts:
         )
 
 
-def counts_at(
-    profile_state: ProfileState, now: Clocks, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True
-) -> Counts:
+def counts_at(profile_state: ProfileState, now: Clocks) -> Counts:
     """Count a profile's environments as the screen shows the rows: all unknown while blind."""
     if profile_state.freshness(now) is Freshness.BLIND:
         return Counts(unknown=len(profile_state.environments))
-    at, environments = profile_state.clock.server_time(now.wall), profile_state.environments.values()
     known = profile_state.proven
     up = [tracked for tracked in known if tracked.verdict.is_up]
-    problems = (tracked for tracked in environments if is_problem(tracked, at))
     versions = Counter(tracked.environment.version for tracked in up)
     modes = Counter(tracked.environment.mode for tracked in up)
     return Counts(
         presences=Counter(tracked.presence for tracked in known),
-        unknown=len(environments) - len(known),
-        alerting=Counter(tracked.presence for tracked in problems if is_alerting(tracked)),
+        unknown=len(profile_state.environments) - len(known),
         flapping=sum(tracked.is_flapping and tracked.replaced_by is None for tracked in known),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
         behind=sum(count for version, count in versions.items() if is_behind(version, profile_state.newest)),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field, replace
-from functools import partial
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -205,11 +204,13 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
         if not is_seen(profile_state, now):
             continue
         profile = profile_state.profile_name
-        counts = counts_at(profile_state, now, partial(monitor.is_alerting, now=now))
+        counts = counts_at(profile_state, now)
         for presence in Presence:
             environments.add_metric((profile, presence.value), counts.with_presence(presence))
         environments.add_metric((profile, _UNKNOWN), counts.unknown)
-        alerting.add_metric((profile,), sum(counts.alerting.values()))
+        alerting.add_metric(
+            (profile,), sum(monitor.is_alerting(tracked, now) for tracked in profile_state.environments.values())
+        )
     yield from (environments, alerting)
 
 

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from heapq import merge
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.acknowledgements import with_server
 from envwatch.fleet.alerting.alert_state import Alerts
-from envwatch.fleet.alerting.incidents import Incidents
+from envwatch.fleet.alerting.incidents import Incident, Incidents, incident_of, joining
+from envwatch.fleet.alerting.losses import (
+    LOSSES,
+    RETURNS,
+    Key,
+    Loss,
+    death_interval,
+    key_of,
+)
+from envwatch.fleet.events import leaves
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from envwatch.fleet.events import EventLog
+    from envwatch.fleet.events import Event, EventLog
     from envwatch.fleet.monitor import Monitor
+    from envwatch.model.clock import Clocks
     from envwatch.model.outcome import RecordedPoll
     from envwatch.past.history import Moment
 
 
+_Place: TypeAlias = "tuple[SafeText, Key]"
+"""An incident, and an environment of the incident."""
+
 _BEGIN: Final = WallMs(0)
+_LISTING_INTERVALS: Final = 1.5
+"""Two listings follow each other if their distance is at most this many poll intervals."""
 
 
 class PollRef(NamedTuple):
@@ -95,8 +111,8 @@ class LogEnds:
         return log.when_added(next((added for at, added in reversed(self._ends) if at <= wall), 0))
 
 
-def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
-    """Return the monitor at a moment: fleet, acknowledgements, events and watched time; nothing rings.
+def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -> Monitor:
+    """Return the monitor at a moment: fleet, acknowledgements, events, watched time and incidents; nothing rings.
 
     `monitor` has policies, silences, the events up to the moment, and at least the watched time up to the moment. A
     profile without a moment is shown as before the first poll.
@@ -112,7 +128,7 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
         for key, ack in with_server(moment.acks, servers.get(profile, EMPTY)).items()
     }
     ends = {profile: moment.profile_state.clock.server_time(moment.now.wall) for profile, moment in moments.items()}
-    return replace(
+    past = replace(
         monitor,
         fleet=Fleet(MappingProxyType(fleet)),
         acks=acks,
@@ -123,6 +139,95 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
         alerts=Alerts(),
         incidents=Incidents(),
     )
+    return replace(past, incidents=_incidents(past, now))
+
+
+def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
+    """Return the incidents of the rows that are down, by the event log, apart from storms.
+
+    A recorded loss names the first incident of the loss. A loss in quiet hours may have joined another incident later.
+    """
+    lost: dict[_Place, Loss] = {}
+    returned: dict[_Place, ServerMs] = {}
+    newest: dict[Key, SafeText] = {}
+    for event, group in leaves(monitor.event_log):
+        key = key_of(event)
+        if event.incident is None or monitor.fleet.tracked(key) is None:
+            continue
+        if event.kind in RETURNS:
+            returned[event.incident, key] = event.at
+        elif event.kind in LOSSES:
+            returned.pop((event.incident, key), None)
+            newest[key] = event.incident
+            lost.setdefault((event.incident, key), _loss(event, event.incident, group, monitor, now))
+
+    def is_down(place: _Place) -> bool:
+        tracked = monitor.fleet.tracked(place[1])
+        return newest[place[1]] == place[0] and tracked is not None and not tracked.verdict.is_up
+
+    quiet, loud = dict[_Place, Loss](), defaultdict[SafeText, dict[_Place, Loss]](dict)
+    for place, loss in lost.items():
+        (quiet if _is_quiet(loss, monitor, now) else loud[loss.incident])[place] = loss
+    opened, waiting = list[Incident](), list[Loss]()
+    for losses in loud.values():
+        opens_at = min(_openings(losses, returned, monitor, now), default=-inf)
+        members = _lost_at(opens_at, losses, returned)
+        waiting += (loss for place, loss in losses.items() if place not in members and is_down(place))
+        if not members:
+            continue
+        lost_then = [*members.values()]
+        joined = {
+            (loss.incident, key_of(loss.event)): loss
+            for loss in joining(lost_then, _lost_at(opens_at, quiet, returned).values())
+        }
+        quiet = {place: loss for place, loss in quiet.items() if place not in joined}
+        if remaining := frozenset(key for _, key in filter(is_down, members | joined)):
+            incident = incident_of(lost_then[0].event.profile, lost_then, monitor.fleet, quiet=joined.values())
+            opened.append(incident._replace(remaining=remaining))
+    waiting += (loss for place, loss in quiet.items() if is_down(place))
+    return Incidents(waiting=tuple(waiting), open=tuple(opened))
+
+
+def _lost_at(at: float, losses: Mapping[_Place, Loss], returned: Mapping[_Place, ServerMs]) -> dict[_Place, Loss]:
+    return {place: loss for place, loss in losses.items() if loss.event.at <= at < returned.get(place, inf)}
+
+
+def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monitor, now: Clocks) -> Loss:
+    profile_state, tracked = monitor.fleet.by_profile[event.profile], monitor.fleet.tracked(key_of(event))
+    listed_at = ServerMs(event.at - _LISTING_INTERVALS * (profile_state.interval / MS))
+    age_s = (profile_state.clock.server_time(now.wall) - event.at) / 1000
+    return Loss(
+        event=event,
+        died=death_interval(event, group, tracked, listed_at),
+        noticed_at=MonotonicS(now.monotonic - age_s),
+        incident=incident,
+    )
+
+
+def _is_quiet(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
+    """Whether a row went off in quiet hours, and the loss does not count from the end of the hours."""
+    tracked = monitor.fleet.tracked(key_of(loss.event))
+    if tracked is None or loss.not_back_by is not None:
+        return False
+    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+    if tracked.since_at == loss.event.at:
+        return monitor.quiet_end(tracked, at) is not None
+    return monitor.policy_of(tracked.profile).quiet_period_end(tracked, loss.event.at, at) is not None
+
+
+def _openings(
+    losses: Mapping[_Place, Loss], returned: Mapping[_Place, ServerMs], monitor: Monitor, now: Clocks
+) -> Iterator[float]:
+    """Yield when each loss had lasted for `alert_after`, if the loss needed a person for so long."""
+    moments = monitor.fleet.moments(now.wall)
+    for place, loss in losses.items():
+        tracked = monitor.fleet.tracked(place[1])
+        if tracked is None or monitor.silence_of(tracked, now) is not None:
+            continue
+        at, policy = moments[tracked.profile], monitor.policy_of(tracked.profile)
+        opens_at = loss.event.at + policy.alert_after / MS
+        if policy.concerns(tracked, at) and opens_at <= at and opens_at < returned.get(place, inf):
+            yield opens_at
 
 
 def _then(moment: Moment, now: ProfileState) -> ProfileState:

@@ -21,6 +21,8 @@ from support.faulty_server import KEY, Faulty, faulty_server, says
 from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.arguments import Exit, StopError, options_in
+from envwatch.cli.commands.watch import stream_of
+from envwatch.config.settings import DEFAULT, Sources, settings_of
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
@@ -199,6 +201,40 @@ async def test_since_tells_what_was_recorded_and_then_goes_on_without_a_gap_or_a
         )
     assert (done.returncode, done.stdout) == (Exit.USAGE, b"")
     assert b"--since needs the history: set history = true" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["text", "jsonl"])
+async def test_a_view_and_a_filter_choose_the_rows_together(output: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('view = "other"\nfilter = "name:nothing"\n[views.ml]\nfilter = "name:ml-*"\n[views.other]\n')
+    names = ("ml-1", "ml-2", "web-1")
+
+    def rows(mode: str) -> list[dict[str, object]]:
+        return [wire_row(f"env-{name}", connectionName=name, currentMode=mode) for name in names]
+
+    async with faulty_server(rows("standard")) as server:
+        environ = environ_for(server, tmp_path, ENVWATCH_CONFIG=str(config))
+        choice = ("--view", "ml", "--filter", "!name:ml-1")
+        async with running(environ, tmp_path, "watch", "--initial", "--interval=1s", "-o", output, *choice) as watch:
+            lines = [await watch.line()]
+            server.rows = rows("unrestricted")
+            lines.append(await watch.line())
+    assert [[name for name in names if name in line] for line in lines] == [["ml-2"], ["ml-2"]]
+    assert [word in line for word, line in zip(("initial", "mode"), lines, strict=True)] == [True, True]
+
+
+def test_a_built_in_view_of_watch_is_a_filter() -> None:
+    settings = settings_of(Sources(), "default", DEFAULT)
+    options = options_in(["watch", "--view", "offline", "--filter", "name:a"])
+    assert str(stream_of(options, settings, {}, clean("default")).query) == "name:a status:offline,gone"
+
+
+async def test_a_view_that_does_not_exist_is_one_line_before_the_first_request(tmp_path: Path) -> None:
+    async with faulty_server(fresh(1)) as server:
+        async with running(environ_for(server, tmp_path), tmp_path, "watch", "--view", "zzz") as watch:
+            assert await watch.ended() == Exit.USAGE
+        assert server.seen == []
+    assert (tmp_path / "errors").read_text() == ("envwatch: --view: names no view: a table [views.NAME] makes a view\n")
 
 
 @pytest.mark.slow

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+from support import programs
 from support.builders import NOW, beating, environment, listed
 from support.memory_history import recorded
 from support.pty_terminal import Terminal
+from support.pty_terminal import environment as environment_of
 from support.uncleaned import uncleaned
 
 from envwatch.model.clock import WallMs
@@ -18,6 +22,8 @@ from envwatch.storage.history.recording import RecordingWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+VIEWS = '[views.two]\nfilter = "env-2"\ncolumns = ["mode"]\n'
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b5n"
 """Sets a terminal's clipboard, and queries the terminal."""
@@ -60,3 +66,51 @@ def test_a_recording_of_a_stranger_plays_without_key_network_or_settings(tmp_pat
     assert b"\x1b]52" not in received
     assert b"\x9b5n" not in received
     assert not (home / ".local/state/envwatch/history").exists()
+
+
+def two_losses(path: Path) -> Path:
+    """Record the losses of two rows of three."""
+    down = [environment(f"env-{n}", connectionId=None, lastHeartbeat=None) for n in (1, 2)]
+    three = beating(3)
+    steps = [three, [down[0], *three[1:]], [*down, three[2]], [*down, three[2]]]
+    history = recorded([listed(rows, NOW + 5_000 * n) for n, rows in enumerate(steps)])
+    about = About(profile=clean("prod"), base_url=clean("https://letta.example"), version=clean("1.0"))
+    with closing(RecordingWriter(path, about)) as writer:
+        for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
+            writer.write(history.moment(poll), poll.result, history.events(poll.at, poll.at))
+    return path
+
+
+def replayed(home: Path, *arguments: str) -> tuple[int, list[str], str]:
+    (home / "config.toml").write_text(VIEWS)
+    environ = environment_of(home, ENVWATCH_CONFIG=str(home / "config.toml"))
+    done = programs.run([sys.executable, "-m", "envwatch", "replay", *arguments], environ)
+    return done.returncode, done.stdout.decode().splitlines(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("output", ["text", "jsonl"])
+def test_the_filter_of_a_view_chooses_the_events_that_a_replay_prints(output: str, tmp_path: Path) -> None:
+    path = str(two_losses(tmp_path / "night.rec"))
+    code, lines, _ = replayed(tmp_path, path, "-o", output, "--view", "two")
+    assert (code, ["env-2" in line for line in lines]) == (0, [True])
+    assert replayed(tmp_path, path, "-o", output, "--view", "two", "--filter", "env-1")[:2] == (0, [])
+
+
+def test_a_replay_with_a_view_that_does_not_exist_ends_before_the_first_line(tmp_path: Path) -> None:
+    path = str(two_losses(tmp_path / "night.rec"))
+    assert replayed(tmp_path, path, "-o", "text", "--view", "tow") == (
+        2,
+        [],
+        "envwatch: --view: names no view; did you mean two?\n",
+    )
+
+
+def test_a_replay_on_the_screen_starts_with_the_whole_view(tmp_path: Path) -> None:
+    path = str(two_losses(tmp_path / "night.rec"))
+    (tmp_path / "config.toml").write_text(VIEWS)
+    environ = {"ENVWATCH_CONFIG": str(tmp_path / "config.toml")}
+    with Terminal.of_envwatch("replay", path, "--view", "two", home=tmp_path, columns=120, environ=environ) as terminal:
+        terminal.wait_for(r" 1/3 VIEW two")
+        terminal.wait_for("STATE +FOR BEAT NAME +MODE +▏")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0

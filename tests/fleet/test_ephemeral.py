@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +12,6 @@ from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import counts_at
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.matching import matcher_of
@@ -55,12 +53,7 @@ class Watch:
 
     @property
     def alerts(self) -> bool:
-        now = reading(self.at)
-        found = self.monitor.is_alerting(self.tracked, now)
-        profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
-        counts = counts_at(profile_state, now, partial(self.monitor.is_alerting, now=now))
-        assert sum(counts.alerting.values()) == found
-        return found
+        return self.monitor.is_alerting(self.tracked, reading(self.at))
 
 
 ROWS: list[tuple[dict[str, Any], bool]] = [

@@ -136,10 +136,10 @@ def test_a_moment_names_no_server_and_is_shown_with_the_server_of_its_profile() 
         for profile in SERVERS
     }
     assert {profile: [*moment.acks] for profile, moment in moments.items()} == {HOME: [ID], WORK: [ID], AWAY: []}
-    past = rewound(live, moments)
+    past = rewound(live, moments, reading())
     assert past.acks == {(ONE, ID): ACK}
     assert past.fleet.servers == SERVERS
-    assert rewound(live, {}).fleet.servers == SERVERS
+    assert rewound(live, {}, reading()).fleet.servers == SERVERS
     assert {each.profile for each in past.fleet.environments if not past.is_acked(each)} == {AWAY}
 
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed
+from support.budget import examples
+from support.builders import NOW, beating, environment, failed, listed, reading
 from support.memory_history import MemoryHistory
+from support.quiet import QuietNight
 
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
@@ -18,6 +20,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
 from envwatch.past.rewound import LogEnds, PollRef, Timeline, rewound
+from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +100,7 @@ def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]
     for then, each in zip(monitors, history.polls(*EVER), strict=True):
         moment = history.moment(each)
         log = ends.log_at(each.at, monitors[-1].event_log)
-        past = rewound(replace(monitors[-1], event_log=log), {NO_PROFILE: moment})
+        past = rewound(replace(monitors[-1], event_log=log), {NO_PROFILE: moment}, moment.now)
         assert past.fleet == then.fleet
         assert past.acks == then.acks
         assert list(past.event_log) == list(then.event_log)
@@ -109,6 +112,59 @@ def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]
         assert past.due_alerts(moment.now) == (past, ())
 
 
+def judged(monitor: Monitor, at: float) -> object:
+    """Return the quiet rows, and the counts and lines of the block."""
+    now = reading(at)
+    block = block_of(monitor, now)
+    lines = [(line.key, line.off, line.total, line.began_at, line.not_back) for line in block.lines]
+    quiet = {row.key for row in monitor.fleet.environments if monitor.quiet_until(row, now) is not None}
+    return quiet, block.asides, block.presences, lines
+
+
+def assert_rewound_as_live(night: QuietNight, lived: list[tuple[float, Monitor]]) -> None:
+    """Compare the monitor after each poll with the rewound monitor of the same moment."""
+    ends = LogEnds()
+    for at, then in lived:
+        ends.note(WallMs(at), then.event_log)
+    for at, then in lived:
+        (poll,) = night.history.polls(WallMs(at), WallMs(at))
+        log = ends.log_at(poll.at, night.monitor.event_log)
+        past = rewound(
+            replace(night.monitor, event_log=log), {NO_PROFILE: night.history.moment(poll)}, reading(poll.at)
+        )
+        assert judged(past, at) == judged(then, at)
+
+
+SECONDS_OFF = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda polls: (polls[0] * 5, sum(polls) * 5))
+
+
+@settings(max_examples=examples(100))
+@given(st.dictionaries(st.sampled_from(QuietNight().names), SECONDS_OFF))
+def test_a_rewound_power_cut_in_quiet_hours_is_the_incident_of_the_live_screen(
+    outages: dict[str, tuple[int, int]],
+) -> None:
+    night, lived = QuietNight().poll("19:00"), list[tuple[float, Monitor]]()
+    for second in range(5, 60, 5):
+        off = [name for name, (lost, back) in outages.items() if lost <= second < back]
+        night.poll(f"19:00:{second:02}", *off)
+        lived.append((night.at, night.monitor))
+    assert_rewound_as_live(night, lived)
+
+
+def test_a_rewound_morning_has_the_rows_that_were_not_back_at_the_end_of_the_hours() -> None:
+    night, lived = QuietNight().poll("19:00"), list[tuple[float, Monitor]]()
+    cut = ("mac-1", "web-1")
+    steps = [(9, "19:00:05", ("mac-2",)), (9, "20:00", ("mac-2",)), (9, "20:00:05", ("mac-2", *cut))]
+    steps += [(9, "20:00:15", ("mac-2", *cut)), (9, "20:30", ("mac-2", "mac-1"))]
+    steps += [(10, time, ("mac-2", "mac-1")) for time in ("09:59:55", "10:00", "10:00:05", "10:00:10")]
+    for day, time, off in steps:
+        night.day = day
+        night.poll(time, *off)
+        lived.append((night.at, night.monitor))
+    assert night.lost() == [{"mac-1", "web-1"}, {"mac-2"}]
+    assert_rewound_as_live(night, lived)
+
+
 def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
     history = MemoryHistory(HOME)
     monitor = Monitor.create({HOME: Limits(), WORK: Limits()})
@@ -116,7 +172,8 @@ def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
         outcome = listed(beating(3), NOW)
         monitor, changes = monitor.apply(profile, outcome, outcome.ended)
         history.record(monitor, changes)
-    past = rewound(monitor, {HOME: history.moment(history.polls(*EVER)[0])})
+    moment = history.moment(history.polls(*EVER)[0])
+    past = rewound(monitor, {HOME: moment}, moment.now)
     assert past.fleet.unlisted == (WORK,)
     assert len(past.fleet) == 3
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
+from support.quiet import quiet_policies
 
+from envwatch.fleet.alerting.quiet import QuietHours
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
@@ -104,3 +106,42 @@ async def test_two_hundred_losses_in_ten_minutes_are_all_counted_and_the_newest_
         assert len(lines) - 7 == int(re.findall(r"\d+", more)[0])
         await stage.press(*("n" * len(lines)))
         assert stage.cursor is not None
+
+
+def computers(at: float, off_at: float, *off: str) -> list[Environment]:
+    """Return two laptops, which have quiet hours, and a server; some are off since a moment."""
+    down: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": off_at - 1_000}
+    up = {"lastHeartbeat": at - 1_000}
+    return [
+        environment(name, connectionName=name, **(down if name in off else up)) for name in ("mac-1", "mac-2", "web")
+    ]
+
+
+def hours_until(end_s: int) -> dict[str, Any]:
+    """Return quiet hours of two hours that end some seconds after `NOW`, on a whole minute."""
+    minute = (NOW + end_s * 1000) / 60_000
+    assert minute.is_integer()
+    return {"policies": quiet_policies(QuietHours(begin=int(minute - 120) % 1_440, end=int(minute) % 1_440))}
+
+
+@pytest.mark.parametrize(("seconds", "is_over"), [(39.999, False), (40.0, True)])
+async def test_quiet_rows_count_as_off_at_the_tick_at_which_the_hours_end(seconds: float, *, is_over: bool) -> None:
+    async with staged(**hours_until(40)) as stage:
+        await stage.show(computers(stage.at, 0))
+        await stage.tick(35)
+        await stage.show(computers(stage.at, stage.at - 5_000, "mac-1"))
+        await stage.tick(seconds - stage.now)
+        assert ("○ 1 off" in stage.lines[0], "1 quiet" in stage.rule) == (is_over, not is_over)
+
+
+@pytest.mark.parametrize(("seconds", "has_opened"), [(14.999, False), (15.0, True)])
+async def test_quiet_rows_join_the_line_of_a_power_cut_at_the_tick_that_opens_the_incident(
+    seconds: float, *, has_opened: bool
+) -> None:
+    async with staged(**hours_until(3_640)) as stage:
+        await stage.show(computers(stage.at, 0))
+        await stage.tick(5)
+        await stage.show(computers(stage.at, stage.at, "mac-1", "web"))
+        await stage.tick(seconds - stage.now)
+        assert ("○ 2 off" in stage.lines[0], "1 quiet" in stage.rule) == (has_opened, not has_opened)
+        assert ("mac-1, web" in stage.block[0]) == has_opened

@@ -28,7 +28,7 @@ from envwatch.views.pane.layout import PaneLayout
 from envwatch.views.pane.state_details import quiet_lines
 from envwatch.views.report.markdown import markdown_of
 from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.report.values import Report
+from envwatch.views.report.values import ProfileReport, Report
 from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
 from envwatch.views.table.block_text import counts_text, why_text
@@ -168,11 +168,15 @@ def test_pane_and_explanation_say_that_the_hours_decide() -> None:
     assert "This environment is offline: disconnected, not back by 10:00, since" in explained(later)
 
 
-def report(night: QuietNight) -> str:
+def profile_report(night: QuietNight) -> ProfileReport:
     until = WallMs(night.at)
     recorded = recorded_in(night.history, WallMs(until - 86_400_000), until, profile=clean("work"), host=clean("host"))
     assert recorded is not None
-    profile = report_of(recorded, night.monitor.policy_of(NO_PROFILE))
+    return report_of(recorded, night.monitor.policy_of(NO_PROFILE))
+
+
+def report(night: QuietNight) -> str:
+    until, profile = WallMs(night.at), profile_report(night)
     return markdown_of(Report(since=until, until=until, made_at=until, filter=None, profiles=[profile]), UTC)
 
 
@@ -186,6 +190,26 @@ def test_the_report_lists_quiet_rows_apart_and_the_rows_that_are_not_back_as_one
     assert "2 not back by 10:00: `mac-1` and `mac-2`. None is back." in text
     assert "## Still down: 2" in text
     assert "not back by 10:00" in next(line for line in text.splitlines() if line.startswith("- `mac-1` offline"))
+
+
+@pytest.mark.parametrize(("until", "down_s", "share"), [("10:00", 0, 1), ("10:00:05", 5, 60 / 65), ("10:01", 60, 0.5)])
+def test_availability_leaves_out_the_time_that_a_row_is_down_in_quiet_hours(
+    until: str, down_s: int, share: float
+) -> None:
+    night = QuietNight().poll("09:58").poll_until("09:58:55").poll("09:59", "mac-1", "web-1")
+    availability = profile_report(night.poll_until(until, "mac-1", "web-1")).availability
+    found = {str(each.subject.name): each for each in availability}
+    laptop, server = found["mac-1"], found["web-1"]
+    assert (laptop.down, laptop.outages) == (timedelta(seconds=down_s), int(down_s > 0))
+    assert laptop.share == pytest.approx(share)
+    assert (server.down, server.outages) == (timedelta(seconds=60 + down_s), 1)
+
+
+def test_a_row_that_was_down_in_quiet_hours_all_the_time_has_no_availability() -> None:
+    night = QuietNight()
+    night.off_at = {"mac-1": night.instant("18:00")}
+    night.poll("19:00", "mac-1").poll_until("19:01", "mac-1")
+    assert {each.subject.name for each in profile_report(night).availability} == {*night.names} - {"mac-1"}
 
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="host", profile="work")

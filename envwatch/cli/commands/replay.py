@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.model.clock import WallMs
     from envwatch.storage.history.past import RecordedFile
+    from envwatch.views.events.event_stream import EventStream
 
 _FASTEST: Final = 10_000.0
 _DRAWN_AFTER_S: Final = 1.0
@@ -29,8 +30,8 @@ def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
         "Play a recording of `envwatch record` in the dashboard: p pauses, [ ] { } T go back\n"
-        "and forth. With -o, print the recorded events like `envwatch watch`. The command\n"
-        "needs no key and asks no server."
+        "and forth. With -o, print the recorded events like `envwatch watch`, by --filter and\n"
+        "--view together. The command needs no key and asks no server."
     )
     parser.add_argument("file", **valued("FILE", path_text, "the recording"))
     about = "recorded seconds per second (default 1)"
@@ -39,7 +40,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--at", default=None, metavar="TIME", help=about)
     about = "print the events, like `watch`: text or jsonl"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default=None, metavar="FORMAT", help=about)
-    parser.add_shared("filter", "no_mouse", "ascii", "log_file", "log_level", "config")
+    parser.add_shared("filter", "view", "no_mouse", "ascii", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:
@@ -57,9 +58,13 @@ def run(options: Options) -> int:
 
             check_terminal()
             return asyncio.run(_show(file, at, options, display_settings))
+        from envwatch.cli.commands.watch import stream_of
+        from envwatch.fleet.events import NO_PROFILE
+
+        stream = stream_of(options, display_settings, {NO_PROFILE: file.about.base_url}, file.about.profile)
         if file.is_cut:
             print_error(f"envwatch: {_missing_end(file, options)}")
-        write_all(_lines(file, at, options))
+        write_all(_lines(file, at, stream, options))
         return Exit.FINE
 
 
@@ -145,15 +150,13 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
         memory.close()
 
 
-def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
-    from envwatch.cli.commands.watch import stream_of
+def _lines(file: RecordedFile, at: WallMs | None, stream: EventStream, options: Options) -> Iterator[bytes]:
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.past.history import HistoryError
 
-    stream = stream_of(options, {NO_PROFILE: file.about.base_url}, file.about.profile)
     poll = file.polls()[0]
     try:
         for step in file.steps():

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from envwatch.cli.monitoring import MonitorUpdate
+    from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
     from envwatch.past.earlier_runs import EarlierRuns
     from envwatch.past.history import Past
+    from envwatch.query.language import Query
     from envwatch.views.events.event_stream import EventStream
 
 
@@ -36,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
         "Print each change as it happens, one per line, until ctrl+c. A failing poll is an\n"
         "event (blind, resumed). The exit code is 4 if the server refuses the keys of all\n"
         "profiles, and again half a minute later.\n"
-        "The setting `filter` has no effect here."
+        "--view and --filter apply together. The settings `filter` and `view` have no effect here."
     )
     about = "text (default), or jsonl: CloudEvents 1.0, one JSON object per line"
     parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
@@ -52,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
     parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
-    parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", *OUTPUT_OPTIONS, "config")
+    parser.add_shared(*QUERY_OPTIONS, "profile", "view", "interval", "no_history", *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:
@@ -80,7 +82,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     began = read_clocks()
     deadline = deadline_after(began, options.lasts, options.until)
     base_urls = {name: credentials.base_url for name, (credentials, _) in profiles.items()}
-    stream = stream_of(options, base_urls, clean(profiles.first.profile))
+    stream = stream_of(options, profiles.first, base_urls, clean(profiles.first.profile))
     stream = replace(stream, has_initial=options.initial, has_colours=has_colours(stdout()))
     narrates = _narrates()
     manager = ServiceManager(os.environ)
@@ -168,9 +170,14 @@ class EarlierEvents:
         return self._runs.pop(profile).until_now(moment, self._since)
 
 
-def stream_of(options: Options, base_urls: Mapping[SafeText, str], profile_name: SafeText) -> EventStream:
-    """Return the stream of events for standard output, without colours."""
-    from envwatch.query.language import parse
+def stream_of(
+    options: Options, settings: Settings, base_urls: Mapping[SafeText, str], profile_name: SafeText
+) -> EventStream:
+    """Return the stream of events for standard output, without colours.
+
+    Raises:
+        ConfigError: if `--view` names no view of the settings.
+    """
     from envwatch.views.events.cloud_events import source_of
     from envwatch.views.events.event_stream import EventFormat, EventStream
 
@@ -178,12 +185,26 @@ def stream_of(options: Options, base_urls: Mapping[SafeText, str], profile_name:
     return EventStream(
         sources={name: source_of(base_url) for name, base_url in base_urls.items()},
         format=EventFormat(options.output),
-        query=parse(options.filter),
+        query=_query(options, settings),
         profile_name=profile_name,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
         zone=configured_zone() or UTC,
     )
+
+
+def _query(options: Options, settings: Settings) -> Query:
+    """Return the filters of `--filter` and of `--view`, as one query."""
+    from envwatch.query.language import Query, parse
+
+    query = parse(options.filter)
+    if options.view is None:
+        return query
+    from envwatch.config.settings import view_named
+    from envwatch.views.table.table_view import View
+
+    rows = view_named(settings, options.view, "--view").chosen(View())
+    return Query((*query.terms, *rows.query.terms, *rows.preset.query.terms))
 
 
 def _moment_text(raw: object) -> str:

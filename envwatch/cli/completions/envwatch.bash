@@ -13,9 +13,9 @@ _shtab_envwatch_subparsers=(dashboard demo replay list watch wait serve record c
 
 _shtab_envwatch_dashboard_option_strings=(-h --help --profile --view --filter --page-size --online-only --no-online-only --source --user --interval --no-mouse --no-history --ascii --log-file --log-level --config)
 _shtab_envwatch_demo_option_strings=(-h --help --size --seed --scenario --no-hints --serve --interval --no-mouse --no-history --view --filter --page-size --online-only --no-online-only --source --user --ascii --log-file --log-level --config)
-_shtab_envwatch_replay_option_strings=(-h --help --speed --at -o --output --filter --no-mouse --ascii --log-file --log-level --config)
+_shtab_envwatch_replay_option_strings=(-h --help --speed --at -o --output --filter --view --no-mouse --ascii --log-file --log-level --config)
 _shtab_envwatch_list_option_strings=(-h --help -o --output --columns --sort --filter --page-size --online-only --no-online-only --source --user --profile --view --ascii --log-file --log-level --config)
-_shtab_envwatch_watch_option_strings=(-h --help -o --output --initial --since --hooks --for --until --filter --page-size --online-only --no-online-only --source --user --profile --interval --no-history --ascii --log-file --log-level --config)
+_shtab_envwatch_watch_option_strings=(-h --help -o --output --initial --since --hooks --for --until --filter --page-size --online-only --no-online-only --source --user --profile --view --interval --no-history --ascii --log-file --log-level --config)
 _shtab_envwatch_wait_option_strings=(-h --help --count --absent --timeout --filter --page-size --online-only --no-online-only --source --user --profile --interval --log-file --log-level --config)
 _shtab_envwatch_serve_option_strings=(-h --help --bind --tls-cert --tls-key --new-token --hooks --profile --interval --no-history --page-size --log-file --log-level --config)
 _shtab_envwatch_record_option_strings=(-h --help -o --output --force --for --since --until --redact --profile --interval --page-size --online-only --no-online-only --source --user --no-history --log-file --log-level --config)

@@ -276,8 +276,8 @@ def _opened(
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
-            quiet = _quiet_with(lost, waiting, statuses)
-            opened.append(_incident_of(profile, lost, around, quiet=quiet))
+            quiet = joining(lost, (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.QUIET))
+            opened.append(incident_of(profile, lost, around.fleet, quiet=quiet))
             recent.append(around.now.monotonic)
             continue
         if around.now.monotonic - recent[-1] >= _STORM_EVERY_S:
@@ -286,34 +286,35 @@ def _opened(
             rest = [
                 loss for key, loss in alerting.items() if key not in ready and (key in waits or not loss.is_doubtful)
             ]
-            opened.append(_incident_of(profile, rest, around, is_storm=True))
+            opened.append(incident_of(profile, rest, around.fleet, is_storm=True))
             recent.append(around.now.monotonic)
         break
     return opened, tuple(recent[-limits.STORM_FROM :])
 
 
-def _quiet_with(lost: Sequence[Loss], waiting: Iterable[Loss], statuses: Mapping[Key, LossStatus]) -> list[Loss]:
+def joining(lost: Sequence[Loss], quiet: Iterable[Loss]) -> list[Loss]:
     """Return the losses in quiet hours that may have happened at the moment of a loss outside quiet hours."""
     if lost[0].not_back_by is not None:
         return []
     profile, is_doubtful = lost[0].event.profile, lost[0].is_doubtful
+    by_span = {loss.died: loss for loss in lost}.values()
     return [
         loss
-        for loss in waiting
-        if statuses[key_of(loss.event)] is LossStatus.QUIET
-        and (loss.event.profile, loss.is_doubtful) == (profile, is_doubtful)
-        and any(are_linked(loss, other) for other in lost)
+        for loss in quiet
+        if (loss.event.profile, loss.is_doubtful) == (profile, is_doubtful)
+        and any(are_linked(loss, other) for other in by_span)
     ]
 
 
-def _incident_of(
+def incident_of(
     profile: SafeText,
     losses: Sequence[Loss],
-    around: Surroundings,
+    fleet: Fleet,
     *,
     quiet: Iterable[Loss] = (),
     is_storm: bool = False,
 ) -> Incident:
+    """Return the incident of losses, with the losses in quiet hours that join."""
     in_order = [*sorted(losses, key=order), *sorted(quiet, key=order)]
     events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
     return Incident(
@@ -322,7 +323,7 @@ def _incident_of(
         began_at=min(event.at for event in events),
         losses=events,
         is_storm=is_storm,
-        shared=_shared(events, around.fleet) if len(events) > 1 and losses[0].not_back_by is None else None,
+        shared=_shared(events, fleet) if len(events) > 1 and losses[0].not_back_by is None else None,
         noticed_at=in_order[0].noticed_at,
         remaining=frozenset(map(key_of, events)),
     )

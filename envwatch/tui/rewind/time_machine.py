@@ -270,8 +270,8 @@ class TimeMachine:
 
     def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
         before = self._rewound
-        monitor = rewound(base, moments)
         now = moments[place.poll_ref.profile].now
+        monitor = rewound(base, moments, now)
         names = self._names.among(monitor.fleet.environments)
         self._rewound = _Rewound(place, MonitorState(monitor=monitor, now=now, ambiguous_names=names).judged())
         self._screen.republish()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from datetime import timedelta
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,6 +90,16 @@ class StateHistory(NamedTuple):
                 reason=self._reason(outage),
                 incident=next((place for place in places if place is not None), None),
             )
+
+    def loud_time(self, outage: Outage, quiet_end: Callable[[float], float | None]) -> timedelta:
+        """Return the time of an outage after the quiet hours that held at the loss, if any."""
+        began_at = self._began_at(outage)
+        end = quiet_end(outage.since if began_at is None else began_at)
+        if end is None:
+            return outage.down
+        within = (each for each in self.intervals if outage.since <= each.since < outage.until)
+        down = (each for each in within if each.state is UptimeState.DOWN)
+        return sum((span(max(each.until - max(each.since, end), 0.0)) for each in down), timedelta())
 
     def _began_at(self, outage: Outage) -> ServerMs | None:
         up_until, latest = self._up_until(outage), outage.since + _ONE_LISTING_MS
@@ -254,13 +265,23 @@ def down_of(
     return tuple(sorted(down, key=order))
 
 
-def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[values.Available, ...]:
-    """Return availabilities of present environments, the least available first."""
+def available_of(
+    courses: Iterable[StateHistory], present: Mapping[SafeText, TrackedEnvironment], policy: AlertPolicy
+) -> tuple[values.Available, ...]:
+    """Return availabilities of present environments, the least available first.
+
+    Time down in quiet hours counts neither as up nor as down.
+    """
     found = []
     for course in courses:
+        if (tracked := present.get(course.subject.id)) is None:
+            continue
+        quiet_end = partial(policy.quiet_period_end, tracked, now=course.period.until)
         up, known = Availability.from_intervals(course.intervals)
-        if course.subject.id in present and known:
-            count = len(course.outages)
+        loud = [course.loud_time(outage, quiet_end) for outage in course.outages]
+        known -= sum((outage.down for outage in course.outages), timedelta()) - sum(loud, timedelta())
+        if known:
+            count = sum(map(bool, loud))
             found.append(values.Available(subject=course.subject, share=up / known, down=known - up, outages=count))
     return tuple(sorted(found, key=lambda each: (each.share, -each.down)))
 

@@ -171,7 +171,7 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
         appeared=findings.arrivals_of(facts, (event for event in events if event.kind is Kind.APPEARED)),
         gone=findings.arrivals_of(facts, findings.gone_of(facts)),
         renamed=findings.changes_of(facts, Kind.RENAMED),
-        availability=findings.available_of(courses, after),
+        availability=findings.available_of(courses, after, policy),
     )
 
 

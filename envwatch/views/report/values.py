@@ -217,14 +217,15 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Available:
-    """An environment's availability within the watched time."""
+    """An environment's availability within the watched time, without quiet time."""
 
     subject: Subject
     share: float
     """1 only for an environment without any outage."""
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
     outages: int
-    """The number of outages, including outages that began before the period or last on."""
+    """The number of outages, including outages that began before the period or last on, but not outages within quiet
+    hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
