@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _stopped(Exit.INTERRUPTED, options)
     except ReportedError as error:
         return _stopped(error.code if isinstance(error, StopError) else Exit.USAGE, options, str(error))
-    except Exception as error:  # noqa: BLE001 - a bug, whatever it is
+    except Exception as error:  # noqa: BLE001 - every bug becomes a report
         from envwatch.cli.bootstrap import poll_log_for, report_crash
 
         return _stopped(report_crash(error, poll_log_for(options)), options)

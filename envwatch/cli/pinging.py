@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _EVERY_S: Final = limits.PING_EVERY.total_seconds()
+_NEVER: Final = MonotonicS(-inf)
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class DeadMansSwitch:
 
     ping: WebService
     names: Sequence[SafeText]
-    fetched_at: MonotonicS = MonotonicS(-inf)  # noqa: RUF009 - a number
+    fetched_at: MonotonicS = _NEVER
     task: asyncio.Task[None] | None = None
     has_told_failure: bool = False
     """Whether the service knows of the present failure."""

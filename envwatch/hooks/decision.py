@@ -168,7 +168,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Whether to send. A return within quiet hours is no news, because no message told the loss."""
+    """Whether to send. The return of a row that was quiet sends nothing: the loss sent nothing either."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

@@ -207,7 +207,7 @@ HOOK_BACKOFF_BASE = timedelta(seconds=1)
 HOOK_BACKOFF_CAP = timedelta(minutes=5)
 """The longest rest after a hook's first failure, and after many failures; the bound doubles with each failure."""
 HOOK_FAILING_AFTER = timedelta(minutes=10)
-"""How long a hook fails before people and the dead man's switch are told."""
+"""A hook that fails for this time is reported on the screen, in the log and to the dead man's switch."""
 PING_EVERY = timedelta(minutes=1)
 """Shortest time between two pings of a dead man's switch."""
 PING_TIME = timedelta(seconds=10)

@@ -337,16 +337,16 @@ def run(script: Script) -> Hour:
     samples: dict[str, list[Sample]] = {"dashboard": [], "watch": [], "serve": []}
     with ExitStack() as stack:
         home = Path(stack.enter_context(TemporaryDirectory()))
-        told, printed = home / "told", home / "printed"
+        hook_log, watch_output = home / "hook-log", home / "watch-output"
         config = home / ".config" / "envwatch" / "config.toml"
         config.parent.mkdir(parents=True)
-        config.write_text(_CONFIG.format(path=told))
+        config.write_text(_CONFIG.format(path=hook_log))
         tokens_file(home)
         world = World(script)
         stack.callback(world.server_close)
         environ = upstream(home, world.url, UPSTREAM_KEY)
         served = stack.enter_context(serve_program(environ, home, "--interval", "5s"))
-        out, err = stack.enter_context(printed.open("wb")), stack.enter_context((home / "errors").open("wb"))
+        out, err = stack.enter_context(watch_output.open("wb")), stack.enter_context((home / "errors").open("wb"))
         command = [*ENVWATCH, "watch", "--hooks", "--initial", "-o", "jsonl"]
         watching = programs.start(command, environ, (0, out.fileno(), err.fileno()), folder=home)
         stack.callback(watching.kill)
@@ -365,13 +365,13 @@ def run(script: Script) -> Hour:
         viewers.join()
         cpu_s = {name: time.clock_gettime((~pid << 3) | 2) for name, pid in pids.items()}
         faults = [f"viewers: {count} times {what}" for what, count in Counter(crowd.faults).items()]
-        faults += _faults_of_rows(printed, world, environ, served.urls[0])
+        faults += _faults_of_rows(watch_output, world, environ, served.urls[0])
         faults += _faults_of_report(script, environ)
         glass.press("L", "\x1b[27u", "\x1b[27u", "q")
         exits = {"dashboard": glass.wait_for_end(), "serve": served.end()}
         watching.send_signal(signal.SIGTERM)
         exits["watch"] = watching.wait(programs.TIMEOUT_S)
-        messages = list(_messages(told, world.began_at))
+        messages = list(_messages(hook_log, world.began_at))
     wanted = {"dashboard": 0, "serve": 143, "watch": 143}
     faults += [f"{name} ended with {code}" for name, code in exits.items() if code != wanted[name]]
     return Hour(script, world, crowd, samples, cpu_s, exits, messages, faults)
@@ -403,9 +403,9 @@ def report(hour: Hour) -> list[str]:
     return [*faults, *scored.faults]
 
 
-def _messages(told: Path, began_at: float) -> Iterator[Message]:
+def _messages(hook_log: Path, began_at: float) -> Iterator[Message]:
     """Yield the opened incidents that the hook received."""
-    for line in told.read_text().splitlines() if told.exists() else []:
+    for line in hook_log.read_text().splitlines() if hook_log.exists() else []:
         event = json.loads(line or "{}")
         if event.get("type") == "envwatch.incident.opened":
             yield Message(int(_ms(event["time"]) - began_at * 1000), frozenset(_ids(event)))
@@ -419,17 +419,17 @@ def _ids(event: Mapping[str, Any]) -> Iterator[str]:
     return (row["id"] for row in event["data"]["environments"])
 
 
-def _faults_of_rows(printed: Path, world: World, environ: Mapping[str, str], url: str) -> Iterator[str]:
+def _faults_of_rows(watch_output: Path, world: World, environ: Mapping[str, str], url: str) -> Iterator[str]:
     """Compare the platform with the served rows, and with the last state of each row that `watch` printed."""
     truth = {row["id"]: "online" if row["connectionId"] else "offline" for row in world.rows({})}
     viewer = {**environ, "LETTA_BASE_URL": url, "LETTA_API_KEY": TOKEN}
     listing = json.loads(programs.run([*ENVWATCH, "list", "-o", "json"], viewer).stdout)
-    told: dict[str, str] = {}
-    for line in printed.read_text().splitlines():
+    last_states: dict[str, str] = {}
+    for line in watch_output.read_text().splitlines():
         data = json.loads(line)["data"]
-        told |= {row["id"]: row["state"] for row in data.get("members") or [data] if row.get("id")}
+        last_states |= {row["id"]: row["state"] for row in data.get("members") or [data] if row.get("id")}
     listed = {row["id"]: row["state"] for row in listing["environments"]}
-    for source, states in (("serve", listed), ("watch", told)):
+    for source, states in (("serve", listed), ("watch", last_states)):
         for id_, state in truth.items():
             if (found := states.get(id_, "none").replace("late", "online")) != state:
                 yield f"{source}: {id_} is {found}, not {state}"
@@ -439,9 +439,9 @@ def _faults_of_rows(printed: Path, world: World, environ: Mapping[str, str], url
 def _faults_of_report(script: Script, environ: Mapping[str, str]) -> Iterator[str]:
     done = programs.run([*ENVWATCH, "report", "--since", "12h", "-o", "json"], environ)
     (profile,) = json.loads(done.stdout)["profiles"]
-    told = {row["id"] for part in ("down", "outages", "flapping") for row in profile[part]}
+    reported = {row["id"] for part in ("down", "outages", "flapping") for row in profile[part]}
     needed = {need.id: need for need in script.needs() if need.is_visible}
-    yield from (f"the report lacks {need.name}: {need.cause}" for id_, need in needed.items() if id_ not in told)
+    yield from (f"the report lacks {need.name}: {need.cause}" for id_, need in needed.items() if id_ not in reported)
 
 
 def main() -> None:

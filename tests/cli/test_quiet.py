@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -33,13 +32,9 @@ history = false
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    (tmp_path / "config.toml").write_text(CONFIG)
-    return tmp_path
+def machine(empty_home: Path) -> Path:
+    (empty_home / "config.toml").write_text(CONFIG)
+    return empty_home
 
 
 def remember(machine: Path, days: int = 14) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -41,13 +40,9 @@ history = false
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
-        monkeypatch.delenv(name)
-    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    (tmp_path / "config.toml").write_text(CONFIG)
-    return tmp_path
+def machine(empty_home: Path) -> Path:
+    (empty_home / "config.toml").write_text(CONFIG)
+    return empty_home
 
 
 def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:

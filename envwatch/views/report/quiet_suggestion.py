@@ -295,7 +295,7 @@ def tables_of(found: QuietSuggestions, section: str) -> str:
     name = "quiet" if not section else f"profiles.{_key(section)}.quiet"
     blocks = [[*_lines(each, name)] for each in found.suggestions]
     if found.restless:
-        about = "Often offline outside their hours too. If nobody is needed then, let them end by design:"
+        about = "These rows are often off outside their hours too. With this line, their losses raise no message:"
         blocks.append([*_comment(about), *(f"# {line}" for line in _setting("ephemeral", found.restless))])
     return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
