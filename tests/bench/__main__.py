@@ -54,6 +54,7 @@ ON_REQUEST = {
     "views-100k": "views.views_100k",
     "arranged-100k": "arranged.arranged_100k",
     "growth": "growth.growth",
+    "others": "others.others",
     "start-history": "history_start.start",
     "hold-history": "history_start.hold",
     "report": "report.report",

@@ -47,7 +47,7 @@ BETWEEN = 5.0
 def poll() -> list[Finding]:
     """Fetch, decode and reduce 1,000 rows in 10 pages."""
     with served(1_000) as server:
-        ours, theirs = asyncio.run(_polls(server))
+        ours, theirs = asyncio.run(polls_in_turn(server))
     against = "the SDK's listing, same process"
     return [
         Finding(
@@ -60,7 +60,7 @@ def poll() -> list[Finding]:
     ]
 
 
-async def _polls(server: ChildServer) -> tuple[list[float], list[float]]:
+async def polls_in_turn(server: ChildServer) -> tuple[list[float], list[float]]:
     ours, theirs = [], []
     profile_state = ProfileState(limits=UNLIMITED)
     with Letta(api_key=server.key, base_url=server.base_url) as sdk:

@@ -65,16 +65,18 @@ def run(command: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:
     return wall * 1000, cpu * 1000
 
 
+_PEAK = """\
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""A process's peak includes the peak of the process that starts it, so a small process starts the measured one."""
+
+
 def peak_of(command: Sequence[str], environ: dict[str, str]) -> float:
     """Run a program; return the peak memory in MiB."""
-    with subprocess.Popen(
-        command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return used.ru_maxrss / 1024
+    peak = subprocess.check_output([sys.executable, "-ISc", _PEAK, *command], env=environ, cwd=ROOT)
+    return int(peak) / 1024
 
 
 class Glass(Terminal):
@@ -106,11 +108,13 @@ class Glass(Terminal):
             self.press("\x1b[?2026;2$y")
         return chunk
 
-    def run_for(self, seconds: float) -> None:
-        deadline = time.perf_counter() + seconds
+    def run_for(self, seconds: float) -> int:
+        """Drop all output for some time; return the number of bytes."""
+        deadline, size = time.perf_counter() + seconds, 0
         while (left := deadline - time.perf_counter()) > 0:
-            self.take(left)
+            size += len(self.take(left))
             self.received.clear()
+        return size
 
     def burst(self, quiet: float) -> int:
         """Read until `quiet` seconds pass without a byte; return the number of bytes."""

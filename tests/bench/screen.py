@@ -29,14 +29,16 @@ _KEYS = ("j", "j", "j", "\x04", "j", "j", "\x04", "k", "G", "k", "k", "\x15", "k
 
 
 @contextmanager
-def _stage(size: int) -> Iterator[tuple[ChildServer, dict[str, str]]]:
+def stage(size: int) -> Iterator[tuple[ChildServer, dict[str, str]]]:
     with served(size) as server, home_for(server) as environ:
         rows = Path(environ["HOME"]) / "rows.json"
         write_reference_rows(server, rows)
         yield server, {**environ, "ROWS": str(rows)}
 
 
-def _dashboard(environ: dict[str, str], *, columns: int = 80, lines: int = 24, options: tuple[str, ...] = ()) -> Glass:
+def dashboard_of(
+    environ: dict[str, str], *, columns: int = 80, lines: int = 24, options: tuple[str, ...] = ()
+) -> Glass:
     """Start the dashboard; after the first poll, no poll follows for ten minutes."""
     command = [*ENVWATCH, "--interval", "600", "--log-file", str(_log(environ)), *options]
     return Glass(command, environ, columns=columns, lines=lines)
@@ -45,7 +47,7 @@ def _dashboard(environ: dict[str, str], *, columns: int = 80, lines: int = 24, o
 @contextmanager
 def _arranged_dashboard(environ: dict[str, str]) -> Iterator[Glass]:
     environ = {**environ, "ENVWATCH_SORT": ARRANGED.sort or ""}
-    with _dashboard(environ, options=("--filter", str(ARRANGED.query))) as dashboard:
+    with dashboard_of(environ, options=("--filter", str(ARRANGED.query))) as dashboard:
         dashboard.first_data()
         for key in ("b", "p", "\r"):
             dashboard.burst(0.3)
@@ -62,9 +64,9 @@ def start() -> list[Finding]:
     """Time the first data of 100 rows."""
     importing = [sys.executable, "-c", "import textual.app"]
     starts: list[tuple[tuple[float, float], ...]] = []
-    with _stage(100) as (_, environ):
+    with stage(100) as (_, environ):
         for _number in range(8):
-            with _dashboard(environ) as dashboard:
+            with dashboard_of(environ) as dashboard:
                 ours = dashboard.first_data(), dashboard.cpu * 1000
             with Glass(REFERENCE, environ) as reference:
                 table = reference.first_data(), reference.cpu * 1000
@@ -85,10 +87,10 @@ def start() -> list[Finding]:
 
 def idle() -> list[Finding]:
     found = []
-    with _stage(40) as (_, environ):
+    with stage(40) as (_, environ):
         for columns, lines in ((80, 24), (200, 50)):
             size = f"{columns}x{lines}"
-            with _dashboard(environ, columns=columns, lines=lines) as dashboard:
+            with dashboard_of(environ, columns=columns, lines=lines) as dashboard:
                 ours = _idling(dashboard)
             with Glass(REFERENCE, environ, columns=columns, lines=lines) as reference:
                 theirs = _idling(reference)
@@ -111,8 +113,8 @@ def idle() -> list[Finding]:
 
 def idle_arranged() -> list[Finding]:
     """Count bytes and CPU while only the ages tick, 40 rows filtered, sorted and grouped."""
-    with _stage(40) as (_, environ):
-        with _dashboard(environ) as dashboard:
+    with stage(40) as (_, environ):
+        with dashboard_of(environ) as dashboard:
             plain = _idling(dashboard)
         with _arranged_dashboard(environ) as dashboard:
             ours = _idling(dashboard)
@@ -144,8 +146,8 @@ def _idling(program: Glass) -> tuple[float, float, float]:
 
 
 def keys() -> list[Finding]:
-    with _stage(10_000) as (_, environ):
-        with _dashboard(environ) as dashboard:
+    with stage(10_000) as (_, environ):
+        with dashboard_of(environ) as dashboard:
             ours = _answers(dashboard)
         with _arranged_dashboard(environ) as dashboard:
             arranged = _answers(dashboard)
@@ -181,10 +183,10 @@ def memory_100k() -> list[Finding]:
 
 def _memory(size: int) -> list[Finding]:
     # A program that compiles its imports takes 8 MiB more.
-    with _stage(100) as (_, environ), _dashboard(environ) as compiling:
+    with stage(100) as (_, environ), dashboard_of(environ) as compiling:
         _wait_for_polls(compiling, environ, 1)
-    with _stage(size) as (_, environ):
-        with _dashboard(environ) as dashboard:
+    with stage(size) as (_, environ):
+        with dashboard_of(environ) as dashboard:
             _wait_for_polls(dashboard, environ, 1)
             first = dashboard.peak
             dashboard.press("r")
