@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import time
 from contextlib import contextmanager, suppress
 from itertools import chain
 from math import inf
@@ -29,11 +30,14 @@ from envwatch.storage.history.encoding.packing import NONSENSE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeVar
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import Environments, TrackedEnvironment
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
+
+    T = TypeVar("T")
 
 
 _BUSY_S: Final = 1.0
@@ -172,7 +176,9 @@ class DayReader:
                 rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
                 with suppress(*_NONSENSE):
                     # `_make` saves a third of the time; a day has 17,280 polls.
-                    return [_poll((n, at, _RESULTS[result], run, every)) for n, at, result, run, every in rows]
+                    return [
+                        _poll((n, at, _RESULTS[result], run, every)) for n, at, result, run, every in _in_turns(rows)
+                    ]
             last = max((number for (number, *_) in self._intact("SELECT number, data FROM frames")), default=0)
             found = []
             for n, at, result, run, every in self._intact(_POLLS):
@@ -247,11 +253,30 @@ class DayReader:
         """Yield rows by number, up to the first damage."""
         self._connection.text_factory = lambda data: data.decode(errors="replace")
         try:
-            yield from self._connection.execute(f"{query} ORDER BY number", values)
+            yield from _in_turns(self._connection.execute(f"{query} ORDER BY number", values))
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
             self.is_cut = True
+
+
+_TURN_S: Final = 0.001
+_PAUSE_S: Final = 0.0002
+"""Enough for a waiting thread to wake up."""
+
+
+def _in_turns(rows: Iterable[T]) -> Iterator[T]:
+    """Yield rows from SQLite, with pauses for other threads.
+
+    For each row, sqlite3 releases the interpreter for an instant. The release restarts a waiting thread's wait, so the
+    thread never waits long enough to get the interpreter by force.
+    """
+    turn_end = time.perf_counter() + _TURN_S
+    for row in rows:
+        yield row
+        if time.perf_counter() > turn_end:
+            time.sleep(_PAUSE_S)
+            turn_end = time.perf_counter() + _TURN_S
 
 
 @contextmanager
