@@ -101,6 +101,9 @@ class Past(Protocol):
         Events without a poll are a separate step. A group has its members.
         """
 
+    def forget(self) -> None:
+        """Free the memory that makes the next moment cheap."""
+
 
 def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
     """Return the events in recording order."""

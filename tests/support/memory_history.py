@@ -58,6 +58,9 @@ class MemoryHistory:
         """Yield the polls of a time with events, and changes by time alone."""
         return (step for step in list(self._steps) if since <= step.at <= until)
 
+    def forget(self) -> None:
+        """Free nothing: the moments are the record."""
+
 
 def recorded(
     outcomes: Iterable[Outcome], history: MemoryHistory | None = None, limits: Limits | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import RecordedPoll
+    from envwatch.past.history import Moment
 
 HOUR = 3_600
 MINUTE = 60
@@ -209,3 +211,27 @@ async def test_each_of_several_profiles_has_its_own_past() -> None:
         await stage.show(rows(HOUR, count=5, **DOWN), home)
         await until(stage, lambda: len(stage.app.state.monitor.event_log) == 2)
         assert {event.profile for event in stage.app.state.monitor.event_log} == {home, work}
+
+
+async def test_moments_that_were_read_ahead_are_not_kept_after_the_reader_forgot() -> None:
+    class Held(MemoryHistory):
+        gate = threading.Event()
+
+        def moment(self, poll: RecordedPoll) -> Moment:
+            self.gate.wait(30)
+            asked.append(poll.number)
+            return super().moment(poll)
+
+    asked = list[int]()
+    past = recorded((listed(rows(at), NOW + at * 1000) for at in range(0, 30, 5)), Held())
+    reader = PastReader({NO_PROFILE: past})
+    timeline = await reader.around(WallMs(NOW + 25_000))
+    reader.read_ahead(timeline, 5, -1)
+    (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.sleep(0)
+    reader.forget()
+    Held.gate.set()
+    await asyncio.wait_for(task, 30)
+    assert asked == [1, 2, 3, 4, 5]
+    await reader.moments(timeline, 4)
+    assert asked == [1, 2, 3, 4, 5, 5]

@@ -10,7 +10,6 @@ import re
 import threading
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
 from itertools import groupby
 from math import inf
 from operator import itemgetter
@@ -54,12 +53,7 @@ class StoredPast:
         self._profile = profile
         self._wait = wait
         self._rebuilding = threading.Lock()
-
-    @cached_property
-    def _rebuilder(self) -> Rebuilder:
-        from envwatch.storage.history.reading import Rebuilder
-
-        return Rebuilder(self._profile)
+        self._rebuilder: Rebuilder | None = None
 
     def polls(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Sequence[RecordedPoll]:
         """See `Past.polls`."""
@@ -78,7 +72,8 @@ class StoredPast:
             with self._reader(path) as reader:
                 for poll in of_day:
                     with self._rebuilding:
-                        moment = self._rebuilder.moment(reader, poll.number)
+                        rebuilder = self._rebuilder = self._rebuilder or _rebuilder(self._profile)
+                        moment = rebuilder.moment(reader, poll.number)
                     yield moment
 
     def steps(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Iterator[RecordedStep]:
@@ -95,6 +90,10 @@ class StoredPast:
         """Return the newest poll with a listing."""
         days = self._each_day(_FIRST, _LAST, lambda reader: reader.last_listing())
         return max(filter(None, days), key=itemgetter(0), default=None)
+
+    def forget(self) -> None:
+        """See `Past.forget`."""
+        self._rebuilder = None
 
     def _reader(self, path: Path) -> AbstractContextManager[DayReader]:
         try:
@@ -126,6 +125,12 @@ class StoredPast:
             from envwatch.storage.history.day_file import explained
 
             raise HistoryError(explained(error)) from error
+
+
+def _rebuilder(profile: SafeText) -> Rebuilder:
+    from envwatch.storage.history.reading import Rebuilder
+
+    return Rebuilder(profile)
 
 
 class RecordedFile(StoredPast):

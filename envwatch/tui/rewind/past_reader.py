@@ -120,8 +120,11 @@ class PastReader:
                 return seeded, None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
+        """Drop everything that was read; a running `read_ahead` keeps nothing."""
         self._kept.clear()
-        self._events = None
+        self._events = self._ahead = None
+        for past in self.pasts.values():
+            past.forget()
 
     async def around(self, wall: WallMs) -> Timeline:
         timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
@@ -192,13 +195,14 @@ class PastReader:
         def read() -> Mapping[PollRef, Moment]:
             return {poll_ref: self._read_moment(poll_ref) for poll_ref in wanted}
 
-        try:
-            with suppress(HistoryError):  # going there reports the error
-                self._kept.update(await asyncio.to_thread(read))
-        finally:
+        found: Mapping[PollRef, Moment] = {}
+        with suppress(HistoryError):  # going there reports the error
+            found = await asyncio.to_thread(read)
+        if self._ahead is asyncio.current_task():
             self._ahead = None
-        for key in list(self._kept)[:-most]:
-            del self._kept[key]
+            self._kept.update(found)
+            for key in list(self._kept)[:-most]:
+                del self._kept[key]
 
     async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         """Return the events of the day before a moment, and of some time around.

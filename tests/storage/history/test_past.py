@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from contextlib import closing
 from datetime import date
@@ -18,6 +19,7 @@ from envwatch.model.text import clean
 from envwatch.past.history import GoneError, HistoryError, events_of
 from envwatch.storage.history.day_file import DayFile, Numbers, check_form
 from envwatch.storage.history.encoding.frames import FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.past import Retention, StoredPast, day_paths, tidy
 from envwatch.storage.history.writer import FolderWriter
 
@@ -77,6 +79,23 @@ def test_every_moment_is_the_same_forward_backward_and_in_leaps(tmp_path: Path) 
     for order in (range(270), range(269, -1, -1), leaps):
         for index in order:
             assert past.moment(polls[index]) == history.moment(polls[index]), index
+
+
+def test_a_past_that_forgets_keeps_no_rows_and_rebuilds_the_same_moments(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path, Retention())
+    history = record(writer, life(20, rows=3))
+    writer.close()
+    past = StoredPast(tmp_path)
+    polls = past.polls(*ALWAYS)
+
+    def builders() -> list[object]:
+        return [each for each in gc.get_objects() if isinstance(each, MomentBuilder)]
+
+    assert past.moment(polls[15]) == history.moment(polls[15])
+    assert builders()
+    past.forget()
+    assert builders() == []
+    assert past.moment(polls[16]) == history.moment(polls[16])
 
 
 def test_what_lies_outside_a_time_is_left_out_and_both_ends_are_in(tmp_path: Path) -> None:
