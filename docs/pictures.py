@@ -1,7 +1,8 @@
 """Draws the pictures of README.md and docs/screens.md: the dashboard on the demo's fleet, in simulated time.
 
 `uv run python docs/pictures.py [NAME …]` draws all pictures, or the named ones; `report` is docs/report.md. Clock,
-random numbers and server answers are simulated: every run draws the same pictures.
+random numbers and server answers are simulated: every run draws the same pictures. Only the report depends on the hour,
+because the demo's quiet hours surround the present.
 """
 
 from __future__ import annotations
