@@ -407,6 +407,11 @@ class Session:
             self._wait_for(name)
         return self
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next outcome needs no waiting."""
+        return any(task.done() for task in self._waiting.values())
+
     def __aiter__(self) -> Self:
         return self
 

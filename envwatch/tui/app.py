@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
+    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
     from envwatch.tui.rewind.time_machine import TimeMachine
@@ -148,32 +149,36 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     async def _take_outcomes(self) -> None:
         async for profile, outcome in self._inputs.outcomes:
-            if (silences := await self._saved.silence_control.newest()) is not None:
-                self._monitor = replace(self._monitor, silences=silences)
+            await self.take(profile, outcome)
+
+    async def take(self, profile: SafeText, outcome: Outcome) -> None:
+        """Show an outcome; outcomes taken before the app runs are in the first frame."""
+        if (silences := await self._saved.silence_control.newest()) is not None:
+            self._monitor = replace(self._monitor, silences=silences)
+        now = self._inputs.clocks()
+        if self._saved.failing_hooks is not None:
+            failing = await asyncio.to_thread(self._saved.failing_hooks, now)
+            self._present = replace(self._present, failing_hooks=failing)
             now = self._inputs.clocks()
-            if self._saved.failing_hooks is not None:
-                failing = await asyncio.to_thread(self._saved.failing_hooks, now)
-                self._present = replace(self._present, failing_hooks=failing)
-                now = self._inputs.clocks()
-            self.read_schedules()
-            self._monitor, changes = self._monitor.apply(profile, outcome, now)
-            self._inputs.record(self._monitor, changes)
-            self.call_after_refresh(self._note, profile, self._monitor, now)
-            if changes.ended_acks:
-                self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
-            self._is_taking_large = is_large = len(self._monitor.fleet) >= _LARGE
-            if is_large:
-                await asyncio.sleep(_YIELD)
-            ambiguous = self._names.among(self._monitor.fleet.environments)
-            if is_large:
-                await asyncio.sleep(_YIELD)
-            self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
-            if is_large:
-                await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
-                self.dashboard.table.learn_names(self._monitor.fleet)
-                await asyncio.sleep(_YIELD)
-            self._is_taking_large = False
-            self.republish()
+        self.read_schedules()
+        self._monitor, changes = self._monitor.apply(profile, outcome, now)
+        self._inputs.record(self._monitor, changes)
+        self.call_after_refresh(self._note, profile, self._monitor, now)
+        if changes.ended_acks:
+            self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
+        self._is_taking_large = is_large = len(self._monitor.fleet) >= _LARGE
+        if is_large:
+            await asyncio.sleep(_YIELD)
+        ambiguous = self._names.among(self._monitor.fleet.environments)
+        if is_large:
+            await asyncio.sleep(_YIELD)
+        self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
+        if is_large and self.is_running:
+            await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
+            self.dashboard.table.learn_names(self._monitor.fleet)
+            await asyncio.sleep(_YIELD)
+        self._is_taking_large = False
+        self.republish()
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Called after the frame, because the first call imports the time machine."""

@@ -59,6 +59,18 @@ async def test_outcomes_come_with_their_names_in_the_order_in_which_they_happen(
             assert (name, outcome) == (B if poller is b else A, expected)
 
 
+async def test_it_is_ready_only_while_an_outcome_is_there_that_nobody_has_taken() -> None:
+    a = QueuePoller()
+    async with session_of(a=a, b=QueuePoller()) as session:
+        before = session.is_ready
+        a.give(failed())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        then = session.is_ready
+        assert (await anext(session))[0] == A
+        assert (before, then, session.is_ready) == (False, True, False)
+
+
 async def test_a_silent_target_delays_no_other() -> None:
     a, b = QueuePoller(), QueuePoller()
     async with session_of(a=a, b=b) as session:

@@ -95,6 +95,7 @@ class Stage:
         *,
         profiles: Sequence[SafeText] = (NO_PROFILE,),
         poller: Poller | None = None,
+        is_drawn_when_idle: bool = True,
         **options: Any,
     ) -> None:
         self.now = 0.0
@@ -107,7 +108,8 @@ class Stage:
         options = {"export": export_here, "keymap": OWN_KEYS, **inputs, **options}
         preferences, saved = _taken(Preferences, options), _taken(Persistence, options)
         self.app = RecordingApp(Inputs(**options), saved, preferences)
-        draw_when_idle(self.app)
+        if is_drawn_when_idle:
+            draw_when_idle(self.app)
         self.pilot: Pilot[int]
 
     @property

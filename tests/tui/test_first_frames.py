@@ -8,6 +8,8 @@ import pytest
 from support.app_harness import Stage, running
 from support.builders import beating, environment, listed
 
+from envwatch.fleet.events import NO_PROFILE
+
 LONG_AGO = 3 * 86_400_000
 """Milliseconds since the old losses."""
 
@@ -26,13 +28,13 @@ COUNT = r"[●◐○] [0-9]+ [a-z]+"
 async def test_no_first_frame_is_incomplete_or_laid_out_for_another_size(
     size: tuple[int, int], *, is_there: bool
 ) -> None:
-    stage = Stage()
+    stage = Stage(is_drawn_when_idle=False)
     lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": stage.at - LONG_AGO}
     down = environment("env-8", connectionName="ada", connectionId=None, lastHeartbeat=None)
     rows = [*beating(5, stage.at), down, environment("env-9", connectionName="zoe", **lost)]
     frames = recorded(stage)
     if is_there:
-        stage.hand_out(listed(rows, stage.at))
+        await stage.app.take(NO_PROFILE, listed(rows, stage.at))
     async with running(stage, size):
         if not is_there:
             await stage.show(rows)

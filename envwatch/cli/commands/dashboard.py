@@ -217,6 +217,8 @@ async def run_dashboard(
             ),
             hints_key,
         )
+        while session.is_ready:
+            await app.take(*await anext(session))
         return await show(app, poll_log, mouse=not options.no_mouse)
 
 
