@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -71,3 +72,19 @@ def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
         loop.call_later(max(every_s, took_s * _SHARE), collect)
 
     loop.call_later(every_s, collect)
+
+
+_M_ARENA_MAX: Final = -8
+"""From glibc's `malloc.h`."""
+
+
+def share_heap() -> None:
+    """Let all threads allocate from one heap; call before the first thread starts.
+
+    glibc gives each of the first threads a heap. After ten minutes of time travel, 7 MiB were free and unused in the
+    heaps of threads that read the past.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

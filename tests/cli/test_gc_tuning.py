@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import platform
+import subprocess
+import sys
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -161,3 +164,32 @@ async def test_objects_alive_when_an_outcome_comes_are_still_collected_later() -
             await anext(session)
             await asyncio.sleep(0)
     assert gc.get_freeze_count() == frozen
+
+
+_HEAPS = """\
+import ctypes, threading
+from envwatch.cli import gc_tuning
+{call}
+kept, done = [], threading.Barrier(5)
+def allocate():
+    kept.append(bytearray(50_000))
+    done.wait(30)
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads:
+    thread.start()
+done.wait(30)
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+"""
+"""Prints glibc's heaps while four threads hold memory."""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives threads heaps of their own")
+@pytest.mark.parametrize(("call", "is_shared"), [("gc_tuning.share_heap()", True), ("", False)])
+def test_all_threads_allocate_from_one_heap(call: str, *, is_shared: bool) -> None:
+    code = _HEAPS.format(call=call)
+    heaps = subprocess.check_output([sys.executable, "-c", code], timeout=TIMEOUT_S, text=True).count("<heap nr=")
+    assert (heaps == 1) is is_shared

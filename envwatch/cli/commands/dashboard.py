@@ -163,6 +163,7 @@ async def run_dashboard(
     from envwatch.sources.poller import Session
 
     sys.setswitchinterval(TURN_S)
+    gc_tuning.share_heap()
     display_settings = profiles.first
     policies = policies_for(profiles)
     notices: asyncio.Queue[str] = asyncio.Queue()

@@ -126,6 +126,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     from envwatch.views.command_context import NO_COMMANDS
 
     check_screen(display_settings)
+    gc_tuning.share_heap()
     notices: asyncio.Queue[str] = asyncio.Queue()
     if file.is_cut:
         notices.put_nowait(_missing_end(file, options))
