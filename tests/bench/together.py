@@ -19,7 +19,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from datetime import datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
@@ -61,7 +60,7 @@ ephemeral = "name:ci-*"
 
 [[hooks]]
 name = "truth"
-command = ["/bin/sh", "-c", "cat >> {path}; echo >> {path}"]
+command = ["/bin/sh", "-c", "date +%s%3N >> {path}; cat >> {path}; echo >> {path}"]
 """
 _KEYS = ("j", "j", "k", "n", "e", "\x1b[27u", "[", "[", "L", "o", "E", "E", "{", "}", "L", "G", "g", "?", "\x1b[27u")
 
@@ -404,15 +403,15 @@ def report(hour: Hour) -> list[str]:
 
 
 def _messages(hook_log: Path, began_at: float) -> Iterator[Message]:
-    """Yield the opened incidents that the hook received."""
-    for line in hook_log.read_text().splitlines() if hook_log.exists() else []:
-        event = json.loads(line or "{}")
-        if event.get("type") == "envwatch.incident.opened":
-            yield Message(int(_ms(event["time"]) - began_at * 1000), frozenset(_ids(event)))
+    """Yield the opened incidents that the hook received, with the time of delivery.
 
-
-def _ms(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp() * 1000
+    The time in a message is the incident's begin, which may be earlier than the loss of a member.
+    """
+    lines = hook_log.read_text().splitlines() if hook_log.exists() else []
+    for ms, line in zip(lines[::2], lines[1::2], strict=True):
+        event = json.loads(line)
+        if event["type"] == "envwatch.incident.opened":
+            yield Message(int(int(ms) - began_at * 1000), frozenset(_ids(event)))
 
 
 def _ids(event: Mapping[str, Any]) -> Iterator[str]:
