@@ -28,8 +28,9 @@ _FULL_EVERY_S: Final = 60.0
 garbage."""
 
 _SHARE: Final = 1_000
-"""A full collection takes at most 1/1,000 of the time. With 1/5,000, keys left 16 MiB of garbage at 1,000 rows: the more
-garbage, the longer a collection, and the later the next."""
+"""A full collection takes at most 1/1,000 of the time.
+
+With 1/5,000, keys left 16 MiB of garbage at 1,000 rows: garbage prolongs a collection and delays the next."""
 
 
 def stop() -> None:
