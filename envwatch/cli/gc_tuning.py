@@ -1,4 +1,4 @@
-"""Garbage collection: rows of a large fleet live long and form no reference cycles.
+"""Garbage collection, and the heap: rows of a large fleet live long and form no reference cycles.
 
 By default, a full collection blocks keys for 0.1 s. Imports and the first listing are frozen once. Freezing again would
 keep garbage, 0.1 to 0.4 MiB with every poll.

@@ -9,7 +9,7 @@ import asyncio
 import math
 from contextlib import suppress
 from datetime import timedelta
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import EventLog
@@ -120,7 +120,7 @@ class PastReader:
                 return seeded, None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
-        """Drop everything that was read; a running `read_ahead` keeps nothing."""
+        """Drop everything that was read; a running `read_ahead` stops, and keeps nothing."""
         self._kept.clear()
         self._events = self._ahead = None
         for past in self.pasts.values():
@@ -192,13 +192,16 @@ class PastReader:
             self._ahead = asyncio.create_task(self._read_ahead(missing[::direction], 3 * ahead + 2 * len(self.pasts)))
 
     async def _read_ahead(self, wanted: Sequence[PollRef], most: int) -> None:
+        task = asyncio.current_task()
+
         def read() -> Mapping[PollRef, Moment]:
-            return {poll_ref: self._read_moment(poll_ref) for poll_ref in wanted}
+            still_wanted = takewhile(lambda _: self._ahead is task, wanted)
+            return {poll_ref: self._read_moment(poll_ref) for poll_ref in still_wanted}
 
         found: Mapping[PollRef, Moment] = {}
         with suppress(HistoryError):  # going there reports the error
             found = await asyncio.to_thread(read)
-        if self._ahead is asyncio.current_task():
+        if self._ahead is task:
             self._ahead = None
             self._kept.update(found)
             for key in list(self._kept)[:-most]:
