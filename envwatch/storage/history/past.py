@@ -70,9 +70,11 @@ class StoredPast:
         for path, of_day in groupby(polls, lambda poll: day_path(self._folder, day_of(poll.at))):
             self._wait()
             with self._reader(path) as reader:
+                from envwatch.storage.history.reading import Rebuilder
+
                 for poll in of_day:
                     with self._rebuilding:
-                        rebuilder = self._rebuilder = self._rebuilder or _rebuilder(self._profile)
+                        rebuilder = self._rebuilder = self._rebuilder or Rebuilder(self._profile)
                         moment = rebuilder.moment(reader, poll.number)
                     yield moment
 
@@ -125,12 +127,6 @@ class StoredPast:
             from envwatch.storage.history.day_file import explained
 
             raise HistoryError(explained(error)) from error
-
-
-def _rebuilder(profile: SafeText) -> Rebuilder:
-    from envwatch.storage.history.reading import Rebuilder
-
-    return Rebuilder(profile)
 
 
 class RecordedFile(StoredPast):
