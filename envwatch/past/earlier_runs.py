@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.anomalies import in_groups
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after
+from envwatch.fleet.inventory import are_of_one_account
 from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
-from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
+from envwatch.fleet.run_before import unproven_ids, with_memory_of_run, with_run_before
 from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
@@ -44,7 +45,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     (another key), nothing is compared.
     """
     old, new = before.profile_state, first.profile_state
-    if old.listed is None or new.listed is None or not are_of_one_account(old, new):
+    if old.listed is None or new.listed is None or not are_of_one_account(old.rows, new.rows):
         return ()
     listed_at = at = new.clock.server_time(new.listed.wall)
     ended_at = old.clock.server_time(before.now.wall)
@@ -155,7 +156,7 @@ class EarlierRuns(NamedTuple):
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
         """Return the age of the last run, or None if below `RESTART_MEMORY` or of another account."""
-        if self.last is None or not are_of_one_account(self.last.profile_state, first.profile_state):
+        if self.last is None or not are_of_one_account(self.last.profile_state.rows, first.profile_state.rows):
             return None
         age = self.last.profile_state.age(first.now)
         return None if age is None or age < limits.RESTART_MEMORY else age
@@ -168,7 +169,7 @@ class EarlierRuns(NamedTuple):
         """
         fleet = monitor.fleet
         profile_state = fleet.by_profile[self.profile]
-        if self.last is not None and not are_of_one_account(self.last.profile_state, profile_state):
+        if self.last is not None and not are_of_one_account(self.last.profile_state.rows, profile_state.rows):
             return monitor
         monitor = monitor.with_past(self.profile, [*self.events, *changes], self.polls)
         if self.last is None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC
+from itertools import groupby
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
-from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
+from envwatch.model.times import DAY_MS, date_text, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.events import Event
@@ -75,12 +79,49 @@ class About:
         return composed(self.base_url.partition("://")[2].partition("/")[0])
 
 
+def _time_text(at: float) -> str:
+    return date_text(at, None)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Records of a time that cannot be read."""
+
+    what: Literal["history", "poll", "event"]
+    """`history` stands for all polls and events of the time."""
+    since: float
+    """In ms since the epoch, like `until`; by the clock of the machine that recorded."""
+    until: float
+    reason: SafeText
+    count: int | None = None
+    """The number of polls or events; None for `history`."""
+
+    def text(self, time_text: Callable[[float], str] = _time_text) -> str:
+        """Return the records in words, without the reason: `2 polls from 02:13 to 02:14 are left out`."""
+        since, until = time_text(self.since), time_text(self.until)
+        when = f"at {since}" if since == until else f"from {since} to {until}"
+        if self.count is not None:
+            return f"{counted(self.count, self.what)} {when} {'is' if self.count == 1 else 'are'} left out"
+        day = moment(self.since, UTC)
+        if day is not None and not self.since % DAY_MS and self.until - self.since == DAY_MS:
+            when = f"of {day:%Y-%m-%d}"
+        return f"the history {when} is left out"
+
+
+NO_EVENTS: Final[Mapping[Event, Event]] = MappingProxyType({})
+
+
 class RecordedStep(NamedTuple):
-    """A poll with events, or events without a poll."""
+    """A poll with events, events without a poll, or records that cannot be read."""
 
     at: WallMs
     poll: RecordedPoll | None
     events: Sequence[Event]
+    left_out: LeftOut | None = None
+
+    def without_poll(self, reason: SafeText) -> RecordedStep:
+        """Return the step with the poll as an unreadable poll; the events stay."""
+        return self._replace(poll=None, left_out=LeftOut("poll", self.at, self.at, reason, 1))
 
 
 class Past(Protocol):
@@ -95,10 +136,13 @@ class Past(Protocol):
         The moment after the previous call's moment is much cheaper than others.
         """
 
-    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+    def steps(self, since: WallMs, until: WallMs, known: Mapping[Event, Event] = NO_EVENTS) -> Iterator[RecordedStep]:
         """Yield the polls of a period with events, both ends included, in recording order.
 
-        Events without a poll are a separate step. A group has its members.
+        Events without a poll are a separate step. A group has its members. Records that cannot be read are steps with
+        `left_out`. A poll whose moment alone cannot be read is among the polls.
+
+        An event that equals a key of `known` is the key's value, because a second object takes 1 KiB.
         """
 
     def forget(self) -> None:
@@ -108,3 +152,18 @@ class Past(Protocol):
 def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
     """Return the events in recording order."""
     return [event for step in steps for event in step.events]
+
+
+def left_out_of(steps: Iterable[RecordedStep]) -> list[LeftOut]:
+    """Return the unreadable records, oldest first. Polls without a readable poll in between are one entry."""
+    decisive = [step for step in steps if step.poll is not None or step.left_out is not None]
+    found: list[LeftOut] = []
+    for is_poll, run in groupby(decisive, lambda step: step.left_out is not None and step.left_out.what == "poll"):
+        its = [step.left_out for step in run if step.left_out is not None]
+        found += [_united(its)] if is_poll else its
+    return sorted(found, key=lambda each: each.since)
+
+
+def _united(polls: Sequence[LeftOut]) -> LeftOut:
+    since, until = min(poll.since for poll in polls), max(poll.until for poll in polls)
+    return replace(polls[0], since=since, until=until, count=len(polls))

@@ -6,12 +6,15 @@ import asyncio
 import os
 import re
 import signal
+import sqlite3
 import stat
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from humanize import naturalsize
@@ -20,8 +23,12 @@ from support.builders import NOW, environment, key_of, reading, wire_row, wire_r
 from support.eventful_life import plain_life
 from support.fake_clock import Script, World, error, poller_of
 from support.faulty_server import KEY, Faulty, faulty_server
+from support.memory_history import recorded
 from support.pty_terminal import environment as environment_of
+from support.recording import ALWAYS, DAY
 from support.recording import kinds as frame_kinds
+from support.recording import life as outcomes
+from support.recording import record as write_history
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
@@ -36,7 +43,8 @@ from envwatch.model.text import clean
 from envwatch.past.history import About, events_of
 from envwatch.sources.poller import Session, Target
 from envwatch.storage.history.encoding.frames import FrameKind
-from envwatch.storage.history.past import RecordedFile, Retention, StoredPast, history_folder
+from envwatch.storage.history.encoding.packing import NONSENSE
+from envwatch.storage.history.past import RecordedFile, Retention, StoredPast, day_paths, history_folder
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.events.cloud_events import source_of
@@ -46,6 +54,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from support.memory_history import MemoryHistory
 
     from envwatch.model.environment import Environment
 
@@ -253,6 +263,125 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
     assert done.returncode == Exit.FAILED
     assert re.fullmatch(rb"envwatch: the history cannot be read: .*; see `envwatch doctor`\n", done.stderr)
     assert not (tmp_path / "e.rec").exists()
+
+
+LEFT_OUT: Final = {
+    "bytes of a frame": ("UPDATE frames SET data = x'00' WHERE number = 20", range(20, 81), "damaged: the checksum"),
+    "no frame": ("DELETE FROM frames WHERE number = 20", range(20, 81), "a poll is no longer there"),
+    "kind of a frame": ("UPDATE polls SET kind = 7 WHERE number = 20", range(20, 81), NONSENSE),
+    "result": ("UPDATE polls SET result = 'slipped' WHERE number = 20", [20], NONSENSE),
+    "time": ("UPDATE polls SET at = 'noon' WHERE number BETWEEN 20 AND 21", [20, 21], NONSENSE),
+    "time of another day": ("UPDATE polls SET at = 0 WHERE number BETWEEN 20 AND 21", [20, 21], NONSENSE),
+    "run": ("UPDATE polls SET run = 'x' WHERE number = 20", [20], NONSENSE),
+    "interval": ("UPDATE polls SET interval_s = -1.0 WHERE number = 20", [20], NONSENSE),
+}
+"""A damage of the history, the numbers of the polls that cannot be read, and the reason."""
+
+
+def at_text(at: float) -> str:
+    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+class Stored(NamedTuple):
+    path: Path
+    history: MemoryHistory
+
+    def change(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(statement)
+
+
+def an_hour_ago() -> float:
+    """Return a time whose next ten minutes are of one day."""
+    at = (time.time() // 1 - 3_600) * 1000
+    return at if at % DAY < DAY - 600_000 else at - 1_200_000
+
+
+@pytest.fixture
+def folder(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of the only history."""
+    monkeypatch.setenv("LETTA_BASE_URL", "https://letta.example")
+    monkeypatch.setenv("ENVWATCH_TIMEZONE", "UTC")
+    return history_folder(empty_home / "envwatch", "default", "letta.example")
+
+
+@pytest.fixture
+def stored(folder: Path) -> Stored:
+    """Return a history in which poll 81 is a BRIDGE."""
+    writer = FolderWriter(folder, Retention())
+    history = write_history(writer, outcomes(100, an_hour_ago()))
+    writer.close()
+    (path,) = day_paths(folder)
+    return Stored(path, history)
+
+
+def copy(capfd: pytest.CaptureFixture[str], path: Path) -> list[str]:
+    """Copy three hours into a recording; return the lines on standard error."""
+    assert record.run(options_in(["record", "--since=3h ago", "-o", str(path)])) == Exit.FINE
+    return capfd.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("damage", LEFT_OUT)
+def test_a_copy_names_unreadable_polls_and_keeps_the_rest(
+    stored: Stored, damage: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    statement, numbers, reason = LEFT_OUT[damage]
+    polls = stored.history.polls(*ALWAYS)
+    stored.change(statement)
+    line, last = copy(capfd, tmp_path / "a.rec")
+    since, until = (at_text(polls[number - 1].at) for number in (numbers[0], numbers[-1]))
+    if damage.startswith("time"):
+        since = until = at_text(polls[18].at)
+    count = f"{len(numbers)} polls" if len(numbers) > 1 else "1 poll"
+    when = f"at {since}" if since == until else f"from {since} to {until}"
+    assert line.startswith(f"envwatch: {count} {when} {'are' if len(numbers) > 1 else 'is'} left out: {reason}")
+    assert last.startswith(f"envwatch: {100 - len(numbers)} polls, ")
+    kept = [poll for poll in polls if poll.number not in numbers]
+    with closing(RecordedFile(tmp_path / "a.rec")) as file:
+        assert [poll.at for poll in file.polls()] == [poll.at for poll in kept]
+        assert list(map(file.moment, file.polls())) == list(map(stored.history.moment, kept))
+        assert {poll.run for poll in file.polls()} == {1}
+        if not damage.startswith("time"):
+            assert events_of(file.steps()) == stored.history.events(*ALWAYS)
+    assert frame_kinds(tmp_path / "a.rec")[18:20] == [FrameKind.STEP, FrameKind.KEY]
+
+
+def test_a_copy_leaves_out_a_poll_with_an_impossible_clock(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    at, history = an_hour_ago(), recorded(outcomes(4, an_hour_ago()))
+    polls = history.polls(*ALWAYS)
+    writer = FolderWriter(folder, Retention())
+    writer.take()
+    for poll in polls:
+        moment = history.moment(poll)
+        impossible = replace(moment, profile_state=replace(moment.profile_state, elapsed_ms=inf))
+        writer.write(impossible if poll.number == 2 else moment, poll.result)
+    writer.close()
+    line, _ = copy(capfd, tmp_path / "a.rec")
+    assert line == f"envwatch: 1 poll at {at_text(at + 5_000)} is left out: a clock in it shows what none can"
+    with closing(RecordedFile(tmp_path / "a.rec")) as file:
+        assert list(map(file.moment, file.polls())) == [history.moment(poll) for poll in polls if poll.number != 2]
+
+
+def test_a_copy_names_unreadable_events(stored: Stored, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    events = stored.history.events(*ALWAYS)
+    stored.change("UPDATE events SET data = x'00' WHERE number = 5")
+    line, _ = copy(capfd, tmp_path / "a.rec")
+    assert re.fullmatch(r"envwatch: 1 event at \S+ \S+ is left out: damaged: the checksum does not fit", line)
+    with closing(RecordedFile(tmp_path / "a.rec")) as file:
+        assert events_of(file.steps()) == [*events[:4], *events[5:]]
+
+
+def test_a_copy_of_unreadable_polls_alone_is_no_file(stored: Stored, tmp_path: Path) -> None:
+    stored.change("UPDATE frames SET data = x'00'")
+    options = options_in(["record", "--since=3h ago", "-o", str(tmp_path / "a.rec")])
+    with pytest.raises(
+        StopError, match="the history cannot be read: damaged: the checksum does not fit; see"
+    ) as raised:
+        record.run(options)
+    assert raised.value.code == Exit.FAILED
+    assert not (tmp_path / "a.rec").exists()
 
 
 @pytest.mark.parametrize(

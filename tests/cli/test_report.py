@@ -140,6 +140,21 @@ def test_without_a_history_it_says_what_records_one(machine: Path) -> None:
     assert line.endswith("; the dashboard, `watch`, `serve` and `metrics` record; for the demo, use --profile demo")
 
 
+def test_left_out_records_are_named_with_the_profile_if_there_are_several(
+    machine: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for profile in ("work", "home"):
+        remember(machine, f"{profile}.example", profile)
+    day = next((machine / "envwatch").glob("history/work@*/*.sqlite"))
+    damaged = day.with_name(f"{datetime.fromtimestamp(time.time() - 86_400, UTC):%Y-%m-%d}.sqlite.damaged")
+    damaged.touch()
+    line = f"the history of {damaged.name[:10]} is left out: it was set aside as damaged"
+    code, out, err = run(capfd, machine, "--profile", "work", "--since", "2d")
+    assert (code, err) == (0, f"envwatch: {line}\n")
+    assert f"\n- {line.replace(': it', ': `it')}`\n" in out
+    assert run(capfd, machine, "--profile", "home,work", "--since", "2d")[::2] == (0, f"envwatch: work: {line}\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -9,10 +9,10 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll, Slept
-from envwatch.past.history import Moment, RecordedStep
+from envwatch.past.history import NO_EVENTS, Moment, RecordedStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import MonitorChanges
@@ -54,8 +54,9 @@ class MemoryHistory:
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         return [event for step in self.steps(since, until) for event in step.events]
 
-    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+    def steps(self, since: WallMs, until: WallMs, known: Mapping[Event, Event] = NO_EVENTS) -> Iterator[RecordedStep]:
         """Yield the polls of a time with events, and changes by time alone."""
+        del known  # the record has the present's events
         return (step for step in list(self._steps) if since <= step.at <= until)
 
     def forget(self) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.eventful_life import Life
 from support.markdown import HOSTILE, assert_is_harmless
+from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
-from envwatch.model.clock import WallMs
+from envwatch.fleet.watched_time import Span
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
+from envwatch.past.history import DamagedError, LeftOut
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.report.markdown import ReportClock, markdown_of
 from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
@@ -28,7 +32,7 @@ from envwatch.views.report.values import ProfileReport, Report, json_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from envwatch.past.history import Past
+    from envwatch.past.history import Moment, Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
 
@@ -386,6 +390,65 @@ def test_the_json_has_these_types_which_programs_rely_on() -> None:
     assert promised_part(shape(document), promised) == promised
     assert document["version"] == 1
     assert (document["since"], document["until"]) == ("2026-11-24T21:00:00.000Z", "2026-11-25T05:00:00.000Z")
+
+
+def test_left_out_records_are_named_in_the_markdown_and_the_json() -> None:
+    night = Night().add("ana").until("06:00")
+    day, at = 1_795_564_800_000.0, night.wall - 3_000_000.0
+    left_out = [
+        LeftOut("history", day, day + 86_400_000, clean("its end is [damaged](x)")),
+        LeftOut("poll", at, at + 60_000, clean("damaged"), 12),
+        LeftOut("event", at, at, clean("damaged"), 1),
+    ]
+    profile = report_of(replace(recorded(night.history, night.wall), left_out=left_out))
+    text = markdown(profile)
+    assert text[text.index("## Left out") :].splitlines()[:4] == [
+        "## Left out",
+        "- the history of 2026-11-25 is left out: `its end is [damaged](x)`",
+        "- 12 polls from 05:10 to 05:11 are left out: `damaged`",
+        "- 1 event at 05:10 is left out: `damaged`",
+    ]
+    document = json.loads(json_of(whole(profile)))["profiles"][0]["left_out"]
+    assert [(each["what"], each["count"]) for each in document] == [("history", None), ("poll", 12), ("event", 1)]
+    assert document[0] == {
+        "what": "history",
+        "count": None,
+        "began_at": "2026-11-25T00:00:00.000Z",
+        "ended_at": "2026-11-26T00:00:00.000Z",
+        "reason": "its end is [damaged](x)",
+    }
+
+
+class Damaged(MemoryHistory):
+    """A history whose moments cannot be read in a time."""
+
+    def __init__(self, history: MemoryHistory, since: float, until: float) -> None:
+        self.__dict__ |= vars(history)
+        self._lost = Span(ServerMs(since), ServerMs(until))
+
+    def moment(self, poll: RecordedPoll) -> Moment:
+        if self._lost.since <= poll.at <= self._lost.until:
+            raise DamagedError("damaged")
+        return super().moment(poll)
+
+
+def test_a_report_ends_with_the_newest_readable_moment() -> None:
+    night = Night().add("ana", "ben").until("05:30").lose("ana").until("06:00")
+    lost = Damaged(night.history, night.wall - 40 * 60_000, night.wall)
+    profile = report_of(recorded(lost, night.wall))
+    assert [(each.what, each.count) for each in profile.left_out] == [("poll", 80)]
+    assert not profile.down
+    text = markdown(profile).splitlines()
+    assert "Careful, this may be out of date: records left out: `damaged`, since 05:19." in text
+    assert "- 80 polls from 05:20 to 05:59 are left out: `damaged`" in text
+
+
+def test_a_report_begins_with_the_first_readable_moment() -> None:
+    night = Night().add("ana").until("22:30").add("ben").until("23:00")
+    begin = night.wall - HOUR_MS / 2
+    found = recorded(Damaged(night.history, begin - HOUR_MS, begin + 60_000), night.wall, 0.5)
+    assert begin + 60_000 < found.first.now.wall <= begin + 90_000
+    assert found.left_out == []
 
 
 def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end() -> None:

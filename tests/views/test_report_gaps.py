@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from envwatch.fleet.events import Event, Kind
@@ -11,9 +9,7 @@ from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.views.report.profile_report import doubts_in, periods_of, with_causes
-
-if TYPE_CHECKING:
-    from envwatch.views.report.values import Gap
+from envwatch.views.report.values import Gap
 
 MIN = 60_000
 
@@ -111,3 +107,14 @@ def test_what_is_in_doubt_is_named_unless_a_gap_names_that_time() -> None:
     causes = periods_of(events, (), [], PERIOD)
     gaps = with_causes([Span(at(5), at(7))], causes, [], PERIOD)
     assert shown(doubts_in(causes, gaps)) == [(11, 12, "not believed", "the list came back empty", False)]
+
+
+def test_records_left_out_are_the_cause_of_a_gap_up_to_the_next_run() -> None:
+    lost = Gap(began_at=at(0), ended_at=at(15), is_open=False, cause="records left out", reason=None)
+    failing = periods_of([event(Kind.FAILING, 11, since=10), event(Kind.REACHED, 20)], (), [], PERIOD)
+    for causes, cause in (((lost,), "records left out"), ((lost, *failing), "polls failed")):
+        (gap,) = with_causes([Span(at(10), at(20))], causes, [], PERIOD)
+        assert gap.cause == cause
+    (gap,) = with_causes([Span(at(10), at(20))], (lost,), [at(20)], PERIOD)
+    assert gap.cause == "records left out"
+    assert doubts_in((lost,), ()) == ()

@@ -18,12 +18,13 @@ from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import date_text, long_age
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.clock import WallMs
+    from envwatch.past.history import HistoryError, Moment, RecordedStep
     from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recording import RecordingWriter
 
@@ -148,7 +149,7 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
 def _cut(settings: Settings, options: Options) -> int:
     from envwatch.cli.stored_history import base_url_of, past_of
     from envwatch.model.clock import WallMs
-    from envwatch.past.history import HistoryError
+    from envwatch.past.history import HistoryError, left_out_of
 
     base_url = base_url_of(settings)
     past = past_of(settings, base_url)
@@ -157,34 +158,53 @@ def _cut(settings: Settings, options: Options) -> int:
     with ExitStack() as stack:
         writer = _writer(settings, base_url, options, stack)
         try:
-            with ProgressLine(after_s=0) as progress:
-                for count, of in _written(past, since_ms, until_ms, writer):
-                    if progress.is_due:
-                        progress.show(f"{count:,} of {of:,} polls")
+            left_out = left_out_of(_copied(past, since_ms, until_ms, writer))
         except HistoryError as error:
-            raise StopError(Exit.FAILED, f"the history cannot be read: {error}; see `envwatch doctor`") from None
+            raise _cannot_read(str(error)) from None
         except OSError as error:
             raise _cannot_write(options, error) from None
         if not writer.polls:
+            for each in left_out:
+                if each.what == "poll":
+                    raise _cannot_read(each.reason)
             what = f"nothing was recorded of profile {settings.profile} at {base_url}"
             raise StopError(Exit.FAILED, f"{what} from {_at(options.since)} to {_at(until)}")
+        for each in left_out:
+            print_error(f"envwatch: {each.text()}: {each.reason}")
     return Exit.FINE
 
 
-def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write a period's records, both ends included; yield the numbers of written polls and of all polls."""
+def _copied(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[RecordedStep]:
+    """Write a period's records, both ends included, with a progress line; yield the steps as written."""
     steps = list(past.steps(since, until))
     polls = [step.poll for step in steps if step.poll is not None]
-    moments, run = past.moments(polls), None
+    with ProgressLine(after_s=0) as progress:
+        for step in _written(steps, past.moments(polls), writer):
+            if progress.is_due:
+                progress.show(f"{writer.polls:,} of {len(polls):,} polls")
+            yield step
+
+
+def _written(
+    steps: Iterable[RecordedStep], moments: Iterator[Moment | HistoryError], writer: RecordingWriter
+) -> Iterator[RecordedStep]:
+    """Write steps; yield the written steps. A poll with an unreadable moment is left out, and its events are kept."""
+    from envwatch.past.history import HistoryError, Moment
+
+    run: int | None = None
     for step in steps:
-        if step.poll is None:
-            writer.write_events(step.at, step.events)
-            continue
-        if step.poll.run != run:
-            run = step.poll.run
-            writer.start_run()
-        writer.write(next(moments), step.poll.result, step.events)
-        yield writer.polls, len(polls)
+        moment = None if step.poll is None else next(moments)
+        written = step.without_poll(clean(str(moment))) if isinstance(moment, HistoryError) else step
+        if written.left_out is not None:
+            writer.restart()
+        if written.poll is not None and isinstance(moment, Moment):
+            if written.poll.run != run:
+                run = written.poll.run
+                writer.start_run()
+            writer.write(moment, written.poll.result, written.events)
+        elif written.events:
+            writer.write_events(written.at, written.events)
+        yield written
 
 
 def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
@@ -222,6 +242,10 @@ def _finish(writer: RecordingWriter, path: Path, options: Options, *, is_whole: 
         print_error(f"envwatch: {_size(writer)} in {os.fspath(path)}")
     else:
         path.unlink(missing_ok=True)
+
+
+def _cannot_read(reason: str) -> StopError:
+    return StopError(Exit.FAILED, f"the history cannot be read: {reason}; see `envwatch doctor`")
 
 
 def _cannot_write(options: Options, error: OSError) -> StopError:

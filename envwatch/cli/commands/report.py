@@ -57,7 +57,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print the report; name profiles without a history on standard error."""
+    """Print the report; name records that are left out, and profiles without a history, on standard error."""
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
@@ -78,6 +78,10 @@ def run(options: Options) -> int:
         raise stops[0]
     query = clean(options.filter) or None
     _print(Report(since=since, until=until, made_at=now, filter=query, profiles=reports), options)
+    for report in reports:
+        profile = f"{report.profile}: " if len(sources) > 1 else ""
+        for each in report.left_out:
+            print_error(f"envwatch: {profile}{each.text()}: {each.reason}")
     for stop in stops:
         print_error(f"envwatch: {stop}")
     return max((stop.code for stop in stops), default=Exit.FINE)

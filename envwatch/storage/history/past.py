@@ -10,7 +10,7 @@ import re
 import threading
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, repeat
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,16 +19,18 @@ from urllib.parse import quote, unquote
 from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import HISTORY_DAYS, HISTORY_MB
-from envwatch.past.history import GoneError, HistoryError, Moment, RecordedStep
+from envwatch.model.text import clean
+from envwatch.model.times import DAY_MS, MS
+from envwatch.past.history import NO_EVENTS, GoneError, HistoryError, LeftOut, Moment, RecordedStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeVar
 
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
-    from envwatch.storage.history.reading import DayReader, Rebuilder
+    from envwatch.storage.history.reading import DayReader, DayRecords, Rebuilder
 
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ _LAST: Final = WallMs(inf)
 class StoredPast:
     """Reads the history in a folder, which may not exist.
 
-    Unreadable days are skipped. Without a readable day, methods raise `HistoryError`.
+    Unreadable days are skipped; only `steps` names them. Without a readable day, methods raise `HistoryError`.
 
     Args:
         profile: the label of events and moments.
@@ -57,41 +59,66 @@ class StoredPast:
 
     def polls(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Sequence[RecordedPoll]:
         """See `Past.polls`."""
-        days = self._each_day(since, until, lambda reader: reader.polls(since, until))
-        return sorted((poll for day in days for poll in day), key=itemgetter(0))
+        days, _ = self._each_day(since, until, lambda _, reader: reader.polls(since, until))
+        return sorted((poll for day in days.values() for poll in day), key=itemgetter(0))
 
     def moment(self, poll: RecordedPoll) -> Moment:
         """See `Past.moment`."""
-        (moment,) = self.moments([poll])
-        return moment
+        self._wait()
+        with self._reader(day_path(self._folder, day_of(poll.at))) as reader:
+            return self._rebuilt(reader, poll)
 
-    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield the moment after each poll; consecutive polls of a day share an open file."""
-        for path, of_day in groupby(polls, lambda poll: day_path(self._folder, day_of(poll.at))):
+    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment | HistoryError]:
+        """Yield the moment after each poll, or the error of an unreadable moment.
+
+        Consecutive polls of a day share an open file.
+        """
+        for path, group in groupby(polls, lambda poll: day_path(self._folder, day_of(poll.at))):
             self._wait()
-            with self._reader(path) as reader:
-                from envwatch.storage.history.reading import Rebuilder
+            of_day = list(group)
+            try:
+                with self._reader(path) as reader:
+                    for poll in of_day:
+                        yield self._rebuilt_or_error(reader, poll)
+            except HistoryError as error:  # of opening the file
+                yield from repeat(error, len(of_day))
 
-                for poll in of_day:
-                    with self._rebuilding:
-                        rebuilder = self._rebuilder = self._rebuilder or Rebuilder(self._profile)
-                        moment = rebuilder.moment(reader, poll.number)
-                    yield moment
+    def _rebuilt_or_error(self, reader: DayReader, poll: RecordedPoll) -> Moment | HistoryError:
+        try:
+            return self._rebuilt(reader, poll)
+        except HistoryError as error:
+            return error.with_traceback(None)  # the frames hold a whole moment
 
-    def steps(self, since: WallMs = _FIRST, until: WallMs = _LAST) -> Iterator[RecordedStep]:
+    def _rebuilt(self, reader: DayReader, poll: RecordedPoll) -> Moment:
+        from envwatch.storage.history.reading import Rebuilder
+
+        with self._rebuilding:
+            rebuilder = self._rebuilder = self._rebuilder or Rebuilder(self._profile)
+            return rebuilder.moment(reader, poll.number)
+
+    def steps(
+        self, since: WallMs = _FIRST, until: WallMs = _LAST, known: Mapping[Event, Event] = NO_EVENTS
+    ) -> Iterator[RecordedStep]:
         """See `Past.steps`."""
+        days, errors = self._each_day(
+            since, until, lambda path, reader: reader.records(since, until, self._profile, self._times(path), known)
+        )
+        polls = {(poll.number, poll.at): poll for day in days.values() for poll in day.polls}
         events: dict[tuple[int, WallMs], list[Event]] = {}
-        days = self._each_day(since, until, lambda reader: reader.events(since, until, self._profile))
-        for _, at, number, event in sorted((each for day in days for each in day), key=itemgetter(0)):
+        for _, at, number, event in sorted((each for day in days.values() for each in day.events), key=itemgetter(0)):
             events.setdefault((number, at), []).append(event)
-        polls = {(poll.number, poll.at): poll for poll in self.polls(since, until)}
-        for number, at in sorted({**polls, **events}, key=itemgetter(0)):  # stable: a poll precedes later events
-            yield RecordedStep(at, polls.get((number, at)), events.get((number, at), []))
+        lost = {place: _lost_poll(place[1]) for day in days.values() for place in day.lost_polls}
+        for place in sorted({**polls, **lost, **events}, key=itemgetter(0)):  # stable: a poll precedes later events
+            yield RecordedStep(place[1], polls.get(place), events.get(place, []), lost.get(place))
+        others = (*self._lost_days(days, errors, since, until), *_lost_events(days.values()))
+        for each in others:
+            if each.since <= until and each.until >= since:
+                yield RecordedStep(WallMs(each.since), None, [], each)
 
     def last_listing(self) -> RecordedPoll | None:
         """Return the newest poll with a listing."""
-        days = self._each_day(_FIRST, _LAST, lambda reader: reader.last_listing())
-        return max(filter(None, days), key=itemgetter(0), default=None)
+        days, _ = self._each_day(_FIRST, _LAST, lambda _, reader: reader.last_listing())
+        return max(filter(None, days.values()), key=itemgetter(0), default=None)
 
     def forget(self) -> None:
         """See `Past.forget`."""
@@ -104,21 +131,47 @@ class StoredPast:
             raise HistoryError(str(error)) from None
         return closing(DayReader(path))
 
-    def _each_day(self, since: WallMs, until: WallMs, read: Callable[[DayReader], T]) -> list[T]:
+    def _each_day(
+        self, since: WallMs, until: WallMs, read: Callable[[Path, DayReader], T]
+    ) -> tuple[dict[Path, T], dict[Path, HistoryError]]:
+        """Return the results of the readable days, and the errors of the others.
+
+        Raises:
+            HistoryError: if no day is readable, and one has an error.
+        """
         self._wait()
-        found: list[T] = []
-        error: HistoryError | None = None
+        found: dict[Path, T] = {}
+        errors: dict[Path, HistoryError] = {}
         for path in self._paths(since, until):
             try:
                 with self._reader(path) as reader:
-                    found.append(read(reader))
+                    found[path] = read(path, reader)
             except GoneError:  # deleted as too old, or just begun
                 continue
-            except HistoryError as its_error:
-                error = its_error
-        if error is not None and not found:
-            raise error
-        return found
+            except HistoryError as error:
+                errors[path] = error.with_traceback(None)  # the frames hold this dictionary
+        if errors and not found:
+            raise [*errors.values()][-1]
+        return found, errors
+
+    def _lost_days(
+        self, days: Mapping[Path, DayRecords], errors: Mapping[Path, HistoryError], since: WallMs, until: WallMs
+    ) -> Iterator[LeftOut]:
+        for path, error in errors.items():
+            yield _lost_day(path, str(error))
+        for path, day in days.items():
+            if day.cut_at is not None:
+                yield _lost_day(path, "its end is damaged or missing", since=day.cut_at)
+        for path in day_paths(self._folder, day_of(since), day_of(until), DAMAGED):
+            day_file = path.with_suffix("")
+            if day_file not in errors:
+                day_after = days.get(day_file)
+                yield _lost_day(
+                    day_file, "it was set aside as damaged", until=None if day_after is None else day_after.began_at
+                )
+
+    def _times(self, path: Path) -> tuple[float, float]:
+        return _times_of(path)
 
     def _paths(self, since: WallMs, until: WallMs) -> list[Path]:
         try:
@@ -127,6 +180,31 @@ class StoredPast:
             from envwatch.storage.history.day_file import explained
 
             raise HistoryError(explained(error)) from error
+
+
+def _times_of(path: Path) -> tuple[float, float]:
+    """Return begin and end of a file's day."""
+    begin = (date.fromisoformat(path.stem) - _EPOCH.date()) / MS
+    return begin, begin + DAY_MS
+
+
+def _lost_day(path: Path, reason: str, since: WallMs = _FIRST, until: WallMs | None = None) -> LeftOut:
+    """Return a day's lost records: all, or the records from `since` to `until`."""
+    begin, end = _times_of(path)
+    return LeftOut("history", max(begin, since), end if until is None else until, clean(reason))
+
+
+def _lost_poll(at: WallMs) -> LeftOut:
+    from envwatch.storage.history.encoding.packing import NONSENSE
+
+    return LeftOut("poll", at, at, clean(NONSENSE), 1)
+
+
+def _lost_events(days: Iterable[DayRecords]) -> Iterator[LeftOut]:
+    lost = [each for day in days for each in day.lost_events]
+    if lost:
+        times = [at for at, _ in lost]
+        yield LeftOut("event", min(times), max(times), lost[0][1], len(lost))
 
 
 class RecordedFile(StoredPast):
@@ -168,6 +246,13 @@ class RecordedFile(StoredPast):
     def _paths(self, since: WallMs, until: WallMs) -> list[Path]:
         del since, until
         return [self._folder]
+
+    def _times(self, path: Path) -> tuple[float, float]:
+        del path
+        return 0.0, 1e15
+
+    def _lost_days(self, *_: object) -> Iterator[LeftOut]:
+        yield from ()  # `is_cut` says that the end is missing
 
 
 SUFFIX: Final = ".sqlite"
@@ -230,10 +315,13 @@ def day_path(folder: Path, day: date) -> Path:
     return folder / f"{day}{SUFFIX}"
 
 
-def day_paths(folder: Path, first: date = date.min, last: date = date.max) -> list[Path]:
-    """Return existing day files from `first` to `last`, oldest first."""
-    paths = [day_path(folder, day) for day, names in _by_day(folder) if day_path(folder, day).name in names]
-    return [path for path in paths if str(first) <= path.stem <= str(last)]
+def day_paths(folder: Path, first: date = date.min, last: date = date.max, suffix: str = "") -> list[Path]:
+    """Return existing day files from `first` to `last`, oldest first; with `DAMAGED`, the files that were set aside."""
+    return [
+        folder / f"{day}{SUFFIX}{suffix}"
+        for day, names in _by_day(folder)
+        if first <= day <= last and f"{day}{SUFFIX}{suffix}" in names
+    ]
 
 
 def size_of(folder: Path) -> int:
@@ -241,16 +329,28 @@ def size_of(folder: Path) -> int:
     return sum(_size(folder / name) for _, names in _by_day(folder) for name in names)
 
 
-def tidy(folder: Path, retention: Retention, today: date) -> None:
-    """Delete days beyond `history_days`, then the oldest while the folder is too large; never today."""
+def tidy(folder: Path, retention: Retention, today: date) -> dict[Path, OSError]:
+    """Delete days beyond `history_days`, then the oldest while the folder is too large; never today.
+
+    Returns:
+        The entries that cannot be deleted. Their size still counts.
+
+    Raises:
+        OSError: if the folder cannot be read.
+    """
     oldest = today - timedelta(days=retention.history_days)
-    days = [(day, names, sum(_size(folder / name) for name in names)) for day, names in _by_day(folder)]
-    total = sum(size for _, _, size in days)
-    for day, names, size in days:
+    days = [(day, {folder / name: _size(folder / name) for name in names}) for day, names in _by_day(folder)]
+    total = sum(sum(sizes.values()) for _, sizes in days)
+    stuck: dict[Path, OSError] = {}
+    for day, sizes in days:
         if day < today and (day < oldest or total > retention.bytes):
-            for name in names:
-                (folder / name).unlink(missing_ok=True)
-            total -= size
+            for path, size in sizes.items():
+                try:
+                    path.unlink(missing_ok=True)
+                    total -= size
+                except OSError as error:
+                    stuck[path] = error
+    return stuck
 
 
 def _by_day(folder: Path) -> Iterator[tuple[date, list[str]]]:

@@ -16,10 +16,13 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from envwatch.fleet.events import Event
+from envwatch.model.clock import WallMs
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.text import clean
 from envwatch.model.times import MS
-from envwatch.past.history import DamagedError, GoneError, HistoryError, Moment
+from envwatch.past.history import NO_EVENTS, DamagedError, GoneError, HistoryError, Moment
 from envwatch.storage.history import day_file
 from envwatch.storage.history.day_file import Numbers, is_damage
 from envwatch.storage.history.encoding.events import EventDecoder
@@ -28,13 +31,12 @@ from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import NONSENSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeVar
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import Environments, TrackedEnvironment
-    from envwatch.model.clock import Clocks, WallMs
+    from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
 
     T = TypeVar("T")
@@ -128,16 +130,31 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
 
 _IS_TIME: Final = f"at >= 0 AND at < {_LATEST_MS}"
 """Also rejects texts, blobs and NULL."""
-_POLLS: Final = (
-    "SELECT number, at, result, run, interval_s FROM polls"  # noqa: S608 - numbers of our own
-    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {_LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
-)
-_EVENTS: Final = (
-    f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
-)
-_NONSENSE: Final = (sqlite3.DatabaseError, KeyError, TypeError)
-_poll: Final = RecordedPoll._make
 _RESULTS: Final = {result.value: result for result in PollResult}
+_IS_POLL: Final = (
+    f"{_IS_TIME} AND result IN {tuple(_RESULTS)} AND interval_s BETWEEN 0 AND {_LONGEST_INTERVAL_S}"
+    " AND typeof(run) = 'integer'"
+)
+_IS_EVENT: Final = f"{_IS_TIME} AND typeof(poll) = 'integer'"
+_POLLS: Final = f"SELECT number, at, result, run, interval_s FROM polls WHERE {_IS_POLL}"  # noqa: S608 - our own
+_EVENTS: Final = f"SELECT number, at, poll, data FROM events WHERE {_IS_EVENT} AND at BETWEEN ? AND ?"  # noqa: S608
+_poll: Final = RecordedPoll._make
+
+
+class DayRecords(NamedTuple):
+    """The records of a period in a file."""
+
+    polls: Sequence[RecordedPoll]
+    events: Sequence[tuple[int, WallMs, int, Event]]
+    """See `DayReader.events`."""
+    lost_polls: Sequence[tuple[int, WallMs]]
+    """Number and time of each poll with an impossible value."""
+    lost_events: Sequence[tuple[WallMs, SafeText]]
+    """Time and damage of each damaged event."""
+    began_at: WallMs | None
+    """The time of the file's first readable poll, also before the period."""
+    cut_at: WallMs | None
+    """The newest readable record's time in a damaged or cut file, -inf without a record; None for a whole file."""
 
 
 class DayReader:
@@ -174,7 +191,7 @@ class DayReader:
         with _explaining():
             if not self.is_cut:
                 rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
-                with suppress(*_NONSENSE):
+                with suppress(sqlite3.DatabaseError):
                     # `_make` saves a third of the time; a day has 17,280 polls.
                     return [
                         _poll((n, at, _RESULTS[result], run, every)) for n, at, result, run, every in _in_turns(rows)
@@ -182,7 +199,7 @@ class DayReader:
             last = max((number for (number, *_) in self._intact("SELECT number, data FROM frames")), default=0)
             found = []
             for n, at, result, run, every in self._intact(_POLLS):
-                if result in _RESULTS and since <= at <= until and n <= last:
+                if since <= at <= until and n <= last:
                     found.append(RecordedPoll(n, at, _RESULTS[result], run, every))
             return found
 
@@ -197,18 +214,85 @@ class DayReader:
         with _explaining():
             return day_file.last_numbers(self._connection)
 
-    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
+    def events(
+        self, since: WallMs, until: WallMs, profile: SafeText, known: Mapping[Event, Event] = NO_EVENTS
+    ) -> list[tuple[int, WallMs, int, Event | SafeText]]:
         """Return the events of a period, both ends included, in recording order.
 
         Each entry has the event's number (grows over days and runs), the recording time, the newest poll's number (0
-        before the first poll), and the event. Damaged events are left out.
+        before the first poll), and the event, or the damage of an unreadable event. `known` is as for `Past.steps`.
         """
-        found = []
+        found: list[tuple[int, WallMs, int, Event | SafeText]] = []
         decoder = EventDecoder(profile, self._event_bytes)
         with _explaining():
             for number, at, poll, data in self._intact(_EVENTS, since, until):
-                with suppress(HistoryError, TypeError):
-                    found.append((number, at, poll, decoder.decode(data)))
+                try:
+                    event = decoder.decode(data)
+                    found.append((number, at, poll, known.get(event, event)))
+                except HistoryError as error:
+                    found.append((number, at, poll, clean(str(error))))
+                except TypeError:
+                    found.append((number, at, poll, clean(NONSENSE)))
+        return found
+
+    def records(
+        self,
+        since: WallMs,
+        until: WallMs,
+        profile: SafeText,
+        day: tuple[float, float],
+        known: Mapping[Event, Event] = NO_EVENTS,
+    ) -> DayRecords:
+        """Return the records of a period, both ends included, and the records that cannot be read.
+
+        `day` is the time of all records in the file, in ms without the end. `known` is as for `Past.steps`.
+        """
+        polls = self.polls(since, until)
+        with _explaining():
+            first = next(self._intact(_POLLS), None)
+        cut_at = self._newest_at() if self.is_cut else None
+        events = self.events(since, until, profile, known)
+        if self.is_cut and cut_at is None:  # only the events are damaged
+            cut_at = events[-1][1] if events else since
+        senseless = self._senseless("events", _IS_EVENT, since, day)
+        lost_polls = self._senseless("polls", _IS_POLL, since, day)
+        numbers = {number for number, _ in lost_polls}
+        lost = [(at, damage) for _, at, _, damage in events if not isinstance(damage, Event)]
+        lost += [(at, clean(NONSENSE)) for _, at in senseless if since <= at <= until]
+        return DayRecords(
+            polls=[poll for poll in polls if poll.number not in numbers],
+            events=[(number, at, poll, event) for number, at, poll, event in events if isinstance(event, Event)],
+            lost_polls=[(number, at) for number, at in lost_polls if since <= at <= until],
+            lost_events=lost,
+            began_at=None if first is None else first[1],
+            cut_at=cut_at,
+        )
+
+    def _newest_at(self) -> WallMs:
+        return max((poll.at for poll in self.polls(WallMs(-inf), WallMs(inf))), default=WallMs(-inf))
+
+    def _senseless(
+        self, table: str, is_sound: str, since: WallMs, day: tuple[float, float]
+    ) -> list[tuple[int, WallMs]]:
+        """Return number and time of each row with an impossible value.
+
+        A row without a possible time has the time of an earlier row, of a later row, or `since`.
+        """
+        begin, end = day
+        is_of_day = f"{_IS_TIME} AND at >= {begin} AND at < {end}"
+        is_sound = f"({is_sound} AND {is_of_day})"
+        first = f"SELECT 1 FROM {table} WHERE {is_sound} IS NOT TRUE LIMIT 1"  # noqa: S608 - our own, as below
+        rows = f"SELECT number, CASE WHEN {is_of_day} THEN at END, {is_sound} IS TRUE FROM {table}"  # noqa: S608
+        with _explaining():
+            if not self.is_cut and self._row(first) is None:
+                return []
+            dated = list(self._intact(rows))
+        at = next((at for _, at, _ in dated if at is not None), since)
+        found = []
+        for number, its_at, is_fine in dated:
+            at = at if its_at is None else its_at
+            if not is_fine:
+                found.append((number, at))
         return found
 
     def chain(self, number: int) -> tuple[int, int]:
@@ -221,15 +305,18 @@ class DayReader:
             bridge = self._row(newest, FrameKind.BRIDGE, key[0], number)
             return key[0], bridge[0] if bridge else key[0]
 
-    def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of the polls from `first` to `last`."""
-        query = "SELECT kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ? ORDER BY number"
+    def frames(self, first: int, last: int) -> Iterator[Frame]:
+        """Yield the frames of the polls from `first` to `last`; raise `DamagedError` at a damaged or missing frame."""
+        query = "SELECT number, kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ?"
+        number = first
         with _explaining():
-            rows = self._connection.execute(query, (first, last))
-            found = [Frame(FrameKind(kind), memoryview(data).tobytes()) for kind, data in rows]
-        if len(found) != last - first + 1:
-            raise HistoryError("a poll is no longer there")
-        return found
+            for found, kind, data in self._connection.execute(f"{query} ORDER BY number", (first, last)):
+                if found != number:
+                    break
+                yield Frame(FrameKind(kind), memoryview(data).tobytes())
+                number += 1
+        if number <= last:
+            raise DamagedError("a poll is no longer there")
 
     def quick_check(self) -> None:
         """Raise `DamagedError` with the file's first problem."""
@@ -298,12 +385,20 @@ class _Mark(NamedTuple):
     builder: MomentBuilder
 
 
+class _Broken(NamedTuple):
+    file: object
+    number: int
+    reason: str
+
+
 class Rebuilder:
     """Rebuilds moments, in one thread. The next moment costs one frame, a slightly earlier moment a few."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._newest: _Mark | None = None
+        self._broken: _Broken | None = None
+        """The newest frame that could not be applied: no moment that needs the frame is tried again."""
         self._checked: Environments = {}
         self._marks: tuple[_Mark, ...] = ()
         """The builders at the newest BRIDGE and shortly before the requested moment; steps back start here."""
@@ -313,7 +408,7 @@ class Rebuilder:
         newest, self._newest = self._newest, None
         if newest is not None and newest.file == file.identity and newest.number in (number - 1, number):
             builder = newest.builder
-            _apply(builder, file.frames(newest.number + 1, number))
+            self._apply(builder, file, newest.number + 1, number)
         else:
             builder = self._rebuilt(file, number)
         self._newest = _Mark(file.identity, number, builder)
@@ -324,24 +419,36 @@ class Rebuilder:
 
     def _rebuilt(self, file: DayReader, number: int) -> MomentBuilder:
         (key, bridge), marks, self._marks = file.chain(number), self._marks, ()
+        broken = self._broken
+        if (
+            broken is not None
+            and broken.file == file.identity
+            and (broken.number == key or bridge <= broken.number <= number)
+        ):
+            raise DamagedError(broken.reason)
         marks = tuple(mark for mark in marks if mark.file == file.identity and bridge <= mark.number <= number)
         if not marks:
             builder = MomentBuilder(self._profile)
-            _apply(builder, file.frames(key, key))
+            self._apply(builder, file, key, key)
             if bridge != key:
-                _apply(builder, file.frames(bridge, bridge))
+                self._apply(builder, file, bridge, bridge)
             marks = (_Mark(file.identity, bridge, builder),)
         start = marks[-1]
         builder, near = start.builder.copy(), max(number - _NEAR, start.number)
-        _apply(builder, file.frames(start.number + 1, near))
+        self._apply(builder, file, start.number + 1, near)
         self._marks = (marks[0], _Mark(file.identity, near, builder.copy()))
-        _apply(builder, file.frames(near + 1, number))
+        self._apply(builder, file, near + 1, number)
         return builder
 
-
-def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
-    for frame in frames:
-        builder.apply(frame)
+    def _apply(self, builder: MomentBuilder, file: DayReader, first: int, last: int) -> None:
+        number = first
+        try:
+            for frame in file.frames(first, last):
+                builder.apply(frame)
+                number += 1
+        except DamagedError as error:
+            self._broken = _Broken(file.identity, number, str(error))
+            raise
 
 
 _LATEST: Final = 1e15

@@ -67,6 +67,10 @@ class RecordingWriter:
         self._run = None
         self._file.restart()
 
+    def restart(self) -> None:
+        """Make the next frame a KEY, after polls that are left out of the run."""
+        self._file.restart()
+
     def write(self, moment: Moment, result: PollResult, events: Iterable[Event] = ()) -> None:
         """Add a poll with events.
 

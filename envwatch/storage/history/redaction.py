@@ -152,7 +152,7 @@ class Redaction:
             redacted = self._again(f"row {id_}", self._tracked_environment, tracked)
             environments[redacted.environment.id] = redacted
         return _with(
-            replace(profile_state, server=EMPTY, environments=MappingProxyType(environments)),
+            replace(profile_state, server=EMPTY, earlier=None, environments=MappingProxyType(environments)),
             profile=self._profile,
             profile_name=self._profile,
             expect=partial(self._again, "expect", lambda names: tuple(map(self._machine, names))),

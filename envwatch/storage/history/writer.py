@@ -54,7 +54,8 @@ class FolderWriter:
         profile: the label of the previous run's moments.
         between_runs: returns the events from the last written listing to the first listing after another run or dropped
             polls. The events replace the listing's own changes.
-        note: called with a line for a damaged file that was set aside.
+        note: called with a line for a damaged file that was set aside, and once a day for an old file that cannot be
+            deleted.
         numbers: the lowest numbers of the first poll and event; None continues the folder's.
     """
 
@@ -83,6 +84,8 @@ class FolderWriter:
         self._before: Moment | None = None
         """The next listing is compared with this moment."""
         self._tidied_at = -inf
+        self._stuck: dict[Path, date] = {}
+        """The entries that cannot be deleted, with the day of the newest line about each entry."""
 
     def take(self) -> bool:
         """Whether this process records here, after taking a free lock. Never waits."""
@@ -111,8 +114,7 @@ class FolderWriter:
         if clock.is_known and now.monotonic - self._tidied_at >= _TIDY_EVERY_S:
             self._tidied_at = now.monotonic
             today = day_of(min(now.wall, WallMs(clock.server_time(now.wall))))
-            with suppress(OSError):  # retried after an hour
-                tidy(self._folder, self._retention, today)
+            self._tidy(today)
 
     def write_events(self, now: Clocks, events: Sequence[Event]) -> None:
         """Add events without a poll; call `take` before. Raises like `write`."""
@@ -128,6 +130,17 @@ class FolderWriter:
         """Close the file and let another process record."""
         self._leave()
         self._lock.release()
+
+    def _tidy(self, today: date) -> None:
+        """Delete old days; the next try is an hour later."""
+        try:
+            stuck = tidy(self._folder, self._retention, today)
+        except OSError as error:
+            stuck = {self._folder: error}
+        for path, reason in stuck.items():
+            if self._stuck.get(path) != today:
+                self._note(f"an old day of the history cannot be deleted: {reason.strerror or reason} ({path})")
+        self._stuck = dict.fromkeys(stuck, today)
 
     def _add(self, now: Clocks, add: Callable[[DayFile], None]) -> None:
         day = day_of(now.wall)

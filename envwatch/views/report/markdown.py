@@ -359,7 +359,8 @@ def _watch_section(profile: values.ProfileReport, clock: ReportClock) -> _Sectio
     lines += _bounded([f"in doubt: {_gap_text(doubt, clock)}" for doubt in watch.doubts])
     if watch.clock is not None:
         lines.append(watch.clock)
-    title = "Seen with doubts"
+    title = "Seen with doubts" if lines else "Left out"
+    lines += _bounded([f"{each.text(clock.text)}: {code_text(each.reason)}" for each in profile.left_out])
     if watch.gaps:
         title = f"Not seen: {long_age(watch.period - watch.watched)}"
     return title, lines, "Nothing went unseen."

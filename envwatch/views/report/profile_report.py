@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import chain, pairwise
+from itertools import chain, pairwise, takewhile
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.acknowledgements import Acks, own_acks
@@ -16,9 +17,9 @@ from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
-from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS, span
-from envwatch.past.history import Moment, Past, events_of
+from envwatch.past.history import HistoryError, LeftOut, Moment, Past, RecordedStep, events_of, left_out_of
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.report import findings
 from envwatch.views.report.values import NOT_RUNNING, FleetSummary, Gap, ProfileReport, Subject, Watch
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerClock
 
 LEAD: Final = timedelta(minutes=30)
 """How long before a period to read polls: the longest time between two polls without a gap."""
-_SLEPT, _BLIND, _NO_POLLS = "this machine slept", "blind", "no polls"
+_SLEPT, _BLIND, _LEFT_OUT, _NO_POLLS = "this machine slept", "blind", "records left out", "no polls"
 _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.SLEPT: _SLEPT,
     Kind.KEY_REFUSED: "key refused",
@@ -43,7 +45,7 @@ _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.BLIND: _BLIND,
 }
 """Causes by the event that begins a period. A gap gets the first cause that applies."""
-_ORDER: Final = tuple(_CAUSES.values())
+_ORDER: Final = (*_CAUSES.values(), _LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class Recorded:
     first: Moment
     """The state at the begin of the period, or at the first listing."""
     last: Moment
+    left_out: Sequence[LeftOut] = ()
+    """The records that cannot be read, oldest first; also the polls after `last`."""
 
 
 def recorded_in(  # noqa: PLR0913  the parts of what was recorded
@@ -72,7 +76,7 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     acks: Acks | None = None,
     server: SafeText = EMPTY,
 ) -> Recorded | None:
-    """Return a recorded period, or None if nothing was recorded. Reads only the first and the last moment.
+    """Return a recorded period, or None if nothing was recorded. Reads only the first and the last readable moment.
 
     `acks` are the acknowledgements at the end; None uses the last poll's. `server` is empty for a recording.
 
@@ -84,10 +88,9 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     within = [poll for poll in polls if poll.at >= since]
     if not within:
         return None
-    begin = past.moment(before[-1]) if before else None
-    if begin is None or begin.profile_state.listed is None:
-        begin = past.moment(next((poll for poll in within if poll.result is PollResult.LISTED), within[0]))
-    last = past.moment(within[-1])
+    first = _first_moment(past, before[-1:], within)
+    last, lost = _first_readable(past, within[::-1])
+    steps = list(past.steps(since, until))
     if acks is not None:
         last = replace(last, acks=own_acks(acks, server, last.profile_state.environments))
     return Recorded(
@@ -95,11 +98,41 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
         host=host,
         since=since,
         until=until,
-        polls=polls,
-        events=events_of(past.steps(since, until)),
-        first=begin,
+        polls=[poll for poll in polls if poll not in lost],
+        events=events_of(takewhile(lambda step: step.poll not in lost, steps)),
+        first=first,
         last=last,
+        left_out=left_out_of(_without_lost(step, lost) for step in steps),
     )
+
+
+def _first_moment(past: Past, before: Sequence[RecordedPoll], within: Sequence[RecordedPoll]) -> Moment:
+    with suppress(HistoryError):
+        for poll in before:
+            if (moment := past.moment(poll)).profile_state.listed is not None:
+                return moment
+    listed = [poll for poll in within if poll.result is PollResult.LISTED]
+    return _first_readable(past, [*listed, *within])[0]
+
+
+def _first_readable(past: Past, polls: Sequence[RecordedPoll]) -> tuple[Moment, Mapping[RecordedPoll, SafeText]]:
+    """Return the first readable moment, and the polls before with the reasons of their errors.
+
+    Raises:
+        HistoryError: if no moment is readable.
+    """
+    reasons: dict[RecordedPoll, SafeText] = {}
+    for poll in polls:
+        try:
+            return past.moment(poll), reasons
+        except HistoryError as error:
+            reasons[poll] = clean(str(error))
+    raise HistoryError(reasons[polls[0]])
+
+
+def _without_lost(step: RecordedStep, lost: Mapping[RecordedPoll, SafeText]) -> RecordedStep:
+    reason = None if step.poll is None else lost.get(step.poll)
+    return step if reason is None else step.without_poll(reason)
 
 
 def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
@@ -158,6 +191,7 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
         period=period,
         fleet=_fleet_summary(profile_state, recorded.until, facts.subject),
         watch=_watch(recorded, facts),
+        left_out=_by_server(recorded.left_out, clock),
         down=findings.down_of(facts, courses, recorded.last, policy),
         incidents=findings.incidents_of(facts, together, downtimes),
         outages=downtimes,
@@ -219,9 +253,24 @@ def _fleet_summary(
     )
 
 
+def _by_server(left_out: Iterable[LeftOut], clock: ServerClock) -> tuple[LeftOut, ...]:
+    """Return the records with times by the server's clock; a day stays a day of the machine that recorded."""
+
+    def by_server(at: float) -> ServerMs:
+        return clock.server_time(WallMs(at))
+
+    return tuple(
+        each if each.what == "history" else replace(each, since=by_server(each.since), until=by_server(each.until))
+        for each in left_out
+    )
+
+
 def _watch(recorded: Recorded, facts: findings.Facts) -> Watch:
     profile_state, watched, period = recorded.last.profile_state, facts.watched, facts.period
-    causes = periods_of(facts.events, profile_state.periods, facts.run_ends, period)
+    causes = (
+        *periods_of(facts.events, profile_state.periods, facts.run_ends, period),
+        *map(_lost_time, _by_server(recorded.left_out, profile_state.clock)),
+    )
     run_starts = [_asked_at(poll, watched, profile_state) for poll in recorded.polls if poll.number == poll.run]
     gaps = with_causes(_holes(watched, period), causes, run_starts, period)
     length = span(period.until - period.since)
@@ -233,6 +282,12 @@ def _watch(recorded: Recorded, facts: findings.Facts) -> Watch:
         gaps=gaps,
         doubts=doubts_in(causes, gaps),
         clock=clock_warning(profile_state),
+    )
+
+
+def _lost_time(each: LeftOut) -> Gap:
+    return Gap(
+        began_at=ServerMs(each.since), ended_at=ServerMs(each.until), is_open=False, cause=_LEFT_OUT, reason=each.reason
     )
 
 
@@ -307,19 +362,19 @@ def with_causes(
         named = min(within, key=lambda cause: _ORDER.index(cause.cause), default=None)
         cause, reason = (_NO_POLLS, None) if named is None else (named.cause, named.reason)
         has_start = any(began_at < start <= ended_at for start in run_starts)
-        if has_start or (named is None and is_open):
+        if (has_start and cause != _LEFT_OUT) or (named is None and is_open):
             cause, reason = NOT_RUNNING, None
         gaps.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=cause, reason=reason))
     return tuple(gaps)
 
 
 def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
-    """Return the doubtful times outside gaps. Blind times and sleeps count as gaps."""
+    """Return the doubtful times outside gaps. Blind times and sleeps count as gaps; left-out records are no time."""
 
     def is_in_a_gap(doubt: Gap) -> bool:
         return any(gap.began_at < doubt.ended_at and doubt.began_at < gap.ended_at for gap in gaps)
 
-    return tuple(doubt for doubt in causes if doubt.cause not in {_SLEPT, _BLIND} and not is_in_a_gap(doubt))
+    return tuple(doubt for doubt in causes if doubt.cause not in {_SLEPT, _BLIND, _LEFT_OUT} and not is_in_a_gap(doubt))
 
 
 def _since(event: Event) -> ServerMs:

@@ -19,6 +19,7 @@ from envwatch.fleet.presence import Presence  # noqa: TC001
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import SafeText  # noqa: TC001
+from envwatch.past.history import LeftOut  # noqa: TC001
 from envwatch.views.output.formats import iso
 
 _T = TypeVar("_T")
@@ -91,6 +92,16 @@ def _gap_json(gap: Gap) -> dict[str, object]:
         "lasted_s": (gap.ended_at - gap.began_at) / 1000,
         "cause": gap.cause,
         "reason": gap.reason,
+    }
+
+
+def _left_out_json(left_out: LeftOut) -> dict[str, object]:
+    return {
+        "what": left_out.what,
+        "count": left_out.count,
+        "began_at": iso(left_out.since),
+        "ended_at": iso(left_out.until),
+        "reason": left_out.reason,
     }
 
 
@@ -238,6 +249,8 @@ class ProfileReport:
     """By the server's clock."""
     fleet: FleetSummary | None
     watch: Watch
+    left_out: Sequence[Annotated[LeftOut, PlainSerializer(_left_out_json)]]
+    """The records that cannot be read, oldest first."""
     down: Sequence[_OfOne[Down]]
     incidents: Sequence[ReportedIncident]
     outages: Sequence[_OfOne[Downtime]]

@@ -81,6 +81,16 @@ def test_the_oldest_days_are_deleted_where_all_together_are_too_large(tmp_path: 
     assert names(tmp_path) == sorted(sizes)[-left:]
 
 
+def test_retention_goes_on_past_an_undeletable_entry(tmp_path: Path) -> None:
+    """By age and by size; the size of the entry still counts."""
+    stuck = tmp_path / "2025-01-02.sqlite"
+    (stuck / "content").mkdir(parents=True)
+    size = stuck.stat().st_size
+    days(tmp_path, {"2025-11-01.sqlite": 1, "2025-11-23.sqlite": size, "2025-11-24.sqlite": MIB - size})
+    assert tidy(tmp_path, Retention(history_days=14, history_mb=1), TODAY).keys() == {stuck}
+    assert names(tmp_path) == [stuck.name, "2025-11-24.sqlite"]
+
+
 def test_today_and_what_follows_stay_however_large(tmp_path: Path) -> None:
     days(tmp_path, {"2025-11-24.sqlite": 1, "2025-11-25.sqlite": 3 * MIB, "2025-11-26.sqlite": 3 * MIB})
     tidy(tmp_path, Retention(history_days=1, history_mb=1), TODAY)

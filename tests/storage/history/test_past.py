@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import sqlite3
 from contextlib import closing
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.builders import NOW
@@ -16,7 +17,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.past.history import GoneError, HistoryError, events_of
+from envwatch.past.history import GoneError, HistoryError, events_of, left_out_of
 from envwatch.storage.history.day_file import DayFile, Numbers, check_form
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
@@ -24,6 +25,7 @@ from envwatch.storage.history.past import Retention, StoredPast, day_paths, tidy
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MIDNIGHT = NOW // DAY * DAY + DAY
@@ -91,6 +93,7 @@ def test_a_past_that_forgets_keeps_no_rows_and_rebuilds_the_same_moments(tmp_pat
     def builders() -> list[object]:
         return [each for each in gc.get_objects() if isinstance(each, MomentBuilder)]
 
+    gc.collect()  # errors of other tests may hold builders
     assert past.moment(polls[15]) == history.moment(polls[15])
     assert builders()
     past.forget()
@@ -144,6 +147,50 @@ def test_days_that_cannot_be_read_are_left_out_unless_nothing_is_left(tmp_path: 
         events_of(past.steps(*ALWAYS))
 
 
+def set_aside(path: Path) -> None:
+    path.rename(f"{path}.damaged")
+
+
+def set_aside_and_begun_anew(path: Path) -> None:
+    set_aside(path)
+    writer = FolderWriter(path.parent, Retention())
+    record(writer, life(2, MIDNIGHT + 3_600_000))
+    writer.close()
+
+
+LOST_DAYS: Final[dict[str, tuple[Callable[[Path], object], str, str]]] = {
+    "no database": (
+        lambda path: path.write_bytes(b"no database" * 5000),
+        "the history of 2025-10-10 is left out",
+        "it is damaged from its beginning on",
+    ),
+    "set aside": (set_aside, "the history of 2025-10-10 is left out", "it was set aside as damaged"),
+    "set aside, and a new day begun": (
+        set_aside_and_begun_anew,
+        "the history from 2025-10-10 00:00:00Z to 2025-10-10 01:00:00Z is left out",
+        "it was set aside as damaged",
+    ),
+    "cut": (
+        lambda path: os.truncate(path, path.stat().st_size - 1),
+        "the history from 2025-10-10 00:00:25Z to 2025-10-11 00:00:00Z is left out",
+        "its end is damaged or missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", LOST_DAYS)
+def test_steps_name_each_unreadable_day(tmp_path: Path, damage: str) -> None:
+    writer = FolderWriter(tmp_path, Retention())
+    history = record(writer, life(12, MIDNIGHT - 30_000))
+    writer.close()
+    change, text, reason = LOST_DAYS[damage]
+    change(tmp_path / "2025-10-10.sqlite")
+    steps = list(StoredPast(tmp_path).steps(*ALWAYS))
+    assert [step.poll for step in steps][:6] == history.polls(*ALWAYS)[:6]
+    assert [(each.text(), each.reason) for each in left_out_of(steps)] == [(text, reason)]
+    assert left_out_of(StoredPast(tmp_path).steps(WallMs(NOW), WallMs(MIDNIGHT - 1))) == []
+
+
 def test_a_day_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     history = record(writer, life(12, MIDNIGHT - 30_000))
@@ -156,9 +203,8 @@ def test_a_day_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Pat
     assert not first.exists()
     assert second.exists()
     assert list(moments) == [history.moment(poll) for poll in polls[1:]]
-    for vanished in (past.moment, lambda poll: list(past.moments([poll]))):
-        with pytest.raises(GoneError, match="no longer there"):
-            vanished(polls[0])
+    with pytest.raises(GoneError, match="no longer there"):
+        past.moment(polls[0])
     assert past.polls(*ALWAYS) == polls[6:]
     writer.close()
 
@@ -195,6 +241,7 @@ def test_a_poll_and_an_event_that_make_no_sense_are_left_out_alone(tmp_path: Pat
     changed(path, "UPDATE events SET poll = 'x' WHERE number = 4", "UPDATE events SET at = 1e999 WHERE number = 5")
     assert events_of(past.steps(*ALWAYS)) == [events[0], *events[5:]]
     assert [event for step in past.steps(*ALWAYS) for event in step.events] == [events[0], *events[5:]]
+    assert [(each.what, each.count) for each in left_out_of(past.steps(*ALWAYS))] == [("poll", 7), ("event", 4)]
     changed(path, "UPDATE frames SET data = 'x' WHERE number = 12")
     with pytest.raises(HistoryError, match="damaged"):
         past.moment(past.polls(*ALWAYS)[-1])
@@ -220,6 +267,16 @@ def test_after_a_frame_that_cannot_be_read_others_are_right(tmp_path: Path) -> N
         else:
             with pytest.raises(HistoryError):
                 past.moment(polls[number - 1])
+
+
+def test_a_difference_under_the_kind_of_a_key_is_no_moment(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path, Retention())
+    history = record(writer, life(12))
+    writer.close()
+    (path,) = day_paths(tmp_path)
+    changed(path, f"UPDATE polls SET kind = {FrameKind.KEY} WHERE number = 4")
+    with pytest.raises(HistoryError, match="the frame before it is missing"):
+        StoredPast(tmp_path).moment(history.polls(*ALWAYS)[3])
 
 
 def test_a_reader_that_is_slow_keeps_nothing_from_being_merged(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from support.builders import NOW, beating, failed, key_of, listed, reading
 from support.exact import exact
 from support.memory_history import MemoryHistory
-from support.recording import PATIENCE_S, content, kinds, life, record
+from support.recording import DAY, PATIENCE_S, content, kinds, life, record
 from support.rights import folder_for_anyone, without_rights
 
 from envwatch.fleet.alerting.acknowledgements import Ack, ack_of
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 TODAY = "2025-10-09.sqlite"
+HOUR = 3_600_000
 A, B, OTHER = clean("a"), clean("b"), clean("other")
 
 
@@ -85,6 +86,17 @@ def test_what_is_recorded_can_be_read_and_is_announced_with_the_first_listing(tm
     assert session.close() == []
     assert session.is_exact
     assert polls_when_ready == [2]
+
+
+def test_an_undeletable_old_entry_is_said_once_a_day(tmp_path: Path) -> None:
+    stuck = tmp_path / "2020-01-02.sqlite"
+    stuck.mkdir()
+    session = Session(tmp_path)
+    session.take(listed(beating(2, at), at) for at in (NOW, NOW + HOUR, NOW + DAY, NOW + DAY + HOUR))
+    with pytest.raises(OSError, match=r"\w") as raised:
+        stuck.unlink()
+    line = f"an old day of the history cannot be deleted: {raised.value.strerror} ({stuck})"
+    assert session.close() == [line, line]
 
 
 @contextmanager

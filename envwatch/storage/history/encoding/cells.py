@@ -155,7 +155,7 @@ for _kind in (Ack, AnomalyFinding, Failed, QuarantinedListing, ServerClock, Stal
 _BY_TYPE["Limits"] = whole_record(Limits, **codecs_of(Limits))
 _BY_TYPE["Snapshot"] = record(partial(Snapshot, pages=(), served=None), **codecs_of(Snapshot, "pages", "served"))
 
-PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(ProfileState, "profile", "server", "environments")
+PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(ProfileState, "profile", "server", "environments", "earlier")
 
 
 def plain_acks(acks: OwnAcks) -> list[Any]:

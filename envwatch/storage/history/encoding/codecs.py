@@ -130,7 +130,9 @@ def word(kind: type[E]) -> Codec[E]:
     return Codec(lambda value: value.value, kind)
 
 
-IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(map(text_of, list_of(plain))))
+_NO_IDS: Final = frozenset[SafeText]()
+"""Shared, because an empty set takes 216 bytes, and each row has two."""
+IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(map(text_of, list_of(plain))) or _NO_IDS)
 
 
 def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:

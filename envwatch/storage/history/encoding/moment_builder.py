@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerClock
-from envwatch.past.history import HistoryError, Moment
+from envwatch.past.history import DamagedError, HistoryError, Moment
 from envwatch.storage.history.encoding.cells import (
     BEAT,
     CHECK,
@@ -60,19 +60,19 @@ class MomentBuilder:
         """Apply any KEY, a BRIDGE right after the KEY, or the next frame.
 
         Raises:
-            HistoryError: if a frame is damaged or missing; the next frame must be a KEY.
+            DamagedError: if a frame is damaged or missing; the next frame must be a KEY.
         """
         last, self._checksum = self._checksum, None
         parts = unpacked(frame.data)
         part = next((part for part in reversed(parts) if part.base == last), None)
         if part is None:
-            if frame.kind is not FrameKind.KEY or not parts:
-                raise HistoryError("the frame before it is missing")
+            if frame.kind is not FrameKind.KEY or not parts or parts[0].base:
+                raise DamagedError("the frame before it is missing")
             self._rows, self._fields, part = [], {}, parts[0]
         try:
             self._apply(part.plain, iter(part.numbers))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
-            raise HistoryError(NONSENSE) from error
+            raise DamagedError(NONSENSE) from error
         self._checksum = checksum_of(frame.data)
 
     def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from envwatch.past.history import HistoryError
+from envwatch.past.history import DamagedError, HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -123,19 +123,19 @@ def unpacked(data: bytes) -> list[FramePart]:
     """Return the parts from `packed`.
 
     Raises:
-        HistoryError: if the bytes are damaged. The bytes' length bounds memory and time.
+        DamagedError: if the bytes are damaged. The bytes' length bounds memory and time.
     """
     if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
-        raise HistoryError("damaged: the checksum does not fit")
+        raise DamagedError("damaged: the checksum does not fit")
     try:
         inflater = zlib.decompressobj(_RAW_DEFLATE, ZLIB_DICTIONARY)
         longest = _longest(data[_CHECKSUM_BYTES:])
         body = inflater.decompress(data[_CHECKSUM_BYTES:], longest + 1)
         if len(body) > longest or not inflater.eof or inflater.unused_data:
-            raise HistoryError("damaged: it is cut, or too large")
+            raise DamagedError("damaged: it is cut, or too large")
         return list(_parts_in(body))
     except (zlib.error, ValueError, RecursionError, struct.error) as error:
-        raise HistoryError(NONSENSE) from error
+        raise DamagedError(NONSENSE) from error
 
 
 def _json_of(plain: Any) -> Iterator[bytes]:  # noqa: ANN401  any JSON value

@@ -122,7 +122,7 @@ def test_any_bounds_of_a_clock_come_back(pairs: list[tuple[float, float]]) -> No
 
 
 def test_every_field_of_a_fleet_and_of_its_rows_is_kept() -> None:
-    assert {*PROFILE_STATE} == {*names_of(ProfileState)} - {"profile", "server", "environments"}
+    assert {*PROFILE_STATE} == {*names_of(ProfileState)} - {"profile", "server", "environments", "earlier"}
     assert {*NAMES} == {*names_of(Environment), *names_of(TrackedEnvironment)} - {"environment", "profile"}
     assert {*names_of(TrackedEnvironment)} - {*NAMES} == {"profile", "environment"}
 
