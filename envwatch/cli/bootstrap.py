@@ -262,6 +262,7 @@ def _target_for(credentials: Credentials, settings: Settings) -> Target:
         poller=poller,
         limits=settings.limits,
         close=client.aclose,
+        remember=client.remember,
     )
 
 

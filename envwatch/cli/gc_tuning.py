@@ -27,10 +27,10 @@ _FULL_EVERY_S: Final = 60.0
 """Textual's lines are reference cycles: at a poll a second, 3,000 old objects a minute (0.3 MiB, measured) become
 garbage."""
 
-_SHARE: Final = 1_000
-"""A full collection takes at most 1/1,000 of the time.
+_SHARE: Final = 500
+"""A full collection takes at most 1/500 of the time.
 
-With 1/5,000, keys left 16 MiB of garbage at 1,000 rows: garbage prolongs a collection and delays the next."""
+With 1/1,000, keys left 14 MiB of garbage at 1,000 rows: garbage prolongs a collection and delays the next."""
 
 
 def stop() -> None:
@@ -70,6 +70,7 @@ def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
     def collect() -> None:
         began = time.thread_time()
         gc.collect()
+        trim_heap()
         took_s = time.thread_time() - began
         loop.call_later(max(every_s, took_s * _SHARE), collect)
 
@@ -90,3 +91,11 @@ def share_heap() -> None:
 
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def trim_heap() -> None:
+    """Return free pages of the heap to the system."""
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

@@ -25,7 +25,7 @@ from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.table_screen import TimeActions
 from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.app import TerminalApp
-from envwatch.tui.terminal.textual_internals import forget_detached_watchers
+from envwatch.tui.terminal.textual_internals import forget_closed_widgets, forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
@@ -224,6 +224,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._publish(replace(self._present, now=now, pages_read=pages_read))
         self._ring(now)
         forget_detached_watchers(self)
+        forget_closed_widgets()
 
     def _publish(self, present: MonitorState) -> None:
         self._keep(present)

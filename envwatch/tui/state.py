@@ -207,3 +207,10 @@ class StateNode(DOMNode):
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
+
+    def on_unmount(self) -> None:
+        """Drop the state, because a closed screen is a reference cycle and stays until the next full collection."""
+        self.set_reactive(StateNode.state, _NO_STATE)
+
+
+_NO_STATE: Final = MonitorState()

@@ -59,6 +59,7 @@ ON_REQUEST = {
     "hold-history": "history_start.hold",
     "report": "report.report",
     "soak": "soak.dashboard",
+    "journeys": "journeys.journeys",
     "viewers": "viewers.viewers",
 }
 """Only by name: these benches take minutes."""

@@ -212,6 +212,7 @@ async def test_a_group_without_an_incident_acts_on_its_members() -> None:
 
 async def test_an_environment_that_left_the_fleet_is_named() -> None:
     async with log(("bob",)) as stage:
+        await stage.press("a", "enter")
         for stage.now in (15, 20, 4_000, 4_005):
             await stage.show([row for row in rows(stage.at) if row.name != "bob"])
         await stage.press("G", "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import SECTIONS, HelpScreen
+from envwatch.tui.state import StateNode
+from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.news_bar import NewsBar
 
@@ -161,7 +164,7 @@ async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
         await stage.press("e")
         assert isinstance(stage.app.screen, EventLogScreen)
         title = next(y for y, line in enumerate(stage.lines) if line.startswith(" events "))
-        assert re.search("^ events  watched since .* 2 of 20,000 kept $", stage.lines[title])
+        assert re.search("^ events  watched since .* 2 of 10,000 kept $", stage.lines[title])
         assert "laptop of env-2" in stage.lines[title + 1]
         assert re.search("○  laptop of env-1 +went offline · disconnected", stage.lines[title + 2])
         await stage.press("j", "enter")
@@ -212,6 +215,22 @@ async def test_closed_screens_are_released(key: str, kind: type[Screen[Any]]) ->
         await stage.tick()
         gc.collect()
         assert sum(isinstance(thing, kind) for thing in gc.get_objects()) <= 1
+
+
+async def test_a_closed_screen_drops_the_fleet_at_once_and_the_drawn_lines_at_the_next_tick() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("e")
+        nodes = [node for node in stage.app.screen.walk_children() if isinstance(node, StateNode)]
+        drawn = weakref.ref(stage.app.screen.query_one(EventList)._styles_cache)  # noqa: SLF001  the lines have no name
+        assert {len(node.state.monitor.fleet) for node in nodes} == {3}
+        await stage.press("escape")
+        assert {len(node.state.monitor.fleet) for node in nodes} == {0}
+        nodes.clear()
+        await stage.press("e", "escape")  # Textual remembers the last closed screen
+        await stage.tick()
+        gc.collect()
+        assert drawn() is None
 
 
 async def test_screens_open_and_close_by_their_key_escape_and_q() -> None:

@@ -77,7 +77,7 @@ def whole(stage: Stage) -> str:
 
 async def test_the_title_counts_the_events_and_a_name_of_its_own_needs_no_id() -> None:
     async with log() as stage:
-        assert re.fullmatch(" events  watched since .* 3 of 20,000 kept ", title(stage))
+        assert re.fullmatch(" events  watched since .* 3 of 10,000 kept ", title(stage))
         assert len(events(stage)) == 3
         await stage.press("G")
         assert events(stage)[-1].startswith("bob went offline")
@@ -270,7 +270,7 @@ async def test_a_row_that_is_folded_with_the_long_offline_is_unfolded() -> None:
 
 async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothing() -> None:
     async with log() as stage:
-        await stage.press("escape")
+        await stage.press("escape", "g", "a", "enter")
         for stage.now in (15, 20, 4_000, 4_005):
             await stage.show([row for row in last_listing(stage.at) if row.name != "bob"])
         assert stage.app.state.monitor.fleet.tracked((NO_PROFILE, lost("bob", NOW).id)) is None

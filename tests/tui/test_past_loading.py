@@ -18,16 +18,18 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
-from envwatch.past.history import HistoryError
+from envwatch.past.history import HistoryError, Moment
+from envwatch.storage.history.past import Retention, StoredPast
+from envwatch.storage.history.writer import FolderWriter
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.event_log import EventLogScreen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import RecordedPoll
-    from envwatch.past.history import Moment
 
 HOUR = 3_600
 MINUTE = 60
@@ -213,6 +215,23 @@ async def test_each_of_several_profiles_has_its_own_past() -> None:
         assert {event.profile for event in stage.app.state.monitor.event_log} == {home, work}
 
 
+async def test_events_that_the_present_has_are_not_kept_twice(tmp_path: Path) -> None:
+    writer, monitor = FolderWriter(tmp_path, Retention()), Monitor.create({NO_PROFILE: Limits()})
+    reader, end = PastReader({NO_PROFILE: StoredPast(tmp_path)}), WallMs(NOW + 10_000)
+    assert writer.take()
+    for at, each in BEFORE:
+        outcome = listed(each, NOW + at * 1000)
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        moment = Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE])
+        writer.write(moment, PollResult.LISTED, changes.events)
+        reader.note(NO_PROFILE, monitor, outcome.ended)
+    writer.close()
+    found = await reader.events(end, end, {NO_PROFILE: monitor.fleet.by_profile[NO_PROFILE].clock})
+    (event,) = monitor.event_log
+    assert [each is event for each in found.log] == [True]
+    assert [each is event for _, events in found.eventful_polls for each in events] == [True]
+
+
 async def test_reading_ahead_stops_and_keeps_nothing_after_the_reader_forgot() -> None:
     class Held(MemoryHistory):
         begun, gate = threading.Event(), threading.Event()
@@ -236,3 +255,23 @@ async def test_reading_ahead_stops_and_keeps_nothing_after_the_reader_forgot() -
     assert asked == [1]
     await reader.moments(timeline, 0)
     assert asked == [1, 1]
+
+
+async def test_as_many_moments_are_kept_behind_as_are_read_ahead() -> None:
+    class Asked(MemoryHistory):
+        def moment(self, poll: RecordedPoll) -> Moment:
+            asked.append(poll.number)
+            return super().moment(poll)
+
+    asked, polls = list[int](), 60
+    past = recorded((listed(rows(at), NOW + at * 1000) for at in range(0, 5 * polls, 5)), Asked())
+    reader = PastReader({NO_PROFILE: past})
+    timeline = await reader.around(WallMs(NOW + 5_000 * polls))
+    for place in range(polls - 1, 15, -1):
+        await reader.moments(timeline, place)
+        reader.read_ahead(timeline, place, -1)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    asked.clear()
+    for place in range(polls):
+        await reader.moments(timeline, place)
+    assert polls - len(asked) == 2 * 12 + 2

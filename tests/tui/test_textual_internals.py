@@ -13,6 +13,8 @@ from textual.app import App
 from textual.binding import BindingsMap
 from textual.drivers._writer_thread import WriterThread
 from textual.drivers.linux_driver import LinuxDriver
+from textual.strip import Strip
+from textual.widget import Widget
 
 import envwatch
 from envwatch.tui.terminal.app import TerminalApp
@@ -21,7 +23,7 @@ from envwatch.tui.terminal.driver import TerminalDriver
 PACKAGE = Path(envwatch.__file__).parent
 TERMINAL = PACKAGE / "tui" / "terminal"
 
-OWNERS: Final = (App, BindingsMap, LinuxDriver, WriterThread, XTermParser)
+OWNERS: Final = (App, BindingsMap, LinuxDriver, Strip, Widget, WriterThread, XTermParser)
 
 SUPPRESSED = re.compile(r"noqa:?[^\n]*SLF001")
 """Ruff reports private members unless suppressed."""

@@ -46,7 +46,7 @@ from envwatch.model.clock import OffsetBounds
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, clean
 from envwatch.model.times import use_zone
-from envwatch.past.history import HistoryError
+from envwatch.past.history import NO_EVENTS, HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.status_bar import DayBar
@@ -55,12 +55,13 @@ from envwatch.views.pane.legend import day_entries
 from envwatch.views.state_style import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import tzinfo
     from pathlib import Path
 
     from support.app_harness import Stage
 
+    from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
     from envwatch.model.outcome import RecordedPoll
     from envwatch.past.history import Moment, RecordedStep
@@ -464,9 +465,11 @@ async def test_the_search_for_an_event_ends_where_it_is_found() -> None:
     untils = list[float]()
 
     class Noting(MemoryHistory):
-        def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+        def steps(
+            self, since: WallMs, until: WallMs, known: Mapping[Event, Event] = NO_EVENTS
+        ) -> Iterator[RecordedStep]:
             untils.append((until - NOW) / 1000)
-            return super().steps(since, until)
+            return super().steps(since, until, known)
 
     history = Noting()
     async with lived(
@@ -646,10 +649,12 @@ async def test_the_line_of_events_belongs_to_the_moment_also_if_the_line_of_anot
     class Held(MemoryHistory):
         gate = threading.Event()
 
-        def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+        def steps(
+            self, since: WallMs, until: WallMs, known: Mapping[Event, Event] = NO_EVENTS
+        ) -> Iterator[RecordedStep]:
             with held_by_the_test():
                 self.gate.wait(30)
-            return super().steps(since, until)
+            return super().steps(since, until, known)
 
     history = Held()
     async with lived((*LIFE, (3 * 86_400, (1,)), (3 * 86_400 + 60, ())), history=history) as stage:

@@ -84,6 +84,7 @@ class PastReader:
         self._ahead: asyncio.Task[None] | None = None
         self._ahead_of: frozenset[PollRef] = frozenset()
         self._events: Events | None = None
+        self._present_log = EventLog()
         self._began: dict[SafeText, WallMs] = {}
         self._first: dict[SafeText, Moment] = {}
         """The moment after the first listing, until `load` takes it."""
@@ -92,6 +93,7 @@ class PastReader:
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         if profile not in self.pasts:
             return
+        self._present_log = monitor.event_log
         moment = Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile))
         self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], moment)
         self._began.setdefault(profile, now.wall)
@@ -189,7 +191,7 @@ class PastReader:
         missing = list(dropwhile(self._kept.__contains__, poll_refs))
         if self._ahead is None and len(missing) * 2 > len(poll_refs):
             self._ahead_of = frozenset(missing)
-            self._ahead = asyncio.create_task(self._read_ahead(missing[::direction], 3 * ahead + 2 * len(self.pasts)))
+            self._ahead = asyncio.create_task(self._read_ahead(missing[::direction], 2 * ahead + 2 * len(self.pasts)))
 
     async def _read_ahead(self, wanted: Sequence[PollRef], most: int) -> None:
         task = asyncio.current_task()
@@ -220,8 +222,9 @@ class PastReader:
     def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         log, watched = EventLog(), {}
         eventful: list[tuple[PollRef, Sequence[Event]]] = []
+        known = {event: event for event in self._present_log}
         for profile, past in self.pasts.items():
-            steps = list(past.steps(since, until))
+            steps = list(past.steps(since, until, known))
             found = events_of(steps)
             log = log.with_past(found)
             polls = [step.poll for step in steps if step.poll is not None]
@@ -239,10 +242,10 @@ def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator
     `before` are events that time alone brought before the steps.
     """
     events = [*before]
-    for _, poll, its_events in steps:
-        events += its_events
-        if poll is not None and events:
-            yield poll, events
+    for step in steps:
+        events += step.events
+        if step.poll is not None and events:
+            yield step.poll, events
             events = []
 
 

@@ -112,6 +112,8 @@ class FrameWriter:
         color_system = known if self._has_colours else None
         for x, y, strip, width in patches:
             self._buffer.put(x, y, cells_of(strip, color_system, width))
+            # A whole line is a part of itself there, and such a cycle stays until the next full collection.
+            strip._divide_cache.clear()
         self.send_difference()
         return True
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual._styles_cache import StylesCache
 from textual.binding import Binding
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def add_binding(node: DOMNode, binding: Binding) -> None:
 def declared_actions(node: type[DOMNode]) -> list[str]:
     """Return actions in declaration order, whatever the keymap."""
     return [binding.action for _, binding in node._merged_bindings or ()]
+
+
+def forget_closed_widgets() -> None:
+    """Drop closed widgets with their drawn lines: a cache of backgrounds, a method's, keeps the last 1,024 widgets."""
+    StylesCache.get_inner_outer.cache_clear()
 
 
 def forget_detached_watchers(node: DOMNode) -> None:

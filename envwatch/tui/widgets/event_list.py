@@ -86,7 +86,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
         self._events: list[Event] = []
         self._texts: dict[int, str] = {}
         self._lines: Sequence[Event] = ()
-        """The event of each line. A tuple for each of 20,000 lines would cost a garbage collection."""
+        """The event of each line. A tuple for each of 10,000 lines would cost a garbage collection."""
         self._inner: set[int] = set()
         self._open: set[tuple[object, ...]] = set()
         self._cursor = 0
