@@ -16,6 +16,7 @@ if sys.dont_write_bytecode:
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 import pytest
+from hypothesis import given, settings, strategies
 from support import budget, collector, idle, stylesheets
 
 from envwatch.model.times import use_zone
@@ -33,6 +34,15 @@ for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     # ctrl+c.
     if signal.getsignal(each) is signal.SIG_IGN:
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def first_property() -> None:
+    """Run a property before any test: Hypothesis then looks for the owner of its random generator.
+
+    The search finds no owner after the `gc.freeze` of a test.
+    """
+    settings(max_examples=1, database=None)(given(strategies.none())(lambda _: None))()
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, date
 from functools import cache, reduce
 from operator import getitem
@@ -40,6 +41,7 @@ from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.past.history import LeftOut
 from envwatch.query.fields import FIELDS
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.tui.keymap import binding_ids
@@ -129,7 +131,7 @@ def report_document() -> Any:
     since = WallMs(until - 8 * HOUR_MS)
     recorded = recorded_in(night.history, since, until, profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
-    profiles = [report_of(recorded)]
+    profiles = [report_of(replace(recorded, left_out=[LeftOut("poll", since, until, clean("damaged"), 2)]))]
     whole = Report(since=since, until=until, made_at=until, filter=None, profiles=profiles)
     return json.loads(report_json.json_of(whole))
 
@@ -179,6 +181,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `profiles`": part_of_report,
     "`fleet`": lambda: part_of_report("fleet"),
     "`watch`": lambda: part_of_report("watch"),
+    "`left_out`": lambda: part_of_report("left_out", 0),
     "`gaps` and `doubts`": lambda: part_of_report("watch", "gaps", 0),
     "`down`": lambda: part_of_report("down", 0),
     "`incidents`": lambda: part_of_report("incidents", 0),

@@ -6,6 +6,7 @@ Only the holder of a profile's lock runs the hooks and writes the file; a waitin
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import Profiles, SelectedProfile, alert_file_for, state_file
@@ -14,12 +15,18 @@ from envwatch.fleet.alerting.alert_state import (
     AlertState,
     alert_state,
     content_of,
+    dropped_values,
     failing_hooks,
     open_incidents,
     written_at,
 )
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, WallMs
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
+from envwatch.model.times import DAY_MS, date_text
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, ChangedFile, StateFile
 
 if TYPE_CHECKING:
@@ -31,15 +38,29 @@ _WRITTEN_EVERY_MS: Final = 60_000
 _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
 
 
-def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:
-    content = ALERT_STATE.read_or_empty(path)
-    if content:
-        return alert_state(content, profile, now)
+def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | None:
     old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
     entries = {id_: entry for id_, entry in old.items() if isinstance(entry, dict)}
-    own = {id_: entry for id_, entry in entries.items() if entry.get("source") == source_of_1_0}
+    own = {id_: entry for id_, entry in entries.items() if entry.get("source") == source}
     incidents, announced = open_incidents(own, profile, now)
     return AlertState(looked_at=now.wall, open=incidents, announced=announced) if incidents else None
+
+
+def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
+    """Return which rows were online in the newest readable listing; None without such a listing in its last day."""
+    from envwatch.storage.history.past import StoredPast
+
+    past = StoredPast(folder, profile)
+    try:
+        last = past.last_listing()
+        polls = () if last is None else past.polls(WallMs(last.at - DAY_MS), last.at)
+        listed = (poll for poll in reversed(polls) if poll.result is PollResult.LISTED)
+        moment = next((each for each in past.moments(listed) if isinstance(each, Moment)), None)
+    except HistoryError:
+        return None
+    if moment is None or moment.profile_state.listed is None:
+        return None
+    return Monitor(Fleet({profile: moment.profile_state})).alert_state(profile, {}, (), {}, moment.now)
 
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
@@ -67,15 +88,19 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
 class AlertFiles:
     """The alert states of the watched profiles.
 
-    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `warn` is called from any thread with a line.
+    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `histories` are the folders of recorded profiles,
+    which say who was online if a file is lost.
     """
 
     def __init__(
-        self, paths: Mapping[SafeText, Path], sources_of_1_0: Mapping[SafeText, str], warn: Callable[[str], None]
+        self,
+        paths: Mapping[SafeText, Path],
+        sources_of_1_0: Mapping[SafeText, str],
+        histories: Mapping[SafeText, Path] = MappingProxyType({}),
     ) -> None:
         self._paths = paths
         self._sources_of_1_0 = sources_of_1_0
-        self._warn = warn
+        self._histories = histories
         self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in paths.items()}
         self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
@@ -86,29 +111,56 @@ class AlertFiles:
         """The profiles whose hooks this process runs."""
         return frozenset(self._files)
 
-    def take_over(self, now: Clocks) -> dict[SafeText, AlertState | None]:
-        """Take the free locks, and return the profiles' stored states. The disk may be slow."""
+    def take_over(self, now: Clocks, warn: Callable[[str], None]) -> dict[SafeText, AlertState | None]:
+        """Take the free locks, and return the profiles' stored states. The disk may be slow.
+
+        `warn` is called from any thread with a line.
+        """
         taken: dict[SafeText, AlertState | None] = {}
         for name, path in self._paths.items():
-            if name in self._files or not self._acquire(name):
+            if name in self._files or not self._acquire(name, warn):
                 continue
-            taken[name] = _stored_state(path, self._sources_of_1_0[name], name, now)
-            self._files[name] = StateFile(ALERT_STATE, path, self._warn)
+            self._files[name] = StateFile(ALERT_STATE, path, warn)
+            taken[name] = self._stored_state(name, now, warn)
         return taken
 
-    def _acquire(self, name: SafeText) -> bool:
+    def _stored_state(self, name: SafeText, now: Clocks, warn: Callable[[str], None]) -> AlertState | None:
+        path, of_profile = self._paths[name], f" of profile {name}" if name else ""
+        content = ALERT_STATE.read_or_empty(path)
+        state = alert_state(content, name, now)
+        dropped = {} if state is None else dropped_values(content, state)
+        if dropped:
+            warn(f"dropped damaged values of the alert state{of_profile}: {', '.join(dropped.values())} ({path})")
+        state = state or _state_of_1_0(self._sources_of_1_0[name], name, now)
+        folder = self._histories.get(name)
+        is_known = state is not None and "online" not in dropped
+        recorded = None if is_known or folder is None else _state_in_history(folder, name)
+        if recorded is None:
+            return state
+        at = date_text(recorded.looked_at, None)
+        warn(f"the history says which environments{of_profile} were online at {at}, as {path} does not")
+        if state is None:
+            return recorded
+        return replace(
+            state,
+            online=recorded.online | state.online,
+            siblings={**recorded.siblings, **state.siblings},
+            rows={**recorded.rows, **state.rows},
+        )
+
+    def _acquire(self, name: SafeText, warn: Callable[[str], None]) -> bool:
         lock = self._locks[name]
         try:
             is_held = lock.acquire()
         except OSError as error:
-            self._warn(f"two processes may run the hooks: {error.strerror} ({self._paths[name].parent})")
+            warn(f"two processes may run the hooks: {error.strerror} ({self._paths[name].parent})")
             return True
         profile = f" of profile {name}" if name else ""
         if not is_held and (holder := lock.holder) != self._waits_for.get(name):
             self._waits_for[name] = holder
-            self._warn(f"hooks{profile} run in process {holder or 'unknown'}; this process takes over when it ends")
+            warn(f"hooks{profile} run in process {holder or 'unknown'}; this process takes over when it ends")
         elif is_held and name in self._waits_for:
-            self._warn(f"this process runs the hooks{profile} now")
+            warn(f"this process runs the hooks{profile} now")
         return is_held
 
     def keep(self, profile: SafeText, state: AlertState, now: Clocks) -> None:

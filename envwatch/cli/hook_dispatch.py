@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.alert_files import AlertFiles
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import Profiles, alert_file_for, config_path_for, host_of
+from envwatch.cli.bootstrap import (
+    Profiles,
+    alert_file_for,
+    config_path_for,
+    history_folder_for,
+    host_of,
+    server_in,
+)
 from envwatch.cli.streams import print_error
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.decision import HookState
@@ -68,7 +75,12 @@ def prepared(profiles: Profiles, options: Options) -> Prepared:
     }
     sources = {name: f"{context.source}#{context.profile}" for name, context in contexts.items()}
     paths = {name: alert_file_for(*profile) for name, profile in profiles.items()} if hooks else {}
-    return Prepared(hooks, deliveries, contexts, AlertFiles(paths, sources, _warn))
+    recorded = {name: profile for name, profile in profiles.items() if name in paths and profile.settings.history}
+    histories = {
+        name: history_folder_for(server_in(credentials.base_url), settings)
+        for name, (credentials, settings) in recorded.items()
+    }
+    return Prepared(hooks, deliveries, contexts, AlertFiles(paths, sources, histories))
 
 
 class HookDispatch:
@@ -86,14 +98,13 @@ class HookDispatch:
     def take(self, update: MonitorUpdate) -> None:
         """Queue an update's messages; never waits."""
         for earlier in update.taken_over.values():
-            self._take_over(earlier)
-        held = self._alerts.held
+            if earlier is not None:
+                self._take_over(earlier)
         for name, state in self._states.items():
-            self._states[name], fired = state.apply(update.changes, update.monitor)
+            self._states[name], fired = state.apply(update.changes, update.monitor, self._alerts.held)
             for each in fired:
-                if each.subject.profile in held:
-                    context = self._contexts[each.subject.profile]
-                    self._runner.put(name, message_of(each, name, context, update.monitor, update.changes.now))
+                context = self._contexts[each.subject.profile]
+                self._runner.put(name, message_of(each, name, context, update.monitor, update.changes.now))
         self._resolved |= {incident.id: incident for incident in update.changes.resolved}
         self._newest = update
         self.store()
@@ -108,13 +119,10 @@ class HookDispatch:
         failing = self.failing()
         return {name: name in failing for name in self._states}
 
-    def _take_over(self, state: AlertState | None) -> None:
-        if state is None:
-            return
-        ids = {incident.id for incident in state.open}
+    def _take_over(self, state: AlertState) -> None:
         for name, hook_state in self._states.items():
             announced = {id_ for id_, hooks in state.announced.items() if name in hooks}
-            self._states[name] = replace(hook_state, announced=(hook_state.announced - ids) | announced)
+            self._states[name] = replace(hook_state, announced=hook_state.announced | announced)
 
     def store(self) -> None:
         """Store the state for the next run; an incident with an undelivered opening does not count as announced."""
@@ -137,10 +145,6 @@ class HookDispatch:
             announced |= {id_: frozenset(name for name, ids in unsent.items() if id_ in ids) for id_ in self._resolved}
             state = monitor.alert_state(profile, announced, self._resolved.values(), self._runner.failing(), now)
             self._alerts.keep(profile, state, now)
-
-
-def _warn(line: str) -> None:
-    print_error(f"envwatch: {clean(line)}")
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from envwatch.fleet.events import EventLog
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Runtime, Session, Target
+from envwatch.sources.poller import Runtime, Session, Target, read_clocks
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, ChangedFile, StateFile, acknowledged, silences_in
 
 if TYPE_CHECKING:
@@ -90,11 +90,25 @@ class StateFiles:
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None], alerts: AlertFiles | None = None) -> None:
         path = state_file("acknowledged")
+        self._warn = warn
         self._file = StateFile(ACKNOWLEDGEMENTS, path, warn)
         self._acks = ChangedFile(path, acknowledged)
         silences = partial(silences_in, matcher_of=profiles.silence_matcher)
         self._silences = ChangedFile(state_file("silences"), silences)
         self._alerts = alerts
+        self._taken_over: Mapping[SafeText, AlertState | None] = {}
+
+    async def resumed(self, monitor: Monitor, targets: Mapping[SafeText, Target], now: Clocks) -> Monitor:
+        """Return the monitor before the first poll, with the alerts taken over from an earlier run."""
+        if self._alerts is not None:
+            self._taken_over = await asyncio.to_thread(self._alerts.take_over, now, self._warn)
+        for profile, state in self._taken_over.items():
+            if state is not None:
+                monitor = monitor.with_alert_state(profile, state)
+                known = monitor.fleet.by_profile[profile].earlier
+                rows = () if known is None else known.rows.values()
+                targets[profile].remember(row.environment for row in rows if not row.presence.is_absent)
+        return monitor
 
     async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:
         """Return a monitor with the latest changes on disk, and the alerts taken over."""
@@ -106,10 +120,11 @@ class StateFiles:
         for profile, state in taken_over.items():
             if state is not None:
                 monitor = monitor.with_alert_state(profile, state)
+        taken_over, self._taken_over = {**self._taken_over, **taken_over}, {}
         return monitor, taken_over
 
     def _read(self, now: Clocks) -> tuple[Acks | None, Silences | None, Mapping[SafeText, AlertState | None]]:
-        taken_over = {} if self._alerts is None else self._alerts.take_over(now)
+        taken_over = {} if self._alerts is None else self._alerts.take_over(now, self._warn)
         return self._acks.changed(), self._silences.changed(), taken_over
 
     def end(self, keys: Iterable[ServerKey]) -> None:
@@ -154,15 +169,17 @@ async def monitoring(
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
     monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
-    poll_log, saved = poll_log_for(options, _warn), StateFiles(profiles, _warn, alerts)
+    poll_log = poll_log_for(options, _warn)
     note_targets(poll_log, targets.values())
 
     def warn(line: str) -> None:
         poll_log.note(line)
         _warn(line)
 
+    saved = StateFiles(profiles, warn, alerts)
     history = history_for(profiles, options, warn) if is_recorded else History(None, {})
     try:
+        monitor = await saved.resumed(monitor, targets, read_clocks())
         async with (
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome()) as session,
             aclosing(updates(session, monitor, deadline, saved)) as fresh,
@@ -176,7 +193,7 @@ async def monitoring(
 
 
 def _warn(line: str) -> None:
-    print_error(f"envwatch: {line}")
+    print_error(f"envwatch: {clean(line)}")
 
 
 async def updates(

@@ -64,7 +64,7 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
     for name, outcome in outcomes.items():
         if isinstance(outcome, Listed):
             if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
-                monitor = monitor.with_alert_state(name, alerts)
+                monitor = monitor.with_earlier_incidents(name, alerts)
             monitor, _update = monitor.apply(name, outcome, read_clocks())
     return monitor
 

@@ -12,7 +12,7 @@ from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import timedelta
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -28,9 +28,11 @@ class Fleet:
         default_factory=lambda: MappingProxyType({NO_PROFILE: ProfileState()})
     )
 
-    def apply(self, profile: SafeText, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet after a poll, and the events, oldest first."""
-        profile_state, events = self.by_profile[profile].apply(outcome)
+    def apply(
+        self, profile: SafeText, outcome: Outcome, kept: Collection[SafeText] = frozenset()
+    ) -> tuple[Fleet, tuple[Event, ...]]:
+        """Return the fleet after a poll, and the events, oldest first; see `ProfileState.apply`."""
+        profile_state, events = self.by_profile[profile].apply(outcome, kept)
         return self.with_profile_state(profile, profile_state), events
 
     def with_profile_state(self, profile: SafeText, profile_state: ProfileState) -> Fleet:

@@ -6,7 +6,7 @@ An expected environment that was never listed is a row with only a name.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet import tracking
 from envwatch.fleet.events import Event, Kind
@@ -20,14 +20,22 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from envwatch.fleet.anomalies import Acceptance
-    from envwatch.model.clock import ServerMs
+    from envwatch.model.clock import ServerMs, WallMs
     from envwatch.model.outcome import Rows
 
 GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
+
+
+class EarlierRows(NamedTuple):
+    """Rows of an earlier run, each until a listing of this run has the row or proves the row gone."""
+
+    looked_at: WallMs
+    """Request of the earlier run's newest believed listing."""
+    rows: Environments
 
 
 def next_environments(
@@ -35,13 +43,16 @@ def next_environments(
 ) -> tuple[Environments, list[Event], bool]:
     """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
 
-    The first listing gives no events.
+    The first listing gives no events, nor does a row's first listing after an earlier run.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     has_moved_identity = False
     for id_, (environment, row_at) in rows.items():
         before = old.get(id_)
+        if before is not None and id_ in listing.unseen:
+            environments[id_] = tracking.resumed(before, environment, row_at, listing)
+            continue
         tracked = tracking.observed(before, environment, row_at, listing)
         environments[id_] = tracked
         if tracked is not before and listing.number > 1:
@@ -51,17 +62,45 @@ def next_environments(
     for id_, before in old.items():
         if id_ in environments:
             continue
-        if id_ in listing.unreadable:
-            tracked = tracking.unread(before)
-        elif acceptance.quarantines_absence_of(id_):
-            tracked = tracking.missed_while_quarantined(before, listing)
-        else:
-            tracked = tracking.marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
-        if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < GONE_KEPT_MS:
+        tracked = _not_listed(before, at, listing, acceptance)
+        is_kept = id_ in listing.kept or at - (tracked.since_at or at) < GONE_KEPT_MS
+        if tracked.presence is not Presence.GONE or is_kept:
             environments[id_] = tracked
-            if tracked is not before:
+            if tracked is not before and id_ not in listing.unseen:
                 events += tracking.events_between(before, tracked, at)
     return environments, events, has_moved_identity
+
+
+def _not_listed(
+    before: TrackedEnvironment, at: ServerMs, listing: ListingContext, acceptance: Acceptance
+) -> TrackedEnvironment:
+    id_ = before.environment.id
+    if id_ in listing.unreadable:
+        return tracking.unread(before)
+    if acceptance.quarantines_absence_of(id_):
+        return tracking.missed_while_quarantined(before, listing)
+    return tracking.marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
+
+
+def are_of_one_account(one: Iterable[Environment], other: Iterable[Environment]) -> bool:
+    """Whether two listings can be of the same account: both name the same organization, or a listing names none."""
+    old, new = ({environment.organization_id for environment in rows} - {EMPTY} for rows in (one, other))
+    return not old or not new or not old.isdisjoint(new)
+
+
+def remaining_rows(
+    earlier: EarlierRows | None, environments: Environments, listing: ListingContext, listed: Container[SafeText]
+) -> EarlierRows | None:
+    """Return the rows of an earlier run about which the listings of this run prove nothing yet."""
+    if earlier is None:
+        return None
+    rows: dict[SafeText, TrackedEnvironment] = {}
+    for id_, known in earlier.rows.items():
+        tracked = environments.get(id_)
+        is_settled = tracked is None or (id_ in listed and not tracked.has_impossible_time)
+        if tracked is not None and not is_settled and not tracked.presence.is_absent:
+            rows[id_] = tracked if id_ in listing.unseen and id_ not in listed else known
+    return earlier._replace(rows=rows) if rows else None
 
 
 def missing_id(expected: SafeText) -> SafeText:

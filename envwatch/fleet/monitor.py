@@ -13,11 +13,12 @@ from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, NO_SILENCES, Al
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
 from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
-from envwatch.fleet.anomalies import is_beating
+from envwatch.fleet.anomalies import StallDetector, is_beating
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.inventory import EarlierRows
 from envwatch.fleet.outages import Interval, states
-from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, NEVER_LISTED
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
@@ -63,8 +64,6 @@ class Monitor:
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     incidents: Incidents = field(default_factory=Incidents)
-    resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
-    """Alert states of an earlier run, kept until the profile's next listing is compared."""
     beating: frozenset[SafeText] = frozenset()
     """Profiles whose heartbeats were fresh or advanced in this run."""
 
@@ -94,12 +93,12 @@ class Monitor:
 
     def apply(self, profile: SafeText, outcome: Outcome, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor after a profile's poll, and the changes."""
-        fleet, found = self.fleet.apply(profile, outcome)
+        fleet, found = self.fleet.apply(profile, outcome, self.incidents.lost_of(profile))
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         are_all_listed = not fleet.unlisted
         ended = acknowledgements.recovered(self.acks, fleet.environments, fleet.servers, are_all_listed=are_all_listed)
         ended |= acknowledgements.listed_after_all(self.acks, fleet)
-        acks, incidents, resumed, beating = self.acks, self.incidents, self.resumed, self.beating
+        acks, incidents, beating = self.acks, self.incidents, self.beating
         if profile not in beating and (
             after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
         ):
@@ -133,13 +132,11 @@ class Monitor:
                 for tracked in profile_state.environments.values()
             )
             lost += acknowledgements.losses_of(ended, compared, fleet.servers)
-        if profile in resumed and resumed[profile].can_compare(before, after):
-            from envwatch.fleet.run_before import with_siblings  # noqa: PLC0415 - only after an earlier run
+        if before.earlier is not None:
+            from envwatch.fleet.run_before import losses_between_runs  # noqa: PLC0415 - only after an earlier run
 
-            after = with_siblings(after, resumed[profile].siblings)
-            fleet = fleet.with_profile_state(profile, after)
-            lost += resumed[profile].losses_since(after)
-            resumed = {name: state for name, state in resumed.items() if name != profile}
+            lost += losses_between_runs(before, after)
+        lost += losses.missing_losses(before, after)
         lost += losses.quiet_baseline(before, after, self.quiet_end)
         incidents, _ = incidents.with_events(lost, loss_of, fleet)
         event_log = self.event_log.with_events(events) if events else self.event_log
@@ -152,7 +149,6 @@ class Monitor:
             event_log=event_log,
             watched=self.watched if watched is own else {**self.watched, profile: watched},
             incidents=incidents,
-            resumed=resumed,
             beating=beating,
         )
         monitor, changes = monitor.tick(now)
@@ -237,9 +233,21 @@ class Monitor:
         return acknowledgements.own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
-        """Return the monitor with an earlier run's losses and incidents."""
+        """Return the monitor with an earlier run's losses, incidents and rows."""
+        from envwatch.fleet.run_before import known_rows  # noqa: PLC0415 - only after an earlier run
+
+        monitor = self.with_earlier_incidents(profile, state)
+        profile_state = self.fleet.by_profile[profile]
+        if rows := known_rows(state, profile):
+            profile_state = replace(profile_state, earlier=EarlierRows(state.looked_at, rows))
+        if profile_state.listed is None and state.is_stalled:
+            profile_state = replace(profile_state, stall_detector=StallDetector(is_stalled=True))
+        return replace(monitor, fleet=self.fleet.with_profile_state(profile, profile_state))
+
+    def with_earlier_incidents(self, profile: SafeText, state: AlertState) -> Monitor:
+        """Return the monitor with an earlier run's losses and incidents, to judge a single listing."""
         incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
-        return replace(self, incidents=incidents, resumed={**self.resumed, profile: state})
+        return replace(self, incidents=incidents)
 
     def alert_state(
         self,
@@ -253,30 +261,32 @@ class Monitor:
 
         `undelivered` are resolved incidents whose end no hook has delivered; the next run takes them as open.
         """
-        profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
-        looked_at, online, is_stalled = now.wall, frozenset[SafeText](), not profile_state.stall_detector.beats_count
+        profile_state = self.fleet.by_profile[profile]
+        looked_at, rows = now.wall, profile_state.environments
+        if profile_state.earlier is not None:
+            looked_at, rows = profile_state.earlier.looked_at, {**profile_state.earlier.rows, **rows}
+        if profile_state.listed is not None:
+            looked_at = profile_state.listed.wall
         siblings = {
             id_: (tracked.twins, tracked.offline_beside)
-            for id_, tracked in profile_state.environments.items()
+            for id_, tracked in rows.items()
             if tracked.twins or tracked.offline_beside
         }
-        if earlier is not None:
-            looked_at, online, is_stalled = earlier.looked_at, earlier.online, earlier.is_stalled or is_stalled
-            siblings = {**earlier.siblings, **siblings}
-        elif profile_state.listed is not None:
-            looked_at = profile_state.listed.wall
-            online = frozenset(id_ for id_, tracked in profile_state.environments.items() if tracked.verdict.is_up)
         still_open = (incident._replace(remaining=incident.keys) for incident in undelivered)
-        return AlertState(
+        state = AlertState(
             looked_at=looked_at,
-            online=online,
+            online=frozenset(id_ for id_, tracked in rows.items() if tracked.verdict.is_up),
             siblings=siblings,
-            is_stalled=is_stalled,
+            is_stalled=not profile_state.stall_detector.beats_count,
             waiting=tuple(loss for loss in self.incidents.waiting if loss.event.profile == profile),
             open=tuple(each for each in (*self.incidents.open, *still_open) if each.profile == profile),
             announced=announced,
             blindness=self.incidents.blindnesses.get(profile),
             failing=failing,
+        )
+        kept = (*state.lost, *state.siblings, *state.online)
+        return replace(
+            state, rows={id_: rows[id_] for id_ in kept if id_ in rows and rows[id_].verdict != NEVER_LISTED}
         )
 
     def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
@@ -357,8 +367,10 @@ class Monitor:
             profile_state = fleet[profile]
             tracked = profile_state.environments.get(id_)
             if tracked is None:
-                # The first listing may lack a row by mistake.
-                return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
+                # Either an earlier run knew the row, or the inventory no longer expects the row.
+                is_unproven = profile_state.earlier is not None and id_ in profile_state.earlier.rows
+                is_first = profile_state.listings < limits.LISTINGS_TO_GONE
+                return LossStatus.UNSEEN if is_unproven or is_first else LossStatus.OVER
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
             at = moments[profile]

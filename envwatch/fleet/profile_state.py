@@ -31,7 +31,14 @@ from envwatch.fleet.events import (
     ended,
     woken,
 )
-from envwatch.fleet.inventory import missing_events, next_environments, with_inventory
+from envwatch.fleet.inventory import (
+    EarlierRows,
+    are_of_one_account,
+    missing_events,
+    next_environments,
+    remaining_rows,
+    with_inventory,
+)
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements
@@ -48,7 +55,9 @@ from envwatch.model.times import MS, span
 from envwatch.model.versions import newest_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from envwatch.model.environment import Environment
 
 
 class Freshness(StrEnum):
@@ -98,14 +107,21 @@ class ProfileState:
     has_moved_identity: bool = False
     """Whether a row's `firstSeenAt` or device changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)
+    earlier: EarlierRows | None = None
+    """Known rows that `environments` lacks or that are not compared yet; None if there are none. Not recorded."""
 
-    def apply(self, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Return the state after one poll, and the events, oldest first."""
+    def apply(
+        self, outcome: Outcome, kept: Collection[SafeText] = frozenset()
+    ) -> tuple[ProfileState, tuple[Event, ...]]:
+        """Return the state after one poll, and the events, oldest first.
+
+        `kept` are the ids of rows with an open loss, which stay known however long the rows are gone.
+        """
         match outcome:
             case Listed():
                 awake, woken_events = _awake(self, outcome)
                 blind, noticed = awake.with_interval(outcome.interval).tick(outcome.started)
-                profile_state, events = _after_listing(replace(awake, periods=blind.periods), outcome)
+                profile_state, events = _after_listing(replace(awake, periods=blind.periods), outcome, kept)
                 return profile_state, (*woken_events, *noticed, *events)
             case Failed():
                 return _after_failure(self, outcome)
@@ -143,6 +159,11 @@ class ProfileState:
         blind = Event(kind=Kind.BLIND, at=at, profile=self.profile, since=since, reason=reason)
         periods, events = begun(self.periods, blind)
         return (replace(self, periods=periods) if events else self), events
+
+    @property
+    def rows(self) -> Iterator[Environment]:
+        """The rows of all environments."""
+        return (tracked.environment for tracked in self.environments.values())
 
     @property
     def listed_at(self) -> ServerMs | None:
@@ -283,7 +304,9 @@ def _moved(clocks: Clocks | None, by_ms: float) -> Clocks | None:
     return None if clocks is None else clocks._replace(wall=WallMs(clocks.wall + by_ms))
 
 
-def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
+def _after_listing(
+    before: ProfileState, outcome: Listed, kept: Collection[SafeText]
+) -> tuple[ProfileState, tuple[Event, ...]]:
     snapshot, asked = outcome.snapshot, outcome.asked
     if before.listed is not None:
         # A served listing's age includes the request's time, which varies.
@@ -298,17 +321,25 @@ def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState,
         return replace(seen, periods=periods), period_events
 
     rows = snapshot.rows(clock)
-    acceptance = acceptance_of(before.quarantine, before.environments, rows, snapshot, asked.monotonic)
+    earlier = before.earlier
+    if earlier is not None:
+        known = (tracked.environment for tracked in earlier.rows.values())
+        earlier = earlier if are_of_one_account(known, (row for row, _ in rows.values())) else None
+    old = before.environments if earlier is None else {**earlier.rows, **before.environments}
+    acceptance = acceptance_of(before.quarantine, old, rows, snapshot, asked.monotonic)
     quarantine = acceptance.quarantine
     if quarantine is not None and quarantine.is_whole:
         periods, period_events = _next_periods(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
         environments = still_listed(before.environments, rows)
-        return replace(seen, quarantine=quarantine, environments=environments, periods=periods), period_events
+        earlier = None if earlier is None else earlier._replace(rows=still_listed(earlier.rows, rows))
+        return replace(
+            seen, quarantine=quarantine, environments=environments, earlier=earlier, periods=periods
+        ), period_events
 
     covered_s = 0.0
     if before.listed is not None and not before.failures and not blind_since(before, asked):
         covered_s = asked.monotonic - before.listed.monotonic
-    stall_detector = before.stall_detector.apply(asked.monotonic, covered_s, before.environments, rows)
+    stall_detector = before.stall_detector.apply(asked.monotonic, covered_s, old, rows)
     gap_ms = (before.age(asked) or timedelta()) / MS
     listing = ListingContext(
         number=before.listings + 1,
@@ -319,12 +350,14 @@ def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState,
         beats_count=stall_detector.beats_count,
         in_doubt=snapshot.in_doubt,
         unreadable=snapshot.rejected_ids,
+        unseen=frozenset() if earlier is None else earlier.rows.keys() - before.environments.keys(),
+        kept=kept,
         profile=before.profile,
         latest=latest_possible(clock, at),
         is_date_wrong=date_error is not None,
     )
     is_first = before.listed is None
-    environments, events, has_moved_identity = next_environments(before.environments, rows, at, listing, acceptance)
+    environments, events, has_moved_identity = next_environments(old, rows, at, listing, acceptance)
     has_moved_identity |= before.has_moved_identity
     inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=is_first)
     environments = with_replacements(environments, rows, inputs)
@@ -334,6 +367,10 @@ def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState,
     periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
     is_proof = quarantine is None and not snapshot.rejected
     environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)
+    if earlier is not None:
+        earlier = remaining_rows(earlier, environments, listing, rows)
+        hidden = set() if earlier is None else (listing.unseen & earlier.rows.keys()) - rows.keys()
+        environments = {id_: tracked for id_, tracked in environments.items() if id_ not in hidden}
     if before.expect and not is_first:
         events += missing_events(before.environments, environments, at)
     following = replace(
@@ -343,8 +380,8 @@ def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState,
         began_at=at if before.began_at is None else before.began_at,
         listed=asked,
         elapsed_ms=listing.elapsed_ms,
-        # Any change of the newest version comes with an event.
-        newest=_newest_version(environments.values()) if events or is_first else before.newest,
+        # Any change of the newest version comes with an event, apart from a row of an earlier run.
+        newest=_newest_version(environments.values()) if events or is_first or before.earlier else before.newest,
         quarantine=quarantine,
         stall_detector=stall_detector,
         has_moved_identity=has_moved_identity,
@@ -352,6 +389,7 @@ def _after_listing(before: ProfileState, outcome: Listed) -> tuple[ProfileState,
         unseen_since=None,
         last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else before.last_up,
         periods=periods,
+        earlier=earlier,
     )
     if is_first:
         return following, period_events

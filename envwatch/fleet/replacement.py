@@ -1,8 +1,8 @@
 """Replacement of an old row by a new row of the same machine; twins.
 
 A renamed computer connects as a new row with the same device and surface; the old row stays offline until the server
-drops the row. Twins are two rows of one device and surface that were online at once. Source: `letta-environments.md`,
-"Identity".
+drops the row. Twins are two rows of one device and surface whose heartbeats advanced side by side. Source:
+`letta-environments.md`, "Identity".
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 _TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
+_SIGN_OF_LIFE_MS: Final = limits.SIGN_OF_LIFE / MS
 SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 _INSTANCE: Final = re.compile(r"(server|listen)-[0-9a-fA-F]{16}")
 
@@ -136,7 +137,7 @@ def _judged(
         return group
     present = {tracked.environment.id: tracked for tracked in group if not tracked.presence.is_absent}
     here = [tracked for id_, tracked in present.items() if id_ in listed]
-    up = frozenset(tracked.environment.id for tracked in here if tracked.verdict.is_up)
+    up = {tracked.environment.id: tracked for tracked in here if tracked.verdict.is_up}
     down = frozenset(tracked.environment.id for tracked in here if _is_down(tracked))
     remembering = [_with_memory(tracked, present.keys(), up, down) for tracked in group]
     replacing = (
@@ -159,7 +160,7 @@ _NO_IDS: Final[frozenset[SafeText]] = frozenset()
 
 
 def _with_memory(
-    tracked: TrackedEnvironment, present: Collection[SafeText], up: frozenset[SafeText], down: frozenset[SafeText]
+    tracked: TrackedEnvironment, present: Collection[SafeText], up: Environments, down: frozenset[SafeText]
 ) -> TrackedEnvironment:
     id_ = tracked.environment.id
     if id_ not in present:
@@ -167,8 +168,19 @@ def _with_memory(
     twins, beside = tracked.twins, tracked.offline_beside
     twins, beside = twins.intersection(present), beside.intersection(present)
     if id_ in up:
-        twins, beside = (twins | up) - {id_}, beside | down
+        new = (other for other in up.keys() - twins if other != id_)
+        twins, beside = twins.union(other for other in new if _beat_together(tracked, up[other])), beside | down
     return _remembering(tracked, twins, beside)
+
+
+def _beat_together(one: TrackedEnvironment, other: TrackedEnvironment) -> bool:
+    """Whether the heartbeats of two online rows advanced since both have been connected.
+
+    A row that fell silent stays online until the heartbeat expires, which proves no twin.
+    """
+    rows = (one.environment, other.environment)
+    together_from = max(row.first_seen_at if row.connected_at is None else row.connected_at for row in rows)
+    return all((row.last_heartbeat_at or 0.0) - together_from >= _SIGN_OF_LIFE_MS for row in rows)
 
 
 def _remembering(
@@ -276,7 +288,7 @@ class Obstacle(StrEnum):
     UP = "an online row is never replaced"
     UNTIMED = "the last sign of life has an impossible time"
     OTHER_SURFACE = "only a listener of `letta server` can be replaced, not an app or a sandbox"
-    TWIN = "a twin: both rows were online at once, so a loss counts"
+    TWIN = "a twin: both rows sent heartbeats side by side, so a loss counts"
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:
@@ -311,8 +323,9 @@ def named_by_device(events: list[Event], environments: Environments) -> list[Eve
             return event
         if (old := replaced.get(event.id)) is not None:
             return replace(event, reason=composed(f"replaces {old}, same device"))
-        # An absent row may be the same machine under an old id.
-        twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
+        # A row that is absent or silent may be the same machine under an old id.
+        twins = environments[event.id].twins
+        twin = next((tracked for tracked in others if tracked.environment.id in twins), None)
         relation = "beside" if twin is None else "twin of"
         return replace(event, reason=composed(f"{relation} {(twin or others[-1]).environment.label}, same device"))
 

@@ -8,37 +8,36 @@ row, if the last sign of life is the same. Otherwise the row's instants date the
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet import recent_changes
+from envwatch.fleet.events import Kind
 from envwatch.fleet.inventory import GONE_KEPT_MS
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
-from envwatch.fleet.presence import GONE, Presence
+from envwatch.fleet.presence import DISCONNECTED, GONE, NEVER_LISTED, ONLINE, Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.replacement import SAME_INSTANT_MS, RuleInputs, keeps_identity, with_memory_of, with_replacements
 from envwatch.fleet.tracking import CHURN_MS, TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import EMPTY, SafeText
-from envwatch.model.times import MS
+from envwatch.model.environment import NEVER, Environment
+from envwatch.model.text import EMPTY, clean, composed
+from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.presence import Verdict
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import Environments
+    from envwatch.model.text import SafeText
 
 _RESTART_MEMORY_MS: Final = limits.RESTART_MEMORY / MS
-
-
-def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
-    """Whether two states can be of the same account: both name the same organization, or a state names none."""
-    old, new = (
-        {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
-        for profile_state in (before, first)
-    )
-    return not old or not new or not old.isdisjoint(new)
 
 
 def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
@@ -68,21 +67,6 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
     return with_memory_of_run(replace(profile_state, environments=MappingProxyType(environments)), before, gap.until)
 
 
-def with_siblings(
-    profile_state: ProfileState, siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]
-) -> ProfileState:
-    """Return the state with an earlier run's twins and offline siblings."""
-    if not siblings or (at := profile_state.listed_at) is None:
-        return profile_state
-    rows = profile_state.environments
-    known = {
-        id_: replace(rows[id_], twins=twins, offline_beside=beside)
-        for id_, (twins, beside) in siblings.items()
-        if id_ in rows
-    }
-    return with_memory_of_run(profile_state, replace(profile_state, environments=known), at)
-
-
 def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
     """Return the state with an earlier run's memory of rows on one device, and the replacements that follow."""
     common = [
@@ -101,6 +85,74 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
     inputs = RuleInputs(at=at, latest=latest_possible(profile_state.clock, at), is_off=has_moved_identity)
     environments = MappingProxyType(dict(with_replacements(environments, listed, inputs)))
     return replace(profile_state, environments=environments, has_moved_identity=has_moved_identity)
+
+
+def known_rows(state: AlertState, profile: SafeText) -> Environments:
+    """Return the rows of an earlier run's alert state, which the next run knows before its first listing.
+
+    A row that the file of an older version lacks has an id, and the name of the loss.
+    """
+    lost = state.lost
+    ids = sorted(state.online | lost.keys() | state.siblings.keys())
+    return {id_: _known_row(id_, state, profile, lost.get(id_)) for id_ in ids}
+
+
+def _known_row(id_: SafeText, state: AlertState, profile: SafeText, loss: Event | None) -> TrackedEnvironment:
+    stored = state.rows.get(id_)
+    if stored is None:
+        row = Environment(
+            id=id_,
+            name=EMPTY if loss is None or loss.name is None else loss.name,
+            device_id=EMPTY,
+            organization_id=EMPTY,
+            first_seen_at=NEVER,
+            last_seen_at=ServerMs(state.looked_at),
+        )
+        stored = TrackedEnvironment(environment=row, verdict=DISCONNECTED)
+    beat_at, connection_id = stored.environment.last_heartbeat_at, stored.environment.connection_id
+    is_online = id_ in state.online
+    twins, beside = state.siblings.get(id_, (frozenset(), frozenset()))
+    return replace(
+        stored,
+        profile=profile,
+        verdict=ONLINE if is_online else _VERDICTS.get(None if loss is None else loss.kind, DISCONNECTED),
+        since_at=None if loss is None or is_online else loss.at,
+        # When this run's clocks begin, the heartbeat has been listed at an unknown moment before.
+        last_known_heartbeat=LastHeartbeat(connection_id, beat_at, -inf) if connection_id and beat_at else None,
+        twins=twins,
+        offline_beside=beside,
+    )
+
+
+_VERDICTS: Final[Mapping[Kind | None, Verdict]] = {Kind.GONE: GONE, Kind.MISSING: NEVER_LISTED}
+"""A lost row's verdict by the kind of the loss."""
+
+
+def losses_between_runs(before: ProfileState, after: ProfileState) -> Iterator[Event]:
+    """Yield the losses that a poll proves of rows that were online at the end of an earlier run."""
+    if before.earlier is None or (at := after.listed_at) is None or after.listings == before.listings:
+        return
+    looked_at, rows = before.earlier
+    since = min(after.clock.server_time(looked_at), at)
+    remaining = {} if after.earlier is None else after.earlier.rows
+    when = "while envwatch was not running"
+    if at - since > limits.LONG_AGO / MS:
+        when += f", which last looked {long_age(span(at - since))} before"
+    for id_, known in rows.items():
+        tracked = after.environments.get(id_)
+        if id_ in remaining or tracked is None or not known.verdict.is_up or tracked.verdict.is_up:
+            continue
+        # The row from before the loss, as a disconnected row has no pod.
+        row = replace(tracked.environment, pod_id=tracked.pod_id)
+        yield tracked.event(
+            Kind.OFFLINE if tracked.presence is Presence.OFFLINE else Kind.GONE,
+            at,
+            since=since,
+            before=clean(Presence.ONLINE),
+            after=clean(tracked.presence),
+            reason=composed(f"{tracked.verdict.reason} {when}"),
+            then=tracked.as_event_state._replace(environment=row),
+        )
 
 
 def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: Span) -> TrackedEnvironment:

@@ -72,7 +72,7 @@ class TrackedEnvironment:
     """The id of the row that replaces this offline row."""
     replaced_by_name: SafeText | None = None
     twins: frozenset[SafeText] = frozenset()
-    """Ids of rows of the same device and surface that were once online together with this row."""
+    """Ids of rows of the same device and surface whose heartbeats advanced side by side with this row's."""
     offline_beside: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were offline while this row was online."""
 
@@ -162,6 +162,10 @@ class ListingContext(NamedTuple):
     """See `StallDetector.beats_count`."""
     in_doubt: Collection[SafeText] = ()
     unreadable: Collection[SafeText] = ()
+    unseen: Collection[SafeText] = ()
+    """Ids of rows that an earlier run knew, and that no listing of this run had before."""
+    kept: Collection[SafeText] = ()
+    """Ids of rows with an open loss, which stay known however long the rows are gone."""
     profile: SafeText = NO_PROFILE
     latest: ServerMs = _NO_LIMIT
     is_date_wrong: bool = False
@@ -227,6 +231,30 @@ def observed(
         replaced_by_name=tracked.replaced_by_name,
         twins=tracked.twins,
         offline_beside=tracked.offline_beside,
+    )
+
+
+def resumed(
+    known: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext
+) -> TrackedEnvironment:
+    """Return an earlier run's row after the first listing of this run with the row.
+
+    The row's own instants date the state, because this run did not see the state begin. While the platform's heartbeats
+    stand still, an old heartbeat is no loss.
+    """
+    tracked = observed(None, environment, at, listing)
+    is_held = tracked.verdict == HEARTBEAT_LOST and known.verdict.is_up and not listing.beats_count
+    turned_at = () if is_held or tracked.verdict.is_up == known.verdict.is_up else (at,)
+    transitions = tuple(each for each in (*known.transitions, *turned_at) if at - each < CHURN_MS)
+    return replace(
+        tracked,
+        verdict=known.verdict if is_held else tracked.verdict,
+        last_change=None,
+        left_pod_id=None if tracked.environment.pod_id else known.pod_id,
+        transitions=transitions,
+        is_flapping=is_flapping(transitions, at, was_flapping=known.is_flapping),
+        twins=known.twins,
+        offline_beside=known.offline_beside,
     )
 
 

@@ -15,7 +15,7 @@ from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor, MonitorChanges
@@ -68,11 +68,16 @@ class HookState:
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
     """The time of the newest message by topic and kind, kept during the cooldown."""
 
-    def apply(self, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the next state and the messages to send."""
+    def apply(
+        self, changes: MonitorChanges, monitor: Monitor, held: Container[SafeText]
+    ) -> tuple[HookState, tuple[Fired, ...]]:
+        """Return the next state and the messages to send.
+
+        Only messages about the profiles `held` are sent and noted as sent: another process runs the other hooks.
+        """
         now = changes.now
-        state, incidents = _after_incidents(self, changes, monitor) if self.rule.has_incidents else (self, [])
-        state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
+        state, incidents = _after_incidents(self, changes, monitor, held) if self.rule.has_incidents else (self, [])
+        state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now, held)
         cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}
         return replace(state, sent=cooling), (*incidents, *events)
 
@@ -81,7 +86,9 @@ class HookState:
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
 
 
-def _after_incidents(state: HookState, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, list[Fired]]:
+def _after_incidents(
+    state: HookState, changes: MonitorChanges, monitor: Monitor, held: Container[SafeText]
+) -> tuple[HookState, list[Fired]]:
     now, rule, announced, sent = changes.now, state.rule, state.announced, dict(state.sent)
     classify_loss = monitor.loss_classifier(now)
     resolved = [incident for incident in changes.resolved if incident.id in announced]
@@ -89,7 +96,7 @@ def _after_incidents(state: HookState, changes: MonitorChanges, monitor: Monitor
     announced -= {incident.id for incident in resolved}
     for incident in monitor.incidents.open:
         has_held = now.monotonic - incident.noticed_at >= rule.after.total_seconds()
-        if incident.id in announced or not has_held:
+        if incident.id in announced or not has_held or incident.profile not in held:
             continue
         topics = {(*key_of(loss), "incident"): loss for loss in incident.losses if key_of(loss) in incident.remaining}
         ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), now.monotonic))
@@ -130,7 +137,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
     return replace(state, waiting=waiting)
 
 
-def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, list[Fired]]:
+def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]) -> tuple[HookState, list[Fired]]:
     waiting, sent = dict(state.waiting), dict(state.sent)
     classify_loss = monitor.loss_classifier(now)
     groups: dict[int, tuple[Event | None, list[Event]]] = {}
@@ -143,7 +150,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, li
         is_seen = event.id is None or monitor.sees(event.profile, now)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
             del waiting[topic]
-            if _is_worth_sending(event, monitor, now, classify_loss):
+            if event.profile in held and _is_worth_sending(event, monitor, now, classify_loss):
                 sent[topic, event.kind] = now.monotonic
                 groups.setdefault(id(event if group is None else group), (group, []))[1].append(event)
     fired = [

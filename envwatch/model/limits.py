@@ -42,8 +42,8 @@ REPLACEMENT_ROWS = 100
 OLD_AFTER = timedelta(hours=24)
 """Time offline after which an environment is old."""
 
-EVENTS_KEPT = 20_000
-"""Newest events that a dashboard keeps, group members counted: 10 to 20 MiB."""
+EVENTS_KEPT = 10_000
+"""Newest events that a dashboard keeps, group members counted: 5 to 10 MiB."""
 
 HEADLINE_STANDS = timedelta(seconds=60)
 """How long a loss stays in the news line."""
@@ -116,6 +116,8 @@ DEMO_ALERT_AFTER = timedelta(seconds=10)
 """The same in the demo, whose losses last seconds."""
 BLIND_AFTER = timedelta(minutes=15)
 """How long a profile is blind before an incident opens, by default."""
+STALL_ALERT_AFTER = timedelta(minutes=5)
+"""How long no heartbeat arrives from any environment before an incident opens: all machines may be down."""
 HISTORY_DAYS = 14
 HISTORY_MB = 256
 """In units of 2^20 bytes."""

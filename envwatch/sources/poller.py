@@ -19,8 +19,9 @@ from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.outcome import Cause, Failed, Listed, ListingCost, Outcome, Slept, Snapshot, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 
+    from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.model.text import SafeText
 
@@ -382,6 +383,8 @@ class Target(NamedTuple):
     poller: Poller
     limits: Limits
     close: Callable[[], Awaitable[None]] = _nothing_to_close
+    remember: Callable[[Iterable[Environment]], None] = lambda _rows: None
+    """Takes the rows that an earlier run knew, before the first poll."""
 
 
 class Session:

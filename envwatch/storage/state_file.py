@@ -286,12 +286,16 @@ def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
     return silences_of(SILENCES.read_or_empty(path), matcher_of)
 
 
-def _replaced(_content: dict[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
-    return dict(changes)
+_ROWS_BYTES: Final = 32 << 20
+"""Most bytes of the rows in an alert state; of further rows only the ids are kept."""
 
 
-ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_replaced)
+def _alert_content(_content: dict[str, Any], changes: Changes) -> dict[str, Any]:
+    return {**changes, "rows": within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else {**changes}
+
+
+ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)
 """One profile's alert state; each change replaces the whole content."""
 
-INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_replaced)
+INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_with_changes)
 """`incidents.json` of 1.0.0, for all profiles; only read."""

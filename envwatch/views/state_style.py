@@ -325,7 +325,7 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
-        return clean(f"no new heartbeat since {moment}: the platform stalls, not the machines; online rows are unknown")
+        return clean(f"no new heartbeat since {moment}: the platform stands still, or all are down")
     if (warning := date_warning(profile_state)) is not None:
         return clean(f"{warning}: not believed; dependent rows are unknown (clk?)")
     # Nearly always the first row is not in doubt, so further rows cost nothing.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, listed, reading
+from support.builders import NOW, failed, listed, reading
 from support.hooked import row
+from support.recording import record
 
 from envwatch.cli.alert_files import AlertFiles, failing_hooks_of
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -28,6 +31,8 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
+from envwatch.storage.history.past import Retention
+from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,7 +79,7 @@ class Run:
         return self.folder / "alerts" / "work.json"
 
     async def watch(self, *is_up: bool) -> Run:
-        alerts = AlertFiles({NO_PROFILE: self.path}, {NO_PROFILE: SOURCE}, self.warnings.append)
+        alerts = AlertFiles({NO_PROFILE: self.path}, {NO_PROFILE: SOURCE})
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
         monitor = Monitor.create({NO_PROFILE: Limits()})
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
@@ -84,7 +89,7 @@ class Run:
             for minute, up in enumerate(is_up):
                 at = self.began_at + minute * 60_000
                 now, rows = reading(at), [row("web", at, is_up=up), row("other", at)]
-                taken_over, before = alerts.take_over(now), monitor
+                taken_over, before = alerts.take_over(now, self.warnings.append), monitor
                 for state in filter(None, taken_over.values()):
                     before = monitor.with_alert_state(NO_PROFILE, state)
                 monitor, changes = before.apply(NO_PROFILE, listed(rows, at), now)
@@ -175,16 +180,41 @@ async def test_a_process_that_takes_over_goes_on_from_the_file_of_the_other(tmp_
     assert first.sent == ["soon incident opened"]
     lock = ProcessLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
-    waiting = AlertFiles({NO_PROFILE: first.path}, {NO_PROFILE: SOURCE}, lambda _line: None)
+    waiting = AlertFiles({NO_PROFILE: first.path}, {NO_PROFILE: SOURCE})
     now = reading(NOW + 600_000)
-    assert (waiting.take_over(now), waiting.held) == ({}, frozenset())
+    assert (waiting.take_over(now, print), waiting.held) == ({}, frozenset())
     lock.release()
-    (state,) = waiting.take_over(now).values()
+    (state,) = waiting.take_over(now, print).values()
     assert state is not None
     assert [incident.id for incident in state.open] == [*first.open_incidents]
     assert state.announced == {state.open[0].id: {"soon"}}
     assert waiting.held == {NO_PROFILE}
     waiting.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "online"), [(None, "ab"), ("number = 3", "abc"), ("1", "")], ids=["none", "the newest", "all"]
+)
+def test_without_a_file_the_newest_readable_listing_of_the_history_says_which_rows_were_online(
+    tmp_path: Path, damage: str | None, online: str
+) -> None:
+    writer = FolderWriter(tmp_path / "history", Retention())
+    polls = [
+        listed([row(name, NOW + 5_000 * at, is_up=name in up) for name in "abcd"], NOW + 5_000 * at)
+        for at, up in enumerate(["abcd", "abc", "ab"])
+    ]
+    record(writer, [*polls, failed(at=NOW + 15_000)])
+    writer.close()
+    if damage is not None:
+        (path,) = (tmp_path / "history").glob("*.sqlite")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"UPDATE frames SET data = x'00' WHERE {damage}")
+    files = AlertFiles({NO_PROFILE: tmp_path / "work.json"}, {NO_PROFILE: SOURCE}, {NO_PROFILE: tmp_path / "history"})
+    lines: list[str] = []
+    state = files.take_over(reading(NOW + 60_000), lines.append)[NO_PROFILE]
+    assert (set() if state is None else state.online) == set(online)
+    assert len(lines) == bool(online)
+    files.close()
 
 
 async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: Path) -> None:
@@ -198,8 +228,8 @@ async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: 
 def test_an_unchanged_state_is_written_once_a_minute(later: float, written: float, tmp_path: Path) -> None:
     """A clock that was set back must not stop writes for hours."""
     path = tmp_path / "alerts" / "work.json"
-    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, lambda _line: None)
-    files.take_over(reading(NOW))
+    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE})
+    files.take_over(reading(NOW), print)
     for at in (NOW, WallMs(NOW + later)):
         files.keep(NO_PROFILE, AlertState(looked_at=WallMs(at)), reading(at))
     files.close()
@@ -215,8 +245,8 @@ def test_a_dashboard_knows_the_failing_hooks_of_a_process_that_still_runs(
     profiles = Profiles({NO_PROFILE: SelectedProfile(None, None)})  # type: ignore[arg-type]
     newest = failing_hooks_of(profiles)
     assert newest(reading(NOW)) == {}
-    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, lambda _line: None)
-    files.take_over(reading(NOW))
+    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE})
+    files.take_over(reading(NOW), print)
     since = {clean("page"): WallMs(NOW - 700_000)}
     files.keep(NO_PROFILE, AlertState(looked_at=WallMs(NOW - 1_000_000), failing=since), reading(NOW))
     files.close()

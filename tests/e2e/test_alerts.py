@@ -6,6 +6,7 @@ machine `sentinel`, whose message arrives after all messages due before.
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import alert_stories, programs
-from support.alert_stories import Fast, PowerCut, Restart, Story, Tale
+from support.alert_stories import Fast, FileLost, Lacking, NotListed, PowerCut, Restart, Story, Tale
 from support.fast_clock import HAS_FAKETIME, needs_faketime
 from support.pty_terminal import environment
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _STORIES: dict[str, Story] = {}
 
 SENTINEL = ("opened", ["sentinel"])
+_ALL = (*(f"box-{number}" for number in range(6)), "sentinel")
+_HALF = _ALL[3:]
+_SOON = 'interval = "1s"\nalert_after = "2s"'
 
 
 def of(story: Story) -> Callable[[Any], Any]:
@@ -98,6 +102,100 @@ def test_a_machine_that_goes_down_after_envwatch_was_killed_is_one_message(tale:
 def test_a_loss_that_waits_when_envwatch_ends_is_one_message_of_the_next_run(tale: Tale) -> None:
     assert tale.notes["told_before_the_end"] == 0, tale.text
     check_restart(tale)
+
+
+def check_box_and_sentinel(tale: Tale, box: str) -> None:
+    assert tale.names == [("opened", [box]), SENTINEL], tale.text
+
+
+@of(NotListed())
+def test_a_row_that_was_online_and_is_not_listed_after_a_restart_is_one_message(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+
+
+@of(NotListed(settings='interval = "1s"\nalert_after = "2s"\nexpect = ["box-0"]'))
+def test_an_expected_row_that_is_not_listed_after_a_restart_is_one_message(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+
+
+@of(NotListed("waiting", 'interval = "1s"\nalert_after = "6s"'))
+def test_a_waiting_loss_whose_row_is_not_listed_after_a_restart_is_one_message(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+
+
+@of(NotListed("announced"))
+def test_an_incident_whose_row_is_not_listed_after_a_restart_stays_open(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+
+
+@of(Lacking(_ALL, 9, "before", answers=True))
+def test_empty_listings_after_a_restart_end_no_incident(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-5")
+
+
+@of(Lacking(_HALF, 9, "meanwhile", answers=False))
+def test_half_listings_after_a_restart_hide_no_loss(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-5")
+
+
+@of(Lacking(("box-5",), 1, "meanwhile", answers=False))
+def test_a_row_that_only_the_first_listing_lacks_is_compared_with_the_run_before(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-5")
+
+
+@of(Lacking(("box-5",), 9, "meanwhile", answers=True))
+def test_a_row_that_listings_after_a_restart_lack_is_asked_for(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-5")
+    assert "disconnected while envwatch was not running" in tale.told[0].summary, tale.text
+
+
+@of(alert_stories.never_registered)
+def test_an_expected_name_that_never_registered_is_one_message_over_two_runs(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "never")
+
+
+@of(FileLost(None))
+def test_without_the_alert_state_file_the_history_says_who_was_online(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+    line = rf"the history says which environments were online at .+, as {re.escape(tale.notes['path'])} does not"
+    assert re.search(line, tale.notes["errors"]), tale.text
+    assert re.search(line, tale.notes["log"]), tale.text
+
+
+@of(FileLost("{damaged"))
+def test_with_a_damaged_alert_state_file_the_history_says_who_was_online(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+    assert f"forgot which alerts wait or are open: damaged ({tale.notes['path']})" in tale.notes["errors"], tale.text
+
+
+@of(FileLost('{"looked_at": 1, "online": ["box-1", 7, null], "waiting": [{}]}'))
+def test_values_that_are_dropped_from_a_damaged_alert_state_file_are_named_in_one_line(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+    line = f"dropped damaged values of the alert state: online (2 of 3), waiting ({tale.notes['path']})"
+    assert line in tale.notes["errors"], tale.text
+    assert line in tale.notes["log"], tale.text
+
+
+@of(alert_stories.holder_killed)
+def test_a_process_that_takes_over_sends_what_a_killed_process_did_not(tale: Tale) -> None:
+    check_box_and_sentinel(tale, "box-0")
+
+
+@of(alert_stories.new_name)
+def test_a_machine_that_returns_under_a_new_name_before_its_heartbeat_expires_is_no_incident(tale: Tale) -> None:
+    assert tale.names == [SENTINEL], tale.text
+
+
+@needs_faketime
+@of(Fast("dark_site", 20))
+def test_a_site_without_power_is_one_message_after_five_minutes(tale: Tale) -> None:
+    assert tale.names == [("opened", [])], tale.text
+    # The silence begins up to two listings before the cut; a busy machine may be slow on a fast clock.
+    assert 285 <= tale.notes["after_s"] < 600, tale.text
+    text = (
+        r"no heartbeat from any of 12 environments since \d\d:\d\d: the platform stands still, or all of them are down"
+    )
+    assert re.search(text, tale.told[0].summary), tale.text
 
 
 @of(alert_stories.wobble)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched
@@ -367,10 +367,14 @@ def test_a_newcomer_replaces_one_that_is_lost_in_the_same_listing() -> None:
     ]
 
 
+LISTENER: Final = {"listenerInstanceId": "server-0123456789abcdef"}
+
+
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        (environment(id="old", connectionName="nas", deviceId="d-1"), "twin of nas, same device"),
+        (environment(id="old", connectionName="nas", deviceId="d-1", **LISTENER), "twin of nas, same device"),
+        (environment(id="old", connectionName="nas", deviceId="d-1"), "beside nas, same device"),
         (environment(id="old", connectionName="nas", deviceId="d-1", connectionId=None), "beside nas, same device"),
         (environment(id="old", connectionName="nas", deviceId="d-2"), None),
     ],
@@ -378,6 +382,6 @@ def test_a_newcomer_replaces_one_that_is_lost_in_the_same_listing() -> None:
 def test_a_newcomer_on_a_listed_device_is_named_with_the_row_of_that_device(
     other: Environment, reason: str | None
 ) -> None:
-    newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1")
+    newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1", **LISTENER)
     _, events = watched([listed([other]), listed([other, newcomer], NOW + 5_000)])
     assert [(event.kind, event.reason) for event in events] == [(Kind.APPEARED, reason)]

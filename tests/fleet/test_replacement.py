@@ -262,6 +262,30 @@ def test_twins_are_twins_until_one_of_them_leaves_the_list() -> None:
     assert replaced(profile_state) == {"old": "third"}
 
 
+def test_a_silent_machine_is_replaced_although_both_rows_are_online_until_the_heartbeat_expires() -> None:
+    renamed: dict[str, Any] = {"instance": B, "firstSeenAt": NOW + 30_000, "connectedAt": NOW + 30_000}
+    listings = [
+        [old(up=True, beat=NOW), *([row("new", beat=at - 2_000, **renamed)] if at > NOW + 30_000 else [])]
+        for at in (NOW + 15_000 * number for number in range(9))
+    ]
+    (both, _), (expired, events) = lives(*listings[:-1], every=15_000), lives(*listings, every=15_000)
+    assert all(tracked.verdict.is_up for tracked in both.environments.values())
+    assert replaced(expired) == {"old": "new"}
+    assert [event.kind for event in events if event.id == "old"] == [Kind.OFFLINE, Kind.RENAMED]
+
+
+@pytest.mark.parametrize(("beats_ms", "are_twins"), [((14_999, 60_000), False), ((15_000, 15_000), True)])
+@pytest.mark.parametrize("began", ["connectedAt", "firstSeenAt"])
+def test_twins_have_sent_a_heartbeat_each_since_both_were_connected(
+    beats_ms: tuple[int, int], began: str, *, are_twins: bool
+) -> None:
+    one, other = (NOW - 60_000 + each for each in beats_ms)
+    later: dict[str, Any] = {"connectedAt": None} | {began: NOW - 60_000}
+    a, b = after(row("a", A, beat=one), row("b", B, beat=other, **later)).environments.values()
+    assert a.twins == ({"b"} if are_twins else set())
+    assert b.twins == ({"a"} if are_twins else set())
+
+
 def test_rows_of_another_surface_are_no_twins() -> None:
     """A computer's desktop app is online next to the listener, and the computer may be renamed."""
     app = row("app", "desktop-direct-cloud:1")

@@ -107,7 +107,7 @@ def test_an_incident_of_an_earlier_run_resolves_once_its_environments_are_back()
     assert after.hold(65).said == ["resolved a"]
 
 
-def test_a_first_listing_that_lacks_a_row_of_an_earlier_incident_resolves_nothing() -> None:
+def test_listings_that_lack_a_row_of_an_earlier_incident_resolve_nothing() -> None:
     before = hooked("a", "b").hold(20, "a")
     ((_, opened),) = before.fired
     after = hooked()
@@ -115,11 +115,36 @@ def test_a_first_listing_that_lacks_a_row_of_an_earlier_incident_resolves_nothin
     state = AlertState(looked_at=WallMs(NOW), open=(opened.subject,))  # type: ignore[arg-type]
     after.monitor, after.state = after.monitor.with_alert_state(NO_PROFILE, state), before.state
     after.names = ["b"]
-    assert after.wait(1).poll().said == []
-    assert after.poll().said == ["resolved a"]
+    assert after.wait(1).hold(3_700).said == []
+    after.names = ["a", "b"]
+    assert after.hold(70).said == ["resolved a"]
+
+
+def test_a_process_without_the_lock_sends_and_notes_nothing_and_sends_after_the_takeover() -> None:
+    one = hooked("a", "b")
+    one.held = frozenset()
+    assert one.hold(30, "a").said == []
+    one.held = frozenset({NO_PROFILE})
+    assert one.poll("a").said == ["opened a"]
+    assert one.hold(70).said == ["opened a", "resolved a"]
 
 
 # Events.
+
+
+def test_an_event_that_another_process_sends_begins_no_cooldown_here() -> None:
+    one = hooked("a", on=[Kind.OFFLINE], cooldown=600)
+    one.held = frozenset()
+    assert one.hold(30, "a").hold(30).said == []
+    one.held = frozenset({NO_PROFILE})
+    assert one.hold(30, "a").said == ["offline a"]
+
+
+def test_a_loss_whose_row_leaves_the_listing_is_sent_after_the_time_of_the_hook() -> None:
+    one = hooked("a", "b", on=[Kind.OFFLINE], after=60).poll("a")
+    one.names = ["b"]
+    assert one.hold(55).said == []
+    assert one.poll().said == ["offline a"]
 
 
 def test_a_loss_and_a_return_are_sent_each() -> None:

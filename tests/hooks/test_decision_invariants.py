@@ -123,7 +123,7 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message_about_a
 
     def note(changes: MonitorChanges) -> int:
         for number, hook in enumerate(hooks):
-            hooks[number], sent = hook.apply(changes, monitor)
+            hooks[number], sent = hook.apply(changes, monitor, {NO_PROFILE})
             fired.extend(
                 each for each in sent if not (isinstance(each.subject, Incident) and each.subject.is_blindness)
             )

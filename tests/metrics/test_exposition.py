@@ -315,6 +315,7 @@ def test_series_of_what_has_left_the_fleet_vanish() -> None:
     for _ in range(2):
         watch.poll(rows(3, watch.now)[1:])
     assert watch.series().by_id(UP) == {"env-01": 0, "env-02": 1, "env-03": 1}
+    watch.monitor = watch.monitor.with_acks({key_of("env-01"): Ack(NOW, clean("retired"))})
     watch.poll(rows(3, watch.now + 2 * HOUR)[1:], 2 * HOUR)
     watch.poll(rows(3, watch.now)[1:])
     assert all(

@@ -6,12 +6,13 @@ A story takes an empty folder and the clock's speed. No duration depends on the 
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from support import fast_clock
 from support.alert_world import APPENDS, Desk, Machine, Site, Told, in_lines, told_again, told_by
@@ -133,6 +134,156 @@ def lost_before_the_end(home: Path, speed: float) -> Tale:
         with desk.watching():
             desk.lose_sentinel(site)
         return tale_of(desk, told_before_the_end=told)
+
+
+_BOXES: Final = tuple(f"box-{number}" for number in range(6))
+_SOON: Final = 'interval = "1s"\nalert_after = "2s"'
+
+
+@dataclass(frozen=True)
+class NotListed:
+    """A row is lost and leaves the listing while envwatch is not running.
+
+    `lost` says when the connection closes: never, long enough for a waiting loss, or for a message.
+    """
+
+    lost: str = "never"
+    settings: str = _SOON
+
+    def __call__(self, home: Path, speed: float) -> Tale:
+        site = Site(*_BOXES, "sentinel")
+        with Desk(home, {"work": site}, self.settings, speed=speed) as desk:
+            with desk.watching() as watch:
+                if self.lost != "never":
+                    site.close("box-0")
+                if self.lost == "waiting":
+                    desk.wait_until(lambda: "box-0" in watch.names("offline"), "the loss")
+                if self.lost == "announced":
+                    desk.wait_until(lambda: desk.is_told_of("box-0"), "the message")
+                watch.end(signal.SIGKILL if self.lost == "never" else signal.SIGTERM)
+            site.remove("box-0")
+            with desk.watching() as watch:
+                desk.let_list(4, watch)
+                desk.lose_sentinel(site)
+            return tale_of(desk)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """The first listings after a restart lack rows; `lost` says whether a lacking row is lost before or meanwhile.
+
+    `answers` says whether the server answers a request for one row.
+    """
+
+    hidden: tuple[str, ...]
+    listings: int
+    lost: str
+    answers: bool
+
+    def __call__(self, home: Path, speed: float) -> Tale:
+        site = Site(*_BOXES, "sentinel")
+        site.server.answers_devices = self.answers
+        with Desk(home, {"work": site}, _SOON, speed=speed) as desk:
+            with desk.watching() as watch:
+                if self.lost == "before":
+                    site.close("box-5")
+                    desk.wait_until(lambda: desk.is_told_of("box-5"), "the message")
+                watch.end()
+            site.close("box-5")
+            site.hide(*self.hidden, listings=self.listings)
+            with desk.watching() as watch:
+                desk.let_list(self.listings + 2, watch)
+                desk.wait_until(lambda: desk.is_told_of("box-5"), "the message about the lost row")
+                desk.lose_sentinel(site)
+            return tale_of(desk)
+
+
+def never_registered(home: Path, speed: float) -> Tale:
+    """A name of `expect` never registers, and envwatch is started twice."""
+    site = Site(*_BOXES, "sentinel")
+    with Desk(home, {"work": site}, f'{_SOON}\nexpect = ["never"]', speed=speed) as desk:
+        with desk.watching() as watch:
+            desk.wait_until(lambda: desk.is_told_of("never"), "the message about the missing name")
+            watch.end()
+        with desk.watching() as watch:
+            desk.let_list(5, watch)
+            desk.lose_sentinel(site)
+        return tale_of(desk)
+
+
+@dataclass(frozen=True)
+class FileLost:
+    """A machine goes down while envwatch is not running, and the alert state file is lost or damaged."""
+
+    content: str | None
+    """None removes the file."""
+    settings: str = f"{_SOON}\nhistory = true"
+
+    def __call__(self, home: Path, speed: float) -> Tale:
+        site = Site(*_BOXES, "sentinel")
+        with Desk(home, {"work": site}, self.settings, speed=speed) as desk:
+            with desk.watching() as watch:
+                watch.end()
+            site.close("box-0")
+            path = desk.alert_file
+            if self.content is None:
+                path.unlink()
+            else:
+                path.write_text(self.content, encoding="utf-8")
+            with desk.watching() as watch:
+                desk.let_list(2, watch)
+                desk.lose_sentinel(site)
+                errors = watch.errors
+            log = (home / "state" / "envwatch" / "envwatch.log").read_text(encoding="utf-8")
+            return tale_of(desk, errors=errors, log=log, path=str(path))
+
+
+def holder_killed(home: Path, speed: float) -> Tale:
+    """The process that runs the hooks is killed after the opening of an incident, and before the write."""
+    site = Site(*_BOXES, "sentinel")
+    hooks = {"page": f'if [ -e "$0.hold" ]; then sleep 60; exit 1; fi; {APPENDS}'}
+    settings = 'interval = "1s"\nalert_after = "8s"'
+    with Desk(home, {"work": site}, settings, speed=speed, hooks=hooks) as desk, desk.watching() as holder:
+        path, hold = desk.alert_file, desk.file_of("page").with_name("hook-page.hold")
+        with desk.watching() as waiting:
+            hold.touch()
+            site.close("box-0")
+            desk.wait_until(lambda: '"box-0"' in path.read_text().partition('"waiting"')[2], "the written loss")
+            path.with_name(f"{path.name}.new").mkdir()  # every further write fails
+            desk.wait_until(lambda: "cannot remember" in holder.errors, "the failed write of the opening")
+            desk.let_list(2, waiting)
+            holder.end(signal.SIGKILL)
+            hold.unlink()
+            path.with_name(f"{path.name}.new").rmdir()
+            desk.wait_until(lambda: desk.is_told_of("box-0"), "the message of the process that takes over")
+            desk.lose_sentinel(site)
+            return tale_of(desk)
+
+
+def dark_site(home: Path, speed: float) -> Tale:
+    """All machines of a fleet lose power at once."""
+    site = Site(*(f"box-{number:02}" for number in range(12)))
+    with Desk(home, {"work": site}, speed=speed) as desk, desk.watching():
+        site.cut(*site.machines)
+        cut_at = time.time()
+        desk.wait_until(lambda: bool(desk.told()), "the message about the site", at_most_s=20 * MINUTE)
+        return tale_of(desk, after_s=desk.told()[0].at - cut_at if desk.told() else None)
+
+
+def new_name(home: Path, speed: float) -> Tale:
+    """A machine falls silent, and returns under a new name before the old row's heartbeat expires."""
+    site = Site("old", "other", "sentinel", period_ms=3_000)
+    site.machines["old"].fields = listener("old", 0)
+    settings = 'interval = "1s"\nonline_for = "15s"\nlate_after = "10s"\nalert_after = "3s"'
+    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching() as watch:
+        site.cut("old")
+        time.sleep(5)
+        now = time.time() * 1000
+        site.add(Machine("new", now, 3_000, connected_at=now, fields=listener("new", 0) | {"firstSeenAt": now}))
+        desk.wait_until(lambda: "renamed" in {each.word for each in watch.events()}, "the new name")
+        desk.let_list(5, watch)
+        desk.lose_sentinel(site)
+        return tale_of(desk)
 
 
 @dataclass
@@ -315,6 +466,7 @@ STORIES: dict[str, Story] = {
     "flapping": flapping,
     "service_down": service_down,
     "key_revoked": key_revoked,
+    "dark_site": dark_site,
 }
 
 

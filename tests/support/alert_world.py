@@ -112,15 +112,31 @@ class Site:
         }
         self.at_once = RLock()
         """Held over changes for the same listing."""
+        self._hidden: frozenset[str] = frozenset()
+        self._hidden_listings = 0
         self.server = Scripted(self._rows)
 
     def _rows(self, now: float) -> Sequence[dict[str, Any]]:
         with self.at_once:
-            return [machine.row(now) for machine in self.machines.values()]
+            self._hidden_listings -= 1
+            hidden = self._hidden if self._hidden_listings >= 0 else ()
+            self.server.unlisted = [self.machines[id_].row(now) for id_ in hidden]
+            return [machine.row(now) for id_, machine in self.machines.items() if id_ not in hidden]
 
     def add(self, machine: Machine) -> None:
         with self.at_once:
             self.machines[machine.id] = machine
+
+    def remove(self, *ids: str) -> None:
+        """Drop rows for good."""
+        with self.at_once:
+            for id_ in ids:
+                del self.machines[id_]
+
+    def hide(self, *ids: str, listings: int) -> None:
+        """Leave rows out of the next listings."""
+        with self.at_once:
+            self._hidden, self._hidden_listings = frozenset(ids), listings
 
     def close(self, *ids: str) -> None:
         with self.at_once:
@@ -206,7 +222,8 @@ class Desk:
         self._runs = 0
 
     def __enter__(self) -> Self:
-        lines = ["page_size = 250", "requests_per_minute = 6000", "history = false", self._settings]
+        lines = ["page_size = 250", "requests_per_minute = 6000", self._settings]
+        lines += [] if "history" in self._settings else ["history = false"]
         for name, site in self.sites.items():
             self._open.enter_context(running(site.server))
             lines += [f"[profiles.{name}]", f'base_url = "{site.server.url}"', 'api_key_env = "SITE_KEY"']
@@ -221,6 +238,12 @@ class Desk:
 
     def file_of(self, hook: str) -> Path:
         return self.home / f"hook-{hook}"
+
+    @property
+    def alert_file(self) -> Path:
+        """The only profile's alert state, which a run has written."""
+        (found,) = (self.home / "state" / "envwatch" / "alerts").glob("*.json")
+        return found
 
     @property
     def environ(self) -> dict[str, str]:

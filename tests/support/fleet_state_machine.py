@@ -431,7 +431,18 @@ class MonitoredMachine(FleetMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+        self._monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+        self._kept: frozenset[SafeText] = frozenset()
+        """Rows with an open loss before the monitor's newest step, which the reducer keeps too."""
+
+    @property
+    def monitor(self) -> Monitor:
+        return self._monitor
+
+    @monitor.setter
+    def monitor(self, monitor: Monitor) -> None:
+        self._kept = self._monitor.incidents.lost_of(NO_PROFILE)
+        self._monitor = monitor
 
     @abstractmethod
     def _poll(self, outcome: Outcome) -> None:
@@ -440,7 +451,7 @@ class MonitoredMachine(FleetMachine):
     def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
         if profile_state is self.profile_state and not isinstance(outcome, Listed):
             self._poll(outcome)
-        return super().after(profile_state, outcome)
+        return profile_state.apply(outcome, self._kept)
 
 
 def _newest(rows: list[Environment]) -> dict[SafeText, Environment]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
 
 
 def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environment:
@@ -36,6 +37,8 @@ class Hooked:
     """Seconds since `NOW`."""
     fired: list[tuple[float, Fired]] = field(default_factory=list)
     """With the second of firing."""
+    held: frozenset[SafeText] = frozenset({NO_PROFILE})
+    """The profiles whose hooks this process runs."""
 
     def poll(self, *down: str, after: float = 5.0, **changes: Any) -> Hooked:
         """Poll `after` seconds later; `changes` apply to every row that is up, by wire name."""
@@ -70,7 +73,7 @@ class Hooked:
 
     def _step(self, monitor: Monitor, changes: MonitorChanges) -> Hooked:
         self.monitor = monitor
-        self.state, fired = self.state.apply(changes, monitor)
+        self.state, fired = self.state.apply(changes, monitor, self.held)
         self.fired += ((self.now, each) for each in fired)
         return self
 

@@ -296,7 +296,8 @@ def test_a_replaced_row_is_explained_by_the_row_that_replaces_it() -> None:
     assert found["replacement"].result == "replaced by laptop of env-2: no loss"
     assert found["replacement"].inputs == (
         "1 other row with this organization, device and kind of listener; "
-        "laptop of env-2 was first seen 5 s after this row's last sign of life; the rows were never online at once"
+        "laptop of env-2 was first seen 5 s after this row's last sign of life; "
+        "the rows never sent heartbeats side by side"
     )
     assert not found["replacement"].is_against
     assert found["verdict"].result == "offline"
@@ -329,7 +330,7 @@ def test_an_older_row_of_the_machine_does_not_explain_a_loss() -> None:
 def test_a_twin_is_named_with_its_twins() -> None:
     up = environment(**MACHINE)
     rule = replacement(listed([up, beside()]), listed([environment(**LOST), beside()], NOW + 5_000))
-    assert rule.result == "a twin: both rows were online at once, so a loss counts"
+    assert rule.result == "a twin: both rows sent heartbeats side by side, so a loss counts"
     assert rule.inputs.endswith("; online at the same time: laptop of env-2")
     assert rule.is_against
 

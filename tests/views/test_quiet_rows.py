@@ -226,7 +226,7 @@ def test_one_message_says_which_rows_are_not_back() -> None:
         night.at = at
         night.poll(time, "mac-1", "mac-2")
         night.monitor, changes = night.monitor.tick(reading(at))
-        state, found = state.apply(changes._replace(opened=tuple(night.opened)), night.monitor)
+        state, found = state.apply(changes._replace(opened=tuple(night.opened)), night.monitor, {NO_PROFILE})
         fired += found
     messages = [message_of(each, clean("page"), CONTEXT, night.monitor, reading(night.at)) for each in fired]
     (message,) = [each for each in messages if "not back" in each.summary]
@@ -248,7 +248,7 @@ def test_a_hook_for_returns_is_told_of_a_return_after_the_hours_only(back_at: st
     (event,) = [each for each in flatten(night.events[before:]) if each.kind is Kind.ONLINE]
     _, changes = night.monitor.tick(reading(night.at))
     _, fired = HookState(rule=HookRule(kinds=frozenset({Kind.ONLINE}))).apply(
-        changes._replace(events=(event,)), night.monitor
+        changes._replace(events=(event,)), night.monitor, {NO_PROFILE}
     )
     assert bool(fired) is are_told
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import json
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.alerting.incidents import Blindness, Incident
 from envwatch.fleet.alerting.losses import LOSSES, Loss, key_of
-from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.presence import DISCONNECTED
+from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
+from envwatch.model.environment import Environment, wire_row
+from envwatch.model.page import PageError, page_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
-from envwatch.model.times import MS, long_age, span
-
-if TYPE_CHECKING:
-    from envwatch.fleet.profile_state import ProfileState
-
 
 _EVERY_S: Final = limits.BELL_EVERY.total_seconds()
 _NAME_CELLS: Final = 60
@@ -56,7 +55,8 @@ def ring_text(incidents: Sequence[Incident]) -> SafeText:
     """
     losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
     if not losses:
-        return composed(f"envwatch is blind: {incidents[0].losses[0].reason}")
+        blindness = incidents[0].losses[0]
+        return composed(f"{'envwatch is blind: ' if blindness.kind is Kind.BLIND else ''}{blindness.reason}")
     first, others = losses[0], len(losses) - 1
     kinds, reasons = {loss.kind for loss in losses}, {loss.reason for loss in losses}
     who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
@@ -71,7 +71,10 @@ def ring_text(incidents: Sequence[Incident]) -> SafeText:
 
 
 _LONGEST_ID: Final = 80
-_KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | {Kind.FLAPPING, Kind.BLIND}}
+_MOST_ROWS: Final = 20_000
+"""Rows that the file keeps with all fields, rows with a loss first; of further rows only the ids are kept."""
+_OF_PROFILES: Final = frozenset({Kind.BLIND, Kind.STALLED})
+_KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | _OF_PROFILES | {Kind.FLAPPING}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,26 +94,14 @@ class AlertState:
     """Names of the hooks that delivered the opening, by incident id."""
     blindness: Blindness | None = None
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
+    rows: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict, compare=False)
+    """The rows of `online`, of `siblings` and of all losses. Not compared, because heartbeats change all the time."""
 
-    def can_compare(self, before: ProfileState, after: ProfileState) -> bool:
-        """Whether a new listing proves losses since this state: not while the platform's heartbeats stand still."""
-        if after.listings == before.listings:
-            return False
-        return not self.is_stalled or is_beating(before.environments, after.environments)
-
-    def losses_since(self, after: ProfileState) -> Iterator[Event]:
-        """Yield the losses of rows that were online in this state and are offline in the newest listing."""
-        if (at := after.listed_at) is None:
-            return
-        since = min(after.clock.server_time(self.looked_at), at)
-        online, offline, when = clean(Presence.ONLINE), clean(Presence.OFFLINE), "while envwatch was not running"
-        if at - since > limits.LONG_AGO / MS:
-            when += f", which last looked {long_age(span(at - since))} before"
-        for id_ in sorted(self.online & after.environments.keys()):
-            tracked = after.environments[id_]
-            if tracked.presence is Presence.OFFLINE and not tracked.has_impossible_time:
-                reason = composed(f"{tracked.verdict.reason} {when}")
-                yield tracked.event(Kind.OFFLINE, at, since=since, before=online, after=offline, reason=reason)
+    @property
+    def lost(self) -> Mapping[SafeText, Event]:
+        """The losses that wait, and the losses of open incidents whose rows are not back, by row id."""
+        opened = (loss for each in self.open for loss in each.losses if key_of(loss) in each.remaining)
+        return {loss.id: loss for loss in (*opened, *(each.event for each in self.waiting)) if loss.id is not None}
 
 
 def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
@@ -152,7 +143,15 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
         if state.blindness is None
         else {"noticed_at": wall(state.blindness.noticed_at), "since": state.blindness.since},
         "failing": dict(state.failing),
+        "rows": {id_: _row_content(tracked) for id_, tracked in islice(state.rows.items(), _MOST_ROWS)},
     }
+
+
+def _row_content(tracked: TrackedEnvironment) -> dict[str, Any]:
+    content: dict[str, Any] = {"row": wire_row(tracked.environment)}
+    if tracked.transitions:
+        content |= {"transitions": list(tracked.transitions), "is_flapping": tracked.is_flapping}
+    return content
 
 
 def _loss_content(loss: Event) -> dict[str, Any]:
@@ -160,13 +159,13 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 
 
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return the alert state in a file, if any; damaged entries are dropped.
+    """Return the alert state in a file, None if empty; damaged values are dropped, see `dropped_values`.
 
     Missing times and times after `now` count as `now`: the clock was set back.
     """
-    looked_at = finite_number(content.get("looked_at"))
-    if looked_at is None:
+    if not content:
         return None
+    looked_at = finite_number(content.get("looked_at")) or written_at(content) or now.wall
     losses = content.get("waiting")
     incidents, announced = open_incidents(_members(content.get("open")), profile, now)
     waiting = (_waiting_in(_members(raw), profile, now) for raw in (losses if isinstance(losses, list) else ()))
@@ -180,7 +179,56 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
         announced=announced,
         blindness=_blindness_in(_members(content.get("blind")), now),
         failing=failing_hooks(content),
+        rows=dict(_rows_in(content.get("rows"))),
     )
+
+
+def dropped_values(content: Mapping[str, object], state: AlertState) -> Mapping[str, SafeText]:
+    """Return the values of a file that are damaged, so that the state lacks them: a text for each part of the file."""
+    parts: Mapping[str, Sized] = {
+        "online": state.online,
+        "siblings": state.siblings,
+        "waiting": state.waiting,
+        "open": state.open,
+        "failing": state.failing,
+        "rows": state.rows,
+    }
+    dropped = {}
+    for name, kept in parts.items():
+        raw = content.get(name)
+        given = len(raw) if isinstance(raw, (list, dict)) else int(raw is not None or name == "online")
+        if (lost := given - len(kept)) > 0:
+            dropped[name] = composed(f"{name} ({lost} of {given})" if given > 1 else name)
+    if content.get("blind") is not None and state.blindness is None:
+        dropped["blind"] = clean("blind")
+    if finite_number(content.get("looked_at")) is None:
+        dropped["looked_at"] = clean("looked_at")
+    return dropped
+
+
+def _rows_in(raw: object) -> Iterator[tuple[SafeText, TrackedEnvironment]]:
+    for id_, entry in _members(raw).items():
+        members = _members(entry)
+        transitions = members.get("transitions")
+        at = [finite_number(each) for each in transitions] if isinstance(transitions, list) else []
+        if (environment := _environment_in(members.get("row"))) is not None:
+            yield (
+                clean(id_),
+                TrackedEnvironment(
+                    environment=replace(environment, id=clean(id_)),
+                    verdict=DISCONNECTED,
+                    transitions=tuple(ServerMs(each) for each in at if each is not None),
+                    is_flapping=members.get("is_flapping") is True,
+                ),
+            )
+
+
+def _environment_in(raw: object) -> Environment | None:
+    try:
+        page = page_of(json.dumps({"connections": [raw], "hasNextPage": False}).encode())
+    except PageError:
+        return None
+    return page.environments[0] if page.environments else None
 
 
 def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]]:
@@ -241,7 +289,7 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
 
 def _loss_in(raw: Mapping[str, object], profile: SafeText, incident: SafeText) -> Event | None:
     at, kind, id_ = finite_number(raw.get("at")), raw.get("kind"), _text(raw.get("id"))
-    if at is None or not isinstance(kind, str) or kind not in _KINDS or (id_ is None) is not (kind == Kind.BLIND):
+    if at is None or not isinstance(kind, str) or kind not in _KINDS or (id_ is None) is not (kind in _OF_PROFILES):
         return None
     return Event(
         kind=_KINDS[kind],
@@ -250,7 +298,7 @@ def _loss_in(raw: Mapping[str, object], profile: SafeText, incident: SafeText) -
         id=id_,
         name=_text(raw.get("name")),
         reason=_text(raw.get("reason")),
-        since=ServerMs(at) if kind == Kind.BLIND else None,
+        since=ServerMs(at) if id_ is None else None,
         incident=incident,
     )
 

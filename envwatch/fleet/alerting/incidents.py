@@ -29,13 +29,14 @@ from envwatch.fleet.anomalies import blast_radius_text
 from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Reason
 from envwatch.model import limits
+from envwatch.model.clock import MonotonicS
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import MonotonicS, ServerMs
+    from envwatch.model.clock import ServerMs
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
@@ -79,7 +80,7 @@ class Incident(NamedTuple):
 
     @property
     def is_blindness(self) -> bool:
-        """Whether the profile is blind."""
+        """Whether the profile is blind, or no heartbeat arrives from any environment."""
         return self.losses[0].id is None
 
 
@@ -157,13 +158,23 @@ class Incidents:
         incidents: Iterable[Incident],
         blindness: Blindness | None = None,
     ) -> Incidents:
-        """Return the incidents with a profile's state from an earlier run."""
-        restored = tuple(incidents)
+        """Return the incidents with a profile's state from an earlier run or another process.
+
+        Of a row with a loss in both, the earlier run's loss counts.
+        """
+        restored, waiting = tuple(incidents), tuple(waiting)
+        keys = frozenset().union(*(incident.remaining for incident in restored)) | {
+            key_of(each.event) for each in waiting
+        }
         blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
+        ids = {incident.id for incident in restored}
+        own = (
+            each if each.profile != profile else each._replace(remaining=each.remaining - keys) for each in self.open
+        )
         return replace(
             self,
-            waiting=(*(loss for loss in self.waiting if loss.event.profile != profile), *waiting),
-            open=(*(incident for incident in self.open if incident.profile != profile), *restored),
+            waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in keys), *waiting),
+            open=(*(each for each in own if each.remaining and each.id not in ids), *restored),
             used=(*self.used, *(incident.id for incident in restored))[-_IDS_KEPT:],
             blindnesses=blindnesses if blindness is None else {**blindnesses, profile: blindness},
         )
@@ -206,6 +217,10 @@ class Incidents:
         """Return when each loss was noticed, by environment."""
         opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
         return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
+
+    def lost_of(self, profile: SafeText) -> frozenset[SafeText]:
+        """Return the ids of a profile's environments with a waiting loss or an open incident."""
+        return frozenset(id_ for each, id_ in _ids(self) if each == profile)
 
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
         """Return the environments of an open or waiting incident that are not back."""
@@ -362,31 +377,48 @@ def _blindnesses(
         for profile, blindness in incidents.blindnesses.items()
         if around.classify_loss((profile, EMPTY)) is not LossStatus.OVER
     }
-    found |= {
-        profile: Blindness(around.now.monotonic, since) for profile, (since, _) in blind.items() if profile not in found
-    }
+    for profile, (since, _) in blind.items():
+        if profile not in found:
+            detector = around.fleet.by_profile[profile].stall_detector
+            silent_s = detector.silent_s if detector.is_stalled else 0.0
+            found[profile] = Blindness(MonotonicS(around.now.monotonic - silent_s), since)
     open_for = {incident.profile for incident in incidents.open if incident.is_blindness}
     opened = []
     for profile, (_, reason) in blind.items():
-        blindness, blind_after = found[profile], around.policy(profile).blind_after
-        lasted_s = around.now.monotonic - blindness.noticed_at
-        if profile in open_for or blind_after is None or lasted_s < blind_after.total_seconds():
-            continue
-        id_ = hashed_id(profile, f"blind\0{blindness.since:.0f}")
-        event = Event(
-            kind=Kind.BLIND, at=blindness.since, since=blindness.since, profile=profile, reason=reason, incident=id_
-        )
-        opened.append(
-            Incident(
-                id=id_,
-                profile=profile,
-                began_at=blindness.since,
-                losses=(event,),
-                noticed_at=blindness.noticed_at,
-                remaining=frozenset({key_of(event)}),
+        event = _blindness_event(profile, found[profile], reason, around)
+        if profile not in open_for and event is not None:
+            opened.append(
+                Incident(
+                    id=event.incident or EMPTY,
+                    profile=profile,
+                    began_at=event.at,
+                    losses=(event,),
+                    noticed_at=found[profile].noticed_at,
+                    remaining=frozenset({key_of(event)}),
+                )
             )
-        )
     return found, opened
+
+
+def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, around: Surroundings) -> Event | None:
+    """Return the event of a blindness that has lasted long enough for an incident.
+
+    Heartbeats that stand still everywhere need a person sooner, as all machines may be down.
+    """
+    policy, profile_state = around.policy(profile), around.fleet.by_profile[profile]
+    kind, lasts = Kind.BLIND, policy.blind_after
+    if lasts is not None and profile_state.stall_detector.is_stalled:
+        from envwatch.fleet.alerting.quiet import near_time_text  # noqa: PLC0415 - only in a stall
+
+        kind, lasts = Kind.STALLED, min(lasts, limits.STALL_ALERT_AFTER)
+        count = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())
+        since = near_time_text(blindness.since, profile_state.clock.server_time(around.now.wall), policy.zone)
+        silence = f"no heartbeat from any of {count:,} environments since {since}"
+        reason = composed(f"{silence}: the platform stands still, or all of them are down")
+    if lasts is None or around.now.monotonic - blindness.noticed_at < lasts.total_seconds():
+        return None
+    id_ = hashed_id(profile, f"blind\0{blindness.since:.0f}")
+    return Event(kind=kind, at=blindness.since, since=blindness.since, profile=profile, reason=reason, incident=id_)
 
 
 def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:

@@ -9,7 +9,7 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_LISTED, Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
@@ -179,6 +179,17 @@ def quiet_baseline(
             yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
 
 
+def missing_losses(before: ProfileState, after: ProfileState) -> Iterator[Event]:
+    """Yield the losses of expected environments that two successive listings lacked, and no listing ever had."""
+    if before.listed is None or after.listings == before.listings:
+        return
+    for id_, tracked in after.environments.items() if after.expect else ():
+        was = before.environments.get(id_)
+        if tracked.verdict == NEVER_LISTED and was is not None and was.verdict == NEVER_LISTED:
+            reason, missing = clean(tracked.verdict.reason), clean(tracked.presence)
+            yield tracked.event(Kind.MISSING, tracked.lost_at, after=missing, reason=reason)
+
+
 def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
     """Return the status of a profile's blindness."""
     if profile_state.listed is None and profile_state.failure is None:
@@ -226,13 +237,22 @@ def still_waiting(
             waiting.append(following := _counting(loss, around, used))
             if following.event.kind is Kind.NOT_BACK is not loss.event.kind:
                 late.setdefault(following.incident, []).append(following.event)
-        elif status not in (LossStatus.OVER, LossStatus.SETTLED):
+        elif status not in (LossStatus.OVER, LossStatus.SETTLED) and not _is_of_no_concern(key, status, around):
             waiting.append(loss)
     events = (
         replace(same[0], id=None, name=None, then=None, members=tuple(same)) if len(same) > 1 else same[0]
         for same in late.values()
     )
     return waiting, statuses, tuple(events)
+
+
+def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> bool:
+    """Whether a gone row is outside the alert policy for ever; an expected row will be missing, which counts."""
+    tracked = around.fleet.tracked(key)
+    if status is not LossStatus.OUTSIDE or tracked is None or tracked.presence is not Presence.GONE:
+        return False
+    expected = around.policy(tracked.profile).expect
+    return tracked.environment.name not in expected and tracked.environment.device_id not in expected
 
 
 def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Loss:

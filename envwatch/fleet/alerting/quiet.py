@@ -112,8 +112,8 @@ def _period_end(hours: tuple[QuietHours, ...], at: float, zone: tzinfo | None) -
     return end if end > at else None
 
 
-def quiet_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the end of a quiet period in a zone: `10:00`, or `Mon 10:00` if the end is a day away."""
+def near_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return a moment near `now` in a zone: `10:00`, or `Mon 10:00` if the moment is a day away."""
     try:
         when = clock_time(at, zone)
     except (ValueError, OverflowError, OSError):
@@ -124,12 +124,12 @@ def quiet_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
 
 def quiet_until_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
     """Return `quiet until 10:00`."""
-    return composed(f"quiet until {quiet_time_text(end, now, zone)}")
+    return composed(f"quiet until {near_time_text(end, now, zone)}")
 
 
 def not_back_by_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
     """Return `not back by 10:00`."""
-    return composed(f"not back by {quiet_time_text(end, now, zone)}")
+    return composed(f"not back by {near_time_text(end, now, zone)}")
 
 
 def clock_time(at: float, zone: tzinfo | None) -> datetime:

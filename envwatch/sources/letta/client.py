@@ -23,7 +23,7 @@ from envwatch.sources.letta.pagination import ListingFetch, PageHistory, Relayed
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import timedelta
 
     from envwatch.model.environment import Environment
@@ -81,6 +81,10 @@ class Client:
         # With `online_only`, a row that goes offline is missing but exists.
         self._absences = None if online_only else Absences(partial(self._transport.get, {}))
         self._endpoint = Endpoint.from_url(url, self._transport.proxy, key, key_origin)
+
+    def remember(self, rows: Iterable[Environment]) -> None:
+        """Take the rows of an earlier run for the previous listing, so that the first listing asks for absent rows."""
+        self._rows = {row.id: row for row in rows}
 
     async def snapshot(self) -> Snapshot:
         """Return a complete listing.

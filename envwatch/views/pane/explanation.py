@@ -269,7 +269,7 @@ def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) 
     if ahead < -limits.REPLACEMENT_TOLERANCE / MS:
         return f"; {new.environment.label} was offline while this row was online, and returned later"
     relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} this row's last sign of life"
-    return f"; {new.environment.label} was first seen {relation}; the rows were never online at once"
+    return f"; {new.environment.label} was first seen {relation}; the rows never sent heartbeats side by side"
 
 
 def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, reading
 from support.hooked import hooked
 
-from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, open_incidents
+from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values, open_incidents
 from envwatch.fleet.alerting.incidents import Blindness
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
@@ -45,9 +45,42 @@ def test_a_state_comes_back_as_it_was_but_for_the_rows_of_its_losses() -> None:
     assert after == replace(STATE, waiting=waiting, open=incidents)
 
 
-@pytest.mark.parametrize("content", [{}, {"online": ["a"]}, {"looked_at": "x"}, {"looked_at": None, "open": {}}])
-def test_a_file_without_the_time_of_the_last_look_has_no_state(content: dict[str, object]) -> None:
-    assert alert_state(content, NO_PROFILE, LATER) is None
+def test_an_empty_file_has_no_state() -> None:
+    assert alert_state({}, NO_PROFILE, LATER) is None
+
+
+@pytest.mark.parametrize(("written", "looked_at"), [({"written_at": NOW}, NOW), ({}, LATER.wall)])
+@pytest.mark.parametrize("damage", [{}, {"looked_at": "x"}, {"looked_at": None}])
+def test_without_the_time_of_the_last_look_the_time_of_the_write_counts(
+    damage: dict[str, object], written: dict[str, float], looked_at: float
+) -> None:
+    content = {"online": ["a"]} | damage | written
+    state = alert_state(content, NO_PROFILE, LATER)
+    assert state is not None
+    assert state.online == {"a"}
+    assert state.looked_at == looked_at
+    assert dropped_values(content, state) == {"looked_at": "looked_at"}
+
+
+DAMAGES: dict[str, tuple[dict[str, object], dict[str, str]]] = {
+    "nothing": ({}, {}),
+    "one of three ids": ({"online": ["a", "b", 7]}, {"online": "online (1 of 3)"}),
+    "no list of ids": ({"online": "a"}, {"online": "online"}),
+    "no ids": ({"online": None}, {"online": "online"}),
+    "a waiting loss": ({"waiting": [*CONTENT["waiting"], {}]}, {"waiting": "waiting (1 of 3)"}),
+    "an incident": ({"open": {**CONTENT["open"], "inc-2": 7}}, {"open": "open (1 of 2)"}),
+    "a row": ({"rows": {**CONTENT["rows"], "b": {"row": {"id": 7}}}}, {"rows": "rows (1 of 3)"}),
+    "blindness": ({"blind": {"since": "x"}}, {"blind": "blind"}),
+    "hooks": ({"failing": {"page": "x"}}, {"failing": "failing"}),
+}
+
+
+@pytest.mark.parametrize(("damage", "dropped"), DAMAGES.values(), ids=DAMAGES)
+def test_each_damaged_value_is_named(damage: dict[str, object], dropped: dict[str, str]) -> None:
+    content = CONTENT | damage
+    after = alert_state(content, NO_PROFILE, LATER)
+    assert after is not None
+    assert dict(dropped_values(content, after)) == dropped
 
 
 def test_times_in_the_future_count_as_this_moment_because_the_clock_was_set_back() -> None:

@@ -2,91 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, environment, failed, key_of, listed, reading, slept
+from support.builders import NOW, environment, key_of, listed, reading, slept
 from support.policies import soon
+from support.tracked_environments import gone, named
+from support.watch_night import LIMITS, Night, beating, night, row
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher, silence_of_environments, silence_of_query
-from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of
+from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.alerting.incidents import Incident
-from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
+from envwatch.fleet.alerting.losses import LossStatus, status_of
+from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.presence import Presence
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from envwatch.fleet.monitor import MonitorChanges
+    from collections.abc import Sequence
+
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-
-LIMITS = {NO_PROFILE: Limits()}
-
-
-def row(name: str, at: float, *, is_up: bool = True) -> Environment:
-    link = {"lastHeartbeat": at - 1_000} if is_up else {"connectionId": None, "lastHeartbeat": None}
-    return environment(name, lastSeenAt=at - 1_000 if is_up else NOW - 1_000, connectionName=name, **link)
-
-
-@dataclass
-class Night:
-    names: list[str]
-    monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS, policies=soon()))
-    now: float = 0.0
-    """Seconds since `NOW`."""
-    opened: list[Incident] = field(default_factory=list)
-    resolved: list[Incident] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-
-    def poll(self, *down: str, without: tuple[str, ...] = (), after: float = 5.0) -> Night:
-        self.now += after
-        at = NOW + self.now * 1000
-        rows = [row(name, at, is_up=name not in down) for name in self.names if name not in without]
-        self.monitor, changes = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-        return self._note(changes)
-
-    def fail(self, after: float = 5.0) -> Night:
-        self.now += after
-        at = NOW + self.now * 1000
-        self.monitor, changes = self.monitor.apply(NO_PROFILE, failed(at=ServerMs(at)), reading(at))
-        return self._note(changes)
-
-    def wait(self, seconds: float) -> Night:
-        self.now += seconds
-        self.monitor, changes = self.monitor.tick(reading(NOW + self.now * 1000))
-        return self._note(changes)
-
-    def hold(self, seconds: float, *down: str) -> Night:
-        for _ in range(round(seconds / 5)):
-            self.poll(*down)
-        return self
-
-    def _note(self, changes: MonitorChanges) -> Night:
-        self.opened += changes.opened
-        self.resolved += changes.resolved
-        self.events += changes.events
-        return self
-
-    @property
-    def sizes(self) -> tuple[list[int], list[int]]:
-        return [len(each.losses) for each in self.opened], [len(each.losses) for each in self.resolved]
-
-    def ids(self, kind: Kind) -> set[str | None]:
-        return {event.incident for event in flatten(self.events) if event.kind is kind}
-
-
-def night(*names: str, **settings: Any) -> Night:
-    return Night(list(names), Monitor.create(LIMITS, **({"policies": soon()} | settings))).poll(after=0)
 
 
 def test_a_loss_opens_once_and_resolves_once() -> None:
@@ -148,11 +95,6 @@ def test_what_is_lost_while_an_incident_waits_opens_with_it_and_what_is_lost_lat
 def test_what_is_found_after_a_blind_gap_is_one() -> None:
     names = [f"e{number}" for number in range(9)]
     assert night(*names).poll("e1", "e2", after=90).wait(10).sizes == ([2], [])
-
-
-def beating(name: str, beat_at: float) -> Environment:
-    """Return a connected row, as the platform lists a machine after a power loss."""
-    return environment(name, lastSeenAt=beat_at, connectionName=name, lastHeartbeat=beat_at)
 
 
 def cut(beats: dict[str, float], *cuts: tuple[float, frozenset[str]], alert_after: float = 90.0) -> list[set[str]]:
@@ -241,6 +183,64 @@ def test_after_five_incidents_in_ten_minutes_one_incident_a_minute_holds_all_los
     assert len(one.opened) == (7 if storm else 12)
 
 
+def storm_of_five(*others: str) -> Night:
+    """Return a night with five open incidents, the newest 5 s ago; a further incident opens 55 s from now."""
+    names = [f"e{number}" for number in range(5)]
+    one = night(*names, *others)
+    for count in range(1, 6):
+        one.hold(15, *names[:count])
+    assert one.sizes == ([1] * 5, [])
+    return one.poll(*names)
+
+
+def test_a_storm_holds_losses_that_have_not_lasted_for_alert_after() -> None:
+    one = storm_of_five("due", "new", "other")
+    lost = [f"e{number}" for number in range(5)]
+    one.hold(50, *lost, "due").poll(*lost, "due", "new")
+    assert [sorted(str(loss.name) for loss in each.losses) for each in one.opened[5:]] == [["due", "new"]]
+    assert one.opened[5].is_storm
+
+
+def test_a_storm_leaves_out_doubtful_losses_that_have_not_lasted_for_blind_after() -> None:
+    hidden = [f"h{number}" for number in range(8)]
+    one = night("due", *hidden, *(f"e{number}" for number in range(5)), *(f"s{number}" for number in range(10)))
+    for _ in range(15):
+        one.poll(without=(*hidden,))
+    assert {loss.is_doubtful for loss in one.monitor.incidents.waiting} == {True}
+    lost: list[str] = []
+    for number in range(5):
+        lost.append(f"e{number}")
+        for _ in range(3):
+            one.poll(*lost, without=(*hidden,))
+    for _ in range(13):
+        one.poll(*lost, "due", without=(*hidden,))
+    assert [sorted(str(loss.name) for loss in each.losses) for each in one.opened[5:]] == [["due"]]
+    assert one.opened[5].is_storm
+
+
+DAY_MS: Final = 86_400_000
+OFF: Final[dict[str, Any]] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW}
+STATUSES: Final = {
+    "offline for less than a day": (named("a", **OFF), DAY_MS - 1, LossStatus.ALERTING, LossStatus.ALERTING),
+    "offline for a day": (named("a", **OFF), DAY_MS, LossStatus.SETTLED, LossStatus.ALERTING),
+    "gone for less than 15 minutes": (gone("a"), 899_999, LossStatus.ALERTING, LossStatus.ALERTING),
+    "gone for 15 minutes": (gone("a"), 900_000, LossStatus.SETTLED, LossStatus.ALERTING),
+    "a sandbox": (named("a", **OFF, deviceId="sandbox-1"), 0, LossStatus.SETTLED, LossStatus.SETTLED),
+    "a sandbox for a day": (named("a", **OFF, deviceId="sandbox-1"), DAY_MS, LossStatus.SETTLED, LossStatus.ALERTING),
+}
+
+
+@pytest.mark.parametrize(("tracked", "age_ms", "unknown", "known"), STATUSES.values(), ids=STATUSES)
+def test_only_age_settles_a_loss_unless_the_loss_waits_or_is_open(
+    tracked: TrackedEnvironment, age_ms: float, unknown: LossStatus, known: LossStatus
+) -> None:
+    at = ServerMs(NOW + age_ms)
+    assert status_of(tracked, at, is_acked=False, is_news=False) is unknown
+    assert status_of(tracked, at, is_acked=False, is_news=True) is known
+    acked = LossStatus.OVER if tracked.presence is Presence.GONE else LossStatus.SETTLED
+    assert {status_of(tracked, at, is_acked=True, is_news=is_news) for is_news in (True, False)} == {acked}
+
+
 def test_more_losses_than_are_compared_are_one_incident(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_LOSSES_WAITING", 3)
     names = [f"e{number}" for number in range(4)]
@@ -291,12 +291,22 @@ def test_offline_then_gone_is_one_loss() -> None:
     assert len(gone.ids(Kind.OFFLINE) | gone.ids(Kind.GONE)) == 1
 
 
-def test_one_that_leaves_the_fleet_resolves_its_incident() -> None:
+def test_an_incident_stays_open_however_long_a_row_is_gone() -> None:
     gone = night("a", "b", "c").poll(without=("a",)).poll(without=("a",)).poll(without=("a",)).wait(10)
     assert gone.sizes == ([1], [])
-    for _ in range(61):
+    for _ in range(121):
         gone.poll(without=("a",), after=60)
-    assert gone.sizes == ([1], [1])
+    assert gone.sizes == ([1], [])
+    assert gone.hold(70).sizes == ([1], [1])
+
+
+def test_a_gone_row_outside_the_policy_leaves_the_fleet_after_an_hour() -> None:
+    policy = AlertPolicy(alert=ONLY_B, alert_after=timedelta(seconds=10))
+    gone = night("a", "b", "c", policies={NO_PROFILE: policy})
+    for _ in range(63):
+        gone.poll(without=("a",), after=60)
+    assert gone.monitor.fleet.tracked((NO_PROFILE, clean("a"))) is None
+    assert gone.monitor.incidents.waiting == ()
 
 
 def test_a_gone_one_that_is_acknowledged_resolves_its_incident_and_an_offline_one_does_not() -> None:
@@ -506,110 +516,82 @@ def test_a_sleep_is_no_blindness_and_what_follows_counts_from_the_wake() -> None
     assert one.wait(1).sizes == ([1], [])
 
 
-def test_heartbeats_that_stand_still_everywhere_are_an_incident_about_envwatch() -> None:
-    monitor, opened = Monitor.create(LIMITS), list[Incident]()
-    for second in range(0, 1_200, 5):
-        at = NOW + second * 1000
-        rows = [beating(f"e{number}", NOW - 1_000) for number in range(12)]
-        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-        opened += changes.opened
-    assert [incident.is_blindness for incident in opened] == [True]
+STALLED = [f"e{number:02}" for number in range(12)]
 
 
-def restarted(one: Night, seconds: float) -> Night:
-    """Return another run after a time, with only the previous run's alert state, as a file keeps it."""
-    now = reading(NOW + one.now * 1000)
-    state = one.monitor.alert_state(NO_PROFILE, {}, (), {}, now)
-    content = json.loads(json.dumps(content_of(state, now)))
-    later = Night(one.names, now=one.now + seconds)
-    began = reading(NOW + later.now * 1000)
-    read = alert_state(content, NO_PROFILE, began)
-    assert read is not None
-    later.monitor = Monitor.create(LIMITS, policies=soon()).with_alert_state(NO_PROFILE, read)
-    return later
+def stalled(seconds: float, names: Sequence[str] = STALLED, **policy: Any) -> Night:
+    """Return a night whose heartbeats all end 100 s after `NOW`, until a second after that."""
+    policies = {NO_PROFILE: AlertPolicy(zone=UTC, **policy)}
+    one = Night([*names], Monitor.create(LIMITS, policies=policies))
+    for second in range(0, 101 + int(seconds), 5):
+        at, beat_at = NOW + second * 1000, NOW + min(second, 100) // 10 * 10_000
+        one.monitor, changes = one.monitor.apply(
+            NO_PROFILE, listed([beating(name, beat_at) for name in names], at), reading(at)
+        )
+        one.note(changes)
+        one.now = second
+    return one.wait(100 + seconds - one.now)
 
 
-def test_rows_that_went_down_between_two_runs_are_one_incident() -> None:
-    later = restarted(night("a", "b", "c").poll(), 3_600).poll("a", "b").wait(9)
-    assert later.sizes == ([], [])
-    assert later.wait(1).sizes == ([2], [])
-    assert {loss.reason for loss in later.opened[0].losses} == {"disconnected while envwatch was not running"}
+@pytest.mark.parametrize(("silent", "opened"), [(299.0, 0), (300.0, 1)])
+def test_five_minutes_without_a_heartbeat_from_any_environment_are_one_incident(silent: float, opened: int) -> None:
+    one = stalled(silent)
+    assert len(one.opened) == opened
+    for incident in one.opened:
+        (loss,) = incident.losses
+        assert (loss.kind, loss.id) == (Kind.STALLED, None), "an environment is accused"
+        assert ring_text([incident]) == (
+            "no heartbeat from any of 12 environments since 08:55: the platform stands still, or all of them are down"
+        )
+        assert one.wait(3_600).sizes == ([1], []), "announced twice"
 
 
-@pytest.mark.parametrize(("hours", "age"), [(23.9, ""), (24.1, ", which last looked 1d before")])
-def test_a_last_look_of_more_than_a_day_ago_is_named(hours: float, age: str) -> None:
-    later = restarted(night("a", "b"), hours * 3_600).poll("a").wait(10)
-    (loss,) = later.opened[0].losses
-    assert loss.reason == f"disconnected while envwatch was not running{age}"
+def test_a_stall_ends_with_a_heartbeat_and_rows_that_stay_silent_are_a_loss_of_their_own() -> None:
+    one = stalled(400)
+    while one.now < 800:
+        one.now += 5
+        at = NOW + one.now * 1000
+        rows = [beating(name, at - 1_000 if name < "e08" else NOW + 100_000) for name in STALLED]
+        one.monitor, changes = one.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        one.note(changes)
+    assert one.sizes == ([1, 4], [1])
+    assert {loss.name for loss in one.opened[1].losses} == {"e08", "e09", "e10", "e11"}
 
 
-def test_a_row_that_was_down_before_the_run_before_opens_nothing() -> None:
-    first = Night(["a", "b"], Monitor.create(LIMITS, policies=soon())).poll("a")
-    assert restarted(first, 60).poll("a").wait(600).sizes == ([], [])
+def test_nine_silent_environments_are_offline_each() -> None:
+    assert {loss.kind for each in stalled(400, STALLED[:9]).opened for loss in each.losses} == {Kind.OFFLINE}
 
 
-def test_a_loss_that_waited_when_a_run_ended_opens_in_the_next_and_counts_from_its_beginning() -> None:
-    first = night("a", "b").poll("a")
-    later = restarted(first, 60).poll("a")
-    assert later.sizes == ([1], [])
-    assert later.opened[0].began_at == first.events[0].at
+@pytest.mark.parametrize(("blind_after", "silent", "opened"), [(None, 3_600, 0), (120, 119, 0), (120, 120, 1)])
+def test_blind_after_shortens_the_time_of_a_stall_or_turns_the_incident_off(
+    blind_after: float | None, silent: float, opened: int
+) -> None:
+    lasts = None if blind_after is None else timedelta(seconds=blind_after)
+    assert len(stalled(silent, blind_after=lasts).opened) == opened
 
 
-def test_what_is_back_at_the_first_listing_opens_nothing_and_resolves_what_was_open() -> None:
-    assert restarted(night("a", "b").poll("a"), 60).poll().wait(600).sizes == ([], [])
-    later = restarted(night("a", "b").hold(15, "a"), 60).poll()
-    assert later.sizes == ([], [1])
+# The inventory
 
 
-def test_an_open_incident_resolves_in_the_next_run_and_its_rows_open_no_other() -> None:
-    later = restarted(night("a", "b").hold(15, "a"), 60).hold(30, "a")
-    assert later.sizes == ([], [])
-    assert later.hold(65).sizes == ([], [1])
+@pytest.mark.parametrize(("held", "opened"), [(9.999, 0), (10.0, 1)])
+def test_a_name_that_never_registered_opens_an_incident_after_two_listings(held: float, opened: int) -> None:
+    one = night("a", policies=soon(expect=(clean("never"),))).wait(600)
+    assert one.sizes == ([], []), "one listing may lack a row"
+    one.poll().wait(held)
+    assert len(one.opened) == opened
+    for incident in one.opened:
+        assert [(loss.kind, loss.name, loss.reason) for loss in incident.losses] == [
+            (Kind.MISSING, "never", "expected, never listed")
+        ]
+        assert one.hold(600).sizes == ([1], []), "announced twice"
+        one.names.append("never")
+        assert one.poll().poll().sizes == ([1], [1])
 
 
-def test_a_clock_that_was_set_back_between_two_runs_loses_nothing() -> None:
-    later = restarted(night("a", "b", "c").poll("a"), -7_200).poll("a", "b").wait(10)
-    assert sorted(str(loss.id) for each in later.opened for loss in each.losses) == ["a", "b"]
-
-
-def test_blindness_counts_over_a_restart() -> None:
-    later = restarted(night("a").fail(61).wait(600), 200).wait(1).fail(1).wait(97)
-    assert later.sizes == ([], [])
-    assert later.wait(1).sizes == ([1], [])
-    assert restarted(later, 60).wait(1).fail(1).wait(3_600).sizes == ([], []), "told twice"
-
-
-@given(st.data())
-@settings(max_examples=examples(50), deadline=None)
-def test_over_any_restarts_each_loss_that_lasts_is_named_once_and_a_return_resolves_once(data: st.DataObject) -> None:
-    names = [f"e{number}" for number in range(6)]
-    polls = st.integers(1, 60)
-    lost_at = data.draw(st.dictionaries(st.sampled_from(names), polls, min_size=1))
-    back_at = data.draw(st.dictionaries(st.sampled_from(sorted(lost_at)), st.integers(100, 130)))
-    changes = sorted({*lost_at.values(), *back_at.values()})
-    near = st.builds(int.__add__, st.sampled_from(changes), st.integers(0, 3))
-    restarts = data.draw(st.dictionaries(near, st.integers(0, 40), min_size=1, max_size=4))
-    one, opened, resolved, poll = night(*names), list[Incident](), list[Incident](), 0
-    while (poll := poll + 1) < 200:
-        if (away := restarts.get(poll)) is not None:
-            opened, resolved = opened + one.opened, resolved + one.resolved
-            poll += away
-            one = restarted(one, 5.0 * away)
-        one.poll(*(name for name, at in lost_at.items() if at <= poll < back_at.get(name, 1_000)))
-    opened, resolved = opened + one.opened, resolved + one.resolved
-    told = Counter(str(loss.id) for incident in opened for loss in incident.losses)
-    lasting = lost_at.keys() - back_at.keys()
-    assert {name: told[name] for name in lasting} == dict.fromkeys(lasting, 1)
-    assert max(told.values()) == 1
-    assert told.keys() <= lost_at.keys()
-    ended = {incident.id for incident in opened if not incident.keys & {(NO_PROFILE, clean(name)) for name in lasting}}
-    assert Counter(incident.id for incident in resolved) == dict.fromkeys(ended, 1)
-
-
-def test_an_alert_state_of_another_run_is_compared_once() -> None:
-    later = restarted(night("a", "b"), 60).poll().hold(60, "a")
-    assert later.sizes == ([1], [])
-    assert later.opened[0].losses[0].reason == "disconnected"
+def test_an_acknowledgement_ends_the_incident_of_a_name_that_never_registered() -> None:
+    one = night("a", policies=soon(expect=(clean("never"),))).hold(20)
+    one.monitor = one.monitor.with_acks({key_of("expected never"): Ack(NOW, clean("retired"))})
+    assert one.hold(600).sizes == ([1], [1])
 
 
 # Several profiles
@@ -683,47 +665,3 @@ def test_a_row_that_was_quarantined_with_others_and_is_listed_as_down_waits_no_l
         monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
         opened += [(second, {str(loss.id) for loss in each.losses}) for each in changes.opened]
     assert opened == [(300, {"e00", "e01", "e02", "e03"})]
-
-
-def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
-    """The platform's heartbeats stood still while envwatch restarted, and the rows expire one after the other."""
-
-    def play(monitor: Monitor, seconds: range, beats_until: float) -> tuple[Monitor, list[Incident]]:
-        opened: list[Incident] = []
-        for second in seconds:
-            rows = [
-                beating(f"e{number:02}", NOW + (min(second, beats_until) // 30 * 30 + number * 2 - 30) * 1000)
-                for number in range(12)
-            ]
-            at = NOW + second * 1000
-            monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-            opened += changes.opened
-        return monitor, opened
-
-    monitor, _ = play(Monitor.create(LIMITS), range(0, 120, 5), 1_000)
-    now = reading(NOW + 120_000)
-    state = alert_state(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now), NO_PROFILE, now)
-    assert state is not None
-    later, opened = play(Monitor.create(LIMITS).with_alert_state(NO_PROFILE, state), range(215, 700, 5), 120)
-    assert not any(incident for incident in opened if not incident.is_blindness)
-    assert {loss.is_doubtful for loss in later.incidents.waiting} == {True}
-    beats = [beating(f"e{number:02}", NOW + 700_000) for number in range(12)]
-    for second in (700, 761):
-        at = NOW + second * 1000
-        later, changes = later.apply(NO_PROFILE, listed(beats, at), reading(at))
-        assert changes.opened == ()
-    assert later.incidents.waiting == ()
-
-
-@pytest.mark.parametrize(("youngest", "is_doubtful"), [(29.9, False), (30.0, True)])
-def test_silent_rows_of_a_first_listing_are_lost_if_any_row_has_beaten_within_30_seconds(
-    youngest: float, *, is_doubtful: bool
-) -> None:
-    """A power cut while envwatch restarts: another site's machines prove that the platform does not stall."""
-    names = [f"e{number:02}" for number in range(12)]
-    at = NOW + 600_000
-    state = AlertState(looked_at=WallMs(NOW), online=frozenset(map(clean, names)))
-    monitor = Monitor.create(LIMITS, policies=soon()).with_alert_state(NO_PROFILE, state)
-    rows = [beating(name, NOW if number < 4 else at - youngest * 1000) for number, name in enumerate(names)]
-    monitor, _ = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-    assert [loss.is_doubtful for loss in monitor.incidents.waiting] == [is_doubtful] * 4

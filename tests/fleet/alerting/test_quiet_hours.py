@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.fleet.alerting.quiet import DAY_MINUTES, EVERY_DAY, QuietHours, quiet_end, quiet_time_text
+from envwatch.fleet.alerting.quiet import DAY_MINUTES, EVERY_DAY, QuietHours, near_time_text, quiet_end
 from envwatch.model import limits
 from envwatch.model.times import MS
 
@@ -116,13 +116,13 @@ def test_a_zone_of_none_is_the_zone_of_this_machine() -> None:
 def test_a_moment_that_no_clock_shows_is_not_quiet() -> None:
     for moment in (-1e18, 1e18, float("inf"), float("nan")):
         assert quiet_end([NIGHTS, WEEKEND], moment, BERLIN) is None
-        assert quiet_time_text(moment, 0.0, BERLIN) == "later"
+        assert near_time_text(moment, 0.0, BERLIN) == "later"
 
 
 @pytest.mark.parametrize(("hours", "text"), [(23.9, "10:00"), (24, "Sat 10:00")])
 def test_an_end_within_a_day_is_a_time_and_a_later_end_has_its_day(hours: float, text: str) -> None:
     end = at("2026-11-28 10:00")
-    assert quiet_time_text(end, end - hours * HOUR, BERLIN) == text
+    assert near_time_text(end, end - hours * HOUR, BERLIN) == text
 
 
 def test_days_and_hours_are_written_as_the_setting_has_them() -> None:

@@ -23,7 +23,7 @@ from envwatch.model.outcome import Listed
 from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from support.month.playing import Step
     from support.month.script import Script
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
 
 
 class Watcher(Protocol):
@@ -116,14 +117,18 @@ class _SharedState(ProfileState):
     """A profile's state that computes each next state once for all monitors that share the state."""
 
     __slots__ = ()
-    applied: ClassVar[tuple[ProfileState, Outcome, tuple[ProfileState, tuple[Event, ...]]] | None] = None
+    applied: ClassVar[
+        tuple[ProfileState, Outcome, Collection[SafeText], tuple[ProfileState, tuple[Event, ...]]] | None
+    ] = None
     ticked: ClassVar[tuple[ProfileState, Clocks, tuple[ProfileState, tuple[Event, ...]]] | None] = None
 
-    def apply(self, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
+    def apply(
+        self, outcome: Outcome, kept: Collection[SafeText] = frozenset()
+    ) -> tuple[ProfileState, tuple[Event, ...]]:
         known = _SharedState.applied
-        if known is None or known[0] is not self or known[1] is not outcome:
-            known = _SharedState.applied = (self, outcome, super().apply(outcome))
-        return known[2]
+        if known is None or known[0] is not self or known[1] is not outcome or known[2] != kept:
+            known = _SharedState.applied = (self, outcome, kept, super().apply(outcome, kept))
+        return known[3]
 
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
         known = _SharedState.ticked
