@@ -132,7 +132,7 @@ class BlockNight:
         parts: Iterable[str] = (
             f"{words}:",
             *(tracked.environment.label for tracked in line.members),
-            "NEW" if line.is_fresh(self.clocks.wall) else "",
+            "NEW" if line.fresh_losses(self.clocks.wall) else "",
             "acked" if line.is_acked else f"{line.acked} acked" if line.acked else "",
         )
         return " ".join(filter(None, parts))

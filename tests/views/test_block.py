@@ -79,12 +79,26 @@ def test_the_first_listing_that_shows_a_loss_gives_the_line() -> None:
 def test_losses_together_are_one_line_and_keep_it_when_the_incident_opens() -> None:
     one = night("a+ b+ c+ d+").poll("ax bx c+ d+")
     (before,) = one.block.lines
-    assert one.poll("ax bx cx d+").lines == ["3 off: a b c NEW"]
-    assert one.hold(20, "ax bx cx d+").lines == ["3 off: a b c NEW"]
+    assert one.poll("ax bx cx d+").lines == ["3 off: c a b NEW"]
+    assert one.hold(20, "ax bx cx d+").lines == ["3 off: c a b NEW"]
     assert len(one.monitor.incidents.open) == 1
     (line,) = one.block.lines
     assert line.key == before.key
     assert line.noticed_at - line.began_at == 5_000
+
+
+def test_each_listing_with_a_further_loss_raises_the_number_of_new_losses() -> None:
+    one = night("a+ b+ c+ d+ e+")
+    for rows, count in (("ax b+ c+ d+ e+", 1), ("ax bx c+ d+ e+", 2), ("ax bx cx dx e+", 3)):
+        (line,) = one.poll(rows).block.lines
+        assert line.fresh_losses(one.clocks.wall) == count
+        assert line.noticed_at == one.clocks.wall
+    assert one.lines == ["4 off: c d b a NEW"]
+    assert one.ack("b", "c").lines == ["4 off: d a c b NEW 2 acked"]
+    (line,) = one.block.lines
+    assert line.fresh_losses(one.clocks.wall) == 2
+    assert one.hold(890, "ax bx cx dx e+").block.lines[0].fresh_losses(one.clocks.wall) == 1
+    assert one.hold(10, "ax bx cx dx e+").block.lines[0].fresh_losses(one.clocks.wall) == 0
 
 
 def test_losses_apart_are_two_lines_the_newest_first() -> None:
@@ -113,7 +127,7 @@ def test_a_late_row_is_not_in_the_block() -> None:
 
 def test_rows_found_down_are_one_line_if_their_last_signs_of_life_follow_each_other_within_a_minute() -> None:
     one = found({"a": 1_050, "b": 990, "c": 930, "d": 869.9})
-    assert one.lines == ["off: d NEW", "3 off: a b c"]
+    assert one.lines == ["off: d NEW", "3 off: c b a"]
     began = [one.clocks.wall - line.began_at for line in one.block.lines]
     assert began == [869_900, 1_050_000]
     assert [one.clocks.wall - line.noticed_at for line in one.block.lines] == [869_900, 930_000]
@@ -196,13 +210,14 @@ def test_a_line_that_goes_by_a_silence_is_not_called_back() -> None:
 
 def test_a_silenced_member_leaves_the_line_and_comes_back_to_it() -> None:
     late = {NO_PROFILE: AlertPolicy(alert_after=timedelta(hours=1))}
-    for one in (found({"a": 100, "b": 50}), night("up+ a+ b+", policies=late).poll("up+ ax bx")):
+    seen = night("up+ a+ b+", policies=late).poll("up+ ax bx")
+    for one, after in ((found({"a": 100, "b": 50}), "2 off: b a NEW"), (seen, "2 off: a b NEW")):
         key = one.block.lines[0].key
         assert one.silence("a", seconds=20).lines == ["1 of 2 off: b NEW"]
         assert one.asides == {"silenced": 1}
         assert one.block.changes_at == one.clocks.wall + 20_000
         assert one.poll("up+ ax bx", after=19.9).lines == ["1 of 2 off: b NEW"]
-        assert one.wait(0.1).lines == ["2 off: a b NEW"]
+        assert one.wait(0.1).lines == [after]
         assert (one.block.lines[0].key, one.asides) == (key, {})
 
 
@@ -231,9 +246,9 @@ def test_acknowledged_lines_come_last_and_stay() -> None:
 
 def test_a_line_is_acknowledged_when_all_members_that_are_off_are() -> None:
     one = night("a+ b+ c+ d+").poll("ax bx cx d+").ack("a", "b")
-    assert one.lines == ["3 off: a b c NEW 2 acked"]
-    assert one.hold(20, "ax bx cx d+").lines == ["3 off: a b c NEW 2 acked"]
-    assert one.hold(120, "ax bx cx d+").lines == ["3 off: a b c NEW 2 acked"]
+    assert one.lines == ["3 off: c a b NEW 2 acked"]
+    assert one.hold(20, "ax bx cx d+").lines == ["3 off: c a b NEW 2 acked"]
+    assert one.hold(120, "ax bx cx d+").lines == ["3 off: c a b NEW 2 acked"]
     assert one.poll("ax bx c+ d+").lines == ["2 of 3 off: a b acked"]
 
 
@@ -242,7 +257,7 @@ def test_the_newest_line_is_the_latest_loss_that_is_not_acknowledged() -> None:
     monitor = Monitor.create({HOME: Limits(), WORK: Limits()})
     one = BlockNight(monitor).poll("a+ b+ x+", after=0, profile=HOME).poll("c+ y+", after=0, profile=WORK)
     one.poll("ax b+ x+", profile=HOME).poll("cx y+", after=3, profile=WORK).poll("ax bx x+", after=2, profile=HOME)
-    assert one.lines == ["2 off: a b NEW", "off: c NEW"]
+    assert one.lines == ["2 off: b a NEW", "off: c NEW"]
     assert one.ack("b").lines == ["off: c NEW", "2 off: a b NEW 1 acked"]
     assert one.block.newest is one.block.lines[0]
 
@@ -444,7 +459,11 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
             assert line.total == len(line.member_keys) >= len(line.members)
             assert {tracked.key for tracked in line.members} <= line.member_keys
             assert 0 <= line.acked <= len(line.off)
-            assert line.began_at <= line.noticed_at or line.returned
+            assert line.began_at <= line.noticed_at
+            assert all(at <= line.noticed_at for at in line.losses_at)
+            assert bool(line.losses_at) is line.is_open
+            acked = [one.monitor.is_acked(tracked) for tracked in line.off]
+            assert acked == sorted(acked)
         kinds = [2 if line.is_acked else 0 if line.is_open else 1 for line in block.lines]
         assert kinds == sorted(kinds)
         opened = [line.noticed_at for line in block.lines if line.is_open]

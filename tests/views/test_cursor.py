@@ -53,6 +53,7 @@ def incident(names: str, at: float = 0.0, *, state: str = "", id_: str = "") -> 
         total=len(rows),
         began_at=WallMs(NOW + at * 1000),
         noticed_at=WallMs(NOW + at * 1000),
+        losses_at=() if state else (WallMs(NOW + at * 1000),),
         acked=len(rows) if state == "acked" else 0,
     )
 
@@ -647,7 +648,7 @@ def test_the_newest_loss_and_the_cursors_line_are_always_visible_and_every_other
     (more,) = [each for each in shown if isinstance(each, More) and each.lines] or [More()]
     hidden = [line for place in heads.difference(places) if isinstance(line := cursor.lines[place], BlockLine)]
     if most >= 3 or (most == 2 and not (cursor.is_in_block and cursor.place)):
-        assert more == More(len(hidden), sum(line.is_fresh(NOW) for line in hidden))
+        assert more == More(len(hidden), sum(line.fresh_losses(NOW) for line in hidden))
         (more_members,) = [each.members for each in shown if isinstance(each, More) and each.members] or [0]
         assert more_members == (0 if hidden else len(members.difference(places)))
     if most >= cursor.pinned:

@@ -86,7 +86,7 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
             glyph = glyphs.acknowledged
         elif line.returned:
             tag = ChangeTag.BACK
-        elif line.is_fresh(wall):
+        elif line.fresh_losses(wall):
             tag = ChangeTag.NEW
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]

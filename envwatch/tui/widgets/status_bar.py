@@ -111,7 +111,7 @@ class StatusBar(TextLine, StateNode):
             for presence, word, weight in _COUNTED:
                 if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
                     parts += self._presence(presence, count, word, weight)
-        if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
+        if fresh := sum(line.fresh_losses(self.state.now.wall) for line in block.lines):
             parts.append(Part(f"{fresh:,} new", "offline", 7))
         newest = f" {counts.newest}" if counts.newest else ""
         if block.unknown:

@@ -59,11 +59,14 @@ class BlockLine(NamedTuple):
     profile: SafeText
     total: int
     began_at: WallMs
-    """When the first loss was listed, or the last return if all members are back."""
+    """When the first loss was listed."""
     noticed_at: WallMs
-    """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged."""
+    """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged, or the last return if
+    all members are back."""
+    losses_at: tuple[WallMs, ...] = ()
+    """The times of the listings with an unacknowledged loss; of rows found down, the newest loss."""
     off: tuple[TrackedEnvironment, ...] = ()
-    """Sorted by name; empty if all members are back."""
+    """Unacknowledged members first, then the newest loss first, then by name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
     member_keys: frozenset[EnvironmentKey] = frozenset()
     """All members, including rows of the table that are back or silenced."""
@@ -93,9 +96,12 @@ class BlockLine(NamedTuple):
         """Whether a member is off and not acknowledged."""
         return self.acked < len(self.off)
 
-    def is_fresh(self, wall: float) -> bool:
-        """Whether the newest loss is recent enough for a mark (this machine's clock, ms)."""
-        return self.is_open and wall - self.noticed_at < _MARK_DURATION_MS
+    def fresh_losses(self, wall: float) -> int:
+        """Return the number of losses recent enough for a mark (this machine's clock, ms).
+
+        Members that one listing shows as lost are one loss; each further member raises the number.
+        """
+        return sum(wall - at < _MARK_DURATION_MS for at in self.losses_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +226,7 @@ def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, quiet_ends: It
     off = {tracked.key: line.key for line in lines for tracked in line.off}
     ends = [*quiet_ends]
     ends += [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
-    ends += (line.began_at + _BACK_AFTER_MS for line in lines if line.returned)
+    ends += (line.noticed_at + _BACK_AFTER_MS for line in lines if line.returned)
     return Block(
         lines=tuple(lines),
         keys=frozenset(off).union(singles),
@@ -310,9 +316,10 @@ def _line(  # noqa: PLR0913  the parts of a line
     """Return a line, without members that have another line in `places`."""
     first = lost[0][0]
     offset = monitor.fleet.for_environment(first).clock.offset
-    times = [at - offset for _, at in lost]
-    open_times = [at - offset for tracked, at in lost if not monitor.is_acked(tracked)]
-    off = tuple(sorted((tracked for tracked, _ in lost), key=_name_key))
+    losses = [(monitor.is_acked(tracked), WallMs(at - offset), tracked) for tracked, at in lost]
+    losses.sort(key=lambda loss: (loss[0], -loss[1], _name_key(loss[2])))
+    times = [at for _, at, _ in losses]
+    off = tuple(tracked for *_, tracked in losses)
     keys = {tracked.key for tracked in off}
     members = frozenset(keys) if incident is None else incident.keys
     if before is not None:
@@ -324,9 +331,10 @@ def _line(  # noqa: PLR0913  the parts of a line
         off=off,
         member_keys=members,
         total=len(members),
-        began_at=WallMs(min(times)),
-        noticed_at=WallMs(max(open_times or times)),
-        acked=sum(map(monitor.is_acked, off)),
+        began_at=min(times),
+        noticed_at=times[0],
+        losses_at=_losses_at([(at, tracked) for is_acked, at, tracked in losses if not is_acked]),
+        acked=sum(is_acked for is_acked, *_ in losses),
         not_back=_not_back(off, monitor),
     )
     if line.not_back is not None:
@@ -336,6 +344,13 @@ def _line(  # noqa: PLR0913  the parts of a line
     if incident is not None:
         return line._replace(shared=incident.shared)
     return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
+
+
+def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]]) -> tuple[WallMs, ...]:
+    """Return the distinct times of losses, newest first; rows found down count as one loss."""
+    found = [at for at, tracked in losses if tracked.since_at is None]
+    seen = (at for at, tracked in losses if tracked.since_at is not None)
+    return tuple(sorted({*seen, *found[:1]}, reverse=True))
 
 
 def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
@@ -362,7 +377,8 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
         if any(row.key == member.key for row in back for member in line.members):
             since = WallMs(max(_since(row, monitor) for row in back))
             if now.wall - since < _BACK_AFTER_MS:
-                yield line._replace(off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
+                returned = tuple(sorted(back, key=_name_key))
+                yield line._replace(off=(), acked=0, noticed_at=since, losses_at=(), returned=returned)
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:

@@ -41,8 +41,8 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
 
 
 def lasted_text(line: BlockLine, wall: float) -> SafeText:
-    """Return the age of the losses, or of the return, in at most six cells."""
-    return state_age(span(wall - line.began_at))
+    """Return the age of the newest loss, or of the last return, in at most six cells."""
+    return state_age(span(wall - line.noticed_at))
 
 
 def names_text(

@@ -321,7 +321,7 @@ class RowCursor:
         shown: list[int | More] = sorted(chosen)
         hidden = [line for place in heads if place not in chosen and isinstance(line := block[place], BlockLine)]
         if hidden and len(shown) < most:
-            shown.append(More(len(hidden), sum(line.is_fresh(wall) for line in hidden)))
+            shown.append(More(len(hidden), sum(line.fresh_losses(wall) for line in hidden)))
         elif members and len(shown) < most and (left := len(members) - len(chosen.intersection(members))):
             end = max((place for place in chosen if place in members), default=members[0] - 1)
             shown.insert(shown.index(end) + 1 if end in shown else len(shown), More(members=left))
