@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 # Constants, because `Presence.ONLINE` takes 50 ns for every row on Python 3.11.
-_ONLINE, _OFFLINE, _GONE, _MISSING = Presence.ONLINE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
+_ONLINE, _LATE, _OFFLINE = Presence.ONLINE, Presence.LATE, Presence.OFFLINE
+_GONE, _MISSING = Presence.GONE, Presence.MISSING
 _OLD_MS: Final = limits.OLD_AFTER / MS
 _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
@@ -55,13 +56,14 @@ def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
 
 
 def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
-    """Whether a row is late, flapping, missing, offline and not old, or gone for less than `GONE_IS_PROBLEM_FOR`.
+    """Whether a row is flapping, missing, offline and not old, or gone for less than `GONE_IS_PROBLEM_FOR`.
 
-    A replaced row is no problem, even when the server drops the row. Nor is a sandbox's end.
+    A late row is no problem, because late rows often recover within seconds. Nor is a replaced row, even when the
+    server drops the row, nor a sandbox's end.
     """
     presence = tracked.verdict.presence
-    if presence is _ONLINE:
-        return tracked.is_flapping  # first, because nearly all rows are online
+    if presence is _ONLINE or presence is _LATE:
+        return tracked.is_flapping  # first, because nearly all rows are up
     if presence is _MISSING:
         return True
     if tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping):

@@ -18,10 +18,11 @@ DAY = 86_400_000
 ONLINE = tracked()
 
 
-def test_down_late_and_flapping_are_problems_and_up_is_none() -> None:
+def test_a_row_that_is_down_or_flaps_is_a_problem_and_a_late_row_is_none() -> None:
     assert not is_problem(ONLINE, NOW)
-    assert is_problem(replace(ONLINE, verdict=LATE), NOW)
+    assert not is_problem(replace(ONLINE, verdict=LATE), NOW)
     assert is_problem(replace(ONLINE, is_flapping=True), NOW)
+    assert is_problem(replace(ONLINE, verdict=LATE, is_flapping=True), NOW)
     assert is_problem(replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW), NOW)
 
 

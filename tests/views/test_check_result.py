@@ -94,18 +94,22 @@ def metrics(found: CheckResult) -> Mapping[str, float]:
 
 def test_problems_are_what_the_alert_policy_finds() -> None:
     found = check_result(FLEET)
-    assert names(found) == ["down", "late"]
-    assert found.status_and_text(None, ZERO) == (
-        PluginStatus.CRITICAL,
-        "2 problems in 4 environments (1 offline, 1 late, 1 old): down, late",
-    )
-    counts = {"problems": 2, "offline": 1, "late": 1, "online": 1, "old": 1}
+    assert names(found) == ["down"]
+    text = "1 problem in 4 environments (1 offline, 1 old): down"
+    assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
+    counts = {"problems": 1, "offline": 1, "late": 1, "online": 1, "old": 1}
     assert {label: value for label, value in metrics(found).items() if value} == counts
     assert [*metrics(found)] == ["problems", *_STATE_LABELS, *_ASIDE_LABELS]
-    assert [str(detail) for detail in found.details] == [
-        "down: offline (disconnected), last seen 1h ago",
-        "late: late (a ping was missed), last heartbeat 1m ago",
-    ]
+    assert [str(detail) for detail in found.details] == ["down: offline (disconnected), last seen 1h ago"]
+
+
+def test_a_late_row_alone_is_ok_and_counts_in_the_performance_data() -> None:
+    found = check_result([UP, LATE])
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments")
+    assert (metrics(found)["problems"], metrics(found)["late"]) == (0, 1)
+    late = check_result([UP, LATE], Metric.LATE)
+    assert late.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, "1 of 2 late: late")
+    assert late.details == ["late: late (a ping was missed), last heartbeat 1m ago"]
 
 
 def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
@@ -196,8 +200,8 @@ def test_more_than_three_names_are_counted() -> None:
 
 
 def test_a_filter_leaves_the_others_out() -> None:
-    found = check_result(FLEET, query="!name:late")
-    assert (names(found), found.total) == (["down"], 3)
+    found = check_result([*FLEET, offline("off", seen_s=100)], query="!name:down")
+    assert (names(found), found.total) == (["off"], 4)
 
 
 @pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])

@@ -85,14 +85,11 @@ class AlertPolicy:
     def quiet_end(self, tracked: TrackedEnvironment, fleet_limits: Limits, now: float) -> float | None:
         """Return when the quiet hours ended or will end (server's clock, ms) in which an environment went off.
 
-        A late environment counts as if it went off now. `now` is the moment of the filters too. None means up, or off
-        outside quiet hours.
+        `now` is the moment of the filters too. None means up, or off outside quiet hours.
         """
-        presence = tracked.verdict.presence
-        if not self.quiet or (presence is Presence.ONLINE and not tracked.is_flapping):
+        if not self.quiet or (tracked.verdict.is_up and not tracked.is_flapping):
             return None
-        off_at = now if presence is Presence.LATE else min(went_off_at(tracked, fleet_limits), now)
-        return self.quiet_period_end(tracked, off_at, now)
+        return self.quiet_period_end(tracked, min(went_off_at(tracked, fleet_limits), now), now)
 
     def quiet_period_end(self, tracked: TrackedEnvironment, off_at: float, now: float) -> float | None:
         """Return the end of an environment's quiet hours that hold at `off_at`, if any."""
