@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.recent_changes import value_of
 from envwatch.model import limits
-from envwatch.model.environment import LABELS, Environment
+from envwatch.model.environment import LABELS, UNRESTRICTED, Environment
 from envwatch.model.text import SafeText, clean, composed
 
 if TYPE_CHECKING:
@@ -248,15 +248,20 @@ def in_groups(
         profile, members = events[0].profile, tuple(events)
         return [Event(kind=Kind.WHILE_BLIND, at=at, profile=profile, since=since, members=members)]
     were_online = sum(tracked.verdict.is_up for tracked in before.values())
-    by_kind: dict[Kind, list[Event]] = defaultdict(list)
+    alike: dict[tuple[Kind, bool], list[Event]] = defaultdict(list)
     for event in events:
-        by_kind[event.kind].append(event)
-    masses = {kind: same for kind, same in by_kind.items() if is_mass(same, were_online)}
+        alike[_group_key(event)].append(event)
+    masses = {key: same for key, same in alike.items() if is_mass(same, were_online)}
     return [
-        _together(masses[event.kind], before, after) if event.kind in masses else event
+        _together(masses[key], before, after) if key in masses else event
         for event in events
-        if event.kind not in masses or event is masses[event.kind][0]
+        if (key := _group_key(event)) not in masses or event is masses[key][0]
     ]
+
+
+def _group_key(event: Event) -> tuple[Kind, bool]:
+    """A mass change of modes must not hide a change to unrestricted."""
+    return event.kind, event.kind is Kind.MODE and event.after == UNRESTRICTED
 
 
 def _together(same: Sequence[Event], before: Environments, after: Environments) -> Event:

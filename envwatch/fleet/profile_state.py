@@ -363,7 +363,8 @@ def _after_listing(
     environments = with_replacements(environments, rows, inputs)
     events = named_by_device(events, environments)
     if not is_first:
-        events += renamed_events(before.environments, environments, at)
+        # A renaming explains the loss of the old row.
+        events = [*renamed_events(before.environments, environments, at), *events]
     periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
     is_proof = quarantine is None and not snapshot.rejected
     environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)

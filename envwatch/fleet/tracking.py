@@ -38,6 +38,7 @@ _ONLINE, _UNKNOWN = clean("online"), clean("unknown")
 _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
 _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
+_EMPTY = (None, "")
 CHURN_MS = limits.CHURN_WINDOW / MS
 _SIGN_OF_LIFE_MS = limits.SIGN_OF_LIFE / MS
 CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
@@ -197,6 +198,8 @@ def observed(
         verdict = _verdict(tracked, row, skew_check.least_age_ms(listing.asked_at), skew_check, listing)
     else:
         verdict = _verdict(tracked, row, None if beat_at is None else at - beat_at, None, listing)
+    if tracked is not None and not verdict.is_up:
+        row = with_last_known(tracked.environment, row)
     if tracked is None:
         return TrackedEnvironment(
             environment=row,
@@ -212,7 +215,7 @@ def observed(
     transitions = tuple([transition for transition in tracked.transitions if at - transition < CHURN_MS])
     if is_transition:
         transitions = (*transitions, at)
-    return TrackedEnvironment(
+    following = TrackedEnvironment(
         environment=row,
         verdict=verdict,
         profile=tracked.profile,
@@ -232,6 +235,7 @@ def observed(
         twins=tracked.twins,
         offline_beside=tracked.offline_beside,
     )
+    return tracked if row is tracked.environment and following == tracked else following
 
 
 def resumed(
@@ -246,8 +250,10 @@ def resumed(
     is_held = tracked.verdict == HEARTBEAT_LOST and known.verdict.is_up and not listing.beats_count
     turned_at = () if is_held or tracked.verdict.is_up == known.verdict.is_up else (at,)
     transitions = tuple(each for each in (*known.transitions, *turned_at) if at - each < CHURN_MS)
+    row = tracked.environment
     return replace(
         tracked,
+        environment=row if tracked.verdict.is_up else with_last_known(known.environment, row),
         verdict=known.verdict if is_held else tracked.verdict,
         last_change=None,
         left_pod_id=None if tracked.environment.pod_id else known.pod_id,
@@ -409,6 +415,24 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: Se
         old_at = last_known.at
     is_older = old_at is not None and new_at < old_at <= at + CLOCK_ERROR_MS
     return replace(row, last_heartbeat_at=old_at) if is_older else row
+
+
+def with_last_known(before: Environment, row: Environment) -> Environment:
+    """Return an offline row with the earlier row's values of mode, user and metadata that the row lacks.
+
+    Nothing can change there while the row is offline: the server has dropped the values.
+    """
+    metadata, known = row.metadata or {}, before.metadata or {}
+    kept = {key: value for key, value in known.items() if metadata.get(key) in _EMPTY and value not in _EMPTY}
+    if not kept and (row.mode or not before.mode) and (row.user_id or not before.user_id):
+        return row
+    row = replace(
+        row,
+        mode=row.mode or before.mode,
+        user_id=row.user_id or before.user_id,
+        metadata={**metadata, **kept} if kept else row.metadata,
+    )
+    return before if row == before else row
 
 
 def event_presence(tracked: TrackedEnvironment) -> SafeText:

@@ -17,7 +17,7 @@ from envwatch.fleet.presence import GONE, UNTIMED
 from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import unproven_ids, with_memory_of_run, with_run_before
-from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between
+from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between, with_last_known
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -78,16 +78,17 @@ def _compared(before: ProfileState, first: ProfileState, at: ServerMs) -> tuple[
         gone = events_between(tracked, environments[id_], at)
         events += (event if tracked.absent else replace(event, reason=LACKED) for event in gone)
     events = named_by_device(events, environments)
-    return environments, [*events, *renamed_events(before.environments, environments, at)]
+    return environments, [*renamed_events(before.environments, environments, at), *events]
 
 
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """A first listing cannot know flapping, nor a verdict if the heartbeat's time is impossible."""
+    """A first listing cannot know flapping, values that the server drops for an offline row, and an untimed verdict."""
     known = before.environments.get(tracked.environment.id)
     if known is None or known.presence.is_absent:
         return tracked
     verdict = known.verdict if tracked.verdict == UNTIMED else tracked.verdict
-    return replace(tracked, verdict=verdict, is_flapping=known.is_flapping)
+    row = tracked.environment if verdict.is_up else with_last_known(known.environment, tracked.environment)
+    return replace(tracked, environment=row, verdict=verdict, is_flapping=known.is_flapping)
 
 
 def _as_not_running(group: Event) -> Event:

@@ -11,6 +11,7 @@ from support.builders import NOW, beating, environment, listed, watched, wire_ro
 from envwatch.fleet.anomalies import blast_radius, is_mass
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.model.text import clean
+from envwatch.views.events.event_text import event_text
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -52,6 +53,20 @@ def test_what_cannot_befall_those_online_has_no_share_of_them() -> None:
     assert not is_mass(same(Kind.ONLINE, 9, before="offline"), were_online=1)
     assert not is_mass(same(Kind.GONE, 9, before="offline"), were_online=1)
     assert not is_mass(same(Kind.MODE, 9), were_online=9)
+
+
+def test_a_mass_change_of_modes_does_not_hide_a_change_to_unrestricted() -> None:
+    rows = beating(12, currentMode="standard")
+    changed = [environment(row.id, currentMode="acceptEdits") for row in rows]
+    changed[3] = environment(rows[3].id, currentMode="bypassPermissions")
+    _, events = watched([listed(rows), listed(changed, NOW + 5_000)])
+    together, drift = events
+    assert (together.of, len(together.members), event_text(together)[:40]) == (
+        Kind.MODE,
+        11,
+        "11 changed together: mode → acceptEdits:",
+    )
+    assert (drift.kind, drift.id, drift.after) == (Kind.MODE, rows[3].id, "unrestricted")
 
 
 def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:

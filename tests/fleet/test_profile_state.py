@@ -361,9 +361,9 @@ def test_a_newcomer_replaces_one_that_is_lost_in_the_same_listing() -> None:
     lost = environment(**old, connectionId=None, lastHeartbeat=None)
     _, events = watched([listed([environment(**old)]), listed([lost, new], NOW + 5_000)])
     assert [(event.kind, event.reason) for event in events] == [
+        (Kind.RENAMED, "replaced by nas-2"),
         (Kind.OFFLINE, "disconnected"),
         (Kind.APPEARED, "replaces nas, same device"),
-        (Kind.RENAMED, "replaced by nas-2"),
     ]
 
 

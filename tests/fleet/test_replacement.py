@@ -165,23 +165,23 @@ def test_a_row_that_goes_and_one_that_comes_are_one_renamed_computer() -> None:
     down = old(beat=NOW + 4_000)
     profile_state, events = lives([up], [down], [down, new(firstSeenAt=NOW + 8_000, beat=NOW + 9_000)])
     assert replaced(profile_state) == {"old": "new"}
-    assert seen(events) == [(Kind.OFFLINE, "old"), (Kind.APPEARED, "new"), (Kind.RENAMED, "old")]
-    renamed = events[-1]
+    assert seen(events) == [(Kind.OFFLINE, "old"), (Kind.RENAMED, "old"), (Kind.APPEARED, "new")]
+    renamed, appeared = events[1:]
     assert (renamed.name, renamed.before, renamed.after, renamed.reason) == (
         "nas old",
         "nas old",
         "nas new",
         "replaced by nas new",
     )
-    assert events[1].reason == "replaces nas old, same device"
+    assert appeared.reason == "replaces nas old, same device"
 
 
 def test_the_new_row_may_come_first() -> None:
-    """The server registers the new row 3 s before noting the old connection's end."""
+    """The server registers the new row 3 s before noting the old connection's end. The renaming explains the loss."""
     there = [old(beat=NOW + 4_000), new(firstSeenAt=NOW + 1_000, beat=NOW + 1_000)]
     profile_state, events = lives([old(up=True, beat=NOW)], there, there)
     assert replaced(profile_state) == {"old": "new"}
-    assert seen(events) == [(Kind.OFFLINE, "old"), (Kind.APPEARED, "new"), (Kind.RENAMED, "old")]
+    assert seen(events) == [(Kind.RENAMED, "old"), (Kind.OFFLINE, "old"), (Kind.APPEARED, "new")]
 
 
 def test_a_rename_is_one_event_however_long_it_lasts() -> None:
@@ -271,7 +271,7 @@ def test_a_silent_machine_is_replaced_although_both_rows_are_online_until_the_he
     (both, _), (expired, events) = lives(*listings[:-1], every=15_000), lives(*listings, every=15_000)
     assert all(tracked.verdict.is_up for tracked in both.environments.values())
     assert replaced(expired) == {"old": "new"}
-    assert [event.kind for event in events if event.id == "old"] == [Kind.OFFLINE, Kind.RENAMED]
+    assert [event.kind for event in events if event.id == "old"] == [Kind.RENAMED, Kind.OFFLINE]
 
 
 @pytest.mark.parametrize(("beats_ms", "are_twins"), [((14_999, 60_000), False), ((15_000, 15_000), True)])
@@ -435,7 +435,7 @@ def test_a_rename_between_two_runs_is_an_event() -> None:
     before, _ = lives([old(up=True)])
     first = watched([listed([old(beat=NOW + 50_000), new(firstSeenAt=NOW + 55_000)], NOW + 60_000)])[0]
     events = changes_between_runs(Moment(reading(), before, {}), Moment(reading(NOW + 60_000), first, {}))
-    assert seen(events) == [(Kind.OFFLINE, "old"), (Kind.APPEARED, "new"), (Kind.RENAMED, "old")]
+    assert seen(events) == [(Kind.RENAMED, "old"), (Kind.OFFLINE, "old"), (Kind.APPEARED, "new")]
 
 
 def test_the_rule_stays_off_in_the_next_run() -> None:

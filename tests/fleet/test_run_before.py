@@ -48,6 +48,12 @@ def said(events: Sequence[Event]) -> list[tuple[Kind, SafeText | None, SafeText 
     return [(event.kind, event.id, event.before, event.after) for event in events]
 
 
+def test_values_that_an_offline_row_lacks_are_no_change_between_two_runs() -> None:
+    lost = environment("env-1", connectionId=None, lastHeartbeat=None, currentMode=None, metadata=None)
+    (group,) = between(beating(2), [lost, environment("env-2", lastHeartbeat=LATER)])
+    assert said(group.members) == [(Kind.OFFLINE, "env-1", "online", "offline")]
+
+
 def test_what_changed_between_two_runs_is_one_group_with_its_beginning_and_end() -> None:
     rows = beating(6, LATER)
     now = [

@@ -88,6 +88,53 @@ def test_the_pod_of_a_lost_row_is_remembered_until_it_has_another() -> None:
     assert first_value(podId=None).pod_id is None
 
 
+LEAVING: dict[str, dict[str, Any]] = {
+    "disconnected": {"connectionId": None, "lastHeartbeat": None},
+    "no heartbeat": {"lastHeartbeat": None},
+    "heartbeat lost": {"lastHeartbeat": NOW - 116_000},
+}
+WITHOUT_VALUES: dict[str, dict[str, Any]] = {
+    "left out": {"currentMode": None, "metadata": None, "userId": None},
+    "empty": {"currentMode": "", "userId": "", "metadata": {"lettaCodeVersion": "", "gitBranch": None}},
+}
+
+
+@pytest.mark.parametrize("leaving", LEAVING.values(), ids=LEAVING)
+@pytest.mark.parametrize("dropped", WITHOUT_VALUES.values(), ids=WITHOUT_VALUES)
+def test_an_offline_row_keeps_the_values_that_the_server_drops(
+    leaving: dict[str, Any], dropped: dict[str, Any]
+) -> None:
+    metadata = {"lettaCodeVersion": "0.33.7", "gitBranch": "main", "workingDirectory": "~/src", "os": "linux"}
+    row: dict[str, Any] = {
+        "lastHeartbeat": NOW - 116_000,
+        "currentMode": "unrestricted",
+        "userId": "ana",
+        "metadata": metadata,
+    }
+    up = first_value(**row)
+    lost = next_value(up, NOW + 5_000, **row | leaving | dropped)
+    assert kinds(events_to(up, lost)) == [Kind.OFFLINE]
+    kept = lost.environment
+    assert (kept.mode, kept.user_id, kept.metadata) == ("unrestricted", "ana", metadata)
+    assert next_value(lost, NOW + 10_000, **row | leaving | dropped) is lost
+    # A value that the offline row has is news.
+    moved: dict[str, Any] = {"currentMode": "standard", "metadata": {"gitBranch": "fix", "os": ""}}
+    changed = next_value(lost, NOW + 10_000, **row | leaving | moved)
+    assert [(each.field, each.before, each.after) for each in events_to(lost, changed)] == [
+        ("mode", "unrestricted", "standard"),
+        ("branch", "main", "fix"),
+    ]
+    back = next_value(lost, NOW + 10_000, **row | {"lastHeartbeat": NOW + 10_000})
+    assert kinds(events_to(lost, back)) == [Kind.ONLINE]
+
+
+def test_a_row_that_is_up_has_the_listed_values_only() -> None:
+    up = first_value(currentMode="unrestricted", metadata={"gitBranch": "main"})
+    assert next_value(up, NOW + 5_000, currentMode=None, metadata=None).environment.mode is None
+    lost = next_value(up, NOW + 5_000, currentMode=None, **LEAVING["disconnected"])
+    assert next_value(lost, NOW + 10_000, currentMode=None, lastHeartbeat=NOW + 9_000).environment.mode is None
+
+
 def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
     tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=NOW - 30_000)
 

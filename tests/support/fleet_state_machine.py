@@ -369,7 +369,12 @@ class FleetMachine(RuleBasedStateMachine):
             beat = row.last_heartbeat_at
             if was and was.environment.connection_id == row.connection_id and beat is not None:
                 beat = max(beat, was.environment.last_heartbeat_at or beat)
-            assert tracked.environment == replace(row, last_heartbeat_at=beat), "not the row with the newest heartbeat"
+            listed = replace(row, last_heartbeat_at=beat)
+            if was is not None and not tracked.verdict.is_up:  # an offline row keeps values that the server drops
+                kept = {key: value for key, value in (was.environment.metadata or {}).items() if value}
+                sent = {key: value for key, value in (row.metadata or {}).items() if value or key not in kept}
+                listed = replace(listed, mode=row.mode or was.environment.mode, metadata=kept | sent or row.metadata)
+            assert tracked.environment == listed, "not the row with the newest heartbeat"
             assert not tracked.clock_suspect, "no clock is wrong"
             is_up = bool(row.connection_id) and beat is not None and self.now - beat < 120_000
             is_excused = (

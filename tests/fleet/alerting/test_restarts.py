@@ -53,6 +53,18 @@ def restarted(one: Night, seconds: float) -> Night:
     return read_again(one, content_in(one), seconds)
 
 
+def test_an_offline_row_keeps_its_mode_over_a_restart() -> None:
+    before = night("a", "b")
+    (mode,) = {row.environment.mode for row in before.monitor.fleet.environments}
+    later = restarted(before, 3_600)
+    at = NOW + later.now * 1000
+    lost = environment("a", connectionId=None, lastHeartbeat=None, currentMode=None, metadata=None)
+    later.monitor, _ = later.monitor.apply(NO_PROFILE, listed([lost, environment("b")], at), reading(at))
+    tracked = later.monitor.fleet.tracked((NO_PROFILE, clean("a")))
+    assert tracked is not None
+    assert (tracked.environment.mode, tracked.environment.version) == (mode, environment("a").version)
+
+
 def test_rows_that_went_down_between_two_runs_are_one_incident() -> None:
     later = restarted(night("a", "b", "c").poll(), 3_600).poll("a", "b").wait(9)
     assert later.sizes == ([], [])
