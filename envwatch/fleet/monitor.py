@@ -120,7 +120,13 @@ class Monitor:
                 or (verdict == HEARTBEAT_LOST and not beats_prove),
             )
 
-        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet)
+        following = replace(self, fleet=fleet)
+
+        def is_loud(key: Key) -> bool:
+            tracked = fleet.tracked(key)
+            return tracked is None or following.is_loud(tracked, now)
+
+        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet, is_loud)
         lost: list[Event] = []
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}
@@ -138,7 +144,7 @@ class Monitor:
             lost += losses_between_runs(before, after)
         lost += losses.missing_losses(before, after)
         lost += losses.quiet_baseline(before, after, self.quiet_end)
-        incidents, _ = incidents.with_events(lost, loss_of, fleet)
+        incidents, _ = incidents.with_events(lost, loss_of, fleet, is_loud)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
         watched = own.apply(before, after)

@@ -112,6 +112,7 @@ def _of_incident(
         "count": len(lost),
         "shared": incident.shared,
         "environments": [_loss_json(loss) for loss in lost[:_LISTED]],
+        "silenced": incident.silenced,
     }
     event = envelope(
         f"envwatch.incident.{what}",
@@ -139,6 +140,8 @@ def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText
     else:
         shared = f", lost together: {incident.shared}" if incident.shared else ""
         text = f"{ring_text([incident])}{shared}"
+    if incident.silenced:
+        text += f" (+{incident.silenced:,} silenced)"
     if incident.is_storm:
         text = f"storm: {text}"
     if resolved_at is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.acknowledgements import with_server
 from envwatch.fleet.alerting.alert_state import Alerts
-from envwatch.fleet.alerting.incidents import Incident, Incidents, incident_of, joining
+from envwatch.fleet.alerting.incidents import Incident, Incidents, incident_of
 from envwatch.fleet.alerting.losses import (
     LOSSES,
     RETURNS,
@@ -176,13 +176,8 @@ def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
         if not members:
             continue
         lost_then = [*members.values()]
-        joined = {
-            (loss.incident, key_of(loss.event)): loss
-            for loss in joining(lost_then, _lost_at(opens_at, quiet, returned).values())
-        }
-        quiet = {place: loss for place, loss in quiet.items() if place not in joined}
-        if remaining := frozenset(key for _, key in filter(is_down, members | joined)):
-            incident = incident_of(lost_then[0].event.profile, lost_then, monitor.fleet, quiet=joined.values())
+        if remaining := frozenset(key for _, key in filter(is_down, members)):
+            incident = incident_of(lost_then[0].event.profile, lost_then, monitor.fleet)
             opened.append(incident._replace(remaining=remaining))
     waiting += (loss for place, loss in quiet.items() if is_down(place))
     return Incidents(waiting=tuple(waiting), open=tuple(opened))

@@ -134,6 +134,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
                 "noticed_at": wall(incident.noticed_at),
                 "shared": incident.shared,
                 "is_storm": incident.is_storm,
+                "silenced": incident.silenced,
                 "losses": [_loss_content(loss) for loss in incident.losses],
                 "back": sorted(id_ for _, id_ in incident.keys - incident.remaining),
             }
@@ -284,6 +285,7 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
         shared=_text(raw.get("shared")),
         noticed_at=_monotonic(raw.get("noticed_at"), now),
         remaining=remaining,
+        silenced=int(finite_number(raw.get("silenced")) or 0),
     )
 
 

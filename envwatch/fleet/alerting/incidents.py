@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
+_SILENT: Final = frozenset({LossStatus.SILENCED, LossStatus.QUIET})
 
 
 class Incident(NamedTuple):
@@ -62,6 +63,8 @@ class Incident(NamedTuple):
     """Values of all lost and no online environments: `pod p-7`."""
     ended_by: SafeText | None = None
     """If no environment came back: `replaced by mac-2`."""
+    silenced: int = 0
+    """The number of silenced losses of the same moment, which belong to no incident."""
 
     @property
     def keys(self) -> frozenset[Key]:
@@ -111,10 +114,12 @@ class Incidents:
         events: Iterable[Event],
         loss_of: Callable[[Event, Event | None], Loss],
         fleet: Fleet,
+        is_loud: Callable[[Key], bool],
     ) -> tuple[Incidents, tuple[Event, ...]]:
-        """Return the incidents after a listing's events, and the events with incident ids.
+        """Return the incidents after a listing's events, and the events with the ids of incidents that they can open.
 
-        `loss_of` makes the loss of an event and a group. `fleet` is from after the listing.
+        `loss_of` makes the loss of an event and a group. `fleet` is from after the listing. `is_loud` says whether a
+        loss of an environment can need a person now.
         """
         events = tuple(events)
         known = set(map(fleet.identity, _ids(self)))
@@ -132,7 +137,8 @@ class Incidents:
                         loss._replace(event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
                     ]
         following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet)))
-        ids = _ids(following)
+        heard = (loss for loss in following.waiting if not loss.is_quiet and is_loud(key_of(loss.event)))
+        ids = _ids(replace(following, waiting=tuple(heard)))
         return following, tuple(_marked(event, ids) for event in events)
 
     def with_proof(self, fleet: Fleet) -> Incidents:
@@ -291,8 +297,9 @@ def _opened(
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
-            quiet = joining(lost, (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.QUIET))
-            opened.append(incident_of(profile, lost, around.fleet, quiet=quiet))
+            silent = (loss for loss in waiting if statuses[key_of(loss.event)] in _SILENT)
+            incident = incident_of(profile, lost, around.fleet)
+            opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
             continue
         if around.now.monotonic - recent[-1] >= _STORM_EVERY_S:
@@ -307,18 +314,17 @@ def _opened(
     return opened, tuple(recent[-limits.STORM_FROM :])
 
 
-def joining(lost: Sequence[Loss], quiet: Iterable[Loss]) -> list[Loss]:
-    """Return the losses in quiet hours that may have happened at the moment of a loss outside quiet hours."""
+def _silenced_beside(lost: Sequence[Loss], silenced: Iterable[Loss]) -> int:
+    """Return the number of silenced losses that may have happened at the moment of an incident's losses."""
     if lost[0].not_back_by is not None:
-        return []
-    profile, is_doubtful = lost[0].event.profile, lost[0].is_doubtful
+        return 0
     by_span = {loss.died: loss for loss in lost}.values()
-    return [
-        loss
-        for loss in quiet
-        if (loss.event.profile, loss.is_doubtful) == (profile, is_doubtful)
+    return sum(
+        loss.event.profile == lost[0].event.profile
+        and loss.is_doubtful is lost[0].is_doubtful
         and any(are_linked(loss, other) for other in by_span)
-    ]
+        for loss in silenced
+    )
 
 
 def incident_of(
@@ -326,11 +332,10 @@ def incident_of(
     losses: Sequence[Loss],
     fleet: Fleet,
     *,
-    quiet: Iterable[Loss] = (),
     is_storm: bool = False,
 ) -> Incident:
-    """Return the incident of losses, with the losses in quiet hours that join."""
-    in_order = [*sorted(losses, key=order), *sorted(quiet, key=order)]
+    """Return the incident of losses."""
+    in_order = sorted(losses, key=order)
     events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
     return Incident(
         id=in_order[0].incident,

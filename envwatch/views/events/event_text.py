@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.alerting.losses import key_of
+from envwatch.fleet.alerting.losses import LOSSES, key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.environment import UNRESTRICTED
@@ -129,13 +129,23 @@ def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
 def _group_text(event: Event, names: int) -> str:
     is_together = event.kind is Kind.TOGETHER
     kind, how = event.of or event.kind, " together" if is_together and names else ""
+    # Losses that need a person have an incident. The block, messages and `check` count these losses only.
+    members = [member for member in event.members if member.incident is not None] or event.members
+    rest = len(event.members) - len(members)
+    if kind not in LOSSES:
+        members, rest = event.members, 0
     verb = _GROUP_VERBS.get(kind)
-    what = f"{len(event.members):,} {verb}{how}" if verb else f"{len(event.members):,} changed{how}: {kind}"
+    changes = {(member.field or kind, member.after) for member in members}
+    field, after = changes.pop() if len(changes) == 1 else (kind, None)
+    to = f" → {after}" if after else ""
+    what = f"{len(members):,} {verb}{how}" if verb else f"{len(members):,} changed{how}: {field}{to}"
     if event.kind is Kind.NOT_BACK and event.reason:
-        what = f"{len(event.members):,} {event.reason}"
+        what = f"{len(members):,} {event.reason}"
+    if rest:
+        what += f" (+{rest:,} need nobody)"
     if is_together and event.reason:
         return f"{what}: all {event.reason}"
-    return f"{what}: {names_text(event.members, names)}" if names else what
+    return f"{what}: {names_text(members, names)}" if names else what
 
 
 def _after(event: Event, what: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import environment, key_of, listed, reading
+from support.builders import key_of, reading
 from support.policies import soon
 from support.quiet import NIGHTS, QuietNight, quiet_policies
 
@@ -21,11 +21,14 @@ from envwatch.fleet.alerting.alert_state import alert_state, content_of, ring_te
 from envwatch.fleet.alerting.quiet import QuietHours
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.hooks.decision import Fired
+from envwatch.hooks.message import Context, message_of
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.views.events.event_text import event_text
+from envwatch.views.table.block import Aside, block_of
 
 ALL = ("mac-1", "mac-2", "mac-3")
 
@@ -113,41 +116,54 @@ def test_an_incident_of_rows_that_are_not_back_stays_open_in_the_next_night() ->
     assert (night.lost(), night.resolved) == ([{"mac-1", "mac-2"}], [])
 
 
-def test_a_power_cut_that_also_hits_rows_without_quiet_hours_is_an_incident_with_all_rows() -> None:
+def test_a_power_cut_has_one_size_in_incident_message_log_and_block() -> None:
+    """Rows in quiet hours and silenced rows belong to no incident; the message and the log count them apart."""
+    servers, laptops = tuple(f"web-{number}" for number in range(4)), ("mac-1", "mac-2")
+    night = QuietNight(names=(*servers, *laptops, "mac-3", "up")).poll("20:00")
+    silence = silence_of_environments([key_of("web-3")], WallMs(night.at), timedelta(hours=1), clean(""), clean("ada"))
+    night.monitor = night.monitor.with_silences({silence.id: silence})
+    cut = (*servers, *laptops)
+    night.poll("20:00:05", *cut).poll_until("20:00:20", *cut)
+    (incident,) = night.opened
+    assert ({loss.name for loss in incident.losses}, incident.silenced) == (set(servers[:3]), 3)
+    context = Context(source="https://letta.example", host="letta.example", profile="")
+    message = message_of(Fired(incident), clean("pager"), context, night.monitor, reading(night.at))
+    assert message.summary == "web-0 and 2 others went offline (+3 silenced)"
+    (group,) = [each for each in night.events if each.members]
+    assert event_text(group) == "3 went offline together (+3 need nobody): web-0, web-1, web-2"
+    assert {each.name for each in group.members if each.incident} == set(servers[:3])
+    block = block_of(night.monitor, reading(night.at))
+    (line,) = block.lines
+    assert (line.total, block.asides) == (3, {Aside.QUIET: 2, Aside.SILENCED: 1})
+    assert [each.silenced for each in restarted(night).monitor.incidents.open] == [3]
+
+
+def test_rows_that_are_not_back_are_one_incident_whatever_was_lost_beside_them() -> None:
     night = evening().poll("20:00", "mac-1", "mac-2").poll("20:00:05", "mac-1", "mac-2")
     night.poll("20:00:10", *ALL, "web-1").poll_until("20:00:20", *ALL, "web-1")
-    assert night.lost() == [{"mac-3", "web-1"}]
-    assert (night.quiet(), night.alerting()) == ({"mac-1", "mac-2"}, {"mac-3", "web-1"})
+    assert night.lost() == [{"web-1"}]
+    assert (night.quiet(), night.alerting()) == (set(ALL), {"web-1"})
     next_day(night, "10:00", *ALL, "web-1").tick("10:01")
-    assert night.lost() == [{"mac-3", "web-1"}, {"mac-1", "mac-2"}]
+    assert night.lost() == [{"web-1"}, set(ALL)]
     assert len({each.id for each in night.opened}) == 2
 
 
-def test_the_incident_of_a_power_cut_has_the_id_of_the_row_without_quiet_hours() -> None:
-    night = QuietNight().poll("20:00").poll("20:00:05", "mac-1").poll("20:00:10", "mac-1", "web-1")
-    (lost,) = [each for each in night.events if each.id == "web-1"]
-    night.poll_until("20:00:20", "mac-1", "web-1")
-    (incident,) = night.opened
-    assert (incident.id, {loss.name for loss in incident.losses}) == (lost.incident, {"web-1", "mac-1"})
-
-
-def test_laptops_that_go_off_one_after_another_do_not_link_a_server_with_all_of_them() -> None:
+def test_laptops_that_go_off_at_other_moments_are_not_counted_in_the_message() -> None:
     night = QuietNight().poll("20:00").poll("20:00:05", "mac-1").poll("20:00:10", "mac-1", "mac-2")
     night.poll("20:00:15", *ALL, "web-1").poll_until("20:00:30", *ALL, "web-1")
     # The time from 20:00:05 to 20:00:10 touches the time from 20:00:10 to 20:00:15, the time before does not.
-    assert night.lost() == [{"mac-2", "mac-3", "web-1"}]
+    assert (night.lost(), night.opened[0].silenced) == ([{"web-1"}], 2)
 
 
-def test_a_silence_keeps_a_row_out_of_the_incident_of_a_power_cut() -> None:
+def test_a_silence_that_ends_within_the_hours_leaves_the_row_quiet() -> None:
     night = QuietNight().poll("20:00")
     silence = silence_of_environments([key_of("mac-1")], WallMs(night.at), timedelta(hours=1), clean(""), clean("ada"))
     night.monitor = night.monitor.with_silences({silence.id: silence})
-    night.poll("20:00:05", "mac-1", "mac-2", "web-1").poll_until("20:00:20", "mac-1", "mac-2", "web-1")
-    assert night.lost() == [{"mac-2", "web-1"}]
-    # The silence ends within the hours.
-    night.poll("21:01", "mac-1", "mac-2", "web-1").tick("21:02")
+    night.poll("20:00:05", "mac-1", "web-1").poll_until("20:00:20", "mac-1", "web-1")
+    assert night.lost() == [{"web-1"}]
+    night.poll("21:01", "mac-1", "web-1").tick("21:02")
     assert len(night.lost()) == 1
-    next_day(night, "10:00", "mac-1", "mac-2", "web-1").tick("10:01")
+    next_day(night, "10:00", "mac-1", "web-1").tick("10:01")
     assert night.lost()[1:] == [{"mac-1"}]
 
 
@@ -313,12 +329,3 @@ def test_a_server_that_is_lost_when_the_hours_end_is_another_incident() -> None:
     night.poll("10:00:03", "mac-1", "mac-2", "web-1").poll_until("10:00:20", "mac-1", "mac-2", "web-1")
     assert sorted(night.lost(), key=sorted) == [{"mac-1", "mac-2"}, {"web-1"}]
     assert len({each.id for each in night.opened}) == 2
-
-
-@pytest.mark.parametrize(("time", "alerting"), [("16:59:59", {"mac-1", "web-1"}), ("17:00:00", {"web-1"})])
-def test_a_row_that_is_late_in_quiet_hours_needs_nobody(time: str, alerting: set[str]) -> None:
-    night = QuietNight().poll("16:00")
-    night.at = night.instant(time)
-    late = [environment(name, connectionName=name, lastHeartbeat=night.at - 60_000) for name in ("mac-1", "web-1")]
-    night.monitor, _ = night.monitor.apply(NO_PROFILE, listed(late, night.at), reading(night.at))
-    assert night.alerting() == alerting
