@@ -371,7 +371,7 @@ class FleetMachine(RuleBasedStateMachine):
                 beat = max(beat, was.environment.last_heartbeat_at or beat)
             listed = replace(row, last_heartbeat_at=beat)
             if was is not None and not tracked.verdict.is_up:  # an offline row keeps values that the server drops
-                kept = {key: value for key, value in (was.environment.metadata or {}).items() if value}
+                kept: dict[str, Any] = {key: value for key, value in (was.environment.metadata or {}).items() if value}
                 sent = {key: value for key, value in (row.metadata or {}).items() if value or key not in kept}
                 listed = replace(listed, mode=row.mode or was.environment.mode, metadata=kept | sent or row.metadata)
             assert tracked.environment == listed, "not the row with the newest heartbeat"
