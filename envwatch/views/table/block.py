@@ -64,7 +64,7 @@ class BlockLine(NamedTuple):
     """When the newest unacknowledged loss was listed, or the newest loss if all are acknowledged, or the last return if
     all members are back."""
     losses_at: tuple[WallMs, ...] = ()
-    """The times of the listings with an unacknowledged loss; of rows found down, the newest loss."""
+    """When each unacknowledged loss was listed, newest first; see `fresh_losses`."""
     off: tuple[TrackedEnvironment, ...] = ()
     """Unacknowledged members first, then the newest loss first, then by name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
@@ -99,7 +99,7 @@ class BlockLine(NamedTuple):
     def fresh_losses(self, wall: float) -> int:
         """Return the number of losses recent enough for a mark (this machine's clock, ms).
 
-        Members that one listing shows as lost are one loss; each further member raises the number.
+        The members that the first listing shows as lost are one loss; each further member raises the number.
         """
         return sum(wall - at < _MARK_DURATION_MS for at in self.losses_at)
 
@@ -333,7 +333,7 @@ def _line(  # noqa: PLR0913  the parts of a line
         total=len(members),
         began_at=min(times),
         noticed_at=times[0],
-        losses_at=_losses_at([(at, tracked) for is_acked, at, tracked in losses if not is_acked]),
+        losses_at=_losses_at([(at, tracked) for is_acked, at, tracked in losses if not is_acked], min(times)),
         acked=sum(is_acked for is_acked, *_ in losses),
         not_back=_not_back(off, monitor),
     )
@@ -346,11 +346,12 @@ def _line(  # noqa: PLR0913  the parts of a line
     return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
 
 
-def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]]) -> tuple[WallMs, ...]:
-    """Return the distinct times of losses, newest first; rows found down count as one loss."""
-    found = [at for at, tracked in losses if tracked.since_at is None]
-    seen = (at for at, tracked in losses if tracked.since_at is not None)
-    return tuple(sorted({*seen, *found[:1]}, reverse=True))
+def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]], began_at: float) -> tuple[WallMs, ...]:
+    """Return when losses happened, newest first: the first listing's losses and rows found down count as one loss."""
+    is_first = [tracked.since_at is None or at == began_at for at, tracked in losses]
+    later = [at for (at, _), first in zip(losses, is_first, strict=True) if not first]
+    first = [at for (at, _), first in zip(losses, is_first, strict=True) if first]
+    return tuple(sorted([*later, *first[:1]], reverse=True))
 
 
 def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
