@@ -80,7 +80,7 @@ def rows_of(table: str) -> list[list[str]]:
 
 async def test_a_view_chooses_rows_columns_and_order(server: Faulty, tmp_path: Path) -> None:
     titles, *found = rows_of((await listed(server, tmp_path, "--view", "gpu")).out)
-    assert titles == ["STATE", "AGE", "NAME", "META.TEAM", "VERSION"]
+    assert titles == ["STATE", "SEEN", "NAME", "META.TEAM", "VERSION"]
     assert [row[3:] for row in found] == [
         ["gpu-2", "ml", "0.34.1"],
         ["gpu-1", "ml", "0.34.1"],

@@ -656,7 +656,7 @@ def test_no_locale_makes_a_listing_fail(environ: dict[str, str], locale: dict[st
     assert "東京" in b"".join(documents).decode()
 
 
-@pytest.mark.parametrize(("columns", "titles"), [(60, b"AGE  NAME"), (80, b"WHY")])
+@pytest.mark.parametrize(("columns", "titles"), [(60, b"SEEN  NAME"), (80, b"WHY")])
 def test_the_table_fits_the_terminal_and_has_colours_only_where_they_are_wanted(
     environ: dict[str, str], columns: int, titles: bytes
 ) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, profiles_for, state_file, user_name
 from envwatch.cli.streams import ProgressLine, print_error, write
-from envwatch.config.values import line, period
+from envwatch.config.values import duration, line
 from envwatch.model import limits
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
 from envwatch.model.times import date_text
@@ -41,11 +41,8 @@ def add_arguments(parser: Parser) -> None:
         "asks before it silences all environments."
     )
     parser.add_shared("filter")
-    parser.add_argument(
-        "--for",
-        dest="lasts",
-        **valued("TIME", period(60, limits.LONGEST_SILENCE), "length of the silence: 30m, 2h, 1d, 1h30m"),
-    )
+    reader = duration(60, limits.LONGEST_SILENCE.total_seconds())
+    parser.add_argument("--for", dest="lasts", **valued("TIME", reader, "length of the silence: 30m, 2h, 1d, 1h30m"))
     parser.add_argument("--note", **valued("TEXT", line, "reason, for the next reader"))
     parser.add_argument("--yes", action="store_true", help="silence every environment without asking")
     parser.add_shared("profile", "config")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
 from envwatch.cli.bootstrap import Profiles, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write
-from envwatch.config.values import period, query, whole
+from envwatch.config.values import duration, query, whole
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.model.times import long_age
@@ -34,7 +34,8 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_flag("--absent", "wait until no environment matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
-    parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
+    reader = duration(1, limits.LONGEST_WATCH.total_seconds())
+    parser.add_argument("--timeout", default=None, **valued("TIME", reader, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
 
 

@@ -165,7 +165,7 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str | tuple[str, ...]]] = {
     Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
     Kind.STEADY: lambda _: "steady again",
     Kind.HELD: lambda event: f"not believed yet: {event.reason}",
-    Kind.RESUMED: lambda event: _after(event, "upstream heartbeats advance again"),
+    Kind.RESUMED: lambda event: _after(event, "the heartbeats of the platform advance again"),
     Kind.RELEASED: lambda event: _after(event, "hold ended"),
     Kind.FAILING: lambda event: _with_reason("polls fail", event),
     Kind.REACHED: lambda event: _after(event, "polls succeed again"),
@@ -211,7 +211,7 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
     Kind.SLEPT: lambda event, since, until: (
         f"this machine slept for {long_age(event.lasted)} ({since} to {until}), nothing was seen"
     ),
-    Kind.STALLED: lambda _, since, __: f"upstream heartbeats stalled: none has advanced since {since}",
+    Kind.STALLED: lambda _, since, __: f"the heartbeats of the platform stand still: none has advanced since {since}",
     Kind.WHILE_BLIND: _while_blind_text,
 }
 """The arguments are the event, the begin of the period, and the end or the time of notice."""
