@@ -38,7 +38,8 @@ class ConfigError(ReportedError):
 
     def __init__(self, *lines: str) -> None:
         self.lines: tuple[SafeText, ...] = tuple(map(clean, lines))
-        others = f" (and {len(lines) - 1} more: `envwatch config validate`)" if len(lines) > 1 else ""
+        # No number: further mistakes, such as contradictory settings, are found only without the first mistakes.
+        others = " (the first of several mistakes: `envwatch config validate` lists all)" if len(lines) > 1 else ""
         super().__init__(f"{self.lines[0]}{others}")
 
 

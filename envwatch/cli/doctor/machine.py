@@ -74,8 +74,8 @@ async def check_config(machine: MachineContext) -> Finding:
     try:
         path, all_settings = await read(find)
     except ConfigError as error:
-        others = f" (and {len(error.lines) - 1} more)" if len(error.lines) > 1 else ""
         fix = "correct the setting; `envwatch config validate` lists every mistake"
+        others = " (the first of several mistakes)" if len(error.lines) > 1 else ""
         return failure(f"{error.lines[0]}{others}", fix, mistakes=list(error.lines))
     machine.all_settings = all_settings
     profiles = {each.profile: {name: str(origin) for name, origin in each.origins.items()} for each in all_settings}
