@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for, profiles_for, state_file, user_name
+from envwatch.cli.bootstrap import all_settings_for, print_hint, profiles_for, state_file, user_name
 from envwatch.cli.streams import ProgressLine, print_error, write
 from envwatch.config.values import duration, line
 from envwatch.model import limits
@@ -102,6 +102,7 @@ def _matching(options: Options) -> tuple[str, bool]:
 
     from envwatch.cli.one_listing import fetch_all, monitor_after, stop_for_failure
     from envwatch.model.outcome import Failed, Listed
+    from envwatch.query.language import parse
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order
 
@@ -126,6 +127,7 @@ def _matching(options: Options) -> tuple[str, bool]:
         for tracked in profile_state.environments.values()
         if (at := profile_state.listed_at) is not None and matcher.matches(tracked, at)
     ]
+    print_hint(parse(options.filter), fleet)
     failures = [
         str(stop_for_failure(outcome, profiles[name].credentials, name))
         for name, outcome in outcomes.items()

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import Profiles, past_moment, profiles_for
+from envwatch.cli.bootstrap import Profiles, past_moment, print_hint, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import duration, past
 from envwatch.model import limits
@@ -99,11 +99,13 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
+            has_hint = False
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
             await writer.write(earlier.lines(stream))
             async for update in watched.updates:
                 running_hooks.take(update)
                 ping(update)
+                has_hint = has_hint or print_hint(stream.query, update.monitor.fleet)
                 events = (*earlier.until(update), *update.changes.events)
                 await writer.write(stream.lines(update.before, update.monitor, events, update.changes.now))
                 if narrates:

@@ -320,7 +320,11 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
             "= shows everything again, m marks a new baseline."
         )
     if view.is_narrowed and len(fleet):
-        return clean("Nothing matches. esc clears the filter, 0 resets the view.")
+        from envwatch.query.completion import value_hint  # noqa: PLC0415 - only without a match
+
+        hint = value_hint(view.query, fleet.environments)
+        what = "Nothing matches." if hint is None else f"Nothing matches: {hint}"
+        return composed(f"{what} esc clears the filter, 0 resets the view.")
     if any(profile_state.last_up is not None for profile_state in fleet):
         return clean(
             f"Every environment is gone: watched since {since}, and the listing is empty now. e shows the losses. "
