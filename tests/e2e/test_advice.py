@@ -51,7 +51,7 @@ def test_a_listener_that_ended_is_started_by_a_command_and_its_log_says_why(tmp_
     with dashboard(tmp_path, **DOWN) as terminal:
         terminal.wait_for("letta server --computer-name=nas +y l")
         words = pane(terminal)
-        assert "or letta server --org=org-1 \\ y o --computer-name=nas its device id does not tell" in words
+        assert "or letta server --org=org-1 \\ y o --computer-name=nas the device id does not tell" in words
         assert "the command ends and names a pid if a listener runs on that machine" in words
         assert 'log ~/.letta/logs/remote/ on that machine look for 401, 403, "Replaced"' in words
         copied(terminal, "l")

@@ -371,7 +371,7 @@ def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
     assert [start, other, reason, log, command, caution] == [
         ("do", "letta server --computer-name=nas", "l"),
         ("or", "letta server --org=org-1 --computer-name=nas", "o"),
-        ("", "its device id does not tell whether the listener was started with --org", ""),
+        ("", "the device id does not tell whether the listener was started with --org", ""),
         ("log", "~/.letta/logs/remote/ on that machine", ""),
         ("update", "npm i -g x", "u"),
         ("", "the machine reported this command: read the command before you run it", ""),

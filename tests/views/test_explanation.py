@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, watched
 
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.views.pane.explanation import RuleResult, answer, explanation_rows, trace
 from envwatch.views.pane.layout import PaneLayout
@@ -216,6 +218,16 @@ def test_a_heartbeat_of_a_recording_may_be_at_any_time(beat: float) -> None:
     tracked = profile_state.environments[environment().id]
     odd = replace(tracked, environment=replace(tracked.environment, last_heartbeat_at=ServerMs(beat)))
     assert [rule_result.rule for rule_result in trace(odd, profile_state, reading(NOW), UTC)] == RULES
+
+
+def test_no_rule_about_a_row_is_applied_to_an_expected_name_without_a_row() -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(expect=(clean("web-9"),))})
+    monitor, _ = monitor.apply(NO_PROFILE, listed([]), reading())
+    (missing,) = monitor.fleet.environments
+    found = {each.rule: each for each in trace(missing, monitor.fleet.for_environment(missing), reading())}
+    for rule in ("connectionId", "lastHeartbeat", "clock check"):
+        assert (found[rule].result, found[rule].is_against) == ("not used", False), rule
+    assert found["absence"].result == "missing"
 
 
 def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:

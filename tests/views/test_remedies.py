@@ -235,8 +235,8 @@ def test_older_versions_get_the_option_that_they_know(version: str | None, optio
 OWN, HASHED = own_device_id(), "5b491561437b4f0e9c7d0a1b2c3d4e5f"
 PLAIN, OLD_PLAIN = "letta server --computer-name=nas", "letta server --env-name=nas"
 BY_ORGANIZATION = "letta server --org=org-1 --computer-name=nas"
-UNKNOWN_VERSION = "its version is unknown: before 0.34.10, `letta server` has no option --org"
-UNKNOWN_DEVICE = "its device id does not tell whether the listener was started with --org"
+UNKNOWN_VERSION = "the version is unknown: before 0.34.10, `letta server` has no option --org"
+UNKNOWN_DEVICE = "the device id does not tell whether the listener was started with --org"
 
 
 def needs_upgrade(version: str) -> str:

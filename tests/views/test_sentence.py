@@ -238,7 +238,7 @@ def test_the_start_commands_are_told_as_the_pane_has_them() -> None:
         " Start it, if no listener runs on its machine, with `letta server --org=org-1 --computer-name=web-1`."
     )
     assert said_of(lost("web-1", deviceId="spawned-7")).endswith(
-        " with `letta server --computer-name=web-1` or `letta server --org=org-1 --computer-name=web-1`: its device id "
+        " with `letta server --computer-name=web-1` or `letta server --org=org-1 --computer-name=web-1`: the device id "
         "does not tell whether the listener was started with --org."
     )
     assert said_of(lost("@channel", deviceId=HASHED)).endswith(" with `letta server --org=org-1`.")

@@ -83,6 +83,8 @@ def trace(
         "flapping": _flapping(tracked, profile_state),
         "replacement": _replacement(tracked, profile_state),
     }
+    if tracked.verdict == NEVER_LISTED:
+        findings |= dict.fromkeys(("connectionId", "lastHeartbeat", "clock check"), _NO_ROW)
     return [
         RuleResult(rule, composed(inputs), composed(result), is_against)
         for rule, (inputs, result, is_against) in findings.items()
@@ -119,6 +121,7 @@ _IN_QUIET_HOURS: Final = clean(
 )
 _BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
 
+_NO_ROW: Final[_Finding] = ("no listing has a row with this name or device id", "not used", False)
 _FRESHNESS_RESULTS = {
     Freshness.LIVE: "fresh",
     Freshness.STALE: "stale: verdicts are from that moment",

@@ -123,8 +123,8 @@ _FIRST_WITH_LOCK: Final = clean("0.30.28")
 """From Letta Code 0.30.28 on, a second `letta server` of a name exits with 1 and names the first's pid."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 OTHER_START: Final = "other start command"
-_UNKNOWN_VERSION: Final = clean("its version is unknown: before 0.34.10, `letta server` has no option --org")
-_UNKNOWN_DEVICE: Final = clean("its device id does not tell whether the listener was started with --org")
+_UNKNOWN_VERSION: Final = clean("the version is unknown: before 0.34.10, `letta server` has no option --org")
+_UNKNOWN_DEVICE: Final = clean("the device id does not tell whether the listener was started with --org")
 _UNTYPEABLE_ORGANIZATION: Final = clean(
     "`letta server --org`, with the organization's id: no shell command can name this id safely"
 )
