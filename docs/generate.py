@@ -24,7 +24,7 @@ from envwatch import __version__
 from envwatch.cli.arguments import COMMANDS, whole_parser
 from envwatch.cli.commands.completion import FOLDER, SCRIPTS
 from envwatch.cli.commands.dashboard import REFERENCE
-from envwatch.config.declared import SETTINGS
+from envwatch.config.declared import ADVANCED_SETTINGS, SETTINGS
 from envwatch.config.describe import setting_docs, value_text
 from envwatch.presentation import PRESENTATIONS
 from envwatch.query.completion import completions
@@ -208,8 +208,10 @@ def pages() -> dict[Path, str]:
     columns = [(column.id, column.about) for column in COLUMNS.values()]
     docs = setting_docs()
     defaults = {name: value_text(declared.default) for name, declared in SETTINGS.items()}
-    settings = [(name, docs[name] + f" Default: `{text}`." * (text != "-")) for name, text in defaults.items()]
-    configuration = with_table(CONFIGURATION.read_text(encoding="utf-8"), "settings", settings)
+    settings = {name: docs[name] + f" Default: `{text}`." * (text != "-") for name, text in defaults.items()}
+    advanced = [(name, settings.pop(name)) for name in ADVANCED_SETTINGS]
+    configuration = with_table(CONFIGURATION.read_text(encoding="utf-8"), "settings", settings.items())
+    configuration = with_table(configuration, "limits", advanced)
     return {
         FILTER: with_table(
             FILTER.read_text(encoding="utf-8"), "fields", [*fields, (f"{META}KEY", "any key of the metadata")]

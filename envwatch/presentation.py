@@ -11,7 +11,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from envwatch.model.environment import NEVER, mode_of, update_text
+from envwatch.model.environment import CURRENT_MODES, NEVER, mode_of, update_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +42,8 @@ class Presentation(NamedTuple):
     aliases: tuple[str, ...] = ()
     """Additional names in filters."""
     match: Match = Match.TEXT
+    known: Mapping[str, str] = MappingProxyType({})
+    """Texts that a person may type in a filter, and the usual value that the person means. Other values may exist."""
     text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
     """Returns None for an instant."""
     instant: Callable[[TrackedEnvironment], float | None] | None = None
@@ -81,6 +83,7 @@ _ALL: Final = (
         "mode",
         "permission mode",
         match=Match.PREFIX,
+        known={mode.casefold(): mode for mode in CURRENT_MODES},
         text=lambda tracked: mode_of(tracked.environment.mode),
         width=13,
         from_width=0,
@@ -115,6 +118,11 @@ _ALL: Final = (
         "os",
         "darwin, linux, win32",
         match=Match.PREFIX,
+        known={
+            **{system: system for system in ("darwin", "linux", "win32")},
+            **dict.fromkeys(("windows", "win64", "win11"), "win32"),
+            **dict.fromkeys(("mac", "macos", "osx", "apple"), "darwin"),
+        },
         text=_attribute("os"),
         width=6,
         from_width=100,

@@ -19,7 +19,7 @@ from support.pty_terminal import environment
 from textual.binding import Binding
 
 import envwatch.cli.commands
-from envwatch.config.declared import ALTERNATIVES, SETTINGS
+from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, SETTINGS
 from envwatch.config.schema import Config
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
@@ -150,7 +150,11 @@ def test_every_setting_is_in_the_table_the_schema_and_config_show() -> None:
     table = example()
     in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
     assert in_example <= Config.model_fields.keys()
-    assert listed_under("settings", CONFIGURATION) == settings().keys() == SETTINGS.keys()
+    advanced = listed_under("limits", CONFIGURATION)
+    assert advanced == {*ADVANCED_SETTINGS}
+    assert {"max_pages", "page_deadline", "walk_deadline"} <= advanced
+    assert listed_under("settings", CONFIGURATION) == SETTINGS.keys() - advanced
+    assert settings().keys() == SETTINGS.keys()
     assert all(setting.get("description") for setting in settings().values())
     shown = {line.split()[0] for line in output_of("config", "show").splitlines()}
     assert settings().keys() - {"base_url", *ALTERNATIVES["key"]} <= shown

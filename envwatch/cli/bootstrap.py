@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
     from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
     from envwatch.model.limits import Limits
     from envwatch.past.history import Moment, Past
+    from envwatch.query.language import Query
     from envwatch.redactor import Secret
     from envwatch.sources.letta.client import Client
     from envwatch.sources.poller import Target
@@ -205,6 +207,20 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
     from envwatch.views.events.matching import matcher_of
 
     return matcher_of(query, clean(settings.profile))
+
+
+def print_hint(query: Query, fleet: Fleet) -> bool:
+    """Write a hint if a value of a filter matches no environment and resembles a usual value.
+
+    Return whether each profile has a listing; otherwise nothing is written.
+    """
+    from envwatch.query.completion import value_hint
+
+    if any(profile_state.listed is None for profile_state in fleet):
+        return False
+    if query.terms and (hint := value_hint(query, fleet.environments)) is not None:
+        print_error(f"envwatch: {hint}")
+    return True
 
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:

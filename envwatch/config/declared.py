@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from envwatch.config.values import duration, whole
-from envwatch.model.limits import ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, Limits, setting
+from envwatch.model.limits import ADVANCED, ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, Limits, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from envwatch.redactor import Secret
 
 SERVER: Final = "server"
-_PARTS: Final = ("view", "usual", "endpoint", "limits", "record", SERVER)
+_PARTS: Final = ("view", "usual", "endpoint", "record", ADVANCED, SERVER)
 """The parts of the configuration file, in the file's order. Settings of the part `server` have no variable."""
 
 
@@ -144,6 +144,9 @@ SETTINGS: Final[Mapping[str, Field[Any]]] = {
 
 COMMON: Final = tuple(name for name, each in SETTINGS.items() if each.metadata["part"] != SERVER)
 """The settings that also are variables: `ENVWATCH_` and the name in capitals."""
+
+ADVANCED_SETTINGS: Final = tuple(name for name, each in SETTINGS.items() if each.metadata["part"] == ADVANCED)
+"""The settings that stand under "Advanced" in the documentation and at the end of a new file."""
 
 ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {
     what: tuple(name for name, each in SETTINGS.items() if each.metadata.get("place_of") == what)

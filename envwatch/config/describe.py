@@ -10,7 +10,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
+from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
 from envwatch.config.hooks import without_secret
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
@@ -128,6 +128,10 @@ _BEFORE_COMMON: Final = """
 # Settings up here hold for every profile that does not set them itself.
 
 """
+_BEFORE_ADVANCED: Final = """
+# Advanced: limits that few people ever change. They hold for every profile, too.
+
+"""
 _PROFILE: Final = """
 # A profile: a server, the key for it, and whatever differs from the settings above. `--profile work` chooses it.
 # Without any, the key comes from LETTA_API_KEY, the system's keyring, or the login of the Letta CLI.
@@ -166,7 +170,9 @@ def starter() -> str:
     """Return the content of a new file."""
     examples = {name: declared.metadata["example"] for name, declared in SETTINGS.items()}
     common = {name: examples.pop(name) for name in COMMON}
+    advanced = {name: common.pop(name) for name in ADVANCED_SETTINGS}
     parts = [_HEAD, *_lines({"default_profile": '"work"'}), _BEFORE_COMMON, *_lines(common)]
+    parts += [_BEFORE_ADVANCED, *_lines(advanced)]
     return "".join([*parts, _PROFILE, *_lines(examples), _KEYS])
 
 

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
 from envwatch.model.text import SafeText, clean, did_you_mean
-from envwatch.model.times import duration_of, past_moment_of
+from envwatch.model.times import past_moment_of
 from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 # No named groups: the JSON schema has the same pattern.
-DURATION: Final = re.compile(r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?")
+DURATION: Final = re.compile(
+    r"(?=.)(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?"
+)
 
 MOST_EXPECTED: Final = 10_000
 
@@ -36,34 +38,23 @@ class ConfigError(ReportedError):
 
     def __init__(self, *lines: str) -> None:
         self.lines: tuple[SafeText, ...] = tuple(map(clean, lines))
-        others = f" (and {len(lines) - 1} more: `envwatch config validate`)" if len(lines) > 1 else ""
+        # No number: further mistakes, such as contradictory settings, are found only without the first mistakes.
+        others = " (the first of several mistakes: `envwatch config validate` lists all)" if len(lines) > 1 else ""
         super().__init__(f"{self.lines[0]}{others}")
 
 
-def duration(low: int, high: int) -> Callable[[object], timedelta]:
-    """Return a reader of durations in seconds: `45s`, `2m`, `1m30s`, `1h`, a number."""
+def duration(low: float, high: float) -> Callable[[object], timedelta]:
+    """Return a reader of durations: `45s`, `2m`, `1h30m`, `1d`, or a number of seconds. The bounds are in seconds."""
 
     def read(raw: object) -> timedelta:
         text = str(raw).strip() if isinstance(raw, (str, int, float)) and not isinstance(raw, bool) else ""
         if match := DURATION.fullmatch(text):
-            hours, minutes, seconds = map(float, match.groups(default="0"))
-            value = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+            days, hours, minutes, seconds = map(float, match.groups(default="0"))
+            value = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
             if timedelta(seconds=low) <= value <= timedelta(seconds=high):
                 return value
         bounds = f"{seconds_text(low)} to {seconds_text(high)}"
         raise ValueError(f"must be {bounds}, written like 45s, 2m or a number of seconds")
-
-    return read
-
-
-def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
-    """Return a reader of durations with a unit, like `30m`, `2h`, `1d` or `1h30m`. `low` is in seconds."""
-
-    def read(raw: object) -> timedelta:
-        value = duration_of(raw) if isinstance(raw, str) else None
-        if value is None or not timedelta(seconds=low) <= value <= high:
-            raise ValueError(f"must be {seconds_text(low)} to {high.days}d, written like 30m, 2h, 1d or 1h30m")
-        return value
 
     return read
 
@@ -173,8 +164,8 @@ def no_view(name: str, views: Iterable[str]) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a duration in the largest whole unit: `1h`, `90s`."""
-    for size, unit in ((3600, "h"), (60, "m")):
-        if seconds >= size and seconds % size == 0:
+    """Return a duration in the largest whole unit: `2d`, `24h`, `90s`."""
+    for size, least, unit in ((86_400, 172_800, "d"), (3600, 3600, "h"), (60, 60, "m")):
+        if seconds >= least and seconds % size == 0:
             return f"{seconds // size:g}{unit}"
     return f"{seconds:g}s"

@@ -178,6 +178,8 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
         identity["api_key_owner"] = f"user-{user}"
     version = rng.choice(("0.34.9", "0.33.4", "0.32.1", "0.31.2")) if place % 4 == 3 else NEWEST_VERSION
     current = version.startswith("0.34")
+    if blueprint.device == "hex" and version != NEWEST_VERSION:  # older versions have no option `--org`
+        identity["device_id"] = str(UUID(hex=device, version=4))
     if blueprint.device in _DESKTOP_APPS:
         identity["listener_instance_id"] = f"{_DESKTOP_APPS[blueprint.device]}{_hash_of(name)}"
     elif current:

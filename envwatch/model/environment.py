@@ -376,6 +376,7 @@ _MEANING: Mapping[str, str] = {
 }
 
 
+CURRENT_MODES: Final = tuple(_MEANING)
 KNOWN_MODES: Final = frozenset({*_LEGACY, *_MEANING})
 
 

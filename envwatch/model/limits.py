@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 HEARTBEAT_EVERY = timedelta(seconds=30)
 """How often a listener pings (Letta Code CLI 0.32-0.34)."""
@@ -219,6 +219,9 @@ HOOK_FAREWELL = timedelta(seconds=5)
 
 _T = TypeVar("_T")
 
+ADVANCED: Final = "advanced"
+"""The part of the configuration file with limits that few people ever change."""
+
 
 def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noqa: ANN401 - flags, words and bounds
     """Declare a setting of a profile; its docstring is the help.
@@ -236,30 +239,30 @@ class Limits:
     """Limits that a user may set."""
 
     # The official client: `now - lastHeartbeat < 120 000 ms`.
-    online_for: timedelta = setting(timedelta(seconds=120), bounds=(10, 3600), example='"2m"', part="limits")
+    online_for: timedelta = setting(timedelta(seconds=120), bounds=(10, 3600), example='"2m"', part=ADVANCED)
     """Age of the heartbeat from which an environment is offline."""
     # Healthy ages are 0-30 s, so a ping was missed.
-    late_after: timedelta = setting(timedelta(seconds=45), bounds=(5, 3600), example='"45s"', part="limits")
+    late_after: timedelta = setting(timedelta(seconds=45), bounds=(5, 3600), example='"45s"', part=ADVANCED)
     """Age of the heartbeat from which an environment is late; shorter than `online_for`."""
     interval: timedelta = setting(
         timedelta(seconds=5), bounds=(1, 600), example='"10s"', part="usual", option=True, demo=True
     )
     """Time from the start of a poll to the start of the next poll."""
-    requests_per_minute: int = setting(60, bounds=(1, 6000), example="60", part="limits")
+    requests_per_minute: int = setting(60, bounds=(1, 6000), example="60", part=ADVANCED)
     """Request budget. Long listings lengthen the interval to stay within the budget."""
     # No official client asks for more.
     page_size: int = setting(100, bounds=(1, 1000), example="100", part="usual", option=True, demo=True)
     """Rows per request."""
     # httpx's timeouts are per operation, and a dripping server beats them.
-    page_deadline: timedelta = setting(timedelta(seconds=10), bounds=(1, 300), example='"10s"', part="limits")
+    page_deadline: timedelta = setting(timedelta(seconds=10), bounds=(1, 300), example='"10s"', part=ADVANCED)
     """Longest time for one page."""
-    walk_deadline: timedelta = setting(timedelta(seconds=30), bounds=(1, 600), example='"30s"', part="limits")
+    walk_deadline: timedelta = setting(timedelta(seconds=30), bounds=(1, 600), example='"30s"', part=ADVANCED)
     """Longest time for one listing; not shorter than `page_deadline`."""
-    refused_recheck: timedelta = setting(timedelta(minutes=5), bounds=(30, 3600), example='"5m"', part="limits")
+    refused_recheck: timedelta = setting(timedelta(minutes=5), bounds=(30, 3600), example='"5m"', part=ADVANCED)
     """Time between two tries with a key that the server keeps refusing (401)."""
-    max_pages: int = setting(2_000, bounds=(1, 100_000), example="2000", part="limits")
+    max_pages: int = setting(2_000, bounds=(1, 100_000), example="2000", part=ADVANCED)
     """Most pages of a listing. A longer listing counts as endless, and the poll fails."""
-    max_rows: int = setting(200_000, bounds=(1, 1_000_000), example="200000", part="limits")
+    max_rows: int = setting(200_000, bounds=(1, 1_000_000), example="200000", part=ADVANCED)
     """Most rows of a listing. A longer listing counts as endless, and the poll fails."""
 
     def budgeted(self, requests: int) -> timedelta:

@@ -1,9 +1,10 @@
-"""Completions of the filter box: fields, the fleet's values, and operators."""
+"""Completions of the filter box (fields, the fleet's values, operators), and hints about values without a match."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from difflib import get_close_matches
 from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
@@ -11,8 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 from envwatch.model.environment import METADATA_FIELDS
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.versions import is_version
-from envwatch.query.field_types import NONE, STATUSES, InstantField, StatusField, TextField, VersionField, operator_of
+from envwatch.query.field_types import (
+    NONE,
+    STATUSES,
+    InstantField,
+    MatchContext,
+    StatusField,
+    TextField,
+    VersionField,
+    operator_of,
+)
 from envwatch.query.fields import ALIASES, FIELDS, META, STATUS, member, named_field
+from envwatch.query.language import Query, Term
 from envwatch.query.lexer import QueryError, Token, normalize, quote_if_needed, tokens
 
 if TYPE_CHECKING:
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
 MOST = 20
 MOST_KEYS = 100
 _OWN_COLUMNS = frozenset(key for key, field in METADATA_FIELDS.items() if field.kind is str)
+_NOWHERE = MatchContext(0.0)
 _DEPTH = 3
 """Levels of nested metadata whose keys are offered."""
 
@@ -215,6 +227,35 @@ def _fleet_values(
     counts = Counter(chain.from_iterable(field.values_of(tracked) for tracked in environments))
     for value, count in _most_frequent((value, count) for value, count in counts.items() if is_match(value)):
         yield NONE if value is None else operator + quote_if_needed(value), counted(count, "environment")
+
+
+def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> SafeText | None:
+    """Return a hint about the first value that no environment has and that resembles a usual value.
+
+    The values of such fields are open, so the query is no mistake.
+    """
+    environments = list(environments)
+    for term in query.terms:
+        field = FIELDS.get(term.field) if isinstance(term, Term) and not term.is_negated else None
+        if not isinstance(term, Term) or not isinstance(field, TextField) or not field.known:
+            continue
+        for value in term.values:
+            if value.source == NONE or any(value.test(each, _NOWHERE) for each in environments):
+                continue
+            if (meant := _meant(field, value.source, environments)) is not None:
+                what = f"no environment has {field.name}:{value.source}"
+                return composed(f"{what}; did you mean {field.name}:{meant}?")
+    return None
+
+
+def _meant(field: TextField, source: str, environments: Iterable[TrackedEnvironment]) -> str | None:
+    typed = source.lstrip("=").strip('"').casefold()
+    if set("*?") & set(typed):
+        return None
+    present = {text.casefold(): text for each in environments for text in field.values_of(each) if text}
+    known = {**field.known, **present}
+    meant = known.get(next(iter(get_close_matches(typed, known, n=1)), ""), "")
+    return quote_if_needed(meant) if meant and meant.casefold() != typed else None
 
 
 _Value = TypeVar("_Value", str, SafeText | None)

@@ -124,6 +124,8 @@ class TextField(Field):
     """`os:win` must not match darwin, nor `mode:strict` unrestricted."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
     """Maps a synonym to the value."""
+    known: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """See `Presentation.known`."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
         """Return the values for completion, or a single None without values."""

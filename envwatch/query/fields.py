@@ -114,9 +114,9 @@ def _field_of(presentation: Presentation) -> Field:
         case Match.VERSION:
             return VersionField(name, about, texts)
         case Match.PREFIX if name == "mode":
-            return TextField(name, about, texts, is_prefix=True, canonical=mode_from_query)
+            return TextField(name, about, texts, is_prefix=True, canonical=mode_from_query, known=presentation.known)
         case match:
-            return TextField(name, about, texts, is_prefix=match is Match.PREFIX)
+            return TextField(name, about, texts, is_prefix=match is Match.PREFIX, known=presentation.known)
 
 
 _COMPUTED: Final[tuple[Field, ...]] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from itertools import product
 from pkgutil import iter_modules
 
@@ -50,6 +51,28 @@ def test_wrong_options_are_one_line_that_names_the_help(arguments: tuple[str, ..
         options_in(arguments)
     assert caught.value.code == 2
     assert re.fullmatch(r"[^\n]+; see `envwatch( list| demo)? --help`", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name"),
+    [
+        ("dashboard", "--interval", "interval"),
+        ("watch", "--for", "lasts"),
+        ("record -o x", "--for", "lasts"),
+        ("wait x", "--timeout", "timeout"),
+        ("check", "--timeout", "timeout"),
+        ("silence --filter x", "--for", "lasts"),
+    ],
+)
+def test_every_option_with_a_duration_reads_the_same_texts_and_explains_a_wrong_text_alike(
+    command: str, option: str, name: str
+) -> None:
+    for text, seconds in (("90", 90), ("90s", 90), ("1m30s", 90), ("0d2m", 120)):
+        options = options_in([*command.split(), option, text])
+        assert getattr(options, name) == timedelta(seconds=seconds), text
+    for text in ("5x", "-1", "0", "soon"):
+        with pytest.raises(StopError, match=r"must be .* to .*, written like 45s, 2m or a number of seconds; see "):
+            options_in([*command.split(), f"{option}={text}"])
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
     assert shown["interval"] == ["5s", "default"]
     assert {*COMMON} <= shown.keys()
     assert shown["api_key"][0] == "-"
-    assert "https://app.letta.com/api-keys" in shown["api_key"][1]
+    assert "https://chat.letta.com/preferences/api-keys" in shown["api_key"][1]
     assert run(tmp_path, "config", "validate").code == 0
     assert not (tmp_path / ".config").exists()
 
@@ -352,8 +352,8 @@ def test_a_bad_file_stops_every_command_with_one_line(tmp_path: Path) -> None:
     path = config_file(tmp_path, "a = 1\nb = 2\nc = 3\n")
     for arguments in (("list",), ("config", "show")):
         ended = run(tmp_path, *arguments, LETTA_API_KEY=KEY)
-        line = f"envwatch: {path}:1: a is no setting (and 2 more: `envwatch config validate`)\n"
-        assert ended == (2, "", line)
+        others = "the first of several mistakes: `envwatch config validate` lists all"
+        assert ended == (2, "", f"envwatch: {path}:1: a is no setting ({others})\n")
 
 
 def test_a_key_in_the_file_is_never_repeated(tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ async def test_a_refused_key_is_a_failure_of_the_listing(server: Faulty) -> None
     findings = await examined(server.url)
     assert amiss(findings) == {"listing": "failure"}
     assert "answered 401" in findings["listing"].summary
-    assert "app.letta.com/api-keys" in findings["listing"].fix
+    assert "chat.letta.com/preferences/api-keys" in findings["listing"].fix
     assert "a token of `envwatch serve`: --new-token" in findings["listing"].fix
 
 
@@ -431,7 +431,7 @@ def environ_of(home: Path, url: str, **more: str) -> dict[str, str]:
     return environment(home, LETTA_API_KEY=KEY, LETTA_BASE_URL=url) | more
 
 
-async def test_a_sound_machine_gets_a_line_for_each_check_and_a_verdict_and_no_terminal_library(
+async def test_a_sound_machine_gets_a_line_for_each_used_function_and_a_verdict_and_no_terminal_library(
     server: Faulty, tmp_path: Path
 ) -> None:
     script = (
@@ -441,8 +441,11 @@ async def test_a_sound_machine_gets_a_line_for_each_check_and_a_verdict_and_no_t
     code, out = await ended(environ_of(tmp_path, server.url), "doctor", command=(sys.executable, "-c", script))
     lines = out.splitlines()
     assert code == 0
-    everything = (*machine.CONFIG, *way.PROFILE, *machine.MACHINE)
-    assert [line.split()[1] for line in lines[:-1]] == [check.id for check in everything]
+    everything = [check.id for check in (*machine.CONFIG, *way.PROFILE, *machine.MACHINE)]
+    unused = {"proxy", "certificates", "tls", "tmux", "history", "hooks", "ping"}
+    assert [line.split()[1] for line in lines[:-1]] == [id_ for id_ in everything if id_ not in unused]
+    _, as_json = await ended(environ_of(tmp_path, server.url), "doctor", "--json")
+    assert [entry["id"] for entry in json.loads(as_json)] == everything
     assert lines[-1] == "envwatch works here"
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - as short as it is clear
 

@@ -224,7 +224,7 @@ async def test_a_page_that_is_no_listing_keeps_status_and_latency() -> None:
     refused = SourceError(Cause.UNAUTHORIZED, clean("refused"))
     finding = await listing_of(exchange(status=401, failure=refused))
     assert (finding.status, finding.data["status"], finding.data["took_ms"]) == (CheckStatus.FAILURE, 401, 12)
-    assert "app.letta.com/api-keys" in finding.fix
+    assert "chat.letta.com/preferences/api-keys" in finding.fix
 
 
 @pytest.mark.parametrize("cause", Cause)
@@ -309,12 +309,14 @@ async def test_a_state_folder_that_cannot_be_written_is_a_failure_and_a_damaged_
     assert (damaged.status, "state.json is damaged" in damaged.summary) == (CheckStatus.WARNING, True)
 
 
-async def test_mistakes_in_the_configuration_are_counted_and_the_first_is_shown(tmp_path: Path) -> None:
+async def test_the_first_of_several_mistakes_in_the_configuration_is_shown_and_all_are_in_the_json(
+    tmp_path: Path,
+) -> None:
     config = tmp_path / "c.toml"
     config.write_text("interval = 0\ncolor = 1\n")
     finding = await check_config(MachineContext({"config": str(config)}, {}))
     first, second = cast("list[str]", finding.data["mistakes"])
-    assert (finding.status, finding.summary) == (CheckStatus.FAILURE, f"{first} (and 1 more)")
+    assert (finding.status, finding.summary) == (CheckStatus.FAILURE, f"{first} (the first of several mistakes)")
     assert [first.startswith(f"{config}:1: "), second.startswith(f"{config}:2: ")] == [True, True]
 
 

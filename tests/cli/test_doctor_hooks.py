@@ -55,6 +55,8 @@ async def test_a_dead_mans_switch_is_checked_without_a_ping(tmp_path: Path) -> N
     environ, others = {"PING": "https://hc-ping.invalid/x"}, settings_of(tmp_path, "")
     sound = await check_ping(MachineContext({}, environ, [settings, others]))
     assert (sound.status, sound.summary) == (CheckStatus.OK, "1 profile with a dead man's switch")
+    assert not sound.is_unused
+    assert (await check_ping(MachineContext({}, environ, [others]))).is_unused
 
 
 async def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:

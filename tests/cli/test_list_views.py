@@ -78,9 +78,16 @@ def rows_of(table: str) -> list[list[str]]:
     return [line.split() for line in table.splitlines()]
 
 
+async def test_a_value_of_a_filter_without_a_match_has_a_hint_on_standard_error(server: Faulty, tmp_path: Path) -> None:
+    ended = await listed(server, tmp_path, "--filter", "mode:unrestrcted", "-o", "name")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == "envwatch: no environment has mode:unrestrcted; did you mean mode:unrestricted?\n"
+    assert (await listed(server, tmp_path, "--filter", "mode:standard", "-o", "name")).err == ""
+
+
 async def test_a_view_chooses_rows_columns_and_order(server: Faulty, tmp_path: Path) -> None:
     titles, *found = rows_of((await listed(server, tmp_path, "--view", "gpu")).out)
-    assert titles == ["STATE", "AGE", "NAME", "META.TEAM", "VERSION"]
+    assert titles == ["STATE", "SEEN", "NAME", "META.TEAM", "VERSION"]
     assert [row[3:] for row in found] == [
         ["gpu-2", "ml", "0.34.1"],
         ["gpu-1", "ml", "0.34.1"],

@@ -335,7 +335,7 @@ def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(
 def test_without_a_key_the_line_says_where_to_get_one(home: Path) -> None:
     ended = run(clean_environ(home), "list")
     assert ended.code == 2
-    assert "https://app.letta.com/api-keys" in ended.line
+    assert "https://chat.letta.com/preferences/api-keys" in ended.line
 
 
 def test_a_key_that_cannot_be_one_is_not_repeated(environ: dict[str, str]) -> None:
@@ -656,7 +656,7 @@ def test_no_locale_makes_a_listing_fail(environ: dict[str, str], locale: dict[st
     assert "東京" in b"".join(documents).decode()
 
 
-@pytest.mark.parametrize(("columns", "titles"), [(60, b"AGE  NAME"), (80, b"WHY")])
+@pytest.mark.parametrize(("columns", "titles"), [(60, b"SEEN  NAME"), (80, b"WHY")])
 def test_the_table_fits_the_terminal_and_has_colours_only_where_they_are_wanted(
     environ: dict[str, str], columns: int, titles: bytes
 ) -> None:

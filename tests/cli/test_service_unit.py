@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from support.builders import environment
+from support.builders import environment, own_device_id
 
 from envwatch.cli.arguments import Exit
-from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
 from envwatch.model.times import duration_of
-from envwatch.views.pane.remedies import start_command
+from envwatch.views.pane.remedies import start_remedies
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 WATCH, SERVE = DOCS / "envwatch-watch.service", DOCS / "envwatch-serve.service"
@@ -71,10 +70,9 @@ def test_systemd_takes_the_unit_and_finds_it_hardened(unit: Path, tmp_path: Path
 
 def test_the_listener_is_started_with_the_command_of_the_pane_and_again_after_every_end() -> None:
     unit = sections(LISTENER)
-    row = environment("env-1", connectionName="HOST")
-    assert start_command(row, ProfileState()) == unit["Service"]["ExecStart"].replace("%h/.local/bin/", "").replace(
-        "%H", "HOST"
-    )
+    (start,) = start_remedies(environment(connectionName="HOST", deviceId=own_device_id()))
+    command = unit["Service"]["ExecStart"].replace("%h/.local/bin/", "").replace("%H", "HOST")
+    assert command == f"{start.command} --lifecycle-output jsonl"
     assert (unit["Service"]["Restart"], unit["Service"]["RestartSec"]) == ("always", "60s")
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert unit["Install"]["WantedBy"] == "default.target"

@@ -312,7 +312,7 @@ async def test_the_words_of_a_terminal_have_the_colours_of_their_states(tmp_path
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("watch --for 5", "--for: must be 1s to 365d, written like 30m, 2h, 1d or 1h30m"),
+        ("watch --for 5x", "--for: must be 1s to 365d, written like 45s, 2m or a number of seconds"),
         ("watch --for 0s", "--for: must be 1s to 365d"),
         ("watch --until noon", "--until: must be a time like 15:30"),
         ("watch --until 2020-01-01T00:00Z", "--until: must be in the future: here it is "),

@@ -65,9 +65,18 @@ def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, content: 
         ('alert_after = "2d"', "alert_after must be 0s to 24h, written like 45s, 2m or a number of seconds"),
         ("expect_file = true", "expect_file must be a text of one line"),
         ('ephemeral = "beat:soon"', "ephemeral cannot be used: write a duration"),
-        ("blind_after = 0", "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false"),
-        ("blind_after = 86401", "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false"),
-        ("blind_after = true", "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false"),
+        (
+            "blind_after = 0",
+            "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false",
+        ),
+        (
+            "blind_after = 86401",
+            "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false",
+        ),
+        (
+            "blind_after = true",
+            "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false",
+        ),
     ],
 )
 def test_a_mistake_in_a_setting_is_one_line(tmp_path: Path, setting: str, mistake: str) -> None:

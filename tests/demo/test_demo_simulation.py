@@ -278,6 +278,13 @@ def default_rows() -> list[Row]:
     return simulated_fleet(FleetSpec(40, 7), START).rows(START)
 
 
+def test_no_machine_has_an_old_version_and_a_device_id_of_an_organization() -> None:
+    """The option `--org`, which makes such a device id, exists from 0.34.10 on."""
+    machines = [machine_at(FleetSpec(200, seed), index) for seed in SEEDS for index in range(200)]
+    hashed = [machine for machine in machines if len(machine.identity["device_id"]) == 32]
+    assert {machine.version for machine in hashed} == {NEWEST_VERSION}
+
+
 def test_every_form_of_a_device_id_is_there(default_rows: list[Row]) -> None:
     devices = Counter(row["deviceId"] for row in default_rows)
     forms = Counter(

@@ -51,13 +51,14 @@ def test_a_listener_that_ended_is_started_by_a_command_and_its_log_says_why(tmp_
     with dashboard(tmp_path, **DOWN) as terminal:
         terminal.wait_for("letta server --computer-name=nas +y l")
         words = pane(terminal)
-        assert "refuses if a listener runs there: stop a frozen listener by the named pid" in words
-        assert 'log ~/.letta/logs/remote/ there look for 401, 403 (key refused) or "Replaced" (by a clone)' in words
+        assert "or letta server --org=org-1 \\ y o --computer-name=nas the device id does not tell" in words
+        assert "the command ends and names a pid if a listener runs on that machine" in words
+        assert 'log ~/.letta/logs/remote/ on that machine look for 401, 403, "Replaced"' in words
         copied(terminal, "l")
         terminal.press("E")
         terminal.wait_for("why . E goes back")
         words = pane(terminal)
-        assert "unless the server refused the key (401, 403), a clone replaced the listener" in words
+        assert "A listener ends if the server refuses the key (401, 403)" in words
         assert "the newest complete listing has the row" in words
 
 
@@ -72,7 +73,7 @@ def test_a_listener_that_ended_is_started_by_a_command_and_its_log_says_why(tmp_
 )
 def test_a_row_of_the_desktop_app_gets_advice_for_the_desktop_app(changes: dict[str, Any], tmp_path: Path) -> None:
     with dashboard(tmp_path, **DOWN, **changes) as terminal:
-        terminal.wait_for("do +open the Letta Code desktop app there")
+        terminal.wait_for("do +open the Letta Code desktop app")
         assert "letta server" not in terminal.text
         assert "/logs/" not in terminal.text
         terminal.press("y")
@@ -102,7 +103,7 @@ def test_a_command_for_an_update_is_offered_with_a_warning(tmp_path: Path) -> No
         copied(terminal, "u")
 
 
-def test_the_organization_is_named_where_it_differs_from_most_of_the_fleet(tmp_path: Path) -> None:
-    with dashboard(tmp_path, **DOWN, organizationId="org-9") as terminal:
-        terminal.wait_for("letta server --computer-name=nas")
-        assert "--org=org-9" in pane(terminal)
+def test_a_listener_that_was_started_for_an_organization_is_started_for_this_organization(tmp_path: Path) -> None:
+    with dashboard(tmp_path, **DOWN, organizationId="org-9", deviceId="5b491561437b4f0e9c7d0a1b2c3d4e5f") as terminal:
+        terminal.wait_for("letta server --org=org-9")
+        assert "or letta server" not in pane(terminal)

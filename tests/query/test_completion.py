@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.query.completion import HELP, LOG_HELP, MOST, completions
+from envwatch.query.completion import HELP, LOG_HELP, MOST, completions, value_hint
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
 
@@ -39,6 +39,33 @@ def completed(text: str, cursor: int, choice: int = 0) -> str:
 def test_a_value_is_offered_however_its_accents_are_composed() -> None:
     profile_state = [tracked(connectionName="Andre\u0301")]
     assert offers("name:andr\u00e9", profile_state=profile_state) == ["Andre\u0301"]
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("os:windows", "no environment has os:windows; did you mean os:win32?"),
+        ("os:Windwos", "no environment has os:Windwos; did you mean os:win32?"),
+        ("os:linux,windows", "no environment has os:windows; did you mean os:win32?"),
+        ("os:=macos web", "no environment has os:=macos; did you mean os:darwin?"),
+        ('mode:"unrestrcted"', "no environment has mode:unrestrcted; did you mean mode:unrestricted?"),
+        ("mode:acceptedit,strct", "no environment has mode:acceptedit; did you mean mode:acceptEdits?"),
+        ("mode:fullaces", "no environment has mode:fullaces; did you mean mode:fullAccessible?"),
+        ("os:darwin mode:unrestricted", None),
+        ("mode:strict", None),
+        ("os:win32", None),
+        ("os:haiku", None),
+        ("os:windows*", None),
+        ("os:none", None),
+        ("!os:windows", None),
+        ("name:web-9 branch:mian", None),
+        ("windows", None),
+        ("", None),
+    ],
+)
+def test_a_value_without_a_match_that_resembles_a_usual_value_has_a_hint(query: str, hint: str | None) -> None:
+    fleet = [*FLEET, tracked(currentMode="fullAccessible")]
+    assert value_hint(parse(query), iter(fleet)) == hint
 
 
 def test_an_empty_box_offers_every_field() -> None:

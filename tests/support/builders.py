@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import NAMESPACE_OID, uuid5
 
 from envwatch.fleet.alerting.acknowledgements import entry_of, name_of
 from envwatch.fleet.events import ENDS, NO_PROFILE, Kind
@@ -67,6 +68,11 @@ def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002
         },
         "listenerInstanceId": f"server-{id}",
     } | changes
+
+
+def own_device_id(id: str = "env-1") -> str:  # noqa: A002  # the field's name on the wire
+    """Return a device id as a machine has it for itself: `letta server` starts the row without `--org`."""
+    return str(uuid5(NAMESPACE_OID, id))
 
 
 def wire_rows(count: int) -> list[dict[str, Any]]:

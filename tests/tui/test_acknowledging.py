@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import staged
 from support.budget import first_quick
-from support.builders import NOW, environment, key_of
+from support.builders import NOW, environment, key_of, own_device_id
 from textual.widgets import Input
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack
@@ -532,7 +532,7 @@ async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
 def web(n: int, at: float | None = None) -> Environment:
     """Return a machine of a pod; a lost machine has no last heartbeat."""
     changes = {"connectionId": None, "lastHeartbeat": None} if at is None else {"lastHeartbeat": at - 1_000}
-    return named(f"web-{n}", podId="p-7", lastSeenAt=NOW, **changes)
+    return named(f"web-{n}", podId="p-7", lastSeenAt=NOW, deviceId=own_device_id(f"web-{n}"), **changes)
 
 
 @asynccontextmanager
@@ -663,7 +663,7 @@ async def test_the_sentence_about_an_incident_has_the_shared_values_and_all_memb
         (sentence,) = stage.copied
         assert sentence == (
             "2 environments (`default`) are offline since 08:53:25 UTC (0s), all of `pod p-7`: `web-1` and `web-2`; "
-            "disconnected. Start each, if no listener runs there, with `letta server`."
+            "disconnected. Start each, if no listener runs on its machine, with `letta server`."
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import Stage, staged
 from support.budget import first_quick
-from support.builders import beating, environment, failed, listed, slept
+from support.builders import beating, environment, failed, listed, own_device_id, slept
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import OffsetBounds, ServerMs
@@ -248,7 +248,8 @@ async def test_screens_open_and_close_by_their_key_escape_and_q() -> None:
 async def test_a_command_that_ascii_would_change_is_not_shown(*, ascii_only: bool) -> None:
     update = {"self_update": {"supported": False, "manual_command": "npm i @例/code"}}
     async with staged((130, 50), ascii_only=ascii_only) as stage:
-        await stage.show([environment("env-1", connectionName="東京-a", connectionId=None, metadata=update)])
+        row = {"deviceId": own_device_id(), "connectionName": "東京-a", "connectionId": None, "metadata": update}
+        await stage.show([environment("env-1", **row)])
         pane = " ".join(line[80:].strip(" ▏|") for line in stage.lines)
         for label, command in (
             ("do", "letta server --computer-name='東京-a'"),

@@ -167,6 +167,19 @@ async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there() -> No
             await opened_anew(stage)
 
 
+async def test_a_value_without_a_match_has_a_hint_while_typing_and_above_the_empty_table() -> None:
+    hint = "no environment has mode:unrestrcted; did you mean mode:unrestricted?"
+    async with box() as stage:
+        for text in ("mode:unrestrcted", " "):
+            await stage.type(text)
+            assert stage.lines[-3].strip() == hint, text
+        await stage.press("enter")
+        assert f"Nothing matches: {hint} esc clears the filter" in " ".join(stage.text.split())
+        await stage.press("slash", "backspace")
+        await stage.type(" na")
+        assert "name:" in stage.lines[-3]
+
+
 async def test_after_a_mistake_is_mended_enter_keeps_the_line() -> None:
     async with box() as stage:
         await stage.type("mode:")

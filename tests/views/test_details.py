@@ -123,7 +123,7 @@ def test_only_a_command_is_laid_out_for_a_shell_and_can_be_copied() -> None:
         tracked = profile_state.environments[row.id]
         (line,) = [line for line in all_lines(tracked, profile_state) if line.label == "by hand"]
         assert (line.text, line.fit, line.letter) == (text, fit, letter)
-        assert ("update command" in [copy.label for copy in copies(tracked, profile_state)]) is bool(letter)
+        assert ("update command" in [copy.label for copy in copies(tracked)]) is bool(letter)
 
 
 def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
@@ -311,10 +311,9 @@ def test_churn_counts_changes_of_connection() -> None:
 
 
 def test_the_parts_worth_copying_are_offered_by_name() -> None:
-    row = environment("env-1", metadata={"workingDirectory": "/srv", "self_update": {"manual_command": "npm i"}})
-    texts = {
-        copy.label: copy.text for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE), fleet_of(row))
-    }
+    metadata = {"workingDirectory": "/srv", "lettaCodeVersion": "0.34.12", "self_update": {"manual_command": "npm i"}}
+    row = environment("env-1", metadata=metadata)
+    texts = {copy.label: copy.text for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))}
     assert texts == {
         "name": "laptop of env-1",
         "device id": "device-of-env-1",
@@ -322,13 +321,14 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
         "connection id": "conn-of-env-1",
         "update command": "npm i",
         "start command": "letta server --computer-name='laptop of env-1'",
+        "other start command": "letta server --org=org-1 --computer-name='laptop of env-1'",
         "directory": "/srv",
     }
 
 
 def test_missing_parts_are_not_offered() -> None:
     row = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
-    assert [copy.label for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE), fleet_of(row))] == [
+    assert [copy.label for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))] == [
         "name",
         "device id",
         "environment id",
@@ -337,9 +337,9 @@ def test_missing_parts_are_not_offered() -> None:
 
 def test_the_row_of_an_old_name_offers_no_command_that_starts_the_old_name_again() -> None:
     replaced = TrackedEnvironment(environment=environment("env-1"), verdict=DISCONNECTED, replaced_by=clean("env-2"))
-    assert "start command" not in [copy.label for copy in copies(replaced, fleet_of())]
+    assert "start command" not in [copy.label for copy in copies(replaced)]
     lost = replace(replaced, replaced_by=None)
-    assert "start command" in [copy.label for copy in copies(lost, fleet_of())]
+    assert "start command" in [copy.label for copy in copies(lost)]
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: s
 def test_every_copy_has_a_letter_of_its_own() -> None:
     assert len(set(COPY_LETTERS.values())) == len(COPY_LETTERS)
     only = TrackedEnvironment(environment=environment("env-1"), verdict=ONLINE)
-    assert {copy.label for copy in copies(only, fleet_of())} <= set(COPY_LETTERS)
+    assert {copy.label for copy in copies(only)} <= set(COPY_LETTERS)
 
 
 def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
@@ -364,17 +364,15 @@ def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
     ]
 
 
-ENDS = 'look for 401, 403 (key refused) or "Replaced" (by a clone)'
-
-
 def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
     update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "npm i -g x"}}
     newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
-    assert helps(newest, connectionId=None, metadata=update) == [
+    start, other, reason, *_, log, _, command, caution = helps(newest, connectionId=None, metadata=update)
+    assert [start, other, reason, log, command, caution] == [
         ("do", "letta server --computer-name=nas", "l"),
-        ("", "refuses if a listener runs there: stop a frozen listener by the named pid", ""),
-        ("log", "~/.letta/logs/remote/ there", ""),
-        ("", ENDS, ""),
+        ("or", "letta server --org=org-1 --computer-name=nas", "o"),
+        ("", "the device id does not tell whether the listener was started with --org", ""),
+        ("log", "~/.letta/logs/remote/ on that machine", ""),
         ("update", "npm i -g x", "u"),
         ("", "the machine reported this command: read the command before you run it", ""),
     ]

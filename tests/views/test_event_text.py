@@ -59,9 +59,12 @@ def event(kind: Kind, **changes: object) -> Event:
         (event(Kind.FLAPPING), "flapping: it keeps coming and going"),
         (event(Kind.STEADY), "steady again"),
         (event(Kind.HELD, reason="emptied"), "not believed yet: emptied"),
-        (event(Kind.STALLED, since=NOW - 60_000), "upstream heartbeats stalled: none has advanced since 08:52:20Z"),
-        (event(Kind.RESUMED), "upstream heartbeats advance again"),
-        (event(Kind.RESUMED, lasted=HOURS), "upstream heartbeats advance again after 3h"),
+        (
+            event(Kind.STALLED, since=NOW - 60_000),
+            "the heartbeats of the platform stand still: none has advanced since 08:52:20Z",
+        ),
+        (event(Kind.RESUMED), "the heartbeats of the platform advance again"),
+        (event(Kind.RESUMED, lasted=HOURS), "the heartbeats of the platform advance again after 3h"),
         (event(Kind.RELEASED, lasted=HOURS, reason="believed now"), "hold ended after 3h · believed now"),
         (
             event(Kind.BLIND, since=NOW - 60_000, reason="unreachable"),

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, watched
 
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.views.pane.explanation import RuleResult, answer, explanation_rows, trace
 from envwatch.views.pane.layout import PaneLayout
@@ -107,13 +109,26 @@ def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict:
 @pytest.mark.parametrize(("connection", "inputs"), [(None, "null"), ("", "empty")])
 def test_without_a_connection_a_row_is_offline(connection: str | None, inputs: str) -> None:
     found = of_row(connectionId=connection)
-    why = (
-        "the listener has no connection. A running listener reconnects, unless the server refused the key (401, 403), "
-        "a clone replaced the listener (close code 1000), or the first connection failed for minutes"
-    )
-    assert found["connectionId"].inputs == f"{inputs}: {why}"
+    assert found["connectionId"].inputs.startswith(f"{inputs}: the listener has no connection. A running listener ")
     assert found["connectionId"].result == "offline: disconnected"
     assert found["verdict"].result == "offline"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "the server refuses the key (401, 403)",
+        'the login has expired (the log says "reauthentication")',
+        "a clone replaces the listener (close code 1000)",
+        "the first connection fails for minutes",
+        "with --channels, if the restarts of the gateway are used up",
+        'the journal of the service then has "No API key found. Starting OAuth login" and a sign-in address',
+        "With --lifecycle-output jsonl, the process ends instead",
+        "`letta computers current` prints the device id of a machine",
+    ],
+)
+def test_each_end_of_a_listener_and_the_wait_for_a_login_are_explained(part: str) -> None:
+    assert part in of_row(connectionId=None)["connectionId"].inputs
 
 
 def test_no_reason_of_a_listener_is_given_for_a_row_of_the_desktop_app() -> None:
@@ -169,6 +184,21 @@ def test_the_skew_check_says_when_the_heartbeat_advanced_once_it_has() -> None:
     assert twice["clock check"].result == "agrees with the clock"
 
 
+def test_no_heartbeat_is_awaited_from_a_row_without_a_connection_or_without_a_listing() -> None:
+    off = of_row(connectionId=None)["clock check"]
+    assert (off.inputs, off.result) == (
+        "no heartbeat comes without a connection",
+        "not needed: the verdict uses no heartbeat",
+    )
+    gone = results(
+        listed([environment("env-1"), environment("env-2")]),
+        *(listed([environment("env-2")], NOW + 5_000 * number) for number in (1, 2)),
+        at=NOW + 10_000,
+    )
+    assert gone["clock check"].result == "not needed: the verdict uses no heartbeat"
+    assert of_row(lastHeartbeat=None)["clock check"].result == "no result before the next heartbeat"
+
+
 @pytest.mark.parametrize(("seconds", "word"), [(115, "late"), (120, "offline")])
 def test_a_heartbeat_that_contradicts_the_clock_is_not_used(seconds: int, word: str) -> None:
     rows = [environment(lastHeartbeat=NOW + 3_600_000)]
@@ -188,6 +218,16 @@ def test_a_heartbeat_of_a_recording_may_be_at_any_time(beat: float) -> None:
     tracked = profile_state.environments[environment().id]
     odd = replace(tracked, environment=replace(tracked.environment, last_heartbeat_at=ServerMs(beat)))
     assert [rule_result.rule for rule_result in trace(odd, profile_state, reading(NOW), UTC)] == RULES
+
+
+def test_no_rule_about_a_row_is_applied_to_an_expected_name_without_a_row() -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(expect=(clean("web-9"),))})
+    monitor, _ = monitor.apply(NO_PROFILE, listed([]), reading())
+    (missing,) = monitor.fleet.environments
+    found = {each.rule: each for each in trace(missing, monitor.fleet.for_environment(missing), reading())}
+    for rule in ("connectionId", "lastHeartbeat", "clock check"):
+        assert (found[rule].result, found[rule].is_against) == ("not used", False), rule
+    assert found["absence"].result == "missing"
 
 
 def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:

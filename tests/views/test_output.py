@@ -30,6 +30,7 @@ from envwatch.query.language import parse
 from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
 from envwatch.views.output.formats import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
 from envwatch.views.table.block import Aside, Block
+from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import in_default_order
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def test_every_format_can_be_empty() -> None:
     assert whole(jsonl_of(listing)) == b""
     assert whole(csv_of(listing)).startswith(b'"id","name",')
     assert whole(csv_of(listing)).count(b"\n") == 1
-    assert table(listing) == ["STATE  AGE  NAME  WHY  MODE  VERSION  BRANCH  OS"]
+    assert table(listing) == ["STATE  SEEN  NAME  WHY  MODE  VERSION  BRANCH  OS"]
 
 
 @pytest.mark.parametrize("formula", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", " =1", "＝1", "﹣1"])
@@ -314,13 +315,23 @@ def test_no_format_lets_a_text_control_the_terminal(text: str) -> None:
 
 def test_the_table_has_a_line_for_each_environment_with_glyph_and_state() -> None:
     lines = table(listing_of(*fleet_of_each_state()))
-    assert lines[0].split() == ["STATE", "AGE", "NAME", "WHY", "MODE", "VERSION", "BRANCH", "OS"]
+    assert lines[0].split() == ["STATE", "SEEN", "NAME", "WHY", "MODE", "VERSION", "BRANCH", "OS"]
     assert [line.split()[:2] for line in lines[1:]] == [
         *[["○", "offline"]] * 3,
         *[["◐", "late"]] * 2,
         *[["●", "online"]] * 2,
     ]
     assert lines[-1].split()[2] == "12s"
+
+
+def test_every_title_of_the_table_is_the_name_of_a_column_that_can_be_chosen() -> None:
+    listing = listing_of(environment(), environment("env-2", connectionId=None, lastHeartbeat=None))
+    assert {title.lower() for title in table(listing)[0].split()} <= COLUMNS.keys()
+    chosen = replace(listing, columns=("state", "seen", "name", "beat"))
+    lines = [line.split() for line in table(chosen)]
+    assert lines[0] == ["STATE", "SEEN", "NAME", "BEAT"]
+    assert lines[2][2] == lines[2][-1] == "12s"
+    assert [row["seen"] for row in rows_of_csv(chosen)] == [line[2] for line in lines[1:]]
 
 
 def test_the_columns_of_the_table_are_aligned() -> None:
@@ -684,6 +695,6 @@ def test_a_filter_can_name_a_profile() -> None:
 def test_the_table_names_profiles_only_where_there_are_any() -> None:
     several = merged([listing_of(environment("env-1"), profile=name) for name in ("work", "lab")])
     lines = [line.split() for line in table(several)]
-    assert lines[0] == ["STATE", "AGE", "NAME", "PROFILE", "WHY", "MODE", "VERSION", "BRANCH", "OS"]
+    assert lines[0] == ["STATE", "SEEN", "NAME", "PROFILE", "WHY", "MODE", "VERSION", "BRANCH", "OS"]
     assert [line[6] for line in lines[1:]] == ["work", "lab"]
     assert "PROFILE" not in table(listing_of(environment()))[0]

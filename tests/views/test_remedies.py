@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, environment, failed, listed, reading, watched, wire_row
+from support.builders import NOW, environment, failed, listed, own_device_id, reading, watched, wire_row
 from support.hostile_fleet import WEAPONS
 
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.pane.remedies import remedies, start_command, update_command
+from envwatch.views.pane.remedies import Remedy, remedies, start_remedies, update_command
 
 if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-    from envwatch.views.pane.remedies import Remedy
 
 METADATA: dict[str, Any] = wire_row()["metadata"]
 OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
@@ -34,8 +37,18 @@ def fleet_of(*rows: Environment) -> ProfileState:
     return watched([listed(rows)])[0]
 
 
+def own(**changes: Any) -> Environment:
+    """Return a row with the machine's own device id."""
+    return environment(**{"deviceId": own_device_id()} | changes)
+
+
+def start_command(row: Environment) -> str | None:
+    (start,) = start_remedies(row)
+    return start.command
+
+
 def remedies_for(*others: Environment, **changes: Any) -> list[Remedy]:
-    row = environment("env-1", **changes)
+    row = own(**changes)
     profile_state = fleet_of(row, *others)
     return list(remedies(profile_state.environments[row.id], profile_state, reading()))
 
@@ -50,7 +63,7 @@ def test_a_healthy_environment_has_no_remedies() -> None:
 
 
 def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started() -> None:
-    for device, is_named in (("device-1", True), ("desktop:1", True), ("sandbox-1", False)):
+    for device, is_named in ((own_device_id(), True), ("desktop:1", True), ("sandbox-1", False)):
         row = environment("env-1", **OFFLINE, deviceId=device, listenerInstanceId="desktop-primary:1")
         profile_state = fleet_of(row)
         remedy = next(remedies(profile_state.environments[row.id], profile_state, reading(), clean("R")))
@@ -58,11 +71,11 @@ def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started
     assert remedies_for() == []
 
 
-LOCKED = "refuses if a listener runs there: stop a frozen listener by the named pid"
-UNLOCKED = "stop any listener there first: before 0.30.28, `letta server` starts a second one"
+LOCKED = "the command ends and names a pid if a listener runs on that machine: stop this process if it is frozen"
+UNLOCKED = "first stop any listener on that machine: before 0.30.28, `letta server` starts a second listener"
 COMES_BACK = "a machine that sleeps or has no network comes back by itself"
-LOG = "~/.letta/logs/remote/ there"
-ENDS = 'look for 401, 403 (key refused) or "Replaced" (by a clone)'
+LOG = "~/.letta/logs/remote/ on that machine"
+ENDS = 'look for 401, 403, "Replaced" or "reauthentication": E explains them'
 
 
 @pytest.mark.parametrize(
@@ -100,7 +113,7 @@ def test_only_a_version_that_is_known_to_have_the_lock_is_said_to_refuse_a_secon
 
 
 def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
-    rows = [environment("env-1", currentMode="unrestricted"), environment("env-2")]
+    rows = [own(currentMode="unrestricted"), environment("env-2")]
     profile_state, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
 
     start, log = remedies(profile_state.environments[rows[0].id], profile_state, reading(NOW + 10_000))
@@ -120,16 +133,17 @@ def test_no_environment_is_called_down_while_blind() -> None:
 
 
 def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
-    twin = environment("env-2", deviceId="device-of-env-1", connectionName="nas")
-    assert remedies_for(twin, **OFFLINE)[0].notes[1:] == ("the machine is up: nas runs there",)
-    twin = environment("env-2", deviceId="device-of-env-1", connectionName="laptop of env-1")
-    assert remedies_for(twin, **OFFLINE)[0].notes[1:] == ("the machine is up: another laptop of env-1 runs there",)
+    for name, row in (("nas", "nas"), ("laptop of env-1", "another row laptop of env-1")):
+        twin = environment("env-2", deviceId=own_device_id(), connectionName=name)
+        assert remedies_for(twin, **OFFLINE)[0].notes[1:] == (
+            f"that machine is up: {row} has the same device id and is online",
+        )
 
-    alone = remedies_for(environment("env-2", deviceId="device-of-env-1", **OFFLINE), **OFFLINE)[0]
+    alone = remedies_for(environment("env-2", deviceId=own_device_id(), **OFFLINE), **OFFLINE)[0]
     assert len(alone.notes) == 1
 
 
-APP = "open the Letta Code desktop app there, and turn remote access on"
+APP = "open the Letta Code desktop app on that machine, and turn remote access on"
 PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b49"}
 
 
@@ -158,7 +172,7 @@ def test_desktop_apps_and_sandboxes_have_no_command_and_no_log(changes: dict[str
     ],
 )
 def test_a_row_that_only_resembles_a_row_of_the_desktop_app_is_started_by_a_command(changes: dict[str, Any]) -> None:
-    assert remedies_for(**OFFLINE, **changes)[0].command == "letta server --computer-name='laptop of env-1'"
+    assert str(remedies_for(**OFFLINE, **changes)[0].command).endswith(" --computer-name='laptop of env-1'")
 
 
 def test_a_local_connection_marks_a_row_of_the_desktop_app() -> None:
@@ -183,7 +197,7 @@ def test_a_local_connection_marks_a_row_of_the_desktop_app() -> None:
     ],
 )
 def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
-    assert start_command(environment(connectionName=name), fleet_of()) == command
+    assert start_command(own(connectionName=name)) == command
 
 
 @pytest.mark.parametrize(
@@ -199,8 +213,7 @@ def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
     ],
 )
 def test_on_windows_only_a_name_that_all_its_shells_read_the_same_is_used(name: str, command: str) -> None:
-    row = environment(connectionName=name, metadata=METADATA | {"os": "win32"})
-    assert start_command(row, fleet_of()) == command
+    assert start_command(own(connectionName=name, metadata=METADATA | {"os": "win32"})) == command
 
 
 @pytest.mark.parametrize(
@@ -215,42 +228,127 @@ def test_on_windows_only_a_name_that_all_its_shells_read_the_same_is_used(name: 
     ],
 )
 def test_older_versions_get_the_option_that_they_know(version: str | None, option: str) -> None:
-    row = environment(connectionName="nas", metadata=METADATA | {"lettaCodeVersion": version})
-    assert start_command(row, fleet_of()) == f"letta server --{option}-name=nas"
+    row = own(connectionName="nas", metadata=METADATA | {"lettaCodeVersion": version})
+    assert start_command(row) == f"letta server --{option}-name=nas"
 
 
-@given(st.text(max_size=40) | st.sampled_from(WEAPONS))
-def test_any_name_is_one_word_to_the_shell_or_left_out(name: str) -> None:
-    row = environment(connectionName=name)
-    command = start_command(row, fleet_of())
-    assert command is not None
-    assert command.isprintable()
-    assert shlex.split(command) in (["letta", "server"], ["letta", "server", f"--computer-name={row.name}"])
+OWN, HASHED = own_device_id(), "5b491561437b4f0e9c7d0a1b2c3d4e5f"
+PLAIN, OLD_PLAIN = "letta server --computer-name=nas", "letta server --env-name=nas"
+BY_ORGANIZATION = "letta server --org=org-1 --computer-name=nas"
+UNKNOWN_VERSION = "the version is unknown: before 0.34.10, `letta server` has no option --org"
+UNKNOWN_DEVICE = "the device id does not tell whether the listener was started with --org"
 
 
-OTHERS = [environment(f"other-{number}", organizationId=f"org-{number}") for number in (2, 3)]
+def needs_upgrade(version: str) -> str:
+    return f"{version} has no option --org: first upgrade Letta Code on that machine to 0.34.10 or newer"
 
 
 @pytest.mark.parametrize(
-    ("organization", "others", "version", "option"),
+    ("device", "version", "commands", "reasons"),
     [
-        ("org-9", OTHERS, "0.34.12", " --org=org-9"),
-        ("org-9", OTHERS[:1], "0.34.12", ""),
-        ("org-2", OTHERS, "0.34.12", ""),
-        ("org 9;x", OTHERS, "0.35.0", " --org='org 9;x'"),
-        ("org-9", OTHERS, "0.34.11", ""),
-        ("org-9", OTHERS, "0.32.18", ""),
-        ("org-9", OTHERS, None, ""),
-        ("org-9\x1b", OTHERS, "0.34.12", ""),
-        ("org-9", [environment(f"app-{number}", organizationId="local") for number in (2, 3)], "0.34.12", ""),
+        *((OWN, version, [PLAIN], []) for version in ("0.34.12", "0.34.10", "0.34.9", "nightly", None)),
+        (OWN.upper(), "0.34.12", [PLAIN], []),
+        (OWN, "0.30.28", [OLD_PLAIN], []),
+        (HASHED, "0.34.12", [BY_ORGANIZATION], []),
+        (HASHED, "0.34.10", [BY_ORGANIZATION], []),
+        (HASHED, "0.34.9", [BY_ORGANIZATION], [needs_upgrade("0.34.9")]),
+        (HASHED, "0.30.28", [BY_ORGANIZATION], [needs_upgrade("0.30.28")]),
+        (HASHED, "nightly", [BY_ORGANIZATION, PLAIN], [UNKNOWN_VERSION]),
+        (HASHED, None, [BY_ORGANIZATION, PLAIN], [UNKNOWN_VERSION]),
+        *(
+            (device, version, [PLAIN, BY_ORGANIZATION], [UNKNOWN_DEVICE])
+            for device in (
+                "spawned-7",
+                OWN.replace("-", "", 1),
+                HASHED[:-1],
+                f"{HASHED}0",
+                f"g{HASHED[1:]}",
+                "desktop:1",
+            )
+            for version in ("0.34.12", "0.34.10", "nightly", None)
+        ),
+        ("spawned-7", "0.34.9", [PLAIN], []),
+        ("spawned-7", "0.30.28", [OLD_PLAIN], []),
+        ("sandbox-agent-1", "0.34.12", [], []),
     ],
 )
-def test_the_organization_stands_in_the_command_where_most_rows_have_another_and_the_version_has_the_option(
-    organization: str, others: list[Environment], version: str | None, option: str
+def test_the_start_command_names_the_organization_by_the_kind_of_the_device_id_and_the_version(
+    device: str, version: str | None, commands: list[str], reasons: list[str]
 ) -> None:
-    metadata = METADATA | {"lettaCodeVersion": version}
-    row = environment("env-1", connectionName="nas", organizationId=organization, metadata=metadata)
-    assert start_command(row, fleet_of(row, *others)) == f"letta server --computer-name=nas{option}"
+    row = environment(connectionName="nas", deviceId=device, metadata=METADATA | {"lettaCodeVersion": version})
+    starts = start_remedies(row)
+    assert [start.command for start in starts] == commands
+    assert [note for start in starts for note in start.notes] == reasons
+
+
+def test_of_two_commands_the_second_is_an_alternative_with_a_copy_of_its_own_and_the_reason_below() -> None:
+    first, second, _ = remedies_for(**OFFLINE, deviceId="spawned-7")
+    assert [(each.label, each.copy) for each in (first, second)] == [
+        ("do", "start command"),
+        ("or", "other start command"),
+    ]
+    assert (first.notes, second.notes) == ((), (UNKNOWN_DEVICE, LOCKED))
+
+
+@pytest.mark.parametrize(
+    ("organization", "system", "command"),
+    [
+        ("org 9;x", "linux", "letta server --org='org 9;x' --computer-name=nas"),
+        ("$(reboot)", "linux", "letta server --org='$(reboot)' --computer-name=nas"),
+        ("org-9", "win32", "letta server --org=org-9 --computer-name=nas"),
+        ("%PATH%", "win32", None),
+        ("org-9\x1b", "linux", None),
+        ("", "linux", None),
+    ],
+)
+def test_an_organization_is_quoted_or_the_command_is_described(
+    organization: str, system: str, command: str | None
+) -> None:
+    row = environment(
+        connectionName="nas", deviceId=HASHED, organizationId=organization, metadata=METADATA | {"os": system}
+    )
+    (start,) = start_remedies(row)
+    described = "`letta server --org`, with the organization's id: no shell command can name this id safely"
+    assert (start.command, start.notes) == (command, () if command else (described,))
+
+
+@given(*[st.text(max_size=40) | st.sampled_from(WEAPONS)] * 2)
+def test_any_name_and_organization_is_one_word_to_the_shell_or_left_out(name: str, organization: str) -> None:
+    row = environment(connectionName=name, deviceId=HASHED, organizationId=organization, metadata=METADATA)
+    (start,) = start_remedies(row)
+    if start.command is None:
+        assert row.organization_id == "local" or start.notes
+        return
+    assert start.command.isprintable()
+    words = ["letta", "server", f"--org={row.organization_id}"]
+    assert shlex.split(start.command) in (words, [*words, f"--computer-name={row.name}"])
+
+
+def never_listed(expected: str) -> list[Remedy]:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(expect=(clean(expected),))})
+    for at in (NOW, NOW + 5_000):
+        monitor, _ = monitor.apply(NO_PROFILE, listed([], at), reading(at))
+    (missing,) = monitor.fleet.environments
+    return list(remedies(missing, monitor.fleet.for_environment(missing), reading(NOW + 5_000)))
+
+
+def test_an_expected_name_without_a_row_is_started_on_its_machine_or_corrected() -> None:
+    (remedy,) = never_listed("web-9")
+    assert remedy.command == "letta server --computer-name=web-9"
+    assert remedy.notes == (
+        "run the command on the machine that should have this name",
+        "if no machine should have this name, correct the name in the setting `expect`",
+    )
+
+
+@pytest.mark.parametrize("device", [OWN, HASHED])
+def test_the_machine_of_an_expected_device_id_without_a_row_is_found_by_a_command(device: str) -> None:
+    (remedy,) = never_listed(device)
+    assert remedy.command is None
+    assert remedy.notes == (
+        "start the listener of the machine with this device id: `letta computers current` prints the id",
+        "if no machine has this device id, correct the id in the setting `expect`",
+    )
 
 
 def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
@@ -269,7 +367,7 @@ CHECK = "do check the machine's network and sleep settings, then the log"
 def alternating(count: int = 15, **changes: Any) -> list[Environment]:
     """The row goes and comes with each listing, and is up at last."""
     ups = [{"lastHeartbeat": NOW + 30_000 * number} | changes for number in range(count)]
-    return [environment(**(up if number % 2 == 0 else up | OFFLINE)) for number, up in enumerate(ups)]
+    return [own(**(up if number % 2 == 0 else up | OFFLINE)) for number, up in enumerate(ups)]
 
 
 def reconnecting(count: int = 15, **changes: Any) -> list[Environment]:
@@ -303,7 +401,7 @@ def test_an_outage_longer_ago_than_flapping_looks_back_hides_no_clone() -> None:
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        (PRIMARY, "do check the machine's network and sleep settings, then the desktop app there"),
+        (PRIMARY, "do check the machine's network and sleep settings, then the desktop app on that machine"),
         ({"deviceId": "sandbox-1"}, "do nothing"),
     ],
 )
@@ -317,6 +415,11 @@ def test_a_mode_without_approvals_is_explained_without_a_command() -> None:
     (remedy,) = remedies_for(currentMode="fullAccess")
     assert remedy.command is None
     assert remedy.notes[0].startswith("set the mode to standard in the agent's conversation: ")
+
+
+def test_no_mode_is_set_on_a_machine_that_is_down() -> None:
+    for changes in (OFFLINE, {"lastHeartbeat": NOW - 120_000}):
+        assert not any("mode" in note for note in notes(currentMode="unrestricted", **changes)), changes
 
 
 @pytest.mark.parametrize(("mode", "is_named"), [("acceptEdits", False), ("unrestricted", True), (None, False)])
@@ -363,7 +466,7 @@ def test_a_listener_that_is_down_needs_no_restart() -> None:
 def test_the_desktop_app_is_updated_as_an_app() -> None:
     metadata = update("0.34.12", supported=True, writable=True, manual_command="npm i")
     (remedy,) = remedies_for(NEWEST, metadata=metadata, **PRIMARY)
-    assert (remedy.command, remedy.notes) == (None, ("update the Letta Code desktop app there",))
+    assert (remedy.command, remedy.notes) == (None, ("update the Letta Code desktop app on that machine",))
 
 
 @pytest.mark.parametrize(
@@ -417,8 +520,10 @@ def test_an_environment_that_names_no_command_gets_none(command: Any) -> None:
 def test_the_most_urgent_comes_first() -> None:
     metadata = update(supported=False, manual_command="npm i")
     found = remedies_for(NEWEST, currentMode="unrestricted", metadata=metadata, **OFFLINE)
-    assert [remedy.label for remedy in found] == ["do", "log", "do", "update"]
-    assert [remedy.command is None for remedy in found] == [False, True, True, False]
+    assert [remedy.label for remedy in found] == ["do", "log", "update"]
+    assert [remedy.command is None for remedy in found] == [False, True, False]
+    up = remedies_for(NEWEST, currentMode="unrestricted", metadata=metadata)
+    assert [remedy.label for remedy in up] == ["do", "update"]
 
 
 @given(st.sampled_from(WEAPONS))
@@ -430,6 +535,6 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
         metadata=update("0.1.0", supported=False, reason=weapon, manual_command=weapon),
         **OFFLINE,
     )
-    assert len(found) == 4
+    assert len(found) == 3
     for remedy in found:
         assert all(text.isprintable() for text in (*remedy.notes, remedy.command or ""))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, environment, failed, key_of, listed, reading, slept
+from support.builders import NOW, environment, failed, key_of, listed, own_device_id, reading, slept
 from support.markdown import HOSTILE, assert_is_harmless
 
 from envwatch.fleet.alerting.acknowledgements import Ack
@@ -33,7 +33,7 @@ MINUTE = 60_000.0
 
 
 def named(name: str, **changes: Any) -> Environment:
-    return environment(**{"id": f"env-{name}", "connectionName": name} | changes)
+    return environment(**{"id": f"env-{name}", "connectionName": name, "deviceId": own_device_id(name)} | changes)
 
 
 def lost(name: str, minutes_ago: float = 8, **changes: Any) -> Environment:
@@ -67,7 +67,7 @@ def test_a_lost_environment_is_told_with_time_reason_command_and_acknowledgement
     monitor = acknowledged(after(listed([lost("web-1")])), ["web-1"], "disk swap", NOW - 3 * MINUTE)
     assert said(monitor) == (
         "`web-1` (`prod`) is offline since 08:45:20 UTC (8m): disconnected. "
-        "Start it, if no listener runs there, with `letta server --computer-name=web-1`. "
+        "Start it, if no listener runs on its machine, with `letta server --computer-name=web-1`. "
         "Acknowledged at 08:50:20 UTC: `disk swap`."
     )
 
@@ -100,14 +100,14 @@ def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
             ),
             (
                 "`a` (`prod`) is offline since 08:51:20 UTC (2m): disconnected. "
-                "What to do: open the Letta Code desktop app there, and turn remote access on."
+                "What to do: open the Letta Code desktop app on that machine, and turn remote access on."
             ),
         ),
         (
             lost("a", 60 * 30, metadata={"lettaCodeVersion": "0.30.28"}),
             (
                 "`a` (`prod`) is offline since 2025-10-08 02:53:20 UTC (1d 6h): disconnected. "
-                "Start it, if no listener runs there, with `letta server --env-name=a`."
+                "Start it, if no listener runs on its machine, with `letta server --env-name=a`."
             ),
         ),
     ],
@@ -175,7 +175,7 @@ def test_several_that_were_lost_together_are_one_sentence_with_their_first_names
     assert said_of(*rows, shared=clean("pod p-7")) == (
         "12 environments (`prod`) are offline since 08:45:20 UTC (8m), all of `pod p-7`: "
         "`web-1`, `web-2`, `web-3`, `web-4` and 8 more; disconnected. "
-        "Start each, if no listener runs there, with `letta server`."
+        "Start each, if no listener runs on its machine, with `letta server`."
     )
 
 
@@ -228,6 +228,35 @@ def test_a_command_that_a_chat_would_change_is_told_without_the_name() -> None:
     for name in ("@channel", "a|b", "x" * 200):
         assert said_of(lost(name)).endswith(" with `letta server`."), name
     assert said_of(lost("my box")).endswith(" with `letta server --computer-name='my box'`.")
+
+
+HASHED = "5b491561437b4f0e9c7d0a1b2c3d4e5f"
+
+
+def test_the_start_commands_are_told_as_the_pane_has_them() -> None:
+    assert said_of(lost("web-1", deviceId=HASHED)).endswith(
+        " Start it, if no listener runs on its machine, with `letta server --org=org-1 --computer-name=web-1`."
+    )
+    assert said_of(lost("web-1", deviceId="spawned-7")).endswith(
+        " with `letta server --computer-name=web-1` or `letta server --org=org-1 --computer-name=web-1`: the device id "
+        "does not tell whether the listener was started with --org."
+    )
+    assert said_of(lost("@channel", deviceId=HASHED)).endswith(" with `letta server --org=org-1`.")
+    assert said_of(lost("web-1", deviceId=HASHED, organizationId="@channel")).endswith(
+        " with `letta server --org` and the organization's id."
+    )
+
+
+def test_each_way_to_start_several_is_told_with_its_count() -> None:
+    hashed = [lost(f"b-{number}", deviceId=f"{number:032x}", organizationId="org-2") for number in range(2)]
+    assert said_of(*hashed).endswith(
+        " Start each, if no listener runs on its machine, with `letta server --org=org-2`."
+    )
+    assert said_of(*(lost(name) for name in "xyz"), *hashed).endswith(
+        " Start, if no listener runs on its machine, 3 with `letta server`; 2 with `letta server --org=org-2`."
+    )
+    many = [lost(f"c-{number}", deviceId=f"{number:032x}", organizationId=f"org-{number}") for number in range(5)]
+    assert said_of(*many).endswith("; 2 as the details say.")
 
 
 TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=90), st.text("@`<>|:/a \\*_", max_size=90))

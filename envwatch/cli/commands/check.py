@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import Profiles, matcher_for, profiles_for
+from envwatch.cli.bootstrap import Profiles, matcher_for, print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.text import SafeText, clean
@@ -119,13 +119,16 @@ def unknown(line: str) -> int:
 
 
 def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[PluginStatus, str]:
+    from envwatch.query.language import parse
     from envwatch.sources.poller import read_clocks
     from envwatch.views.output.check_result import Metric, PerformanceDatum, check_result_of, output_of
 
     warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))
     matcher = matcher_for(options.filter, profiles.first)
-    result = check_result_of(_monitor(profiles, options, line), Metric(options.of), matcher, read_clocks())
+    monitor = _monitor(profiles, options, line)
+    print_hint(parse(options.filter), monitor.fleet)
+    result = check_result_of(monitor, Metric(options.of), matcher, read_clocks())
     status, text = result.status_and_text(warning, critical)
     metrics = result.metrics(warning, critical)
     took_s, limit_s = time.monotonic() - started_s, options.timeout.total_seconds()

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
-from envwatch.cli.bootstrap import Profiles, host_of, policies_for, profiles_for
+from envwatch.cli.bootstrap import Profiles, host_of, policies_for, print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, has_colours, is_utf8, print_error, stdout, write_all, write_text
 from envwatch.config.values import column_list, column_or
 from envwatch.model.text import SafeText, clean
@@ -137,6 +137,7 @@ def run(options: Options) -> int:
         _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)
     else:
         _write_listing(whole, profiles, failures, monitor.fleet.old_listing_age(read_clocks()), options)
+    print_hint(choice.query, monitor.fleet)
     return report_failures(failures, profiles, is_silent=is_line)
 
 

@@ -12,7 +12,7 @@ from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import Profiles, SelectedProfile, all_settings_for, credentials_for, past_moment
 from envwatch.cli.streams import ProgressLine, print_error
-from envwatch.config.values import past, path_text, period
+from envwatch.config.values import duration, past, path_text
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import date_text, long_age
@@ -42,7 +42,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
     parser.add_flag("--force", "replace the file if it exists")
     about = "record for this time, and end with exit code 0: 10m, 8h, 1d"
-    parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
+    reader = duration(1, limits.LONGEST_WATCH.total_seconds())
+    parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", reader, about))
     about = "copy the history from this time on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
     parser.add_argument(

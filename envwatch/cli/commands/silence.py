@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for, profiles_for, state_file, user_name
+from envwatch.cli.bootstrap import all_settings_for, print_hint, profiles_for, state_file, user_name
 from envwatch.cli.streams import ProgressLine, print_error, write
-from envwatch.config.values import line, period
+from envwatch.config.values import duration, line
 from envwatch.model import limits
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
 from envwatch.model.times import date_text
@@ -41,11 +41,8 @@ def add_arguments(parser: Parser) -> None:
         "asks before it silences all environments."
     )
     parser.add_shared("filter")
-    parser.add_argument(
-        "--for",
-        dest="lasts",
-        **valued("TIME", period(60, limits.LONGEST_SILENCE), "length of the silence: 30m, 2h, 1d, 1h30m"),
-    )
+    reader = duration(60, limits.LONGEST_SILENCE.total_seconds())
+    parser.add_argument("--for", dest="lasts", **valued("TIME", reader, "length of the silence: 30m, 2h, 1d, 1h30m"))
     parser.add_argument("--note", **valued("TEXT", line, "reason, for the next reader"))
     parser.add_argument("--yes", action="store_true", help="silence every environment without asking")
     parser.add_shared("profile", "config")
@@ -105,6 +102,7 @@ def _matching(options: Options) -> tuple[str, bool]:
 
     from envwatch.cli.one_listing import fetch_all, monitor_after, stop_for_failure
     from envwatch.model.outcome import Failed, Listed
+    from envwatch.query.language import parse
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order
 
@@ -129,6 +127,7 @@ def _matching(options: Options) -> tuple[str, bool]:
         for tracked in profile_state.environments.values()
         if (at := profile_state.listed_at) is not None and matcher.matches(tracked, at)
     ]
+    print_hint(parse(options.filter), fleet)
     failures = [
         str(stop_for_failure(outcome, profiles[name].credentials, name))
         for name, outcome in outcomes.items()

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
-from envwatch.cli.bootstrap import Profiles, profiles_for
+from envwatch.cli.bootstrap import Profiles, print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write
-from envwatch.config.values import period, query, whole
+from envwatch.config.values import duration, query, whole
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.model.times import long_age
@@ -34,7 +34,8 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_flag("--absent", "wait until no environment matches")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
-    parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
+    reader = duration(1, limits.LONGEST_WATCH.total_seconds())
+    parser.add_argument("--timeout", default=None, **valued("TIME", reader, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
 
 
@@ -66,16 +67,19 @@ def run(options: Options) -> int:
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
+    from envwatch.query.language import Query
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
     last: MonitorUpdate | None = None
+    has_hint, query = False, Query(tuple(term for each in condition.queries for term in each.terms))
     with ProgressLine(after_s=0) as line:
         deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
             refusals = Refusals(watched.targets)
             async for last in watched.updates:
                 refusals.check(last)
+                has_hint = has_hint or print_hint(query, last.monitor.fleet)
                 # Only a new listing proves a condition.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:
                     if not condition.is_absence:

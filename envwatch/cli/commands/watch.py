@@ -12,9 +12,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import Profiles, past_moment, profiles_for
+from envwatch.cli.bootstrap import Profiles, past_moment, print_hint, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
-from envwatch.config.values import past, period
+from envwatch.config.values import duration, past
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean, counted
@@ -51,7 +51,8 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
     about = "end after this time, with exit code 0: 10m, 8h, 1d"
-    parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
+    reader = duration(1, limits.LONGEST_WATCH.total_seconds())
+    parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", reader, about))
     about = "end at this time, with exit code 0: 15:30, '2026-11-25 15:30', or ISO 8601 with an offset"
     parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
     parser.add_shared(*QUERY_OPTIONS, "profile", "view", "interval", "no_history", *OUTPUT_OPTIONS, "config")
@@ -98,11 +99,13 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
+            has_hint = False
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
             await writer.write(earlier.lines(stream))
             async for update in watched.updates:
                 running_hooks.take(update)
                 ping(update)
+                has_hint = has_hint or print_hint(stream.query, update.monitor.fleet)
                 events = (*earlier.until(update), *update.changes.events)
                 await writer.write(stream.lines(update.before, update.monitor, events, update.changes.now))
                 if narrates:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from envwatch.config.credentials import KEYS_PAGE
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import SafeText, clean, composed, counted, wrapped
 from envwatch.sources.daemon_thread import run_in_daemon_thread
@@ -28,8 +29,8 @@ _STEP_S: Final = 5.0
 
 LATER: Final = "try again later; if the failure stays, ask the server's operators"
 FIXES: Final = {
-    Cause.UNAUTHORIZED: "replace the old key: make a new key at https://app.letta.com/api-keys (a token of `envwatch "
-    "serve`: --new-token)",
+    Cause.UNAUTHORIZED: f"replace the old key: make a new key at {KEYS_PAGE} (a token of `envwatch serve`: "
+    "--new-token)",
     Cause.FORBIDDEN: "ask whether the plan and the rights of the key's owner include environments",
     Cause.NO_SUCH_ROUTE: "set LETTA_BASE_URL, or base_url in the configuration, to a server that has environments",
     Cause.RATE_LIMITED: "wait, and poll less often: --interval, requests_per_minute",
@@ -61,11 +62,18 @@ class Finding:
     fix: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
     """Measured values as JSON; never the key."""
+    is_unused: bool = False
+    """Whether nobody uses the checked function here: the finding is only in the JSON."""
 
 
 def ok(summary: str, **data: object) -> Finding:
     """Return a finding without a problem."""
     return Finding(CheckStatus.OK, summary, data=data)
+
+
+def unused(summary: str, **data: object) -> Finding:
+    """Return that nobody uses the checked function here."""
+    return Finding(CheckStatus.OK, summary, data=data, is_unused=True)
 
 
 def warning(summary: str, fix: str, **data: object) -> Finding:

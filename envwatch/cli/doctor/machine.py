@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from envwatch.cli.bootstrap import state_file
-from envwatch.cli.doctor.check import Check, Finding, failure, ok, read, skipped, warning
+from envwatch.cli.doctor.check import Check, Finding, failure, ok, read, skipped, unused, warning
 from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import Settings, all_settings_of, config_path
 from envwatch.config.values import ConfigError
@@ -74,8 +74,8 @@ async def check_config(machine: MachineContext) -> Finding:
     try:
         path, all_settings = await read(find)
     except ConfigError as error:
-        others = f" (and {len(error.lines) - 1} more)" if len(error.lines) > 1 else ""
         fix = "correct the setting; `envwatch config validate` lists every mistake"
+        others = " (the first of several mistakes)" if len(error.lines) > 1 else ""
         return failure(f"{error.lines[0]}{others}", fix, mistakes=list(error.lines))
     machine.all_settings = all_settings
     profiles = {each.profile: {name: str(origin) for name, origin in each.origins.items()} for each in all_settings}
@@ -136,7 +136,7 @@ def _colours(environ: Mapping[str, str]) -> str:
 async def check_tmux(machine: MachineContext) -> Finding:
     """Check whether copied text gets through tmux: with `external`, tmux ignores programs inside."""
     if not machine.environ.get("TMUX"):
-        return ok("not used here")
+        return unused("not used here")
     try:
         set_clipboard, allow_passthrough = await read(lambda: _tmux_settings(machine.environ))
     except OSError as error:
@@ -229,7 +229,9 @@ async def check_history(_: MachineContext) -> Finding:
     if newer := [name for each in histories for name in each.newer]:
         fix = "update this envwatch: it cannot show these days, nor record into these days"
         return warning(f"recorded by a newer envwatch: {', '.join(newer)}", fix, **data)
-    return ok("; ".join(map(_history_text, histories)) or "no history yet", **data)
+    if not histories:
+        return unused("no history yet", **data)
+    return ok("; ".join(map(_history_text, histories)), **data)
 
 
 def _history_text(history: Inspection) -> str:
@@ -245,7 +247,7 @@ async def check_hooks(machine: MachineContext) -> Finding:
         return skipped("not checked, because of config")
     settings = machine.all_settings[0]
     if not settings.hooks:
-        return ok("none are configured", hooks=0)
+        return unused("none are configured", hooks=0)
     problems = await read(lambda: list(_hook_problems(settings, machine.environ)))
     data: dict[str, object] = {"hooks": len(settings.hooks), "problems": problems}
     if not problems:
@@ -293,7 +295,8 @@ async def check_ping(machine: MachineContext) -> Finding:
     data: dict[str, object] = {"pings": count, "problems": problems}
     if problems:
         return failure("; ".join(problems), "set the variable, or correct the address", **data)
-    return ok(f"{counted(count, 'profile')} with a dead man's switch", **data)
+    summary = f"{counted(count, 'profile')} with a dead man's switch"
+    return ok(summary, **data) if count else unused(summary, **data)
 
 
 CONFIG: Final = (Check("config", check_config),)

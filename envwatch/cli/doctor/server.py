@@ -9,7 +9,19 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import client_for
-from envwatch.cli.doctor.check import FIXES, LATER, Check, Finding, failed_request, failure, ok, read, skipped, warning
+from envwatch.cli.doctor.check import (
+    FIXES,
+    LATER,
+    Check,
+    Finding,
+    failed_request,
+    failure,
+    ok,
+    read,
+    skipped,
+    unused,
+    warning,
+)
 from envwatch.config.credentials import AddressError, Credentials, CredentialsError, address_without_key, credentials_of
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
@@ -124,8 +136,9 @@ async def check_proxy(server: ServerContext) -> Finding:
     except SettingsError as error:
         return failure(str(error), "correct that variable, or unset it")
     if server.probe.proxy is None:
-        why = "none is set" if variable is None else f"none for this server, though {variable} is set"
-        return ok(why, variable=variable, host=None)
+        if variable is None:
+            return unused("none is set", variable=None, host=None)
+        return ok(f"none for this server, though {variable} is set", variable=variable, host=None)
     host = f"{server.probe.host}:{server.probe.port}"
     return ok(f"{host} ({variable})", variable=variable, host=host)
 
@@ -133,7 +146,7 @@ async def check_proxy(server: ServerContext) -> Finding:
 async def check_certificates(server: ServerContext) -> Finding:
     """Check the trusted certificates."""
     if not server.probe.is_encrypted:
-        return ok("none needed: plain http within this machine", variable=None)
+        return unused("none needed: plain http within this machine", variable=None)
     variable = trust_variable(server.environ)
     try:
         await read(lambda: trust_for(server.probe.url, server.environ))
@@ -171,7 +184,7 @@ async def check_tls(server: ServerContext) -> Finding:
     except SourceError as error:
         server.health = error
     if not probe.is_encrypted:
-        return ok("none needed: plain http within this machine")
+        return unused("none needed: plain http within this machine")
     tls = server.requests.tls
     if tls is None:
         return failed_request(server.health) if isinstance(server.health, SourceError) else ok("agreed on")

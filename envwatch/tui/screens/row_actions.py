@@ -130,7 +130,7 @@ class RowActions(TableScreen):
         )
         if len(target.environments) == 1:
             (only,) = target.environments
-            own = [(COPY_LETTERS[each.label], each) for each in copies(only, state.monitor.fleet.for_environment(only))]
+            own = [(COPY_LETTERS[each.label], each) for each in copies(only)]
             as_json = Copy("JSON", row_json_of(environments))
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)

@@ -24,7 +24,7 @@ from envwatch.views.table.block_text import lasted_text, names_text, state_of, w
 from envwatch.views.table.table_view import GroupHeader, View, id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from textual.app import ComposeResult
 
@@ -251,11 +251,12 @@ class DetailPane(Pager, StateNode):
     def _incident(self, line: BlockLine) -> list[Row]:
         from envwatch.views.pane.details import help_lines
         from envwatch.views.pane.group_details import member_line
+        from envwatch.views.pane.remedies import kind_of_start
 
         state, members, is_ascii = self.state, line.members, self.options.glyphs.is_ascii
-        kinds: dict[tuple[bool, bool], list[TrackedEnvironment]] = {}
+        kinds: dict[Hashable, list[TrackedEnvironment]] = {}
         for each in line.off:
-            kinds.setdefault((each.environment.is_desktop_app, each.environment.is_sandbox), []).append(each)
+            kinds.setdefault(kind_of_start(each.environment), []).append(each)
         helps: list[Row] = []
         for kind in sorted(kinds.values(), key=len, reverse=True):
             first = kind[0]

@@ -22,7 +22,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from envwatch.model.text import cells, clean
+from envwatch.model.text import SafeText, cells, clean
 from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.tui.state import StateNode
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.events import Paste
 
-    from envwatch.model.text import SafeText
     from envwatch.query.completion import Completion
     from envwatch.query.lexer import QueryError
 
@@ -66,13 +65,14 @@ class _Underline(Highlighter):
 
 
 class HintLine(TextLine):
-    """Completions, the mistake, or examples."""
+    """Completions, the mistake, a hint about a value without a match, or examples."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
 
     error: reactive[QueryError | None] = reactive(None)
     error_at: reactive[int] = reactive(0)
     completions: reactive[Sequence[Completion]] = reactive(())
+    hint: reactive[SafeText | None] = reactive(None)
     is_empty: reactive[bool] = reactive(default=True)
 
     def __init__(self, *, is_of_log: bool) -> None:
@@ -90,6 +90,8 @@ class HintLine(TextLine):
                 for n, (example, meaning) in enumerate(LOG_HELP if self._is_of_log else HELP)
             ]
             return [part for pair in examples for part in pair], []
+        if self.hint is not None:
+            return [Part(self.hint, cut_at=CUT_AT)], []
         texts = [Part(completion.text, "key", -n) for n, completion in enumerate(self.completions)]
         return ([Part("tab", "faint", 9), *texts], []) if texts else ([], [])
 
@@ -128,6 +130,7 @@ class FilterBar(Vertical, StateNode):
         self._is_of_log = is_of_log
         self._underline = _Underline()
         self._parsed = ""
+        self._query = Query()
         self._mistake: QueryError | None = None
         self._shows_mistake = False
         """Whether a mistake is shown despite completions, after `enter`."""
@@ -166,11 +169,13 @@ class FilterBar(Vertical, StateNode):
     def _parse(self) -> PartialQuery:
         self._parsed = self.input.value
         partial = partial_query(self._parsed, self.input.cursor_position)
-        self._mistake = partial.mistake
+        self._query, self._mistake = partial.query, partial.mistake
         return partial
 
     def _update_hints(self) -> None:
-        """Show completions or the mistake. A changed text is parsed first, which calls this method again."""
+        """Show completions, the mistake or a hint. A changed text is parsed first, which calls this method again."""
+        from envwatch.query.completion import value_hint
+
         line, hints = self.input, self.query_one(HintLine)
         if line.value != self._parsed:
             return
@@ -183,6 +188,8 @@ class FilterBar(Vertical, StateNode):
         if mistake is not None:
             hints.error_at = max(cells(line.value[: mistake.start]) - int(line.scroll_x), 0)
         hints.error = self._underline.mistake = mistake
+        is_completing = bool(hints.completions) and not line.value[: line.cursor_position].endswith(" ")
+        hints.hint = None if is_completing else value_hint(self._query, self.state.monitor.fleet.environments)
         line.refresh()
 
     def _completions(self) -> list[Completion]:

@@ -175,7 +175,7 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str | tuple[str, ...]]] = {
     Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
     Kind.STEADY: lambda _: "steady again",
     Kind.HELD: lambda event: f"not believed yet: {event.reason}",
-    Kind.RESUMED: lambda event: _after(event, "upstream heartbeats advance again"),
+    Kind.RESUMED: lambda event: _after(event, "the heartbeats of the platform advance again"),
     Kind.RELEASED: lambda event: _after(event, "hold ended"),
     Kind.FAILING: lambda event: _with_reason("polls fail", event),
     Kind.REACHED: lambda event: _after(event, "polls succeed again"),
@@ -221,7 +221,7 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
     Kind.SLEPT: lambda event, since, until: (
         f"this machine slept for {long_age(event.lasted)} ({since} to {until}), nothing was seen"
     ),
-    Kind.STALLED: lambda _, since, __: f"upstream heartbeats stalled: none has advanced since {since}",
+    Kind.STALLED: lambda _, since, __: f"the heartbeats of the platform stand still: none has advanced since {since}",
     Kind.WHILE_BLIND: _while_blind_text,
 }
 """The arguments are the event, the begin of the period, and the end or the time of notice."""
@@ -330,7 +330,11 @@ def empty_table_text(  # noqa: PLR0913  the state of the screen
             "= shows everything again, m marks a new baseline."
         )
     if view.is_narrowed and len(fleet):
-        return clean("Nothing matches. esc clears the filter, 0 resets the view.")
+        from envwatch.query.completion import value_hint  # noqa: PLC0415 - only without a match
+
+        hint = value_hint(view.query, fleet.environments)
+        what = "Nothing matches." if hint is None else f"Nothing matches: {hint}"
+        return composed(f"{what} esc clears the filter, 0 resets the view.")
     if any(profile_state.last_up is not None for profile_state in fleet):
         return clean(
             f"Every environment is gone: watched since {since}, and the listing is empty now. e shows the losses. "

@@ -28,8 +28,6 @@ from envwatch.views.table.table_view import AmbiguousNames, id_tail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.tracking import TrackedEnvironment
-
 _UNKNOWN_REASON: Final = clean("cannot be known")
 
 
@@ -137,24 +135,24 @@ def table_of(
         tail = id_tail(environment.label, environment.id, names)
         tail = encodable(tail) if tail else EMPTY
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
-        age = _quiet_text(row.tracked, row.judged_at)
+        seen = _seen_text(row)
         is_open = row.tracked.key in listing.block.keys and remark is None
         look = "gone" if style.style == "offline" and not is_open else style.style
-        return [encodable(state), encodable(age), composed(name + tail), *map(encodable, others)], tail, look
+        return [encodable(state), encodable(seen), composed(name + tail), *map(encodable, others)], tail, look
 
-    titles = [clean("STATE"), clean("AGE"), clean("NAME"), *(encodable(column.title) for column in columns)]
+    titles = [clean("STATE"), clean("SEEN"), clean("NAME"), *(encodable(column.title) for column in columns)]
     table = [(titles, EMPTY, "plain"), *map(line_of_row, listing.rows)]
     widths = [max(map(cells, column)) for column in zip(*(texts for texts, _, _ in table), strict=True)]
     if width is not None:
         widths = _fitting(widths, width)
 
     def drawn(texts: Sequence[SafeText], tail: SafeText) -> SafeText:
-        (state, age, name, *others), (for_state, for_age, for_name, *rooms) = texts, widths
+        (state, seen, name, *others), (for_state, for_seen, for_name, *rooms) = texts, widths
         room = max(for_name - cells(tail), 1)
         name = shortened(composed(name.removesuffix(tail)), room, keep="ends", ellipsis=ellipsis)
         fields = [
             fitted(state, for_state),
-            fitted(age, for_age, align="right"),
+            fitted(seen, for_seen, align="right"),
             fitted(composed(name + tail), for_name, ellipsis=ellipsis),
         ]
         fitting = zip(others, rooms, columns, strict=False)
@@ -201,13 +199,14 @@ def _counted(block: Block) -> Iterator[tuple[int, str]]:
     yield from ((count, word) for count, word in counts if count)
 
 
-def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
-    seen_at = tracked.environment.last_seen_alive_at
-    return None if seen_at == NEVER else short_age(span(now - seen_at))
+def _seen_text(row: ListedEnvironment) -> SafeText | None:
+    """Return the time since the last sign of life, to the second: a listing is printed once."""
+    seen_at = row.tracked.environment.last_seen_alive_at
+    return None if seen_at == NEVER else short_age(span(row.judged_at - seen_at))
 
 
-_AT_LEFT: Final = frozenset({"state", "beat", "name"})
-"""Columns that the table always has: AGE has the place of BEAT."""
+_AT_LEFT: Final = frozenset({"state", "seen", "name"})
+"""Columns that the table always has."""
 _COLUMNS: Final = ("profile", "why", "mode", "version", "branch", "os")
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
@@ -219,9 +218,9 @@ _WIDEST_OTHER: Final = 30
 
 
 def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
-    state, age, name, *others = widths
+    state, seen, name, *others = widths
     others = [min(other, _WIDEST_OTHER) for other in others]
-    before_name = state + age + 2 * len(_GAP)
+    before_name = state + seen + 2 * len(_GAP)
 
     def chosen(columns: int) -> tuple[int, int]:
         goal = min(name, max(_NAME_AT_LEAST, columns // 3))
@@ -234,7 +233,7 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
 
     count, _ = chosen(terminal)
     rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, 3 * name) + 1))
-    return [state, age, max(min(name, *rooms), 1), *others[:count]]
+    return [state, seen, max(min(name, *rooms), 1), *others[:count]]
 
 
 def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
@@ -250,6 +249,8 @@ def _value(row: ListedEnvironment, column: str) -> object:
         return metadata_value(column)(row.tracked)
     if column == "state":
         return row.state
+    if column == "seen":
+        return _seen_text(row)
     return column_of(column).text(row.tracked, row.judged_at, row.limits)
 
 

@@ -19,7 +19,14 @@ from envwatch.model.versions import is_behind
 from envwatch.presentation import PRESENTATIONS, Presentation
 from envwatch.views.events.event_text import event_style, event_text
 from envwatch.views.pane.layout import DetailLine, Fit
-from envwatch.views.pane.remedies import outdated_remedy, remedies, reported_update, start_command, update_command
+from envwatch.views.pane.remedies import (
+    OTHER_START,
+    outdated_remedy,
+    remedies,
+    reported_update,
+    start_remedies,
+    update_command,
+)
 from envwatch.views.state_style import instant_text, json_text
 
 if TYPE_CHECKING:
@@ -316,6 +323,7 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
     "connection id": "c",
     "update command": "u",
     "start command": "l",
+    OTHER_START: "o",
     "directory": "w",
     "a sentence for a chat": "s",
     "JSON": "j",
@@ -335,7 +343,7 @@ class Copy(NamedTuple):
         return composed(self.text) if lines == 1 else composed(f"{lines} lines")
 
 
-def copies(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[Copy]:
+def copies(tracked: TrackedEnvironment) -> list[Copy]:
     """Return the parts of an environment worth copying."""
     environment = tracked.environment
     texts = {
@@ -344,7 +352,7 @@ def copies(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[Cop
         "environment id": environment.id,
         "connection id": environment.connection_id,
         "update command": update_command(environment),
-        "start command": start_command(environment, profile_state) if tracked.replaced_by is None else None,
+        **{start.copy: start.command for start in start_remedies(environment) if tracked.replaced_by is None},
         "directory": environment.working_directory,
     }
     return [Copy(label, text) for label, text in texts.items() if text]

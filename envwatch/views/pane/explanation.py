@@ -83,6 +83,8 @@ def trace(
         "flapping": _flapping(tracked, profile_state),
         "replacement": _replacement(tracked, profile_state),
     }
+    if tracked.verdict == NEVER_LISTED:
+        findings |= dict.fromkeys(("connectionId", "lastHeartbeat", "clock check"), _NO_ROW)
     return [
         RuleResult(rule, composed(inputs), composed(result), is_against)
         for rule, (inputs, result, is_against) in findings.items()
@@ -119,6 +121,7 @@ _IN_QUIET_HOURS: Final = clean(
 )
 _BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
 
+_NO_ROW: Final[_Finding] = ("no listing has a row with this name or device id", "not used", False)
 _FRESHNESS_RESULTS = {
     Freshness.LIVE: "fresh",
     Freshness.STALE: "stale: verdicts are from that moment",
@@ -154,10 +157,15 @@ def _clock(profile_state: ProfileState) -> _Finding:
     return inputs, "ages count by the server's clock", profile_state.clock.is_far_off
 
 
-# Letta Code 0.32 to 0.34 ends with exit status 1 in these three cases.
+# Letta Code 0.32 to 0.34 ends with exit status 1 in these cases.
 _WHY_IT_ENDS: Final = (
-    "the listener has no connection. A running listener reconnects, unless the server refused the key (401, 403), a "
-    "clone replaced the listener (close code 1000), or the first connection failed for minutes"
+    "the listener has no connection. A running listener reconnects. A listener ends if the server refuses the key "
+    '(401, 403), if the login has expired (the log says "reauthentication"), if a clone replaces the listener (close '
+    "code 1000), if the first connection fails for minutes, or, with --channels, if the restarts of the gateway are "
+    "used up. After an expired login, the next start waits for a new login: the process runs, the row stays offline, "
+    'and the log file is silent. The output or the journal of the service then has "No API key found. Starting OAuth '
+    'login" and a sign-in address. With --lifecycle-output jsonl, the process ends instead. `letta computers current` '
+    "prints the device id of a machine, to compare with the device id of this row"
 )
 
 
@@ -190,6 +198,12 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
 
 def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
     is_used = tracked.clock_suspect and not tracked.has_impossible_time and profile_state.date_error is None
+    if (
+        tracked.advanced_at is None
+        and not is_used
+        and (not tracked.environment.connection_id or tracked.presence.is_absent)
+    ):
+        return "no heartbeat comes without a connection", "not needed: the verdict uses no heartbeat", False
     if profile_state.listed is None or (tracked.advanced_at is None and not is_used):
         return "envwatch has seen no newer heartbeat yet", "no result before the next heartbeat", False
     ago = _ms(tracked.skew_check.least_age_ms(profile_state.listed.monotonic))

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.presence import Reason
+from envwatch.fleet.presence import NEVER_LISTED, Reason
 from envwatch.model import limits
-from envwatch.model.environment import LOCAL_ORGANIZATION, UNRESTRICTED, Environment, mode_of, update_text
+from envwatch.model.environment import UNRESTRICTED, Environment, mode_of, update_text
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 from envwatch.model.versions import is_behind, is_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -51,11 +51,7 @@ def remedies(
         yield from _remedies_for_down(tracked, profile_state, start_key)
     if tracked.is_flapping and tracked.replaced_by is None:
         yield from _remedies_for_flapping(tracked)
-    if (
-        mode_of(tracked.environment.mode) == UNRESTRICTED
-        and tracked.replaced_by is None
-        and not tracked.presence.is_absent
-    ):
+    if mode_of(tracked.environment.mode) == UNRESTRICTED and tracked.replaced_by is None and tracked.verdict.is_up:
         yield _UNRESTRICTED
     outdated = outdated_remedy(tracked.environment, profile_state)
     if outdated is not None and (outdated is not _RESTART or tracked.verdict.is_up):
@@ -67,46 +63,75 @@ def is_started_by_command(environment: Environment) -> bool:
     return not environment.is_desktop_app and not environment.is_sandbox
 
 
-def start_command(environment: Environment, profile_state: ProfileState) -> SafeText | None:
-    """Return the command that starts the listener again, if any.
+def kind_of_start(environment: Environment) -> Hashable:
+    """Return a key: environments with the same key are started alike, apart from the name."""
+    starts = start_remedies(environment, is_named=False)
+    return environment.is_desktop_app, environment.is_sandbox, not environment.device_id, starts
 
-    The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
-    show exactly, is left out: the listener then keeps its earlier name. The organization is added only if most rows
-    have another organization.
+
+def start_remedies(environment: Environment, *, is_named: bool = True) -> tuple[Remedy, ...]:
+    """Return the command that starts the listener again, or two commands if the row does not tell the right one.
+
+    The same name and organization on the same machine give the same row. The last remedy's notes have the reason for a
+    second command, or a condition. A name that a shell could misread, or that the screen cannot show exactly, is left
+    out: the listener then keeps its earlier name. Without `is_named`, every name is left out. The Desktop app,
+    sandboxes and an expected device id without a row have no command.
     """
-    if not is_started_by_command(environment):
-        return None
-    name, organization = (
-        _quoted(text, is_windows=environment.os == "win32") for text in (environment.name, environment.organization_id)
-    )
-    command = "letta server"
-    if name is not None:
-        is_old = is_behind(environment.version, _FIRST_WITH_COMPUTER_NAME)
-        command += f" --{'env' if is_old else 'computer'}-name={name}"
-    if organization is not None and _is_of_another_organization(environment, profile_state):
-        command += f" --org={organization}"
-    return composed(command)
+    device_id = environment.device_id
+    if not is_started_by_command(environment) or (not device_id and _has_form_of_device_id(environment.name)):
+        return ()
+    name = _quoted(environment.name, is_windows=environment.os == "win32") if is_named else None
+    version = environment.version if environment.version and is_version(environment.version) else None
+    option = "--env-name" if is_behind(version, _FIRST_WITH_COMPUTER_NAME) else "--computer-name"
+    plain = Remedy(composed("letta server" if name is None else f"letta server {option}={name}"), ())
+    is_old, is_hashed = is_behind(version, _FIRST_WITH_ORG), _ID_IN_ORGANIZATION.fullmatch(device_id)
+    if not device_id or _OWN_ID.fullmatch(device_id) or (is_old and not is_hashed):
+        return (plain,)
+    other = _start_in_organization(environment, name)
+    if not is_hashed:
+        return plain, replace(other, label="or", copy=OTHER_START, notes=(*other.notes, _UNKNOWN_DEVICE))
+    if version is None:
+        return other, replace(plain, label="or", copy=OTHER_START, notes=(_UNKNOWN_VERSION,))
+    return (replace(other, notes=(*other.notes, _needs_upgrade(version))) if is_old else other,)
 
 
+def _start_in_organization(environment: Environment, name: str | None) -> Remedy:
+    organization = _quoted(environment.organization_id, is_windows=environment.os == "win32")
+    if organization is None:
+        return Remedy(None, (_UNTYPEABLE_ORGANIZATION,))
+    named = "" if name is None else f" --computer-name={name}"
+    return Remedy(composed(f"letta server --org={organization}{named}"), ())
+
+
+def _needs_upgrade(version: SafeText) -> SafeText:
+    return composed(f"{version} has no option --org: first upgrade Letta Code on that machine to 0.34.10 or newer")
+
+
+def _has_form_of_device_id(text: SafeText) -> bool:
+    return bool(_OWN_ID.fullmatch(text) or _ID_IN_ORGANIZATION.fullmatch(text))
+
+
+_OWN_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""The machine's own device id, which `letta server` registers without `--org`."""
+_ID_IN_ORGANIZATION: Final = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
+"""The machine's id hashed with the organization, which only `letta server --org` registers."""
 _FIRST_WITH_COMPUTER_NAME: Final = clean("0.31.12")
 """Letta Code 0.31.12 and later take `--computer-name`; 0.25.9 and 0.30.28 accept only `--env-name`."""
-_FIRST_WITH_ORG: Final = clean("0.34.12")
-"""Letta Code 0.34.12 has `--org`, 0.32.18 has not; the versions between were not checked."""
+_FIRST_WITH_ORG: Final = clean("0.34.10")
+"""Letta Code 0.34.10 and later have `--org`; 0.34.9 has no such option."""
 _FIRST_WITH_LOCK: Final = clean("0.30.28")
 """From Letta Code 0.30.28 on, a second `letta server` of a name exits with 1 and names the first's pid."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
+OTHER_START: Final = "other start command"
+_UNKNOWN_VERSION: Final = clean("the version is unknown: before 0.34.10, `letta server` has no option --org")
+_UNKNOWN_DEVICE: Final = clean("the device id does not tell whether the listener was started with --org")
+_UNTYPEABLE_ORGANIZATION: Final = clean(
+    "`letta server --org`, with the organization's id: no shell command can name this id safely"
+)
 
 
 def _has(version: SafeText | None, first: SafeText) -> bool:
     return version is not None and is_version(version) and not is_behind(version, first)
-
-
-def _is_of_another_organization(environment: Environment, profile_state: ProfileState) -> bool:
-    if not _has(environment.version, _FIRST_WITH_ORG):
-        return False
-    organizations = [each.environment.organization_id for each in profile_state.environments.values()]
-    others = sum(each not in {environment.organization_id, LOCAL_ORGANIZATION} for each in organizations)
-    return others > organizations.count(environment.organization_id)
 
 
 def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
@@ -120,14 +145,24 @@ def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
     return None if not name or "\\" in name or "…" in name else shlex.quote(name)
 
 
-_LOCKED: Final = clean("refuses if a listener runs there: stop a frozen listener by the named pid")
-_UNLOCKED: Final = clean("stop any listener there first: before 0.30.28, `letta server` starts a second one")
+_LOCKED: Final = clean(
+    "the command ends and names a pid if a listener runs on that machine: stop this process if it is frozen"
+)
+_UNLOCKED: Final = clean(
+    "first stop any listener on that machine: before 0.30.28, `letta server` starts a second listener"
+)
 _COMES_BACK: Final = clean("a machine that sleeps or has no network comes back by itself")
-_LOG: Final = clean("~/.letta/logs/remote/ there")
-_LOOK_FOR: Final = clean('look for 401, 403 (key refused) or "Replaced" (by a clone)')
+_LOG: Final = clean("~/.letta/logs/remote/ on that machine")
+_LOOK_FOR: Final = clean('look for 401, 403, "Replaced" or "reauthentication": E explains them')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
 """The platform still has the connection: the listener has not ended."""
-_DESKTOP: Final = clean("open the Letta Code desktop app there, and turn remote access on")
+_START_NAME: Final = clean("run the command on the machine that should have this name")
+_CORRECT_NAME: Final = clean("if no machine should have this name, correct the name in the setting `expect`")
+_START_ID: Final = clean(
+    "start the listener of the machine with this device id: `letta computers current` prints the id"
+)
+_CORRECT_ID: Final = clean("if no machine has this device id, correct the id in the setting `expect`")
+_DESKTOP: Final = clean("open the Letta Code desktop app on that machine, and turn remote access on")
 _SANDBOX: Final = clean("nothing: the platform manages this sandbox")
 
 
@@ -135,30 +170,35 @@ def _remedies_for_down(
     tracked: TrackedEnvironment, profile_state: ProfileState, start_key: SafeText
 ) -> Iterator[Remedy]:
     environment = tracked.environment
-    command = start_command(environment, profile_state)
-    if command is None:
+    starts = start_remedies(environment)
+    if tracked.verdict == NEVER_LISTED:
+        by_name = [replace(start, notes=(_START_NAME, _CORRECT_NAME)) for start in starts]
+        yield from by_name or [Remedy(None, (_START_ID, _CORRECT_ID))]
+        return
+    if not starts:
         notes = [_SANDBOX if environment.is_sandbox else _DESKTOP]
     else:
-        notes = [_LOCKED if _has(environment.version, _FIRST_WITH_LOCK) else _UNLOCKED]
+        notes = [*starts[-1].notes, _LOCKED if _has(environment.version, _FIRST_WITH_LOCK) else _UNLOCKED]
         if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
             notes.append(_COMES_BACK)
     if start_key and not environment.is_sandbox:
-        notes.insert(0 if command is not None else 1, clean(f"{start_key} starts the listener from here (demo)"))
+        notes.insert(0 if starts else 1, clean(f"{start_key} starts the listener from here (demo)"))
     others = (
         other for other in profile_state.environments.values() if other.environment.device_id == environment.device_id
     )
     if (running := next((other.environment.label for other in others if other.verdict.is_up), None)) is not None:
-        another = f"another {running}" if running == environment.label else running
-        notes.append(composed(f"the machine is up: {another} runs there"))
-    yield Remedy(command, tuple(notes))
-    if command is not None:
+        other = f"another row {running}" if running == environment.label else running
+        notes.append(composed(f"that machine is up: {other} has the same device id and is online"))
+    yield from starts[:-1]
+    yield replace(starts[-1] if starts else Remedy(None, ()), notes=tuple(notes))
+    if starts:
         yield Remedy(None, (_LOG,) if tracked.verdict.reason in _CONNECTED else (_LOG, _LOOK_FOR), "log")
 
 
 _FLAPPING: Final = clean(
     "check the machine's network and sleep settings, then the log: a running listener reconnects by itself"
 )
-_FLAPPING_DESKTOP: Final = clean("check the machine's network and sleep settings, then the desktop app there")
+_FLAPPING_DESKTOP: Final = clean("check the machine's network and sleep settings, then the desktop app on that machine")
 _EVICTED: Final = clean(
     'if the log says "Replaced by new connection", a clone with the same name ends each connection: give each machine '
     "a name of its own"
@@ -201,7 +241,7 @@ _REPORTED: Final = clean("the machine reported this command: read the command be
 _PROSE: Final = clean("the machine's own words")
 _UPDATES_ITSELF: Final = clean("restart the listener: a restart updates the listener")
 _RESTART: Final = Remedy(None, (_UPDATES_ITSELF,), "update")
-_UPDATE_DESKTOP: Final = clean("update the Letta Code desktop app there")
+_UPDATE_DESKTOP: Final = clean("update the Letta Code desktop app on that machine")
 _PROGRAMS: Final = "npm|npx|pnpm|yarn|bun|volta|brew|letta|uv|pipx?|pip3|python3?|py|winget|choco|scoop"
 _COMMAND: Final = re.compile(rf"(?:sudo (?:-\S+ )*)?(?:[^\s,:]*/)?(?:{_PROGRAMS})(?:\.cmd|\.exe)?(?: +\S+)+")
 _PUNCTUATION: Final = re.compile(r"\w[,:.](?: |$)|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})|…")

@@ -19,7 +19,7 @@ from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import DAY_MS, MS, NOTHING, moment, offset_text, span, state_age
-from envwatch.views.pane.remedies import is_started_by_command, remedies
+from envwatch.views.pane.remedies import remedies, start_remedies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
+    from envwatch.views.pane.remedies import Remedy
 
 
 _REPLACED: Final = str.maketrans({"`": "'", "<": "‹", ">": "›", "|": "¦"})
@@ -92,8 +93,9 @@ _TOGETHER_MS: Final = timedelta(minutes=1) / MS
 _UNKNOWN: Final = "unknown"
 _UNREADABLE: Final = clean("its row cannot be read")
 _NO_LISTING: Final = clean("no listing has come since")
-_ANY_NAME: Final = "`letta server`"
-"""Starts a listener under its last name."""
+_ANY_ORGANIZATION: Final = "`letta server --org` and the organization's id"
+_WAYS: Final = 3
+"""Most commands in a sentence."""
 
 
 class _State(NamedTuple):
@@ -197,16 +199,38 @@ def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
 def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iterator[str]:
     down = [state.tracked for state in states if state.is_down and state.tracked.replaced_by is None]
     if len(states) == 1 and down:
-        remedy = next(remedies(down[0], monitor.fleet.for_environment(down[0]), now))
-        if remedy.command is None:
+        starts = start_remedies(down[0].environment)
+        if not starts:
+            remedy = next(remedies(down[0], monitor.fleet.for_environment(down[0]), now))
             yield f"What to do: {remedy.notes[0]}"
             return
-        command = code_text(remedy.command)
-        command = command if command == f"`{remedy.command}`" else _ANY_NAME  # another name would make another row
-        yield f"Start it, if no listener runs there, with {command}"
-    elif count := sum(is_started_by_command(tracked.environment) for tracked in down):
-        which = "each" if count == len(states) else f"{count:,} of them"
-        yield f"Start {which}, if no listener runs there, with {_ANY_NAME}"
+        others = start_remedies(down[0].environment, is_named=False)
+        yield f"Start it, if no listener runs on its machine, with {_starts_text(starts, others)}"
+        return
+    unnamed = [start_remedies(each.environment, is_named=False) for each in down]
+    ways = Counter(_starts_text(starts, starts) for starts in unnamed if starts)
+    if len(ways) == 1:
+        which = "each" if ways.total() == len(states) else f"{ways.total():,} of them"
+        yield f"Start {which}, if no listener runs on its machine, with {next(iter(ways))}"
+    elif ways:
+        texts = [f"{number:,} with {text}" for text, number in ways.most_common(_WAYS)]
+        if more := ways.total() - sum(number for _, number in ways.most_common(_WAYS)):
+            texts.append(f"{more:,} as the details say")
+        yield f"Start, if no listener runs on its machine, {'; '.join(texts)}"
+
+
+def _starts_text(starts: Sequence[Remedy], unnamed: Sequence[Remedy]) -> str:
+    """Return the commands and their reason. A command that a chat would change is told without the name."""
+    texts = [_command_text(named, other) for named, other in zip(starts, unnamed, strict=True)]
+    notes = [note for each in starts if each.command is not None for note in each.notes]
+    return " or ".join(texts) + (f": {notes[-1]}" if notes else "")
+
+
+def _command_text(named: Remedy, unnamed: Remedy) -> str:
+    for command in (named.command, unnamed.command):
+        if command is not None and (text := code_text(command)) == f"`{command}`":
+            return text
+    return _ANY_ORGANIZATION  # another name, or another organization, would make another row
 
 
 def _who_acknowledged(states: Sequence[_State], monitor: Monitor, zone: tzinfo | None) -> Iterator[str]:
