@@ -576,15 +576,14 @@ async def test_after_a_member_of_an_unfolded_incident_the_cursor_is_on_the_next_
         await acknowledge(stage, "psu")
         assert stage.cursor == "web-2"
         assert stage.block[0].rstrip().endswith("disconnected · 1 acked")
-        assert [line.rstrip().split()[-1] for line in stage.block[1:3]] == ["psu", "disconnected"]
+        assert [line.rstrip().split()[-1] for line in stage.block[1:3]] == ["disconnected", "psu"]
 
 
 async def test_after_the_last_member_the_cursor_is_on_the_next_open_line() -> None:
     async with power_cut(lost("eve", 900_000)) as stage:
         await stage.press("x", "j", "j")
         await acknowledge(stage)
-        assert stage.cursor == "bob"
-        stage.go_to("env-web-1")
+        assert stage.cursor == "web-1"
         await acknowledge(stage)
         assert in_block(stage) == ["bob", "eve", "pod", "web-1", "web-2"]
         assert stage.cursor == "bob"

@@ -89,7 +89,7 @@ async def test_a_new_hour_moves_the_cells_of_what_does_not_change_otherwise() ->
 
 
 async def test_the_pane_draws_the_day_once_there_is_one() -> None:
-    async with staged((80, 48), columns=SHOWN) as stage:
+    async with staged((80, 56), columns=SHOWN) as stage:
         await stage.show(rows_at(0))
         await stage.press("enter")
         assert "uptime" not in stage.text
@@ -98,7 +98,7 @@ async def test_the_pane_draws_the_day_once_there_is_one() -> None:
         await stage.tick(30)
         assert "uptime   up 0 % of the 1m watched in 24h" in stage.text
         assert "last 24 h" not in stage.text
-    async with staged((80, 48), columns=SHOWN) as stage:
+    async with staged((80, 56), columns=SHOWN) as stage:
         await seed(stage)
         await stage.press("enter")
         assert "── last 24 h ──" in stage.text

@@ -456,17 +456,18 @@ def test_the_cursor_passes_on_at_once_or_not_at_all() -> None:
     assert screen.take("d+", incident("b"), incident("a", state="acked")).on == "<a>"
 
 
-def test_from_a_member_of_an_unfolded_incident_the_cursor_passes_on_to_the_line_below() -> None:
+def test_from_an_acknowledged_member_the_cursor_passes_on_to_the_first_member_that_is_open() -> None:
+    """Acknowledged members come last."""
     screen = Screen()
     screen.cursor.unfolded = ("incident", "", "ab")
-    block = incident("ab"), incident("c")
-    screen.take("d+", *block)
-    found: list[str | None] = []
-    for _ in range(3):
-        screen.go(1 if not found else screen.cursor.place or 0)
-        screen.cursor.passes_on = True
-        found.append(screen.take("d+", *block).on)
-    assert found == ["b", "<c>", "<c>"]
+    block, other = incident("ab"), incident("c")
+    ab = block._replace(off=tuple(reversed(block.off)), acked=1)
+    screen.take("d+", block, other)
+    screen.go(1)
+    screen.cursor.passes_on = True
+    assert screen.take("d+", ab, other).on == "b"
+    screen.cursor.passes_on = True
+    assert screen.take("d+", other, ab._replace(acked=2)).on == "<c>"
 
 
 def test_without_that_the_cursor_stays_on_the_line_that_is_acknowledged() -> None:

@@ -85,6 +85,8 @@ def trace(
     }
     if tracked.verdict == NEVER_LISTED:
         findings |= dict.fromkeys(("connectionId", "lastHeartbeat", "clock check"), _NO_ROW)
+    elif not tracked.environment.connection_id and is_started_by_command(tracked.environment):
+        findings["listener"] = (_WHY_IT_ENDS, "ended, or waits for a login", False)
     return [
         RuleResult(rule, composed(inputs), composed(result), is_against)
         for rule, (inputs, result, is_against) in findings.items()
@@ -159,13 +161,13 @@ def _clock(profile_state: ProfileState) -> _Finding:
 
 # Letta Code 0.32 to 0.34 ends with exit status 1 in these cases.
 _WHY_IT_ENDS: Final = (
-    "the listener has no connection. A running listener reconnects. A listener ends if the server refuses the key "
-    '(401, 403), if the login has expired (the log says "reauthentication"), if a clone replaces the listener (close '
-    "code 1000), if the first connection fails for minutes, or, with --channels, if the restarts of the gateway are "
-    "used up. After an expired login, the next start waits for a new login: the process runs, the row stays offline, "
-    'and the log file is silent. The output or the journal of the service then has "No API key found. Starting OAuth '
-    'login" and a sign-in address. With --lifecycle-output jsonl, the process ends instead. `letta computers current` '
-    "prints the device id of a machine, to compare with the device id of this row"
+    "a running listener reconnects. A listener ends if the server refuses the key (401, 403), if the login has expired "
+    '(the log says "reauthentication"), if a clone replaces the listener (close code 1000), if the first connection '
+    "fails for minutes, or, with --channels, if the restarts of the gateway are used up. After an expired login, the "
+    "next start waits for a new login: the process runs, the row stays offline, and the log file is silent. The output "
+    'or the journal of the service then has "No API key found. Starting OAuth login" and a sign-in address. With '
+    "--lifecycle-output jsonl, the process ends instead. `letta computers current` prints the device id of a machine, "
+    "to compare with the device id of this row"
 )
 
 
@@ -173,9 +175,7 @@ def _connection(tracked: TrackedEnvironment) -> _Finding:
     connection = tracked.environment.connection_id
     if connection:
         return connection, "connected: may be online", False
-    value = "null" if connection is None else "empty"
-    why = f": {_WHY_IT_ENDS}" if is_started_by_command(tracked.environment) else ""
-    return f"{value}{why}", "offline: disconnected", True
+    return "null" if connection is None else "empty", "offline: disconnected", True
 
 
 def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> _Finding:

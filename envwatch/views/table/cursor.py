@@ -216,11 +216,8 @@ class RowCursor:
         here = self.place or 0
         head, others = self._head_of(here), [*self._open_lines()]
         if head in others:
-            others.remove(head)
-            if here == head:
-                return here
-            if here + 1 < self.pinned and not isinstance(self.lines[here + 1], BlockLine):
-                return here + 1
+            # Acknowledged members come last, so the first member is open.
+            return here if here == head else head + 1
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
