@@ -594,7 +594,7 @@ async def test_the_next_open_line_has_the_cursor_in_the_next_view_too() -> None:
     async with power_cut(lost("eve", 900_000)) as stage:
         stage.go_to("env-bob")
         await acknowledge(stage)
-        await stage.press("2")
+        await stage.press("4")
         assert stage.cursor == "eve"
 
 

@@ -507,7 +507,7 @@ async def test_enter_opens_nothing_when_the_filter_matches_nothing() -> None:
         await stage.show(beating(3, stage.at))
         await stage.type("/zzz")
         await stage.press("enter", "enter")
-        assert stage.news.startswith("nothing to open: the table is empty")
+        assert stage.news.startswith("nothing to open: nothing matches the filter")
         assert stage.table.has_focus
         await stage.press("v")
         assert not stage.app.dashboard.query_one("#detail").display

@@ -325,7 +325,8 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     def _can_open(self) -> bool:
         if self.table.line is None:
-            self.show_message("nothing to open: the table is empty")
+            empty = "nothing matches the filter" if self.view.is_narrowed else "the table is empty"
+            self.show_message(f"nothing to open: {empty}")
             return False
         return True
 
@@ -357,8 +358,11 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.app.exit(0)
 
     def action_problem(self, direction: int) -> None:
+        before = self.table.line
         if not self.table.go_to_open(direction):
             self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
+        elif self.table.line is before:
+            self.show_message(f"here is the newest loss: {self.under_cursor.name}; once more goes to the next")
 
     def action_filter(self) -> None:
         self._filter_bar.open(self.view.query)
@@ -369,14 +373,17 @@ class Dashboard(TableActions, RowActions, TimeActions):
     @on(FilterBar.Changed)
     def _filter(self, message: FilterBar.Changed) -> None:
         self.view = replace(self.view, query=message.partial.query)
-        if not self.table.rows:
+        if not self.table.row_cursor.matches:
             self.view = replace(self.view, query=message.partial.settled)
 
     @on(FilterBar.Closed)
     def _close_filter(self, message: FilterBar.Closed) -> None:
         self._filter_bar.display = False
         self.view = replace(self.view, query=message.query)
-        self.table.row_cursor.settle()
+        if message.query:
+            self.table.row_cursor.pin()  # cleared later, the filter leaves the cursor on its row
+        else:
+            self.table.row_cursor.settle()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
 

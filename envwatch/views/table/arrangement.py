@@ -88,7 +88,10 @@ class Arrangement(NamedTuple):
     rows: Sequence[TrackedEnvironment] = ()
     old: int = 0
     """The number of old rows at the end, if the view sets old rows apart."""
-    in_block: int = 0
+    in_block: frozenset[EnvironmentKey] = frozenset()
+    """The matching rows of the block."""
+    is_narrowed: bool = False
+    """Whether the view may leave out environments."""
     wall: float = 0.0
     """This machine's clock, ms."""
     order_reason: OrderReason | None = None
@@ -142,7 +145,8 @@ def arrange(  # noqa: PLR0913  the state of the screen
     return Arrangement(
         rows=rows,
         old=0 if view.is_narrowed else len(old),
-        in_block=len(matching) - len(chosen) if in_block else 0,
+        in_block=frozenset([tracked.key for tracked in matching if tracked.key in in_block] if in_block else ()),
+        is_narrowed=view.is_narrowed,
         wall=wall,
         order_reason=order_reason,
         ghost=ghost,
