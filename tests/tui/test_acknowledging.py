@@ -273,7 +273,7 @@ async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed(
         before = stage.app.state.monitor.acks
         assert len(before) == 3
         await stage.press("a")
-        assert "3 environments, acknowledged already: another note?" in stage.text
+        assert "cyd, fay and guy, acknowledged already: another note?" in stage.text
         assert "another note for all; empty keeps each note" in stage.text
         await stage.press("enter")
         assert stage.app.state.monitor.acks == before
@@ -394,14 +394,14 @@ async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> N
         await stage.press("b", "p", "enter")
         go_to_group(stage)
         await stage.press("a")
-        assert "Acknowledge 3 environments on this machine, until they recover" in stage.text
+        assert "Acknowledge cyd, fay and guy on this machine, until they recover" in stage.text
         await stage.type("moving")
         await stage.press("enter")
-        assert stage.news == "acknowledged on this machine until they recover: 3 environments"
+        assert stage.news == "acknowledged on this machine until they recover: cyd, fay and guy"
         assert [sorted(changes) for changes in kept] == [[key_of(f"env-{name}") for name in ("cyd", "fay", "guy")]]
         assert {ack.note for ack in stage.app.state.monitor.acks.values()} == {"moving"}
         await stage.press("a", "ctrl+r")
-        assert stage.news == "no longer acknowledged: 3 environments"
+        assert stage.news == "no longer acknowledged: cyd, fay and guy"
         assert stage.app.state.monitor.acks == {}
 
 
@@ -459,7 +459,7 @@ async def test_a_group_without_problems_says_so() -> None:
         await stage.press("b", "p", "enter")
         go_to_group(stage)
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge: 2 environments, no problem"
+        assert stage.news == "nothing to acknowledge: dan and eve, no problem"
 
 
 async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:

@@ -11,18 +11,23 @@ import pytest
 from support.app_harness import staged
 from support.builders import beating, environment
 from support.own_keys import OWN_KEYS
+from support.rewinding import lived
 from textual.binding import Binding
 from textual.command import CommandList
 from textual.dom import DOMNode
+from textual.screen import ModalScreen
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.keymap import binding_ids, binding_scopes
-from envwatch.tui.screens.command_palette import Commands
+from envwatch.tui.screens.command_palette import Commands, Palette
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import FIRST_FILTERS, FIRST_KEYS, SECTIONS, HelpScreen, help_sections
+from envwatch.tui.screens.menu import ColumnPicker, CopyMenu, Menu, SortMenu
+from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
+from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.state import UNICODE
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
@@ -174,6 +179,36 @@ async def begin_again(stage: Stage, view: View) -> None:
     dashboard.table.release_cursor()
     app.answer("")
     await settle(stage)
+
+
+OVER: Final = {
+    HelpScreen: "question_mark",
+    EventLogScreen: "e",
+    Palette: "colon",
+    Menu: "M",
+    SortMenu: "o",
+    CopyMenu: "y",
+    ColumnPicker: "C",
+    Prompt: "a",
+    PlainText: "y space",
+    HandoverScreen: "colon h a n d o v e r enter enter",
+}
+"""The keys that open each screen over the dashboard."""
+
+
+async def test_every_screen_over_the_dashboard_leaves_status_line_and_newest_loss_visible() -> None:
+    screens = {node for nodes in binding_scopes() for node in nodes if issubclass(node, ModalScreen)}
+    assert OVER.keys() == screens
+    async with lived() as stage:
+        stage.now += 5
+        await stage.show(problems_and_old(stage.at))
+        for screen, keys in OVER.items():
+            await stage.press(*keys.split())
+            assert type(stage.app.screen).__name__ == screen.__name__
+            assert re.match(" default .* off .*live ", stage.lines[0]), screen
+            assert re.match("▌.○ .*off .* NEW .*off-[01]", stage.lines[1]), screen
+            while not isinstance(stage.app.screen, Dashboard):
+                await stage.press("escape")
 
 
 async def test_a_key_that_can_do_nothing_now_says_so() -> None:

@@ -27,7 +27,7 @@ from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import KeyFooter, without_key
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import NewestLoss, ProblemBlock
-from envwatch.tui.widgets.status_bar import DayBar, StatusBar
+from envwatch.tui.widgets.status_bar import DayBar, Marks, StatusBar
 from envwatch.views.table.block_text import nothing_open_text
 from envwatch.views.table.table_view import BUILT_IN_VIEWS, View, place_of
 
@@ -179,6 +179,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         table = self.table
         if message.has_other_rows:
             self.query_one(StatusBar).visible_rows = table.row_cursor.matches
+            self._count_marks()
             self._share_lines()
         self._detail.line = table.cursor or table.line
         if table.line is None and self._covers_table:
@@ -188,7 +189,12 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     def watch_marked(self) -> None:
         self.table.marked = self.marked
+        self._count_marks()
         self._show_block()
+
+    def _count_marks(self) -> None:
+        hidden = self.table.row_cursor.hidden(self.marked)
+        self.query_one(StatusBar).marks = Marks(len(self.marked), len(hidden))
 
     @on(RowActions.Acknowledged)
     def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:

@@ -18,7 +18,7 @@ from envwatch.model import limits
 from envwatch.model.text import cells, composed, shortened, wrapped
 from envwatch.model.times import date_text
 from envwatch.query.language import Query
-from envwatch.tui.screens.table_screen import Target, target_of
+from envwatch.tui.screens.table_screen import Target
 from envwatch.tui.state import NO_NOTICE, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.widgets.event_list import EventList
@@ -222,4 +222,4 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
             name = about[0].name if len(about) == 1 else f"{len(about):,} environments"
             return Target((), f"{name} left the fleet")
         was_lost = all(leaf.kind in LOSSES | RETURNS for leaf in about)
-        return target_of(found)._replace(was_lost=was_lost)
+        return self._dashboard.target_of(found)._replace(was_lost=was_lost)

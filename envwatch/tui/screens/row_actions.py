@@ -174,9 +174,9 @@ class RowActions(TableScreen):
         if not self.does_act():
             return
         if problems := [each for each in target.environments if self._is_open(each)]:
-            self._ask_for_note(target.part(problems), target)
+            self._ask_for_note(self.part_of(target, problems), target)
         elif acknowledged := [each for each in target.environments if self.state.monitor.is_acked(each)]:
-            self._ask_for_change(target.part(acknowledged), target)
+            self._ask_for_change(self.part_of(target, acknowledged), target)
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
         else:
@@ -217,11 +217,12 @@ class RowActions(TableScreen):
         note = notes.pop() if len(notes) == 1 else EMPTY
 
         def change(answer: str) -> None:
-            still = acknowledged.part([each for each in acknowledged.environments if self.state.monitor.is_acked(each)])
-            acks = self._acks_of(still.environments)
+            still_acked = [each for each in acknowledged.environments if self.state.monitor.is_acked(each)]
+            acks = self._acks_of(still_acked)
             if not acks:
                 self.show_message(f"recovered meanwhile: {acknowledged.name}")
                 return
+            still = self.part_of(acknowledged, still_acked)
             if prompt.is_withdrawn:
                 self.post_message(self.Acknowledged(dict.fromkeys(acks)))
                 self.show_message(f"no longer acknowledged: {still.name}")

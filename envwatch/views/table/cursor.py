@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,7 @@ from envwatch.views.table.block import Block, BlockLine, LineKey
 from envwatch.views.table.table_view import GroupHeader, Line, TableLine, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 
 _LEAST_MEMBERS = 2
@@ -139,7 +140,7 @@ class RowCursor:
         place = min(self.place or 0, len(block.lines))
         return (*block.lines[:place], cursor, *block.lines[place:])
 
-    def take(
+    def take(  # noqa: PLR0913  what the user changed
         self,
         arrangement: Arrangement,
         lines_of: Callable[[Arrangement], Sequence[TableLine]],
@@ -171,6 +172,14 @@ class RowCursor:
         if is_new_filter and self.place is not None and self._is_outside(self.place):
             self.place = self._home
 
+    def hidden(self, keys: Collection[EnvironmentKey]) -> frozenset[EnvironmentKey]:
+        """Return the keys of environments that neither block nor table shows, folded groups included."""
+        if not keys:
+            return frozenset()
+        lines = self.lines[: self.pinned]
+        members = chain.from_iterable(line.members for line in lines if isinstance(line, BlockLine))
+        return frozenset(keys).difference(tracked.key for tracked in chain(members, self._arrangement.rows))
+
     @property
     def _home(self) -> int | None:
         """The first line that matches, a group's header only without other lines."""
@@ -181,14 +190,19 @@ class RowCursor:
 
     def _is_outside(self, place: int) -> bool:
         """Whether a line of the block has no environment that matches the view."""
-        line, arrangement = self.lines[place], self._arrangement
-        if place >= self.pinned or not arrangement.is_narrowed or isinstance(line, GroupHeader):
+        line = self.lines[place]
+        if place >= self.pinned or isinstance(line, GroupHeader):
             return False
-        members = {member.key for member in line.members} if isinstance(line, BlockLine) else {line.key}
-        if not members.isdisjoint(arrangement.in_block):
-            return False
-        is_lost = isinstance(line, BlockLine) and bool(line.off)
-        return is_lost or not any(row.key in members for row in arrangement.rows)  # rows that are back
+        members = line.members if isinstance(line, BlockLine) else (line,)
+        return len(self.outside(members)) == len(members)
+
+    def outside(self, members: Sequence[TrackedEnvironment]) -> frozenset[EnvironmentKey]:
+        """Return the keys of those members of a block line that do not match the view."""
+        arrangement = self._arrangement
+        if not arrangement.is_narrowed:
+            return frozenset()
+        keys = frozenset([member.key for member in members]) - arrangement.in_block
+        return keys.difference(row.key for row in arrangement.rows) if keys else keys
 
     def _steady(self, arrangement: Arrangement) -> Arrangement:
         before = self._arrangement
@@ -292,7 +306,7 @@ class RowCursor:
     def next_open(self) -> int | None:
         """Return the next line that needs a person: not visited since its newest loss, else the next below.
 
-        If the newest line that was not visited is under the cursor, returns that line. Returns None without other lines.
+        The newest line not visited may be under the cursor. Returns None without another line.
         """
         here, lines = self.place, self._open_lines()
         places = [place for place in lines if place != here]
