@@ -322,6 +322,23 @@ async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_ty
         assert typed & set(titles) == set()
 
 
+async def test_the_palette_finds_profiles_and_says_how_to_watch_others() -> None:
+    async with staged((100, 24), profiles=(clean("lab one"), clean("work"))) as stage:
+        for profile in (clean("lab one"), clean("work")):
+            await stage.show(beating(2, stage.at), profile)
+        found = {str(hit.text): str(hit.prompt) async for hit in Commands(stage.app.screen).search("profile")}
+        assert found.keys() == {"Profile lab one only", "Profile work only", "Another profile …"}
+        assert found["Profile work only"].rstrip().endswith(" filter profile:work")
+        await stage.type(":prof")
+        await stage.press("enter")
+        await settle(stage)
+        assert ' profile:"lab one" 2/4 ' in stage.lines[0]
+        assert {tracked.profile for tracked in stage.table.rows} == {"lab one"}
+        await stage.type(":another")
+        await stage.press("enter")
+        assert stage.news == "another profile: start envwatch with --profile NAME, or --profile NAME,NAME"
+
+
 async def test_the_palette_offers_cursor_keys_last() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))

@@ -104,6 +104,15 @@ async def test_an_answer_goes_when_another_moment_is_shown() -> None:
         assert "the history begins" not in stage.text
 
 
+async def test_an_answer_about_the_present_goes_when_the_past_is_shown() -> None:
+    async with lived() as stage:
+        await stage.press("a", "enter")
+        assert stage.news.startswith("acknowledged on this machine")
+        await press(stage, BACK)
+        assert is_rewound(stage)
+        assert "acknowledged on this machine" not in stage.text
+
+
 @pytest.mark.parametrize("key", ["L", "escape"])
 async def test_back_to_live(key: str) -> None:
     async with lived() as stage:

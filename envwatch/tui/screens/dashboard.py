@@ -11,6 +11,7 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from envwatch.query.language import parse
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions, binding_of
 from envwatch.tui.screens.table_screen import (
@@ -119,7 +120,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             more_labels=lambda: more_labels(self.state.rewound, has_line=self.table.line is not None),
             takes_click=self.takes_click,
         )
-        yield Static("too small", id="too-small", markup=False)
+        yield Static("too small: envwatch needs 40x8 cells", id="too-small", markup=False)
 
     def on_mount(self) -> None:
         # After the table's bindings, so that one frame has new counts and new block.
@@ -392,6 +393,10 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.table.row_cursor.settle()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
+
+    def filter_by(self, query: str) -> None:
+        self.set_view(replace(self.view, query=parse(query)))
+        self.table.row_cursor.pin()
 
     def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
         """Move the cursor to an environment, or to the incident of several environments.
