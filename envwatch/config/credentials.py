@@ -59,7 +59,7 @@ _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
 _KEY_FILE_BYTES: Final = 4096
 
-KEYS_PAGE: Final = "https://app.letta.com/api-keys"
+KEYS_PAGE: Final = "https://chat.letta.com/preferences/api-keys"
 
 _GET_ONE: Final = f"make one at {KEYS_PAGE} and `export {KEY}=…`, or log in with `letta`; `envwatch demo` needs none"
 NO_KEY: Final = f"no API key: {_GET_ONE}"

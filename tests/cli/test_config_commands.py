@@ -80,7 +80,7 @@ def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
     assert shown["interval"] == ["5s", "default"]
     assert {*COMMON} <= shown.keys()
     assert shown["api_key"][0] == "-"
-    assert "https://app.letta.com/api-keys" in shown["api_key"][1]
+    assert "https://chat.letta.com/preferences/api-keys" in shown["api_key"][1]
     assert run(tmp_path, "config", "validate").code == 0
     assert not (tmp_path / ".config").exists()
 

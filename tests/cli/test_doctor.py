@@ -297,7 +297,7 @@ async def test_a_refused_key_is_a_failure_of_the_listing(server: Faulty) -> None
     findings = await examined(server.url)
     assert amiss(findings) == {"listing": "failure"}
     assert "answered 401" in findings["listing"].summary
-    assert "app.letta.com/api-keys" in findings["listing"].fix
+    assert "chat.letta.com/preferences/api-keys" in findings["listing"].fix
     assert "a token of `envwatch serve`: --new-token" in findings["listing"].fix
 
 

@@ -224,7 +224,7 @@ async def test_a_page_that_is_no_listing_keeps_status_and_latency() -> None:
     refused = SourceError(Cause.UNAUTHORIZED, clean("refused"))
     finding = await listing_of(exchange(status=401, failure=refused))
     assert (finding.status, finding.data["status"], finding.data["took_ms"]) == (CheckStatus.FAILURE, 401, 12)
-    assert "app.letta.com/api-keys" in finding.fix
+    assert "chat.letta.com/preferences/api-keys" in finding.fix
 
 
 @pytest.mark.parametrize("cause", Cause)

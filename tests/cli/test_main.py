@@ -335,7 +335,7 @@ def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(
 def test_without_a_key_the_line_says_where_to_get_one(home: Path) -> None:
     ended = run(clean_environ(home), "list")
     assert ended.code == 2
-    assert "https://app.letta.com/api-keys" in ended.line
+    assert "https://chat.letta.com/preferences/api-keys" in ended.line
 
 
 def test_a_key_that_cannot_be_one_is_not_repeated(environ: dict[str, str]) -> None:

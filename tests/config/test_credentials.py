@@ -78,7 +78,7 @@ def test_a_blank_variable_is_no_key(tmp_path: Path, blank: str) -> None:
 
 def test_without_any_key_the_line_says_where_to_get_one() -> None:
     message = refusal({})
-    assert "https://app.letta.com/api-keys" in message
+    assert "https://chat.letta.com/preferences/api-keys" in message
     assert "export LETTA_API_KEY=" in message
 
 

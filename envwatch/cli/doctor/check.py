@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from envwatch.config.credentials import KEYS_PAGE
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import SafeText, clean, composed, counted, wrapped
 from envwatch.sources.daemon_thread import run_in_daemon_thread
@@ -28,8 +29,7 @@ _STEP_S: Final = 5.0
 
 LATER: Final = "try again later; if the failure stays, ask the server's operators"
 FIXES: Final = {
-    Cause.UNAUTHORIZED: "replace the old key: make a new key at https://app.letta.com/api-keys (a token of `envwatch "
-    "serve`: --new-token)",
+    Cause.UNAUTHORIZED: f"replace the old key: make a new key at {KEYS_PAGE} (a token of `envwatch serve`: --new-token)",
     Cause.FORBIDDEN: "ask whether the plan and the rights of the key's owner include environments",
     Cause.NO_SUCH_ROUTE: "set LETTA_BASE_URL, or base_url in the configuration, to a server that has environments",
     Cause.RATE_LIMITED: "wait, and poll less often: --interval, requests_per_minute",
