@@ -33,7 +33,8 @@ from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import has_key
-from envwatch.views.pane.legend import state_entries, tag_entries
+from envwatch.views.pane.legend import LIVE, STATUS_ENTRIES, hour_entries, rule_entries, state_entries, tag_entries
+from envwatch.views.table.block import Aside
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -223,19 +224,33 @@ async def test_a_key_that_can_do_nothing_now_says_so() -> None:
             assert stage.lines == start, keys
 
 
-async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters() -> None:
-    async with staged((80, 24), keymap={"find.filter": "f"}) as stage:
+async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters_at_80x24() -> None:
+    async with staged(keymap={"find.filter": "f"}) as stage:
+        await stage.show(problems_and_old(stage.at))
         await stage.press("question_mark")
-        legend = (*state_entries(Limits(), ascii_only=False), *tag_entries())
+        legend = (
+            *state_entries(Limits(), ascii_only=False),
+            *tag_entries(),
+            LIVE,
+            *STATUS_ENTRIES,
+            *rule_entries(),
+            *hour_entries(ascii_only=False),
+        )
         for sign, _, meaning in legend:
             assert re.search(rf" {re.escape(sign)} +{re.escape(meaning)}", stage.text), sign
-        for mark in (UNICODE.lost, UNICODE.returned, UNICODE.behind, UNICODE.acknowledged, UNICODE.silenced):
-            assert f"   {mark} " in stage.text
+        glyphs = UNICODE
+        for mark in (glyphs.lost, glyphs.returned, glyphs.behind, glyphs.acknowledged, glyphs.silenced, glyphs.marked):
+            assert f" {mark} " in stage.text
+        assert " FOR  time in this state" in stage.text
+        assert " BEAT age of the heartbeat" in stage.text
+        assert {entry.sign for entry in rule_entries()} == set(Aside)
+        badges = {"STALE", "BLIND", "KEY REFUSED", "HOLD", "STALLED", "DATE", "NONE ON"}
+        assert badges <= {entry.sign for entry in STATUS_ENTRIES}
         assert len(FIRST_KEYS) == 10
         assert all(text in stage.text for text in FIRST_KEYS.values())
-        assert re.search("  f +filter", stage.text)  # the user-defined key
+        assert re.search(" f +filter", stage.text)  # the user-defined key
         assert len(FIRST_FILTERS) == 3
-        assert all(f"  {example} " in stage.text for example in FIRST_FILTERS)
+        assert all(f" {example} " in stage.text for example in FIRST_FILTERS)
 
 
 @pytest.mark.parametrize(("width", "columns"), [(99, 1), (100, 2)])

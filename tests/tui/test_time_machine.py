@@ -650,8 +650,8 @@ async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of
         await press(stage, BACK, BACK)
         assert [meaning for meaning in DAY_MEANINGS if f" {meaning}" in day_line(stage)] == legend
         await stage.press("question_mark")
-        (title,) = (place for place, line in enumerate(stage.lines) if "Line of events, while" in line)
-        assert all(meaning in " ".join(stage.lines[title + 1 : title + 4]) for meaning in DAY_MEANINGS)
+        (first,) = (place for place, line in enumerate(stage.lines) if line.startswith(" Past "))
+        assert all(meaning in " ".join(stage.lines[first : first + 2]) for meaning in DAY_MEANINGS)
 
 
 async def test_the_line_of_events_belongs_to_the_moment_also_if_the_line_of_another_day_was_being_read() -> None:

@@ -29,7 +29,8 @@ _STEP_S: Final = 5.0
 
 LATER: Final = "try again later; if the failure stays, ask the server's operators"
 FIXES: Final = {
-    Cause.UNAUTHORIZED: f"replace the old key: make a new key at {KEYS_PAGE} (a token of `envwatch serve`: --new-token)",
+    Cause.UNAUTHORIZED: f"replace the old key: make a new key at {KEYS_PAGE} "
+    "(a token of `envwatch serve`: --new-token)",
     Cause.FORBIDDEN: "ask whether the plan and the rights of the key's owner include environments",
     Cause.NO_SUCH_ROUTE: "set LETTA_BASE_URL, or base_url in the configuration, to a server that has environments",
     Cause.RATE_LIMITED: "wait, and poll less often: --interval, requests_per_minute",

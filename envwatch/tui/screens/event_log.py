@@ -14,8 +14,7 @@ from textual.widgets import Static
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, key_of
 from envwatch.fleet.events import flatten
 from envwatch.fleet.tracking import EnvironmentKey
-from envwatch.model import limits
-from envwatch.model.text import cells, composed, shortened, wrapped
+from envwatch.model.text import cells, composed, counted, shortened, wrapped
 from envwatch.model.times import date_text
 from envwatch.query.language import Query
 from envwatch.tui.screens.table_screen import Target
@@ -63,7 +62,7 @@ class LogTitle(TextLine, StateNode):
             left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1)]
             right = Part(f" FILTER {matches:,}/{total:,} ", "badge", 8)
         else:
-            right = Part(f"{total:,} of {limits.EVENTS_KEPT:,} kept", "faint", 5)
+            right = Part(counted(total, "event"), "faint", 5)
         return left, [right, *rewound_badges(self.state, self.options)]
 
 
