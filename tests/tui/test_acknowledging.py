@@ -388,6 +388,47 @@ async def test_n_skips_acknowledged_problems() -> None:
         assert stage.cursor == "fay"
 
 
+@pytest.mark.parametrize(
+    ("keys", "cursor", "opened", "answer"),
+    [
+        ("/cyd", "cyd", "cyd", "Acknowledge cyd on this machine"),
+        ("/dan", "dan", "dan", "nothing to acknowledge: dan, no problem"),
+        ("/bob", "bob", "bob", "Acknowledge bob on this machine"),
+        ("/zzz", None, "nothing matches the filter", "nothing to acknowledge: no environment under the cursor"),
+        ("/mode:strict", None, "nothing matches the filter", "nothing to acknowledge: no environment under the cursor"),
+    ],
+)
+async def test_enter_and_a_never_act_outside_of_the_filter(
+    keys: str, cursor: str | None, opened: str, answer: str
+) -> None:
+    async with dashboard() as stage:
+        assert stage.cursor == "ada"
+        await stage.type(keys)
+        assert stage.cursor == cursor
+        await stage.press("enter", "enter")
+        assert opened in (stage.lines[4] if cursor else stage.news)
+        await stage.press(*(["escape"] if cursor else []), "a")
+        assert answer in stage.text
+
+
+async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_moves_it_back() -> None:
+    async with dashboard() as stage:
+        await stage.press("j")
+        for key, cursor in {"3": "cyd", "4": "bob", "2": "cyd", "1": "bob", "5": None, "0": "ada"}.items():
+            await stage.press(key)
+            assert stage.cursor == cursor, key
+
+
+async def test_the_first_n_stays_on_the_newest_loss_and_names_the_loss() -> None:
+    async with dashboard() as stage:
+        await stage.press("n")
+        assert (stage.cursor, stage.news) == ("ada", "here is the newest loss: ada; once more goes to the next")
+        await stage.press("n")
+        assert stage.cursor == "bob"
+        await stage.press("n")
+        assert stage.cursor == "ada"
+
+
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with late(keep_acks=kept.append) as stage:
