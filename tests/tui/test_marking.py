@@ -202,7 +202,7 @@ async def test_questions_and_answers_about_marks_name_the_machines_and_count_tho
         await stage.press("enter")
         assert "Silence ada, bob and cyd (2 hidden by the filter) for 30m: why?" in stage.text
         await stage.press("enter")
-        assert stage.news == "silenced on this machine for 30m: ada, bob and cyd"
+        assert stage.news == "silenced on this machine for 30m: ada, bob and cyd (2 hidden by the filter)"
         assert "marked" not in stage.lines[0]
         stage.now = 5
         await stage.show(rows(stage.at))

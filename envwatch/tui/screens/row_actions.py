@@ -73,9 +73,12 @@ class RowActions(TableScreen):
         keys: Sequence[EnvironmentKey]
         lasts: timedelta
         note: SafeText
+        hidden: int = 0
+        """The number of environments that the filter hides."""
 
         def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
-            return control.silence(monitor, self.keys, wall, self.lasts, self.note)
+            monitor, text = control.silence(monitor, self.keys, wall, self.lasts, self.note)
+            return monitor, f"{text} ({self.hidden:,} hidden by the filter)" if self.hidden else text
 
     @dataclass
     class Unsilenced(Message):
@@ -276,7 +279,7 @@ class RowActions(TableScreen):
         def silence(answer: str) -> None:
             if (still := self.newest(target)) is not None:
                 keys = [row.key for row in still.environments]
-                self.post_message(self.Silenced(keys, lasts, note_of(answer)))
+                self.post_message(self.Silenced(keys, lasts, note_of(answer), len(still.hidden)))
                 self.unmark(target)
 
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
