@@ -9,7 +9,7 @@ from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from envwatch.model.environment import METADATA_FIELDS
+from envwatch.model.environment import METADATA_FIELDS, Environment
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.versions import is_version
 from envwatch.query.field_types import (
@@ -38,6 +38,7 @@ MOST = 20
 MOST_KEYS = 100
 _OWN_COLUMNS = frozenset(key for key, field in METADATA_FIELDS.items() if field.kind is str)
 _NOWHERE = MatchContext(0.0)
+_SELF_UPDATE = f"{Environment.self_update.key}."
 _DEPTH = 3
 """Levels of nested metadata whose keys are offered."""
 
@@ -166,7 +167,7 @@ def metadata_keys(environments: Iterable[TrackedEnvironment]) -> list[tuple[str,
     """Return the keys of the metadata with the number of rows that have a value, nested ones as dotted paths.
 
     The most frequent keys come first, keys that envwatch reads itself last; `MOST_KEYS` at most. Texts that envwatch
-    reads itself, such as the version, are left out.
+    reads itself, such as the version, are left out, and so are the parts of the column UPDATE.
     """
     counts: Counter[str] = Counter()
     for tracked in environments:
@@ -176,7 +177,9 @@ def metadata_keys(environments: Iterable[TrackedEnvironment]) -> list[tuple[str,
         key, count = pair
         return key.partition(".")[0] in METADATA_FIELDS, -count, key
 
-    found = ((key, count) for key, count in counts.items() if key not in _OWN_COLUMNS)
+    found = (
+        (key, count) for key, count in counts.items() if key not in _OWN_COLUMNS and not key.startswith(_SELF_UPDATE)
+    )
     return nsmallest(MOST_KEYS, found, key=place)
 
 

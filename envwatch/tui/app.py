@@ -53,6 +53,15 @@ _WITHOUT_EFFECT: Final = frozenset(
     {"scroll_left", "scroll_right", "page_left", "page_right", "app.focus_next", "app.focus_previous"}
 )
 """Textual's own keys for these actions often change nothing; `on_key` then reports the key."""
+GUESSED_KEYS: Final = {
+    **dict.fromkeys(("s", "less_than_sign", "greater_than_sign"), ("sort.pick", "sorts")),
+    **dict.fromkeys(("d", "tab"), ("row.open", "opens the detail")),
+    "f5": ("poll.now", "refreshes"),
+    "l": ("app.events", "shows the events"),
+    "ctrl+f": ("move.page_down", "goes a page down"),
+    "ctrl+b": ("move.page_up", "goes a page up"),
+}
+"""Keys of other programs, with the id and the effect of the binding that is meant."""
 _FRAME_S: Final = 0.2
 _YIELD: Final = 0.001
 _LARGE: Final = 1000
@@ -410,12 +419,19 @@ class EnvwatchApp(TerminalApp, StateNode):
         if moves_focus or (action and action not in _WITHOUT_EFFECT):
             return
         shown = event.character if event.is_printable and event.character else event.key
-        text = f"{clean(shown).strip() or 'space'} does nothing here: ? shows the keys"
+        text = f"{clean(shown).strip() or 'space'} does nothing here"
         if isinstance(self.screen, Dashboard):
-            self.answer(text)
+            self.answer(f"{text}: {self._meant_by(event.key) or '? shows the keys'}")
         else:
             for footer in self.screen.query(KeyFooter):
-                footer.say(text)
+                footer.say(f"{text}: ? shows the keys")
+
+    def _meant_by(self, guessed: str) -> str:
+        """Return the key that does what people expect of a key without an effect, or an empty text."""
+        id_, effect = GUESSED_KEYS.get(guessed, ("", ""))
+        bindings = (each.binding for each in self.screen.active_bindings.values())
+        meant = next((binding for binding in bindings if binding.id == id_ and has_key(binding)), None)
+        return "" if meant is None else f"{self.get_key_display(meant)} {effect}"
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

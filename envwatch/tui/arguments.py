@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from envwatch.fleet.alerting.alert_policy import NO_SILENCES, silence_of_environments
-from envwatch.model.text import EMPTY, SafeText, counted
+from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import long_age
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
 from envwatch.views.command_context import NO_COMMANDS
+from envwatch.views.table.block_text import several_text
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class SilenceControl:
             return monitor, "nothing to silence: the row has left the fleet"
         silenced = [(monitor.fleet.server_of(each.profile), each.environment.id) for each in known]
         silence = silence_of_environments(silenced, at, lasts, note, self.user)
-        name = known[0].environment.label if len(known) == 1 else counted(len(known), "environment")
+        name = several_text(known)
         recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
         text = f"silenced on this machine for {long_age(lasts)}: {name}{recovered}"
         return self._changed(monitor, {silence.id: silence}), text

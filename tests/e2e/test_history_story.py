@@ -66,9 +66,9 @@ def go_back_to_the_loss(terminal: Terminal) -> None:
         terminal.press("{")
         terminal.wait_until(lambda before=before: badge(terminal) != before, "another moment")  # type: ignore[misc]
         terminal.press("?")  # the counts may come a frame after the badge; a key is handled after both
-        terminal.wait_for("^ States of environments")
+        terminal.wait_for("^ States ")
         terminal.press(ESC)
-        terminal.wait_for_no("^ States of environments")
+        terminal.wait_for_no("^ States ")
         if "○ 12" in terminal.display[0]:
             break
     terminal.wait_for("○ 12 off +[0-9]+s NEW +pod p-7: db-00, db-01, db-02 and 9 more +disconnected")

@@ -92,9 +92,7 @@ def test_filter_words_are_kept_by_enter_and_cleared_by_esc(terminal: Terminal) -
     terminal.press(ENTER)
     terminal.wait_for("/ Filter")
     terminal.wait_until(lambda: len(rows(terminal)) == 1, "one row")
-    assert terminal.cursor_line == 1, "the filter does not take the cursor out of the block"
-    terminal.press("j")
-    terminal.wait_until(lambda: cursor_name(terminal) == "lukas-laptop-6", "the only row under the cursor")
+    terminal.wait_until(lambda: cursor_name(terminal) == "lukas-laptop-6", "the first match under the cursor")
     terminal.press(ESC)
     terminal.wait_for_no("[0-9]/[0-9]+  ")
     assert cursor_name(terminal) == "lukas-laptop-6"
@@ -109,8 +107,7 @@ def test_after_a_filter_the_cursor_stays_visible_on_the_header_of_its_folded_row
     terminal.wait_until(lambda: len(rows(terminal)) == 1, "one row")
     terminal.press(ENTER)
     terminal.wait_for("/ Filter")
-    terminal.press("j")
-    terminal.wait_until(lambda: cursor_name(terminal) == "sofia-laptop-4", "the only row under the cursor")
+    terminal.wait_until(lambda: cursor_name(terminal) == "sofia-laptop-4", "the first match under the cursor")
     terminal.press(ESC)
     terminal.wait_for_no("[0-9]/[0-9]+  ")
     terminal.wait_for("^ ►▸ offline for over 24 h  ○ 6")
@@ -183,7 +180,7 @@ def test_times_and_interval_answer_in_the_news_bar(terminal: Terminal) -> None:
 
 def test_help_lies_over_the_dashboard_and_the_explanation_is_a_part_of_the_pane(terminal: Terminal) -> None:
     terminal.press("?")
-    terminal.wait_for("^ States of environments")
+    terminal.wait_for("^ States ")
     terminal.press("\x1b[6~")
     terminal.wait_for("asking 127.0.0.1:[0-9]+ with the key from the demo itself")
     terminal.wait_for_no(HEADER)

@@ -241,7 +241,7 @@ def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_l
                 terminal.press(f"{key}\r")
                 terminal.wait_until(partial(written_to, tmp_path, what), f"the {what}")
             terminal.press("?")
-            terminal.wait_for("^ States of environments")
+            terminal.wait_for("^ States ")
             terminal.press("\x1b[6~")
             terminal.wait_for("asking .* with the key from ONE; asking .* with the key from TWO")
             terminal.press("q")

@@ -56,7 +56,7 @@ def quit_with(terminal: Terminal, key: str, code: int) -> None:
 
 def assert_help_opens_and_q_ends(terminal: Terminal) -> None:
     terminal.press("?")
-    terminal.wait_for("^ States of environments")
+    terminal.wait_for("^ States ")
     terminal.press("q")
     terminal.wait_for("● on ")
     terminal.press("q")

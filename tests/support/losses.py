@@ -154,6 +154,11 @@ SITUATIONS: Final = {
     "sorted by name": Situation([("o", "Sort by"), (f"n{ENTER}", "NAME▲")]),
     "about to acknowledge": Situation([TO_OLDER, ASK], leave=ESC, is_covered=True, older=1),
     "palette": Situation([(":", "Search for")], leave=ESC, is_covered=True),
+    "handover report": Situation(
+        [(":handover", "Handover report of"), (ENTER, "the last +│"), (ENTER, "^# envwatch")],
+        leave=ESC,
+        is_covered=True,
+    ),
     "all groups folded": Situation(
         [("b", "Group by"), (f"p{ENTER}", "▾ pod p-"), ("x", "▸ pod p-"), ("x", r"(?s)\A(?!.*▾).*▸ pod p-")]
     ),

@@ -273,7 +273,7 @@ async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed(
         before = stage.app.state.monitor.acks
         assert len(before) == 3
         await stage.press("a")
-        assert "3 environments, acknowledged already: another note?" in stage.text
+        assert "cyd, fay and guy, acknowledged already: another note?" in stage.text
         assert "another note for all; empty keeps each note" in stage.text
         await stage.press("enter")
         assert stage.app.state.monitor.acks == before
@@ -388,20 +388,61 @@ async def test_n_skips_acknowledged_problems() -> None:
         assert stage.cursor == "fay"
 
 
+@pytest.mark.parametrize(
+    ("keys", "cursor", "opened", "answer"),
+    [
+        ("/cyd", "cyd", "cyd", "Acknowledge cyd on this machine"),
+        ("/dan", "dan", "dan", "nothing to acknowledge: dan, no problem"),
+        ("/bob", "bob", "bob", "Acknowledge bob on this machine"),
+        ("/zzz", None, "nothing matches the filter", "nothing to acknowledge: no environment under the cursor"),
+        ("/mode:strict", None, "nothing matches the filter", "nothing to acknowledge: no environment under the cursor"),
+    ],
+)
+async def test_enter_and_a_never_act_outside_of_the_filter(
+    keys: str, cursor: str | None, opened: str, answer: str
+) -> None:
+    async with dashboard() as stage:
+        assert stage.cursor == "ada"
+        await stage.type(keys)
+        assert stage.cursor == cursor
+        await stage.press("enter", "enter")
+        assert opened in (stage.lines[4] if cursor else stage.news)
+        await stage.press(*(["escape"] if cursor else []), "a")
+        assert answer in stage.text
+
+
+async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_moves_it_back() -> None:
+    async with dashboard() as stage:
+        await stage.press("j")
+        for key, cursor in {"3": "cyd", "4": "bob", "2": "cyd", "1": "bob", "5": None, "0": "ada"}.items():
+            await stage.press(key)
+            assert stage.cursor == cursor, key
+
+
+async def test_the_first_n_stays_on_the_newest_loss_and_names_the_loss() -> None:
+    async with dashboard() as stage:
+        await stage.press("n")
+        assert (stage.cursor, stage.news) == ("ada", "here is the newest loss: ada; once more goes to the next")
+        await stage.press("n")
+        assert stage.cursor == "bob"
+        await stage.press("n")
+        assert stage.cursor == "ada"
+
+
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with late(keep_acks=kept.append) as stage:
         await stage.press("b", "p", "enter")
         go_to_group(stage)
         await stage.press("a")
-        assert "Acknowledge 3 environments on this machine, until they recover" in stage.text
+        assert "Acknowledge cyd, fay and guy on this machine, until they recover" in stage.text
         await stage.type("moving")
         await stage.press("enter")
-        assert stage.news == "acknowledged on this machine until they recover: 3 environments"
+        assert stage.news == "acknowledged on this machine until they recover: cyd, fay and guy"
         assert [sorted(changes) for changes in kept] == [[key_of(f"env-{name}") for name in ("cyd", "fay", "guy")]]
         assert {ack.note for ack in stage.app.state.monitor.acks.values()} == {"moving"}
         await stage.press("a", "ctrl+r")
-        assert stage.news == "no longer acknowledged: 3 environments"
+        assert stage.news == "no longer acknowledged: cyd, fay and guy"
         assert stage.app.state.monitor.acks == {}
 
 
@@ -459,7 +500,7 @@ async def test_a_group_without_problems_says_so() -> None:
         await stage.press("b", "p", "enter")
         go_to_group(stage)
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge: 2 environments, no problem"
+        assert stage.news == "nothing to acknowledge: dan and eve, no problem"
 
 
 async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
@@ -593,7 +634,7 @@ async def test_the_next_open_line_has_the_cursor_in_the_next_view_too() -> None:
     async with power_cut(lost("eve", 900_000)) as stage:
         stage.go_to("env-bob")
         await acknowledge(stage)
-        await stage.press("2")
+        await stage.press("4")
         assert stage.cursor == "eve"
 
 

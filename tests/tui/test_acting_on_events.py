@@ -93,7 +93,7 @@ async def test_one_event_acts_on_all_of_its_incident_that_is_still_lost() -> Non
         assert [event.name for event in stage.app.state.monitor.event_log] == ["bob", "cyd"]
         assert len({event.incident for event in stage.app.state.monitor.event_log}) == 1
         await stage.press("a")
-        assert "Acknowledge 2 environments on this machine" in stage.text
+        assert "Acknowledge bob and cyd on this machine" in stage.text
         await stage.press("enter")
         assert acknowledged(stage) == ["bob", "cyd"]
 
@@ -105,7 +105,7 @@ async def test_an_incident_that_is_open_is_acted_on_as_a_whole() -> None:
         stage.now += 5
         await stage.show(rows(stage.at, "bob", "cyd"))
         await stage.press("g", "a", "enter")
-        assert answer(stage) == "acknowledged on this machine until they recover: 2 environments"
+        assert answer(stage) == "acknowledged on this machine until they recover: bob and cyd"
         assert acknowledged(stage) == ["bob", "cyd"]
 
 
@@ -139,7 +139,7 @@ async def test_a_loss_that_is_over_is_said_to_be_over(key: str, verb: str) -> No
             assert answer(stage) == f"nothing to {verb}: bob is up again", move
     async with log(("bob", "cyd", "dan"), ()) as stage:
         await stage.press("G", key)
-        assert answer(stage) == f"nothing to {verb}: 3 environments are up again"
+        assert answer(stage) == f"nothing to {verb}: bob, cyd and dan are up again"
 
 
 async def test_a_change_of_one_that_was_never_lost_is_no_problem_and_can_be_silenced() -> None:
@@ -177,9 +177,9 @@ async def test_big_m_silences_the_incident_of_the_event() -> None:
     async with log(("bob",), ("bob", "cyd")) as stage:
         await stage.press("M")
         assert isinstance(stage.app.screen, Menu)
-        assert "Silence 2 environments for" in stage.text
+        assert "Silence bob and cyd for" in stage.text
         await stage.press("enter", "enter")
-        assert answer(stage) == "silenced on this machine for 30m: 2 environments"
+        assert answer(stage) == "silenced on this machine for 30m: bob and cyd"
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-bob"), key_of("env-cyd")}
 
@@ -205,9 +205,9 @@ async def test_a_group_without_an_incident_acts_on_its_members() -> None:
             more = [environment(f"new-{n}", connectionName=f"new-{n}", lastHeartbeat=stage.at) for n in range(12)]
             await stage.show([*rows(stage.at), *more])
         await stage.press("y")
-        assert "Copy from 12 environments" in stage.text
+        assert "Copy from new-0, new-1, new-2, new-3 and 8 more" in stage.text
         await stage.press("escape", "a")
-        assert answer(stage) == "nothing to acknowledge: 12 environments, no problem"
+        assert answer(stage) == "nothing to acknowledge: new-0, new-1, new-2, new-3 and 8 more, no problem"
 
 
 async def test_an_environment_that_left_the_fleet_is_named() -> None:

@@ -6,6 +6,7 @@ import gc
 import re
 import weakref
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -151,6 +152,22 @@ async def test_a_failure_before_the_first_listing_is_not_shown_as_an_empty_fleet
         assert "unreachable" in stage.news
 
 
+@pytest.mark.parametrize("wait", [None, timedelta(0), timedelta(seconds=60)])
+async def test_before_the_first_listing_an_error_stands_once_with_the_keys_that_work(wait: timedelta | None) -> None:
+    message = clean("too many requests, error 1015")
+    async with staged() as stage:
+        for stage.now in (0, 5, 10):
+            await stage.take(failed(Cause.RATE_LIMITED, stage.at)._replace(message=message, retry_after=wait))
+        assert stage.text.count("1015") == 1
+        key = "the server asked to wait" if wait else "r tries again now"
+        assert f"No listing yet: {message} ({key}, q quits)" in " ".join(stage.text.split())
+        assert "rate limited " in stage.text
+        await stage.pilot.resize_terminal(60, 12)
+        assert stage.text.count("1015") == 2, "a short screen may cut the sentence in the table"
+        await stage.press("e")
+        assert "polls fail · rate limited: too many requests" in stage.text
+
+
 async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
@@ -164,7 +181,7 @@ async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
         await stage.press("e")
         assert isinstance(stage.app.screen, EventLogScreen)
         title = next(y for y, line in enumerate(stage.lines) if line.startswith(" events "))
-        assert re.search("^ events  watched since .* 2 of 10,000 kept $", stage.lines[title])
+        assert re.search("^ events  watched since .* 2 events $", stage.lines[title])
         assert "laptop of env-2" in stage.lines[title + 1]
         assert re.search("○  laptop of env-1 +went offline · disconnected", stage.lines[title + 2])
         await stage.press("j", "enter")
@@ -508,7 +525,7 @@ async def test_enter_opens_nothing_when_the_filter_matches_nothing() -> None:
         await stage.show(beating(3, stage.at))
         await stage.type("/zzz")
         await stage.press("enter", "enter")
-        assert stage.news.startswith("nothing to open: the table is empty")
+        assert stage.news.startswith("nothing to open: nothing matches the filter")
         assert stage.table.has_focus
         await stage.press("v")
         assert not stage.app.dashboard.query_one("#detail").display
@@ -610,6 +627,8 @@ async def test_a_terminal_below_40_by_8_is_too_small() -> None:
             await stage.pilot.resize_terminal(*size)
             assert stage.app.dashboard.query_one("#too-small").display is is_too_small, size
             assert stage.app.dashboard.query_one("#body").display is not is_too_small, size
+        await stage.pilot.resize_terminal(30, 9)
+        assert " ".join(stage.text.split()) == "too small: envwatch needs 40x8 cells"
 
 
 async def test_markup_in_data_is_text_everywhere() -> None:

@@ -219,7 +219,7 @@ async def test_c_on_a_group_copies_the_names_one_a_line() -> None:
 async def test_the_menu_of_a_group_names_the_group_and_offers_names_ids_and_json() -> None:
     async with on_a_group() as stage:
         await stage.press("y")
-        assert "Copy from 2 environments" in stage.text
+        assert "Copy from ada and bob" in stage.text
         assert re.findall("│ +([a-z])  ", stage.text) == [*"nisj"]
         for letter, text in {"n": "ada\nbob", "i": "env-ada\nenv-bob"}.items():
             await stage.press(letter)

@@ -11,24 +11,30 @@ import pytest
 from support.app_harness import staged
 from support.builders import beating, environment
 from support.own_keys import OWN_KEYS
+from support.rewinding import lived
 from textual.binding import Binding
 from textual.command import CommandList
 from textual.dom import DOMNode
+from textual.screen import ModalScreen
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.keymap import binding_ids, binding_scopes
-from envwatch.tui.screens.command_palette import Commands
+from envwatch.tui.screens.command_palette import Commands, Palette
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import FIRST_FILTERS, FIRST_KEYS, SECTIONS, HelpScreen, help_sections
+from envwatch.tui.screens.menu import ColumnPicker, CopyMenu, Menu, SortMenu
+from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
+from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.state import UNICODE
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import has_key
-from envwatch.views.pane.legend import state_entries, tag_entries
+from envwatch.views.pane.legend import LIVE, STATUS_ENTRIES, hour_entries, rule_entries, state_entries, tag_entries
+from envwatch.views.table.block import Aside
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -176,6 +182,36 @@ async def begin_again(stage: Stage, view: View) -> None:
     await settle(stage)
 
 
+OVER: Final = {
+    HelpScreen: "question_mark",
+    EventLogScreen: "e",
+    Palette: "colon",
+    Menu: "M",
+    SortMenu: "o",
+    CopyMenu: "y",
+    ColumnPicker: "C",
+    Prompt: "a",
+    PlainText: "y space",
+    HandoverScreen: "colon h a n d o v e r enter enter",
+}
+"""The keys that open each screen over the dashboard."""
+
+
+async def test_every_screen_over_the_dashboard_leaves_status_line_and_newest_loss_visible() -> None:
+    screens = {node for nodes in binding_scopes() for node in nodes if issubclass(node, ModalScreen)}
+    assert OVER.keys() == screens
+    async with lived() as stage:
+        stage.now += 5
+        await stage.show(problems_and_old(stage.at))
+        for screen, keys in OVER.items():
+            await stage.press(*keys.split())
+            assert type(stage.app.screen).__name__ == screen.__name__
+            assert re.match(" default .* off .*live ", stage.lines[0]), screen
+            assert re.match("▌.○ .*off .* NEW .*off-[01]", stage.lines[1]), screen
+            while not isinstance(stage.app.screen, Dashboard):
+                await stage.press("escape")
+
+
 async def test_a_key_that_can_do_nothing_now_says_so() -> None:
     async with staged() as stage:
         await stage.show(beating(3, stage.at))
@@ -188,19 +224,33 @@ async def test_a_key_that_can_do_nothing_now_says_so() -> None:
             assert stage.lines == start, keys
 
 
-async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters() -> None:
-    async with staged((80, 24), keymap={"find.filter": "f"}) as stage:
+async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters_at_80x24() -> None:
+    async with staged(keymap={"find.filter": "f"}) as stage:
+        await stage.show(problems_and_old(stage.at))
         await stage.press("question_mark")
-        legend = (*state_entries(Limits(), ascii_only=False), *tag_entries())
+        legend = (
+            *state_entries(Limits(), ascii_only=False),
+            *tag_entries(),
+            LIVE,
+            *STATUS_ENTRIES,
+            *rule_entries(),
+            *hour_entries(ascii_only=False),
+        )
         for sign, _, meaning in legend:
             assert re.search(rf" {re.escape(sign)} +{re.escape(meaning)}", stage.text), sign
-        for mark in (UNICODE.lost, UNICODE.returned, UNICODE.behind, UNICODE.acknowledged, UNICODE.silenced):
-            assert f"   {mark} " in stage.text
+        glyphs = UNICODE
+        for mark in (glyphs.lost, glyphs.returned, glyphs.behind, glyphs.acknowledged, glyphs.silenced, glyphs.marked):
+            assert f" {mark} " in stage.text
+        assert " FOR  time in this state" in stage.text
+        assert " BEAT age of the heartbeat" in stage.text
+        assert {entry.sign for entry in rule_entries()} == set(Aside)
+        badges = {"STALE", "BLIND", "KEY REFUSED", "HOLD", "STALLED", "DATE", "NONE ON"}
+        assert badges <= {entry.sign for entry in STATUS_ENTRIES}
         assert len(FIRST_KEYS) == 10
         assert all(text in stage.text for text in FIRST_KEYS.values())
-        assert re.search("  f +filter", stage.text)  # the user-defined key
+        assert re.search(" f +filter", stage.text)  # the user-defined key
         assert len(FIRST_FILTERS) == 3
-        assert all(f"  {example} " in stage.text for example in FIRST_FILTERS)
+        assert all(f" {example} " in stage.text for example in FIRST_FILTERS)
 
 
 @pytest.mark.parametrize(("width", "columns"), [(99, 1), (100, 2)])
@@ -285,6 +335,23 @@ async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_ty
         assert {binding.description for binding in declared(FilterBar)} < set(titles)
         typed = {binding.description for binding in ALL if len(keys_of(binding)[0]) == 1}
         assert typed & set(titles) == set()
+
+
+async def test_the_palette_finds_profiles_and_says_how_to_watch_others() -> None:
+    async with staged((100, 24), profiles=(clean("lab one"), clean("work"))) as stage:
+        for profile in (clean("lab one"), clean("work")):
+            await stage.show(beating(2, stage.at), profile)
+        found = {str(hit.text): str(hit.prompt) async for hit in Commands(stage.app.screen).search("profile")}
+        assert found.keys() == {"Profile lab one only", "Profile work only", "Another profile …"}
+        assert found["Profile work only"].rstrip().endswith(" filter profile:work")
+        await stage.type(":prof")
+        await stage.press("enter")
+        await settle(stage)
+        assert ' profile:"lab one" 2/4 ' in stage.lines[0]
+        assert {tracked.profile for tracked in stage.table.rows} == {"lab one"}
+        await stage.type(":another")
+        await stage.press("enter")
+        assert stage.news == "another profile: start envwatch with --profile NAME, or --profile NAME,NAME"
 
 
 async def test_the_palette_offers_cursor_keys_last() -> None:

@@ -27,6 +27,7 @@ from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import Menu
 from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen
+from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.report.markdown import markdown_of
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import Report
@@ -85,7 +86,8 @@ def expected(past: Past, at: float, hours: int, host: str = "api.example", profi
 
 
 def shown(stage: Stage) -> list[str]:
-    return [line.strip() for line in stage.lines]
+    """Return the lines below the status line and the newest loss."""
+    return [line.strip() for line in stage.lines[stage.app.screen.query_one(PresentLines).region.bottom :]]
 
 
 async def test_the_palette_offers_the_report_and_the_menu_begins_with_a_shift() -> None:

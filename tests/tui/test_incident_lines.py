@@ -13,6 +13,8 @@ from support.quiet import quiet_policies
 
 from envwatch.fleet.alerting.quiet import QuietHours
 from envwatch.model.text import clean
+from envwatch.tui.app import GUESSED_KEYS
+from envwatch.tui.keymap import binding_ids
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -63,9 +65,38 @@ async def test_a_key_without_an_effect_says_so_on_the_dashboard_and_over_it(key:
     async with staged() as stage:
         await stage.show(ROWS)
         await stage.press(key)
-        assert stage.news == f"{name} does nothing here: ? shows the keys"
+        assert re.fullmatch(rf"{name} does nothing here: (\? shows the keys|⏎ opens the detail)", stage.news)
         await stage.press("question_mark", key)
         assert f"{name} does nothing here" in stage.lines[-1] or key in {"tab", "right"}
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("s", "s does nothing here: o sorts"),
+        ("less_than_sign", "< does nothing here: o sorts"),
+        ("greater_than_sign", "> does nothing here: o sorts"),
+        ("f5", "f5 does nothing here: r refreshes"),
+        ("d", "d does nothing here: ⏎ opens the detail"),
+        ("tab", "tab does nothing here: ⏎ opens the detail"),
+        ("l", "l does nothing here: e shows the events"),
+        ("ctrl+f", "ctrl+f does nothing here: pgdn goes a page down"),
+        ("ctrl+b", "ctrl+b does nothing here: pgup goes a page up"),
+    ],
+)
+async def test_a_key_of_other_programs_names_the_key_that_does_this(key: str, answer: str) -> None:
+    async with staged() as stage:
+        await stage.show(ROWS)
+        await stage.press(key)
+        assert stage.news == answer
+
+
+async def test_every_guessed_key_leads_to_a_binding_and_to_the_key_of_the_user() -> None:
+    assert {id_ for id_, _ in GUESSED_KEYS.values()} <= set(binding_ids())
+    async with staged(keymap={"sort.pick": "S"}) as stage:
+        await stage.show(ROWS)
+        await stage.press("s")
+        assert stage.news == "s does nothing here: S sorts"
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 140])

@@ -41,8 +41,8 @@ def rows(at: float, *up: str) -> list[Environment]:
 
 
 @asynccontextmanager
-async def dashboard(*up: str) -> AsyncIterator[Stage]:
-    async with staged((80, 24)) as stage:
+async def dashboard(*up: str, width: int = 80) -> AsyncIterator[Stage]:
+    async with staged((width, 24)) as stage:
         await stage.show(rows(stage.at, *up))
         yield stage
 
@@ -125,10 +125,10 @@ async def test_space_where_no_environment_is_says_so() -> None:
 async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_the_marks_are_gone_then() -> None:
     async with dashboard() as stage:
         await stage.press("space", "space", "a")
-        assert "Acknowledge 2 marked on this machine, until they recover" in stage.text
+        assert "Acknowledge ada and bob on this machine, until they recover" in stage.text
         await stage.type("disk")
         await stage.press("enter")
-        assert stage.news == "acknowledged on this machine until they recover: 2 marked"
+        assert stage.news == "acknowledged on this machine until they recover: ada and bob"
         assert (acknowledged(stage), marked(stage)) == (["ada", "bob"], [])
 
 
@@ -152,7 +152,7 @@ async def test_a_changed_or_kept_acknowledgement_removes_the_marks_as_well(keys:
         await stage.press("a", "enter")
         stage.go_to("env-ada")
         await stage.press("space", "space", "a")
-        assert "2 marked, acknowledged already: another note?" in stage.text
+        assert "ada and bob, acknowledged already: another note?" in stage.text
         await stage.press(*keys)
         assert marked(stage) == []
 
@@ -160,9 +160,9 @@ async def test_a_changed_or_kept_acknowledgement_removes_the_marks_as_well(keys:
 async def test_silencing_acts_on_the_marked_rows_and_removes_the_marks() -> None:
     async with dashboard() as stage:
         await stage.press("space", "space", "M")
-        assert "Silence 2 marked for" in stage.text
+        assert "Silence ada and bob for" in stage.text
         await stage.press("enter")
-        assert "Silence 2 marked for 30m: why?" in stage.text
+        assert "Silence ada and bob for 30m: why?" in stage.text
         await stage.press("enter")
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-ada"), key_of("env-bob")}
@@ -179,13 +179,60 @@ async def test_a_mark_stays_with_its_environment_when_rows_move_or_the_view_hide
         await stage.press("space")
         stage.now = 5
         await stage.show(list(reversed(rows(stage.at, "bob", "cyd"))))
+        assert " 2 marked   live" in stage.lines[0]
         await stage.type("/bob")
+        assert " 2 marked, 1 hidden " in stage.lines[0]
         await stage.press("enter")
         assert stage.names == ["bob"]
         await stage.press("c")
         assert stage.copied == ["ada\ncyd"]
         await stage.press("a", "enter")
         assert acknowledged(stage) == ["ada"]
+
+
+async def test_questions_and_answers_about_marks_name_the_machines_and_count_those_hidden_by_the_filter() -> None:
+    async with dashboard(*NAMES) as stage:
+        await stage.press("space", "space", "space")
+        await stage.type("/cyd")
+        await stage.press("enter")
+        assert " 3 marked, 2 hidden " in stage.lines[0]
+        await stage.press("M")
+        assert "Silence ada, bob and cyd (2 hidden by the filter) for" in stage.text
+        assert " 3 marked, 2 hidden " in stage.lines[0]
+        await stage.press("enter")
+        assert "Silence ada, bob and cyd (2 hidden by the filter) for 30m: why?" in stage.text
+        await stage.press("enter")
+        assert stage.news == "silenced on this machine for 30m: ada, bob and cyd (2 hidden by the filter)"
+        assert "marked" not in stage.lines[0]
+        stage.now = 5
+        await stage.show(rows(stage.at))
+        await stage.press("space")
+        await stage.type("/dan")
+        await stage.press("enter", "a")
+        assert "Acknowledge cyd (hidden by the filter) on this machine, until it" in stage.text
+        await stage.press("enter")
+        assert stage.news.startswith("acknowledged on this machine until it recovers: cyd (hidden by the filter)")
+
+
+async def test_the_status_line_counts_marks_until_esc_clears_them_and_hidden_ones_where_there_is_room() -> None:
+    async with dashboard("cyd", "dan", width=100) as stage:
+        await stage.press("space", "j", "space", "b", "p", "enter", "G", "x")
+        assert " 2 marked   live" in stage.lines[0], "neither block nor folded groups are hidden by a filter"
+        await stage.press("3")
+        assert " 2 marked, 1 hidden " in stage.lines[0]
+        await stage.pilot.resize_terminal(60, 24)
+        assert " 2 marked " in stage.lines[0]
+        await stage.press("question_mark")
+        assert " 2 marked " in stage.lines[0]
+        await stage.press("escape", "escape")
+        assert "marked" not in stage.lines[0]
+
+
+async def test_a_question_about_an_incident_counts_the_members_outside_the_filter() -> None:
+    async with incident() as stage:
+        await stage.type("/bob")
+        await stage.press("enter", "a")
+        assert "Acknowledge ada, bob (1 outside the filter) on this machine, until" in stage.text
 
 
 async def test_a_marked_row_that_is_up_again_is_left_alone() -> None:
@@ -205,7 +252,7 @@ async def test_what_recovers_of_the_marked_rows_while_a_note_is_typed_is_not_ack
         stage.now = 5
         await stage.show(rows(stage.at, "ada"))
         await stage.press("enter")
-        assert stage.news == "acknowledged on this machine until they recover: 2 environments"
+        assert stage.news == "acknowledged on this machine until they recover: bob and cyd"
         assert acknowledged(stage) == ["bob", "cyd"]
 
 
@@ -242,7 +289,7 @@ async def test_c_and_y_copy_from_the_marked_rows_which_stay_marked() -> None:
         await stage.press("j", "space", "g", "space", "G", "c")
         assert stage.copied[-1] == "ada\nbob"
         await stage.press("y")
-        assert "Copy from 2 marked" in stage.text
+        assert "Copy from ada and bob" in stage.text
         await stage.press("i")
         assert stage.copied[-1] == "env-ada\nenv-bob"
         assert marked(stage) == ["ada", "bob"]

@@ -133,7 +133,7 @@ async def test_of_a_group_only_what_recovered_meanwhile_is_not_silenced() -> Non
         stage.now = 5
         await stage.show(group(stage.at, "b"))
         await stage.press("enter")
-        assert stage.news == "silenced on this machine for 30m: 2 environments"
+        assert stage.news == "silenced on this machine for 30m: laptop of env-b and laptop of env-c"
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-b"), key_of("env-c")}
 

@@ -224,7 +224,7 @@ def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
             terminal.press("q")
             terminal.wait_for_no("start command|command line")
             terminal.press("?")
-            terminal.wait_for("Ten keys")
+            terminal.wait_for("^ Keys ")
             terminal.press("q", "q")
             assert terminal.wait_for_end() == 0
     assert re.findall(rb"\x1b\[[0-9;]*[34]8;[0-9;]*m", bytes(terminal.received)) == []

@@ -104,6 +104,15 @@ async def test_an_answer_goes_when_another_moment_is_shown() -> None:
         assert "the history begins" not in stage.text
 
 
+async def test_an_answer_about_the_present_goes_when_the_past_is_shown() -> None:
+    async with lived() as stage:
+        await stage.press("a", "enter")
+        assert stage.news.startswith("acknowledged on this machine")
+        await press(stage, BACK)
+        assert is_rewound(stage)
+        assert "acknowledged on this machine" not in stage.text
+
+
 @pytest.mark.parametrize("key", ["L", "escape"])
 async def test_back_to_live(key: str) -> None:
     async with lived() as stage:
@@ -641,8 +650,8 @@ async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of
         await press(stage, BACK, BACK)
         assert [meaning for meaning in DAY_MEANINGS if f" {meaning}" in day_line(stage)] == legend
         await stage.press("question_mark")
-        (title,) = (place for place, line in enumerate(stage.lines) if "Line of events, while" in line)
-        assert all(meaning in " ".join(stage.lines[title + 1 : title + 4]) for meaning in DAY_MEANINGS)
+        (first,) = (place for place, line in enumerate(stage.lines) if line.startswith(" Past "))
+        assert all(meaning in " ".join(stage.lines[first : first + 2]) for meaning in DAY_MEANINGS)
 
 
 async def test_the_line_of_events_belongs_to_the_moment_also_if_the_line_of_another_day_was_being_read() -> None:

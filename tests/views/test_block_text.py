@@ -20,7 +20,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
 from envwatch.views.pane.group_details import member_line
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.block_text import lasted_text, names_text, nothing_open_text, state_of, why_text
+from envwatch.views.table.block_text import lasted_text, names_text, nothing_open_text, several_text, state_of, why_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -164,6 +164,22 @@ def test_names_that_are_used_twice_are_followed_by_the_end_of_their_ids() -> Non
     line = line_of(["web-1", "web-2"])
     text = names_text(line, frozenset({clean("web-1")}), 60, has_profiles=False, ellipsis="…")
     assert text == "web-1 eb-1, web-2"
+
+
+@pytest.mark.parametrize(
+    ("names", "room", "text"),
+    [
+        (["bjorn-home-server-12"], 8, "bjorn-home-server-12"),
+        (["web-1", "web-2"], 40, "web-1 and web-2"),
+        (["web-1", "web-2"], 14, "web-1 and 1 more"),
+        (["web-1", "web-2", "web-3"], 40, "web-1, web-2 and web-3"),
+        (["web-1", "web-2", "web-3"], 21, "web-1 and 2 more"),
+        (["bjorn-home-server-12", "web-2"], 11, "bjorn-h…-12 and 1 more"),
+        ([f"web-{n}" for n in range(1_500)], 24, "web-0 and 1,499 more"),
+    ],
+)
+def test_a_question_names_as_many_environments_as_fit(names: list[str], room: int, text: str) -> None:
+    assert several_text([offline(name) for name in names], room=room) == text
 
 
 NAMES = st.lists(st.text("abc-界", min_size=1, max_size=30), min_size=1, max_size=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,7 @@ class Screen:
         at: float = NOW,
     ) -> Screen:
         kinds = {word[0]: word[1] for word in rows.split()} if isinstance(rows, str) else rows
+        is_new_filter = view is not None and not self.view.chooses_like(view)
         is_held = view is None
         self.view = view or self.view
         fleet = fleet_of(row(name, kind) for name, kind in kinds.items())
@@ -95,6 +97,8 @@ class Screen:
             lambda arrangement: lines_of(arrangement, self.view),
             block_lines,
             is_steady=is_steady,
+            is_new_view=is_new_filter,
+            is_new_filter=is_new_filter,
         )
         now = cursor.table_place
         moved = None if not cursor.was_moved or place is None or now is None else (place, now)
@@ -426,6 +430,99 @@ def test_an_incident_of_one_environment_does_not_unfold() -> None:
     assert screen.take("ax", incident("a")).block == ["<a>"]
 
 
+# After a filter.
+
+LOST = incident("a", 3), incident("bc", 2), incident("d", 1)
+
+
+def filtered(*names: str) -> View:
+    return View(query=parse(f"name:{','.join(names)}"))
+
+
+@pytest.mark.parametrize("start", [None, 0, 1, 3, 4])
+@pytest.mark.parametrize(
+    ("view", "matches"),
+    [
+        (filtered("d"), ["<d>"]),
+        (filtered("c"), ["<bc>"]),
+        (filtered("c", "e"), ["<bc>", "e"]),
+        (filtered("e"), ["e"]),
+        (filtered("f", "d"), ["<d>", "f"]),
+        (View(preset=Preset.ONLINE), ["e", "f"]),
+        (replace(filtered("f"), group="os"), ["f"]),
+        (filtered("x"), [None]),
+    ],
+)
+def test_after_a_filter_the_cursor_stays_on_a_match_or_goes_to_the_first_in_block_and_table(
+    start: int | None, view: View, matches: list[str | None]
+) -> None:
+    screen = Screen().take("ax bx cx dx e+ f+", *LOST)
+    if start is not None:
+        screen.go(start)
+    expected = screen.on if start is not None and screen.on in matches else matches[0]
+    assert screen.take("ax bx cx dx e+ f+", *LOST, view=view).on == expected
+
+
+def test_the_cursor_returns_to_a_line_of_the_block_that_a_filter_did_not_match() -> None:
+    screen = Screen().take("ax bx cx dx e+ f+", *LOST)
+    screen.go(1)
+    found = []
+    for view in (filtered("e"), filtered("x"), filtered("d"), View()):
+        screen.take("ax bx cx dx e+ f+", *LOST, view=view)
+        found.append(screen.on)
+    assert found == ["e", None, "<d>", "<bc>"]
+
+
+def test_after_a_kept_filter_is_cleared_the_cursor_stays_on_its_row() -> None:
+    screen = Screen().take("ax bx cx dx e+ f+", *LOST)
+    for view in (filtered("f"), View()):
+        screen.take("ax bx cx dx e+ f+", *LOST, view=view)
+        screen.cursor.pin()
+        assert screen.on == "f"
+
+
+def test_without_a_match_the_cursor_waits_for_a_match_and_moves_from_the_top() -> None:
+    screen = Screen().take("ax bx cx dx e+", *LOST)
+    screen.go(2)
+    screen.take("ax bx cx dx e+", *LOST, view=filtered("f"))
+    assert (screen.on, screen.cursor.next_open()) == (None, 0)
+    assert screen.take("ax bx cx dx e+ f+", *LOST).on == "f"
+
+
+def test_an_unfolded_member_outside_the_filter_yields_to_its_incident_if_another_member_matches() -> None:
+    screen = Screen()
+    screen.cursor.unfolded = LOST[1].key
+    screen.take("ax bx cx dx e+", *LOST)
+    screen.go(2)
+    assert screen.on == "b"
+    assert screen.take("ax bx cx dx e+", *LOST, view=filtered("c")).on == "<bc>"
+    screen.go(3)
+    assert screen.take("ax bx cx dx e+", *LOST, view=filtered("c", "d")).on == "c"
+
+
+def test_a_line_whose_members_are_back_matches_by_its_rows_in_the_table() -> None:
+    screen = Screen().take("ax b+ c+ e+", incident("a"), incident("bc", state="back"))
+    assert screen.take("ax b+ c+ e+", incident("a"), incident("bc", state="back"), view=filtered("c")).on == "<bc>"
+
+
+def test_a_line_that_goes_or_is_acknowledged_passes_the_cursor_on_to_a_match_only() -> None:
+    screen = Screen().take("ax bx cx dx e+", *LOST, view=filtered("a", "d", "e"))
+    screen.go(0)
+    screen.cursor.passes_on = True
+    acked = incident("a", 3, state="acked")
+    assert screen.take("ax bx cx dx e+", *LOST[1:], acked).on == "<d>"
+    assert screen.take("ax bx cx d+ e+", LOST[1], acked).on == "<a>"
+    assert screen.take("a+ bx cx d+ e+", LOST[1]).on == "a"
+
+
+def test_a_move_to_a_line_outside_the_filter_holds_until_another_filter() -> None:
+    screen = Screen().take("ax bx cx dx e+", *LOST, view=filtered("e"))
+    screen.go(0)
+    assert screen.take("ax bx cx dx e+", *LOST).on == "<a>"
+    assert screen.take("ax bx cx dx e+", *LOST, view=replace(filtered("e"), sort="name")).on == "<a>"
+    assert screen.take("ax bx cx dx e+", *LOST, view=filtered("d")).on == "<d>"
+
+
 # After an acknowledgement.
 
 
@@ -495,6 +592,16 @@ def test_the_next_line_is_the_newest_not_visited_then_the_next_below_and_back_is
     assert visited(screen, 1, 5) == "abcda"
     assert visited(screen, -1, 8) == "dcbadbac"
     assert visited(screen, -1, 3) == "bad"
+
+
+def test_the_first_step_stays_on_the_newest_line_unless_the_line_was_visited_or_is_the_only_one() -> None:
+    screen = Screen().take("d+", *map(incident, "abc"))
+    assert visited(screen, 1, 4) == "abca"
+    assert visited(screen, -1, 1) == "c"
+    assert visited(Screen().take("d+", incident("a")), 1, 1) == "."
+    screen = Screen().take("d+", *map(incident, "ab"))
+    screen.cursor.pin()
+    assert visited(screen, 1, 1) == "b"
 
 
 def test_from_the_table_the_way_leads_into_the_block_and_back_to_the_row() -> None:

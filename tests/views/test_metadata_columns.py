@@ -195,6 +195,12 @@ def test_texts_with_a_column_of_their_own_are_left_out_and_other_known_keys_come
     assert [*keys_of({**one, "zone": "a"}, one)] == ["zone", "machine.cpu"]
 
 
+def test_parts_of_the_ability_to_update_are_not_offered_and_can_be_named() -> None:
+    update = {"self_update": {"supported": True, "manual_command": "npm i"}}
+    assert keys_of({**update, "self_updates": 1}) == {"self_updates": 1}
+    assert column_of("meta.self_update.manual_command").text(tracked(metadata=update), NOW, Limits()) == "npm i"
+
+
 def test_a_hostile_fleet_offers_a_bounded_number_of_keys() -> None:
     assert len(keys_of(*({f"key-{n}": n} for n in range(MOST_KEYS + 50)))) == MOST_KEYS
     deep: dict[str, Any] = {"x": 1}

@@ -148,7 +148,7 @@ class TimeMachine:
         elif refusal := self._refusal(goal):
             self._answer(refusal)
         else:
-            if self._has_answered and not isinstance(goal, Reached):
+            if (self._has_answered or self._rewound is None) and not isinstance(goal, Reached):
                 self._answer("")  # the answer is about another moment
             last = self._goals[-1] if self._goals else None
             if isinstance(goal, Steps) and isinstance(last, Steps):

@@ -1,4 +1,4 @@
-"""The command palette: every active action, and every environment by name."""
+"""The command palette: every active action, profiles, and every environment by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.command import CommandPalette, DiscoveryHit, Hit, Provider, SearchIcon
 from textual.content import Content
 
+from envwatch.query.lexer import quote_if_needed
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.help import SECTIONS, help_entries
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
@@ -70,6 +71,9 @@ class Commands(Provider):
             if _has(title, query):
                 yield Hit(_score(matcher, title), self._line(matcher.highlight(title), key), run, text=title)
         if isinstance(self.screen, Dashboard):
+            for title, key, choose in self._profiles(self.screen):
+                if _has(title, query):
+                    yield Hit(_score(matcher, title), self._line(Content(title), key), choose, text=title)
             for hit in self._environments(self.screen, matcher):
                 yield hit
 
@@ -86,6 +90,16 @@ class Commands(Provider):
         for entry in help_entries((each.node, each.binding) for each in offered):
             node, binding, *_ = first[entry.id]
             yield entry.text, " ".join(entry.keys), partial(self.app.run_action, binding.action, node)
+
+    @staticmethod
+    def _profiles(dashboard: Dashboard) -> Iterator[tuple[str, str, partial[None]]]:
+        fleet = dashboard.state.monitor.fleet
+        for profile in fleet.by_profile if fleet.are_several else ():
+            query = f"profile:{quote_if_needed(profile)}"
+            yield f"Profile {profile} only", f"filter {query}", partial(dashboard.filter_by, query)
+        if dashboard.state.schedules:
+            how = "another profile: start envwatch with --profile NAME, or --profile NAME,NAME"
+            yield "Another profile …", "", partial(dashboard.show_message, how)
 
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
         query = matcher.query.casefold()

@@ -11,6 +11,7 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from envwatch.query.language import parse
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions, binding_of
 from envwatch.tui.screens.table_screen import (
@@ -27,7 +28,7 @@ from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import KeyFooter, without_key
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import NewestLoss, ProblemBlock
-from envwatch.tui.widgets.status_bar import DayBar, StatusBar
+from envwatch.tui.widgets.status_bar import DayBar, Marks, StatusBar
 from envwatch.views.table.block_text import nothing_open_text
 from envwatch.views.table.table_view import BUILT_IN_VIEWS, View, place_of
 
@@ -119,7 +120,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             more_labels=lambda: more_labels(self.state.rewound, has_line=self.table.line is not None),
             takes_click=self.takes_click,
         )
-        yield Static("too small", id="too-small", markup=False)
+        yield Static("too small: envwatch needs 40x8 cells", id="too-small", markup=False)
 
     def on_mount(self) -> None:
         # After the table's bindings, so that one frame has new counts and new block.
@@ -179,6 +180,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         table = self.table
         if message.has_other_rows:
             self.query_one(StatusBar).visible_rows = table.row_cursor.matches
+            self._count_marks()
             self._share_lines()
         self._detail.line = table.cursor or table.line
         if table.line is None and self._covers_table:
@@ -188,7 +190,12 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     def watch_marked(self) -> None:
         self.table.marked = self.marked
+        self._count_marks()
         self._show_block()
+
+    def _count_marks(self) -> None:
+        hidden = self.table.row_cursor.hidden(self.marked)
+        self.query_one(StatusBar).marks = Marks(len(self.marked), len(hidden))
 
     @on(RowActions.Acknowledged)
     def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:
@@ -325,7 +332,8 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     def _can_open(self) -> bool:
         if self.table.line is None:
-            self.show_message("nothing to open: the table is empty")
+            empty = "nothing matches the filter" if self.view.is_narrowed else "the table is empty"
+            self.show_message(f"nothing to open: {empty}")
             return False
         return True
 
@@ -357,8 +365,11 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self.app.exit(0)
 
     def action_problem(self, direction: int) -> None:
+        before = self.table.line
         if not self.table.go_to_open(direction):
             self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
+        elif self.table.line is before:
+            self.show_message(f"here is the newest loss: {self.under_cursor.name}; once more goes to the next")
 
     def action_filter(self) -> None:
         self._filter_bar.open(self.view.query)
@@ -369,16 +380,23 @@ class Dashboard(TableActions, RowActions, TimeActions):
     @on(FilterBar.Changed)
     def _filter(self, message: FilterBar.Changed) -> None:
         self.view = replace(self.view, query=message.partial.query)
-        if not self.table.rows:
+        if not self.table.row_cursor.matches:
             self.view = replace(self.view, query=message.partial.settled)
 
     @on(FilterBar.Closed)
     def _close_filter(self, message: FilterBar.Closed) -> None:
         self._filter_bar.display = False
         self.view = replace(self.view, query=message.query)
-        self.table.row_cursor.settle()
+        if message.query:
+            self.table.row_cursor.pin()  # cleared later, the filter leaves the cursor on its row
+        else:
+            self.table.row_cursor.settle()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
+
+    def filter_by(self, query: str) -> None:
+        self.set_view(replace(self.view, query=parse(query)))
+        self.table.row_cursor.pin()
 
     def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
         """Move the cursor to an environment, or to the incident of several environments.

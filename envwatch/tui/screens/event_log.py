@@ -14,11 +14,10 @@ from textual.widgets import Static
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, key_of
 from envwatch.fleet.events import flatten
 from envwatch.fleet.tracking import EnvironmentKey
-from envwatch.model import limits
-from envwatch.model.text import cells, composed, shortened, wrapped
+from envwatch.model.text import cells, composed, counted, shortened, wrapped
 from envwatch.model.times import date_text
 from envwatch.query.language import Query
-from envwatch.tui.screens.table_screen import Target, target_of
+from envwatch.tui.screens.table_screen import Target
 from envwatch.tui.state import NO_NOTICE, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.widgets.event_list import EventList
@@ -63,7 +62,7 @@ class LogTitle(TextLine, StateNode):
             left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1)]
             right = Part(f" FILTER {matches:,}/{total:,} ", "badge", 8)
         else:
-            right = Part(f"{total:,} of {limits.EVENTS_KEPT:,} kept", "faint", 5)
+            right = Part(counted(total, "event"), "faint", 5)
         return left, [right, *rewound_badges(self.state, self.options)]
 
 
@@ -222,4 +221,4 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
             name = about[0].name if len(about) == 1 else f"{len(about):,} environments"
             return Target((), f"{name} left the fleet")
         was_lost = all(leaf.kind in LOSSES | RETURNS for leaf in about)
-        return target_of(found)._replace(was_lost=was_lost)
+        return self._dashboard.target_of(found)._replace(was_lost=was_lost)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, zip_longest
+from itertools import chain, repeat, zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from textual.binding import Binding, BindingType
@@ -12,15 +12,23 @@ from textual.widgets import Static
 
 from envwatch import __version__
 from envwatch.model.limits import Limits
-from envwatch.model.text import composed, shortened, wrapped
-from envwatch.query.completion import HELP as FILTER_EXAMPLES
+from envwatch.model.text import cells, composed, shortened, wrapped
 from envwatch.tui.state import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.pace import pace_advice
-from envwatch.views.pane.legend import TAGS_LAST, LegendEntry, day_entries, hour_entries, state_entries, tag_entries
+from envwatch.views.pane.legend import (
+    LIVE,
+    STATUS_ENTRIES,
+    LegendEntry,
+    day_entries,
+    hour_entries,
+    rule_entries,
+    state_entries,
+    tag_entries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,22 +57,29 @@ _IN_A_TEXT: Final = "Move in the detail and other texts"
 
 FIRST_KEYS: Final = {
     "find.next_problem": "next loss",
-    "row.open": "detail; again: into it",
-    "app.back": "back one layer",
+    "row.open": "detail",
+    "app.back": "back",
     "find.filter": "filter",
-    "find.reset": "show everything again",
-    "app.events": "what happened",
+    "find.reset": "show all",
+    "app.events": "events",
     "row.acknowledge": "acknowledge",
-    "row.copy": "copy, then a letter",
-    "app.palette": "every command by name",
-    "app.quit": "close a layer, or quit",
+    "row.copy": "copy",
+    "app.palette": "commands",
+    "app.quit": "close, quit",
 }
 
-FIRST_FILTERS: Final = ("web", "mode:unrestricted,strict", "beat:>90s")
+FIRST_FILTERS: Final = {
+    "web": "a word",
+    "mode:unrestricted,strict": "either",
+    "beat:>90s": "silent long",
+}
 
 _TWO_COLUMNS_FROM: Final = 100
 
 _KEYS: Final = 15
+_LABEL: Final = 8
+_GAP: Final = 2
+_LEAST_TEXT: Final = 12
 
 _NO_KEY: Final = "palette"
 """Shown for an action without a default key."""
@@ -149,26 +164,26 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
+        """Yield the page for a newcomer, which fits into 80x24 below the newest loss, and what no row of it has."""
         for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
             yield Content.styled(line, "$state-late")
-        yield _title(f"States of environments{' ' * 34}envwatch {__version__}"[:width])
-        yield from _in_columns(_signs(state_entries(self._rules, ascii_only=self._glyphs.is_ascii), 7), width, 2)
-        yield _title(f"Changes, shown for {TAGS_LAST}")
-        yield from _in_columns(_signs(tag_entries(), 6), width, 4)
-        yield from _in_columns(_signs(self._marks(), 5), width, 3)
-        yield _title("Past hours (24H): the worst state of each hour")
-        yield from _in_columns(_signs(hour_entries(ascii_only=self._glyphs.is_ascii), 3), width, 5)
-        yield _title("Ten keys")
-        first = [self._first[id_]._replace(text=text) for id_, text in FIRST_KEYS.items() if id_ in self._first]
-        yield from _in_columns([_line(entry, 5) for entry in first], width, 2)
-        yield _title("Filters: all terms must hold")
-        examples = dict(FILTER_EXAMPLES)
-        for example in FIRST_FILTERS:
-            yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
-        yield Content.styled(shortened(composed(self._access), width), "$faint")
+        is_ascii = self._glyphs.is_ascii
+        keys = [self._first[id_] for id_ in FIRST_KEYS if id_ in self._first]
+        for label, entries in {
+            "States": state_entries(self._rules, ascii_only=is_ascii),
+            "Tags": tag_entries(),
+            "Signs": self._marks(),
+            "Status": (LIVE,),
+            "": STATUS_ENTRIES,
+            f"{self._glyphs.rule * 2} off": rule_entries(),
+            "Keys": [LegendEntry(" ".join(key.keys) or _NO_KEY, "online", FIRST_KEYS[key.id]) for key in keys],
+            "Filters": [LegendEntry(example, "online", meaning) for example, meaning in FIRST_FILTERS.items()],
+            "24H": hour_entries(ascii_only=is_ascii),
+            "Past": day_entries(ascii_only=is_ascii),
+        }.items():
+            yield from _labelled(label, entries, width)
         yield Content("")
-        yield _title("Line of events, while the screen shows the past")
-        yield from _in_columns(_signs(day_entries(ascii_only=self._glyphs.is_ascii), 3), width, 4)
+        yield Content.styled(shortened(composed(f"envwatch {__version__}, {self._access}"), width), "$faint")
         yield Content("")
 
     def _marks(self) -> Sequence[LegendEntry]:
@@ -176,9 +191,12 @@ class HelpScreen(ModalScreen[None]):
         return (
             LegendEntry(glyphs.lost, "offline", "needs a person"),
             LegendEntry(glyphs.returned, "online", "a return"),
-            LegendEntry(glyphs.behind, "", "old version"),
+            LegendEntry("FOR", "", "time in this state"),
             LegendEntry(glyphs.acknowledged, "", "acknowledged"),
             LegendEntry(glyphs.silenced, "", "silenced, or quiet"),
+            LegendEntry("BEAT", "", "age of the heartbeat"),
+            LegendEntry(glyphs.marked, "", "marked by space"),
+            LegendEntry(glyphs.behind, "", "old version"),
             LegendEntry("!", "unrestricted", "approves everything"),
         )
 
@@ -211,18 +229,25 @@ def _line(entry: Help, keys: int) -> Content:
     return Content.assemble((f"  {text or _NO_KEY:<{keys}}", "$state-online" if text else "$faint"), entry.text)
 
 
-def _signs(entries: Iterable[LegendEntry], width: int) -> list[Content]:
-    return [
-        Content.assemble((f"  {sign:<{width}}", f"bold $state-{style}" if style else "bold"), meaning)
-        for sign, style, meaning in entries
-    ]
+def _labelled(label: str, entries: Sequence[LegendEntry], width: int) -> Iterator[Content]:
+    """Yield the entries next to a label, in as many columns as fit."""
+    room, titles = width - _LABEL, chain([label], repeat(""))
+    widths = _widths(entries, 1)
+    for columns in range(2, len(entries) + 1):
+        wider = _widths(entries, columns)
+        widths = wider if sum(map(sum, wider)) + _GAP * (columns - 1) <= room else widths
+    for start in range(0, len(entries), len(widths)):
+        parts = [Content.styled(f"{next(titles):<{_LABEL}}", "bold $state-late")]
+        for (sign, style, meaning), (sign_cells, text_cells) in zip(entries[start:], widths, strict=False):
+            look = f"bold $state-{style}" if style else "bold"
+            text = wrapped(composed(meaning), max(room - sign_cells, _LEAST_TEXT)) if len(widths) == 1 else [meaning]
+            parts.append(Content.styled(sign, look).pad_right(sign_cells - cells(sign)))
+            parts.append(Content(text[0]).pad_right(text_cells - cells(text[0]) + _GAP))
+            parts += [Content(f"\n{' ' * (_LABEL + sign_cells)}{rest}") for rest in text[1:]]
+        yield Content("").join(parts)
 
 
-def _in_columns(lines: Sequence[Content], width: int, columns: int) -> Iterator[Content]:
-    room = width // columns
-    if max((line.cell_length for line in lines), default=0) >= room + 2:
-        yield from lines
-        return
-    for start in range(0, len(lines), columns):
-        row = lines[start : start + columns]
-        yield Content.assemble(*(each.pad_right(max(room - each.cell_length, 0)) for each in row))
+def _widths(entries: Sequence[LegendEntry], columns: int) -> Sequence[tuple[int, int]]:
+    """Return the cells of signs, with a space, and of meanings in each column."""
+    parts = [entries[place::columns] for place in range(columns)]
+    return [(max(cells(e.sign) for e in part) + 1, max(cells(e.meaning) for e in part)) for part in parts]

@@ -125,6 +125,7 @@ class HandoverScreen(PlainText):
         self._lack = f"still {_READING}"
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Pager(id="plain"):
             yield Static(id="handover", markup=False)
         yield Static(id="handover-answer", markup=False)

@@ -73,9 +73,12 @@ class RowActions(TableScreen):
         keys: Sequence[EnvironmentKey]
         lasts: timedelta
         note: SafeText
+        hidden: int = 0
+        """The number of environments that the filter hides."""
 
         def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
-            return control.silence(monitor, self.keys, wall, self.lasts, self.note)
+            monitor, text = control.silence(monitor, self.keys, wall, self.lasts, self.note)
+            return monitor, f"{text} ({self.hidden:,} hidden by the filter)" if self.hidden else text
 
     @dataclass
     class Unsilenced(Message):
@@ -174,9 +177,9 @@ class RowActions(TableScreen):
         if not self.does_act():
             return
         if problems := [each for each in target.environments if self._is_open(each)]:
-            self._ask_for_note(target.part(problems), target)
+            self._ask_for_note(self.part_of(target, problems), target)
         elif acknowledged := [each for each in target.environments if self.state.monitor.is_acked(each)]:
-            self._ask_for_change(target.part(acknowledged), target)
+            self._ask_for_change(self.part_of(target, acknowledged), target)
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
         else:
@@ -217,11 +220,12 @@ class RowActions(TableScreen):
         note = notes.pop() if len(notes) == 1 else EMPTY
 
         def change(answer: str) -> None:
-            still = acknowledged.part([each for each in acknowledged.environments if self.state.monitor.is_acked(each)])
-            acks = self._acks_of(still.environments)
+            still_acked = [each for each in acknowledged.environments if self.state.monitor.is_acked(each)]
+            acks = self._acks_of(still_acked)
             if not acks:
                 self.show_message(f"recovered meanwhile: {acknowledged.name}")
                 return
+            still = self.part_of(acknowledged, still_acked)
             if prompt.is_withdrawn:
                 self.post_message(self.Acknowledged(dict.fromkeys(acks)))
                 self.show_message(f"no longer acknowledged: {still.name}")
@@ -275,7 +279,7 @@ class RowActions(TableScreen):
         def silence(answer: str) -> None:
             if (still := self.newest(target)) is not None:
                 keys = [row.key for row in still.environments]
-                self.post_message(self.Silenced(keys, lasts, note_of(answer)))
+                self.post_message(self.Silenced(keys, lasts, note_of(answer), len(still.hidden)))
                 self.unmark(target)
 
         question = f"Silence {target.name} for {long_age(lasts)}: why?"

@@ -21,7 +21,7 @@ from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views import state_style
 from envwatch.views.state_style import NOT_NOW, REPLAYED, moment_text
-from envwatch.views.table.block_text import names_text
+from envwatch.views.table.block_text import NAME_CELLS, names_text, several_text
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 
 NO_ENVIRONMENT: Final = "no environment under the cursor"
-_NAME_CELLS: Final = 40
 
 AnswerT = TypeVar("AnswerT")
 
@@ -46,24 +45,17 @@ class Target(NamedTuple):
 
     environments: Sequence[TrackedEnvironment]
     name: str
-    """The label of a single environment, or a few words: `12 environments`. Without environments, the reason."""
+    """The names, shortened to a few words, and how many environments the filter hides. Without environments, the
+    reason."""
     was_lost: bool = False
     """Whether the user chose a loss, so that an environment that is up must have recovered."""
     shared: SafeText | None = None
+    hidden: frozenset[EnvironmentKey] = frozenset()
+    """Marked environments that the filter hides."""
 
     @property
     def is_or_are(self) -> str:
         return f"{self.name} {'is' if len(self.environments) == 1 else 'are'}"
-
-    def part(self, environments: Sequence[TrackedEnvironment]) -> Target:
-        is_whole = len(environments) == len(self.environments)
-        return self._replace(environments=environments) if is_whole else target_of(environments)
-
-
-def target_of(environments: Sequence[TrackedEnvironment], noun: str = "environments") -> Target:
-    """Return a target named by its single label, or by a count."""
-    count = len(environments)
-    return Target(environments, environments[0].environment.label if count == 1 else f"{count:,} {noun}")
 
 
 class TableScreen(Screen[None], StateNode):
@@ -100,18 +92,38 @@ class TableScreen(Screen[None], StateNode):
             return self.under_cursor
         if not (found := self.known(self.marked)):
             return Target((), "no marked environment is in the fleet")
-        return target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), "marked")
+        hidden = self.table.row_cursor.hidden([tracked.key for tracked in found])
+        return self.target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), hidden)
+
+    def target_of(
+        self, environments: Sequence[TrackedEnvironment], hidden: frozenset[EnvironmentKey] = frozenset()
+    ) -> Target:
+        """Return a target with the names of its environments."""
+        name = several_text(environments, self.state.ambiguous_names)
+        hidden = hidden.intersection(tracked.key for tracked in environments)
+        if not hidden:
+            return Target(environments, name)
+        count = "" if len(environments) == 1 else f"{len(hidden):,} "
+        return Target(environments, f"{name} ({count}hidden by the filter)", hidden=hidden)
+
+    def part_of(self, target: Target, environments: Sequence[TrackedEnvironment]) -> Target:
+        if len(environments) == len(target.environments):
+            return target._replace(environments=environments)
+        return self.target_of(environments, target.hidden)
 
     @property
     def under_cursor(self) -> Target:
         header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
         if incident is not None:
-            target = target_of(incident.members)._replace(was_lost=True, shared=incident.shared)
-            names = names_text(incident, self.state.ambiguous_names, _NAME_CELLS)
-            return target._replace(name=names) if len(incident.members) > 1 else target
+            target = self.target_of(incident.members)._replace(was_lost=True, shared=incident.shared)
+            if len(incident.members) == 1:
+                return target
+            outside = len(self.table.row_cursor.outside(incident.members))
+            others = f" ({outside:,} outside the filter)" if outside else ""
+            return target._replace(name=names_text(incident, self.state.ambiguous_names, NAME_CELLS) + others)
         if header is not None:
-            return target_of(header.environments)
-        return Target((), NO_ENVIRONMENT) if tracked is None else target_of([tracked])
+            return self.target_of(header.environments)
+        return Target((), NO_ENVIRONMENT) if tracked is None else self.target_of([tracked])
 
     def is_unwell(self, tracked: TrackedEnvironment) -> bool:
         """Whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
@@ -134,7 +146,7 @@ class TableScreen(Screen[None], StateNode):
         if was_unwell and not any(self.is_unwell(now) for _, now in pairs):
             self.show_message(f"recovered meanwhile: {target.name}")
             return None
-        return target.part([now for before, now in pairs if self.is_unwell(now) or not self.is_unwell(before)])
+        return self.part_of(target, [now for before, now in pairs if self.is_unwell(now) or not self.is_unwell(before)])
 
     def unmark(self, target: Target) -> None:
         acted_on = {tracked.key for tracked in target.environments}

@@ -209,7 +209,9 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self._redraw_ages()
 
     def watch_view(self, old: View, new: View) -> None:
-        self._update_rows(is_steady=False, is_held=old.chooses_like(new) and old.orders_like(new), is_new_view=True)
+        is_new_filter = not old.chooses_like(new)
+        is_held = not is_new_filter and old.orders_like(new)
+        self._update_rows(is_steady=False, is_held=is_held, is_new_view=True, is_new_filter=is_new_filter)
 
     def on_resize(self, event: events.Resize) -> None:
         """Arrange again, because a query searches visible columns; keep the cursor visible."""
@@ -233,7 +235,9 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         if regions := [Region(0, y, width, 1) for y, width in enumerate(widths, 1) if width]:
             self.refresh(*regions)
 
-    def _update_rows(self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False) -> None:
+    def _update_rows(
+        self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False, is_new_filter: bool = False
+    ) -> None:
         """`is_steady` keeps all rows in place for now.
 
         `is_held` keeps the row under the cursor, even if the view hides the row.
@@ -248,7 +252,14 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         if order_reason is not None and order_reason.tracked.key in in_block:
             order_reason = None
         found = self._arranged(order_reason, in_block)
-        cursor.take(found, lambda rows: lines_of(rows, view), block, is_steady=is_steady, is_new_view=is_new_view)
+        cursor.take(
+            found,
+            lambda rows: lines_of(rows, view),
+            block,
+            is_steady=is_steady,
+            is_new_view=is_new_view,
+            is_new_filter=is_new_filter,
+        )
         self._set_virtual_size()
         places = None
         if cursor.was_moved and place is not None and cursor.table_place is not None:
@@ -322,7 +333,8 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
                 self.refresh(Region(0, each - self.scroll_offset.y + 1, self.size.width, 1))
 
     def action_move(self, lines: int) -> None:
-        self._move_to((self.row_cursor.place or 0) + lines)
+        place = self.row_cursor.place
+        self._move_to((-1 if place is None else place) + lines)
         self._reveal_top()
 
     def action_move_to(self, place: int) -> None:
@@ -338,7 +350,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         self.action_move(round(pages * max(self._height, 1)))
 
     def go_to_open(self, direction: int) -> bool:
-        """Move to the next (1) or previous (-1) line that needs a person; return False without such a line."""
+        """Move to the next (1) or previous (-1) line that needs a person; return False without another line."""
         cursor = self.row_cursor
         place = cursor.next_open() if direction > 0 else cursor.previous_open()
         if place is not None:

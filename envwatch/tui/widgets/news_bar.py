@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from envwatch.fleet.events import Kind
+from envwatch.fleet.events import BY_ANY_LISTING, Kind
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, composed, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
@@ -101,14 +101,14 @@ class NewsBar(TextLine, StateNode):
 
     def _newest_rows(self) -> Sequence[Row]:
         self.cut_text = EMPTY
-        first = self._message() or self._trouble()
-        chosen = None
+        first, chosen = self._message() or self._trouble(), None
         if first is None:
             if not self.room:
                 return self._doubt() or []
             chosen = headline(self.state.monitor.event_log, self._server_now)
             first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
-        others = (event for event in reversed(self.state.monitor.event_log) if event is not chosen)
+        events = reversed(self.state.monitor.event_log)
+        others = (event for event in events if event is not chosen and not self._is_trouble(event))
         rows = [self._event_row(event) for event in islice(others, max(self.room - len(first), 0))]
         if not rows or self.room < _LINES_WITH_RULE:
             return [*first, *rows]
@@ -164,6 +164,12 @@ class NewsBar(TextLine, StateNode):
                 return self._in_lines(*self._failure(profile_state, profile_state.failure, schedule))
         return self._warning(lambda each: quarantine_text(each, self.state.now, self.options.zone))
 
+    def _is_trouble(self, event: Event) -> bool:
+        """Whether an event is the begin of trouble that lasts, which `_trouble` names."""
+        profile_state = self.state.monitor.fleet.by_profile.get(event.profile)
+        since = None if profile_state is None else profile_state.periods.get(event.kind)
+        return event.kind in BY_ANY_LISTING and since is not None and since in {event.at, event.since}
+
     def _doubt(self) -> list[Row] | None:
         zone = self.options.zone
         doubts = self._warning(lambda each: doubt_text(each, zone))
@@ -198,11 +204,14 @@ class NewsBar(TextLine, StateNode):
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
             following = f"next try in {long_age(left)}"
-        cause = Part(f"{failure.cause}{partial}:", "blind", 7)
+        is_told = self.room >= _LINES_WITH_RULE and not self.state.monitor.fleet.is_listed  # by the empty table
+        cause = Part(f"{failure.cause}{partial}{'' if is_told else ':'}", "blind", 7)
         right = [Part(following.rjust(_NEXT_TRY_CELLS), "late", 8)] if following else []
-        if following and failure.retry_after is None:  # otherwise the key r answers that the server asked to wait
+        if following and not failure.retry_after:  # otherwise the key r answers that the server asked to wait
             sooner = _SOONER if following.startswith("next") else " " * len(_SOONER)
             right.append(Part(sooner, "late", 5, is_joined=True))
+        if is_told:
+            return self._whose(profile_state), cause, right
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:

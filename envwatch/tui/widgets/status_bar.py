@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.reactive import reactive
 
@@ -49,6 +49,7 @@ _CUT_HOST = _SLOW = 6
 _WORD = 4
 _VIEW = 5
 """Weight of the view's name, which yields before the filter's count."""
+_MARKED, _HIDDEN = 9, 6
 _SORT_CELLS = 20
 """Cells of the id of the sorting column, which may be `meta.KEY`."""
 
@@ -60,6 +61,14 @@ _LEAST_DAY = 10
 _WITHOUT_LEGEND = 80
 
 
+class Marks(NamedTuple):
+    """Counts of marked environments."""
+
+    total: int = 0
+    hidden: int = 0
+    """Marked environments that the view hides, or that left the fleet."""
+
+
 class StatusBar(TextLine, StateNode):
     """Counts, the data's age, and badges."""
 
@@ -69,6 +78,7 @@ class StatusBar(TextLine, StateNode):
 
     view: reactive[View] = reactive(View)
     visible_rows: reactive[int] = reactive(0)
+    marks: reactive[Marks] = reactive(Marks())
 
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
@@ -78,6 +88,7 @@ class StatusBar(TextLine, StateNode):
         other = StatusBar(watched=self._watched)
         other.set_reactive(StatusBar.view, self.view)
         other.set_reactive(StatusBar.visible_rows, self.visible_rows)
+        other.set_reactive(StatusBar.marks, self.marks)
         return other
 
     watch_state = TextLine.refresh_if_changed
@@ -150,8 +161,13 @@ class StatusBar(TextLine, StateNode):
             mark = glyphs.down if self.view.is_inverted else glyphs.up
             column = shortened(clean(column_of(self.view.sort).id), _SORT_CELLS, keep="ends", ellipsis=glyphs.ellipsis)
             parts.append(Part(f" SORT {column} {mark} ", "badge", 8))
+        if self.marks.total:
+            parts.append(Part(f" {self.marks.total:,} marked", "badge", _MARKED))
+            if self.marks.hidden:
+                parts.append(Part(f", {self.marks.hidden:,} hidden", "badge", _HIDDEN, is_joined=True))
+            parts.append(Part(" ", "badge", _MARKED, is_joined=True))
         if self.view.is_narrowed:
-            parts += self._filter_parts()
+            parts += self._filter_parts(is_joined=bool(self.marks.total))
         if name := self.view.name:
             is_joined = self.view.is_narrowed
             parts.append(Part(f"{'' if is_joined else ' '}VIEW {name} ", "badge", _VIEW, is_joined=is_joined))
@@ -161,14 +177,18 @@ class StatusBar(TextLine, StateNode):
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
 
-    def _filter_parts(self) -> list[Part]:
+    def _filter_parts(self, *, is_joined: bool) -> list[Part]:
         view = self.view
         baseline = view.baseline if view.compares else None
         preset = "" if view.preset is Preset.ALL else view.preset
         query = " ".join(filter(None, (preset, "" if view.has_named_query else str(view.query))))
-        parts = [] if baseline is None else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9)]
+        parts = (
+            []
+            if baseline is None
+            else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9, is_joined=is_joined)]
+        )
         if query or not parts:
-            parts.append(Part(f" {query}".rstrip(), "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
+            parts.append(Part(f" {query}".rstrip(), "badge", 8, cut_at=CUT_AT, is_joined=is_joined or bool(parts)))
         parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.monitor.fleet):,} ")
         return parts
 

@@ -302,7 +302,8 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
     if failure is None:
         return clean("Asking for the first listing. All environments of this account appear here.")
     what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No listing yet"
-    return composed(f"{what}: {failure.message}{'' if is_past else ' (r tries again now, q quits)'}")
+    retry = "r tries again now" if not failure.retry_after else "the server asked to wait"
+    return composed(f"{what}: {failure.message}{'' if is_past else f' ({retry}, q quits)'}")
 
 
 def empty_table_text(  # noqa: PLR0913  the state of the screen

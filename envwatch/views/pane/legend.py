@@ -14,6 +14,7 @@ from envwatch.model.times import long_age
 from envwatch.views.events.day_line import MARKER
 from envwatch.views.events.event_text import event_style
 from envwatch.views.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, PRESENCE_STYLES, UNKNOWN, StateStyle
+from envwatch.views.table.block import Aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,15 +30,46 @@ class LegendEntry(NamedTuple):
     meaning: str
 
 
+TAGS_LAST: Final = long_age(limits.MARK_DURATION)
+
 _TAGS: Final[Mapping[ChangeTag, str]] = {
-    ChangeTag.NEW: "down or gone",
+    ChangeTag.NEW: "down, gone",
     ChangeTag.BACK: "is back",
     ChangeTag.JOINED: "appeared",
     ChangeTag.MOVED: "renamed",
     ChangeTag.MODE: "other mode",
-    ChangeTag.VERSION: "new version",
+    ChangeTag.VERSION: "version",
     ChangeTag.CONNECTION: "reconnected",
 }
+
+
+_ASIDES: Final[Mapping[Aside, str]] = {
+    Aside.OLD: "over 24h",
+    Aside.GONE: "not listed",
+    Aside.OUTSIDE: "no alert",
+    Aside.QUIET: "quiet hours",
+    Aside.SILENCED: "with M",
+    Aside.EPHEMERAL: "as planned",
+    Aside.REPLACED: "by another",
+}
+
+
+STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
+    LegendEntry("2 new", "offline", f"losses of {TAGS_LAST}"),
+    LegendEntry("STALE", "late", "old listing"),
+    LegendEntry("KEY REFUSED", "unknown", "renew it"),
+    LegendEntry("2 acked", "", "acknowledged"),
+    LegendEntry("BLIND", "unknown", "no data"),
+    LegendEntry("NONE ON", "offline", "nothing up"),
+    LegendEntry("3 behind", "", "older version"),
+    LegendEntry("HOLD", "unknown", "odd listing"),
+    LegendEntry("DATE", "late", "wrong clock"),
+    LegendEntry("2 marked", "late", "by space"),
+    LegendEntry("STALLED", "unknown", "beats stand"),
+    LegendEntry("3/40", "late", "rows shown"),
+)
+"""Words and badges of the status line, without the words of states."""
+LIVE: Final = LegendEntry("live 2s/5s", "online", "the newest listing is 2 s old, and a poll comes every 5 s")
 
 
 _DAY: Final[Mapping[Kind, str]] = {
@@ -55,12 +87,12 @@ def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
     offline = PRESENCE_STYLES[Presence.OFFLINE]
     looks: Sequence[tuple[StateStyle, str]] = (
-        (PRESENCE_STYLES[Presence.ONLINE], f"heartbeat younger than {late}"),
+        (PRESENCE_STYLES[Presence.ONLINE], f"heartbeat under {late} old"),
         (offline, f"no connection, or silent {lost}"),
         (PRESENCE_STYLES[Presence.LATE], f"a ping missed: silent {late}"),
         (PRESENCE_STYLES[Presence.GONE], "not listed any more"),
         (offline._replace(word=FLAPPING, style="flapping"), "comes and goes"),
-        (offline._replace(word=CLOCK_SUSPECT, style="unknown"), "clock and heartbeat disagree"),
+        (offline._replace(word=CLOCK_SUSPECT, style="unknown"), "clock and beat disagree"),
         (UNKNOWN._replace(word=offline.word), "blind: the last verdict"),
         (PRESENCE_STYLES[Presence.MISSING], "expected, and not listed"),
     )
@@ -86,8 +118,11 @@ def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
 
 
 def tag_entries() -> Sequence[LegendEntry]:
-    """Return the tags, the most important first."""
-    return [LegendEntry(tag, "offline" if tag.is_loss else "online", _TAGS[tag]) for tag in ChangeTag]
+    """Return the tags, the most important first, and the time that a tag stays."""
+    tags = [LegendEntry(tag, "offline" if tag.is_loss else "online", _TAGS[tag]) for tag in ChangeTag]
+    return [*tags, LegendEntry(TAGS_LAST, "", "tags stay")]
 
 
-TAGS_LAST: Final = long_age(limits.MARK_DURATION)
+def rule_entries() -> Sequence[LegendEntry]:
+    """Return the words for rows that are off and outside the block."""
+    return [LegendEntry(aside.value, "", meaning) for aside, meaning in _ASIDES.items()]

@@ -88,7 +88,10 @@ class Arrangement(NamedTuple):
     rows: Sequence[TrackedEnvironment] = ()
     old: int = 0
     """The number of old rows at the end, if the view sets old rows apart."""
-    in_block: int = 0
+    in_block: frozenset[EnvironmentKey] = frozenset()
+    """The matching rows of the block."""
+    is_narrowed: bool = False
+    """Whether the view may leave out environments."""
     wall: float = 0.0
     """This machine's clock, ms."""
     order_reason: OrderReason | None = None
@@ -125,7 +128,8 @@ def arrange(  # noqa: PLR0913  the state of the screen
     """
     cache = cache or ArrangeCache()
     matching = _chosen(fleet, view, columns, wall, is_acked, cache.searches)
-    chosen = [tracked for tracked in matching if tracked.key not in in_block] if in_block else matching
+    keys = [tracked.key for tracked in matching] if in_block else []
+    chosen = [row for row, key in zip(matching, keys, strict=True) if key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
     *recent, old = _parts_of(chosen, fleet, wall, order_reason, quiet)
     cache.learn(chain(fleet.environments, chosen))
@@ -142,7 +146,8 @@ def arrange(  # noqa: PLR0913  the state of the screen
     return Arrangement(
         rows=rows,
         old=0 if view.is_narrowed else len(old),
-        in_block=len(matching) - len(chosen) if in_block else 0,
+        in_block=frozenset(in_block).intersection(keys),
+        is_narrowed=view.is_narrowed,
         wall=wall,
         order_reason=order_reason,
         ghost=ghost,

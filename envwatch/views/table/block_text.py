@@ -16,12 +16,16 @@ from envwatch.views.table.columns import cause_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.views.table.block import Block, BlockLine
 
+NAME_CELLS: Final = 40
+"""Room for the names in a question or an answer."""
 _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
 
 
@@ -49,10 +53,7 @@ def names_text(
     line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
 ) -> SafeText:
     """Return the shared values and the names that fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
-    names = [
-        composed(tracked.environment.label + id_tail(tracked.environment.label, tracked.environment.id, ambiguous))
-        for tracked in line.members[: max(room // 2, 1)]
-    ]
+    names = _names(line.members, ambiguous, room)
     total = len(line.members)
     profile = f"{line.profile} " if has_profiles else ""
     shared = f"{line.shared}: " if line.shared and total > 1 else ""
@@ -65,6 +66,29 @@ def names_text(
     if 0 < cells(more) >= room:
         return shortened(clean(f"{total:,}"), room, ellipsis=ellipsis)
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
+
+
+def several_text(
+    environments: Sequence[TrackedEnvironment],
+    ambiguous: frozenset[SafeText] = frozenset(),
+    room: int = NAME_CELLS,
+) -> SafeText:
+    """Return the name of one environment, or the names that fit: `web-1 and web-2`, `web-1, web-2 and 10 more`."""
+    total, names = len(environments), _names(environments, ambiguous, room)
+    if total == 1:
+        return environments[0].environment.label
+    whole = [f"{', '.join(names[:-1])} and {names[-1]}"] if len(names) == total else []
+    parts = (enumerated(names[:count], total) for count in range(min(len(names), total - 1), 0, -1))
+    texts = (composed(text) for text in (*whole, *parts))
+    first = shortened(names[0], room, keep="ends")
+    return next((text for text in texts if cells(text) <= room), composed(enumerated([first], total)))
+
+
+def _names(environments: Sequence[TrackedEnvironment], ambiguous: frozenset[SafeText], room: int) -> Sequence[SafeText]:
+    return [
+        composed(tracked.environment.label + id_tail(tracked.environment.label, tracked.environment.id, ambiguous))
+        for tracked in environments[: max(room // 2, 1)]
+    ]
 
 
 def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:

@@ -1,13 +1,14 @@
 """The lines of the screen, block first, then table, and the cursor.
 
-* A cursor that was never moved stays on the first line, and the table stays at its top.
+* A cursor that was never moved stays on the first line that matches the view, and the table stays at its top.
 * The cursor follows an environment into the block. When an incident's line goes, the cursor moves to the block's next
   line, or to the table's first row.
 * A block line whose members are back stays while under the cursor.
 * A table row under a moved cursor keeps its place, even if the row changes state or stops matching. When its group is
   folded, the cursor moves to the group's header.
-* If a view (such as a filter being typed) hides the cursor's row, the next view that shows the row moves the cursor
-  back, unless the user moved the cursor or kept the filter.
+* If another filter does not match the cursor's line, also in the block, the cursor goes to the first line that
+  matches, and to no line without a match. The next view that matches the line moves the cursor back, unless the user
+  moved the cursor or kept the filter.
 * Visible rows of the table keep their place on the screen: first the row under the cursor, then as many rows as
   possible. At the list's end rows move, so that no line stays empty while a row is out of sight.
 * Rows keep their places shortly after the cursor moved.
@@ -16,6 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +27,7 @@ from envwatch.views.table.block import Block, BlockLine, LineKey
 from envwatch.views.table.table_view import GroupHeader, Line, TableLine, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 
 _LEAST_MEMBERS = 2
@@ -72,7 +74,7 @@ class RowCursor:
     @property
     def matches(self) -> int:
         """The number of environments that match the view, in table and block."""
-        return len(self._arrangement.rows) + self._arrangement.in_block
+        return len(self._arrangement.rows) + len(self._arrangement.in_block)
 
     @property
     def cursor(self) -> Line | None:
@@ -138,7 +140,7 @@ class RowCursor:
         place = min(self.place or 0, len(block.lines))
         return (*block.lines[:place], cursor, *block.lines[place:])
 
-    def take(
+    def take(  # noqa: PLR0913  what the user changed
         self,
         arrangement: Arrangement,
         lines_of: Callable[[Arrangement], Sequence[TableLine]],
@@ -146,11 +148,12 @@ class RowCursor:
         *,
         is_steady: bool = False,
         is_new_view: bool = False,
+        is_new_filter: bool = False,
     ) -> None:
         """Replace the rows.
 
         With `is_steady`, rows that are still present stay in place, new rows follow, and `is_due` is set. `is_new_view`
-        means that the user changed the view.
+        means that the user changed the view, `is_new_filter` that the view chooses other environments.
         """
         self._lines_of = lines_of
         if is_steady:
@@ -164,7 +167,42 @@ class RowCursor:
         self._set(arrangement, block_lines)
         if is_new_view and self.was_moved and self._chosen is not None:
             place = self.place_of(self._chosen)
-            self.place = self.place if place is None else place
+            is_back = place is not None and not (is_new_filter and self._is_outside(place))
+            self.place = place if is_back else self.place
+        if is_new_filter and self.place is not None and self._is_outside(self.place):
+            self.place = self._home
+
+    def hidden(self, keys: Collection[EnvironmentKey]) -> frozenset[EnvironmentKey]:
+        """Return the keys of environments that neither block nor table shows, folded groups included."""
+        if not keys:
+            return frozenset()
+        lines = self.lines[: self.pinned]
+        members = chain.from_iterable(line.members for line in lines if isinstance(line, BlockLine))
+        return frozenset(keys).difference(tracked.key for tracked in chain(members, self._arrangement.rows))
+
+    @property
+    def _home(self) -> int | None:
+        """The first line that matches, a group's header only without other lines."""
+        matching = [place for place in range(self.pinned) if not self._is_outside(place)][:1]
+        rows = enumerate(self.table_lines, self.pinned)
+        matching += [next((place for place, line in rows if not isinstance(line, GroupHeader)), self.pinned)]
+        return matching[0] if matching[0] < len(self.lines) else None
+
+    def _is_outside(self, place: int) -> bool:
+        """Whether a line of the block has no environment that matches the view."""
+        line = self.lines[place]
+        if place >= self.pinned or isinstance(line, GroupHeader):
+            return False
+        members = line.members if isinstance(line, BlockLine) else (line,)
+        return len(self.outside(members)) == len(members)
+
+    def outside(self, members: Sequence[TrackedEnvironment]) -> frozenset[EnvironmentKey]:
+        """Return the keys of those members of a block line that do not match the view."""
+        arrangement = self._arrangement
+        if not arrangement.is_narrowed:
+            return frozenset()
+        keys = frozenset([member.key for member in members]) - arrangement.in_block
+        return keys.difference(row.key for row in arrangement.rows) if keys else keys
 
     def _steady(self, arrangement: Arrangement) -> Arrangement:
         before = self._arrangement
@@ -202,8 +240,8 @@ class RowCursor:
             self.place = self._place_after(head)
             self.pin()
         self.passes_on = False
-        if self.place is None and self.lines:
-            self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
+        if self.place is None:
+            self.place = self._home
 
     @property
     def _heads(self) -> list[int]:
@@ -214,14 +252,14 @@ class RowCursor:
 
     def _place_after(self, before: int) -> int:
         here = self.place or 0
-        head, others = self._head_of(here), [*self._open_lines()]
+        head, others = self._head_of(here), [place for place in self._open_lines() if not self._is_outside(place)]
         if head in others:
             # Acknowledged members come last, so the first member is open.
             return here if here == head else head + 1
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
-        heads = self._heads
+        heads = [head for head in self._heads if not self._is_outside(head)]
         return next((head for head in heads if head >= place), heads[-1] if heads else None)
 
     def _header_of_folded(self, key: LineKey) -> int | None:
@@ -263,16 +301,20 @@ class RowCursor:
         return {place: line for place, line in lines if isinstance(line, BlockLine) and line.is_open}
 
     def next_open(self) -> int | None:
-        """Return the next line that needs a person: not visited since its newest loss, else the next below."""
+        """Return the next line that needs a person: not visited since its newest loss, else the next below.
+
+        The newest line not visited may be under the cursor. Returns None without another line.
+        """
         here, lines = self.place, self._open_lines()
         places = [place for place in lines if place != here]
         if not places:
             return None
-        if (cursor := self.cursor) is not None:
-            self._trail.append(cursor.key)
-        unvisited = (place for place in places if self._visited.get(lines[place].key, -inf) < lines[place].noticed_at)
+        unvisited = (place for place, line in lines.items() if self._visited.get(line.key, -inf) < line.noticed_at)
         below = (place for place in places if here is not None and place > here)
-        return next(unvisited, next(below, places[0]))
+        following = next(unvisited, next(below, places[0]))
+        if following != here and (cursor := self.cursor) is not None:
+            self._trail.append(cursor.key)
+        return following
 
     def previous_open(self) -> int | None:
         """Return the line where `next_open` started, else the open line above."""
