@@ -142,7 +142,7 @@ def _group_text(event: Event, names: int) -> str:
     if event.kind is Kind.NOT_BACK and event.reason:
         what = f"{len(members):,} {event.reason}"
     if rest:
-        what += f" (+{rest:,} need nobody)"
+        what += f" (+{rest:,} need{'s' if rest == 1 else ''} nobody)"
     if is_together and event.reason:
         return f"{what}: all {event.reason}"
     return f"{what}: {names_text(members, names)}" if names else what
