@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits
@@ -28,7 +28,7 @@ _STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
-    """Return the newest of the most severe events within `limits.HEADLINE_STANDS`.
+    """Return the newest of the most severe events within `limits.HEADLINE_STANDS`: the newest loss, however small.
 
     Without a severe event, return the newest listing's event with the most environments. A loss is over when all its
     environments are back or replaced, a period when it has ended. Changes of a flapping row are no news.
@@ -65,15 +65,18 @@ def _is_flap(event: Event) -> bool:
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
-    """Return the event merged with events of the same kind and poll, and the number of omitted changes."""
-    total = len(flatten(same_poll))
+    """Return the event merged with events of the same kind and poll, and the number of the poll's other changes.
+
+    A group counts as one change. A change of an environment of the returned event does not count.
+    """
     replaced = {other.id for other in same_poll if is_replacement(other) and other is not event}
     singles = (other for other in same_poll if not other.members and other.id is not None)
     alike = [other for other in singles if other.kind is event.kind and other.id not in replaced]
-    if event.members or len(alike) < _SEVERAL:
-        return event, total - len(flatten([event]))
-    group = Event(kind=event.kind, at=event.at, profile=event.profile, after=event.after, members=tuple(alike))
-    return group, total - len(alike)
+    if not event.members and len(alike) >= _SEVERAL:
+        event = Event(kind=event.kind, at=event.at, profile=event.profile, after=event.after, members=tuple(alike))
+    named = set(map(key_of, flatten([event])))
+    others = [other for other in same_poll if other.kind is not Kind.NOTICE and other is not event]
+    return event, sum(not named.issuperset(map(key_of, flatten([other]))) for other in others)
 
 
 def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
@@ -97,12 +100,12 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for fleet-wide events and group losses, 1 for a single loss or a change to unrestricted, else 0.
+    """Return 2 for losses and fleet-wide events, 1 for a change to unrestricted, else 0.
 
     Changes since the last run must not hide a present loss.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1
-    if event.kind in _FLEET_WIDE or event.of in LOSSES:
+    if event.kind in _FLEET_WIDE or event.kind in LOSSES or event.of in LOSSES:
         return 2
-    return int(event.kind in LOSSES or (event.kind is Kind.MODE and event.after == UNRESTRICTED))
+    return int(event.kind is Kind.MODE and event.after == UNRESTRICTED)
