@@ -13,7 +13,7 @@ from support.app_harness import Stage, staged
 from support.budget import first_quick
 from support.builders import beating, environment, failed, listed, slept
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import OffsetBounds, ServerMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
 
 
 _KEYS = {"?": "question_mark", ":": "colon", "/": "slash", "\r": "enter"}
@@ -69,10 +70,31 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
         an_hour_ahead = (OffsetBounds(3_599_500, 3_600_500),)
         await stage.take(outcome._replace(snapshot=outcome.snapshot._replace(clock=an_hour_ahead)), NO_PROFILE)
         assert " DATE +1h " in stage.lines[0]
-        assert stage.news.startswith("the server's Date is 1h ahead of this machine's clock, and contradicts every")
-        assert "not believed; dependent rows are unknown" in stage.text
+        assert [event.kind for event in stage.app.state.monitor.event_log] == [Kind.CLOCK_WRONG]
+        assert stage.news.startswith("the server's clock (Date) is 1h ahead of this machine's and all heartbeats")
+        shown = " ".join(stage.text.split())
+        assert "not believed; rows (clk?) are judged by this machine's clock, losses still count" in shown
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
+
+
+async def test_a_wrong_clock_is_said_before_minor_news_but_after_a_loss_and_in_the_pane() -> None:
+    def dated(rows: Sequence[Environment]) -> Listed:
+        outcome = listed(rows, stage.at)
+        return outcome._replace(snapshot=outcome.snapshot._replace(clock=(OffsetBounds(3_599_500, 3_600_500),)))
+
+    async with staged((140, 40)) as stage:
+        await stage.take(dated(beating(3, stage.at)), NO_PROFILE)
+        stage.now = 90
+        await stage.take(dated([environment("env-1", currentMode="plan"), *beating(3, stage.at)[1:]]), NO_PROFILE)
+        assert stage.news.startswith("the server's clock (Date) is 1h ahead")
+        stage.go_to("env-2")
+        await stage.press("enter")
+        assert re.search(r"clock +the server's clock \(Date\) is 1h ahead", stage.text)
+        stage.now = 95
+        down = environment("env-3", connectionId=None)
+        await stage.take(dated([*beating(3, stage.at)[:2], down]), NO_PROFILE)
+        assert "went offline" in stage.news
 
 
 async def test_the_status_line_counts_rows_whose_times_cannot_be_true_as_unknown() -> None:

@@ -107,12 +107,13 @@ def test_what_has_come_back_of_a_loss_is_counted_unless_it_is_lost_again() -> No
     assert returned_since(event(Kind.BLIND), (event(Kind.ONLINE, 5),)) == 0
 
 
-def test_a_change_to_unrestricted_outranks_minor_events_but_no_loss_and_the_way_back_is_minor() -> None:
-    fell, minor = event(Kind.OFFLINE), event(Kind.RECONNECTED, 6, "env-8")
+def test_a_change_to_unrestricted_is_as_severe_as_an_earlier_loss_and_the_way_back_is_minor() -> None:
+    fell = event(Kind.OFFLINE)
     drift = replace(event(Kind.MODE, 5, "env-9"), before=clean("standard"), after=clean("unrestricted"))
-    assert chosen(fell, drift) is fell
-    assert chosen(drift, minor) is drift
-    assert chosen(replace(drift, before=drift.after, after=drift.before), minor) is minor
+    assert chosen(fell, drift) is drift
+    assert chosen(fell, replace(drift, before=drift.after, after=drift.before)) is fell
+    lost = event(Kind.OFFLINE, 5)
+    assert chosen(lost, drift) is chosen(drift, lost) is lost
 
 
 def test_a_more_severe_event_is_chosen_at_once() -> None:

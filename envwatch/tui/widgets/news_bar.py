@@ -17,7 +17,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from envwatch.fleet.events import Kind
+from envwatch.fleet.alerting.losses import LOSSES
+from envwatch.fleet.events import Kind, flatten
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, composed, counted, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
@@ -51,6 +52,9 @@ _WIDEST_AGO = "119s ago"
 
 _OTHERS = 1
 """Weight of the number of other changes, which yields to the names of the newest."""
+
+_DOUBTS = frozenset({Kind.STALLED, Kind.CLOCK_WRONG})
+"""Periods whose doubt says more than the event at the begin."""
 
 _LINES_WITH_RULE = 3
 _RULE: Row = (), ()
@@ -174,8 +178,11 @@ class NewsBar(TextLine, StateNode):
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
     def _is_fresh(self, event: Event | None) -> bool:
-        """Whether a recent event precedes a doubt. A stall never does, because the doubt says more."""
-        if event is None or event.kind is Kind.STALLED:
+        """Whether a recent event precedes a doubt. While all rows are in doubt, only a loss does."""
+        if event is None or event.kind in _DOUBTS:
+            return False
+        is_in_doubt = any(_DOUBTS & profile_state.periods.keys() for profile_state in self.state.monitor.fleet)
+        if is_in_doubt and not any(single.kind in LOSSES for single in flatten([event])):
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
 

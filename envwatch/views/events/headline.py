@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.text import SafeText
 
-_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
+_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.CLOCK_WRONG, Kind.BLIND, Kind.KEY_REFUSED})
 """The end of a fleet-wide period is not bad news."""
 
 _SEVERAL = 2
@@ -48,7 +48,7 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
         ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
         is_over = (event.profile, event.kind) in ended
         is_over = is_over or _is_flap(event) or all((single.profile, single.id) in returned for single in singles)
-        if not is_over and _severity(event) > (_severity(most_severe) if most_severe is not None else 0):
+        if not is_over and _outranks(event, most_severe):
             most_severe = event
     if most_severe is not None:
         return most_severe
@@ -58,6 +58,15 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
         return None
     same_listing = takewhile(lambda event: (event.at, event.profile) == (newest.at, newest.profile), newest_first)
     return max((newest, *same_listing), key=lambda event: len(event.members))
+
+
+def _outranks(event: Event, newer: Event | None) -> bool:
+    """Whether an event is more severe than a newer event, or is the loss of two equally severe events of a poll."""
+    if newer is None:
+        return _severity(event) > 0
+    is_of_same_poll = (event.at, event.profile) == (newer.at, newer.profile)
+    is_preferred = is_of_same_poll and _is_loss(event) and not _is_loss(newer)
+    return _severity(event) > _severity(newer) or (is_preferred and _severity(event) == _severity(newer))
 
 
 def _is_flap(event: Event) -> bool:
@@ -100,12 +109,15 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for losses and fleet-wide events, 1 for a change to unrestricted, else 0.
+    """Return 2 for losses, changes to unrestricted and fleet-wide events, else 0.
 
-    Changes since the last run must not hide a present loss.
+    Changes since the last run have 1, because these changes must not hide a present loss.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1
-    if event.kind in _FLEET_WIDE or event.kind in LOSSES or event.of in LOSSES:
-        return 2
-    return int(event.kind is Kind.MODE and event.after == UNRESTRICTED)
+    is_drift = event.kind is Kind.MODE and event.after == UNRESTRICTED
+    return 2 * (is_drift or event.kind in _FLEET_WIDE or _is_loss(event))
+
+
+def _is_loss(event: Event) -> bool:
+    return event.kind in LOSSES or event.of in LOSSES
