@@ -138,10 +138,14 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     def go_to_member(self) -> None:
         incident = self.incident
-        if incident is not None and incident.single is None:
-            if self.row_cursor.unfolded != incident.key:
-                self.toggle_members()
-            self.action_move(1)
+        if incident is None or incident.single is not None:
+            return
+        if incident.returned:
+            self.select(incident.returned[0].key)
+            return
+        if self.row_cursor.unfolded != incident.key:
+            self.toggle_members()
+        self.action_move(1)
 
     def toggle_members(self) -> None:
         cursor = self.row_cursor
