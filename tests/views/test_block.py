@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.block_night import DAY, BlockNight
+from support.block_night import DAY, BlockNight, row
 from support.budget import examples
-from support.builders import NOW
+from support.builders import NOW, listed
 from support.policies import soon
 from support.tracked_environments import ALL
 
@@ -23,6 +23,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
+from envwatch.model.clock import OffsetBounds
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.matching import matcher_of
@@ -85,6 +86,25 @@ def test_losses_together_are_one_line_and_keep_it_when_the_incident_opens() -> N
     (line,) = one.block.lines
     assert line.key == before.key
     assert line.noticed_at - line.began_at == 5_000
+
+
+def test_equally_old_lines_keep_their_places_while_the_estimate_of_a_clock_changes() -> None:
+    one = BlockNight(Monitor.create({HOME: Limits(), WORK: Limits()}))
+    for rows in ("a+ c+", "ax c+"):
+        one.poll(rows, profile=HOME)
+        one.poll(rows.replace("a", "b"), after=0, profile=WORK)
+    lines = one.lines
+    assert [line.partition(" ")[2].split()[0] for line in lines] == ["a", "b"]
+    ages = [(line.began_at, line.noticed_at) for line in one.block.lines]
+    one.now += 5
+    at = NOW + one.now * 1000
+    late = listed([row("b", "x", at, at - 6_000), row("c", "+", at, at)], at)
+    nearer = late.snapshot._replace(clock=(OffsetBounds(-1_200, 0),))
+    one.monitor, _ = one.monitor.apply(WORK, late._replace(snapshot=nearer), one.clocks)
+    one.look()
+    assert one.monitor.fleet.by_profile[WORK].clock.offset < 0
+    assert [line.off[0].environment.label for line in one.block.lines] == ["a", "b"]
+    assert [(line.began_at, line.noticed_at) for line in one.block.lines] == ages
 
 
 def test_losses_apart_are_two_lines_the_newest_first() -> None:

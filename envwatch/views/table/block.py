@@ -36,6 +36,7 @@ LineKey: TypeAlias = tuple[str, ...]
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
+_SAME_MS: Final = 1_000.0
 _ONLINE, _LATE, _GONE, _MISSING = Presence.ONLINE, Presence.LATE, Presence.GONE, Presence.MISSING
 _UP: Final = frozenset({_ONLINE, _LATE})
 
@@ -215,7 +216,7 @@ def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bo
 
 
 def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, quiet_ends: Iterable[float]) -> Block:
-    lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, line.key))
+    lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, *_first_name(line), line.key))
     singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
     off = {tracked.key: line.key for line in lines for tracked in line.off}
     ends = [*quiet_ends]
@@ -324,8 +325,8 @@ def _line(  # noqa: PLR0913  the parts of a line
         off=off,
         member_keys=members,
         total=len(members),
-        began_at=WallMs(min(times)),
-        noticed_at=WallMs(max(open_times or times)),
+        began_at=_steady(min(times), None if before is None else before.began_at),
+        noticed_at=_steady(max(open_times or times), None if before is None else before.noticed_at),
         acked=sum(map(monitor.is_acked, off)),
         not_back=_not_back(off, monitor),
     )
@@ -336,6 +337,11 @@ def _line(  # noqa: PLR0913  the parts of a line
     if incident is not None:
         return line._replace(shared=incident.shared)
     return line._replace(shared=_shared(off, monitor)) if len(off) > 1 else line
+
+
+def _steady(at: float, before: WallMs | None) -> WallMs:
+    """Return the earlier time unless the times differ by over a second: the clock's estimate changes."""
+    return WallMs(at) if before is None or abs(at - before) > _SAME_MS else before
 
 
 def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
@@ -367,6 +373,11 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
     return (tracked.since_at or 0.0) - monitor.fleet.for_environment(tracked).clock.offset
+
+
+def _first_name(line: BlockLine) -> tuple[str, str]:
+    """Return the sort key of equally old lines, which an incident's new id does not change."""
+    return min(map(_name_key, line.members), default=("", ""))
 
 
 def _name_key(tracked: TrackedEnvironment) -> tuple[str, str]:
