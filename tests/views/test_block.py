@@ -296,8 +296,16 @@ def test_a_flapping_row_that_is_silenced_is_counted_once() -> None:
         one.poll("ax b+", after=30).poll("a+ b+", after=30)
     one.silence("a")
     assert (one.lines, one.asides, one.block.presences) == ([], {}, {Presence.ONLINE: 2})
+    assert one.block.silenced_up == 1
     one.poll("ax b+")
     assert (one.asides, one.block.presences) == ({"silenced": 1}, {Presence.ONLINE: 1})
+    assert one.block.silenced_up == 0
+
+
+def test_silenced_rows_that_are_up_are_a_part_of_the_rows_that_are_up() -> None:
+    one = night("a+ b+ c+ d+ e?").silence("a", "b", "e").poll("a+ b+ c+ dx e?")
+    assert one.block.silenced_up == 2
+    assert (sum(one.block.presences.values()), one.block.unknown, one.asides) == (4, 1, {})
 
 
 def test_a_row_found_off_for_a_day_is_old_and_one_that_this_run_noticed_stays_until_acknowledged() -> None:

@@ -243,7 +243,8 @@ class ProblemBlock(_BlockLines):
     def _rule(self, block: Block) -> list[Segment]:
         glyphs = self.options.glyphs
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
-        counts = [(up, "online"), (block.unknown, "unknown")]
+        silenced = f" ({block.silenced_up:,} silenced)" if block.silenced_up else ""
+        counts = [(up, f"online{silenced}"), (block.unknown, "unknown")]
         counts += [(count, aside.value) for aside in Aside if (count := block.asides.get(aside, 0))]
         none = ["0 online"] if self.state.monitor.fleet.is_listed else ["no listing yet"]
         parts = [f"{count:,} {word}" for count, word in counts if count] or none

@@ -111,6 +111,8 @@ class Block:
     """The number of rows that read unknown; no other count includes them."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
     """The number of down rows outside the block by reason, without unknown rows."""
+    silenced_up: int = 0
+    """The number of silenced rows among the online and late rows of `presences`."""
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
@@ -188,7 +190,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 ) -> Block:
     presences: Counter[Presence] = Counter()
     known: dict[SafeText, ProfileState] = {}
-    unknown = 0
+    unknown = silenced_up = 0
     for profile, profile_state in monitor.fleet.by_profile.items():
         rows: Iterable[TrackedEnvironment] = profile_state.environments.values()
         total = len(profile_state.environments) if counted is None else sum(row.key in counted for row in rows)
@@ -198,7 +200,10 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
         if counted is not None:
             proven = [row for row in proven if row.key in counted]
         unknown += total - len(proven)
-        presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
+        up = [row for row in proven if row.verdict.presence in _UP]
+        presences.update([row.verdict.presence for row in up])
+        if monitor.silences:
+            silenced_up += sum(monitor.silence_of(row, now) is not None for row in up)
 
     def counts(tracked: TrackedEnvironment) -> bool:
         profile_state = known.get(tracked.profile)
@@ -208,7 +213,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     presences.update([tracked.presence for tracked in in_block if counts(tracked)])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
     quiet = frozenset([tracked.key for tracked, aside in outside if aside is Aside.QUIET])
-    return replace(block, presences=presences, unknown=unknown, asides=asides, quiet=quiet)
+    return replace(block, presences=presences, unknown=unknown, asides=asides, silenced_up=silenced_up, quiet=quiet)
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
