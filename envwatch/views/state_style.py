@@ -79,10 +79,11 @@ PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.MISSING: StateStyle("!", "!", clean("miss"), "offline"),
 }
 
+# A past hour needs no person, and so never has the colour of a loss.
 HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
     UptimeState.UP: StateStyle("▄", "+", clean("up"), "online"),
     UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, clean("flapping"), "flapping"),
-    UptimeState.DOWN: StateStyle("█", "x", clean("down"), "offline"),
+    UptimeState.DOWN: StateStyle("█", "x", clean("down"), "plain"),
     UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
     UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }

@@ -169,7 +169,7 @@ def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, ser
     server.break_every_page(says(500, f'{{"detail":"{BROKEN}"}}'))
     # A resize takes several frames; in the first frames, events are below the message.
     in_two_lines = r"server error:.* next try in [0-9]+s, r tries now\n(.* e: all of it\n / Filter|.* END\n)"
-    for columns, _ in at_each_size(terminal, "live|STALE", in_two_lines):
+    for columns, _ in at_each_size(terminal, "failing|STALE", in_two_lines):
         line = next(number for number, text in enumerate(terminal.display) if "server error:" in text)
         foreground, background, _, is_reversed = look(terminal, line, "server error:")
         assert (foreground if is_reversed else background) == YELLOW

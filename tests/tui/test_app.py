@@ -118,6 +118,20 @@ async def test_ages_tick_and_no_verdict_changes_by_the_clock_alone() -> None:
         assert "1 on" in stage.lines[0]
 
 
+async def test_data_is_not_called_live_while_polls_fail() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.tick(5)
+        await stage.take(failed(at=stage.at))
+        await stage.tick(7)
+        assert "failing 12s" in stage.lines[0]
+        assert "live" not in stage.lines[0]
+        await stage.tick(4)
+        assert "STALE 16s" in stage.lines[0]
+        await stage.show(fleet_of_three(stage.at))
+        assert "live 0s" in stage.lines[0]
+
+
 async def test_old_data_is_stale_then_blind() -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))

@@ -167,7 +167,13 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
-        return fitting(self._columns_width, self.view.visible_columns, has_profiles=has_profiles, terminal=terminal)
+        return fitting(
+            self._columns_width,
+            self.view.visible_columns,
+            has_profiles=has_profiles,
+            has_last_day=self._last_days().has_hour,
+            terminal=terminal,
+        )
 
     @property
     def _columns_width(self) -> int:

@@ -180,7 +180,7 @@ class StatusBar(TextLine, StateNode):
             return []
         parts, live, polled = list[Part](), list[ProfileState](), list[PollSchedule]()
         for suffix, profile_state, freshness in self._profile_states():
-            is_live = freshness is Freshness.LIVE and not profile_state.is_refused
+            is_live = freshness is Freshness.LIVE and profile_state.failure is None
             if not is_live:
                 parts.append(self._age_badge(profile_state, suffix, freshness))
             if is_past:
@@ -200,6 +200,8 @@ class StatusBar(TextLine, StateNode):
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
             return Part(f"{text.rstrip()} ", "blind", _ALARM)
+        if freshness is Freshness.LIVE:
+            return Part(f"failing{suffix} {short_age(age)}", "late", _ALARM)
         if freshness is Freshness.WAITING and (profile_state.failure is not None or self.state.rewound is not None):
             return Part(f"no data yet{suffix}", "late", 7)
         if freshness is Freshness.WAITING:
@@ -219,8 +221,7 @@ class StatusBar(TextLine, StateNode):
             text, style = f"data {oldest}", "late"
         else:
             text, style = f"live {oldest}", "online"
-        has_failed = any(profile_state.failure is not None for profile_state in fleet)
-        return Part(text, "late" if has_failed else style, _ALARM)
+        return Part(text, style, _ALARM)
 
 
 def _with_word(count: str, word: str, style: str, weight: int) -> list[Part]:
