@@ -95,7 +95,7 @@ _SGR: Final[Mapping[str, str]] = {
     "flapping": "35",
     "unknown": "7",
     "gone": "2",
-    "unrestricted": "1;35",
+    "unrestricted": "1;4",
 }
 """Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. A terminal's yellow, green and cyan vanish on white."""
 
