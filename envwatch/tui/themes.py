@@ -38,6 +38,7 @@ _COLOURS = {
     "state-unrestricted": ("#ff87af", "#0000d7", "#ffafaf", "#ff5fff", "ansi_default"),
     "state-plain": ("#d0d0d0", "#262626", "#ffffff", "#ffffff", "ansi_default"),
     "healthy": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
+    "usual": ("#8a8a8a", "#767676", "#d0d0d0", "#8a8a8a", "ansi_default"),
     "row-cursor": ("#3a3a3a", "#d7d7af", "#262650", "#3a3a3a", "ansi_default"),
     "faint": ("#a8a8a8", "#585858", "#d0d0d0", "#a8a8a8", "ansi_default"),
 }
@@ -107,5 +108,5 @@ def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
 
     Every state has the text's shade, because an alarming orange makes a duller grey than a calm blue.
     """
-    hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "healthy"}]
+    hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "usual", "healthy"}]
     return {**variables, **dict.fromkeys(hues, variables["foreground"])}

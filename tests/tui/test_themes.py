@@ -134,11 +134,12 @@ def test_contrast_is_measured_as_in_wcag() -> None:
 @pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
 def test_every_text_is_legible_on_every_background(theme: Theme) -> None:
     least = AAA if theme.name == "envwatch-contrast" else AA
+    # The usual mode is drawn in the table alone, and never under the cursor.
     poor = {
         (text, background): round(contrast(colour, under), 2)
         for text, colour in texts(theme).items()
         for background, under in backgrounds(theme).items()
-        if contrast(colour, under) < least
+        if contrast(colour, under) < least and (text != "usual" or background == "background")
     }
     assert poor == {}
 

@@ -374,7 +374,8 @@ class RowRenderer:
             if rest.tag is ChangeTag.MODE:
                 style += self.style("tag")
         elif column.id == "mode" and mode_of(rest.tracked.environment.mode) == STANDARD:
-            style += self.style("usual")
+            is_under_cursor = base.bgcolor != self.base.bgcolor or base.reverse
+            style = base if is_under_cursor else base + self.style("usual")
         return Segment(fitted(text, width, keep=column.keep, align=column.align, ellipsis=self.glyphs.ellipsis), style)
 
 
