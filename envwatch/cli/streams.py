@@ -17,15 +17,38 @@ from envwatch.model.text import cells, clean, fitted, shortened
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 _CHUNK_BYTES = 1 << 16
 
 
-def is_utf8(stream: TextIO) -> bool:
-    """Whether a stream's encoding is UTF-8."""
-    return stream.encoding.lower().replace("-", "") == "utf8"
+def is_utf8(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a stream's encoding and the locale are UTF-8.
+
+    In the locale C, Python writes UTF-8 unasked, and may set `LC_CTYPE` to `C.UTF-8` (PEP 538 and 540).
+    `PYTHONIOENCODING` and `PYTHONUTF8` are the user's word.
+    """
+    if not _names_utf8(stream.encoding):
+        return False
+    if environ.get("PYTHONIOENCODING") or environ.get("PYTHONUTF8") == "1":
+        return True
+    language = environ.get("LANG") or ""
+    chosen = environ.get("LC_CTYPE") or language
+    if chosen in _COERCED and language in _PLAIN:
+        chosen = language
+    name = environ.get("LC_ALL") or chosen
+    _, dot, codeset = name.partition("@")[0].partition(".")
+    return name not in _PLAIN and (not dot or _names_utf8(codeset))
+
+
+_PLAIN: Final = frozenset({"C", "POSIX"})
+_COERCED: Final = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})
+"""What Python sets `LC_CTYPE` to in the locale C."""
+
+
+def _names_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("-", "") == "utf8"
 
 
 def has_colours(stream: TextIO) -> bool:

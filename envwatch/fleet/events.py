@@ -70,6 +70,9 @@ class Kind(StrEnum):
     STALLED = "stalled"
     RESUMED = "resumed"
     """All heartbeats of the platform stand still, or advance again."""
+    CLOCK_WRONG = "clock wrong"
+    CLOCK_RIGHT = "clock right"
+    """Heartbeats and clocks contradict each other, or agree again."""
     BLIND = "blind"
     VISIBLE = "visible again"
     """The data is too old to be true, or recent again."""
@@ -147,6 +150,7 @@ ENDS: Final[Mapping[Kind, Kind]] = {
     Kind.KEY_REFUSED: Kind.KEY_ACCEPTED,
     Kind.HELD: Kind.RELEASED,
     Kind.STALLED: Kind.RESUMED,
+    Kind.CLOCK_WRONG: Kind.CLOCK_RIGHT,
 }
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerClock, ServerMs
 from envwatch.model.limits import EARLIEST_MS, Limits
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import ListedPage, Snapshot
-    from envwatch.model.text import SafeText
 
+
+IMPOSSIBLE: Final = clean("before 2020, or more than a day ahead")
+"""Instants that no row can hold."""
 
 _AHEAD_MS = limits.MOST_AHEAD / MS
 _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
@@ -149,4 +152,10 @@ class SkewCheck(NamedTuple):
 
     def contradicts(self, at: ServerMs, now: MonotonicS, elapsed_ms: float) -> bool:
         """Whether the server's clock makes the heartbeat younger or older than possible."""
-        return at - now * 1000 < self.lowest_ms or at - elapsed_ms > self.highest_ms
+        return self.least_error_ms(at, now, elapsed_ms) != 0
+
+    def least_error_ms(self, at: ServerMs, now: MonotonicS, elapsed_ms: float) -> float:
+        """Return by how much the server's clock is at least ahead of the heartbeat, or behind if negative, else 0."""
+        if (behind := self.lowest_ms - (at - now * 1000)) > 0:
+            return -behind - _TOLERANCE_MS
+        return ahead + _TOLERANCE_MS if (ahead := at - elapsed_ms - self.highest_ms) > 0 else 0.0

@@ -12,7 +12,7 @@ from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
 from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.times import MS
-from envwatch.model.versions import is_behind
+from envwatch.model.versions import is_behind, is_mark_useful
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +122,8 @@ class Counts:
     """Environments that are up with an older version than the profile's newest."""
     newest: SafeText | None = None
     """None if the profiles' newest versions differ."""
+    mostly_behind: frozenset[SafeText] = frozenset()
+    """Profiles where a mark of old versions would stand at most rows."""
 
     def with_presence(self, presence: Presence) -> int:
         """Return a presence's number."""
@@ -136,13 +138,17 @@ class Counts:
             unrestricted=self.unrestricted + other.unrestricted,
             behind=self.behind + other.behind,
             newest=versions.pop() if len(versions) == 1 else None,
+            mostly_behind=self.mostly_behind | other.mostly_behind,
         )
 
 
 def counts_at(profile_state: ProfileState, now: Clocks) -> Counts:
     """Count a profile's environments as the screen shows the rows: all unknown while blind."""
+    running = Counter(row.environment.version for row in profile_state.environments.values() if row.verdict.is_up)
+    is_mostly_behind = not is_mark_useful(running, profile_state.newest)
+    mostly_behind = frozenset({profile_state.profile} if is_mostly_behind else ())
     if profile_state.freshness(now) is Freshness.BLIND:
-        return Counts(unknown=len(profile_state.environments))
+        return Counts(unknown=len(profile_state.environments), mostly_behind=mostly_behind)
     known = profile_state.proven
     up = [tracked for tracked in known if tracked.verdict.is_up]
     versions = Counter(tracked.environment.version for tracked in up)
@@ -154,4 +160,5 @@ def counts_at(profile_state: ProfileState, now: Clocks) -> Counts:
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
         behind=sum(count for version, count in versions.items() if is_behind(version, profile_state.newest)),
         newest=profile_state.newest,
+        mostly_behind=mostly_behind,
     )

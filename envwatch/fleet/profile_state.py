@@ -19,6 +19,7 @@ from envwatch.fleet.anomalies import (
     in_groups,
     still_listed,
 )
+from envwatch.fleet.clock_faults import ClockFault, contradiction, date_fault
 from envwatch.fleet.events import (
     BY_ANY_LISTING,
     NO_PERIODS,
@@ -247,6 +248,15 @@ class ProfileState:
         return since, clean("no listing came") if quarantine is None else quarantine.finding.text
 
     @property
+    def clock_fault(self) -> ClockFault | None:
+        """The fault of a clock, if all connected rows are in doubt for the fault."""
+        if self.date_error is not None:
+            return date_fault(self.clock, self.date_error)
+        if self.listed is None:
+            return None
+        return contradiction(self.environments.values(), self.clock, self.listed, self.elapsed_ms)
+
+    @property
     def has_fresh_heartbeat(self) -> bool:
         """Whether the heartbeat of a row that is up is younger than one heartbeat period."""
         if self.listed is None:
@@ -329,7 +339,7 @@ def _after_listing(
     acceptance = acceptance_of(before.quarantine, old, rows, snapshot, asked.monotonic)
     quarantine = acceptance.quarantine
     if quarantine is not None and quarantine.is_whole:
-        periods, period_events = _next_periods(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
+        periods, period_events = _next_periods(seen, seen, acceptance, at=at, seen_at=seen_at)
         environments = still_listed(before.environments, rows)
         earlier = None if earlier is None else earlier._replace(rows=still_listed(earlier.rows, rows))
         return replace(
@@ -365,7 +375,6 @@ def _after_listing(
     if not is_first:
         # A renaming explains the loss of the old row.
         events = [*renamed_events(before.environments, environments, at), *events]
-    periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
     is_proof = quarantine is None and not snapshot.rejected
     environments = with_inventory(before.expect, environments, listing, at, is_proof=is_proof)
     if earlier is not None:
@@ -389,20 +398,20 @@ def _after_listing(
         snapshot=snapshot._replace(pages=(), served=None),
         unseen_since=None,
         last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else before.last_up,
-        periods=periods,
         earlier=earlier,
     )
-    if is_first:
-        return following, period_events
-    unseen = blind_since(before.with_interval(outcome.interval), asked)
-    unseen_since = None if unseen is None else clock.server_time(unseen.wall)
-    return following, (*period_events, *in_groups(events, before.environments, environments, at, unseen_since))
+    periods, period_events = _next_periods(seen, following, acceptance, at=at, seen_at=seen_at)
+    if not is_first:
+        unseen = blind_since(before.with_interval(outcome.interval), asked)
+        unseen_since = None if unseen is None else clock.server_time(unseen.wall)
+        period_events = (*period_events, *in_groups(events, before.environments, environments, at, unseen_since))
+    return replace(following, periods=periods), period_events
 
 
 def _next_periods(
     profile_state: ProfileState,
+    following: ProfileState,
     acceptance: Acceptance,
-    stall_detector: StallDetector,
     *,
     at: ServerMs,
     seen_at: ServerMs,
@@ -410,15 +419,19 @@ def _next_periods(
     """Return the periods after a listing, and the events, ends first.
 
     A quarantine for a different reason is a new period. `profile_state` is the state before the listing, with the
-    listing's interval. `seen_at` is this process's request time, later than `at` for a served listing.
+    listing's interval, and `following` the state after the listing, without periods. `seen_at` is this process's
+    request time, later than `at` for a served listing.
     """
     quarantine, profile = acceptance.quarantine, profile_state.profile
+    stall_detector, fault = following.stall_detector, following.clock_fault
     ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
     # A listing quarantined as a whole does not make the data recent.
     if not (quarantine and quarantine.is_whole) and span(seen_at - at) <= blind_after(profile_state.interval):
         ends[Kind.BLIND] = at
     if not stall_detector.is_stalled:
         ends[Kind.STALLED] = at
+    if fault is None:
+        ends[Kind.CLOCK_WRONG] = at
     periods, events = ended(profile_state.periods, ends, profile)
     if quarantine is None or (
         profile_state.quarantine is not None and profile_state.quarantine.anomaly is not quarantine.anomaly
@@ -433,6 +446,10 @@ def _next_periods(
         since = ServerMs(at - stall_detector.silent_s * 1000)
         periods, stalled = begun(periods, Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
         events += stalled
+    if fault is not None:
+        wrong = Event(kind=Kind.CLOCK_WRONG, at=at, profile=profile, reason=fault.text)
+        periods, began = begun(periods, wrong)
+        events += began
     return periods, events
 
 

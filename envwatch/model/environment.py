@@ -358,10 +358,11 @@ def update_text(environment: Environment) -> SafeText | None:
     return clean("yes" if update.get("writable") else "by hand")
 
 
+STANDARD = clean("standard")
 UNRESTRICTED = clean("unrestricted")
 
 _LEGACY: Mapping[str, SafeText] = {
-    "default": clean("standard"),
+    "default": STANDARD,
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }

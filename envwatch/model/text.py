@@ -1,8 +1,8 @@
 r"""Cleaning, measuring and cutting of untrusted text for a terminal.
 
 `clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, so that columns stay aligned. The
-rest become escapes like `\x1b`: also flags, skin tones, joined emoji, and vowel signs and viramas of Indian scripts.
-Ambiguous width counts as narrow.
+rest become escapes like `\x1b`: also flags, skin tones, and vowel signs and viramas of Indian scripts. Joined emoji
+stand side by side, as terminals disagree about the width of the joined picture. Ambiguous width counts as narrow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NewType
 from unicodedata import category, combining, east_asian_width, normalize
 
@@ -46,6 +47,9 @@ _HASH_DIGITS: Final = 8
 # Presentation hints (VS15, VS16): only some terminals widen the character before.
 _HINTS: Final = "\ufe0e\ufe0f"
 
+_JOINER: Final = "\u200d"
+_SKIN_TONES: Final = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+
 # Blank characters that `isprintable` accepts: joiner, Hangul and Khmer fillers, Mongolian selectors, blank braille,
 # Khitan filler, null notehead, variation selectors. Names could differ invisibly, and selectors can carry messages.
 _BLANK: Final = (
@@ -79,7 +83,8 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
 
     A character becomes an escape (`\x1b`, `\u202e`) if `str.isprintable` refuses the character (categories Cc Cf Cs Co
     Cn Zl Zp, and every space but the plain space), if the width is disputed, or if a mark has no base. Marks beyond
-    `MARKS` become one `…`, and a cut text ends with `…`. A backslash is kept, so cleaning is idempotent.
+    `MARKS` become one `…`, and a cut text ends with `…`. A backslash is kept, so cleaning is idempotent. A zero-width
+    joiner between two emoji is left out.
 
     `text` may contain lone surrogates. `limit` is at least 1.
     """
@@ -87,8 +92,8 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
         return SafeText(text)
     pieces = []
     carried: int | None = None  # marks on the character before; None without a base
-    for character in text[:limit]:
-        piece = _piece(character)
+    for place, character in enumerate(text[:limit]):
+        piece = "" if character == _JOINER and _joins_emoji(text, place) else _piece(character)
         if piece != character:
             carried = None if piece else carried
         elif _width(character):
@@ -302,6 +307,21 @@ def _piece(character: str) -> str:
         return ""
     is_undisputed = category(character) != "Mc" and combining(character) != _VIRAMA and not _ESCAPED.match(character)
     return character if is_undisputed and character.isprintable() else _escape(character)
+
+
+def _joins_emoji(text: str, place: int) -> bool:
+    """Whether a joiner stands between two emoji; a hint or a skin tone may follow the first."""
+    before = text[max(place - 3, 0) : place].rstrip(_HINTS + _SKIN_TONES)
+    return _is_emoji(before[-1:]) and _is_emoji(text[place + 1 : place + 2])
+
+
+def has_emoji_side_by_side(text: SafeText) -> bool:
+    """Whether `clean` may have left out a joiner, so that the text may differ from the original."""
+    return not text.isascii() and any(_is_emoji(one) and _is_emoji(other) for one, other in pairwise(text))
+
+
+def _is_emoji(character: str) -> bool:
+    return bool(character) and category(character) == "So" and _piece(character) == character
 
 
 def _escape(character: str) -> str:

@@ -13,7 +13,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from envwatch.model.text import SafeText
 
@@ -75,6 +75,15 @@ def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:
 def is_behind(version: SafeText | None, newest: SafeText | None) -> bool:
     """Whether a version is older than the fleet's newest."""
     return bool(version and newest and is_version(version) and version_key(version) < version_key(newest))
+
+
+def is_mark_useful(versions: Mapping[SafeText | None, int], newest: SafeText | None) -> bool:
+    """Whether a mark at rows behind the newest version tells rows apart: fewer than half of the rows are behind.
+
+    `versions` counts the rows by version. A text that is no version does not count.
+    """
+    behind = sum(count for version, count in versions.items() if is_behind(version, newest))
+    return 2 * behind < sum(count for version, count in versions.items() if version and is_version(version))
 
 
 _MACHINES_NEEDED: Final = 2

@@ -72,6 +72,7 @@ class LastDays:
         self._monitor, self._now, self._zone = monitor, now, zone
         self._earlier = earlier
         self._profiles: dict[SafeText, _Profile] = {}
+        self._has_hour: bool | None = None
 
     def as_of(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> LastDays:
         """Return the hour cells at another moment, or `self` if nothing differs."""
@@ -86,6 +87,13 @@ class LastDays:
     def share(self, tracked: TrackedEnvironment) -> float | None:
         """See `Availability.share`."""
         return self._profile(tracked.profile).share(tracked, self._monitor.event_log.for_environment(tracked.key))
+
+    @property
+    def has_hour(self) -> bool:
+        """Whether an hour of the last day is recorded, of any profile."""
+        if self._has_hour is None:
+            self._has_hour = any(self._profile(profile).watched_ms >= HOUR_MS for profile in self._monitor.watched)
+        return self._has_hour
 
     def _profile(self, profile: SafeText) -> _Profile:
         found = self._profiles.get(profile)
@@ -116,6 +124,11 @@ class _Profile:
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
         self._shares: dict[UptimeState, float | None] = {}
+
+    @property
+    def watched_ms(self) -> float:
+        """The watched time since the first hour."""
+        return sum(each.until - each.since for each in self._watched.between(self._since, self._now).spans)
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
         entry = self._entry(tracked, own_events, state_of(tracked))

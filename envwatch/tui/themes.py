@@ -8,8 +8,9 @@ vision. Only a loss has the colour of offline. The dark, light and safe themes u
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from rich.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 if TYPE_CHECKING:
@@ -34,18 +35,26 @@ _COLOURS = {
     "state-flapping": ("#ff5fff", "#8700af", "#ffafd7", "#ffafd7", "ansi_magenta"),
     "state-unknown": ("#d0d0d0", "#444444", "#ffffff", "#ffffff", "ansi_default"),
     "state-gone": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
-    "state-unrestricted": ("#ff87af", "#0000d7", "#ffafaf", "#ff5fff", "ansi_magenta"),
+    "state-unrestricted": ("#ff87af", "#0000d7", "#ffafaf", "#ff5fff", "ansi_default"),
     "state-plain": ("#d0d0d0", "#262626", "#ffffff", "#ffffff", "ansi_default"),
     "healthy": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
+    "usual": ("#8a8a8a", "#767676", "#d0d0d0", "#8a8a8a", "ansi_default"),
     "row-cursor": ("#3a3a3a", "#d7d7af", "#262650", "#3a3a3a", "ansi_default"),
     "faint": ("#a8a8a8", "#585858", "#d0d0d0", "#a8a8a8", "ansi_default"),
 }
-"""The ANSI theme avoids yellow, green and cyan, which vanish on white, and blue, which vanishes on black. With 16
-colours, the light theme's loss becomes magenta, `unrestricted!` blue, and the cursor's row grey."""
+"""The ANSI theme avoids yellow, green and cyan, which vanish on white, and blue, which vanishes on black; there
+`unrestricted!` is bold and underlined. With 16 colours, the light theme's `unrestricted!` becomes blue, and
+the cursor's row grey."""
 
 STATE_COLOURS, _LIGHT, _CONTRAST, _SAFE, _ANSI_STATES = (
     {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(5)
 )
+
+IN_16_COLOURS: Final = {
+    Color.parse(_LIGHT["state-late"]).triplet: Color.parse("magenta"),
+    Color.parse(_LIGHT["state-offline"]).triplet: Color.parse("red"),
+}
+"""Colours whose nearest of 16 misleads: dark yellow would be bright on white, and a loss must differ from late rows."""
 
 _ANSI = _ANSI_STATES | {
     "ansi-background": "ansi_default",
@@ -99,5 +108,5 @@ def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
 
     Every state has the text's shade, because an alarming orange makes a duller grey than a calm blue.
     """
-    hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "healthy"}]
+    hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "usual", "healthy"}]
     return {**variables, **dict.fromkeys(hues, variables["foreground"])}

@@ -7,6 +7,7 @@ from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.clock_faults import ahead_or_behind
 from envwatch.fleet.events import Kind
 from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
@@ -20,7 +21,6 @@ from envwatch.model.times import (
     NOTHING,
     clock_text,
     date_text,
-    long_age,
     minutes_age,
     moment,
     offset_text,
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs, WallMs
     from envwatch.model.environment import Environment
-
-
-IMPOSSIBLE = clean("before 2020, or more than a day ahead")
 
 
 class StateStyle(NamedTuple):
@@ -65,8 +62,6 @@ class Piece(NamedTuple):
     style: str = ""
 
 
-_MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
-
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
 """A row keeps its presence's glyph; this glyph marks counts, events and past hours."""
@@ -83,10 +78,11 @@ PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.MISSING: StateStyle("!", "!", clean("miss"), "offline"),
 }
 
+# A past hour needs no person, and so never has the colour of a loss.
 HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
     UptimeState.UP: StateStyle("▄", "+", clean("up"), "online"),
     UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, clean("flapping"), "flapping"),
-    UptimeState.DOWN: StateStyle("█", "x", clean("down"), "offline"),
+    UptimeState.DOWN: StateStyle("█", "x", clean("down"), "plain"),
     UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
     UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }
@@ -98,7 +94,7 @@ _SGR: Final[Mapping[str, str]] = {
     "flapping": "35",
     "unknown": "7",
     "gone": "2",
-    "unrestricted": "1;35",
+    "unrestricted": "1;4",
 }
 """Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. A terminal's yellow, green and cyan vanish on white."""
 
@@ -128,34 +124,32 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
     return look.ascii if ascii_only else look.glyph
 
 
-def date_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return a text about a wrong `Date` header of the server, or None if the header is believed."""
-    if profile_state.date_error is None:
-        return None
-    whose = (
-        "its earlier time" if profile_state.clock.is_known else "this machine's clock, and contradicts every heartbeat"
-    )
-    return clean(f"the server's Date is {_ahead_or_behind(profile_state.date_error)} {whose}")
-
-
 def clock_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s."""
-    if (warning := date_warning(profile_state)) is not None:
-        return clean(f"{warning}: not believed")
+    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s.
+
+    Impossible times are no matter of clocks; the rows are counted elsewhere.
+    """
+    if (fault := profile_state.clock_fault) is not None and fault.judged_by is not None:
+        return fault.text
     if not profile_state.clock.is_far_off:
         return None
-    ahead_or_behind = _ahead_or_behind(-profile_state.clock.offset)
-    return clean(f"this machine's clock is {ahead_or_behind} the server's; ages are by the server's")
+    error = ahead_or_behind(-profile_state.clock.offset)
+    return clean(f"this machine's clock is {error} the server's; ages are by the server's")
 
 
-def clock_error(error_ms: float) -> timedelta:
-    """Return a clock's error, from a minute on in steps of 5 s."""
-    exact = span(abs(error_ms))
-    return exact if exact < _MINUTE else _FIVE_SECONDS * round(exact / _FIVE_SECONDS)
+def clock_text_of(tracked: TrackedEnvironment, profile_state: ProfileState) -> SafeText | None:
+    """Return why an environment reads `clk?`, and what its verdict rests on; None for other environments.
 
-
-def _ahead_or_behind(error: float) -> str:
-    return f"{long_age(clock_error(error))} {'ahead of' if error > 0 else 'behind'}"
+    None for an impossible time too, which the proof of the verdict names.
+    """
+    if not tracked.clock_suspect or tracked.has_impossible_time:
+        return None
+    if (fault := profile_state.clock_fault) is not None:
+        return fault.text
+    whose = "the server's clock" if profile_state.clock.is_known else "this machine's clock"
+    return clean(
+        f"this heartbeat contradicts {whose}, which agrees with other machines: the time of its next heartbeat decides"
+    )
 
 
 def json_text(value: JsonValue) -> SafeText:
@@ -326,18 +320,5 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
         return clean(f"no new heartbeat since {moment}: the platform stands still, or all are down")
-    if (warning := date_warning(profile_state)) is not None:
-        return clean(f"{warning}: not believed; dependent rows are unknown (clk?)")
-    # Nearly always the first row is not in doubt, so further rows cost nothing.
-    if not all(map(_is_in_doubt, profile_state.environments.values())):
-        return None
-    rows = [row for row in profile_state.environments.values() if row.clock_suspect]
-    if not rows:
-        return None
-    if all(row.has_impossible_time for row in rows):
-        return clean(f"every heartbeat has an impossible time ({IMPOSSIBLE}): rows are unknown (clk?)")
-    return clean("the server's Date contradicts every heartbeat: ages are uncertain, and rows are unknown (clk?)")
-
-
-def _is_in_doubt(row: TrackedEnvironment) -> bool:
-    return row.clock_suspect or not row.environment.connection_id or row.presence.is_absent
+    fault = profile_state.clock_fault
+    return None if fault is None else fault.text

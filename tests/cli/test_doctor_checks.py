@@ -199,6 +199,17 @@ async def test_a_clock_that_is_ten_minutes_off_says_so_with_its_bounds(offset_s:
     assert f"{offset_s - 2:+.1f} to {offset_s + 2:+.1f} s" in finding.summary
 
 
+async def test_a_date_that_contradicts_every_heartbeat_is_a_fault_of_the_servers_clock() -> None:
+    rows = [environment(f"env-{number}", lastHeartbeat=WALL - 10_000) for number in range(3)]
+    offsets = [OffsetBounds(599_500, 600_500)]
+    finding = await check_clock(server(offsets=offsets, first_page=exchange(environments=rows)))
+    assert finding.summary == "the server's clock (Date) is 10m ahead of this machine's and all heartbeats"
+    assert "set the server's clock" in (finding.fix or "")
+    old = [environment("env-0", lastHeartbeat=WALL - 600_000)]
+    finding = await check_clock(server(offsets=offsets, first_page=exchange(environments=old)))
+    assert finding.summary.startswith("this machine is 10m behind the server")
+
+
 async def test_responses_without_a_date_leave_the_clock_unknown() -> None:
     assert (await check_clock(server())).status is CheckStatus.WARNING
 

@@ -15,7 +15,6 @@ from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
 from envwatch.model.outcome import Failed
-from envwatch.views.state_style import date_warning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,11 +174,11 @@ def test_in_the_night_a_deploy_restarts_in_waves(seed: int, size: int) -> None:
 @settings(max_examples=examples(50), deadline=None)
 def test_in_the_night_a_wrong_date_is_not_believed(seed: int, size: int) -> None:
     steps = [*ScenarioRun(Scenario.NIGHT, seed=seed, size=size).until(72)]
-    doubted = [step for step in steps if date_warning(step.profile_state) is not None]
+    doubted = [step for step in steps if step.profile_state.clock_fault is not None]
     assert len(doubted) >= 3
     assert all(48 <= step.elapsed_s < 66 for step in doubted)
     assert not any(event.kind is Kind.OFFLINE for step in steps if step.elapsed_s > 48 for event in step.events)
-    assert date_warning(steps[-1].profile_state) is None
+    assert steps[-1].profile_state.clock_fault is None
 
 
 @given(seed=SEEDS, size=SIZES)

@@ -278,7 +278,11 @@ PLAIN_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 @pytest.mark.parametrize(
     ("locale", "option"),
-    [pytest.param(PLAIN_C, (), id="LANG=C"), pytest.param({}, ("--ascii",), id="--ascii", marks=pytest.mark.slow)],
+    [
+        pytest.param(PLAIN_C, (), id="LANG=C"),
+        pytest.param({"LC_ALL": "C"}, (), id="LC_ALL=C"),
+        pytest.param({}, ("--ascii",), id="--ascii", marks=pytest.mark.slow),
+    ],
 )
 def test_an_ascii_terminal_gets_only_ascii(
     environ: dict[str, str], locale: dict[str, str], option: tuple[str, ...]

@@ -314,7 +314,9 @@ def test_a_past_is_continued() -> None:
 
     assert states_text(monitor, "env-1", 260) == "up@0 unknown@60 up@200"
     assert states_text(monitor, "env-2", 260) == "up@0 down@30 unknown@60 up@200"
-    assert [each.kind for each in monitor.event_log] == [Kind.OFFLINE, Kind.ONLINE]
+    # The earlier run's heartbeats lie in the future of its clock.
+    kinds = [each.kind for each in monitor.event_log if each.kind is not Kind.CLOCK_WRONG]
+    assert kinds == [Kind.OFFLINE, Kind.ONLINE]
 
 
 def test_what_changed_while_blind_did_so_at_an_unknown_time() -> None:

@@ -11,7 +11,7 @@ from support.builders import NOW, beating, failed, listed, reading, slept
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean
@@ -209,6 +209,24 @@ def test_a_stall_ends_with_its_duration() -> None:
     assert kinds(events) == [Kind.STALLED, Kind.RESUMED]
     assert [event.since for event in events] == [NOW, NOW]
     assert events[1].lasted == timedelta(seconds=80)
+
+
+def test_a_wrong_clock_begins_and_ends_once_and_says_what_still_holds() -> None:
+    def dated(seconds: float, error_ms: float) -> Listed:
+        listing = listed(beating(3, at(seconds)), at(seconds))
+        bounds = OffsetBounds(error_ms - 500, error_ms + 500)
+        return listing._replace(snapshot=listing.snapshot._replace(clock=(bounds,)))
+
+    wrong = [dated(seconds, 600_000) for seconds in (5, 10, 15)]
+    monitor, events = driven(up(0), *wrong, up(20), up(25))
+    assert kinds(events) == [Kind.CLOCK_WRONG, Kind.CLOCK_RIGHT]
+    assert events[0].reason == (
+        "the server's clock (Date) is 10m ahead of its earlier time: "
+        "rows (clk?) are judged by its earlier time, losses still count"
+    )
+    assert kinds(monitor.event_log) == kinds(events)
+    _, events = driven(*wrong)
+    assert kinds(events) == [Kind.CLOCK_WRONG]
 
 
 def test_no_period_rings() -> None:

@@ -13,18 +13,19 @@ from support.budget import examples, first_quick
 from support.builders import NOW, counts_of, environment, list_of, listed, reading, watched
 from support.marked_values import fields_of_type
 
+from envwatch.fleet.clock_faults import date_fault
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at, is_problem
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
-from envwatch.model.text import clean
+from envwatch.model.text import clean, wrapped
 from envwatch.views.output.formats import json_of, summary_of, table_of
 from envwatch.views.pane.explanation import answer, trace
 from envwatch.views.pane.state_details import headline, proof
-from envwatch.views.state_style import doubt_text, style_of
+from envwatch.views.state_style import clock_text_of, doubt_text, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -277,6 +278,41 @@ def test_one_sentence_says_that_no_heartbeat_has_a_time_that_can_be_true(factor:
     assert doubt_text(none_up, UTC) is None
 
 
+@pytest.mark.parametrize(
+    ("is_dated", "badge", "wrong"),
+    [
+        (True, "DATE", "the server's clock (Date) is at least 2m behind the heartbeats"),
+        (False, "OUR CLOCK", "this machine's clock is at least 2m behind the heartbeats"),
+    ],
+)
+def test_the_fault_names_the_clock_and_by_how_much_it_is_wrong_at_least(
+    badge: str, wrong: str, *, is_dated: bool
+) -> None:
+    rows = [environment(f"env-{number}", lastHeartbeat=NOW + 120_000 + number) for number in range(3)]
+    profile_state, _ = watched([listed(rows, dated=is_dated)])
+    fault = profile_state.clock_fault
+    assert fault is not None
+    assert (fault.wrong, fault.badge, fault.error_ms) == (wrong, badge, -120_002.0)
+    tracked = profile_state.environments[clean("env-0")]
+    assert clock_text_of(tracked, profile_state) == doubt_text(profile_state, UTC) == fault.text
+    assert fault.text.endswith("(clk?) are judged by new heartbeats, losses still count")
+
+
+@pytest.mark.parametrize("clock", [ServerClock(), ServerClock((OffsetBounds(-500, 500),))])
+@pytest.mark.parametrize("error_ms", [-86_340_000.0, 86_340_000.0])
+def test_the_fault_of_a_date_takes_at_most_two_lines_of_80_cells(clock: ServerClock, error_ms: float) -> None:
+    assert len(wrapped(date_fault(clock, error_ms).text, 78)) <= 2
+
+
+def test_one_row_in_doubt_is_no_fault_of_a_clock() -> None:
+    rows = [environment("env-0", lastHeartbeat=NOW + 120_000), environment("env-1")]
+    profile_state, _ = watched([listed(rows)])
+    odd, sane = profile_state.environments.values()
+    assert profile_state.clock_fault is None
+    assert (clock_text_of(odd, profile_state) or "").startswith("this heartbeat contradicts the server's clock")
+    assert clock_text_of(sane, profile_state) is None
+
+
 def test_one_sentence_says_that_the_date_contradicts_every_heartbeat() -> None:
     def rows(at: float) -> list[Environment]:
         return [environment(f"env-{number}", lastHeartbeat=at - 10_000) for number in range(3)]
@@ -286,7 +322,7 @@ def test_one_sentence_says_that_the_date_contradicts_every_heartbeat() -> None:
     profile_state, _ = watched(outcomes)
     assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
     assert profile_state.date_error is None
-    assert (doubt_text(profile_state, UTC) or "").startswith("the server's Date contradicts every heartbeat")
+    assert (doubt_text(profile_state, UTC) or "").startswith("the server's clock (Date) is at least ")
     before, _ = watched(outcomes[:12])
     assert doubt_text(before, UTC) is None
 

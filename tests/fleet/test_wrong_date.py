@@ -197,7 +197,7 @@ def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
         step.rule: step
         for step in trace(profile_state.environments[clean("env-0")], profile_state, reading(NOW + STEP))
     }
-    assert steps["clock"].inputs == "the server's Date is 1m 40s ahead of its earlier time"
+    assert steps["clock"].inputs == "the server's clock (Date) is 1m 40s ahead of its earlier time"
 
 
 def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
@@ -210,8 +210,8 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
     )
     steps = {step.rule: step for step in trace(tracked, profile_state, reading())}
     assert steps["lastHeartbeat"].inputs.endswith("20 s old in the newest listing")
-    assert steps["clock"].inputs.startswith("the server's Date is 1h ahead of this machine's clock")
-    assert (steps["clock"].result, steps["clock"].is_against) == ("not believed: the earlier clock counts", True)
+    assert steps["clock"].inputs.startswith("the server's clock (Date) is 1h ahead of this machine's")
+    assert (steps["clock"].result, steps["clock"].is_against) == ("not believed: this machine's clock counts", True)
     assert steps["lastHeartbeat"].result == "younger than 45 s: beating"
     assert steps["clock check"].result == "no result before the next heartbeat"
 
@@ -219,13 +219,15 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
 @pytest.mark.parametrize(
     ("error", "warning"),
     [
-        (HOUR, "the server's Date is 1h ahead of this machine's clock, and contradicts every heartbeat"),
-        (-HOUR, "the server's Date is 1h behind this machine's clock, and contradicts every heartbeat"),
+        (HOUR, "the server's clock (Date) is 1h ahead of this machine's and all heartbeats"),
+        (-HOUR, "the server's clock (Date) is 1h behind this machine's and all heartbeats"),
     ],
 )
 def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str) -> None:
     listing_output = list_of(dated(rows_at(NOW), error=error))
-    assert listing_output.clock_warnings == (f"{warning}: not believed",)
+    assert listing_output.clock_warnings == (
+        f"{warning}: rows (clk?) are judged by this machine's clock, losses still count",
+    )
     assert listing_output.counts() == {"online": 39, "offline": 21}
     assert summary_of(listing_output, "api") == "60 environments at api: 10 off, 0 on, 50 unknown"
 

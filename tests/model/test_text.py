@@ -73,6 +73,26 @@ KEEPS: st.SearchStrategy[Keep] = st.sampled_from(("start", "ends", "end"))
 quick = settings(max_examples=examples(150), deadline=None)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\U0001f469\u200d\U0001f4bb", "\U0001f469\U0001f4bb"),
+        ("\U0001f469\u200d\u2764\ufe0f\u200d\U0001f469", "\U0001f469\u2764\U0001f469"),
+        ("\U0001f469\U0001f3fd\u200d\U0001f4bb", "\U0001f469\\U0001f3fd\U0001f4bb"),
+        ("a\u200db", "a\\u200db"),
+        ("\U0001f469\u200d", "\U0001f469\\u200d"),
+        ("\u200d\U0001f469", "\\u200d\U0001f469"),
+        ("\U0001f469\u200d\u200d\U0001f4bb", "\U0001f469\\u200d\\u200d\U0001f4bb"),
+        ("\U0001f469\u200da", "\U0001f469\\u200da"),
+        ("\u2800\u200d\U0001f469", "\\u2800\\u200d\U0001f469"),
+        ("\U0001f469\u202e\U0001f4bb", "\U0001f469\\u202e\U0001f4bb"),
+    ],
+)
+def test_a_joiner_is_left_out_between_emoji_and_visible_elsewhere(text: str, shown: str) -> None:
+    assert clean(text) == shown
+    assert clean(shown) == shown
+
+
 def is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] == "M"
 

@@ -13,7 +13,7 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.text import clean
-from envwatch.model.versions import end_of_range, is_behind, is_version, version_key
+from envwatch.model.versions import end_of_range, is_behind, is_mark_useful, is_version, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,6 +125,17 @@ def test_no_single_machine_changes_what_the_newest_version_of_three_or_more_is_b
     versions: list[str], claimed: str
 ) -> None:
     assert newest_version(running(*versions, claimed)) in versions
+
+
+@pytest.mark.parametrize(
+    ("behind", "current", "others", "is_useful"),
+    [(0, 1, 0, True), (2, 3, 0, True), (2, 2, 0, False), (3, 2, 0, False), (2, 2, 5, False), (0, 0, 0, False)],
+)
+def test_old_versions_are_marked_only_if_fewer_than_half_of_the_rows_are_behind(
+    behind: int, current: int, others: int, *, is_useful: bool
+) -> None:
+    versions = {clean("0.33.7"): behind, clean("0.34.12"): current, clean("custom"): others, None: others}
+    assert is_mark_useful(versions, clean("0.34.12")) is is_useful
 
 
 @pytest.mark.parametrize("text", ["nightly", "20261124", "0.35.0 or so", ""])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import Stage, staged
 from support.budget import first_quick
-from support.builders import beating, environment, failed, listed, own_device_id, slept
+from support.builders import NOW, beating, environment, failed, listed, own_device_id, slept
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import OffsetBounds, ServerMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
 
 
 _KEYS = {"?": "question_mark", ":": "colon", "/": "slash", "\r": "enter"}
@@ -70,10 +71,44 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
         an_hour_ahead = (OffsetBounds(3_599_500, 3_600_500),)
         await stage.take(outcome._replace(snapshot=outcome.snapshot._replace(clock=an_hour_ahead)), NO_PROFILE)
         assert " DATE +1h " in stage.lines[0]
-        assert stage.news.startswith("the server's Date is 1h ahead of this machine's clock, and contradicts every")
-        assert "not believed; dependent rows are unknown" in stage.text
+        assert [event.kind for event in stage.app.state.monitor.event_log] == [Kind.CLOCK_WRONG]
+        assert stage.news.startswith("the server's clock (Date) is 1h ahead of this machine's and all heartbeats")
+        shown = " ".join(stage.text.split())
+        assert "heartbeats: rows (clk?) are judged by this machine's clock, losses still count" in shown
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
+
+
+async def test_a_wrong_clock_is_said_before_minor_news_but_after_a_loss_and_in_the_pane() -> None:
+    def dated(rows: Sequence[Environment]) -> Listed:
+        outcome = listed(rows, stage.at)
+        return outcome._replace(snapshot=outcome.snapshot._replace(clock=(OffsetBounds(3_599_500, 3_600_500),)))
+
+    async with staged((140, 40)) as stage:
+        await stage.take(dated(beating(3, stage.at)), NO_PROFILE)
+        stage.now = 90
+        await stage.take(dated([environment("env-1", currentMode="plan"), *beating(3, stage.at)[1:]]), NO_PROFILE)
+        assert stage.news.startswith("the server's clock (Date) is 1h ahead")
+        stage.go_to("env-2")
+        await stage.press("enter")
+        assert re.search(r"clock +the server's clock \(Date\) is 1h ahead", stage.text)
+        stage.now = 95
+        down = environment("env-3", connectionId=None)
+        await stage.take(dated([*beating(3, stage.at)[:2], down]), NO_PROFILE)
+        assert "went offline" in stage.news
+
+
+async def test_impossible_times_of_all_rows_have_a_badge_and_a_sentence() -> None:
+    async with staged((120, 24)) as stage:
+        await stage.show([environment(f"env-{n}", lastHeartbeat=NOW / 1000) for n in range(1, 4)])
+        assert " TIMES ? " in stage.lines[0]
+        assert stage.news.startswith(
+            "every heartbeat has an impossible time (before 2020, or more than a day ahead): rows"
+        )
+        await stage.show(beating(3, stage.at))
+        assert "TIMES" not in stage.lines[0]
+        kinds = [event.kind for event in stage.app.state.monitor.event_log]
+        assert kinds == [Kind.CLOCK_WRONG, Kind.CLOCK_RIGHT]
 
 
 async def test_the_status_line_counts_rows_whose_times_cannot_be_true_as_unknown() -> None:
@@ -95,6 +130,20 @@ async def test_ages_tick_and_no_verdict_changes_by_the_clock_alone() -> None:
         await stage.tick(50)
         assert stage.body[-1].split()[:5] == ["●", "on", "1h", "67s", "ada"]
         assert "1 on" in stage.lines[0]
+
+
+async def test_data_is_not_called_live_while_polls_fail() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.tick(5)
+        await stage.take(failed(at=stage.at))
+        await stage.tick(7)
+        assert "failing 12s" in stage.lines[0]
+        assert "live" not in stage.lines[0]
+        await stage.tick(4)
+        assert "STALE 16s" in stage.lines[0]
+        await stage.show(fleet_of_three(stage.at))
+        assert "live 0s" in stage.lines[0]
 
 
 async def test_old_data_is_stale_then_blind() -> None:

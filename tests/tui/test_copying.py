@@ -105,6 +105,18 @@ async def test_enter_sends_the_choice_under_the_cursor_and_a_click_the_one_under
         assert stage.copied == ["env-1"]
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+async def test_a_copy_of_a_long_text_is_answered_in_two_lines_and_is_no_event(columns: int) -> None:
+    async with staged((columns, 24)) as stage:
+        name = " ".join(["a-very-long-name"] * 30)
+        await stage.show([environment("env-1", connectionName=name)])
+        await stage.press("c")
+        assert stage.copied == [name]
+        assert "sent to the clipboard: a-very-long-name" in stage.text
+        assert "e: all of it" not in stage.text
+        assert len(stage.app.state.monitor.event_log) == 0
+
+
 async def test_a_letter_without_a_text_says_so_and_leaves_the_menu_open() -> None:
     async with staged() as stage:
         await stage.show([environment("env-1", connectionId=None)])

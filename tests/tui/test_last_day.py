@@ -53,6 +53,18 @@ async def test_the_column_shows_each_hour_by_its_worst_state_and_since_when() ->
         }
 
 
+@pytest.mark.parametrize("columns", [(), SHOWN])
+async def test_the_column_comes_by_itself_once_an_hour_is_recorded(columns: tuple[str, ...]) -> None:
+    async with staged((220, 24), columns=columns) as stage:
+        await stage.show(rows_at(0))
+        await stage.press("escape")  # closes the pane
+        assert ("24H" in stage.titles) is bool(columns)
+        await stage.tick(1)
+        await seed(stage)
+        await silence(stage)
+        assert "24H" in stage.titles
+
+
 async def test_a_past_without_events_is_shown_at_once_too() -> None:
     async with staged((100, 24), columns=SHOWN) as stage:
         await stage.show(rows_at(0))

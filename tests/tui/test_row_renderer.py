@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
+from support.app_harness import staged, style_in
 from support.builders import NOW, environment, key_of, listed, reading
 from support.policies import soon
 
@@ -201,3 +202,28 @@ def test_the_state_of_what_needs_nobody_is_soft(row: dict[str, object], style: s
     (segment,) = [each for each in fresh(state).row(tracked, is_cursor=False) if each.text[:1] in {"○", "◐", "●"}]
     assert segment.style is not None
     assert segment.style.meta == {"part": style}
+
+
+async def test_the_usual_mode_is_dim() -> None:
+    async with staged((100, 24)) as stage:
+        modes = ("standard", "default", "acceptEdits")
+        await stage.show([environment(mode, connectionName=f"box-{mode[:3]}", currentMode=mode) for mode in modes])
+        lines = [stage.line_of(f"box-{mode[:3]}") for mode in modes]
+        texts = ("standard ", "standard ", "acceptEdits")
+        are_dim = [
+            style_in(line, text).color != style_in(line, "0.34.12").color
+            for line, text in zip(lines, texts, strict=True)
+        ]
+        assert are_dim == [True, True, False]
+
+
+@pytest.mark.parametrize(("old", "marks"), [(1, 1), (2, 0), (3, 0)])
+async def test_old_versions_are_marked_among_a_majority_of_new_ones(old: int, marks: int) -> None:
+    async with staged((100, 24)) as stage:
+        versions = ["0.33.7"] * old + ["0.34.12"] * 2
+        rows = [environment(f"env-{n}", metadata={"lettaCodeVersion": version}) for n, version in enumerate(versions)]
+        await stage.show(rows)
+        assert sum("0.33.7 ↓" in line for line in stage.body) == marks
+        stage.go_to("env-0")
+        await stage.press("enter")
+        assert "0.33.7 · behind 0.34.12" in stage.text

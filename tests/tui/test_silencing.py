@@ -222,6 +222,9 @@ async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line(
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
         assert "off" not in stage.lines[0]
         assert stage.rule.startswith("── 1 online · 1 silenced ──")
+        await stage.show(rows(stage.at))
+        assert stage.rule.startswith("── 2 online (1 silenced) ──")
+        await lose(stage)
         (silence,) = stage.app.state.monitor.silences
         await post(stage, RowActions.Unsilenced([silence]))
         assert "○ 1 off  " in stage.lines[0]

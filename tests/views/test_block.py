@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.block_night import DAY, BlockNight
+from support.block_night import DAY, BlockNight, row
 from support.budget import examples
-from support.builders import NOW
+from support.builders import NOW, listed
 from support.policies import soon
 from support.tracked_environments import ALL
 
@@ -23,6 +23,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
+from envwatch.model.clock import OffsetBounds
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.matching import matcher_of
@@ -98,6 +99,25 @@ def test_each_further_member_raises_the_number_of_new_losses() -> None:
     for seconds, count in ((0, 2), (890, 1), (10, 0)):
         (line,) = one.hold(seconds, "ax bx cx dx ex").block.lines
         assert line.fresh_losses(one.clocks.wall) == count
+
+
+def test_equally_old_lines_keep_their_places_while_the_estimate_of_a_clock_changes() -> None:
+    one = BlockNight(Monitor.create({HOME: Limits(), WORK: Limits()}))
+    for rows in ("a+ c+", "ax c+"):
+        one.poll(rows, profile=HOME)
+        one.poll(rows.replace("a", "b"), after=0, profile=WORK)
+    lines = one.lines
+    assert [line.partition(" ")[2].split()[0] for line in lines] == ["a", "b"]
+    ages = [(line.began_at, line.noticed_at) for line in one.block.lines]
+    one.now += 5
+    at = NOW + one.now * 1000
+    late = listed([row("b", "x", at, at - 6_000), row("c", "+", at, at)], at)
+    nearer = late.snapshot._replace(clock=(OffsetBounds(-1_200, 0),))
+    one.monitor, _ = one.monitor.apply(WORK, late._replace(snapshot=nearer), one.clocks)
+    one.look()
+    assert one.monitor.fleet.by_profile[WORK].clock.offset < 0
+    assert [line.off[0].environment.label for line in one.block.lines] == ["a", "b"]
+    assert [(line.began_at, line.noticed_at) for line in one.block.lines] == ages
 
 
 def test_losses_apart_are_two_lines_the_newest_first() -> None:
@@ -290,8 +310,16 @@ def test_a_flapping_row_that_is_silenced_is_counted_once() -> None:
         one.poll("ax b+", after=30).poll("a+ b+", after=30)
     one.silence("a")
     assert (one.lines, one.asides, one.block.presences) == ([], {}, {Presence.ONLINE: 2})
+    assert one.block.silenced_up == 1
     one.poll("ax b+")
     assert (one.asides, one.block.presences) == ({"silenced": 1}, {Presence.ONLINE: 1})
+    assert one.block.silenced_up == 0
+
+
+def test_silenced_rows_that_are_up_are_a_part_of_the_rows_that_are_up() -> None:
+    one = night("a+ b+ c+ d+ e?").silence("a", "b", "e").poll("a+ b+ c+ dx e?")
+    assert one.block.silenced_up == 2
+    assert (sum(one.block.presences.values()), one.block.unknown, one.asides) == (4, 1, {})
 
 
 def test_a_row_found_off_for_a_day_is_old_and_one_that_this_run_noticed_stays_until_acknowledged() -> None:

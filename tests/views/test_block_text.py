@@ -158,12 +158,17 @@ def test_the_profile_is_named_where_there_are_several() -> None:
     line = line_of(["web-1", "web-2"], shared="pod p-7")
     assert named(line, 60, has_profiles=True) == "work pod p-7: web-1, web-2"
     assert named(line, 20, has_profiles=True) == "work web-1, web-2"
+    assert named(line, 13, has_profiles=True) == "work web-1 +1"
+    assert named(line, 12, has_profiles=True) == "web-1 +1"
+    long = line_of(["a-rather-long-name-of-a-machine"])
+    assert named(long, 25, has_profiles=True) == "work a-rather-long-na…ine"
+    assert named(long, 24, has_profiles=True) == "a-rather-long-name-…hine"
 
 
-def test_names_that_are_used_twice_are_followed_by_the_end_of_their_ids() -> None:
+def test_names_that_are_used_twice_are_followed_by_a_part_of_their_ids() -> None:
     line = line_of(["web-1", "web-2"])
     text = names_text(line, frozenset({clean("web-1")}), 60, has_profiles=False, ellipsis="…")
-    assert text == "web-1 eb-1, web-2"
+    assert text == "web-1 env, web-2"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from support.tracked_environments import ALL, BARE, gone, late, named, offline, 
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean, shortened
-from envwatch.views.table.columns import COLUMNS, FIXED, LEFT, SCROLLBAR, fitting, for_text, mode_text
+from envwatch.views.table.columns import COLUMNS, FIXED, LAST_DAY, LEFT, SCROLLBAR, fitting, for_text, mode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,6 +92,15 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
 )
 def test_columns_appear_at_their_widths(terminal: int, last: str) -> None:
     assert fitting(terminal - SCROLLBAR)[-1][0].id == last
+
+
+@pytest.mark.parametrize("terminal", range(160, 320, 7))
+def test_why_has_room_for_a_note_before_columns_on_its_right_appear(terminal: int) -> None:
+    widths = {column.id: width for column, width in fitting(terminal - SCROLLBAR)}
+    assert widths["why"] >= len("silenced 59m by ana: fan") or "24h" not in widths
+    without = [column.id for column, _ in fitting(terminal - SCROLLBAR, has_last_day=False)]
+    assert LAST_DAY not in without
+    assert {*widths} - {LAST_DAY} <= {*without}
 
 
 def test_at_80_a_name_has_20_cells_and_no_cell_is_left_over() -> None:

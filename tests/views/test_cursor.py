@@ -424,6 +424,17 @@ def test_the_members_of_the_unfolded_incident_are_lines_and_the_cursor_stays_on_
     assert (screen.block, screen.on) == (["<d>", "<c>", "<ab>"], "<ab>")
 
 
+def test_members_that_are_back_are_lines_of_the_table_alone() -> None:
+    screen = Screen().take("ax bx c+", incident("ab"))
+    screen.go(0)
+    screen.cursor.unfolded = ("incident", "", "ab")
+    screen.take("ax bx c+", incident("ab"))
+    screen.go(2)
+    screen.take("a+ b+ c+", incident("ab", state="back"))
+    assert (screen.block, screen.on) == (["<ab>"], "b")
+    assert screen.shown.count("b") == 1
+
+
 def test_an_incident_of_one_environment_does_not_unfold() -> None:
     screen = Screen()
     screen.cursor.unfolded = ("incident", "", "a")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
-from support.app_harness import staged
+from support.app_harness import staged, style_in
 from support.builders import NOW, environment
 from support.tracked_environments import tracked
 
 from envwatch.fleet.events import NOT_RUNNING, Event, EventLog, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
+from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.headline import headline, merged, returned_since, same_environment
 
@@ -62,10 +64,12 @@ def test_an_old_loss_stays_while_nothing_else_happens() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [LOST, event(Kind.WHILE_BLIND), event(Kind.STALLED), event(Kind.TOGETHER, of=Kind.GONE, count=3)]
+    "larger", [LOST, event(Kind.WHILE_BLIND), event(Kind.STALLED), event(Kind.TOGETHER, of=Kind.GONE, count=3)]
 )
-def test_an_event_of_many_outranks_the_loss_of_one(kind: Event) -> None:
-    assert chosen(kind, event(Kind.OFFLINE, 5, "env-9")) is kind
+def test_the_newest_loss_is_chosen_however_small(larger: Event) -> None:
+    newer = event(Kind.OFFLINE, 5, "env-9")
+    assert chosen(larger, newer) is newer
+    assert chosen(newer, replace(larger, at=ServerMs(NOW + 6_000))) is not newer
 
 
 def test_what_changed_since_the_last_run_stands_for_a_minute_but_before_no_loss_after_it() -> None:
@@ -103,11 +107,20 @@ def test_what_has_come_back_of_a_loss_is_counted_unless_it_is_lost_again() -> No
     assert returned_since(event(Kind.BLIND), (event(Kind.ONLINE, 5),)) == 0
 
 
-def test_a_change_to_unrestricted_is_as_severe_as_a_loss_and_the_way_back_is_minor() -> None:
+def test_a_change_to_unrestricted_is_as_severe_as_an_earlier_loss_and_the_way_back_is_minor() -> None:
     fell = event(Kind.OFFLINE)
     drift = replace(event(Kind.MODE, 5, "env-9"), before=clean("standard"), after=clean("unrestricted"))
     assert chosen(fell, drift) is drift
     assert chosen(fell, replace(drift, before=drift.after, after=drift.before)) is fell
+    lost = event(Kind.OFFLINE, 5)
+    assert chosen(lost, drift) is chosen(drift, lost) is lost
+
+
+def test_a_lost_row_that_is_gone_is_no_newer_loss() -> None:
+    gone = replace(event(Kind.GONE, 5), before=clean("offline"))
+    assert chosen(LOST, gone) is LOST
+    assert chosen(gone, event(Kind.RECONNECTED, 6, "env-8")) is gone
+    assert chosen(LOST, newer := replace(gone, before=clean("online"))) is newer
 
 
 def test_a_more_severe_event_is_chosen_at_once() -> None:
@@ -134,12 +147,19 @@ def test_changes_of_one_poll_become_one_sentence_and_the_number_of_the_others() 
     log = EventLog().with_events([event(Kind.ONLINE, -5, "env-9")]).with_events([first, second, mode, LOST])
     assert [*log.with_poll_of(first)] == [first, second, mode, LOST]
     group, more = merged(first, log.with_poll_of(first))
-    assert ([member.id for member in group.members], more) == (["env-1", "env-2"], 4)
+    assert ([member.id for member in group.members], more) == (["env-1", "env-2"], 2)
     assert event_text(group) == "2 went offline: env-1, env-2"
     named = replace(group, members=(first, replace(second, name=clean("sandbox-agent-e428e89d-2b14-472f"))))
     assert event_text(named) == "2 went offline: env-1, sandbox-agent-e428e…472f"
-    assert merged(mode, log.with_poll_of(mode)) == (mode, 5)
-    assert merged(LOST, log.with_poll_of(LOST)) == (LOST, 3)
+    assert merged(mode, log.with_poll_of(mode)) == (mode, 3)
+    assert merged(LOST, log.with_poll_of(LOST)) == (LOST, 1)
+
+
+def test_a_group_is_one_other_change_and_no_other_change_if_all_its_environments_are_named() -> None:
+    modes = event(Kind.TOGETHER, of=Kind.MODE, count=3)
+    assert merged(LOST, [LOST, modes]) == (LOST, 0)
+    assert merged(LOST, [LOST, modes, event(Kind.NOTICE)]) == (LOST, 0)
+    assert merged(LOST, [LOST, event(Kind.TOGETHER, of=Kind.MODE, count=4)]) == (LOST, 1)
 
 
 def test_the_other_changes_of_the_same_environment_in_one_poll_belong_to_its_event() -> None:
@@ -192,6 +212,24 @@ async def test_a_long_message_takes_two_lines_and_all_of_it_is_in_the_log() -> N
         assert "e: all of it" in stage.text
         await stage.press("e")
         assert "do this and that" in stage.text
+
+
+@pytest.mark.parametrize(("columns", "others"), [(100, True), (46, False)])
+async def test_other_changes_are_dim_and_yield_to_the_newest_loss(columns: int, *, others: bool) -> None:
+    async with staged((columns, 24)) as stage:
+        await stage.show([environment(f"env-{n}") for n in range(9)])
+        stage.now = 5
+        await stage.show([environment("env-0", connectionId=None), *(environment(f"env-{n}") for n in range(1, 9))])
+        stage.now = 10
+        rows = [environment("env-2", currentMode="plan"), environment("env-3", currentMode="plan")]
+        rows += [environment(f"env-{n}") for n in range(4, 9)]
+        await stage.show([*(environment(f"env-{n}", connectionId=None) for n in range(2)), *rows])
+        assert "laptop of env-1 went offline" in re.sub(" +", " ", stage.news)
+        assert ("2 other changes" in stage.news) is others
+        assert "more" not in stage.news
+        if others:
+            dim = style_in(stage.line_of("2 other changes"), "2 other changes")
+            assert dim.color == stage.app.query_one(NewsBar).get_component_rich_style("line--faint").color
 
 
 async def test_recent_events_leave_room_for_why_the_table_is_empty() -> None:

@@ -143,6 +143,7 @@ def test_every_state_of_an_hour_looks_different_with_and_without_colours_and_in_
         assert len(set(glyphs)) == len(UptimeState)
         assert all(cells(glyph) == 1 for glyph in glyphs)
     assert all(look.ascii.isascii() for look in HOUR_STYLES.values())
+    assert "offline" not in {look.style for look in HOUR_STYLES.values()}, "the colour of a loss that needs a person"
     assert [entry.meaning for entry in hour_entries(ascii_only=True)] == [
         "down",
         "flapping",

@@ -190,6 +190,8 @@ def test_a_local_connection_marks_a_row_of_the_desktop_app() -> None:
         ("$(reboot)", "letta server --computer-name='$(reboot)'"),
         ("a;b`c`!", "letta server --computer-name='a;b`c`!'"),
         ("日本", "letta server --computer-name='日本'"),
+        ("\U0001f680 run", "letta server --computer-name='\U0001f680 run'"),
+        ("\U0001f469\u200d\U0001f4bb", "letta server"),
         ("", "letta server"),
         ("a\x1bb", "letta server"),
         ("a\\'b", "letta server"),

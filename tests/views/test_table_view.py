@@ -29,6 +29,7 @@ from envwatch.views.table.table_view import (
     ambiguous_names,
     by_name,
     by_value,
+    id_tail,
     in_default_order,
 )
 
@@ -232,6 +233,27 @@ def test_only_a_preset_or_a_query_narrows() -> None:
     assert not View(sort="name", is_inverted=True).is_narrowed
     assert View(preset=Preset.LATE).is_narrowed
     assert View(query=parse("x")).is_narrowed
+
+
+@pytest.mark.parametrize(
+    ("name", "id_", "tail"),
+    [
+        ("laptop", "5b491561-2b14-472f", " 472f"),
+        ("laptop", "row-12", " w-12"),
+        ("laptop", "row--12", " 12"),
+        ("web-1", "env-web-1", " env"),
+        ("web-1", "0017-web-1", " 0017"),
+        ("Cloud", "agent-9__cloud__", " nt-9"),
+        ("web-1", "web-1", " eb-1"),
+        ("web-1", None, ""),
+        ("other", "env-1", ""),
+    ],
+)
+def test_an_ambiguous_name_has_a_part_of_the_id_that_does_not_repeat_the_name(
+    name: str, id_: str | None, tail: str
+) -> None:
+    ambiguous = frozenset({clean("laptop"), clean("web-1"), clean("Cloud")})
+    assert id_tail(clean(name), None if id_ is None else clean(id_), ambiguous) == tail
 
 
 def test_names_that_are_used_twice_or_look_alike_are_ambiguous() -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor.check import Check, Finding, failure, ok, read, skipped, unused, warning
+from envwatch.cli.streams import is_utf8
 from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import Settings, all_settings_of, config_path
 from envwatch.config.values import ConfigError
@@ -117,7 +118,7 @@ async def check_terminal(machine: MachineContext) -> Finding:
     if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
         problems.append("too small for the dashboard")
         fixes.append(f"make the window {SMALLEST[0]}x{SMALLEST[1]} or larger")
-    if encoding.lower().replace("-", "") != "utf8":
+    if out is None or not is_utf8(out, machine.environ):
         problems.append("not UTF-8, so ASCII is drawn")
         fixes.append("set LC_ALL=C.UTF-8")
     if problems:

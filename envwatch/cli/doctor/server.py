@@ -23,10 +23,12 @@ from envwatch.cli.doctor.check import (
     warning,
 )
 from envwatch.config.credentials import AddressError, Credentials, CredentialsError, address_without_key, credentials_of
+from envwatch.fleet.clock_faults import date_fault
+from envwatch.fleet.plausibility import is_date_wrong
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
-from envwatch.model.outcome import Cause, Failed, ListingCost, SourceError
+from envwatch.model.outcome import Cause, Failed, ListedPage, ListingCost, SourceError
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.times import date_text, long_age, moment, seconds_up, span
 from envwatch.redactor import redactor
@@ -332,6 +334,13 @@ async def check_clock(server: ServerContext) -> Finding:
     between = f"{bounds.low / 1000:+.1f} to {bounds.high / 1000:+.1f} s"
     if not clock.is_far_off:
         return ok(f"agrees with the server's (which is off by {between})", **data)
+    page = getattr(server, "first_page", None)
+    if page is not None and is_date_wrong(
+        [ListedPage(page.environments, server.wall())], clock.offset, 0.0, limits.Limits()
+    ):
+        wrong = date_fault(ServerClock(), clock.offset).wrong
+        fix = "nothing here: set the server's clock; meanwhile rows (clk?) are judged by this machine's clock"
+        return warning(wrong, fix, **data)
     summary = f"this machine is {long_age(span(abs(clock.offset)))} {where} the server (which is off by {between})"
     fix = "synchronise this machine's clock: `timedatectl set-ntp true`; ages are right, by the server's clock"
     return warning(summary, fix, **data)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 
 _PREVIEW: Final = 60
+_MARGIN: Final = 4
+"""The answer to a copy ends with the text's beginning in one line, so that no cut answer is logged above losses."""
 
 _NOTE_HINT: Final = "a note for the next reader; may be empty"
 
@@ -167,7 +169,8 @@ class RowActions(TableScreen):
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)
         cut = f" (the first {LONGEST_COPY:,} bytes)" if len(copy.text.encode()) > LONGEST_COPY else ""
-        self.show_message(f"sent to the clipboard{cut}{self.as_of}: {copy.gist}")
+        gist = shortened(copy.gist, max(self.size.width - _MARGIN, 1), ellipsis=self.options.glyphs.ellipsis)
+        self.show_message(f"sent to the clipboard{cut}{self.as_of}: {gist}")
 
     def action_acknowledge(self) -> None:
         self.table.row_cursor.pin()

@@ -214,6 +214,8 @@ class TableActions(TableScreen):
         if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
                 self.show_message("nothing to unfold: the incident has one environment")
+            elif self.table.incident is not None and self.table.incident.returned:
+                self.show_message("nothing to unfold: all members are back, and stand in the table")
             else:
                 self.table.toggle_members()
             return

@@ -19,6 +19,8 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
 
+from envwatch.tui.themes import IN_16_COLOURS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -191,6 +193,8 @@ BLANK: Cell = (" ", PLAIN)
 def _sgr_of_color(color: Color | None, color_system: ColorSystem | None, *, foreground: bool) -> str:
     if color is None or color.is_default or color_system is None:
         return ""
+    if color_system is ColorSystem.STANDARD:
+        color = IN_16_COLOURS.get(color.triplet, color)
     return ";".join(color.downgrade(color_system).get_ansi_codes(foreground))
 
 

@@ -179,6 +179,7 @@ class DetailPane(Pager, StateNode):
         profile_state, own_events = monitor.fleet.for_environment(line), monitor.event_log.for_environment(line.key)
         ack, silence = monitor.ack_of(line), monitor.silence_of(line, now)
         marks = chain(
+            state_details.clock_lines(line, profile_state),
             state_details.acknowledgement_lines(ack, state.server_now(line.profile)),
             state_details.silence_lines(silence, now.wall),
             state_details.quiet_lines(line, monitor, now),

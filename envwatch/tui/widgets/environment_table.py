@@ -138,10 +138,14 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     def go_to_member(self) -> None:
         incident = self.incident
-        if incident is not None and incident.single is None:
-            if self.row_cursor.unfolded != incident.key:
-                self.toggle_members()
-            self.action_move(1)
+        if incident is None or incident.single is not None:
+            return
+        if incident.returned:
+            self.select(incident.returned[0].key)
+            return
+        if self.row_cursor.unfolded != incident.key:
+            self.toggle_members()
+        self.action_move(1)
 
     def toggle_members(self) -> None:
         cursor = self.row_cursor
@@ -163,7 +167,13 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
-        return fitting(self._columns_width, self.view.visible_columns, has_profiles=has_profiles, terminal=terminal)
+        return fitting(
+            self._columns_width,
+            self.view.visible_columns,
+            has_profiles=has_profiles,
+            has_last_day=self._last_days().has_hour,
+            terminal=terminal,
+        )
 
     @property
     def _columns_width(self) -> int:

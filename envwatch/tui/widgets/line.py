@@ -33,6 +33,7 @@ TABLE_STYLES: Final = {
         "tag",
         "hit",
         "faint",
+        "usual",
         "healthy",
         "empty",
     )

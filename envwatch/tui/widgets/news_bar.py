@@ -17,9 +17,10 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from envwatch.fleet.events import BY_ANY_LISTING, Kind
+from envwatch.fleet.alerting.losses import LOSSES
+from envwatch.fleet.events import BY_ANY_LISTING, Kind, flatten
 from envwatch.model import limits
-from envwatch.model.text import EMPTY, SafeText, composed, shortened, sliced, wrapped
+from envwatch.model.text import EMPTY, SafeText, composed, counted, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
 from envwatch.tui.state import NO_NOTICE, Notice, StateNode
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
@@ -48,6 +49,12 @@ _NEXT_TRY_CELLS = len("next try in 59m 59s")
 _SOONER = ", r tries now"
 
 _WIDEST_AGO = "119s ago"
+
+_OTHERS = 1
+"""Weight of the number of other changes, which yields to the names of the newest."""
+
+_DOUBTS = frozenset({Kind.STALLED, Kind.CLOCK_WRONG})
+"""Periods whose doubt says more than the event at the begin."""
 
 _LINES_WITH_RULE = 3
 _RULE: Row = (), ()
@@ -177,8 +184,11 @@ class NewsBar(TextLine, StateNode):
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
     def _is_fresh(self, event: Event | None) -> bool:
-        """Whether a recent event precedes a doubt. A stall never does, because the doubt says more."""
-        if event is None or event.kind is Kind.STALLED:
+        """Whether a recent event precedes a doubt. While all rows are in doubt, only a loss does."""
+        if event is None or event.kind in _DOUBTS:
+            return False
+        is_in_doubt = any(_DOUBTS & profile_state.periods.keys() for profile_state in self.state.monitor.fleet)
+        if is_in_doubt and not any(single.kind in LOSSES for single in flatten([event])):
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
 
@@ -229,14 +239,14 @@ class NewsBar(TextLine, StateNode):
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.monitor.event_log
         same_poll = log.with_poll_of(event)
-        shown, more = merged(event, same_poll)
+        shown, others = merged(event, same_poll)
         also = same_environment(shown, same_poll)
         right = [Part(f"{back:,} back", "online", 8)] if (back := returned_since(shown, log)) else []
-        if more := more - len(also):
-            right.append(Part(f"+{more:,} more", "plain", 8))
+        if others:
+            right.append(Part(counted(others, "other change"), "faint", _OTHERS))
         return self._event_row(shown, also, right)
 
-    def _event_row(self, event: Event, also: Iterable[Event] = (), right: Iterable[Part] = ()) -> Row:
+    def _event_row(self, event: Event, also: Iterable[Event] = (), right: Sequence[Part] = ()) -> Row:
         glyphs, zone = self.options.glyphs, self.options.zone
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
@@ -250,6 +260,7 @@ class NewsBar(TextLine, StateNode):
         look = event_style(event, self.state.block)
         glyph = Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9)
         widest = [Part(_WIDEST_AGO) for _ in ago]  # a new second must not change the names
-        room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *right, *widest))
+        kept = [part for part in right if part.weight > _OTHERS]
+        room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *kept, *widest))
         text = " · ".join([fitting_text(event, zone, room), *(event_text(other, zone) for other in also)])
         return [*clock, glyph, *name, Part(text, look.style, 7, cut_at=CUT_AT)], [*right, *ago]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -20,7 +20,7 @@ from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import Aside, BlockLine
-from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
+from envwatch.views.table.block_text import LEAST_NAMES, lasted_text, names_text, state_of, why_text
 from envwatch.views.table.columns import GUTTER, LEFT, cause_text, for_text
 from envwatch.views.table.cursor import More
 from envwatch.views.table.table_view import GroupHeader, id_tail
@@ -38,12 +38,33 @@ if TYPE_CHECKING:
 
 _TAG: Final = 4
 _STATE: Final = LEFT - GUTTER - _TAG - 2
-"""Cells of the state and its duration; aligns names in block and table."""
-_LEAST_NAMES: Final = 20
-"""Names keep this many cells before the reason is cut."""
+"""Cells of the state and its duration, which align names in block and table; a longer state widens all lines."""
+_SECONDS: Final = 3
+"""Cells of a duration such as `59s`: the lines keep their widths when `1m` follows."""
 _LEAST_WHY: Final = 10
 _NOW: Final = clean(" now ")
 _INDENT: Final = "   "
+
+
+class _LineParts(NamedTuple):
+    """The columns of an incident's or a member's line."""
+
+    mark: str
+    state: tuple[str, str]
+    """The text and the style."""
+    lasted: SafeText
+    names: Callable[[int], SafeText]
+    """The names that fit into a number of cells."""
+    why: SafeText
+    is_acked: bool
+    is_cursor: bool
+    profile: SafeText = EMPTY
+    """Precedes the names, unless room is short."""
+    tag: ChangeTag | None = None
+
+    @property
+    def state_cells(self) -> int:
+        return cells(self.state[0]) + 1 + max(cells(self.lasted), _SECONDS)
 
 
 class _BlockLines(DrawnRows["list[Segment]"], StateNode):
@@ -77,8 +98,7 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         *,
         is_cursor: bool = False,
         marked: frozenset[EnvironmentKey] = frozenset(),
-        taken: int = 0,
-    ) -> list[Segment]:
+    ) -> _LineParts:
         glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
         look, words = state_of(line, monitor, state.now)
         glyph, style, tag = look.ascii if glyphs.is_ascii else look.glyph, look.style, None
@@ -91,7 +111,7 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]
         is_marked, ambiguous = all(tracked.key in marked for tracked in line.members), state.ambiguous_names
-        return self._cells(
+        return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
             state=(f"{glyph} {words}", style),
             lasted=lasted_text(line, wall),
@@ -99,53 +119,44 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
             names=lambda room: names_text(
                 line, ambiguous, room, has_profiles=monitor.fleet.are_several, ellipsis=glyphs.ellipsis
             ),
+            profile=line.profile if monitor.fleet.are_several else EMPTY,
             why=why_text(line, monitor, state.now),
             is_acked=line.is_acked,
             is_cursor=is_cursor,
-            taken=taken,
         )
 
-    def _cells(  # noqa: PLR0913  the columns of a line
-        self,
-        *,
-        mark: str,
-        state: tuple[str, str],
-        lasted: SafeText,
-        names: Callable[[int], SafeText],
-        why: SafeText,
-        is_acked: bool,
-        is_cursor: bool,
-        tag: ChangeTag | None = None,
-        taken: int = 0,
-    ) -> list[Segment]:
-        """Names have priority over the reason."""
+    def _segments(self, line: _LineParts, state_cells: int = _STATE, taken: int = 0) -> list[Segment]:
+        """Draw a line; state and duration take `state_cells`, and names have priority over the reason."""
         plain, glyphs = self.rich_style, self.options.glyphs
+        mark, state, lasted, names, why, is_acked, is_cursor, profile, tag = line
         base = plain + self._style("cursor") if is_cursor else plain
         tagged = Style() if tag is None else self._style(BAR_STYLES[tag])
         is_new = tag is ChangeTag.NEW
         bar = Segment(" ", base) if tag is None else Segment(glyphs.bar(tag), plain + tagged)
         width = self._width - taken
-        gap = max(_STATE - cells(state[0]) - cells(lasted), 1)
+        gap = max(state_cells - cells(state[0]) - cells(lasted), 1)
         left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
         tag_cells = _TAG
-        if taken and width - left - 1 < _LEAST_NAMES:
+        if taken and width - left - 1 < LEAST_NAMES:
             tag, tag_cells, left = None, 0, left - _TAG  # the bar marks a fresh loss too
         room = max(width - left - 1, 1)
         whole = cells(names(room))
-        for_names = max(min(whole, room - cells(why) - 2), min(_LEAST_NAMES, whole))
+        for_names = max(min(whole, room - cells(why) - 2), min(LEAST_NAMES, whole))
         if room - for_names - 2 < min(_LEAST_WHY, cells(why)):
             why, for_names = EMPTY, room
         text = names(for_names)
         reason = shortened(why, max(room - cells(text) - 2, 0), ellipsis=glyphs.ellipsis)
         space = max(room - cells(text) - cells(reason), 0)
         words = base + self._style("faint") if is_acked else base
+        named = text.removeprefix(f"{profile} ") if profile else text
         return [
             bar,
             Segment(mark, base),
             Segment(state[0], base + self._style("faint" if is_acked else state[1])),
             Segment(" " * gap + lasted + " ", words),
             Segment(f"{tag or '':<{tag_cells}}", base if tag is None else base + tagged + self._style("tag")),
-            Segment(f" {text}{' ' * space}", words + Style(bold=True) if is_new else words),
+            Segment(f" {text[: len(text) - len(named)]}", base + self._style("faint")),
+            Segment(f"{named}{' ' * space}", words + Style(bold=True) if is_new else words),
             Segment(f"{reason} ", words),
         ]
 
@@ -185,12 +196,15 @@ class ProblemBlock(_BlockLines):
             self.post_message(self.LineClicked(lines[0].key))
 
     def rows(self) -> list[list[Segment]]:
-        lines = [self._line(line) for line in self.content]
+        drawn = [self._line(line) for line in self.content]
+        widths = [line.state_cells for line in drawn if isinstance(line, _LineParts)]
+        state_cells = max(_STATE, *widths) if widths else _STATE
+        lines = [self._segments(line, state_cells) if isinstance(line, _LineParts) else line for line in drawn]
         if self._has_rule:
             lines.append(self._rule(self.state.block))
         return lines
 
-    def _line(self, line: Line | More) -> list[Segment]:
+    def _line(self, line: Line | More) -> _LineParts | list[Segment]:
         glyphs = self.options.glyphs
         if isinstance(line, More) and line.members:
             text = composed(f"{_INDENT} {line.members:,} more: enter shows them all")
@@ -204,7 +218,7 @@ class ProblemBlock(_BlockLines):
             return self._incident(line, self.state, is_cursor=is_cursor, marked=self._marked)
         return [] if isinstance(line, GroupHeader) else self._member(line, is_cursor=is_cursor)
 
-    def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> list[Segment]:
+    def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> _LineParts:
         state, glyphs = self.state, self.options.glyphs
         profile_state = state.monitor.fleet.for_environment(tracked)
         at = state.server_now(tracked.profile)
@@ -216,7 +230,7 @@ class ProblemBlock(_BlockLines):
         why = cause_text(tracked, at, profile_state.limits) or EMPTY
         if ack is not None:
             why = marked_text("acked", note=ack.note)
-        return self._cells(
+        return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self._marked),
             state=(f"{_INDENT}{glyph} {look.word}", look.style),
             lasted=for_text(tracked, at, profile_state.limits) or EMPTY,
@@ -229,7 +243,8 @@ class ProblemBlock(_BlockLines):
     def _rule(self, block: Block) -> list[Segment]:
         glyphs = self.options.glyphs
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
-        counts = [(up, "online"), (block.unknown, "unknown")]
+        silenced = f" ({block.silenced_up:,} silenced)" if block.silenced_up else ""
+        counts = [(up, f"online{silenced}"), (block.unknown, "unknown")]
         counts += [(count, aside.value) for aside in Aside if (count := block.asides.get(aside, 0))]
         none = ["0 online"] if self.state.monitor.fleet.is_listed else ["no listing yet"]
         parts = [f"{count:,} {word}" for count, word in counts if count] or none
@@ -257,9 +272,9 @@ class NewestLoss(_BlockLines):
         if present is None or (rewound is None and not self._is_over) or (newest := present.block.newest) is None:
             return []
         if rewound is None:
-            return [self._incident(newest, present)]
+            return [self._segments(self._incident(newest, present))]
         now = Segment(_NOW, self.rich_style + self._style("header"))
-        return [[now, *self._incident(newest, present, taken=cells(_NOW))]]
+        return [[now, *self._segments(self._incident(newest, present), taken=cells(_NOW))]]
 
 
 class PresentLines(Vertical, StateNode):

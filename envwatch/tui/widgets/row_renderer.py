@@ -12,7 +12,7 @@ from textual.strip import Strip
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
-from envwatch.model.environment import UNRESTRICTED, mode_of
+from envwatch.model.environment import STANDARD, UNRESTRICTED, mode_of
 from envwatch.model.limits import Limits
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
@@ -150,7 +150,7 @@ class RowRenderer:
                 tag=None if state.monitor.is_acked(tracked) or silence or quiet else tag,
                 known=self.mark_of(tracked, silence),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
-                newest=profile_state.newest,
+                newest=None if tracked.profile in state.counts.mostly_behind else profile_state.newest,
                 is_listed=id_ in profile_state.environments,
                 ticking=tuple(ticking),
                 hours=hours,
@@ -373,6 +373,9 @@ class RowRenderer:
             style += self.style("unrestricted")
             if rest.tag is ChangeTag.MODE:
                 style += self.style("tag")
+        elif column.id == "mode" and mode_of(rest.tracked.environment.mode) == STANDARD:
+            is_under_cursor = base.bgcolor != self.base.bgcolor or base.reverse
+            style = base if is_under_cursor else base + self.style("usual")
         return Segment(fitted(text, width, keep=column.keep, align=column.align, ellipsis=self.glyphs.ellipsis), style)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.reactive import reactive
 
+from envwatch.fleet.clock_faults import clock_error
+from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
@@ -18,7 +20,6 @@ from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.state_style import (
     PRESENCE_STYLES,
     ago_text,
-    clock_error,
     glyph_of,
     moment_text,
     quarantine_badge,
@@ -31,6 +32,7 @@ from envwatch.views.table.table_view import Preset, View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from envwatch.fleet.clock_faults import ClockFault
     from envwatch.model.clock import Clocks
     from envwatch.views.events.day_line import Day
     from envwatch.views.state_style import Piece
@@ -198,7 +200,7 @@ class StatusBar(TextLine, StateNode):
             return []
         parts, live, polled = list[Part](), list[ProfileState](), list[PollSchedule]()
         for suffix, profile_state, freshness in self._profile_states():
-            is_live = freshness is Freshness.LIVE and not profile_state.is_refused
+            is_live = freshness is Freshness.LIVE and profile_state.failure is None
             if not is_live:
                 parts.append(self._age_badge(profile_state, suffix, freshness))
             if is_past:
@@ -218,6 +220,8 @@ class StatusBar(TextLine, StateNode):
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
             return Part(f"{text.rstrip()} ", "blind", _ALARM)
+        if freshness is Freshness.LIVE:
+            return Part(f"failing{suffix} {short_age(age)}", "late", _ALARM)
         if freshness is Freshness.WAITING and (profile_state.failure is not None or self.state.rewound is not None):
             return Part(f"no data yet{suffix}", "late", 7)
         if freshness is Freshness.WAITING:
@@ -237,8 +241,7 @@ class StatusBar(TextLine, StateNode):
             text, style = f"data {oldest}", "late"
         else:
             text, style = f"live {oldest}", "online"
-        has_failed = any(profile_state.failure is not None for profile_state in fleet)
-        return Part(text, "late" if has_failed else style, _ALARM)
+        return Part(text, style, _ALARM)
 
 
 def _with_word(count: str, word: str, style: str, weight: int) -> list[Part]:
@@ -289,8 +292,9 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
             Part(f"{what} ", "blind", 7, is_joined=True),
             Part(f"{lasts} ", "blind", 5, is_joined=True),
         ]
-    if profile_state.date_error is not None:
-        parts.append(Part(f" DATE{suffix} {_signed(profile_state.date_error)} ", "badge", 9))
+    if (fault := _fault_of(profile_state)) is not None:
+        by = "?" if fault.error_ms is None else _signed(fault.error_ms)
+        parts.append(Part(f" {fault.badge}{suffix} {by} ", "badge", 9))
     elif profile_state.clock.is_far_off:
         parts.append(Part(f"our clock {_signed(-profile_state.clock.offset)}{suffix}", "late", 6))
     elif profile_state.listed is not None and not profile_state.clock.is_known:
@@ -300,6 +304,12 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
         parts.append(Part(f"{profile_state.snapshot.rejected} unreadable{suffix}", "late", 8))
         parts.append(Part(named, "late", 7, is_joined=True))
     return parts
+
+
+def _fault_of(profile_state: ProfileState) -> ClockFault | None:
+    """Return the fault of a clock; without an open period, rows need no look."""
+    has_fault = profile_state.date_error is not None or Kind.CLOCK_WRONG in profile_state.periods
+    return profile_state.clock_fault if has_fault else None
 
 
 class DayBar(TextLine, StateNode):

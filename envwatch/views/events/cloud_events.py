@@ -34,6 +34,8 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.VISIBLE: "resumed",
     Kind.RELEASED: "hold-ended",
     Kind.RESUMED: "stall-ended",
+    Kind.CLOCK_WRONG: "clock-wrong",
+    Kind.CLOCK_RIGHT: "clock-right",
     Kind.FAILING: "failing",
     Kind.REACHED: "reached",
     Kind.KEY_REFUSED: "refused",

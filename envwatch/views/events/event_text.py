@@ -30,7 +30,7 @@ _UP, _DOWN, _UNKNOWN = ("●", "+", "online"), ("○", "x", "offline"), ("?", "?
 _KIND_GLYPHS = {
     **dict.fromkeys((Kind.ONLINE, Kind.RETURNED, Kind.APPEARED, Kind.STEADY, *ENDS.values()), _UP),
     **dict.fromkeys((Kind.OFFLINE, Kind.NOT_BACK), _DOWN),
-    **dict.fromkeys((Kind.WHILE_BLIND, Kind.HELD, Kind.STALLED, Kind.BLIND, Kind.SLEPT), _UNKNOWN),
+    **dict.fromkeys((Kind.WHILE_BLIND, Kind.HELD, Kind.STALLED, Kind.CLOCK_WRONG, Kind.BLIND, Kind.SLEPT), _UNKNOWN),
     **dict.fromkeys((Kind.FAILING, Kind.KEY_REFUSED), ("?", "?", "late")),
     Kind.GONE: ("·", "-", "offline"),
     Kind.MISSING: ("!", "!", "offline"),
@@ -181,6 +181,8 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str | tuple[str, ...]]] = {
     Kind.REACHED: lambda event: _after(event, "polls succeed again"),
     Kind.KEY_REFUSED: lambda event: _with_reason("key refused", event),
     Kind.KEY_ACCEPTED: lambda event: _after(event, "key accepted"),
+    Kind.CLOCK_WRONG: lambda event: event.reason or NOTHING,
+    Kind.CLOCK_RIGHT: lambda _: ("clocks and heartbeats agree again", "clocks agree again"),
     Kind.NOTICE: lambda event: event.reason or NOTHING,
 }
 """Shorter sentences for narrow lines follow the whole sentence."""

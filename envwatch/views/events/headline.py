@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, is_loss, key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.text import SafeText
 
-_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
+_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.CLOCK_WRONG, Kind.BLIND, Kind.KEY_REFUSED})
 """The end of a fleet-wide period is not bad news."""
 
 _SEVERAL = 2
@@ -28,7 +28,7 @@ _STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
-    """Return the newest of the most severe events within `limits.HEADLINE_STANDS`.
+    """Return the newest of the most severe events within `limits.HEADLINE_STANDS`: the newest loss, however small.
 
     Without a severe event, return the newest listing's event with the most environments. A loss is over when all its
     environments are back or replaced, a period when it has ended. Changes of a flapping row are no news.
@@ -48,7 +48,7 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
         ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
         is_over = (event.profile, event.kind) in ended
         is_over = is_over or _is_flap(event) or all((single.profile, single.id) in returned for single in singles)
-        if not is_over and _severity(event) > (_severity(most_severe) if most_severe is not None else 0):
+        if not is_over and _outranks(event, most_severe):
             most_severe = event
     if most_severe is not None:
         return most_severe
@@ -60,20 +60,32 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
     return max((newest, *same_listing), key=lambda event: len(event.members))
 
 
+def _outranks(event: Event, newer: Event | None) -> bool:
+    """Whether an event is more severe than a newer event, or is the loss of two equally severe events of a poll."""
+    if newer is None:
+        return _severity(event) > 0
+    is_of_same_poll = (event.at, event.profile) == (newer.at, newer.profile)
+    is_preferred = is_of_same_poll and _is_loss(event) and not _is_loss(newer)
+    return _severity(event) > _severity(newer) or (is_preferred and _severity(event) == _severity(newer))
+
+
 def _is_flap(event: Event) -> bool:
     return event.kind in _FLAPS and event.then is not None and event.then.is_flapping
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
-    """Return the event merged with events of the same kind and poll, and the number of omitted changes."""
-    total = len(flatten(same_poll))
+    """Return the event merged with events of the same kind and poll, and the number of the poll's other changes.
+
+    A group counts as one change. A change of an environment of the returned event does not count.
+    """
     replaced = {other.id for other in same_poll if is_replacement(other) and other is not event}
     singles = (other for other in same_poll if not other.members and other.id is not None)
     alike = [other for other in singles if other.kind is event.kind and other.id not in replaced]
-    if event.members or len(alike) < _SEVERAL:
-        return event, total - len(flatten([event]))
-    group = Event(kind=event.kind, at=event.at, profile=event.profile, after=event.after, members=tuple(alike))
-    return group, total - len(alike)
+    if not event.members and len(alike) >= _SEVERAL:
+        event = Event(kind=event.kind, at=event.at, profile=event.profile, after=event.after, members=tuple(alike))
+    named = set(map(key_of, flatten([event])))
+    others = [other for other in same_poll if other.kind is not Kind.NOTICE and other is not event]
+    return event, sum(not named.issuperset(map(key_of, flatten([other]))) for other in others)
 
 
 def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
@@ -97,12 +109,17 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for fleet-wide events and group losses, 1 for a single loss or a change to unrestricted, else 0.
+    """Return 2 for losses, changes to unrestricted and fleet-wide events; 1 if a present loss precedes; else 0.
 
-    Changes since the last run must not hide a present loss.
+    Changes since the last run, and a row that was lost before and is now gone, must not hide a present loss.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1
-    if event.kind in _FLEET_WIDE or event.of in LOSSES:
+    is_drift = event.kind is Kind.MODE and event.after == UNRESTRICTED
+    if is_drift or event.kind in _FLEET_WIDE or _is_loss(event):
         return 2
-    return int(event.kind in LOSSES or (event.kind is Kind.MODE and event.after == UNRESTRICTED))
+    return int(event.kind in LOSSES or event.of in LOSSES)
+
+
+def _is_loss(event: Event) -> bool:
+    return any(map(is_loss, flatten([event])))

@@ -7,6 +7,7 @@ from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.recent_changes import change_rate
@@ -16,7 +17,7 @@ from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
-from envwatch.views.state_style import FAINT, IMPOSSIBLE, Piece, date_warning, not_back_text, quiet_text
+from envwatch.views.state_style import FAINT, Piece, not_back_text, quiet_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,8 +148,8 @@ def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _
 
 def _clock(profile_state: ProfileState) -> _Finding:
     bounds = profile_state.clock.bounds
-    if (warning := date_warning(profile_state)) is not None:
-        return warning, "not believed: the earlier clock counts", True
+    if (fault := profile_state.clock_fault) is not None and fault.judged_by is not None:
+        return fault.wrong, f"not believed: {fault.judged_by} counts", True
     if bounds is None:
         return "no response had a Date header", "ages count by this machine's clock", True
     inputs = (

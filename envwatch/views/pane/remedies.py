@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.presence import NEVER_LISTED, Reason
 from envwatch.model import limits
 from envwatch.model.environment import UNRESTRICTED, Environment, mode_of, update_text
-from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.text import EMPTY, SafeText, clean, composed, has_emoji_side_by_side
 from envwatch.model.times import MS
 from envwatch.model.versions import is_behind, is_version
 
@@ -138,11 +138,12 @@ def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
     """Return a name quoted alike for every common shell, or None.
 
     A backslash may be the escape of a cleaned character, and shells differ within single quotes. An ellipsis may mark a
-    cut name.
+    cut name, and between two emoji a joiner may be missing.
     """
     if is_windows:
         return (f'"{name}"' if " " in name else name) if _PLAIN_ON_WINDOWS.fullmatch(name) else None
-    return None if not name or "\\" in name or "…" in name else shlex.quote(name)
+    is_uncertain = "\\" in name or "…" in name or has_emoji_side_by_side(name)
+    return None if not name or is_uncertain else shlex.quote(name)
 
 
 _LOCKED: Final = clean(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.outages import Outage, outages
+from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
@@ -27,8 +28,8 @@ from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
 from envwatch.views.state_style import (
     FAINT,
     HOUR_STYLES,
-    IMPOSSIBLE,
     Piece,
+    clock_text_of,
     instant_text,
     not_back_text,
     quiet_text,
@@ -177,6 +178,12 @@ def _proof_by_heartbeat(
     connected_at = environment.connected_at
     since = "" if connected_at is None else f" since {instant_text(connected_at, server_now, zone)}"
     return f"connected{since} · last heartbeat {beat}"
+
+
+def clock_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
+    """Yield why an environment reads `clk?`, and what its verdict rests on."""
+    if (text := clock_text_of(tracked, profile_state)) is not None:
+        yield DetailLine("clock", text, "late")
 
 
 def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[DetailLine]:

@@ -36,6 +36,7 @@ LineKey: TypeAlias = tuple[str, ...]
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
+_SAME_MS: Final = 1_000.0
 _ONLINE, _LATE, _GONE, _MISSING = Presence.ONLINE, Presence.LATE, Presence.GONE, Presence.MISSING
 _UP: Final = frozenset({_ONLINE, _LATE})
 
@@ -116,6 +117,8 @@ class Block:
     """The number of rows that read unknown; no other count includes them."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
     """The number of down rows outside the block by reason, without unknown rows."""
+    silenced_up: int = 0
+    """The number of silenced rows among the online and late rows of `presences`."""
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
@@ -193,7 +196,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 ) -> Block:
     presences: Counter[Presence] = Counter()
     known: dict[SafeText, ProfileState] = {}
-    unknown = 0
+    unknown = silenced_up = 0
     for profile, profile_state in monitor.fleet.by_profile.items():
         rows: Iterable[TrackedEnvironment] = profile_state.environments.values()
         total = len(profile_state.environments) if counted is None else sum(row.key in counted for row in rows)
@@ -203,7 +206,10 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
         if counted is not None:
             proven = [row for row in proven if row.key in counted]
         unknown += total - len(proven)
-        presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
+        up = [row for row in proven if row.verdict.presence in _UP]
+        presences.update([row.verdict.presence for row in up])
+        if monitor.silences:
+            silenced_up += sum(monitor.silence_of(row, now) is not None for row in up)
 
     def counts(tracked: TrackedEnvironment) -> bool:
         profile_state = known.get(tracked.profile)
@@ -213,7 +219,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     presences.update([tracked.presence for tracked in in_block if counts(tracked)])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
     quiet = frozenset([tracked.key for tracked, aside in outside if aside is Aside.QUIET])
-    return replace(block, presences=presences, unknown=unknown, asides=asides, quiet=quiet)
+    return replace(block, presences=presences, unknown=unknown, asides=asides, silenced_up=silenced_up, quiet=quiet)
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
@@ -221,7 +227,7 @@ def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bo
 
 
 def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, quiet_ends: Iterable[float]) -> Block:
-    lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, line.key))
+    lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, *_first_name(line), line.key))
     singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
     off = {tracked.key: line.key for line in lines for tracked in line.off}
     ends = [*quiet_ends]
@@ -331,8 +337,8 @@ def _line(  # noqa: PLR0913  the parts of a line
         off=off,
         member_keys=members,
         total=len(members),
-        began_at=min(times),
-        noticed_at=times[0],
+        began_at=_steady(min(times), None if before is None else before.began_at),
+        noticed_at=_steady(times[0], None if before is None else before.noticed_at),
         losses_at=_losses_at([(at, tracked) for is_acked, at, tracked in losses if not is_acked], min(times)),
         acked=sum(is_acked for is_acked, *_ in losses),
         not_back=_not_back(off, monitor),
@@ -352,6 +358,11 @@ def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]], began_at: fl
     later = [at for (at, _), first in zip(losses, is_first, strict=True) if not first]
     first = [at for (at, _), first in zip(losses, is_first, strict=True) if first]
     return tuple(sorted([*later, *first[:1]], reverse=True))
+
+
+def _steady(at: float, before: WallMs | None) -> WallMs:
+    """Return the earlier time unless the times differ by over a second: the clock's estimate changes."""
+    return WallMs(at) if before is None or abs(at - before) > _SAME_MS else before
 
 
 def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
@@ -384,6 +395,11 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
     return (tracked.since_at or 0.0) - monitor.fleet.for_environment(tracked).clock.offset
+
+
+def _first_name(line: BlockLine) -> tuple[str, str]:
+    """Return the sort key of equally old lines, which an incident's new id does not change."""
+    return min(map(_name_key, line.members), default=("", ""))
 
 
 def _name_key(tracked: TrackedEnvironment) -> tuple[str, str]:

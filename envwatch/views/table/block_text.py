@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NAME_CELLS: Final = 40
 """Room for the names in a question or an answer."""
+LEAST_NAMES: Final = 20
+"""Names keep this many cells before anything else of a line is cut."""
 _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
 
 
@@ -52,7 +54,10 @@ def lasted_text(line: BlockLine, wall: float) -> SafeText:
 def names_text(
     line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
 ) -> SafeText:
-    """Return the shared values and the names that fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
+    """Return the shared values and the names that fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`.
+
+    With `has_profiles`, the profile precedes, unless a name would be cut below `LEAST_NAMES` cells for the profile.
+    """
     names = _names(line.members, ambiguous, room)
     total = len(line.members)
     profile = f"{line.profile} " if has_profiles else ""
@@ -63,6 +68,9 @@ def names_text(
             if cells(text) <= room:
                 return text
     more = f" +{total - 1:,}" if total > 1 else ""
+    left = room - cells(profile)
+    if profile and left >= min(cells(names[0] + more), LEAST_NAMES):
+        return composed(f"{profile}{shortened(names[0], left - len(more), keep='ends', ellipsis=ellipsis)}{more}")
     if 0 < cells(more) >= room:
         return shortened(clean(f"{total:,}"), room, ellipsis=ellipsis)
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)

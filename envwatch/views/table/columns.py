@@ -336,6 +336,8 @@ GUTTER = 2
 """Cells at the left: the bar of a recent change and the mark of the cursor."""
 _WIDEST: Final = {"branch": 24, "why": 30, META: 24}
 """The greatest width of a column that grows into free room."""
+_NOTE: Final = 24
+"""Cells of WHY next to other columns: `silenced 59m by ana: fan`."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME. STATE and FOR need no space between them."""
 
@@ -357,20 +359,33 @@ def column_at(fit: _Fit, x: int) -> Column | None:
     return None
 
 
-def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False, terminal: int | None = None) -> _Fit:
+def fitting(
+    width: int,
+    ids: Sequence[str] = (),
+    *,
+    has_profiles: bool = False,
+    has_last_day: bool = True,
+    terminal: int | None = None,
+) -> _Fit:
     """Return the columns that fit into a table, with widths.
 
     With default columns, NAME has the same width in every table of a terminal, and never less than in a narrower
-    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. `terminal` is None if the table has all
-    cells.
+    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. Without `has_last_day`, `24H` comes only if
+    chosen. `terminal` is None if the table has all cells.
     """
     terminal = width + SCROLLBAR if terminal is None or ids else terminal
-    return _fitting(width, tuple(ids), has_profiles, terminal)
+    return _fitting(width, tuple(ids), has_profiles, has_last_day, terminal)
 
 
 @lru_cache(256)
-def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int) -> _Fit:  # noqa: FBT001  a cache's key
-    candidates = _candidates(ids, has_profiles=has_profiles)
+def _fitting(
+    width: int,
+    ids: tuple[str, ...],
+    has_profiles: bool,  # noqa: FBT001
+    has_last_day: bool,  # noqa: FBT001
+    terminal: int,
+) -> _Fit:
+    candidates = _candidates(ids, has_profiles=has_profiles, has_last_day=has_last_day)
     room = max(width - LEFT, 1)
     name = min(_name_width(terminal, candidates), room)
     fit = _chosen(candidates, room - name, terminal)
@@ -384,8 +399,9 @@ def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int
     return (*((column, name if column.id == "name" else column.width) for column in fixed), *others)
 
 
-def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ...]:
-    chosen = [id_ for id_ in ids or COLUMNS if id_ not in FIXED]
+def _candidates(ids: tuple[str, ...], *, has_profiles: bool, has_last_day: bool) -> tuple[Column, ...]:
+    usual = (id_ for id_ in COLUMNS if has_last_day or id_ != LAST_DAY)
+    chosen = [id_ for id_ in ids or usual if id_ not in FIXED]
     columns = [column_of(id_) for id_ in chosen if id_ != "profile"]
     if has_profiles:
         columns.insert(chosen.index("profile") if "profile" in chosen else 0, COLUMNS["profile"])
@@ -393,9 +409,14 @@ def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ..
 
 
 def _chosen(candidates: Sequence[Column], room: int, terminal: int) -> list[Column]:
-    fit = []
+    """Return the columns that have room; WHY has room for a note before a default column follows."""
+    fit: list[Column] = []
     for column in candidates:
         room -= column.width + 1
+        if column.from_width and fit and fit[-1].id == "why":
+            room -= _NOTE - fit[-1].width
+            if room >= 0 and column.from_width <= terminal:
+                fit[-1] = fit[-1]._replace(width=_NOTE)
         if room < 0 or column.from_width > terminal:
             break
         fit.append(column)

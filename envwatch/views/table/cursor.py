@@ -122,12 +122,15 @@ class RowCursor:
             self.pin()
 
     def block_lines(self, block: Block) -> list[Line]:
-        """Return a block's lines, with the unfolded incident's members and the line under the cursor."""
+        """Return a block's lines, with the unfolded incident's members that are off, and the line under the cursor.
+
+        Members that are back stand in the table.
+        """
         lines: list[Line] = []
         for line in self._with_cursor(block):
             lines.append(line)
             if line.key == self.unfolded and line.single is None:
-                lines += line.members
+                lines += line.off
         return lines
 
     def _with_cursor(self, block: Block) -> Sequence[BlockLine]:

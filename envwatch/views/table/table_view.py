@@ -5,6 +5,7 @@ Groups follow the order of their first rows, so a group with a late row is first
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -231,11 +232,26 @@ class AmbiguousNames:
 
 
 _ID_TAIL: Final = 4
+_ID_PART: Final = re.compile(r"[^\W_]+")
+_NO_LETTERS: Final = re.compile(r"^[\W_]+(?=.)")
 
 
 def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
-    """Return a space and the id's end for an ambiguous name."""
-    return composed(f" {id_[-_ID_TAIL:]}") if id_ is not None and name in ambiguous else EMPTY
+    """Return a space and a part of the id for an ambiguous name: the id's end, or an earlier part if the name has it.
+
+    If the name has every part, the id's end is returned.
+    """
+    if id_ is None or name not in ambiguous:
+        return EMPTY
+    ends = (len(id_), *(part.end() for part in reversed([*_ID_PART.finditer(id_)])))
+    parts = (id_[max(end - _ID_TAIL, 0) : end] for end in ends)
+    known = _letters(name)
+    part = next((part for part in parts if _letters(part) not in known), id_[-_ID_TAIL:])
+    return composed(f" {_NO_LETTERS.sub('', part)}")
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def by_name(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:

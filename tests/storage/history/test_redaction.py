@@ -17,10 +17,12 @@ from support.marked_values import MARK, field_names, marked
 from support.recording import encode_event
 
 from envwatch.fleet.anomalies import _SHAREABLE
+from envwatch.fleet.clock_faults import date_fault
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import EVENT_KINDS
+from envwatch.model.clock import ServerClock
 from envwatch.model.environment import KNOWN_MODES, LABELS
 from envwatch.model.text import clean
 from envwatch.past.earlier_runs import LACKED
@@ -196,6 +198,7 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
         (Event(kind=Kind.BLIND, at=NOW, reason=clean("server error")), None),
         (Event(kind=Kind.WHILE_BLIND, at=NOW, reason=NOT_RUNNING), None),
         (Event(kind=Kind.GONE, at=NOW, reason=LACKED), None),
+        (Event(kind=Kind.CLOCK_WRONG, at=NOW, reason=date_fault(ServerClock(), 3_600_000.0).text), None),
         (Event(kind=Kind.RELEASED, at=NOW, reason=clean("believed now")), None),
         (Event(kind=Kind.FAILING, at=NOW, reason=clean("timeout: acme.com is slow")), f"timeout: {REDACTED}"),
         (Event(kind=Kind.FAILING, at=NOW, reason=clean("acme: no")), REDACTED),
