@@ -88,13 +88,6 @@ def test_what_ends_by_design_raises_nothing_when_it_leaves_the_list(
     assert watch.poll(after=10, is_listed=False).opened == (not ends_by_design)
 
 
-@pytest.mark.parametrize(("device", "alerts"), [("sandbox-1", False), ("device-1", True)])
-def test_its_missed_pings_are_its_end_already(device: str, *, alerts: bool) -> None:
-    watch = Watch(deviceId=device).poll().poll(after=60, lastHeartbeat=NOW)
-    assert watch.tracked.presence is Presence.LATE
-    assert watch.alerts is alerts
-
-
 def test_without_a_query_only_sandboxes_end_by_design() -> None:
     (policy,) = soon().values()
     assert Watch(policy.ephemeral, connectionName="ci-1").poll().poll(**DOWN).alerts
