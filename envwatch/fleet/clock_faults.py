@@ -35,7 +35,7 @@ class ClockFault(NamedTuple):
     @property
     def text(self) -> SafeText:
         """What is wrong, and what still holds."""
-        return clean(f"{self.wrong}: not believed; rows (clk?) are judged by {self.judged_by}, losses still count")
+        return clean(f"{self.wrong}: rows (clk?) are judged by {self.judged_by}, losses still count")
 
 
 def clock_error(error_ms: float) -> timedelta:
@@ -80,5 +80,5 @@ def contradiction(
     wrong = "contradicts every heartbeat"
     if error_ms is not None:
         wrong = f"is at least {ahead_or_behind(error_ms)} the heartbeats"
-    judged_by = clean("the times of new heartbeats")
+    judged_by = clean("new heartbeats")
     return ClockFault(clean(f"{whose} {wrong}"), judged_by, is_of_server=clock.is_known, error_ms=error_ms)

@@ -221,7 +221,7 @@ def test_a_wrong_clock_begins_and_ends_once_and_says_what_still_holds() -> None:
     monitor, events = driven(up(0), *wrong, up(20), up(25))
     assert kinds(events) == [Kind.CLOCK_WRONG, Kind.CLOCK_RIGHT]
     assert events[0].reason == (
-        "the server's clock (Date) is 10m ahead of its earlier time: not believed; "
+        "the server's clock (Date) is 10m ahead of its earlier time: "
         "rows (clk?) are judged by its earlier time, losses still count"
     )
     assert kinds(monitor.event_log) == kinds(events)

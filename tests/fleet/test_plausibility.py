@@ -13,14 +13,15 @@ from support.budget import examples, first_quick
 from support.builders import NOW, counts_of, environment, list_of, listed, reading, watched
 from support.marked_values import fields_of_type
 
+from envwatch.fleet.clock_faults import date_fault
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at, is_problem
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
-from envwatch.model.text import clean
+from envwatch.model.text import clean, wrapped
 from envwatch.views.output.formats import json_of, summary_of, table_of
 from envwatch.views.pane.explanation import answer, trace
 from envwatch.views.pane.state_details import headline, proof
@@ -292,7 +293,13 @@ def test_the_fault_names_the_clock_and_by_how_much_it_is_wrong_at_least(*, is_da
     assert (fault.wrong, fault.is_of_server, fault.error_ms) == (wrong, is_dated, -120_002.0)
     tracked = profile_state.environments[clean("env-0")]
     assert clock_text_of(tracked, profile_state) == doubt_text(profile_state, UTC) == fault.text
-    assert fault.text.endswith("(clk?) are judged by the times of new heartbeats, losses still count")
+    assert fault.text.endswith("(clk?) are judged by new heartbeats, losses still count")
+
+
+@pytest.mark.parametrize("clock", [ServerClock(), ServerClock((OffsetBounds(-500, 500),))])
+@pytest.mark.parametrize("error_ms", [-86_340_000.0, 86_340_000.0])
+def test_the_fault_of_a_date_takes_at_most_two_lines_of_80_cells(clock: ServerClock, error_ms: float) -> None:
+    assert len(wrapped(date_fault(clock, error_ms).text, 78)) <= 2
 
 
 def test_one_row_in_doubt_is_no_fault_of_a_clock() -> None:

@@ -73,7 +73,7 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
         assert [event.kind for event in stage.app.state.monitor.event_log] == [Kind.CLOCK_WRONG]
         assert stage.news.startswith("the server's clock (Date) is 1h ahead of this machine's and all heartbeats")
         shown = " ".join(stage.text.split())
-        assert "not believed; rows (clk?) are judged by this machine's clock, losses still count" in shown
+        assert "heartbeats: rows (clk?) are judged by this machine's clock, losses still count" in shown
         assert "? 3 unknown" in stage.lines[0]
         assert [line.split()[:2] for line in stage.body[:3]] == [["●", "clk?"]] * 3
 

@@ -116,6 +116,13 @@ def test_a_change_to_unrestricted_is_as_severe_as_an_earlier_loss_and_the_way_ba
     assert chosen(lost, drift) is chosen(drift, lost) is lost
 
 
+def test_a_lost_row_that_is_gone_is_no_newer_loss() -> None:
+    gone = replace(event(Kind.GONE, 5), before=clean("offline"))
+    assert chosen(LOST, gone) is LOST
+    assert chosen(gone, event(Kind.RECONNECTED, 6, "env-8")) is gone
+    assert chosen(LOST, newer := replace(gone, before=clean("online"))) is newer
+
+
 def test_a_more_severe_event_is_chosen_at_once() -> None:
     assert chosen(event(Kind.OFFLINE, -5), LOST) is LOST
 

@@ -87,7 +87,7 @@ _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
 _OWN_WORDS: Final = re.compile(
     rf"(?:{'|'.join(map(re.escape, chain(Reason, Cause, Anomaly)))})(?: \([0-9]+ s\))?"
     rf"|[0-9,]+ of [0-9,]+ rows vanished at once|believed now|a later listing contradicts it|{NOT_RUNNING}|{LACKED}"
-    r"|(?:the server's clock \(Date\)|this machine's clock) [a-z0-9' ]+: not believed; "
+    r"|(?:the server's clock \(Date\)|this machine's clock) [a-z0-9' ]+: "
     r"rows \(clk\?\) are judged by [a-z ']+, losses still count"
 )
 """Reasons without foreign text."""

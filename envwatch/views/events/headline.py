@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS, key_of
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, is_loss, key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits
@@ -109,15 +109,17 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for losses, changes to unrestricted and fleet-wide events, else 0.
+    """Return 2 for losses, changes to unrestricted and fleet-wide events; 1 if a present loss precedes; else 0.
 
-    Changes since the last run have 1, because these changes must not hide a present loss.
+    Changes since the last run, and a row that was lost before and is now gone, must not hide a present loss.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1
     is_drift = event.kind is Kind.MODE and event.after == UNRESTRICTED
-    return 2 * (is_drift or event.kind in _FLEET_WIDE or _is_loss(event))
+    if is_drift or event.kind in _FLEET_WIDE or _is_loss(event):
+        return 2
+    return int(event.kind in LOSSES or event.of in LOSSES)
 
 
 def _is_loss(event: Event) -> bool:
-    return event.kind in LOSSES or event.of in LOSSES
+    return any(map(is_loss, flatten([event])))
