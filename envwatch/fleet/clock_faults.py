@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import long_age, span
 
@@ -21,20 +22,27 @@ _MINUTE: Final = timedelta(minutes=1)
 _FIVE_SECONDS: Final = timedelta(seconds=5)
 
 
+_DATE: Final = clean("DATE")
+_OUR_CLOCK: Final = clean("OUR CLOCK")
+_TIMES: Final = clean("TIMES")
+
+
 class ClockFault(NamedTuple):
     """Contradicting clocks, for which rows read unknown."""
 
     wrong: SafeText
     """Which clock is wrong, and by how much."""
-    judged_by: SafeText
-    """What the verdicts rest on meanwhile."""
-    is_of_server: bool
+    judged_by: SafeText | None
+    """What the verdicts rest on meanwhile; None if nothing proves a verdict."""
+    badge: SafeText
     error_ms: float | None = None
     """By how much the clock is ahead, or behind if negative; None if unknown."""
 
     @property
     def text(self) -> SafeText:
         """What is wrong, and what still holds."""
+        if self.judged_by is None:
+            return clean(f"{self.wrong}: rows are unknown (clk?)")
         return clean(f"{self.wrong}: rows (clk?) are judged by {self.judged_by}, losses still count")
 
 
@@ -55,7 +63,7 @@ def date_fault(clock: ServerClock, date_error_ms: float) -> ClockFault:
     if not clock.is_known:
         whose, by = "this machine's and all heartbeats", "this machine's clock"
     wrong = f"the server's clock (Date) is {ahead_or_behind(date_error_ms)} {whose}"
-    return ClockFault(clean(wrong), clean(by), is_of_server=True, error_ms=date_error_ms)
+    return ClockFault(clean(wrong), clean(by), _DATE, date_error_ms)
 
 
 def contradiction(
@@ -71,14 +79,16 @@ def contradiction(
             found.append(row)
         elif row.environment.connection_id and not row.presence.is_absent:
             return None  # nearly always the first row, so further rows cost nothing
-    if not found or all(row.has_impossible_time for row in found):
+    if not found:
         return None
+    if all(row.has_impossible_time for row in found):
+        return ClockFault(clean(f"every heartbeat has an impossible time ({IMPOSSIBLE})"), None, _TIMES)
     at = clock.server_time(listed.wall)
     errors = [row.skew_check.least_error_ms(at, listed.monotonic, elapsed_ms) for row in found]
     error_ms = None if min(errors) < 0 < max(errors) else max(errors, key=abs) or None
-    whose = "the server's clock (Date)" if clock.is_known else "this machine's clock"
+    whose, badge = ("the server's clock (Date)", _DATE) if clock.is_known else ("this machine's clock", _OUR_CLOCK)
     wrong = "contradicts every heartbeat"
     if error_ms is not None:
         wrong = f"is at least {ahead_or_behind(error_ms)} the heartbeats"
     judged_by = clean("new heartbeats")
-    return ClockFault(clean(f"{whose} {wrong}"), judged_by, is_of_server=clock.is_known, error_ms=error_ms)
+    return ClockFault(clean(f"{whose} {wrong}"), judged_by, badge, error_ms)

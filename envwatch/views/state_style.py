@@ -10,7 +10,6 @@ from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.clock_faults import ahead_or_behind
 from envwatch.fleet.events import Kind
 from envwatch.fleet.outages import UptimeState
-from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
@@ -126,8 +125,11 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 
 
 def clock_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s."""
-    if (fault := profile_state.clock_fault) is not None:
+    """Return a sentence about wrong clocks, or None if the clocks agree within 5 s.
+
+    Impossible times are no matter of clocks; the rows are counted elsewhere.
+    """
+    if (fault := profile_state.clock_fault) is not None and fault.judged_by is not None:
         return fault.text
     if not profile_state.clock.is_far_off:
         return None
@@ -318,13 +320,5 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
         return clean(f"no new heartbeat since {moment}: the platform stands still, or all are down")
-    if (fault := profile_state.clock_fault) is not None:
-        return fault.text
-    rows = profile_state.environments.values()
-    if all(map(_is_untimed, rows)) and any(row.has_impossible_time for row in rows):
-        return clean(f"every heartbeat has an impossible time ({IMPOSSIBLE}): rows are unknown (clk?)")
-    return None
-
-
-def _is_untimed(row: TrackedEnvironment) -> bool:
-    return row.has_impossible_time or not row.environment.connection_id or row.presence.is_absent
+    fault = profile_state.clock_fault
+    return None if fault is None else fault.text

@@ -215,6 +215,6 @@ def end_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> None:
         block="▌►● 14 back BACK pod p-7: db-01, db-02, db-03, db-04, db-05 and 9 more",
         tags={"▌BACK": 13},
         cursor="",
-        newest="● 11 came back together: zeta, db-01, db-02 and 8 more",
+        newest="● 11 came back together: zeta, db-01, db-02, db-06 and 7 more",
     )
     expect(terminal, over)

@@ -279,18 +279,20 @@ def test_one_sentence_says_that_no_heartbeat_has_a_time_that_can_be_true(factor:
 
 
 @pytest.mark.parametrize(
-    ("is_dated", "wrong"),
+    ("is_dated", "badge", "wrong"),
     [
-        (True, "the server's clock (Date) is at least 2m behind the heartbeats"),
-        (False, "this machine's clock is at least 2m behind the heartbeats"),
+        (True, "DATE", "the server's clock (Date) is at least 2m behind the heartbeats"),
+        (False, "OUR CLOCK", "this machine's clock is at least 2m behind the heartbeats"),
     ],
 )
-def test_the_fault_names_the_clock_and_by_how_much_it_is_wrong_at_least(*, is_dated: bool, wrong: str) -> None:
+def test_the_fault_names_the_clock_and_by_how_much_it_is_wrong_at_least(
+    badge: str, wrong: str, *, is_dated: bool
+) -> None:
     rows = [environment(f"env-{number}", lastHeartbeat=NOW + 120_000 + number) for number in range(3)]
     profile_state, _ = watched([listed(rows, dated=is_dated)])
     fault = profile_state.clock_fault
     assert fault is not None
-    assert (fault.wrong, fault.is_of_server, fault.error_ms) == (wrong, is_dated, -120_002.0)
+    assert (fault.wrong, fault.badge, fault.error_ms) == (wrong, badge, -120_002.0)
     tracked = profile_state.environments[clean("env-0")]
     assert clock_text_of(tracked, profile_state) == doubt_text(profile_state, UTC) == fault.text
     assert fault.text.endswith("(clk?) are judged by new heartbeats, losses still count")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import Stage, staged
 from support.budget import first_quick
-from support.builders import beating, environment, failed, listed, slept
+from support.builders import NOW, beating, environment, failed, listed, slept
 
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import OffsetBounds, ServerMs
@@ -95,6 +95,19 @@ async def test_a_wrong_clock_is_said_before_minor_news_but_after_a_loss_and_in_t
         down = environment("env-3", connectionId=None)
         await stage.take(dated([*beating(3, stage.at)[:2], down]), NO_PROFILE)
         assert "went offline" in stage.news
+
+
+async def test_impossible_times_of_all_rows_have_a_badge_and_a_sentence() -> None:
+    async with staged((120, 24)) as stage:
+        await stage.show([environment(f"env-{n}", lastHeartbeat=NOW / 1000) for n in range(1, 4)])
+        assert " TIMES ? " in stage.lines[0]
+        assert stage.news.startswith(
+            "every heartbeat has an impossible time (before 2020, or more than a day ahead): rows"
+        )
+        await stage.show(beating(3, stage.at))
+        assert "TIMES" not in stage.lines[0]
+        kinds = [event.kind for event in stage.app.state.monitor.event_log]
+        assert kinds == [Kind.CLOCK_WRONG, Kind.CLOCK_RIGHT]
 
 
 async def test_the_status_line_counts_rows_whose_times_cannot_be_true_as_unknown() -> None:

@@ -19,6 +19,7 @@ from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
 from envwatch.fleet.anomalies import Anomaly, QuarantinedListing
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.inventory import missing_id
+from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
@@ -89,6 +90,7 @@ _OWN_WORDS: Final = re.compile(
     rf"|[0-9,]+ of [0-9,]+ rows vanished at once|believed now|a later listing contradicts it|{NOT_RUNNING}|{LACKED}"
     r"|(?:the server's clock \(Date\)|this machine's clock) [a-z0-9' ]+: "
     r"rows \(clk\?\) are judged by [a-z ']+, losses still count"
+    rf"|every heartbeat has an impossible time \({IMPOSSIBLE}\): rows are unknown \(clk\?\)"
 )
 """Reasons without foreign text."""
 

@@ -274,7 +274,7 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
         ]
     if (fault := _fault_of(profile_state)) is not None:
         by = "?" if fault.error_ms is None else _signed(fault.error_ms)
-        parts.append(Part(f" {'DATE' if fault.is_of_server else 'OUR CLOCK'}{suffix} {by} ", "badge", 9))
+        parts.append(Part(f" {fault.badge}{suffix} {by} ", "badge", 9))
     elif profile_state.clock.is_far_off:
         parts.append(Part(f"our clock {_signed(-profile_state.clock.offset)}{suffix}", "late", 6))
     elif profile_state.listed is not None and not profile_state.clock.is_known:

@@ -143,7 +143,7 @@ def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _
 
 def _clock(profile_state: ProfileState) -> _Finding:
     bounds = profile_state.clock.bounds
-    if (fault := profile_state.clock_fault) is not None:
+    if (fault := profile_state.clock_fault) is not None and fault.judged_by is not None:
         return fault.wrong, f"not believed: {fault.judged_by} counts", True
     if bounds is None:
         return "no response had a Date header", "ages count by this machine's clock", True
