@@ -75,10 +75,11 @@ def contradiction(
     """
     found = []
     for row in rows:
-        if row.clock_suspect:
-            found.append(row)
-        elif row.environment.connection_id and not row.presence.is_absent:
+        if not row.environment.connection_id or row.presence.is_absent:
+            continue
+        if not row.clock_suspect:
             return None  # nearly always the first row, so further rows cost nothing
+        found.append(row)
     if not found:
         return None
     if all(row.has_impossible_time for row in found):

@@ -304,6 +304,15 @@ def test_the_fault_of_a_date_takes_at_most_two_lines_of_80_cells(clock: ServerCl
     assert len(wrapped(date_fault(clock, error_ms).text, 78)) <= 2
 
 
+def test_a_row_in_doubt_that_is_gone_is_no_fault_of_a_clock() -> None:
+    odd, down = environment("env-0", lastHeartbeat=NOW + 120_000), environment("env-1", connectionId=None)
+    before, _ = watched([listed([odd, down])])
+    assert before.clock_fault is not None
+    after, _ = watched([listed([down], NOW + number * 5_000) for number in (1, 2)], before)
+    assert after.environments[clean("env-0")].presence is Presence.GONE
+    assert after.clock_fault is None
+
+
 def test_one_row_in_doubt_is_no_fault_of_a_clock() -> None:
     rows = [environment("env-0", lastHeartbeat=NOW + 120_000), environment("env-1")]
     profile_state, _ = watched([listed(rows)])
