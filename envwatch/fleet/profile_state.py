@@ -19,7 +19,6 @@ from envwatch.fleet.anomalies import (
     in_groups,
     still_listed,
 )
-from envwatch.fleet.clock_faults import ClockFault, contradiction, date_fault
 from envwatch.fleet.events import (
     BY_ANY_LISTING,
     NO_PERIODS,
@@ -40,7 +39,7 @@ from envwatch.fleet.inventory import (
     remaining_rows,
     with_inventory,
 )
-from envwatch.fleet.plausibility import believed_clock, latest_possible
+from envwatch.fleet.plausibility import ClockFault, believed_clock, contradiction, date_fault, latest_possible
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements
 from envwatch.fleet.tracking import (

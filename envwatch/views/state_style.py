@@ -7,9 +7,9 @@ from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.anomalies import Anomaly
-from envwatch.fleet.clock_faults import ahead_or_behind
 from envwatch.fleet.events import Kind
 from envwatch.fleet.outages import UptimeState
+from envwatch.fleet.plausibility import ahead_or_behind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits

@@ -13,9 +13,8 @@ from support.budget import examples, first_quick
 from support.builders import NOW, counts_of, environment, list_of, listed, reading, watched
 from support.marked_values import fields_of_type
 
-from envwatch.fleet.clock_faults import date_fault
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.plausibility import is_date_wrong, without_impossible
+from envwatch.fleet.plausibility import date_fault, is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at, is_problem
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs

@@ -23,8 +23,7 @@ from envwatch.cli.doctor.check import (
     warning,
 )
 from envwatch.config.credentials import AddressError, Credentials, CredentialsError, address_without_key, credentials_of
-from envwatch.fleet.clock_faults import date_fault
-from envwatch.fleet.plausibility import is_date_wrong
+from envwatch.fleet.plausibility import date_fault, is_date_wrong
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs

@@ -41,7 +41,7 @@ class Matcher:
     matches: Test = field(compare=False, repr=False)
 
 
-_ENDING: Final = frozenset({Presence.OFFLINE, Presence.GONE})
+_ENDING: Final = frozenset({Presence.LATE, Presence.OFFLINE, Presence.GONE})
 """A row ends from the first missed ping on."""
 
 EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.reactive import reactive
 
-from envwatch.fleet.clock_faults import clock_error
 from envwatch.fleet.events import Kind
+from envwatch.fleet.plausibility import clock_error
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
@@ -32,7 +32,7 @@ from envwatch.views.table.table_view import Preset, View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.clock_faults import ClockFault
+    from envwatch.fleet.plausibility import ClockFault
     from envwatch.model.clock import Clocks
     from envwatch.views.events.day_line import Day
     from envwatch.views.state_style import Piece

@@ -69,7 +69,7 @@ STATUS_ENTRIES: Final[Sequence[LegendEntry]] = (
     LegendEntry("3/40", "late", "rows shown"),
 )
 """Words and badges of the status line, without the words of states."""
-LIVE: Final = LegendEntry("live 2s/5s", "online", "the newest listing is 2 s old, and a poll comes every 5 s")
+LIVE: Final = LegendEntry("live 2s/5s", "online", "listing 2 s old, poll each 5 s; failing 9s: polls fail")
 
 
 _DAY: Final[Mapping[Kind, str]] = {

@@ -17,9 +17,9 @@ from support.marked_values import MARK, field_names, marked
 from support.recording import encode_event
 
 from envwatch.fleet.anomalies import _SHAREABLE
-from envwatch.fleet.clock_faults import date_fault
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.inventory import missing_id
+from envwatch.fleet.plausibility import date_fault
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import EVENT_KINDS
 from envwatch.model.clock import ServerClock
