@@ -167,27 +167,25 @@ class SkewCheck(NamedTuple):
 
 _MINUTE: Final = timedelta(minutes=1)
 _FIVE_SECONDS: Final = timedelta(seconds=5)
-
-
 _DATE: Final = clean("DATE")
 _OUR_CLOCK: Final = clean("OUR CLOCK")
 _TIMES: Final = clean("TIMES")
 
 
 class ClockFault(NamedTuple):
-    """Contradicting clocks, for which rows read unknown."""
+    """A contradiction between clocks and heartbeats. Rows read unknown meanwhile."""
 
     wrong: SafeText
-    """Which clock is wrong, and by how much."""
+    """The wrong clock and the error."""
     judged_by: SafeText | None
-    """What the verdicts rest on meanwhile; None if nothing proves a verdict."""
+    """The base of the verdicts meanwhile; None if nothing proves a verdict."""
     badge: SafeText
     error_ms: float | None = None
-    """By how much the clock is ahead, or behind if negative; None if unknown."""
+    """The clock's lead in milliseconds, negative for a delay; None if unknown."""
 
     @property
     def text(self) -> SafeText:
-        """What is wrong, and what still holds."""
+        """A sentence: the wrong clock, the error, and the base of the verdicts meanwhile."""
         if self.judged_by is None:
             return clean(f"{self.wrong}: rows are unknown (clk?)")
         return clean(f"{self.wrong}: rows (clk?) are judged by {self.judged_by}, losses still count")

@@ -130,10 +130,8 @@ def _group_text(event: Event, names: int) -> str:
     is_together = event.kind is Kind.TOGETHER
     kind, how = event.of or event.kind, " together" if is_together and names else ""
     # Losses that need a person have an incident. The block, messages and `check` count these losses only.
-    members = [member for member in event.members if member.incident is not None] or event.members
-    rest = len(event.members) - len(members)
-    if kind not in LOSSES:
-        members, rest = event.members, 0
+    open_losses = [member for member in event.members if member.incident is not None] if kind in LOSSES else []
+    members = open_losses or event.members
     verb = _GROUP_VERBS.get(kind)
     changes = {(member.field or kind, member.after) for member in members}
     field, after = changes.pop() if len(changes) == 1 else (kind, None)
@@ -141,7 +139,7 @@ def _group_text(event: Event, names: int) -> str:
     what = f"{len(members):,} {verb}{how}" if verb else f"{len(members):,} changed{how}: {field}{to}"
     if event.kind is Kind.NOT_BACK and event.reason:
         what = f"{len(members):,} {event.reason}"
-    if rest:
+    if rest := len(event.members) - len(members):
         what += f" (+{rest:,} need{'s' if rest == 1 else ''} nobody)"
     if is_together and event.reason:
         return f"{what}: all {event.reason}"

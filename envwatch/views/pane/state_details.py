@@ -181,7 +181,7 @@ def _proof_by_heartbeat(
 
 
 def clock_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield why an environment reads `clk?`, and what its verdict rests on."""
+    """Yield the reason for `clk?`, and the base of the verdict meanwhile."""
     if (text := clock_text_of(tracked, profile_state)) is not None:
         yield DetailLine("clock", text, "late")
 
