@@ -17,7 +17,7 @@ def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -
     # The seed's fleet loses a pod early, and the pod returns fast.
     arguments = ("demo", "--scenario", "outage", "--seed", "262", "--no-history", "--interval", "1s")
     with Terminal.of_envwatch(*arguments, home=tmp_path, columns=80, lines=24) as terminal:
-        terminal.wait_for("[0-9]+ went offline together: all pod p-7")
+        terminal.wait_for("[0-9]+ went offline together.*: all pod p-7")
         terminal.press("n")
         terminal.press(ENTER)
         terminal.wait_for(r"letta server .*--computer-name=")

@@ -419,10 +419,10 @@ async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_m
             assert stage.cursor == cursor, key
 
 
-async def test_the_first_n_stays_on_the_newest_loss_and_names_the_loss() -> None:
+async def test_the_first_n_stays_on_the_newest_loss_and_says_so() -> None:
     async with dashboard() as stage:
         await stage.press("n")
-        assert (stage.cursor, stage.news) == ("ada", "here is the newest loss: ada; once more goes to the next")
+        assert (stage.cursor, stage.news) == ("ada", "the newest loss: n again goes to the next")
         await stage.press("n")
         assert stage.cursor == "bob"
         await stage.press("n")

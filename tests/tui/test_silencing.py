@@ -214,6 +214,15 @@ async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
         assert stage.app.state.monitor.silences == {}
 
 
+async def test_a_question_about_several_machines_leaves_a_line_for_the_choice_in_the_lowest_terminal() -> None:
+    async with staged(size=(40, 8)) as stage:
+        names = [f"machine-{number}" for number in range(12)]
+        await stage.show([environment(name, connectionName=name, lastHeartbeat=stage.at) for name in names])
+        await stage.press(*["space"] * 12, "M")
+        box = re.findall(r"│ (.*?) +│", stage.text)
+        assert " ".join(box).startswith("Silence machine-0, machine-1 and 10 more for 30m")
+
+
 async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line() -> None:
     async with staged((120, 24)) as stage:
         await stage.show(rows(stage.at))

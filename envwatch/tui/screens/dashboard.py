@@ -369,7 +369,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         if not self.table.go_to_open(direction):
             self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
         elif self.table.line is before:
-            self.show_message(f"here is the newest loss: {self.under_cursor.name}; once more goes to the next")
+            self.show_message("the newest loss: n again goes to the next")
 
     def action_filter(self) -> None:
         self._filter_bar.open(self.view.query)
