@@ -19,6 +19,7 @@ from support.screen_oracle import Oracle
 from textual.command import CommandPalette
 
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.widgets.problem_block import NewestLoss
 
 if TYPE_CHECKING:
@@ -84,10 +85,18 @@ class Person:
             return "escape"
         return "enter"
 
+    @property
+    def _is_about_incident(self) -> bool:
+        app = self._stage.app
+        is_in_log = any(isinstance(screen, EventLogScreen) for screen in app.screen_stack)
+        return app.dashboard.table.incident is not None and not app.dashboard.marked and not is_in_log
+
     def _named(self, target: str) -> Sequence[str]:
         """Return the machines in a prompt: a single machine, or the down members of an incident."""
         if target in self._night.machines:
             return [target]
+        if not self._is_about_incident:  # marks, a group or an event may name a part of the machines
+            return ()
         first = re.sub(r"^pod \S+: ", "", target).partition(",")[0].partition(" and ")[0]
         return next((each.off for each in self._night.incidents() if first in each.off), ())
 
