@@ -208,6 +208,10 @@ def _check_counts(status: str, rule: str | None, night: OnCall) -> None:
     assert not wrong, f"wrong numbers in the status line: {sorted(wrong)} of {true}"
     if rule is None or "…" in rule:
         return
+    silenced_up = re.search(r" \(([\d,]+) silenced\)", rule)
+    true_up = 0 if night.is_blind else sum(not night.machines[name].is_down for name in night.silenced)
+    assert (_number(silenced_up[1]) if silenced_up else 0) == true_up, f"{true_up} silenced rows are up"
+    rule = re.sub(r" \([\d,]+ silenced\)", "", rule)
     asides = {word: _number(count) for count, word in re.findall(r"([\d,]+) ([a-z]+)", rule)}
     for word in ("online", "unknown", *_ASIDES):
         assert asides.get(word, 0) == counts.get(word, 0), f"the number of {word} rows is wrong"
