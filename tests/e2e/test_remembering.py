@@ -134,9 +134,10 @@ def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Pa
         terminal.press("C")
         terminal.wait_for("Columns after NAME")
         wanted = {"KEY OWNER", "UPDATE"}
-        for mark, title in re.findall(r"\[([x ])\] ([A-Z0-9 ]*[A-Z])", terminal.text):
-            terminal.press(" j" if (mark == "x") != (title in wanted) else "j")
-        terminal.press("k", "KK", ENTER)  # the last visible column moves up by two
+        marks, titles = zip(*re.findall(r"\[([x ])\] ([A-Z0-9 ]*[A-Z])", terminal.text), strict=True)
+        for place, title in enumerate(titles):
+            terminal.press(*(["j"] if place else []), *([" "] if (marks[place] == "x") != (title in wanted) else []))
+        terminal.press("k" * (len(titles) - 1 - titles.index("UPDATE")), "KK", ENTER)  # UPDATE moves up by two
         terminal.wait_for("^  STATE    FOR BEAT NAME +UPDATE +KEY OWNER.*▏")
         chosen = header(terminal).split()
     assert kept(tmp_path, "state.json") == {"bell": True, "columns": ["state", "name", "update", "owner"]}
