@@ -63,7 +63,7 @@ class Finding:
     data: Mapping[str, object] = field(default_factory=dict)
     """Measured values as JSON; never the key."""
     is_unused: bool = False
-    """Whether nobody uses the checked function here: the finding is only in the JSON."""
+    """Whether the checked function is unused here. An unused function is in the JSON only."""
 
 
 def ok(summary: str, **data: object) -> Finding:
@@ -72,7 +72,7 @@ def ok(summary: str, **data: object) -> Finding:
 
 
 def unused(summary: str, **data: object) -> Finding:
-    """Return that nobody uses the checked function here."""
+    """Return the finding of an unused function."""
     return Finding(CheckStatus.OK, summary, data=data, is_unused=True)
 
 

@@ -220,7 +220,7 @@ def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iter
 
 
 def _starts_text(starts: Sequence[Remedy], unnamed: Sequence[Remedy]) -> str:
-    """Return the commands and their reason. A command that a chat would change is told without the name."""
+    """Return the commands and their reason. If a chat would change a command, the command has no name."""
     texts = [_command_text(named, other) for named, other in zip(starts, unnamed, strict=True)]
     notes = [note for each in starts if each.command is not None for note in each.notes]
     return " or ".join(texts) + (f": {notes[-1]}" if notes else "")
