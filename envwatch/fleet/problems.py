@@ -66,7 +66,7 @@ def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | Non
         return tracked.is_flapping  # first, because nearly all rows are up
     if presence is _MISSING:
         return True
-    if tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping):
+    if tracked.replaced_by is not None:
         return False
     if presence is _GONE:
         return now - (counts_from or tracked.lost_at) < _GONE_IS_PROBLEM_MS

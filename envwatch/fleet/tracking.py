@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import timedelta
 
+    from envwatch.fleet.uptime import Uptime
     from envwatch.model.environment import Environment
 
 EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]
@@ -76,6 +77,8 @@ class TrackedEnvironment:
     """Ids of rows of the same device and surface whose heartbeats advanced side by side with this row's."""
     offline_beside: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were offline while this row was online."""
+    uptime: Uptime | None = field(default=None, compare=False)
+    """The row's uptime on this machine, ten minutes old at most while the row is up. Not recorded."""
 
     def tag(self, now: float) -> ChangeTag | None:
         """Return the recent change's tag (server's clock, ms)."""
@@ -234,6 +237,7 @@ def observed(
         replaced_by_name=tracked.replaced_by_name,
         twins=tracked.twins,
         offline_beside=tracked.offline_beside,
+        uptime=tracked.uptime,
     )
     return tracked if row is tracked.environment and following == tracked else following
 

@@ -122,6 +122,22 @@ HISTORY_DAYS = 14
 HISTORY_MB = 256
 """In units of 2^20 bytes."""
 
+UPTIME_WINDOW = timedelta(days=7)
+"""The age at which watched time weighs 1/e in a row's uptime."""
+UPTIME_KNOWN_AFTER = timedelta(hours=48)
+"""Watched time before which a row's uptime says nothing."""
+UPTIME_OUTAGE_AT_MOST = timedelta(hours=12)
+"""The longest part of an outage that counts: a server that was down for three days stays permanent."""
+PERMANENT_SHARE = 0.90
+"""Least uptime of a permanent row. In simulations, 85 % lets jobs of 12 hours in, and 92 % misses servers with two
+outages of 10 hours a week."""
+UPTIME_REFRESHED = timedelta(minutes=10)
+"""How old a row's uptime becomes while the state stays the same."""
+UPTIME_FORGOTTEN_AFTER = timedelta(days=14)
+"""Watched time after which the uptime of a row that is no longer listed is forgotten."""
+FIRST_CONNECTED_FOR = timedelta(hours=24)
+"""How long a row of the first listing must have been connected to count before the uptime is known."""
+
 BELL_EVERY = timedelta(seconds=10)
 DEATH_WITHIN = 2 * HEARTBEAT_EVERY
 """A machine dies at most this long after the last heartbeat, if at most one ping was missed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import blake2s
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from envwatch.fleet.alerting.acknowledgements import ServerKey, finite_number, keys_of, note_of
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import went_off_at
+from envwatch.fleet.uptime import uptime_text
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
-from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.model.times import MS
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.times import MS, moment
 
 if TYPE_CHECKING:
     from datetime import timedelta, tzinfo
@@ -41,23 +43,17 @@ class Matcher:
     matches: Test = field(compare=False, repr=False)
 
 
-_ENDING: Final = frozenset({Presence.LATE, Presence.OFFLINE, Presence.GONE})
-"""A row ends from the first missed ping on."""
-
 EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
-NOTHING: Final = Matcher(EMPTY, lambda _tracked, _now: False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
     """One profile's alert policy."""
 
-    alert: Matcher = EVERYTHING
-    """Only these environments can need a person."""
+    alert: Matcher | None = None
+    """These environments need a person; None for the permanent rows."""
     alert_after: timedelta = limits.ALERT_AFTER
     """From the loss to the incident."""
-    ephemeral: Matcher = NOTHING
-    """Rows that end by design, in addition to managed sandboxes."""
     blind_after: timedelta | None = limits.BLIND_AFTER
     """From blindness to the incident; None for never."""
     expect: tuple[SafeText, ...] = ()
@@ -66,21 +62,23 @@ class AlertPolicy:
     zone: tzinfo | None = None
     """Of quiet hours; None for this machine's zone."""
 
-    def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether a problem can need a person.
+    def decision(self, tracked: TrackedEnvironment, word: Word | None, now: float) -> Decision:
+        """Return whether losses of an environment need a person, by the first rule that applies.
 
-        A missing environment of the expected inventory always can, an ended ephemeral environment cannot.
+        `word` is a person's word for the environment. The filters are asked about the moment `now`.
         """
-        presence = tracked.verdict.presence
-        if presence is Presence.MISSING:
-            return True
-        if not self.alert.matches(tracked, now):
-            return False
-        return presence not in _ENDING or tracked.is_flapping or not self.ends_by_design(tracked, now)
-
-    def ends_by_design(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether an environment's end needs no person: a managed sandbox, or `ephemeral`."""
-        return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
+        row = tracked.environment
+        if tracked.verdict.presence is Presence.MISSING or row.name in self.expect or row.device_id in self.expect:
+            return _EXPECTED
+        if word is not None:
+            return Decision(word.is_always, Rule.WORD, word)
+        if row.is_sandbox:
+            return _SANDBOX
+        if self.alert is not None:
+            return _IN_ALERT if self.alert.matches(tracked, now) else _OUTSIDE_ALERT
+        if tracked.uptime is None:
+            return _MAY_SLEEP if row.may_sleep else _MAY_NOT_SLEEP
+        return _PERMANENT if tracked.uptime.is_permanent else _NOT_PERMANENT
 
     def quiet_end(self, tracked: TrackedEnvironment, fleet_limits: Limits, now: float) -> float | None:
         """Return when the quiet hours ended or will end (server's clock, ms) in which an environment went off.
@@ -101,6 +99,106 @@ class AlertPolicy:
 
 
 DEFAULT_POLICY: Final = AlertPolicy()
+
+
+class Word(NamedTuple):
+    """A person's word for one environment: losses need a person always or never."""
+
+    is_always: bool
+    at: WallMs
+    by: SafeText
+    """The user's name on this machine."""
+
+
+Words: TypeAlias = "Mapping[ServerKey, Word]"
+
+NO_WORDS: Final[Words] = {}
+
+
+class Rule(StrEnum):
+    """The rules that decide whether a loss needs a person; the first that applies decides."""
+
+    EXPECT = "expect"
+    WORD = "word"
+    SANDBOX = "sandbox"
+    ALERT = "alert"
+    UPTIME = "uptime"
+    SYSTEM = "system"
+    """Without a record of the uptime: the system decides whether the machine may sleep."""
+
+
+class Decision(NamedTuple):
+    """Whether losses of an environment need a person, and the rule that decides."""
+
+    counts: bool
+    rule: Rule
+    word: Word | None = None
+
+    @property
+    def is_never(self) -> bool:
+        """Whether a person said never."""
+        return self.word is not None and not self.counts
+
+
+_EXPECTED: Final = Decision(counts=True, rule=Rule.EXPECT)
+_SANDBOX: Final = Decision(counts=False, rule=Rule.SANDBOX)
+_IN_ALERT, _OUTSIDE_ALERT = Decision(counts=True, rule=Rule.ALERT), Decision(counts=False, rule=Rule.ALERT)
+_PERMANENT, _NOT_PERMANENT = Decision(counts=True, rule=Rule.UPTIME), Decision(counts=False, rule=Rule.UPTIME)
+_MAY_NOT_SLEEP, _MAY_SLEEP = Decision(counts=True, rule=Rule.SYSTEM), Decision(counts=False, rule=Rule.SYSTEM)
+
+
+def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
+    """Return the reason of a decision: `up 99 % of 7 days`, `never, by ann, 3 Dec`."""
+    if decision.word is not None:
+        by = f", by {decision.word.by}" if decision.word.by else ""
+        day = moment(decision.word.at, zone)
+        return composed(f"{word_text(decision.word)}{by}{'' if day is None else f', {day.day} {day:%b}'}")
+    if decision.rule is Rule.UPTIME and tracked.uptime is not None:
+        return uptime_text(tracked.uptime)
+    return _RULE_TEXTS[decision.rule, decision.counts]
+
+
+_RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
+    (Rule.EXPECT, True): clean("expected"),
+    (Rule.SANDBOX, False): clean("a managed sandbox"),
+    (Rule.ALERT, True): clean("`alert` finds the row"),
+    (Rule.ALERT, False): clean("`alert` does not find the row"),
+    (Rule.SYSTEM, True): clean("no record of the uptime, and no system that sleeps"),
+    (Rule.SYSTEM, False): clean("no record of the uptime, and a system that sleeps"),
+}
+
+
+def word_for(words: Words, server: SafeText, id_: SafeText) -> Word | None:
+    """Return a person's word for an environment."""
+    return words.get((server, id_)) if words else None
+
+
+def words_of(content: Mapping[str, object]) -> Words:
+    """Return a file's words; damaged entries are dropped."""
+    return dict(entry for raw in content.values() if (entry := _word_in(raw)) is not None)
+
+
+def word_entry(key: ServerKey, word: Word) -> dict[str, Any]:
+    """Return the value of an entry: `{"server": …, "id": …, "alerts": "always", "at": 123.0, "by": "ann"}`."""
+    server, id_ = key
+    return {"server": server, "id": id_, "alerts": word_text(word), "at": word.at, "by": word.by}
+
+
+def word_text(word: Word) -> str:
+    """Return `always` or `never`."""
+    return "always" if word.is_always else "never"
+
+
+def _word_in(raw: object) -> tuple[ServerKey, Word] | None:
+    if not isinstance(raw, dict):
+        return None
+    at, alerts = finite_number(raw.get("at")), raw.get("alerts")
+    server, id_, by = raw.get("server"), raw.get("id"), raw.get("by", "")
+    if at is None or alerts not in {"always", "never"}:
+        return None
+    if not (isinstance(server, str) and isinstance(id_, str) and isinstance(by, str)):
+        return None
+    return (clean(server), clean(id_)), Word(alerts == "always", WallMs(at), clean(by, _LONGEST_NAME))
 
 
 _LONGEST_NAME: Final = 80

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.alerting.alert_policy import Rule, decision_text
 from envwatch.fleet.alerting.losses import (
     LOSSES,
     RETURNS,
@@ -22,6 +23,7 @@ from envwatch.fleet.alerting.losses import (
     hashed_id,
     is_loss,
     key_of,
+    lost_now,
     order,
     still_waiting,
 )
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import ServerMs
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks, ServerMs
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
@@ -62,7 +65,7 @@ class Incident(NamedTuple):
     shared: SafeText | None = None
     """Values of all lost and no online environments: `pod p-7`."""
     ended_by: SafeText | None = None
-    """If no environment came back: `replaced by mac-2`."""
+    """Why no environment came back, or why one counts no more: `replaced by mac-2`."""
     silenced: int = 0
     """The number of silenced losses of the same moment, which belong to no incident."""
 
@@ -140,6 +143,23 @@ class Incidents:
         heard = (loss for loss in following.waiting if not loss.is_quiet and is_loud(key_of(loss.event)))
         ids = _ids(replace(following, waiting=tuple(heard)))
         return following, tuple(_marked(event, ids) for event in events)
+
+    def with_lost_now(
+        self,
+        environments: Iterable[TrackedEnvironment],
+        moments: Mapping[SafeText, ServerMs],
+        fleet: Fleet,
+        now: Clocks,
+    ) -> Incidents:
+        """Return the incidents with environments that are off, as lost at this moment (`moments` by profile)."""
+        opened = {key for incident in self.open for key in incident.remaining}
+        lost = [tracked for tracked in environments if tracked.key not in opened]
+        if not lost:
+            return self
+        keys = {tracked.key for tracked in lost}
+        fresh = [lost_now(tracked, moments[tracked.profile], now) for tracked in lost]
+        rest = replace(self, waiting=tuple(loss for loss in self.waiting if key_of(loss.event) not in keys))
+        return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, fleet)))
 
     def with_proof(self, fleet: Fleet) -> Incidents:
         """Return the incidents without doubt about quarantined rows now listed as down.
@@ -367,11 +387,29 @@ def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple
         if remaining:
             still_open.append(incident if remaining == incident.remaining else incident._replace(remaining=remaining))
             continue
-        rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
-        names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
-        ended_by = composed(f"replaced by {names[0]}") if names[0] is not None and None not in names else None
-        resolved.append(incident._replace(remaining=remaining, ended_by=ended_by))
+        resolved.append(incident._replace(remaining=remaining, ended_by=_end_text(incident, around)))
     return still_open, resolved
+
+
+def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
+    """Return why an incident ended although no row came back, or which row counts no more."""
+    rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
+    names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
+    if names[0] is not None and None not in names:
+        return composed(f"replaced by {names[0]}")
+    moments = around.fleet.moments(around.now.wall)
+    known = [(row, around.decision(row, moments[row.profile])) for row in rows if row is not None]
+    if known and all(decision.is_never for _, decision in known):
+        word = known[0][1].word
+        return composed(f"set to never by {word.by}" if word is not None and word.by else "set to never")
+    turned = [(row, decision) for row, decision in known if decision.rule is Rule.UPTIME and not decision.counts]
+    if not turned:
+        return None
+    row, decision = turned[0]
+    who = "counts" if len(known) == 1 else f"{row.environment.label} counts"
+    if len(turned) > 1:
+        who = f"{len(turned):,} of these count"
+    return composed(f"{who} no more: {decision_text(decision, row)}; `A` changes that")
 
 
 def _blindnesses(

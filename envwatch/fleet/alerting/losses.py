@@ -20,7 +20,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Decision
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -49,7 +49,7 @@ class LossStatus(Enum):
     SETTLED = auto()
     """Lost, but acknowledged, or too long ago for a problem."""
     OUTSIDE = auto()
-    """Lost, but outside the alert policy."""
+    """Lost, but the row does not count."""
     SILENCED = auto()
     """Lost, but silenced: the row counts as lost when the silence ends."""
     QUIET = auto()
@@ -99,6 +99,12 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
     if tracked is not None and tracked.verdict == HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
         return Span(beat_at, ServerMs(beat_at + _DEATH_WITHIN_MS))
     return Span(min(listed_at, loss.at), loss.at)
+
+
+def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
+    """Return the loss of an environment that is off and needs a person from this moment on."""
+    event = tracked.event(Kind.OFFLINE, at, after=_OFFLINE, reason=clean(tracked.verdict.reason))
+    return Loss(event=event, died=Span(at, at), noticed_at=now.monotonic)
 
 
 def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
@@ -214,6 +220,8 @@ class Surroundings(NamedTuple):
     fleet: Fleet
     classify_loss: LossClassifier
     policy: Callable[[SafeText], AlertPolicy]
+    decision: Callable[[TrackedEnvironment, float], Decision]
+    """See `Monitor.decision_of`."""
     quiet_end: Callable[[TrackedEnvironment, ServerMs], float | None]
     """See `Monitor.quiet_end`."""
 
