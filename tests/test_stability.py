@@ -9,12 +9,9 @@ import re
 import signal
 import sys
 from dataclasses import replace
-from datetime import UTC, date
 from functools import cache, reduce
 from operator import getitem
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 import pytest
 from support import programs
@@ -22,12 +19,10 @@ from support.builders import NOW, list_of, listed, reading, wire_rows
 from support.builders import environment as environment_row
 from support.documents import page, promises, tables
 from support.faulty_server import KEY, faulty_server
-from support.habits import Weeks
 from support.hooked import hooked
 from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
-from support.tracked_environments import tracked
 
 from envwatch.cli.arguments import Exit
 from envwatch.cli.commands.dashboard import REFERENCE
@@ -51,10 +46,8 @@ from envwatch.views.events.cloud_events import CloudEvent, cloud_event, word_of
 from envwatch.views.output import check_result as plugin_output
 from envwatch.views.output import formats
 from envwatch.views.output.check_result import Metric
-from envwatch.views.report import quiet_suggestion
 from envwatch.views.report import values as report_json
 from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.report.quiet_suggestion import HabitualRow, QuietSuggestions, Suggestion
 from envwatch.views.report.values import Report
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import BUILT_IN_VIEWS
@@ -104,27 +97,6 @@ def choices(command: str, option: str) -> Iterable[str]:
 
 
 @cache
-def suggestions_document() -> Any:
-    weeks = Weeks(ZoneInfo("UTC"), date(2026, 11, 2), 14)
-    weeks.office("ana", Random(1))
-    kept = weeks.kept("ana")
-    assert kept is not None
-    row = HabitualRow(tracked(), kept, ())
-    found = QuietSuggestions(
-        profile=clean("work"),
-        host=clean("letta.example"),
-        since=0,
-        until=NOW,
-        workdays=10,
-        weekend_days=4,
-        suggestions=(Suggestion(("name:ana",), kept.habit.hours, (row,), UTC),),
-        restless=(),
-        covered=(),
-    )
-    return json.loads(quiet_suggestion.json_of([found]))
-
-
-@cache
 def report_document() -> Any:
     night = eventful_night()
     until = WallMs(night.wall)
@@ -149,7 +121,6 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `list -o`": lambda: choices("list", "-o"),
     "Formats of `watch -o` and `replay -o`": lambda: event_stream.EventFormat,
     "Formats of `report -o`": lambda: choices("report", "-o"),
-    "Formats of `quiet suggest -o`": lambda: choices("quiet suggest", "-o"),
     "Scenarios of `demo --scenario`": lambda: choices("demo", "--scenario"),
     "Kinds of `check --of`": lambda: Metric,
     "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],
@@ -171,12 +142,6 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
     "A finding of `doctor`": finding_of_doctor,
     "Its `status`": lambda: check.CheckStatus,
-    "Suggested quiet hours": suggestions_document,
-    "`profiles` of suggestions": lambda: suggestions_document()["profiles"][0],
-    "`suggestions`": lambda: suggestions_document()["profiles"][0]["suggestions"][0],
-    "`environments` of a suggestion": lambda: suggestions_document()["profiles"][0]["suggestions"][0]["environments"][
-        0
-    ],
     "A report": report_document,
     "Its `profiles`": part_of_report,
     "`fleet`": lambda: part_of_report("fleet"),

@@ -48,7 +48,6 @@ GROUPS: Final = {
         "report": "print a handover report for the next person on call",
         "hooks": "test the hooks that `watch --hooks` runs",
         "silence": "stop alerts of environments during planned work",
-        "quiet": "suggest quiet hours by the recorded history",
     },
     "Setup": {
         "config": "show the settings and their origins, or check the file",

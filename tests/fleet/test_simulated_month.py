@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from itertools import islice, pairwise
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 from support.month.ordinary import ordinary_month
 from support.month.playing import STEP, Step, steps
 from support.month.scoring import Message, score
-from support.month.script import BEAT, BEGIN, DAY, EXPIRY, HOUR, MINUTE, SECOND, Cause, Change, Fault, Need, Row, Script
+from support.month.script import BEAT, BEGIN, EXPIRY, HOUR, MINUTE, SECOND, Cause, Change, Fault, Need, Row, Script
 from support.month.watchers import Envwatch, Naive, new_monitor, restarted, settings, watched, watchers
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.quiet import quiet_end
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.outages import Interval, UptimeState
 from envwatch.model.clock import ServerMs
 from envwatch.model.outcome import Failed, Listed, Slept
-from envwatch.past.habits import Calendar, habit_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from support.month.script import Episode
 
 POLICY = AlertPolicy(alert_after=timedelta(seconds=90))
 
@@ -288,35 +279,3 @@ def test_a_false_message_is_explained_by_what_happened_to_its_row(after: int, ca
     script.end(1, 10 * MINUTE, Cause.JOB_END, 11 * MINUTE)
     messages = [Message(11 * MINUTE + after, frozenset({str(script.first[place].id)})) for place in (0, 1)]
     assert list(score(script, messages).kinds) == [f"false: {cause}", "false: end of a CI job"]
-
-
-def test_suggested_hours_of_the_weeks_before_silence_the_nights_and_weekends_of_the_laptops() -> None:
-    before, script = 28 * DAY, ordinary_month(1, 42)
-    calendar = Calendar.between(BEGIN, BEGIN + before - 1, UTC)
-    nights = quiet = pauses = 0
-    for laptop in (str(row.id) for row in script.first if str(row.name).startswith("laptop-")):
-        sleeps = sorted(each for each in script.episodes if each.id == laptop)
-        kept = habit_of([*_states([each for each in sleeps if each.since < before], before)], calendar)
-        assert kept is not None
-        for sleep in (each for each in sleeps if before <= each.since and each.until < script.length):
-            lost_at, back_at = (float(BEGIN + at) for at in (sleep.since + EXPIRY, sleep.until))
-            end = quiet_end(kept.habit.hours, lost_at, UTC)
-            if sleep.until - sleep.since > 4 * HOUR:
-                nights += 1
-                quiet += end is not None and back_at <= end
-            elif end is None:
-                pauses += 1
-    assert nights > 400
-    assert quiet >= 0.8 * nights
-    assert pauses > 300, "at any hour of a working day, so no quiet hours can cover the pauses"
-
-
-def _states(sleeps: Iterable[Episode], until: int) -> Iterator[Interval]:
-    at = 0
-    for each in sleeps:
-        lost_at, back_at = max(each.since + EXPIRY, at), min(each.until, until)
-        if lost_at < back_at:
-            if at < lost_at:
-                yield Interval(UptimeState.UP, ServerMs(BEGIN + at), ServerMs(BEGIN + lost_at))
-            yield Interval(UptimeState.DOWN, ServerMs(BEGIN + lost_at), ServerMs(BEGIN + back_at))
-            at = back_at

@@ -89,7 +89,7 @@ function _shtab_envwatch_using
   test "$_shtab_envwatch_cmdpath" = "$argv"
 end
 
-set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' silence 'silence list' 'silence end' quiet 'quiet suggest' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
+set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' silence 'silence list' 'silence end' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
 set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --scenario --seed --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
 
 complete -c envwatch -e
@@ -306,15 +306,6 @@ complete -c envwatch -n '_shtab_envwatch_using silence list' -s h -l help -d 'sh
 complete -c envwatch -n '_shtab_envwatch_using silence list' -s o -l output -xka "table json" -d 'the format (default table)'
 complete -c envwatch -n '_shtab_envwatch_using silence; and test $_shtab_envwatch_npos -eq 0' -a end -d 'End a silence by its id.'
 complete -c envwatch -n '_shtab_envwatch_using silence end' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a quiet -d 'suggest quiet hours by the recorded history'
-complete -c envwatch -n '_shtab_envwatch_using quiet' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using quiet; and test $_shtab_envwatch_npos -eq 0' -a suggest -d 'Print quiet hours for environments that are off at the same hours on most days. The command reads the history of the dashboard and `envwatch watch`, and writes no file: paste the lines that you agree with into the configuration file. Comments have the names, and the share of days on which the hours were kept.'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l since -x -d 'begin of the period (default 28d)'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -s o -l output -xka "toml json" -d 'toml (tables to paste, the default), or json (complete, with ids)'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a config -d 'show the settings and their origins, or check the file'
 complete -c envwatch -n '_shtab_envwatch_using config' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using config' -l interval -x -d 'time from poll to poll: 5s, 2m (default 5s)'
