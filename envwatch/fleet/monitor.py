@@ -195,9 +195,7 @@ class Monitor:
             inherited_words=inherited,
         )
 
-    def _turned(
-        self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]
-    ) -> Iterator[Event]:
+    def _turned(self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]) -> Iterator[Event]:
         """Yield an event for each row whose losses need a person, or need nobody, by another uptime."""
         if (at := after.listed_at) is None:
             return

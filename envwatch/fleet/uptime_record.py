@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.uptime import Uptime
 from envwatch.model import limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _REFRESHED_MS: Final = limits.UPTIME_REFRESHED / MS
 _FORGOTTEN_MS: Final = limits.UPTIME_FORGOTTEN_AFTER / MS
 _CONNECTED_MS: Final = limits.FIRST_CONNECTED_FOR / MS
+_NOBODY: Final = frozenset[str]()
 _MOST_REFRESHED: Final = 500
 """Rows refreshed in one listing, which takes about 2 ms."""
 
@@ -63,7 +65,7 @@ class UptimeRecord:
             if uptime is None:
                 if tracked.verdict == NEVER_LISTED:
                     continue
-                is_first = not self.has_begun and _is_server(tracked, at)
+                is_first = not self.has_begun and is_server(tracked, at)
                 changed[id_] = Uptime(at=watched_ms, is_up=state, is_first=is_first)
             elif uptime.is_up is not state or uptime is not tracked.uptime:
                 changed[id_] = uptime.after(watched_ms, is_up=state)
@@ -98,7 +100,7 @@ def _watched_ms(before: ProfileState, after: ProfileState) -> float:
     return lasted_ms if lasted_ms <= blind_after(max(before.interval, after.interval)) / MS else 0.0
 
 
-def _is_server(tracked: TrackedEnvironment, at: ServerMs) -> bool:
+def is_server(tracked: TrackedEnvironment, at: ServerMs) -> bool:
     """Whether a row has been connected for a day, on a system that does not usually sleep."""
     since = tracked.up_since
     return since is not None and at - since >= _CONNECTED_MS and not tracked.environment.may_sleep
@@ -125,8 +127,45 @@ def _taken_over(
     return found
 
 
-def _tidied(rows: Mapping[SafeText, Uptime], environments: Environments, watched_ms: float) -> Mapping[SafeText, Uptime]:
+def _tidied(
+    rows: Mapping[SafeText, Uptime], environments: Environments, watched_ms: float
+) -> Mapping[SafeText, Uptime]:
     """Return the uptimes with rows that are not listed as down, and without rows that were so for two weeks."""
     absent = {id_: rows[id_].after(watched_ms, is_up=False) for id_ in rows.keys() - environments.keys()}
     forgotten = {id_ for id_, uptime in absent.items() if watched_ms - uptime.at > _FORGOTTEN_MS}
     return {id_: absent.get(id_, uptime) for id_, uptime in rows.items() if id_ not in forgotten}
+
+
+def content_of(record: UptimeRecord) -> dict[str, Any]:
+    """Return a file's content: `{"watched_ms": …, "rows": {"<id>": [up, watched, at, is_up]}, "first": ["<id>"]}`.
+
+    Times are whole ms.
+    """
+    return {
+        "watched_ms": round(record.watched_ms),
+        "rows": {
+            id_: [round(uptime.up), round(uptime.watched), round(uptime.at), uptime.is_up]
+            for id_, uptime in record.rows.items()
+        },
+        "first": [id_ for id_, uptime in record.rows.items() if uptime.is_first and not uptime.is_known],
+    }
+
+
+def record_of(content: Mapping[str, object]) -> UptimeRecord | None:
+    """Return a file's record; None without a record. Damaged rows are dropped."""
+    watched_ms, rows, first = finite_number(content.get("watched_ms")), content.get("rows"), content.get("first")
+    if watched_ms is None or watched_ms < 0.0 or not isinstance(rows, dict):
+        return None
+    founders = frozenset(first) if isinstance(first, list) and all(isinstance(id_, str) for id_ in first) else _NOBODY
+    found = ((clean(id_), _uptime_in(raw, watched_ms, is_first=id_ in founders)) for id_, raw in rows.items())
+    return UptimeRecord(watched_ms, {id_: uptime for id_, uptime in found if uptime is not None}, has_begun=True)
+
+
+def _uptime_in(raw: object, watched_ms: float, *, is_first: bool) -> Uptime | None:
+    match raw:
+        case [up, watched, at, bool(is_up) | (None as is_up)]:
+            numbers = [finite_number(each) for each in (up, watched, at)]
+            match numbers:
+                case [float(up), float(watched), float(at)] if 0.0 <= up <= watched and 0.0 <= at <= watched_ms:
+                    return Uptime(up, watched, at, is_up, is_first)
+    return None

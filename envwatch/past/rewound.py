@@ -221,7 +221,7 @@ def _openings(
             continue
         at, policy = moments[tracked.profile], monitor.policy_of(tracked.profile)
         opens_at = loss.event.at + policy.alert_after / MS
-        if policy.concerns(tracked, at) and opens_at <= at and opens_at < returned.get(place, inf):
+        if monitor.decision_of(tracked, at).counts and opens_at <= at and opens_at < returned.get(place, inf):
             yield opens_at
 
 

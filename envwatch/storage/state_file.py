@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 
 from envwatch import files
 from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey, acks_of, entry_of, finite_number, name_of
-from envwatch.fleet.alerting.alert_policy import MatcherOf, Silence, Silences, content_of, silences_of
+from envwatch.fleet.alerting.alert_policy import (
+    MatcherOf,
+    Silence,
+    Silences,
+    Word,
+    Words,
+    content_of,
+    silences_of,
+    word_entry,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -286,6 +296,16 @@ def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
     return silences_of(SILENCES.read_or_empty(path), matcher_of)
 
 
+def _with_words(content: dict[str, Any], changes: Mapping[ServerKey, Word | None]) -> dict[str, Any]:
+    entries = {name_of(key): None if word is None else word_entry(key, word) for key, word in changes.items()}
+    return within(WORDS.limit, _with_changes(content, entries))
+
+
+def words_in(path: Path) -> Words:
+    """Return the words about environments."""
+    return words_of(WORDS.read_or_empty(path))
+
+
 _ROWS_BYTES: Final = 32 << 20
 """Most bytes of the rows in an alert state; of further rows only the ids are kept."""
 
@@ -296,6 +316,13 @@ def _alert_content(_content: dict[str, Any], changes: Changes) -> dict[str, Any]
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)
 """One profile's alert state; each change replaces the whole content."""
+
+UPTIME: Final = StateFormat(
+    about="which environments are nearly always up", limit=64 << 20, changed=lambda _content, changes: {**changes}
+)
+"""One profile's uptime record; each change replaces the whole content."""
+
+WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
 
 INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_with_changes)
 """`incidents.json` of 1.0.0, for all profiles; only read."""

@@ -158,6 +158,12 @@ def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo 
     return _RULE_TEXTS[decision.rule, decision.counts]
 
 
+def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
+    """Return the decision as a sentence: `a loss needs a person: up 99 % of 7 days`."""
+    who = "a person" if decision.counts else "nobody"
+    return composed(f"a loss needs {who}: {decision_text(decision, tracked, zone)}")
+
+
 _RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
     (Rule.EXPECT, True): clean("expected"),
     (Rule.SANDBOX, False): clean("a managed sandbox"),

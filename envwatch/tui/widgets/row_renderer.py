@@ -142,7 +142,7 @@ class RowRenderer:
                 tracked.presence is not Presence.LATE
                 or silence is not None
                 or quiet is not None
-                or not state.monitor.policy_of(tracked.profile).concerns(tracked, now)
+                or not state.monitor.decision_of(tracked, now).counts
             ),
             tuple([column.text(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(

@@ -227,7 +227,7 @@ class CheckResult:
         """Return the performance data: the metric, then the dashboard's counts."""
         values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
         values["unknown"] = self.block.unknown + self.unreadable
-        values |= {aside.value.split()[0]: self.block.asides.get(aside, 0) for aside in Aside}
+        values |= {aside.value.replace(" ", ""): self.block.asides.get(aside, 0) for aside in Aside}
         first = PerformanceDatum(
             label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
         )
@@ -246,7 +246,7 @@ class CheckResult:
             found = f"{self.count:,} of {self.total:,} {self.of}"
         counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
         if self.of is Metric.PROBLEMS:
-            counts += [(self.block.asides.get(aside, 0), aside.value) for aside in Aside]
+            counts += self.block.aside_counts
         remarks += [f"{count:,} {what}" for count, what in counts if count]
         if self.old is not None:
             remarks.append(f"listing {long_age(self.old)} old")

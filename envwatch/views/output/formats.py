@@ -20,7 +20,7 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
 from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
-from envwatch.views.table.block import Aside, Block
+from envwatch.views.table.block import Block
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
@@ -195,7 +195,7 @@ def _counted(block: Block) -> Iterator[tuple[int, str]]:
         count = block.presences.get(presence, 0)
         if count or presence is Presence.ONLINE:
             yield count, "missing" if presence is Presence.MISSING else PRESENCE_STYLES[presence].word
-    counts = [(block.unknown, "unknown"), *((block.asides.get(aside, 0), aside.value) for aside in Aside)]
+    counts = [(block.unknown, "unknown"), *block.aside_counts]
     yield from ((count, word) for count, word in counts if count)
 
 

@@ -102,8 +102,7 @@ def explanation_rows(
     quiet = quiet_text(tracked, monitor, now) or not_back_text(tracked, monitor, now)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone, quiet))])
     at = profile_state.clock.server_time(now.wall)
-    if monitor.policy_of(tracked.profile).ends_by_design(tracked, at):
-        rows += layout.sentence([Piece(_BY_DESIGN)])
+    rows += layout.sentence([Piece(needs_text(monitor.decision_of(tracked, at), tracked, zone))])
     if quiet is not None:
         rows += layout.sentence([Piece(_IN_QUIET_HOURS)])
     for rule_result in trace(tracked, profile_state, now, zone):
@@ -122,7 +121,6 @@ def _ms(value: float) -> str:
 _IN_QUIET_HOURS: Final = clean(
     "This environment went offline in quiet hours: the loss counts from the end of the hours."
 )
-_BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
 
 _NO_ROW: Final[_Finding] = ("no listing has a row with this name or device id", "not used", False)
 _FRESHNESS_RESULTS = {

@@ -220,7 +220,7 @@ def _parts_of(
 ) -> tuple[list[TrackedEnvironment], ...]:
     """Return the late, up, down and old rows.
 
-    Down rows that are not old raise no alert: silenced, quiet, replaced, ephemeral, outside the alert policy, or gone.
+    Down rows that are not old raise no alert: silenced, quiet, replaced, not alerting, or gone.
     """
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []

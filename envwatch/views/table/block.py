@@ -47,9 +47,8 @@ class Aside(StrEnum):
     OLD = "old"
     QUIET = "quiet"
     SILENCED = "silenced"
-    EPHEMERAL = "ephemeral"
+    NOT_ALERTING = "not alerting"
     REPLACED = "replaced"
-    OUTSIDE = "outside alert"
     GONE = "gone"
 
 
@@ -117,6 +116,8 @@ class Block:
     """The number of rows that read unknown; no other count includes them."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
     """The number of down rows outside the block by reason, without unknown rows."""
+    never: int = 0
+    """The number of `Aside.NOT_ALERTING` that a person set to never."""
     silenced_up: int = 0
     """The number of silenced rows among the online and late rows of `presences`."""
     keys: frozenset[EnvironmentKey] = frozenset()
@@ -126,6 +127,16 @@ class Block:
     """Rows in quiet hours; such rows are not old after a day."""
     changes_at: float = inf
     """When time alone changes the lines (this machine's clock, ms)."""
+
+    @property
+    def aside_counts(self) -> list[tuple[int, str]]:
+        """The numbers of down rows outside the block, with words: `(7, "not alerting (2 never)")`."""
+        never = f" ({self.never:,} never)" if self.never else ""
+        return [
+            (count, aside.value + (never if aside is Aside.NOT_ALERTING else ""))
+            for aside in Aside
+            if (count := self.asides.get(aside, 0))
+        ]
 
     @property
     def newest(self) -> BlockLine | None:
@@ -219,7 +230,21 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     presences.update([tracked.presence for tracked in in_block if counts(tracked)])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
     quiet = frozenset([tracked.key for tracked, aside in outside if aside is Aside.QUIET])
-    return replace(block, presences=presences, unknown=unknown, asides=asides, silenced_up=silenced_up, quiet=quiet)
+    moments = monitor.fleet.moments(now.wall)
+    never = sum(
+        monitor.decision_of(tracked, moments[tracked.profile]).is_never
+        for tracked, aside in outside
+        if aside is Aside.NOT_ALERTING and monitor.words and counts(tracked)
+    )
+    return replace(
+        block,
+        presences=presences,
+        unknown=unknown,
+        asides=asides,
+        never=never,
+        silenced_up=silenced_up,
+        quiet=quiet,
+    )
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
@@ -267,7 +292,7 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
     return ("incident", profile, id_)
 
 
-def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
+def _aside(  # noqa: PLR0913  one return for each reason
     tracked: TrackedEnvironment,
     monitor: Monitor,
     now: Clocks,
@@ -288,11 +313,8 @@ def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
         return Aside.REPLACED
     if presence is _GONE and not is_problem(tracked, at, counts_from) and not is_open:
         return Aside.GONE
-    policy = monitor.policy_of(tracked.profile)
-    if presence is not _MISSING and not tracked.is_flapping and policy.ends_by_design(tracked, at):
-        return Aside.EPHEMERAL
-    if not policy.concerns(tracked, at):
-        return Aside.OUTSIDE
+    if not monitor.decision_of(tracked, at).counts:
+        return Aside.NOT_ALERTING
     if monitor.silence_of(tracked, now) is not None:
         return Aside.SILENCED
     return None if monitor.quiet_until(tracked, now) is None else Aside.QUIET

@@ -135,7 +135,7 @@ def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
     counts = [
         (acked, "acknowledged"),
         (block.unknown, "unknown"),
-        *((n, each.value) for each, n in block.asides.items()),
+        *block.aside_counts,
     ]
     parts = [f"{count:,} {word}" for count, word in counts if count]
     return clean(f"nothing needs a person{': ' if parts else ''}{', '.join(parts)}")
