@@ -16,7 +16,7 @@ from envwatch import __version__
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import zone_named
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import date_text, past_moment_of, use_zone
 from envwatch.redactor import ReportedError, redactor
 
@@ -176,15 +176,26 @@ def policy_for(settings: Settings) -> AlertPolicy:
     from dataclasses import replace
 
     from envwatch.config.settings import expected_by
-    from envwatch.fleet.alerting.alert_policy import NOTHING
 
     return replace(
         quiet_policy(settings),
-        alert=matcher_for(settings.alert, settings),
+        alert=_alert_matcher(settings),
         alert_after=settings.alert_after,
-        ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
         blind_after=settings.blind_after,
         expect=expected_by(settings),
+    )
+
+
+def _alert_matcher(settings: Settings) -> Matcher | None:
+    """Return the rows that need a person, None for the permanent rows; without the rows of `ephemeral` of 1.1.0."""
+    if not settings.ephemeral:
+        return matcher_for(settings.alert, settings) if settings.alert else None
+    from envwatch.fleet.alerting.alert_policy import Matcher
+
+    alert, ephemeral = matcher_for(settings.alert, settings), matcher_for(settings.ephemeral, settings)
+    return Matcher(
+        composed(f"({alert.query}) !({ephemeral.query})"),
+        lambda tracked, now: alert.matches(tracked, now) and not ephemeral.matches(tracked, now),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import alert_file_for, history_folder_for, server_in
 from envwatch.files import ProcessLock
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
+from envwatch.model.text import SafeText
 from envwatch.model.times import MS
 from envwatch.storage.state_file import UPTIME, ChangedFile, StateFile
 
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
 
 _WRITTEN_EVERY_MS: Final = limits.UPTIME_REFRESHED / MS
 
@@ -37,7 +39,7 @@ def stored_record(profile: SelectedProfile) -> UptimeRecord | None:
 class UptimeFiles:
     """The uptime records of the watched profiles. `warn` is called from any thread with a line.
 
-    If a file is missing or damaged, the history says who was up when.
+    If a file is missing or damaged, a thread reads in the history who was up when.
     """
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None]) -> None:
@@ -51,44 +53,50 @@ class UptimeFiles:
         self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in self._paths.items()}
         self._others = {name: ChangedFile(path, _read) for name, path in self._paths.items()}
         self._files = dict[SafeText, StateFile]()
-        self._written_at = dict[SafeText, float]()
+        self._rebuilt: SimpleQueue[tuple[SafeText, UptimeRecord]] = SimpleQueue()
+        self._records: Mapping[SafeText, UptimeRecord] = {}
+        self._written_at: float | None = None
 
     def newest(self, now: Clocks) -> Mapping[SafeText, UptimeRecord]:
-        """Return the records that this process lacks: at first all, later those of another writer.
+        """Return the records that the monitor lacks: at first all, later those of another writer.
 
         The disk may be slow.
         """
         found: dict[SafeText, UptimeRecord] = {}
         for name, path in self._paths.items():
-            is_first = name not in self._written_at
-            if is_first:
-                self._written_at[name] = now.wall
-            if name not in self._files:
-                record = self._others[name].changed()
-                if record is None and is_first:
-                    record = self._rebuilt(name)
-                if record is not None:
-                    found[name] = record
-                if self._acquire(name):
-                    self._files[name] = StateFile(UPTIME, path, self._warn)
+            if name in self._files:
+                continue
+            record = self._others[name].changed()
+            if record is None and self._written_at is None and not self._is_rebuilding(name):
+                record = UptimeRecord()
+            if record is not None:
+                found[name] = record
+            if self._acquire(name):
+                self._files[name] = StateFile(UPTIME, path, self._warn)
+        self._written_at = self._written_at or now.wall
+        while not self._rebuilt.empty():
+            found.update([self._rebuilt.get()])
         return found
 
     def keep(self, monitor: Monitor, now: Clocks) -> None:
-        """Write the records of the last write before ten minutes; never waits."""
-        for name, file in self._files.items():
-            if not 0 <= now.wall - self._written_at[name] < _WRITTEN_EVERY_MS:
-                self._written_at[name] = now.wall
-                file.keep(content_of(monitor.uptime_records[name]))
+        """Take the monitor's records, and write the records every ten minutes; never waits."""
+        self._records = monitor.uptime_records
+        if self._written_at is not None and not 0 <= now.wall - self._written_at < _WRITTEN_EVERY_MS:
+            self._written_at = now.wall
+            self._write()
 
-    def close(self, monitor: Monitor) -> None:
+    def close(self) -> None:
         """Write the records, and release the locks."""
-        for name, file in self._files.items():
-            record = monitor.uptime_records[name]
-            if record.has_begun:
-                file.keep(content_of(record))
+        self._write()
+        for file in self._files.values():
             file.close()
         for lock in self._locks.values():
             lock.release()
+
+    def _write(self) -> None:
+        for name, file in self._files.items():
+            if name in self._records and self._records[name].has_begun:
+                file.keep(content_of(self._records[name]))
 
     def _acquire(self, name: SafeText) -> bool:
         try:
@@ -96,14 +104,20 @@ class UptimeFiles:
         except OSError:
             return False
 
-    def _rebuilt(self, name: SafeText) -> UptimeRecord:
+    def _is_rebuilding(self, name: SafeText) -> bool:
+        """Whether there is a history, which a thread reads now."""
         folder = self._histories.get(name)
         if folder is None or not folder.is_dir():
-            return UptimeRecord()
-        from envwatch.past.uptimes import recorded_uptimes
-        from envwatch.storage.history.past import StoredPast
+            return False
 
-        return recorded_uptimes(StoredPast(folder, name))
+        def rebuild() -> None:
+            from envwatch.past.uptimes import recorded_uptimes
+            from envwatch.storage.history.past import StoredPast
+
+            self._rebuilt.put((name, recorded_uptimes(StoredPast(folder, name))))
+
+        Thread(target=rebuild, name="uptimes", daemon=True).start()
+        return True
 
 
 def _read(path: Path) -> UptimeRecord | None:

@@ -35,6 +35,7 @@ from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, NEVER_LISTED, Pr
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.replacement import is_replacement
+from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.uptime_record import UptimeRecord, with_uptimes
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.limits import Limits
 
 _END: Final = ServerMs(inf)
@@ -460,7 +460,7 @@ class Monitor:
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
 
-        def classify_loss(key: Key) -> LossStatus:
+        def classify_loss(key: Key) -> LossStatus:  # noqa: PLR0911  one return for each reason
             profile, id_ = key
             if not id_:
                 return losses.status_of_blindness(fleet[profile], now)

@@ -367,8 +367,8 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
     elif after.verdict.is_up and is_new_connection(old_row, row):
         kind = Kind.RESTARTED if is_new_process(old_row, row) else Kind.RECONNECTED
         yield after.event(kind, at, before=old_row.connection_id, after=row.connection_id, lasted=lasted)
-    for kind, field, old, new in changes(old_row, row):
-        yield after.event(kind, at, field=field, before=old, after=new)
+    for kind, name, old, new in changes(old_row, row):
+        yield after.event(kind, at, field=name, before=old, after=new)
     if before.is_flapping != after.is_flapping and not after.presence.is_absent:
         yield after.event(Kind.FLAPPING if after.is_flapping else Kind.STEADY, at)
 

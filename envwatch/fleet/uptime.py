@@ -12,12 +12,13 @@ from typing import Final, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.text import SafeText, composed
-from envwatch.model.times import MS, short_age, span
+from envwatch.model.times import MS, span
 
 _WINDOW_MS: Final = limits.UPTIME_WINDOW / MS
 _LONGEST_OUTAGE_MS: Final = limits.UPTIME_OUTAGE_AT_MOST / MS
 _ROUNDING: Final = 1e-9
 _DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
 
 
 def _weight(lasted_ms: float) -> float:
@@ -93,5 +94,5 @@ def uptime_text(uptime: Uptime) -> SafeText:
     if uptime.is_known and uptime.share is not None:
         days = int(uptime.watched_for / _DAY + _ROUNDING)
         return composed(f"up {share_text(uptime.share)} of {days} days")
-    watched = f"watched for {short_age(uptime.watched_for)} of 48h"
+    watched = f"watched for {int(uptime.watched_for / _HOUR + _ROUNDING)} of {limits.UPTIME_KNOWN_AFTER // _HOUR} h"
     return composed(f"{watched}, and connected for a day before" if uptime.is_first else watched)

@@ -6,7 +6,6 @@ sleeps, is quarantined, or its heartbeats stand still, no time is watched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.presence import NEVER_LISTED
-from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.uptime import Uptime
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import Environments, TrackedEnvironment
     from envwatch.model.clock import ServerMs
 
@@ -43,7 +44,9 @@ class UptimeRecord:
     has_begun: bool = False
     """Whether there was a listing."""
 
-    def apply(self, before: ProfileState, after: ProfileState) -> tuple[UptimeRecord, Mapping[SafeText, Uptime]]:
+    def apply(  # noqa: C901  one loop over all rows
+        self, before: ProfileState, after: ProfileState
+    ) -> tuple[UptimeRecord, Mapping[SafeText, Uptime]]:
         """Return the record after a poll, and the uptimes that the profile's rows lack."""
         if after.listings == before.listings or (at := after.listed_at) is None:
             return self, {}
@@ -53,35 +56,34 @@ class UptimeRecord:
         fresh_from = watched_ms - _REFRESHED_MS
         replaced: list[TrackedEnvironment] = []
         for id_, tracked in after.environments.items():
-            uptime, is_up = tracked.uptime, tracked.verdict.is_up
-            if uptime is not None and uptime.is_up is is_up and not tracked.clock_suspect:  # nearly all rows
-                if uptime.at > fresh_from if is_up else tracked.replaced_by is None:
+            known, is_up = tracked.uptime, tracked.verdict.is_up
+            is_same = known is not None and known.is_up is is_up and not tracked.clock_suspect
+            if is_same and known is not None:
+                if known.at > fresh_from if is_up else tracked.replaced_by is None:
+                    continue  # nearly all rows
+                if is_up and refreshed >= _MOST_REFRESHED:
                     continue
+                refreshed += 1
             if tracked.replaced_by is not None:
                 replaced.append(tracked)
-                continue
-            uptime = uptime or self.rows.get(id_)
-            state = None if tracked.clock_suspect or after.is_unreadable(tracked) else is_up
-            if uptime is None:
-                if tracked.verdict == NEVER_LISTED:
-                    continue
+            elif (uptime := known or self.rows.get(id_)) is not None:
+                changed[id_] = uptime.after(watched_ms, is_up=_state(tracked, after))
+            elif tracked.verdict != NEVER_LISTED:
                 is_first = not self.has_begun and is_server(tracked, at)
-                changed[id_] = Uptime(at=watched_ms, is_up=state, is_first=is_first)
-            elif uptime.is_up is not state or uptime is not tracked.uptime:
-                changed[id_] = uptime.after(watched_ms, is_up=state)
-            elif refreshed < _MOST_REFRESHED:
-                refreshed += 1
-                changed[id_] = uptime.after(watched_ms, is_up=state)
-        taken_over = _taken_over(replaced, {**self.rows, **changed}, after.environments, watched_ms) if replaced else {}
-        changed |= {id_: uptime for id_, uptime in taken_over.items() if uptime is not None}
-        rows = self.rows
-        if changed or taken_over:
-            rows = {**rows, **changed}
-            for id_ in taken_over.keys() - changed.keys():
-                rows.pop(id_, None)
+                changed[id_] = Uptime(at=watched_ms, is_up=_state(tracked, after), is_first=is_first)
+        rows = {**self.rows, **changed} if changed else self.rows
+        if replaced:
+            taken_over = _taken_over(replaced, rows, after.environments, watched_ms)
+            rows = {id_: uptime for id_, uptime in {**rows, **taken_over}.items() if uptime is not None}
+            changed |= {id_: uptime for id_, uptime in taken_over.items() if uptime is not None}
         if before.listed is None or self.watched_ms // _REFRESHED_MS != watched_ms // _REFRESHED_MS:
             rows = _tidied(rows, after.environments, watched_ms)
         return UptimeRecord(watched_ms, rows, has_begun=True), changed
+
+
+def _state(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool | None:
+    is_proven = not (tracked.clock_suspect or profile_state.is_unreadable(tracked))
+    return tracked.verdict.is_up if is_proven else None
 
 
 def with_uptimes(profile_state: ProfileState, uptimes: Mapping[SafeText, Uptime]) -> ProfileState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from itertools import accumulate
+from math import inf
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import leaves
@@ -12,6 +13,7 @@ from envwatch.fleet.outages import UptimeState, states
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord, is_server
 from envwatch.fleet.watched_time import WatchedTime
+from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import HistoryError, events_of
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment, Past
 
+_FIRST, _LAST = WallMs(-inf), WallMs(inf)
 _STATES = {
     UptimeState.UP: True,
     UptimeState.FLAPPING: True,
@@ -36,7 +39,7 @@ _STATES = {
 def recorded_uptimes(past: Past) -> UptimeRecord:
     """Return the uptime record of a profile's history; an empty record if the history cannot be read."""
     try:
-        polls = past.polls()
+        polls = past.polls(_FIRST, _LAST)
         listed = [poll for poll in polls if poll.result is PollResult.LISTED]
         if not listed:
             return UptimeRecord()

@@ -89,6 +89,7 @@ def test_the_policy_of_a_profile_is_a_value(tmp_path: Path) -> None:
     text = 'alert = "  mode:strict   web"\nalert_after = "2m"\nexpect = ["nas"]\n'
     one, other = (policy_for(settings_in(tmp_path, text)) for _ in range(2))
     assert one == other
+    assert one.alert is not None
     assert (one.alert.query, one.alert_after, one.expect) == ("mode:strict web", timedelta(minutes=2), ("nas",))
 
 
@@ -146,7 +147,8 @@ def test_blindness_of_a_length_or_of_none_is_an_incident(tmp_path: Path, written
 
 
 @pytest.mark.parametrize(("name", "is_found"), [("ci-1", True), ("web-1", False)])
-def test_the_query_of_what_ends_by_design_finds_rows_by_name(tmp_path: Path, name: str, *, is_found: bool) -> None:
-    policy = policy_for(settings_in(tmp_path, 'ephemeral = "name:ci-*"'))
-    assert policy.ends_by_design(tracked(connectionName=name), NOW) is is_found
-    assert not policy_for(settings_in(tmp_path, 'ephemeral = ""')).ends_by_design(tracked(connectionName=name), NOW)
+def test_rows_of_ephemeral_of_1_1_0_need_nobody(tmp_path: Path, name: str, *, is_found: bool) -> None:
+    alert = policy_for(settings_in(tmp_path, 'ephemeral = "name:ci-*"')).alert
+    assert alert is not None
+    assert alert.matches(tracked(connectionName=name), NOW) is not is_found
+    assert policy_for(settings_in(tmp_path, 'ephemeral = ""')).alert is None

@@ -13,7 +13,7 @@ from support.policies import soon
 from envwatch.fleet.alerting.alert_policy import silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
-from envwatch.tui.arguments import SilenceControl
+from envwatch.tui.arguments import SharedEntries, SilenceControl
 from envwatch.tui.screens.row_actions import RowActions
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilence
 
 async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
     kept: list[dict[SafeText, Any]] = []
-    control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user=clean("ada"))
+    control = SilenceControl(SharedEntries(keep=lambda changes: kept.append(dict(changes))), user=clean("ada"))
     async with staged(bell=True, policies=soon(), silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
@@ -81,7 +81,7 @@ async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
 
 async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keeps_what_was_made_here() -> None:
     news: list[Silences] = []
-    control = SilenceControl(lambda: news.pop() if news else None)
+    control = SilenceControl(SharedEntries(lambda: news.pop() if news else None))
     async with staged(bell=True, policies=soon(), silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], HOUR, NOTE))
@@ -254,7 +254,7 @@ async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> Non
 
 
 async def test_the_title_counts_a_loss_from_the_moment_at_which_its_silence_ends() -> None:
-    async with staged(policies=soon(), silence_control=SilenceControl(keep=lambda _: None, user=clean("ada"))) as stage:
+    async with staged(policies=soon(), silence_control=SilenceControl(user=clean("ada"))) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], timedelta(seconds=60), NOTE))
         await stage.show(rows(stage.at, is_lost=True))

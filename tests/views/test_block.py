@@ -62,8 +62,7 @@ def query(*names: str) -> Matcher:
 
 
 POLICY = AlertPolicy(
-    alert=Matcher(clean("!toy"), lambda row, _: row.environment.label != "toy"),
-    ephemeral=query("job"),
+    alert=Matcher(clean("!toy !job"), lambda row, _: row.environment.label not in {"toy", "job"}),
 )
 
 
@@ -294,13 +293,13 @@ def test_rows_that_need_nobody_are_counted_by_their_reasons() -> None:
     down = {"job": "x", "toy": "x", "old": "x", "quiet": "x", "lost": "x", "b1": "x"}
     one.poll(down | {"b2": "+"}, after=0, lost={"old": DAY, "lost": 200}).silence("quiet")
     assert one.lines == ["off: lost NEW"]
-    assert one.asides == {"old": 1, "silenced": 1, "ephemeral": 1, "replaced": 1, "outside alert": 1}
+    assert one.asides == {"old": 1, "silenced": 1, "not alerting": 2, "replaced": 1}
     assert one.block.presences == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
     assert one.block.keys == {(NO_PROFILE, "lost")}
 
 
-def test_a_missing_row_needs_a_person_even_if_it_ends_by_design() -> None:
-    one = night("b+", policies={NO_PROFILE: AlertPolicy(expect=(clean("a"),), ephemeral=query("a"))})
+def test_a_missing_row_needs_a_person_outside_the_query_too() -> None:
+    one = night("b+", policies={NO_PROFILE: AlertPolicy(alert=query("b"), expect=(clean("a"),))})
     assert (one.lines, one.asides) == (["miss: a NEW"], {})
 
 

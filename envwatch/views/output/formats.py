@@ -20,13 +20,14 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
 from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
-from envwatch.views.table.block import Block
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.views.table.block import Block
 
 _UNKNOWN_REASON: Final = clean("cannot be known")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule

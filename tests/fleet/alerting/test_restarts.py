@@ -16,7 +16,7 @@ from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 from support.watch_night import LIMITS, Night, beating, night
 
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, NOTHING, AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy, Matcher
 from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.events import NO_PROFILE
@@ -219,6 +219,7 @@ def test_many_rows_that_a_restart_does_not_find_are_doubtful_until_blind_after()
     assert (later.now, len(names_in(later.opened))) == (425, 5)
 
 
+NOTHING: Final = Matcher(clean("nothing"), lambda _tracked, _now: False)
 LINUX: Final = Matcher(clean("os:linux"), lambda tracked, _now: tracked.environment.os == "linux")
 
 
