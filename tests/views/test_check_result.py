@@ -59,7 +59,7 @@ UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
 FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
 _STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
-_ASIDE_LABELS = ["old", "quiet", "silenced", "ephemeral", "replaced", "outside", "gone"]
+_ASIDE_LABELS = ["old", "quiet", "silenced", "notalerting", "replaced", "gone"]
 
 
 def check_result(
@@ -121,7 +121,7 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
 @pytest.mark.parametrize(
     ("quiet", "word", "label", "off"),
     [
-        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "outside alert", "outside", 0),
+        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "not alerting", "notalerting", 0),
         (
             {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
             "silenced",

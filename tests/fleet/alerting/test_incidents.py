@@ -225,8 +225,6 @@ STATUSES: Final = {
     "offline for a day": (named("a", **OFF), DAY_MS, LossStatus.SETTLED, LossStatus.ALERTING),
     "gone for less than 15 minutes": (gone("a"), 899_999, LossStatus.ALERTING, LossStatus.ALERTING),
     "gone for 15 minutes": (gone("a"), 900_000, LossStatus.SETTLED, LossStatus.ALERTING),
-    "a sandbox": (named("a", **OFF, deviceId="sandbox-1"), 0, LossStatus.SETTLED, LossStatus.SETTLED),
-    "a sandbox for a day": (named("a", **OFF, deviceId="sandbox-1"), DAY_MS, LossStatus.SETTLED, LossStatus.ALERTING),
 }
 
 
