@@ -445,6 +445,10 @@ class Monitor:
         word = word_for(self.words, self.fleet.server_of(tracked.profile), tracked.environment.id)
         return self.policy_of(tracked.profile).decision(tracked, word, at)
 
+    def is_judged_by_system(self, profile: SafeText) -> bool:
+        """Whether a profile has neither the setting `alert` nor an uptime record (`Rule.SYSTEM`)."""
+        return self.policy_of(profile).alert is None and profile not in self.uptime_records
+
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether losses of an environment need a person, who did not silence it, outside quiet hours."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)

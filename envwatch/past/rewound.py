@@ -23,6 +23,7 @@ from envwatch.fleet.alerting.losses import (
 from envwatch.fleet.events import leaves
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.uptime_record import with_uptimes
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event, EventLog
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import RecordedPoll
     from envwatch.past.history import Moment
@@ -114,11 +116,15 @@ class LogEnds:
 def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -> Monitor:
     """Return the monitor at a moment: fleet, acknowledgements, events, watched time and incidents; nothing rings.
 
+    The rows have their present uptimes, which no history has.
+
     `monitor` has policies, silences, the events up to the moment, and at least the watched time up to the moment. A
     profile without a moment is shown as before the first poll.
     """
     fleet = {
-        profile: _then(moments[profile], profile_state) if profile in moments else _before_first_poll(profile_state)
+        profile: _then(moments[profile], profile_state, monitor.uptime_records.get(profile))
+        if profile in moments
+        else _before_first_poll(profile_state)
         for profile, profile_state in monitor.fleet.by_profile.items()
     }
     servers = monitor.fleet.servers
@@ -225,9 +231,10 @@ def _openings(
             yield opens_at
 
 
-def _then(moment: Moment, now: ProfileState) -> ProfileState:
+def _then(moment: Moment, now: ProfileState, record: UptimeRecord | None) -> ProfileState:
     then = moment.profile_state
-    return then if then.server == now.server else replace(then, server=now.server)
+    then = then if then.server == now.server else replace(then, server=now.server)
+    return then if record is None else with_uptimes(then, record.rows)
 
 
 def _before_first_poll(profile_state: ProfileState) -> ProfileState:

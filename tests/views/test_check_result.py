@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.losses import Loss
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
@@ -70,7 +72,7 @@ def check_result(
     at: float = NOW,
     **state: Any,
 ) -> CheckResult:
-    policies = {NO_PROFILE: policy or AlertPolicy()}
+    policies = {NO_PROFILE: replace(policy or AlertPolicy(), alert=(policy and policy.alert) or EVERYTHING)}
     outcome = listed(rows) if isinstance(rows, list) else rows
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=policies, **state).apply(
         NO_PROFILE, outcome, reading(at)
@@ -313,7 +315,8 @@ def test_a_clock_that_is_wrong_is_said() -> None:
 
 def test_several_profiles_are_one_fleet_whose_names_have_the_profile() -> None:
     home, work = clean("home"), clean("work")
-    monitor = Monitor.create({home: Limits(), work: Limits()})
+    everything = AlertPolicy(alert=EVERYTHING)
+    monitor = Monitor.create({home: Limits(), work: Limits()}, policies={home: everything, work: everything})
     monitor, _ = monitor.apply(home, listed([DOWN]), reading())
     monitor, _ = monitor.apply(work, listed([UP, DOWN]), reading())
     found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
@@ -353,3 +356,23 @@ def test_a_loss_lasts_since_another_process_noticed_it(noticed_s: float, count: 
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
     result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, now)
     assert (result.count, result.waiting) == (count, 1 - count)
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
+    rows = [
+        environment("env-1", lastHeartbeat=NOW),
+        environment("env-2", connectionId=None, lastSeenAt=NOW - 3_600_000),
+    ]
+    monitor = Monitor.create({NO_PROFILE: Limits()})
+    if has_record:
+        monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
+    monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
+    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    if has_record:
+        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments (1 not alerting)")
+        assert found.doubts == []
+    else:
+        text = "1 problem in 2 environments (1 offline, no uptime record): laptop of env-2"
+        assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
+        assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]

@@ -248,6 +248,8 @@ class CheckResult:
         if self.of is Metric.PROBLEMS:
             counts += self.block.aside_counts
         remarks += [f"{count:,} {what}" for count, what in counts if count]
+        if _NO_RECORD in self.doubts:
+            remarks.append("no uptime record")
         if self.old is not None:
             remarks.append(f"listing {long_age(self.old)} old")
         if remarks:
@@ -263,7 +265,9 @@ class CheckResult:
         return [*self.doubts, *(composed(f"{name}: {why}") for name, why in self.named)]
 
 
-def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
+def check_result_of(  # noqa: C901  one pass over all rows
+    monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks
+) -> CheckResult:
     """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
@@ -295,6 +299,8 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
             unknown += unreadable + undated + len(found) - len(proven)
         if of in (Metric.PROBLEMS, Metric.MISSING):
             unknown += unlisted
+        if of is Metric.PROBLEMS and monitor.is_judged_by_system(profile_state.profile):
+            doubts.append(_NO_RECORD)
         if (warning := clock_warning(profile_state)) is not None:
             doubts.append(warning)
         doubts += _doubts(profile_state, unreadable, len(found) - len(proven), undated, unlisted)
@@ -315,6 +321,11 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
             profile_state.environments or _unreadable(profile_state) for profile_state in monitor.fleet
         ),
     )
+
+
+_NO_RECORD: Final = clean(
+    "no uptime record on this machine: every row counts but those of macOS and Windows; `envwatch watch` keeps a record"
+)
 
 
 def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> list[TrackedEnvironment]:
