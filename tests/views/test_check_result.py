@@ -362,7 +362,7 @@ def test_a_loss_lasts_since_another_process_noticed_it(noticed_s: float, count: 
 def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
     rows = [
         environment("env-1", lastHeartbeat=NOW),
-        environment("env-2", connectionId=None, lastSeenAt=NOW - 3_600_000),
+        environment("env-2", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 3_600_000),
     ]
     monitor = Monitor.create({NO_PROFILE: Limits()})
     if has_record:
