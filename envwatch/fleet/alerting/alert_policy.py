@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import blake2s
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -21,7 +22,7 @@ from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from datetime import timedelta, tzinfo
+    from datetime import tzinfo
 
     from envwatch.fleet.alerting.quiet import QuietHours
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -55,7 +56,7 @@ class AlertPolicy:
     alert: Matcher = EVERYTHING
     """Only these environments can need a person."""
     alert_after: timedelta = limits.ALERT_AFTER
-    """From the loss to the incident."""
+    """How long a row must be silent before the loss counts; see `Loss.counts_at`."""
     ephemeral: Matcher = NOTHING
     """Rows that end by design, in addition to managed sandboxes."""
     blind_after: timedelta | None = limits.BLIND_AFTER
@@ -65,6 +66,12 @@ class AlertPolicy:
     quiet: tuple[tuple[Matcher, QuietHours], ...] = ()
     zone: tzinfo | None = None
     """Of quiet hours; None for this machine's zone."""
+
+    def silence_needed(self, interval: timedelta) -> timedelta:
+        """Return how long a row must be silent: `alert_after`, or less if the poll interval is long."""
+        if interval <= limits.SLOW_INTERVAL:
+            return self.alert_after
+        return min(self.alert_after, max(limits.SLOW_WAIT - interval, timedelta()))
 
     def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
         """Whether a problem can need a person.
