@@ -190,14 +190,14 @@ def _lost_at(at: float, losses: Mapping[_Place, Loss], returned: Mapping[_Place,
 
 def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monitor, now: Clocks) -> Loss:
     profile_state, tracked = monitor.fleet.by_profile[event.profile], monitor.fleet.tracked(key_of(event))
-    last_sign = event.at - _LISTING_INTERVALS * (profile_state.interval / MS)
+    earliest, silent_since = (event.at - each * (profile_state.interval / MS) for each in (_LISTING_INTERVALS, 1))
     if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
-        last_sign = min(last_sign, tracked.environment.last_seen_alive_at)
+        earliest = silent_since = min(earliest, tracked.environment.last_seen_alive_at)
     at = profile_state.clock.server_time(now.wall)
     return Loss(
         event=event,
-        died=death_interval(event, group, tracked, ServerMs(last_sign)),
-        silent_since=MonotonicS(now.monotonic - (at - last_sign) / 1000),
+        died=death_interval(event, group, tracked, ServerMs(earliest)),
+        silent_since=MonotonicS(now.monotonic - (at - silent_since) / 1000),
         noticed_at=MonotonicS(now.monotonic - (at - event.at) / 1000),
         incident=incident,
     )
