@@ -74,8 +74,9 @@ class ProfileSettings:
     # The empty default stands for everything.
     alert: Annotated[str, QUERY] = setting("", example='"!name:test-*"', part="view")
     """Filter: only matching environments can need a person. Other environments are shown and logged without alerts."""
-    alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"2m"', part="view")
-    """A loss counts as a problem, and opens an incident, once the loss has lasted this long."""
+    alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"10m"', part="view")
+    """How long a row must be silent before its loss counts as a problem and opens an incident. Under 3 minutes, one
+    outage may be several messages."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
     """Filter: the end of a matching environment raises no alert, like the end of a managed sandbox."""
     # None stands for `false`.

@@ -15,7 +15,7 @@ from envwatch.config.hooks import without_secret
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.model.limits import Limits
+from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.views.table.columns import PROBLEMS
 
@@ -65,8 +65,7 @@ def mistakes_in(
     `outside` yields the mistakes of a profile's settings beyond the file.
     """
     mistakes = dict.fromkeys(found)
-    for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
-        settings = settings_of(Sources(document=document), profile, clean("the file"))
+    for settings in _settings_in(document):
         mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
 
     def line_number(mistake: SafeText) -> int:
@@ -74,6 +73,23 @@ def mistakes_in(
         return int(number[1]) if number else 0
 
     return tuple(sorted(mistakes, key=line_number))
+
+
+def warnings_about(document: Document) -> tuple[SafeText, ...]:
+    """Return a line for each risky value of a file without mistakes."""
+    risk = f"alert_after is under {seconds_text(ONE_MESSAGE_FROM.total_seconds())}: one outage may be several messages"
+    lines = (
+        clean(f"{settings.origin('alert_after')}: {risk}")
+        for settings in _settings_in(document)
+        if settings.alert_after < ONE_MESSAGE_FROM
+    )
+    return tuple(dict.fromkeys(lines))
+
+
+def _settings_in(document: Document) -> Iterator[Settings]:
+    """Yield the settings of each profile of a file."""
+    for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
+        yield settings_of(Sources(document=document), profile, clean("the file"))
 
 
 def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:

@@ -1,7 +1,7 @@
 """Plays a script: the input of each poll of a monitor, and the monitor's restarts.
 
 A watcher looks every 5 s for 10 minutes after an event that may need a person, around each visible change of a row, and
-when a message about a loss may come; otherwise every 2 minutes.
+until a message about a loss may come; otherwise every 2 minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from support.month.script import BEGIN, EXPIRY, HOUR, MINUTE, SECOND, Change, Fault, Row, Script, Trouble
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
+from envwatch.model.limits import ALERT_AFTER
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.text import clean
 
@@ -31,8 +32,7 @@ _LATENCY: Final = 80
 _BOOTED_S: Final = 1_000.0
 
 _AFTER_NOTABLE: Final = 10 * MINUTE
-ALERT_AFTER: Final = 90 * SECOND
-"""The bench's `alert_after`: a message about a loss may come then."""
+_ALERT_AFTER: Final = int(ALERT_AFTER.total_seconds()) * SECOND
 
 _FAILURES: Final = (
     (Cause.SERVER, "500 Internal Server Error"),
@@ -194,16 +194,16 @@ def _looks_at_rows(script: Script) -> Iterator[tuple[int, int]]:
     """Yield pairs of moments: a watcher looks right before the first, in between, and right after the second."""
     rows = script.rows()
     for action in script.actions:
-        row, seen_at = rows[action.row], action.at
+        row, last_sign = rows[action.row], action.at
         if action.what in (Change.UP, Change.AWAKE):
             row.began_at = action.at
         elif action.what is Change.SILENT:
-            seen_at = row.last_beat(action.at) + EXPIRY
+            last_sign = row.last_beat(action.at)
+        seen_at = last_sign + EXPIRY if action.what is Change.SILENT else action.at
         if action.is_notable:
             yield action.at, seen_at + _AFTER_NOTABLE
         elif action.what in (Change.SILENT, Change.DOWN):
-            yield seen_at, seen_at + STEP
-            yield seen_at + ALERT_AFTER, seen_at + ALERT_AFTER + STEP
+            yield seen_at, last_sign + _ALERT_AFTER + STEP
         elif action.what is not Change.REMOVED:
             yield seen_at, seen_at
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
-from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from support.month.playing import ALERT_AFTER, steps
+from support.month.playing import steps
 from support.month.scoring import Message
 from support.month.script import EXPIRY
 
@@ -153,9 +152,8 @@ _NO_LAPTOPS: Final = "!os:darwin,win32"
 
 
 def settings() -> Mapping[str, AlertPolicy]:
-    after: dict[str, Any] = {"alert_after": timedelta(milliseconds=ALERT_AFTER)}
-    quiet = after | {"alert": matcher_of(_NO_LAPTOPS)}
-    found = {"default": AlertPolicy(**after), f'alert = "{_NO_LAPTOPS}"': AlertPolicy(**quiet)}
+    quiet: dict[str, Any] = {"alert": matcher_of(_NO_LAPTOPS)}
+    found = {"default": AlertPolicy(), f'alert = "{_NO_LAPTOPS}"': AlertPolicy(**quiet)}
     if "ephemeral" in {each.name for each in fields(AlertPolicy)}:
         found['… and ephemeral = "name:ci-*"'] = AlertPolicy(**quiet | {"ephemeral": matcher_of("name:ci-*")})
     return found
