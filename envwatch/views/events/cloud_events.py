@@ -31,6 +31,7 @@ _URI: Final = "/:?#[]@!$&'()*+,;=%"
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
     Kind.NOT_BACK: "not-back",
+    Kind.NOT_ALERTING: "not-alerting",
     Kind.VISIBLE: "resumed",
     Kind.RELEASED: "hold-ended",
     Kind.RESUMED: "stall-ended",
