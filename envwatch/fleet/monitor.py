@@ -445,6 +445,10 @@ class Monitor:
         word = word_for(self.words, self.fleet.server_of(tracked.profile), tracked.environment.id)
         return self.policy_of(tracked.profile).decision(tracked, word, at)
 
+    def decision_by_rule(self, tracked: TrackedEnvironment, at: float) -> Decision:
+        """Return the decision without a person's word."""
+        return self.policy_of(tracked.profile).decision(tracked, None, at)
+
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether losses of an environment need a person, who did not silence it, outside quiet hours."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)

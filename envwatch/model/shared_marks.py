@@ -1,7 +1,8 @@
 """Acknowledgements, silences and alert decisions of the serving host.
 
-`envwatch serve` adds these to a row's field, which foreign clients ignore. Acknowledgements and silences are only shown
-here; the decision counts unless a person on this machine decided. Anyone may send anything, so unfit values are ignored.
+`envwatch serve` adds these to a row's field, which foreign clients ignore. Acknowledgements and silences are only
+shown here. The decision counts unless a person on this machine decided. Anyone may send anything, so unfit values are
+ignored.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SHARED_FIELD: Final = "envwatch"
-"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}, "alerts": {"counts", "why", "share"}}`, or a part
-of it."""
+"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}, "alerts": {"counts", "why", "share"}}`.
+
+Each member may be absent."""
 
 _NEVER: Final = WallMs(inf)
 _LONGEST_NAME: Final = 40
@@ -75,8 +77,9 @@ def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
     counts, why, share = mark.get("counts"), _text(mark.get("why"), _LONGEST_NOTE), mark.get("share")
     if not isinstance(counts, bool) or not why:
         return None
-    is_share = isinstance(share, int | float) and not isinstance(share, bool) and 0.0 <= share <= 1.0
-    return SharedAlerts(counts, why, float(share) if is_share else None)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
+        share = None
+    return SharedAlerts(counts, why, share)
 
 
 def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:

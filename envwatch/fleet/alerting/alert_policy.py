@@ -63,7 +63,9 @@ class AlertPolicy:
     zone: tzinfo | None = None
     """Of quiet hours; None for this machine's zone."""
 
-    def decision(self, tracked: TrackedEnvironment, word: Word | None, now: float) -> Decision:
+    def decision(  # noqa: PLR0911  one return for each rule
+        self, tracked: TrackedEnvironment, word: Word | None, now: float
+    ) -> Decision:
         """Return whether losses of an environment need a person, by the first rule that applies.
 
         `word` is a person's word for the environment. The filters are asked about the moment `now`.
