@@ -451,6 +451,10 @@ class Monitor:
         """Whether a profile has neither the setting `alert` nor an uptime record (`Rule.SYSTEM`)."""
         return self.policy_of(profile).alert is None and profile not in self.uptime_records
 
+    def decision_by_rule(self, tracked: TrackedEnvironment, at: float) -> Decision:
+        """Return the decision without a person's word."""
+        return self.policy_of(tracked.profile).decision(tracked, None, at)
+
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether losses of an environment need a person, who did not silence it, outside quiet hours."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)

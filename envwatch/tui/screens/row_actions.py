@@ -1,4 +1,4 @@
-"""The keys that act on rows: mark, copy, acknowledge, silence, and user commands."""
+"""The keys that act on rows: mark, copy, acknowledge, silence, decide about alerts, and user commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
+from envwatch.fleet.alerting.alert_policy import Rule, Word, needs_text
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen
@@ -19,14 +20,18 @@ from envwatch.tui.state import Choice
 from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
+from envwatch.views.table.block_text import several_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import tzinfo
 
     from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.alert_policy import Decision
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import WallMs
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.tui.arguments import SilenceControl
     from envwatch.tui.screens.table_screen import Target
     from envwatch.tui.terminal.app import TerminalApp
@@ -47,6 +52,9 @@ _LASTS: Final[Mapping[str, timedelta]] = {
 
 _END: Final = "end"
 
+_WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
+"""The answers of `A`; None takes a person's word back."""
+
 
 class RowActions(TableScreen):
     """The keys that act on rows."""
@@ -56,6 +64,7 @@ class RowActions(TableScreen):
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
         Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
+        Binding("A", "alerts", "Alert by rule, always or never", show=False, id="row.alerts"),
         Binding("space", "mark_row", "Mark or unmark a row for other keys", show=False, id="row.mark"),
     ]
 
@@ -91,6 +100,36 @@ class RowActions(TableScreen):
         def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
             return control.end(monitor, self.ids)
 
+    @dataclass
+    class Decided(Message):
+        """The user says whether losses of environments need a person; None leaves the decision to the rules."""
+
+        keys: Sequence[EnvironmentKey]
+        is_always: bool | None
+
+        def changes(self, fleet: Fleet, wall: WallMs, user: SafeText) -> Mapping[ServerKey, Word | None]:
+            word = None if self.is_always is None else Word(self.is_always, wall, user)
+            return {
+                (fleet.server_of(profile), id_): word
+                for profile, id_ in self.keys
+                if fleet.tracked((profile, id_)) is not None
+            }
+
+        def answer(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> str:
+            """Return what is in force for the environments that are still in the fleet."""
+            known = [tracked for key in self.keys if (tracked := monitor.fleet.tracked(key)) is not None]
+            if not known:
+                return "nothing to decide: the row has left the fleet"
+            moments = monitor.fleet.moments(now.wall)
+            decided = [(each, monitor.decision_of(each, moments[each.profile])) for each in known]
+            if expected := [each for each, decision in decided if decision.rule is Rule.EXPECT]:
+                are = "is" if len(expected) == 1 else "are"
+                return f"{several_text(expected)} {are} in `expect`: a loss always needs a person"
+            name, verb = several_text(known), "alerts" if len(known) == 1 else "alert"
+            if self.is_always is not None:
+                return f"{name} {'always' if self.is_always else 'never'} {verb} now: A changes that"
+            return f"{name} {verb} as the rules say: {_decisions_text(decided, zone)}"
+
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
         if not under_cursor.environments:
@@ -103,7 +142,7 @@ class RowActions(TableScreen):
         if not count:
             self.show_message("none marked")
             return
-        act = "a, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
+        act = "a, A, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
         self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
 
     def action_copy_name(self) -> None:
@@ -288,6 +327,31 @@ class RowActions(TableScreen):
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
         self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
+    def action_alerts(self) -> None:
+        self.table.row_cursor.pin()
+        self.decide(self.target)
+
+    def decide(self, target: Target) -> None:
+        if not self.does_act():
+            return
+        if not target.environments:
+            self.show_message(f"nothing to decide: {target.name}")
+            return
+        state, zone = self.state, self.options.zone
+        decided = [(row, state.monitor.decision_of(row, state.server_now(row.profile))) for row in target.environments]
+        by_rule = [(row, state.monitor.decision_by_rule(row, state.server_now(row.profile))) for row, _ in decided]
+        said = {None if each.word is None else each.word.is_always for _, each in decided}
+        current = next((word for word, value in _WORDS.items() if {value} == said), "")
+        notes = ("a loss needs a person", "a loss needs nobody", _decisions_text(by_rule, zone))
+        choices = [Choice(word, word, note) for word, note in zip(_WORDS, notes, strict=True)]
+        title = f"{target.name}: {_decisions_text(decided, zone)}"
+
+        def take(choice: str) -> None:
+            self.post_message(self.Decided([row.key for row in target.environments], _WORDS[choice]))
+            self.unmark(target)
+
+        self.choose(title, choices, take, current)
+
     def bind_commands(self, settings: CommandSettings) -> None:
         self._settings = settings
         for name, command in settings.commands.items():
@@ -349,6 +413,14 @@ class RowActions(TableScreen):
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable
         return child_environment(os.environ, variables, settings.secret_variables)
+
+
+def _decisions_text(decided: Sequence[tuple[TrackedEnvironment, Decision]], zone: tzinfo | None) -> str:
+    if len(decided) == 1:
+        row, decision = decided[0]
+        return needs_text(decision, row, zone)
+    count = sum(decision.counts for _, decision in decided)
+    return f"a loss of {count:,} of these needs a person"
 
 
 def _names_of(target: Target) -> Copy:
