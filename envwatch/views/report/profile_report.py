@@ -154,6 +154,15 @@ def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
     return replace(recorded, first=first, last=last, events=events)
 
 
+def rows_of(recorded: Recorded) -> dict[SafeText, TrackedEnvironment]:
+    """Return the newest recorded state of each environment of the period, by id."""
+    rows = dict(recorded.first.profile_state.environments)
+    for event in flatten(recorded.events):
+        if event.id is not None and (tracked := tracked_then(event)) is not None:
+            rows[event.id] = tracked
+    return rows | dict(recorded.last.profile_state.environments)
+
+
 def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
     environments = {id_: tracked for id_, tracked in moment.profile_state.environments.items() if id_ in ids}
     return replace(moment, profile_state=replace(moment.profile_state, environments=environments))
