@@ -215,6 +215,7 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
         gone=findings.arrivals_of(facts, findings.gone_of(facts)),
         renamed=findings.changes_of(facts, Kind.RENAMED),
         availability=findings.available_of(courses, after, policy),
+        alerting=findings.turned_of(facts),
     )
 
 
