@@ -75,8 +75,9 @@ class ProfileSettings:
     alert: Annotated[str, QUERY] = setting("", example='"permanent:yes !name:test-*"', part="view")
     """Filter: losses of matching environments need a person. By default, losses of environments that were up nine
     tenths of the last watched week do. Other losses are shown and logged without alerts."""
-    alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"2m"', part="view")
-    """A loss counts as a problem, and opens an incident, once the loss has lasted this long."""
+    alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"10m"', part="view")
+    """How long a row must be silent before its loss counts as a problem and opens an incident. Under 3 minutes, one
+    outage may be several messages."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
     """Filter of 1.1.0, which the next version does not read: losses of matching environments need nobody. A warning
     gives the line for `alert`."""

@@ -16,7 +16,7 @@ from envwatch.config.hooks import without_secret
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.model.limits import Limits
+from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.views.table.columns import PROBLEMS
 
@@ -78,8 +78,13 @@ def mistakes_in(
 
 def warnings_about(document: Document) -> tuple[SafeText, ...]:
     """Return a line for each risky value of a file without mistakes."""
-    lines = (line for settings in _settings_in(document) if (line := ephemeral_warning(settings)) is not None)
-    return tuple(dict.fromkeys(lines))
+    risk = f"alert_after is under {seconds_text(ONE_MESSAGE_FROM.total_seconds())}: one outage may be several messages"
+    found = list[SafeText | None]()
+    for settings in _settings_in(document):
+        found.append(ephemeral_warning(settings))
+        if settings.alert_after < ONE_MESSAGE_FROM:
+            found.append(clean(f"{settings.origin('alert_after')}: {risk}"))
+    return tuple(line for line in dict.fromkeys(found) if line is not None)
 
 
 def _settings_in(document: Document) -> Iterator[Settings]:

@@ -62,17 +62,16 @@ def _record(polls: Sequence[RecordedPoll], events: Iterable[Event], first: Momen
             by_row[event.id].append(event)
     watched_by = _watched_by(watched)
     began, at = first.profile_state.environments, first.profile_state.listed_at
-    rows = {
-        id_: _uptime(
-            states(tracked, by_row[id_], watched, since, until),
-            watched_by,
-            is_first=id_ in began and at is not None and is_server(began[id_], at),
+    rows: dict[SafeText, Uptime] = {}
+    for id_, tracked in profile_state.environments.items():
+        first_row = began.get(id_)
+        first_uptime = Uptime(
+            at=watched_by(until),
+            is_up=tracked.verdict.is_up,
+            is_first=first_row is not None and at is not None and is_server(first_row, at),
         )
-        for id_, tracked in profile_state.environments.items()
-    }
-    return UptimeRecord(
-        watched_by(until), {id_: uptime for id_, uptime in rows.items() if uptime is not None}, has_begun=True
-    )
+        rows[id_] = _uptime(states(tracked, by_row[id_], watched, since, until), watched_by, first_uptime)
+    return UptimeRecord(watched_by(until), rows, has_begun=True)
 
 
 def _watched_by(watched: WatchedTime) -> Callable[[float], float]:
@@ -90,12 +89,13 @@ def _watched_by(watched: WatchedTime) -> Callable[[float], float]:
     return watched_by
 
 
-def _uptime(intervals: Iterable[Interval], watched_by: Callable[[float], float], *, is_first: bool) -> Uptime | None:
+def _uptime(intervals: Iterable[Interval], watched_by: Callable[[float], float], without: Uptime) -> Uptime:
+    """Return the uptime after the intervals; `without` is the uptime without a known interval."""
     uptime = None
     for each in intervals:
         is_up, at = _STATES[each.state], watched_by(each.since)
         if uptime is not None:
             uptime = uptime.after(at, is_up=is_up)
         elif is_up is not None:
-            uptime = Uptime(at=at, is_up=is_up, is_first=is_first)
-    return uptime
+            uptime = without._replace(at=at, is_up=is_up)
+    return uptime or without

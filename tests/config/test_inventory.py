@@ -134,9 +134,9 @@ def test_a_machine_without_data_of_time_zones_says_so_and_knows_utc(
     assert raised.value.lines == (f"{tmp_path}/config.toml:1: timezone {what}",)
 
 
-def test_without_settings_a_loss_counts_after_90_seconds_and_blindness_after_15_minutes(tmp_path: Path) -> None:
+def test_without_settings_a_loss_counts_after_4_minutes_and_blindness_after_15_minutes(tmp_path: Path) -> None:
     assert policy_for(settings_in(tmp_path, "")) == AlertPolicy()
-    assert (AlertPolicy().alert_after, AlertPolicy().blind_after) == (timedelta(seconds=90), timedelta(minutes=15))
+    assert (AlertPolicy().alert_after, AlertPolicy().blind_after) == (timedelta(minutes=4), timedelta(minutes=15))
 
 
 @pytest.mark.parametrize(

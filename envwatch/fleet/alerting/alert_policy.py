@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from hashlib import blake2s
 from itertools import chain
@@ -24,7 +25,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, moment
 
 if TYPE_CHECKING:
-    from datetime import timedelta, tzinfo
+    from datetime import tzinfo
 
     from envwatch.fleet.alerting.quiet import QuietHours
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -54,7 +55,7 @@ class AlertPolicy:
     alert: Matcher | None = None
     """These environments need a person; None for the permanent rows."""
     alert_after: timedelta = limits.ALERT_AFTER
-    """From the loss to the incident."""
+    """How long a row must be silent before the loss counts; see `Loss.counts_at`."""
     blind_after: timedelta | None = limits.BLIND_AFTER
     """From blindness to the incident; None for never."""
     expect: tuple[SafeText, ...] = ()
@@ -62,6 +63,12 @@ class AlertPolicy:
     quiet: tuple[tuple[Matcher, QuietHours], ...] = ()
     zone: tzinfo | None = None
     """Of quiet hours; None for this machine's zone."""
+
+    def silence_needed(self, interval: timedelta) -> timedelta:
+        """Return how long a row must be silent: `alert_after`, or less if the poll interval is long."""
+        if interval <= limits.SLOW_INTERVAL:
+            return self.alert_after
+        return min(self.alert_after, max(limits.SLOW_WAIT - interval, timedelta()))
 
     def decision(  # noqa: PLR0911  one return for each rule
         self, tracked: TrackedEnvironment, word: Word | None, now: float

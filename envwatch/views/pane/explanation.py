@@ -103,9 +103,9 @@ def explanation_rows(
     quiet = quiet_text(tracked, monitor, now) or not_back_text(tracked, monitor, now)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone, quiet))])
     at = profile_state.clock.server_time(now.wall)
-    rows += layout.sentence([Piece(needs_text(monitor.decision_of(tracked, at), tracked, zone))])
     if quiet is not None:
         rows += layout.sentence([Piece(_IN_QUIET_HOURS)])
+    rows += layout.sentence([Piece(needs_text(monitor.decision_of(tracked, at), tracked, zone))])
     for rule_result in trace(tracked, profile_state, now, zone):
         result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")
         rows += layout.sentence([Piece(clean(f"{rule_result.rule} →"), FAINT), result])
