@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
-from envwatch.fleet.alerting.alert_policy import Rule, Word, needs_text
+from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen
@@ -20,14 +20,12 @@ from envwatch.tui.state import Choice
 from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
-from envwatch.views.table.block_text import several_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import tzinfo
 
     from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import Decision
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -117,18 +115,12 @@ class RowActions(TableScreen):
 
         def answer(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> str:
             """Return what is in force for the environments that are still in the fleet."""
+            from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
+
             known = [tracked for key in self.keys if (tracked := monitor.fleet.tracked(key)) is not None]
             if not known:
                 return "nothing to decide: the row has left the fleet"
-            moments = monitor.fleet.moments(now.wall)
-            decided = [(each, monitor.decision_of(each, moments[each.profile])) for each in known]
-            if expected := [each for each, decision in decided if decision.rule is Rule.EXPECT]:
-                are = "is" if len(expected) == 1 else "are"
-                return f"{several_text(expected)} {are} in `expect`: a loss always needs a person"
-            name, verb = several_text(known), "alerts" if len(known) == 1 else "alert"
-            if self.is_always is not None:
-                return f"{name} {'always' if self.is_always else 'never'} {verb} now: A changes that"
-            return f"{name} {verb} as the rules say: {_decisions_text(decided, zone)}"
+            return answer_to_word(decided_rows(known, monitor, now), "A", zone)
 
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
@@ -337,14 +329,19 @@ class RowActions(TableScreen):
         if not target.environments:
             self.show_message(f"nothing to decide: {target.name}")
             return
-        state, zone = self.state, self.options.zone
-        decided = [(row, state.monitor.decision_of(row, state.server_now(row.profile))) for row in target.environments]
-        by_rule = [(row, state.monitor.decision_by_rule(row, state.server_now(row.profile))) for row, _ in decided]
-        said = {None if each.word is None else each.word.is_always for _, each in decided}
+        from envwatch.views.output.alert_decisions import DecidedRow, decided_rows, decisions_text
+
+        monitor, zone = self.state.monitor, self.options.zone
+        rows = decided_rows(target.environments, monitor, self.state.now)
+        by_rule = [
+            DecidedRow(row, monitor.decision_by_rule(row, self.state.server_now(row.profile)))
+            for row in target.environments
+        ]
+        said = {None if row.decision.word is None else row.decision.word.is_always for row in rows}
         current = next((word for word, value in _WORDS.items() if {value} == said), "")
-        notes = ("a loss needs a person", "a loss needs nobody", _decisions_text(by_rule, zone))
+        notes = ("a loss needs a person", "a loss needs nobody", decisions_text(by_rule, zone))
         choices = [Choice(word, word, note) for word, note in zip(_WORDS, notes, strict=True)]
-        title = f"{target.name}: {_decisions_text(decided, zone)}"
+        title = f"{target.name}: {decisions_text(rows, zone)}"
 
         def take(choice: str) -> None:
             self.post_message(self.Decided([row.key for row in target.environments], _WORDS[choice]))
@@ -413,14 +410,6 @@ class RowActions(TableScreen):
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable
         return child_environment(os.environ, variables, settings.secret_variables)
-
-
-def _decisions_text(decided: Sequence[tuple[TrackedEnvironment, Decision]], zone: tzinfo | None) -> str:
-    if len(decided) == 1:
-        row, decision = decided[0]
-        return needs_text(decision, row, zone)
-    count = sum(decision.counts for _, decision in decided)
-    return f"a loss of {count:,} of these needs a person"
 
 
 def _names_of(target: Target) -> Copy:

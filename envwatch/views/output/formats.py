@@ -263,7 +263,7 @@ _AFTER: Final = {
 """The names that follow a field of the API."""
 ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
 """The fields' names, order and types are a stable interface of every format for programs."""
-_SHARE_DECIMALS: Final = 4
+SHARE_DECIMALS: Final = 4
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
@@ -300,7 +300,7 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
     values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
     if row.decision is not None:
         values["alerting"], values["alerting_rule"] = row.decision.counts, row.decision.rule.value
-    values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, _SHARE_DECIMALS)
+    values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, SHARE_DECIMALS)
     return values
 
 
