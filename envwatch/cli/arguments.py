@@ -47,6 +47,7 @@ GROUPS: Final = {
         "metrics": "print series for Prometheus, or write a file",
         "report": "print a handover report for the next person on call",
         "hooks": "test the hooks that `watch --hooks` runs",
+        "alerts": "say which losses need a person and why, and change that",
         "silence": "stop alerts of environments during planned work",
     },
     "Setup": {

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import alert_file_for, history_folder_for, server_in
+from envwatch.cli.bootstrap import history_folder_for, server_in, state_file
 from envwatch.files import ProcessLock
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.cli.bootstrap import Profiles, SelectedProfile
+    from envwatch.cli.bootstrap import Profiles
+    from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks
 
 _WRITTEN_EVERY_MS: Final = limits.UPTIME_REFRESHED / MS
 
 
-def uptime_file_for(profile: SelectedProfile) -> Path:
-    """Return the path of a profile's uptime record; each set of filters has its own record."""
-    path = alert_file_for(*profile)
-    return path.parent.parent / "uptime" / path.name
+def uptime_file_for(server: str, settings: Settings) -> Path:
+    """Return the path of the uptime record of a server (`server_in`); each set of filters has its own record."""
+    return state_file(f"uptime/{history_folder_for(server, settings).name}")
 
 
-def stored_record(profile: SelectedProfile) -> UptimeRecord | None:
-    """Return a profile's stored uptime record, if any, to judge a single listing."""
-    return record_of(UPTIME.read_or_empty(uptime_file_for(profile)))
+def stored_record(server: str, settings: Settings) -> UptimeRecord | None:
+    """Return the stored uptime record of a server, if any, to judge a single listing."""
+    return record_of(UPTIME.read_or_empty(uptime_file_for(server, settings)))
 
 
 class UptimeFiles:
@@ -44,7 +44,10 @@ class UptimeFiles:
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._paths = {name: uptime_file_for(profile) for name, profile in profiles.items()}
+        self._paths = {
+            name: uptime_file_for(server_in(credentials.base_url), settings)
+            for name, (credentials, settings) in profiles.items()
+        }
         self._histories = {
             name: history_folder_for(server_in(credentials.base_url), settings)
             for name, (credentials, settings) in profiles.items()

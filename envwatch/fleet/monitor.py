@@ -39,7 +39,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.uptime_record import UptimeRecord, with_uptimes
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
-from envwatch.model.clock import Clocks, ServerMs, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.outcome import Outcome, RecordedPoll, Slept
 from envwatch.model.text import EMPTY, SafeText
 
@@ -65,7 +65,7 @@ class MonitorChanges(NamedTuple):
     inherited_words: Words = NO_WORDS
     """The words of replaced rows, for the rows that replace them."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose oldest loss has lasted for `alert_after`."""
+    """Incidents whose oldest loss counts now."""
     resolved: tuple[Incident, ...] = ()
 
 
@@ -137,11 +137,13 @@ class Monitor:
 
         def loss_of(event: Event, group: Event | None) -> Loss:
             tracked = fleet.tracked(key_of(event))
-            listed_at = event.at if before.listed_at is None else before.listed_at
+            last_sign = losses.last_sign_of_life(event, tracked, before, after)
+            silent_ms = after.clock.server_time(now.wall) - last_sign
             verdict = None if tracked is None else tracked.verdict
             return Loss(
                 event=event,
-                died=losses.death_interval(event, group, tracked, listed_at),
+                died=losses.death_interval(event, group, tracked, last_sign),
+                silent_since=MonotonicS(now.monotonic - silent_ms / 1000),
                 noticed_at=now.monotonic,
                 is_doubtful=(before.quarantine is not None and (event.kind is Kind.GONE or verdict == NEVER_BEAT))
                 or (verdict == HEARTBEAT_LOST and not beats_prove),
@@ -449,6 +451,10 @@ class Monitor:
         """Whether a profile has neither the setting `alert` nor an uptime record (`Rule.SYSTEM`)."""
         return self.policy_of(profile).alert is None and profile not in self.uptime_records
 
+    def decision_by_rule(self, tracked: TrackedEnvironment, at: float) -> Decision:
+        """Return the decision without a person's word."""
+        return self.policy_of(tracked.profile).decision(tracked, None, at)
+
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether losses of an environment need a person, who did not silence it, outside quiet hours."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
@@ -462,7 +468,7 @@ class Monitor:
         """Return the classifier of losses for a moment."""
         fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
-        noticed = self.incidents.noticed_times()
+        lost = self.incidents.lost
 
         def classify_loss(key: Key) -> LossStatus:  # noqa: PLR0911  one return for each reason
             profile, id_ = key
@@ -485,7 +491,7 @@ class Monitor:
                 return LossStatus.UNSEEN
             is_acked = ack_in(acks, profile_state.server, id_) is not None
             counts_from = self.quiet_end(tracked, at)
-            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=key in noticed, counts_from=counts_from)
+            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=key in lost, counts_from=counts_from)
             if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
                 return status
             why = LossStatus.QUIET if self.silence_of(tracked, now) is None else LossStatus.SILENCED

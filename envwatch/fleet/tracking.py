@@ -23,6 +23,7 @@ from envwatch.fleet.recent_changes import (
 )
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
+from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS, span
 
@@ -89,6 +90,23 @@ class TrackedEnvironment:
     def key(self) -> EnvironmentKey:
         """Profile and id: profiles may share an environment, and two servers may use one id."""
         return (self.profile, self.environment.id)
+
+    @property
+    def up_share(self) -> float | None:
+        """The share of the last watched week up, 0 to 1, by the serving host if there is one; None if not known yet."""
+        if (shared := shared_alerts_of(self.environment)) is not None:
+            return shared.share
+        return self.uptime.share if self.uptime is not None and self.uptime.is_known else None
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the row is up nearly all the time, by the serving host if there is one.
+
+        Without a record of the uptime, whether the system does not sleep.
+        """
+        if (shared := shared_alerts_of(self.environment)) is not None:
+            return shared.counts if shared.share is None else shared.share >= limits.PERMANENT_SHARE
+        return not self.environment.may_sleep if self.uptime is None else self.uptime.is_permanent
 
     @property
     def as_event_state(self) -> EventState:

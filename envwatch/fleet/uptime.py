@@ -7,6 +7,7 @@ seven days old weighs 1/e of watched time now. An outage counts when the row is 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from math import exp, log
 from typing import Final, NamedTuple
 
@@ -84,11 +85,17 @@ class Uptime(NamedTuple):
         return self._replace(up=up, watched=self.watched * fade + fresh, at=at)
 
 
+def whole_percent(share: float) -> int:
+    """Return a share in whole percent, rounded down."""
+    return int(share * 100 + _ROUNDING)
+
+
 def share_text(share: float) -> SafeText:
     """Return a share in whole percent, rounded down: `89 %`."""
-    return composed(f"{int(share * 100 + _ROUNDING)} %")
+    return composed(f"{whole_percent(share)} %")
 
 
+@lru_cache(maxsize=16_384)  # `serve` words every row of each listing, and an uptime stays for ten minutes
 def uptime_text(uptime: Uptime) -> SafeText:
     """Return `up 99 % of 7 days`, or why the uptime is not known yet."""
     if uptime.is_known and uptime.share is not None:

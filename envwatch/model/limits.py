@@ -109,9 +109,19 @@ FLAP_OFF = 20.0
 
 CHURN_WINDOW = timedelta(hours=1)
 
-ALERT_AFTER = timedelta(seconds=90)
-"""How long a loss must last before an incident opens, by default. A row that reconnects within a minute, as after an
-upgrade or a deploy, is no incident."""
+ALERT_AFTER = timedelta(minutes=4)
+"""How long a row must be silent before the loss counts, by default. Most upgrades and deploys take less."""
+LISTED_AS_LOST_FOR = timedelta(seconds=60)
+"""How long a loss must be listed before the loss counts: after an outage of the platform, machines reconnect within a
+minute."""
+LISTED_AS_LOST_SHARE = 0.25
+"""The same as a share of a short `alert_after`."""
+SLOW_INTERVAL = timedelta(seconds=30)
+SLOW_WAIT = timedelta(seconds=290)
+"""Most of silence and poll interval together if the interval is over `SLOW_INTERVAL`, so that a person knows within 5
+minutes."""
+ONE_MESSAGE_FROM = timedelta(minutes=3)
+"""With a shorter `alert_after`, one outage may be several messages."""
 DEMO_ALERT_AFTER = timedelta(seconds=10)
 """The same in the demo, whose losses last seconds."""
 BLIND_AFTER = timedelta(minutes=15)

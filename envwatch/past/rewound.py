@@ -22,6 +22,7 @@ from envwatch.fleet.alerting.losses import (
 )
 from envwatch.fleet.events import leaves
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.presence import HEARTBEAT_LOST
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.uptime_record import with_uptimes
 from envwatch.model import limits
@@ -195,12 +196,15 @@ def _lost_at(at: float, losses: Mapping[_Place, Loss], returned: Mapping[_Place,
 
 def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monitor, now: Clocks) -> Loss:
     profile_state, tracked = monitor.fleet.by_profile[event.profile], monitor.fleet.tracked(key_of(event))
-    listed_at = ServerMs(event.at - _LISTING_INTERVALS * (profile_state.interval / MS))
-    age_s = (profile_state.clock.server_time(now.wall) - event.at) / 1000
+    earliest, silent_since = (event.at - each * (profile_state.interval / MS) for each in (_LISTING_INTERVALS, 1))
+    if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
+        earliest = silent_since = min(earliest, tracked.environment.last_seen_alive_at)
+    at = profile_state.clock.server_time(now.wall)
     return Loss(
         event=event,
-        died=death_interval(event, group, tracked, listed_at),
-        noticed_at=MonotonicS(now.monotonic - age_s),
+        died=death_interval(event, group, tracked, ServerMs(earliest)),
+        silent_since=MonotonicS(now.monotonic - (at - silent_since) / 1000),
+        noticed_at=MonotonicS(now.monotonic - (at - event.at) / 1000),
         incident=incident,
     )
 
@@ -219,14 +223,15 @@ def _is_quiet(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
 def _openings(
     losses: Mapping[_Place, Loss], returned: Mapping[_Place, ServerMs], monitor: Monitor, now: Clocks
 ) -> Iterator[float]:
-    """Yield when each loss had lasted for `alert_after`, if the loss needed a person for so long."""
+    """Yield when each loss began to count, if the row was still down."""
     moments = monitor.fleet.moments(now.wall)
     for place, loss in losses.items():
         tracked = monitor.fleet.tracked(place[1])
         if tracked is None or monitor.silence_of(tracked, now) is not None:
             continue
         at, policy = moments[tracked.profile], monitor.policy_of(tracked.profile)
-        opens_at = loss.event.at + policy.alert_after / MS
+        interval = monitor.fleet.by_profile[tracked.profile].interval
+        opens_at = at + (loss.counts_at(policy, interval) - now.monotonic) * 1000
         if monitor.decision_of(tracked, at).counts and opens_at <= at and opens_at < returned.get(place, inf):
             yield opens_at
 

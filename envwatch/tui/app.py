@@ -313,6 +313,16 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.republish()
         self.answer(text)
 
+    @on(RowActions.Decided)
+    def _decide(self, message: RowActions.Decided) -> None:
+        now = self._inputs.clocks()
+        changes = message.changes(self._monitor.fleet, now.wall, self._saved.silence_control.user)
+        self._saved.words.change(changes)
+        words = {**self._monitor.words, **changes}
+        self._take_words({key: word for key, word in words.items() if word is not None}, now)
+        self.republish()
+        self.answer(message.answer(self._monitor, now, self.options.zone))
+
     @on(TimeActions.Wanted)
     def _go(self, message: TimeActions.Wanted) -> None:
         self.time_machine.go(message.goal)

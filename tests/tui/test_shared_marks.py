@@ -146,3 +146,16 @@ async def test_a_field_that_is_no_mark_is_shown_as_any_unknown_one() -> None:
         await stage.press("enter")
         await stage.press("end")
         assert "something" in stage.text
+
+
+async def test_the_decision_of_the_serving_host_counts_here_before_a_record_of_this_machine_does() -> None:
+    async with staged(WIDE) as stage:
+        await stage.show(rows(stage.at, alerts={"counts": False, "why": "up 61 % of 7 days", "share": 0.61}))
+        assert not stage.app.state.block.lines
+        assert "1 not alerting" in stage.rule
+        stage.go_to("env-a")
+        await stage.press("enter")
+        assert "alerts   a loss needs nobody: up 61 % of 7" in stage.text
+        await stage.press("A", "a", "enter")
+        assert stage.app.state.block.lines
+        assert "alerts   a loss needs a person: always" in stage.text

@@ -150,9 +150,13 @@ def test_a_row_that_is_no_problem_is_counted_by_the_word_of_the_dashboard(
     assert names(check_result([UP, DOWN])) == ["down"]
 
 
-@pytest.mark.parametrize(("age_s", "count"), [(209.9, 0), (210.1, 1)])
-def test_a_lost_heartbeat_is_a_problem_once_the_loss_has_lasted(age_s: float, count: int) -> None:
-    found = check_result([UP, row("lost", lastHeartbeat=NOW - age_s * 1000)])
+@pytest.mark.parametrize(("interval_s", "silent_s"), [(5, 240), (30, 240), (60, 230)])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_loss_is_a_problem_after_the_silence_that_the_alert_policy_asks_for(
+    interval_s: int, silent_s: float, count: int
+) -> None:
+    rows = [UP, row("lost", lastHeartbeat=NOW - silent_s * 1000 + 1 - count)]
+    found = check_result(listed(rows, interval=timedelta(seconds=interval_s)))
     assert (found.count, found.waiting) == (count, 1 - count)
 
 
@@ -196,13 +200,13 @@ def test_of_those_online_the_others_are_named() -> None:
 
 
 def test_more_than_three_names_are_counted() -> None:
-    found = check_result([offline(f"down-{number}", seen_s=100 + number) for number in range(5)])
+    found = check_result([offline(f"down-{number}", seen_s=300 + number) for number in range(5)])
     assert found.text == "5 problems in 5 environments (5 offline): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
 
 
 def test_a_filter_leaves_the_others_out() -> None:
-    found = check_result([*FLEET, offline("off", seen_s=100)], query="!name:down")
+    found = check_result([*FLEET, offline("off", seen_s=300)], query="!name:down")
     assert (names(found), found.total) == (["off"], 4)
 
 
@@ -257,15 +261,14 @@ def test_losses_at_impossible_times_are_unknown_where_the_losses_could_decide(
     )
 
 
-@pytest.mark.parametrize(("noticed_s", "count"), [(90, 1), (89.9, 0)])
-def test_a_loss_at_an_impossible_time_counts_from_the_moment_at_which_an_earlier_run_noticed_the_loss(
-    noticed_s: float, count: int
-) -> None:
+@pytest.mark.parametrize(("silent_s", "count"), [(240, 1), (239.9, 0)])
+def test_a_loss_at_an_impossible_time_counts_from_the_silence_in_an_earlier_run(silent_s: float, count: int) -> None:
     undated = offline("undated", lastSeenAt=NOW / 1000)
     loss = Loss(
         event=Event(kind=Kind.OFFLINE, at=NOW, id=undated.id),
         died=Span(NOW, NOW),
-        noticed_at=MonotonicS(-noticed_s),
+        silent_since=MonotonicS(-silent_s),
+        noticed_at=MonotonicS(-silent_s),
     )
     monitor = Monitor.create({NO_PROFILE: Limits()}).with_alert_state(
         NO_PROFILE, AlertState(looked_at=WallMs(NOW), online=frozenset(), waiting=(loss,))
@@ -340,18 +343,18 @@ def test_one_whose_name_is_blank_is_named_by_its_id() -> None:
     assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
 
 
-@pytest.mark.parametrize(("noticed_s", "count"), [(89.999, 0), (90.0, 1)])
-def test_a_loss_lasts_since_another_process_noticed_it(noticed_s: float, count: int) -> None:
+@pytest.mark.parametrize(("silent_s", "noticed_s", "count"), [(239.9, 239.9, 0), (240, 60, 1), (600, 59.9, 0)])
+def test_a_loss_of_another_process_counts_as_in_the_process(silent_s: float, noticed_s: float, count: int) -> None:
     """The row's last sign of life is an hour ago: a silence may have ended since."""
     now = reading()
     loss = Loss(
         event=Event(kind=Kind.OFFLINE, at=NOW, id=DOWN.id),
         died=Span(NOW, NOW),
+        silent_since=MonotonicS(now.monotonic - silent_s),
         noticed_at=MonotonicS(now.monotonic - noticed_s),
         incident=clean("inc-1"),
     )
-    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=90))}
-    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     monitor = monitor.with_alert_state(NO_PROFILE, AlertState(looked_at=WallMs(NOW), waiting=(loss,)))
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
     result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, now)

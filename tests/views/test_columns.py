@@ -87,7 +87,7 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
         (120, "pod"),
         (159, "directory"),
         (160, "why"),
-        (300, "first"),
+        (300, "up7d"),
     ],
 )
 def test_columns_appear_at_their_widths(terminal: int, last: str) -> None:

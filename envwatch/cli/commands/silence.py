@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, print_hint, profiles_for, state_file, user_name
-from envwatch.cli.streams import ProgressLine, print_error, write
+from envwatch.cli.streams import ProgressLine, confirm, print_error, write, write_table
 from envwatch.config.values import duration, line
 from envwatch.model import limits
-from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, shortened
 from envwatch.model.times import date_text
 from envwatch.redactor import ReportedError
 
@@ -86,7 +85,7 @@ def _make(options: Options) -> int:
     matching, is_everything = _matching(options)
     print_error(f"{_what(silence)} {matching}")
     if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
-        _confirm()
+        confirm("silence", "silenced")
     _change({silence.id: silence})
     write(f"{silence.id}\n".encode())
     print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
@@ -149,15 +148,6 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
     return f"{text}, and {unknown}" if count else f"matches an unknown number of environments: {unlisted}"
 
 
-def _confirm() -> None:
-    """Ask whether to silence every environment; raise `StopError` for no, or without a terminal."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
-        raise StopError(Exit.USAGE, "this filter silences every environment; confirm with --yes")
-    print_error("Silence every environment? [y/N] ", end="")
-    if (sys.__stdin__.readline() if sys.__stdin__ else "").strip().casefold() not in {"y", "yes"}:
-        raise StopError(Exit.FAILED, "nothing is silenced")
-
-
 def _end(id_: str) -> int:
     found = {silence.id: silence for silence in _silences()}
     if (silence := found.get(clean(id_))) is None:
@@ -178,11 +168,7 @@ def _list(options: Options) -> int:
         return Exit.FINE
     rows = [("ID", "UNTIL", "WHAT", "NOTE", "BY")]
     rows += [(each.id, date_text(each.until, None), _what(each), each.note or "-", each.by or "-") for each in silences]
-
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        text = "  ".join(fitted(composed(cell), width) for cell, width in zip(row, widths, strict=True))
-        write(f"{text.rstrip()}\n".encode())
+    write_table([[composed(cell) for cell in row] for row in rows])
     return Exit.FINE
 
 

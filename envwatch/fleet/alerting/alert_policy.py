@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from hashlib import blake2s
 from itertools import chain
@@ -19,11 +20,12 @@ from envwatch.fleet.problems import went_off_at
 from envwatch.fleet.uptime import uptime_text
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
+from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, moment
 
 if TYPE_CHECKING:
-    from datetime import timedelta, tzinfo
+    from datetime import tzinfo
 
     from envwatch.fleet.alerting.quiet import QuietHours
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -53,7 +55,7 @@ class AlertPolicy:
     alert: Matcher | None = None
     """These environments need a person; None for the permanent rows."""
     alert_after: timedelta = limits.ALERT_AFTER
-    """From the loss to the incident."""
+    """How long a row must be silent before the loss counts; see `Loss.counts_at`."""
     blind_after: timedelta | None = limits.BLIND_AFTER
     """From blindness to the incident; None for never."""
     expect: tuple[SafeText, ...] = ()
@@ -62,7 +64,15 @@ class AlertPolicy:
     zone: tzinfo | None = None
     """Of quiet hours; None for this machine's zone."""
 
-    def decision(self, tracked: TrackedEnvironment, word: Word | None, now: float) -> Decision:
+    def silence_needed(self, interval: timedelta) -> timedelta:
+        """Return how long a row must be silent: `alert_after`, or less if the poll interval is long."""
+        if interval <= limits.SLOW_INTERVAL:
+            return self.alert_after
+        return min(self.alert_after, max(limits.SLOW_WAIT - interval, timedelta()))
+
+    def decision(  # noqa: PLR0911  one return for each rule
+        self, tracked: TrackedEnvironment, word: Word | None, now: float
+    ) -> Decision:
         """Return whether losses of an environment need a person, by the first rule that applies.
 
         `word` is a person's word for the environment. The filters are asked about the moment `now`.
@@ -72,6 +82,8 @@ class AlertPolicy:
             return _EXPECTED
         if word is not None:
             return Decision(word.is_always, Rule.WORD, word)
+        if (shared := shared_alerts_of(row)) is not None:
+            return _SHARED if shared.counts else _NOT_SHARED
         if row.is_sandbox:
             return _SANDBOX
         if self.alert is not None:
@@ -120,6 +132,8 @@ class Rule(StrEnum):
 
     EXPECT = "expect"
     WORD = "word"
+    SHARED = "serve"
+    """The serving host decides for its viewers."""
     SANDBOX = "sandbox"
     ALERT = "alert"
     UPTIME = "uptime"
@@ -141,6 +155,7 @@ class Decision(NamedTuple):
 
 
 _EXPECTED: Final = Decision(counts=True, rule=Rule.EXPECT)
+_SHARED, _NOT_SHARED = Decision(counts=True, rule=Rule.SHARED), Decision(counts=False, rule=Rule.SHARED)
 _SANDBOX: Final = Decision(counts=False, rule=Rule.SANDBOX)
 _IN_ALERT, _OUTSIDE_ALERT = Decision(counts=True, rule=Rule.ALERT), Decision(counts=False, rule=Rule.ALERT)
 _PERMANENT, _NOT_PERMANENT = Decision(counts=True, rule=Rule.UPTIME), Decision(counts=False, rule=Rule.UPTIME)
@@ -155,6 +170,8 @@ def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo 
         return composed(f"{word_text(decision.word)}{by}{'' if day is None else f', {day.day} {day:%b}'}")
     if decision.rule is Rule.UPTIME and tracked.uptime is not None:
         return uptime_text(tracked.uptime)
+    if decision.rule is Rule.SHARED and (shared := shared_alerts_of(tracked.environment)) is not None:
+        return shared.why
     return _RULE_TEXTS[decision.rule, decision.counts]
 
 
@@ -166,6 +183,8 @@ def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | N
 
 _RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
     (Rule.EXPECT, True): clean("expected"),
+    (Rule.SHARED, True): clean("the serving host says so"),
+    (Rule.SHARED, False): clean("the serving host says so"),
     (Rule.SANDBOX, False): clean("a managed sandbox"),
     (Rule.ALERT, True): clean("`alert` finds the row"),
     (Rule.ALERT, False): clean("`alert` does not find the row"),

@@ -120,6 +120,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
             _loss_content(loss.event)
             | {
                 "died": list(loss.died),
+                "silent_since": wall(loss.silent_since),
                 "noticed_at": wall(loss.noticed_at),
                 "incident": loss.incident,
                 "is_quiet": loss.is_quiet,
@@ -312,10 +313,15 @@ def _waiting_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Lo
         return None
     match [finite_number(at) for at in died]:
         case [float(earliest), float(latest)] if earliest <= latest:
+            noticed_at = _monotonic(raw.get("noticed_at"), now)
+            silent_since = MonotonicS(noticed_at - max(loss.at - earliest, 0.0) / 1000)  # the file of 1.1.0
+            if "silent_since" in raw:
+                silent_since = _monotonic(raw["silent_since"], now)
             return Loss(
                 event=loss,
                 died=Span(ServerMs(earliest), ServerMs(latest)),
-                noticed_at=_monotonic(raw.get("noticed_at"), now),
+                silent_since=silent_since,
+                noticed_at=noticed_at,
                 incident=incident,
                 is_quiet=raw.get("is_quiet") is True,
                 is_doubtful=raw.get("is_doubtful") is True,

@@ -239,14 +239,14 @@ class Incidents:
         )
         return self if following == self else following, tuple(opened), tuple(resolved), events
 
-    def noticed_times(self) -> Mapping[Key, MonotonicS]:
-        """Return when each loss was noticed, by environment."""
-        opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
-        return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
+    @property
+    def lost(self) -> frozenset[Key]:
+        """The environments with a waiting loss or an open incident."""
+        return frozenset(_ids(self))
 
     def lost_of(self, profile: SafeText) -> frozenset[SafeText]:
         """Return the ids of a profile's environments with a waiting loss or an open incident."""
-        return frozenset(id_ for each, id_ in _ids(self) if each == profile)
+        return frozenset(id_ for each, id_ in self.lost if each == profile)
 
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
         """Return the environments of an open or waiting incident that are not back."""
@@ -294,9 +294,7 @@ def _opened(
     openings: Sequence[MonotonicS],
     around: Surroundings,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
-    policy = around.policy(profile)
-    alert_after_s = policy.alert_after.total_seconds()
-    doubtful_after_s = max(alert_after_s, (policy.blind_after or policy.alert_after).total_seconds())
+    policy, interval = around.policy(profile), around.fleet.by_profile[profile].interval
     recent = [at for at in openings if around.now.monotonic - at < _STORM_WINDOW_S]
     losses = [
         loss
@@ -308,11 +306,10 @@ def _opened(
     alerting = {key: loss for loss in losses if statuses[key := key_of(loss.event)] is LossStatus.ALERTING}
     due: list[list[Loss]] = []
     for is_doubtful, end in dict.fromkeys((loss.is_doubtful, loss.not_back_by) for loss in losses):
-        after_s = doubtful_after_s if is_doubtful else alert_after_s
         same = (loss for loss in losses if (loss.is_doubtful, loss.not_back_by) == (is_doubtful, end))
         for chain in chains(same):
             lost = [loss for loss in chain if key_of(loss.event) in alerting]
-            if any(loss.is_flapping or around.now.monotonic - loss.noticed_at >= after_s for loss in lost):
+            if any(loss.counts_at(policy, interval) <= around.now.monotonic for loss in lost):
                 due.append(lost)
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):

@@ -18,7 +18,7 @@ from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
+    from datetime import timedelta, tzinfo
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Decision
     from envwatch.fleet.fleet import Fleet
@@ -66,6 +66,8 @@ class Loss(NamedTuple):
     event: Event
     """The loss, or the begin of flapping."""
     died: Span
+    silent_since: MonotonicS
+    """The last sign of life before the loss, or the end of a silence."""
     noticed_at: MonotonicS
     """The first listing with the loss, or the end of a silence."""
     incident: SafeText = EMPTY
@@ -85,26 +87,59 @@ class Loss(NamedTuple):
         """Whether the environment flaps, which opens an incident at once."""
         return self.event.kind is Kind.FLAPPING
 
+    def counts_at(self, policy: AlertPolicy, interval: timedelta) -> MonotonicS:
+        """Return when the loss needs a person: after enough silence, and enough time listed as lost.
 
-def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs) -> Span:
+        Flapping counts at once. `interval` is the poll interval.
+        """
+        if self.is_flapping:
+            return self.noticed_at
+        listed_for = min(limits.LISTED_AS_LOST_FOR, limits.LISTED_AS_LOST_SHARE * policy.alert_after)
+        if self.is_doubtful and policy.blind_after is not None:
+            listed_for = max(listed_for, policy.blind_after)
+        silent_at = self.silent_since + policy.silence_needed(interval).total_seconds()
+        return MonotonicS(max(silent_at, self.noticed_at + listed_for.total_seconds()))
+
+
+def last_sign_of_life(
+    loss: Event, tracked: TrackedEnvironment | None, before: ProfileState, after: ProfileState
+) -> ServerMs:
+    """Return the last heartbeat of a lost heartbeat, and of any other loss the last listing with the connection.
+
+    If the heartbeat's age is uncertain, the listing in which the heartbeat last advanced counts. `before` and `after`
+    are the states around the listing that proved the loss.
+    """
+    if tracked is None or after.listed is None or after.listed_at is None:
+        return loss.at
+    row, known = tracked.environment, tracked.last_known_heartbeat
+    if tracked.verdict == HEARTBEAT_LOST and tracked.clock_suspect:
+        sign = after.listed_at - tracked.skew_check.least_age_ms(after.listed.monotonic)
+    elif tracked.verdict == HEARTBEAT_LOST and row.last_heartbeat_at is not None:
+        sign = row.last_heartbeat_at
+    elif loss.since is not None:
+        sign = loss.since
+    else:
+        sign = after.listed_at - after.elapsed_ms + (before.elapsed_ms if known is None else known.elapsed_ms)
+    return ServerMs(min(sign, loss.at))
+
+
+def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, last_sign: ServerMs) -> Span:
     """Return the earliest and the latest possible time of a loss.
 
-    `tracked` is from the newest listing, `listed_at` the time of the previous listing. Nothing was seen from the
-    group's `since` on.
+    `tracked` is from the newest listing. Nothing was seen from the group's `since` on.
     """
     group = group or loss
     if group.since is not None:
         return Span(group.since, loss.at)
-    beat_at = None if tracked is None else tracked.environment.last_heartbeat_at
-    if tracked is not None and tracked.verdict == HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
-        return Span(beat_at, ServerMs(beat_at + _DEATH_WITHIN_MS))
-    return Span(min(listed_at, loss.at), loss.at)
+    if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
+        return Span(last_sign, ServerMs(last_sign + _DEATH_WITHIN_MS))
+    return Span(last_sign, loss.at)
 
 
 def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
     """Return the loss of an environment that is off and needs a person from this moment on."""
     event = tracked.event(Kind.OFFLINE, at, after=_OFFLINE, reason=clean(tracked.verdict.reason))
-    return Loss(event=event, died=Span(at, at), noticed_at=now.monotonic)
+    return Loss(event=event, died=Span(at, at), silent_since=now.monotonic, noticed_at=now.monotonic)
 
 
 def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
@@ -116,7 +151,9 @@ def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noti
         loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
     )
     noticed_at = MonotonicS(noticed_at - max(at - end, 0.0) / 1000)
-    return loss._replace(event=event, died=Span(end, end), noticed_at=noticed_at, is_quiet=False)
+    return loss._replace(
+        event=event, died=Span(end, end), silent_since=noticed_at, noticed_at=noticed_at, is_quiet=False
+    )
 
 
 def order(loss: Loss) -> tuple[float, float, str]:
@@ -277,8 +314,8 @@ def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Lo
         return late._replace(event=replace(late.event, incident=id_), incident=id_)
     if not loss.is_quiet:
         return loss
-    died, event = Span(moment, moment), replace(loss.event, at=moment)
-    return loss._replace(event=event, died=died, noticed_at=around.now.monotonic, is_quiet=False)
+    died, event, now = Span(moment, moment), replace(loss.event, at=moment), around.now.monotonic
+    return loss._replace(event=event, died=died, silent_since=now, noticed_at=now, is_quiet=False)
 
 
 def hashed_id(*parts: str) -> SafeText:

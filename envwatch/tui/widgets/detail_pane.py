@@ -184,6 +184,7 @@ class DetailPane(Pager, StateNode):
             state_details.silence_lines(silence, now.wall),
             state_details.quiet_lines(line, monitor, now),
             state_details.shared_lines(line, now, zone, is_acked=ack is not None, is_silenced=silence is not None),
+            state_details.alert_lines(line, monitor, now, zone) if state.rewound is None else (),
         )
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),

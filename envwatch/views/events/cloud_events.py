@@ -31,6 +31,7 @@ _URI: Final = "/:?#[]@!$&'()*+,;=%"
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
     Kind.NOT_BACK: "not-back",
+    Kind.NOT_ALERTING: "not-alerting",
     Kind.VISIBLE: "resumed",
     Kind.RELEASED: "hold-ended",
     Kind.RESUMED: "stall-ended",
@@ -142,7 +143,9 @@ def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: 
     ack = monitor.ack_of(tracked)
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
     quiet = quiet_text(tracked, monitor, now)
-    listed = ListedEnvironment(tracked, _judged_at(tracked, monitor, now), is_unknown, quiet=quiet)
+    at = _judged_at(tracked, monitor, now)
+    decision = monitor.decision_of(tracked, at)
+    listed = ListedEnvironment(tracked, at, is_unknown, quiet=quiet, decision=decision)
     row = dict(row_of(listed, None if ack is None else ack.note))
     change = _change(event)
     return row | change | {"reason": change["reason"] or row["reason"]}

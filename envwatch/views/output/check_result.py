@@ -16,9 +16,10 @@ from enum import IntEnum, StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import has_lasted, is_problem, is_undated
+from envwatch.fleet.problems import has_been_silent, is_problem, is_undated
 from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import long_age, span
@@ -170,7 +171,7 @@ class Metric(StrEnum):
     """The countable kinds of environments."""
 
     PROBLEMS = "problems"
-    """Counted by the alert policy: a loss counts after `alert_after`."""
+    """Counted by the alert policy: a loss counts after a silence of `alert_after`."""
     OFFLINE = "offline"
     """Environments that are off and in the block, as in the status line."""
     LATE = "late"
@@ -198,7 +199,7 @@ class CheckResult:
     acked: int
     """Acknowledged problems, which do not count."""
     waiting: int
-    """Problems newer than `alert_after`, which do not count yet."""
+    """Problems that have been silent for less than `alert_after`, and do not count yet."""
     unknown: int
     """Environments that cannot be judged and might count."""
     unreadable: int
@@ -339,18 +340,21 @@ def _test_of(
     match of:
         case Metric.PROBLEMS:
             at = profile_state.clock.server_time(now.wall)
-            alert_after = monitor.policy_of(profile_state.profile).alert_after
-            noticed, latest = monitor.incidents.noticed_times(), now.monotonic - alert_after.total_seconds()
-            latest_loss = latest_possible(profile_state.clock, at)
+            policy, latest_loss = monitor.policy_of(profile_state.profile), latest_possible(profile_state.clock, at)
+            needed = policy.silence_needed(profile_state.interval)
+            waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
+            opened = {key for incident in monitor.incidents.open for key in incident.remaining}
 
             def is_lasting_problem(tracked: TrackedEnvironment) -> bool | None:
                 if not monitor.is_alerting(tracked, now):
                     return False
+                if (loss := waiting.get(tracked.key)) is not None:
+                    return loss.counts_at(policy, profile_state.interval) <= now.monotonic
+                if tracked.key in opened:
+                    return True
                 if is_undated(tracked, latest_loss):
-                    return noticed[tracked.key] <= latest if tracked.key in noticed else None
-                quiet_end = monitor.quiet_end(tracked, at)
-                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits, quiet_end)
-                return has_been_lost and noticed.get(tracked.key, latest) <= latest
+                    return None
+                return has_been_silent(tracked, at, needed, monitor.quiet_end(tracked, at))
 
             return is_lasting_problem
         case Metric.OFFLINE:

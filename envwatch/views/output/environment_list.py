@@ -18,6 +18,7 @@ from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from envwatch.fleet.alerting.alert_policy import Decision
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -38,6 +39,8 @@ class ListedEnvironment(NamedTuple):
     limits: Limits = Limits()
     quiet: SafeText | None = None
     """`quiet until 10:00` in quiet hours."""
+    decision: Decision | None = None
+    """Whether a loss needs a person, if judged."""
 
     @property
     def state(self) -> SafeText:
@@ -136,6 +139,12 @@ def with_quiet_hours(listing: EnvironmentList, monitor: Monitor, now: Clocks) ->
     return replace(listing, rows=[row._replace(quiet=quiet_text(row.tracked, monitor, now)) for row in listing.rows])
 
 
+def with_decisions(listing: EnvironmentList, monitor: Monitor) -> EnvironmentList:
+    """Return the list with the alert decisions."""
+    rows = (row._replace(decision=monitor.decision_of(row.tracked, row.judged_at)) for row in listing.rows)
+    return replace(listing, rows=[*rows])
+
+
 def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
     warning = clock_warning(profile_state)
     if warning is None:
@@ -158,6 +167,7 @@ def environment_list_of_rows(
                 taken_at[tracked.profile],
                 fleet.for_environment(tracked).is_unknown(tracked, now),
                 quiet=quiet_text(tracked, monitor, now),
+                decision=monitor.decision_of(tracked, taken_at[tracked.profile]),
             )
             for tracked in rows
         ],

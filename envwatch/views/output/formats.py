@@ -258,10 +258,12 @@ def _value(row: ListedEnvironment, column: str) -> object:
 _AFTER: Final = {
     "listener_instance_id": ("state", "reason", "heartbeat_age_s"),
     "metadata": ("profile", "acknowledged", "last_state"),
+    "unknown": ("alerting", "alerting_rule", "up7d"),
 }
 """The names that follow a field of the API."""
 ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
 """The fields' names, order and types are a stable interface of every format for programs."""
+SHARE_DECIMALS: Final = 4
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
@@ -278,6 +280,8 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
     * `acknowledged` is the note here (`note`) or of the serving host, `by NAME: note`.
     * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
     * `unknown` has fields unknown to this version of envwatch, as received.
+    * `alerting` is whether a loss needs a person, `alerting_rule` the rule that decides, a word of `Rule`.
+    * `up7d` is the share of the last watched week up, null before two watched days.
     """
     tracked = row.tracked
     environment = tracked.environment
@@ -294,6 +298,9 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
     values["profile"] = tracked.profile or None
     values["acknowledged"] = note
     values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
+    if row.decision is not None:
+        values["alerting"], values["alerting_rule"] = row.decision.counts, row.decision.rule.value
+    values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, SHARE_DECIMALS)
     return values
 
 

@@ -11,6 +11,7 @@ from math import ceil
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.outages import Outage, outages
 from envwatch.fleet.plausibility import IMPOSSIBLE
@@ -224,6 +225,14 @@ def quiet_lines(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> I
         yield DetailLine("hours", composed(f"{text}: the loss raises nothing before"))
     elif (text := not_back_text(tracked, monitor, now)) is not None:
         yield DetailLine("hours", composed(f"quiet hours are over: {text}"))
+
+
+def alert_lines(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None
+) -> Iterator[DetailLine]:
+    """Yield whether a loss needs a person, and the rule that decides."""
+    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+    yield DetailLine("alerts", needs_text(monitor.decision_of(tracked, at), tracked, zone))
 
 
 def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:

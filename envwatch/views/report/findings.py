@@ -388,6 +388,17 @@ def changes_of(facts: Facts, kind: Kind) -> tuple[values.ReportedChange, ...]:
     )
 
 
+def turned_of(facts: Facts) -> tuple[values.Turned, ...]:
+    """Return the environments that began or stopped to alert."""
+    return tuple(
+        values.Turned(
+            subject=facts.subject(event.id), at=event.at, counts=event.kind is Kind.ALERTING, reason=event.reason
+        )
+        for event in facts.events
+        if event.kind in {Kind.ALERTING, Kind.NOT_ALERTING} and event.id is not None
+    )
+
+
 def arrivals_of(facts: Facts, events: Iterable[Event]) -> tuple[values.Arrival, ...]:
     """Return arrivals or departures from events."""
     return tuple(

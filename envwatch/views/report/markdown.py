@@ -353,6 +353,16 @@ def _member_section(profile: values.ProfileReport, clock: ReportClock) -> _Secti
     return "New, gone, renamed", lines, "None is new, gone or renamed."
 
 
+def _alert_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
+    lines = _bounded([_turned_text(each, clock) for each in profile.alerting])
+    return f"Began or stopped to alert: {len(profile.alerting):,}", lines, ""
+
+
+def _turned_text(turned: values.Turned, clock: ReportClock) -> str:
+    what = "counts" if turned.counts else "counts no more"
+    return f"{_name(turned.subject)} {what} since {clock.text(turned.at)}: {reason_text(turned.reason)}"
+
+
 def _watch_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     watch = profile.watch
     lines = _bounded([_gap_text(gap, clock) for gap in watch.gaps])
@@ -404,6 +414,7 @@ _SECTIONS: Final[Sequence[Callable[[values.ProfileReport, ReportClock], _Section
     _mode_section,
     _version_section,
     _member_section,
+    _alert_section,
     _watch_section,
     _available_section,
 )

@@ -154,6 +154,15 @@ def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
     return replace(recorded, first=first, last=last, events=events)
 
 
+def rows_of(recorded: Recorded) -> dict[SafeText, TrackedEnvironment]:
+    """Return the newest recorded state of each environment of the period, by id."""
+    rows = dict(recorded.first.profile_state.environments)
+    for event in flatten(recorded.events):
+        if event.id is not None and (tracked := tracked_then(event)) is not None:
+            rows[event.id] = tracked
+    return rows | dict(recorded.last.profile_state.environments)
+
+
 def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
     environments = {id_: tracked for id_, tracked in moment.profile_state.environments.items() if id_ in ids}
     return replace(moment, profile_state=replace(moment.profile_state, environments=environments))
@@ -206,6 +215,7 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
         gone=findings.arrivals_of(facts, findings.gone_of(facts)),
         renamed=findings.changes_of(facts, Kind.RENAMED),
         availability=findings.available_of(courses, after, policy),
+        alerting=findings.turned_of(facts),
     )
 
 

@@ -240,6 +240,16 @@ class Available:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turned:
+    """An environment whose losses need a person from a moment on, or need nobody."""
+
+    subject: Subject
+    at: _Instant
+    counts: Annotated[bool, Field(serialization_alias="alerting")]
+    reason: SafeText | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileReport:
     """The report on a profile."""
 
@@ -267,6 +277,7 @@ class ProfileReport:
     """Environments that left the list and are not back at the end."""
     renamed: Sequence[_OfOne[ReportedChange]]
     availability: Sequence[_OfOne[Available]]
+    alerting: Sequence[_OfOne[Turned]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,11 @@ def decided(
     return (policy or AlertPolicy()).decision(tracked, word, NOW)
 
 
+def served(*, counts: Any, why: Any = "up 88 % of 7 days", share: Any = 0.88) -> dict[str, Any]:
+    """Return the fields of a row from `envwatch serve`."""
+    return {"envwatch": {"alerts": {"counts": counts, "why": why, "share": share}}}
+
+
 EXPECTED: Final = AlertPolicy(expect=(clean("web"),), alert=NOTHING)
 SANDBOX: Final[dict[str, Any]] = {"deviceId": "sandbox-agent-1"}
 
@@ -67,6 +72,10 @@ SANDBOX: Final[dict[str, Any]] = {"deviceId": "sandbox-agent-1"}
         (decided(AlertPolicy(), NEVER, verdict=NEVER_LISTED), True, Rule.EXPECT),
         (decided(EXPECTED, NEVER, ALWAYS_UP, connectionName="web-2"), False, Rule.WORD),
         (decided(AlertPolicy(alert=NOTHING), ALWAYS, OFTEN_DOWN, **SANDBOX), True, Rule.WORD),
+        (decided(EXPECTED, None, OFTEN_DOWN, connectionName="web", **served(counts=False)), True, Rule.EXPECT),
+        (decided(AlertPolicy(), ALWAYS, OFTEN_DOWN, **served(counts=False)), True, Rule.WORD),
+        (decided(AlertPolicy(alert=NOTHING), None, OFTEN_DOWN, **SANDBOX, **served(counts=True)), True, Rule.SHARED),
+        (decided(AlertPolicy(alert=EVERYTHING), None, ALWAYS_UP, **served(counts=False)), False, Rule.SHARED),
         (decided(AlertPolicy(alert=EVERYTHING), None, ALWAYS_UP, **SANDBOX), False, Rule.SANDBOX),
         (decided(AlertPolicy(alert=NOTHING), None, ALWAYS_UP), False, Rule.ALERT),
         (decided(AlertPolicy(alert=EVERYTHING), None, OFTEN_DOWN, metadata={"os": "darwin"}), True, Rule.ALERT),
@@ -105,6 +114,55 @@ def test_the_reason_of_a_decision_in_words(decision: Decision, uptime: Uptime | 
     tracked = TrackedEnvironment(environment=environment("env-1"), verdict=DISCONNECTED, uptime=uptime)
     assert needs_text(decision, tracked) == text
     assert decision_text(decision, tracked) in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts", "share", "is_permanent", "text"),
+    [
+        (served(counts=True, share=0.9), True, 0.9, True, "up 88 % of 7 days"),
+        (served(counts=True, share=0.89), True, 0.89, False, "up 88 % of 7 days"),
+        (served(counts=False, share=1), False, 1.0, True, "up 88 % of 7 days"),
+        (served(counts=False, share=None), False, None, False, "up 88 % of 7 days"),
+        (served(counts=True, share=None), True, None, True, "up 88 % of 7 days"),
+        (served(counts=True, share=1.01), True, None, True, "up 88 % of 7 days"),
+        (served(counts=True, share=True), True, None, True, "up 88 % of 7 days"),
+        (served(counts=1), True, 1.0, True, "up 100 % of 2 days"),
+        (served(counts=False, why=""), True, 1.0, True, "up 100 % of 2 days"),
+        ({"envwatch": {"alerts": [1]}}, True, 1.0, True, "up 100 % of 2 days"),
+        ({"envwatch": 1}, True, 1.0, True, "up 100 % of 2 days"),
+    ],
+)
+def test_a_viewer_takes_decision_and_share_of_the_serving_host_if_both_can_be_read(
+    fields: dict[str, Any],
+    *,
+    counts: bool,
+    share: float | None,
+    is_permanent: bool,
+    text: str,
+) -> None:
+    tracked = TrackedEnvironment(environment=environment("env-1", **fields), verdict=ONLINE, uptime=ALWAYS_UP)
+    decision = AlertPolicy().decision(tracked, None, NOW)
+    assert (decision.counts, tracked.up_share, tracked.is_permanent) == (counts, share, is_permanent)
+    assert decision_text(decision, tracked) == text
+
+
+@pytest.mark.parametrize(
+    ("uptime", "os", "share", "is_permanent"),
+    [
+        (ALWAYS_UP, "darwin", 1.0, True),
+        (OFTEN_DOWN, "linux", 0.77, False),
+        (NEW, "linux", None, False),
+        (NEW._replace(is_first=True), "linux", None, True),
+        (None, "linux", None, True),
+        (None, "darwin", None, False),
+    ],
+)
+def test_the_share_is_known_after_two_watched_days_and_a_row_without_a_record_is_judged_by_its_system(
+    uptime: Uptime | None, os: str, share: float | None, *, is_permanent: bool
+) -> None:
+    row = environment("env-1", metadata={"os": os})
+    tracked = TrackedEnvironment(environment=row, verdict=ONLINE, uptime=uptime)
+    assert (tracked.up_share and int(tracked.up_share * 100) / 100, tracked.is_permanent) == (share, is_permanent)
 
 
 WORDS = st.dictionaries(

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 SITES: Final = {"fra": 45, "nyc": 28, "sfo": 22, "tok": 13, "syd": 8, "lab": 6}
 """Servers per site: 122 in total."""
 LAPTOPS: Final = 50
+_LAPTOP_SYSTEMS: Final = ("darwin", "darwin", "win32", "linux")
 SANDBOXES: Final = 16
 """Sandboxes that exist at a time, most of the day."""
 RUNNERS: Final = 12
+VMS: Final = 6
+"""Machines that live for days."""
+DESKS: Final = 4
+"""Machines that are switched off at night."""
 _APART: Final = 20 * MINUTE
 _PODS: Final = 5
 _FAULTS: Final = (
@@ -40,6 +45,11 @@ def ordinary_month(seed: int, days: int = 30) -> Script:
     return _Life(seed, days).script
 
 
+def servers_in(script: Script) -> list[str]:
+    """Return the device ids of the servers that existed when the month began."""
+    return sorted({str(env.device_id) for env in script.first if env.name.split("-")[0] in SITES})
+
+
 class _Life:
     def __init__(self, seed: int, days: int) -> None:
         self._random = Random(seed)
@@ -53,12 +63,14 @@ class _Life:
         self._absences: list[tuple[int, int]] = []
         self._cut_at: list[int] = []
         self._machines()
+        self._first_day()
         self._renames()
         self._cuts()
         self._cascades()
         self._upgrades()
         self._flaps()
         self._crashes()
+        self._new_servers()
         self._platform()
         self._monitor()
 
@@ -79,7 +91,6 @@ class _Life:
         return int(least * (most / least) ** self._random.random())
 
     def _machines(self) -> None:
-        chance = self._random
         for site, count in SITES.items():
             rows = [
                 self.script.row(f"{site}-{number:02}", self._registered_at(), pod=self._pod())
@@ -90,11 +101,15 @@ class _Life:
             twin = self.script.row(f"{site}-00-second", self._registered_at(), device=device, pod=pod)
             self._sites[site] = [*rows, twin]
         for number in range(LAPTOPS):
-            self._laptop(f"laptop-{number:02}", chance.choice(("darwin", "darwin", "win32")))
+            self._laptop(f"laptop-{number:02}", _LAPTOP_SYSTEMS[number % len(_LAPTOP_SYSTEMS)])
         for number in range(SANDBOXES):
             self._sandboxes(number)
         for number in range(RUNNERS):
             self._runner(number)
+        for number in range(VMS):
+            self._vms(number)
+        for number in range(DESKS):
+            self._desk(number)
 
     def _registered_at(self) -> int:
         return -self._random.randrange(DAY, 60 * DAY)
@@ -103,11 +118,31 @@ class _Life:
         return f"pod-{self._random.randrange(_PODS)}"
 
     def _laptop(self, name: str, os: str) -> None:
-        """Add a laptop with office hours: asleep at night, at weekends, on some days, and around noon."""
-        chance, script = self._random, self.script
+        """Add a laptop, which goes to sleep with an open connection, or sometimes closes the connection."""
+        script = self.script
         row = script.row(name, self._registered_at(), os=os, pod=self._pod(), is_notable=False)
+        asleep_at = -HOUR
+        for at, until in sorted(self._awake()):
+            if until <= max(at, asleep_at):
+                continue
+            if at > asleep_at + MINUTE:
+                if self._random.random() < 0.15:
+                    script.do(row, asleep_at, Change.DOWN, is_notable=False)
+                    script.do(row, at, Change.UP, is_notable=False)
+                    script.note(row, asleep_at, at, Cause.SLEEP)
+                else:
+                    script.sleep(row, asleep_at, at)
+            asleep_at = until
+        if asleep_at < script.length:
+            script.sleep(row, asleep_at, script.length)
+
+    def _awake(self) -> Iterator[tuple[int, int]]:
+        """Yield times of a laptop with office hours: asleep at night, at weekends, on some days, and around noon.
+
+        Some laptops stay awake for a night, or are docked for a week. The times may overlap.
+        """
+        chance = self._random
         begins, ends = chance.uniform(7.5, 10), chance.uniform(16.5, 19)
-        awake: list[tuple[int, int]] = []
         for day in range(self._days):
             if (day % 7 >= 5 and chance.random() < 0.9) or chance.random() < 0.08:
                 continue
@@ -118,21 +153,14 @@ class _Life:
             for pause in sorted(
                 chance.sample(range(at + HOUR, until - HOUR, 30 * MINUTE), chance.choice((0, 1, 1, 2)))
             ):
-                awake.append((at, pause))
+                yield at, pause
                 at = pause + self._skewed(5 * MINUTE, 80 * MINUTE)
-            awake.append((at, until))
-        asleep_at = -HOUR
-        for at, until in awake:
-            if at <= asleep_at + MINUTE or until <= at:
-                continue
-            if self._random.random() < 0.15:
-                script.do(row, asleep_at, Change.DOWN, is_notable=False)
-                script.do(row, at, Change.UP, is_notable=False)
-                script.note(row, asleep_at, at, Cause.SLEEP)
-            else:
-                script.sleep(row, asleep_at, at)
-            asleep_at = until
-        script.sleep(row, asleep_at, script.length)
+            yield at, until
+            if chance.random() < 0.02:
+                yield until, until + self._seconds(10 * 3_600, 16 * 3_600)
+        for _ in self._often(0.1):
+            docked_at = chance.randrange(self._days) * DAY + int(begins * HOUR)
+            yield docked_at, docked_at + 7 * DAY
 
     def _sandboxes(self, number: int) -> None:
         """Add successive sandboxes: each ends by design, and the row leaves the listing later."""
@@ -158,7 +186,7 @@ class _Life:
         script, keeps_row = self.script, number % 2 == 0
         at, row = self._random.randrange(HOUR), -1
         while at < script.length - HOUR:
-            pod, until = self._pod(), at + self._skewed(4 * MINUTE, 6 * HOUR)
+            pod, until = self._pod(), at + self._skewed(4 * MINUTE, 12 * HOUR)
             if not keeps_row or row < 0:
                 row = script.row(f"ci-{number}", at, pod=pod, is_notable=False)
             else:
@@ -173,6 +201,28 @@ class _Life:
             if keeps_row:
                 script.episodes[-1] = script.episodes[-1]._replace(until=min(again_at, script.length))
             at = again_at
+
+    def _vms(self, number: int) -> None:
+        """Add successive VMs: each lives for days, ends by design, and leaves the listing soon after."""
+        script, at, count = self.script, -self._random.randrange(2 * DAY), 0
+        while at < script.length - MINUTE:
+            count += 1
+            row = script.row(f"vm-{number}-{count}", at, pod=self._pod(), is_notable=False)
+            until = max(at + self._seconds(86_400, 3 * 86_400), HOUR)
+            if until >= script.length:
+                return
+            script.end(row, until, Cause.VM_END, until + self._skewed(2 * MINUTE, HOUR))
+            at = until + self._skewed(MINUTE, 12 * HOUR)
+
+    def _desk(self, number: int) -> None:
+        row, off_at = self.script.row(f"desk-{number}", self._registered_at(), is_notable=False), -4 * HOUR
+        for day in range(self._days):
+            at = day * DAY + 7 * HOUR + self._seconds(0, 900)
+            self.script.do(row, off_at, Change.DOWN, is_notable=False)
+            self.script.do(row, at, Change.UP, is_notable=False)
+            self.script.note(row, off_at, at, Cause.NIGHT)
+            off_at = day * DAY + 20 * HOUR + self._seconds(0, 900)
+        self.script.end(row, off_at, Cause.NIGHT)
 
     @property
     def _servers(self) -> list[int]:
@@ -263,6 +313,22 @@ class _Life:
                 else:
                     self.script.down(row, since, until, Cause.CRASH, is_silent=is_silent)
 
+    def _first_day(self) -> None:
+        """Crash a server on the first day, when no row has been watched for long."""
+        machine, since = self._random.choice(self._servers), self._random.randrange(HOUR, 19 * HOUR)
+        until = since + self._skewed(30 * MINUTE, 4 * HOUR)
+        self._take(machine, since, until)
+        self.script.down(machine, since, until, Cause.CRASH)
+
+    def _new_servers(self) -> None:
+        """Add servers that crash within three days of the registration."""
+        for number in self._often(6):
+            at = self._moment()
+            row, since = self.script.row(f"new-{number}", at, pod=self._pod()), at + self._skewed(HOUR, 3 * DAY)
+            until = since + self._skewed(6 * MINUTE, 4 * HOUR)
+            if until < self.script.length:
+                self.script.down(row, since, until, Cause.CRASH)
+
     def _platform(self) -> None:
         script = self.script
         for a_month, fault in _FAULTS:
@@ -281,6 +347,9 @@ class _Life:
             script.trouble(since, since + self._seconds(1, 6), Fault.SHIFTED, share=0.02)
         for _ in self._often(3):
             self._restart_pod(f"pod-{self._random.randrange(_PODS)}", self._moment())
+        for _ in self._often(2):
+            since = self._moment()
+            script.platform_outage(since, since + 10 * MINUTE, lambda: self._seconds(1, 45))
 
     def _fault(self, since: int, fault: Fault, most: int) -> None:
         error = self._random.choice((-1, 1)) * self._skewed(MINUTE, 3 * HOUR)

@@ -1,17 +1,34 @@
 """Plays a script: the input of each poll of a monitor, and the monitor's restarts.
 
-A watcher looks every 5 s for 10 minutes after an event that may need a person, around each visible change of a row, and
-when a message about a loss may come; otherwise every 2 minutes.
+A watcher looks right before and after each visible change, every 10 or 20 s while a message may come, every minute
+during a fault, and otherwise every 5 minutes. Rows that are off most of the time are not looked at between.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from support.month.script import BEGIN, EXPIRY, HOUR, MINUTE, SECOND, Change, Fault, Row, Script, Trouble
+from support.month.script import (
+    BEGIN,
+    DAY,
+    EXPIRY,
+    HOUR,
+    MINUTE,
+    NEEDED_AFTER,
+    SECOND,
+    WATCHED_HOURS,
+    Change,
+    Fault,
+    Row,
+    Script,
+    Trouble,
+    covered,
+)
+from support.month.script import Cause as ScriptCause
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
@@ -24,15 +41,17 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 STEP: Final = 5 * SECOND
-CALM_STEPS: Final = 24
+CALM_STEPS: Final = 60
 _LATEST: Final = 800
 """Largest delay of a poll, ms; delays keep polls out of step with pings."""
 _LATENCY: Final = 80
 _BOOTED_S: Final = 1_000.0
 
-_AFTER_NOTABLE: Final = 10 * MINUTE
-ALERT_AFTER: Final = 90 * SECOND
-"""The bench's `alert_after`: a message about a loss may come then."""
+_BACK_AFTER: Final = 80 * SECOND
+"""A row that is up for this time is back, for every watcher."""
+_UP_FOR: Final = 36 * HOUR
+_MOSTLY_UP: Final = 0.75
+"""A row that was up for a shorter time, or a smaller share of a week, is off most of the time."""
 
 _FAILURES: Final = (
     (Cause.SERVER, "500 Internal Server Error"),
@@ -125,7 +144,7 @@ class _Player:
                 yield Step(at, now, Slept(before, now))
             away = None
             started, before = self._clocks(at - _LATENCY // 2, skew), self._clocks(at + _LATENCY // 2, skew)
-            yield Step(at, before, self._outcome(at, started, before, _INTERVALS[following - number], present))
+            yield Step(at, before, self._outcome(at, started, before, _interval(following - number), present))
 
     def _clocks(self, at: int, skew: int) -> Clocks:
         return Clocks(WallMs(float(BEGIN + at + skew)), MonotonicS(_BOOTED_S + (at - self._slept) / 1000))
@@ -145,7 +164,12 @@ class _Player:
         return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), started, ended, interval)
 
 
-_INTERVALS: Final = [timedelta(milliseconds=STEP * steps) for steps in range(CALM_STEPS + 1)]
+@cache
+def _interval(steps: int) -> timedelta:
+    """Return the declared interval of a poll: the next poll comes before the profile is blind, after three."""
+    return timedelta(milliseconds=max(STEP, STEP * steps // 3 + SECOND))
+
+
 _AWAY: Final = frozenset({Fault.STOPPED, Fault.ASLEEP})
 
 
@@ -180,39 +204,98 @@ def _is_hit(row: Row, trouble: Trouble) -> bool:
     return (row.salt ^ trouble.since * 2_654_435_761) % 1_000 < trouble.share * 1_000
 
 
-def dense_polls(script: Script) -> bytearray:
-    dense = bytearray(script.length // STEP)
-    looks = [(0, _AFTER_NOTABLE), *_looks_at_rows(script), *_looks_at_troubles(script)]
-    for since, until in looks:
-        first, last = max((since - _LATEST) // STEP, 0), min(until // STEP + 2, len(dense))
+class _Looks:
+    """The polls of a watcher, by number."""
+
+    def __init__(self, length: int) -> None:
+        self.polls = bytearray(length // STEP)
+
+    def add(self, since: int, until: int, every: int = STEP) -> None:
+        """Look from the last poll before a moment to the first poll after another."""
+        first, last, step = max((since - _LATEST) // STEP, 0), min(until // STEP + 2, len(self.polls)), every // STEP
         if first < last:
-            dense[first:last] = b"\1" * (last - first)
-    return dense
+            self.polls[first:last:step] = b"\1" * len(range(first, last, step))
 
 
-def _looks_at_rows(script: Script) -> Iterator[tuple[int, int]]:
-    """Yield pairs of moments: a watcher looks right before the first, in between, and right after the second."""
-    rows = script.rows()
+def dense_polls(script: Script) -> bytearray:
+    looks = _Looks(script.length)
+    looks.add(0, 2 * MINUTE)
+    for at in range(WATCHED_HOURS[0], script.length, DAY):
+        looks.add(at, at + NEEDED_AFTER + MINUTE, 20 * SECOND)
+    _look_at_rows(script, looks)
+    _look_at_troubles(script, looks)
+    return looks.polls
+
+
+def _look_at_rows(script: Script, looks: _Looks) -> None:
+    rows, weeks = script.rows(), [_Week() for _ in script.first]
     for action in script.actions:
-        row, seen_at = rows[action.row], action.at
-        if action.what in (Change.UP, Change.AWAKE):
-            row.began_at = action.at
-        elif action.what is Change.SILENT:
-            seen_at = row.last_beat(action.at) + EXPIRY
+        row, week, at = rows[action.row], weeks[action.row], action.at
+        is_up = action.what in (Change.UP, Change.AWAKE)
+        may_matter = action.is_notable or week.may_count(at)
+        week.change(at, is_up=is_up)
+        if is_up:
+            row.began_at = at
+        if not may_matter or action.what is Change.REMOVED:
+            continue
+        looks.add(at, at)
+        if is_up:
+            looks.add(at, at + _BACK_AFTER, 20 * SECOND if action.is_notable else _BACK_AFTER)
+            continue
+        if action.what is Change.SILENT:
+            seen_at = row.last_beat(at) + EXPIRY
+            looks.add(seen_at, seen_at)
         if action.is_notable:
-            yield action.at, seen_at + _AFTER_NOTABLE
-        elif action.what in (Change.SILENT, Change.DOWN):
-            yield seen_at, seen_at + STEP
-            yield seen_at + ALERT_AFTER, seen_at + ALERT_AFTER + STEP
-        elif action.what is not Change.REMOVED:
-            yield seen_at, seen_at
+            looks.add(at, at + NEEDED_AFTER - 100 * SECOND, 20 * SECOND)
+            looks.add(at + NEEDED_AFTER - 100 * SECOND, at + NEEDED_AFTER + 10 * SECOND, 10 * SECOND)
+        else:
+            looks.add(at, at + NEEDED_AFTER + MINUTE, 30 * SECOND)
+    for each in script.episodes:
+        if each.cause is ScriptCause.FLAPPING:
+            looks.add(each.since, each.until + 12 * MINUTE, 30 * SECOND)
 
 
-def _looks_at_troubles(script: Script) -> Iterator[tuple[int, int]]:
-    for trouble in script.troubles:
-        yield trouble.since - STEP, trouble.since + _AFTER_NOTABLE
-        yield trouble.until - STEP, trouble.until + _AFTER_NOTABLE
-        if trouble.fault not in (Fault.WRONG_DATE, *_AWAY) and trouble.until - trouble.since < HOUR:
-            yield trouble.since, trouble.until
+class _Week:
+    """The times of a row, to know whether the row was up most of the week."""
+
+    def __init__(self) -> None:
+        self._ups: list[tuple[int, int]] = []
+        self._up_since: int | None = None
+        self._first_at: int | None = None
+
+    def change(self, at: int, *, is_up: bool) -> None:
+        if self._first_at is None:
+            self._first_at = at
+        if is_up and self._up_since is None:
+            self._up_since = at
+        elif not is_up and self._up_since is not None:
+            if at > 0:
+                self._ups.append((self._up_since, at))
+            else:
+                self._first_at = 0
+            self._up_since = None
+
+    def may_count(self, at: int) -> bool:
+        """Whether the row was up for `_UP_FOR`, and most of the last week."""
+        if self._first_at is None:
+            return False
+        ups = [*self._ups, (self._up_since, at)] if self._up_since is not None else self._ups
+        begin = max(self._first_at, at - 7 * DAY)
+        up = covered(ups, begin, at)
+        return up >= _UP_FOR and up >= _MOSTLY_UP * (at - begin)
+
+
+def _look_at_troubles(script: Script, looks: _Looks) -> None:
+    for since, until, fault, _, _ in script.troubles:
+        looks.add(since, since + STEP)
+        looks.add(until, until + STEP)
+        if until - since < 10 * SECOND:
+            continue
+        if fault not in _AWAY:
+            looks.add(since, min(since + 3 * MINUTE, until), 10 * SECOND)
+            looks.add(since, until, MINUTE)
+        looks.add(until, until + 2 * MINUTE, 10 * SECOND)
+        looks.add(until, until + NEEDED_AFTER + MINUTE, 20 * SECOND)
     for at, _ in script.skews[1:]:
-        yield at - STEP, at + _AFTER_NOTABLE
+        looks.add(at, at + MINUTE)
+        looks.add(at, at + NEEDED_AFTER, 20 * SECOND)

@@ -19,7 +19,7 @@ from envwatch.model.environment import Environment
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 SECOND: Final = 1_000
@@ -34,6 +34,14 @@ EXPIRY: Final = 120 * SECOND
 """Age at which the official rule calls a heartbeat lost."""
 NEEDED_AFTER: Final = 5 * MINUTE
 """A row that is down or flaps for this time needs a person, whom a message must reach within the same time."""
+WATCHED_HOURS: Final = (7 * HOUR, 22 * HOUR)
+"""When a monitor runs that is off at night."""
+NEW_FOR: Final = 48 * HOUR
+"""Watched time for which a row is new: nobody can know yet whether the row should always be up."""
+CONNECTED_FOR: Final = DAY
+"""A row of the first listing that had been connected for this time, on a machine that never sleeps, is not new."""
+SLEEPING: Final = ("darwin", "win32")
+"""Systems of machines that sleep."""
 _MISSED: Final = 4
 """Missed pings in 1,024, never two in a row."""
 
@@ -48,8 +56,11 @@ class Cause(StrEnum):
     RENAME = "rename"
     SANDBOX_END = "end of a sandbox"
     JOB_END = "end of a CI job"
+    VM_END = "end of a VM"
     SLEEP = "sleep of a laptop"
+    NIGHT = "switched off for the night"
     POD = "restart of the platform's pod"
+    OUTAGE = "outage of the platform"
 
     @property
     def needs_person(self) -> bool:
@@ -59,7 +70,7 @@ class Cause(StrEnum):
 BRIEF: Final = "under 5 minutes"
 """Suffix of the cause of a message about a machine that was down or flapped too briefly to need a person."""
 
-_ENDING: Final = frozenset({Cause.SANDBOX_END, Cause.JOB_END, Cause.RENAME})
+_ENDING: Final = frozenset({Cause.SANDBOX_END, Cause.JOB_END, Cause.VM_END, Cause.RENAME})
 """A row may stay down for good after these causes."""
 _NEEDING: Final = frozenset({Cause.CRASH, Cause.CUT, Cause.CASCADE, Cause.FLAPPING, Cause.FAILED_UPGRADE})
 
@@ -207,6 +218,8 @@ class Need(NamedTuple):
     until: int
     deadline: int
     """Latest time for a message with the row's name."""
+    is_new: bool
+    """Whether the row was watched for less than `NEW_FOR` before."""
 
     @property
     def is_visible(self) -> bool:
@@ -225,6 +238,8 @@ class Script:
     troubles: list[Trouble] = field(default_factory=list)
     skews: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
     """Moments from which the monitor's wall clock is ahead of the server, with the milliseconds."""
+    predecessors: dict[str, str] = field(default_factory=dict)
+    """Ids of renamed rows and of rows set up anew, by the id of the row that replaces the row."""
 
     def row(
         self,
@@ -289,20 +304,24 @@ class Script:
 
     def rename(self, row: int, at: int, gap: int, name: str, *, drops_after: int | None = None) -> int:
         """Rename a machine: a new row on the same device comes up after a gap. Return the new row's index."""
-        before = self.first[row]
         self.do(row, at, Change.DOWN)
         self.note(row, at, self.length if drops_after is None else at + drops_after, Cause.RENAME)
         if drops_after is not None:
             self.do(row, at + drops_after, Change.REMOVED)
-        return self.row(name, at + gap, device=before.device_id, pod=str(before.pod_id))
+        return self._next_row(row, name, at + gap)
 
     def set_up_anew(self, row: int, since: int, until: int, name: str, *, is_silent: bool = False) -> int:
         """Let a machine crash and return as a new row on the same device. Return the new row's index."""
-        before = self.first[row]
         self.do(row, since, Change.SILENT if is_silent else Change.DOWN)
         self.note(row, since, until, Cause.CRASH)
         self.note(row, until, self.length, Cause.RENAME)
-        return self.row(name, until, device=before.device_id, pod=str(before.pod_id))
+        return self._next_row(row, name, until)
+
+    def _next_row(self, row: int, name: str, at: int) -> int:
+        before = self.first[row]
+        following = self.row(name, at, device=before.device_id, pod=str(before.pod_id))
+        self.predecessors[self.first[following].id] = before.id
+        return following
 
     def rename_back(self, row: int, new: int, at: int, gap: int) -> None:
         """Give a machine the former name: the old row comes up again after a gap."""
@@ -316,12 +335,28 @@ class Script:
             self.do(row, removed_at, Change.REMOVED, is_notable=False)
         self.note(row, at, removed_at or self.length, cause)
 
+    def platform_outage(self, since: int, until: int, back_after: Callable[[], int]) -> None:
+        """Fail all polls and close all connections; `back_after` gives the time from the end to a row's reconnect."""
+        self.trouble(since, until, Fault.FAILING)
+        is_up, changing = dict[int, bool](), set[int]()
+        for action in self.actions:
+            if action.at <= since:
+                is_up[action.row] = action.what in (Change.UP, Change.AWAKE)
+            elif action.at <= until + MINUTE:
+                changing.add(action.row)
+        for row in (row for row, up in is_up.items() if up and row not in changing):
+            self.down(row, since, until + back_after(), Cause.OUTAGE)
+
     def note(self, row: int, since: int, until: int, cause: Cause) -> None:
         env = self.first[row]
         self.episodes.append(Episode(since, min(until, self.length), cause, env.id, env.name))
 
     def trouble(self, since: int, until: int, fault: Fault, *, share: float = 1.0, error: int = 0) -> None:
         insort(self.troubles, Trouble(since, until, fault, share, error))
+
+    def with_troubles(self, troubles: Iterable[Trouble]) -> Script:
+        """Return the script of a monitor with more troubles."""
+        return replace(self, troubles=sorted([*self.troubles, *troubles]))
 
     def rows(self) -> list[Row]:
         return [Row(env) for env in self.first]
@@ -342,15 +377,41 @@ class Script:
 
     def needs(self) -> list[Need]:
         """Return the times when a person is needed, by the definition in the documentation of alerts."""
-        blind = self.blind()
+        blind, rows = self.blind(), {str(env.id): env for env in self.first}
         return [
-            Need(each.id, each.name, each.cause, each.since, each.until, deadline(blind, each.since))
+            Need(
+                each.id,
+                each.name,
+                each.cause,
+                each.since,
+                each.until,
+                deadline(blind, each.since),
+                is_new=self._is_new(rows, each.id, each.since, blind),
+            )
             for each in sorted(self.episodes)
             if each.cause.needs_person and each.until - each.since >= NEEDED_AFTER
         ]
 
+    def _is_new(self, rows: Mapping[str, Environment], id_: str, at: int, blind: Iterable[tuple[int, int]]) -> bool:
+        while id_ in self.predecessors:
+            id_ = self.predecessors[id_]
+        env = rows[id_]
+        registered_at = int((env.first_seen_at or BEGIN) - BEGIN)
+        if registered_at <= -CONNECTED_FOR and env.os not in SLEEPING:
+            return False
+        begin = max(registered_at, 0)
+        return at - begin - covered(blind, begin, at) < NEW_FOR
+
     def causes(self, ids: Iterable[str], at: int) -> list[str]:
         """Return the causes of a message at a moment: of each named row, then of all rows."""
+        causes = self.row_causes(ids, at)
+        causes += [each.fault for each in self.troubles if each.since <= at <= each.until + NEEDED_AFTER]
+        if any(set_at <= at <= set_at + NEEDED_AFTER for set_at, _ in self.skews[1:]):
+            causes.append("the monitor's clock was set")
+        return causes
+
+    def row_causes(self, ids: Iterable[str], at: int) -> list[str]:
+        """Return the cause of each named row's newest change before a message."""
         newest: dict[str, Episode] = {}
         wanted = set(ids)
         for each in self.episodes:
@@ -363,9 +424,6 @@ class Script:
                 continue
             is_short = episode.cause.needs_person and episode.until - episode.since < NEEDED_AFTER
             causes.append(f"{episode.cause} {BRIEF}" if is_short else str(episode.cause))
-        causes += [each.fault for each in self.troubles if each.since <= at <= each.until + NEEDED_AFTER]
-        if any(set_at <= at <= set_at + NEEDED_AFTER for set_at, _ in self.skews[1:]):
-            causes.append("the monitor's clock was set")
         return causes
 
 
@@ -388,6 +446,5 @@ def _hex(*parts: object) -> str:
 
 
 _METADATA: Final = {
-    os: {"lettaCodeVersion": "0.34.12", "os": os, "machine": {"architecture": "x64"}}
-    for os in ("linux", "darwin", "win32")
+    os: {"lettaCodeVersion": "0.34.12", "os": os, "machine": {"architecture": "x64"}} for os in ("linux", *SLEEPING)
 }

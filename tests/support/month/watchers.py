@@ -1,37 +1,33 @@
-"""Watchers of a script: two naive watchers, and envwatch with several alert policies."""
+"""Watchers of a script: envwatch without settings, off at night and with settings, and two naive watchers."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
-from datetime import timedelta
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, Protocol
 
-from support.month.playing import ALERT_AFTER, steps
+from support.month.playing import Step, steps
 from support.month.scoring import Message
-from support.month.script import EXPIRY
+from support.month.script import DAY, EXPIRY, WATCHED_HOURS, Fault, Trouble
 
+from envwatch.cli.bootstrap import policy_for
+from envwatch.config.settings import all_settings_of
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import Alerts, alert_state, content_of
-from envwatch.fleet.events import NO_PROFILE, Event, EventLog
-from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.events import NO_PROFILE, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
-from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from support.month.playing import Step
     from support.month.script import Script
 
     from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Outcome
-    from envwatch.model.text import SafeText
 
 
 class Watcher(Protocol):
@@ -40,8 +36,12 @@ class Watcher(Protocol):
     def take(self, step: Step) -> None:
         """Look at the world once."""
 
+    def script(self, script: Script) -> Script:
+        """Return the script with the times in which this watcher does not look."""
+        return script
 
-class Naive:
+
+class Naive(Watcher):
     """The official rule by this machine's clock: a message for each row that is not online for `polls` consecutive
     polls.
     """
@@ -86,84 +86,89 @@ def new_monitor(policy: AlertPolicy) -> Monitor:
     return Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
 
 
-class Envwatch:
+class Envwatch(Watcher):
     def __init__(self, policy: AlertPolicy) -> None:
         self.messages: list[Message] = []
-        self._monitor = _shared(new_monitor(policy))
+        self.monitor = new_monitor(policy)
 
     def take(self, step: Step) -> None:
         if step.outcome is None:
-            self._monitor = _shared(restarted(self._monitor, step.now))
+            self.monitor = restarted(self.monitor, step.now)
             return
-        self._monitor, changes = self._monitor.apply(NO_PROFILE, step.outcome, step.now)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, step.outcome, step.now)
         if changes.opened:
             self._note(step.at, changes)
-        if len(self._monitor.event_log) > _EVENTS_KEPT:
-            self._monitor = replace(self._monitor, event_log=EventLog(), watched={})
+        if len(self.monitor.event_log) > _EVENTS_KEPT:
+            self.monitor = replace(self.monitor, event_log=EventLog(), watched={})
 
     def _note(self, at: int, changes: MonitorChanges) -> None:
         for incident in changes.opened:
             ids = frozenset(str(loss.id) for loss in incident.losses if loss.id)
             # A message about envwatch names no row.
-            if ids:
+            if ids or incident.losses[0].kind is Kind.STALLED:
                 self.messages.append(Message(at, ids))
-        self._monitor = replace(self._monitor, alerts=Alerts())  # nothing rings
+        self.monitor = replace(self.monitor, alerts=Alerts())  # nothing rings
 
 
 _EVENTS_KEPT: Final = 200
 
 
-class _SharedState(ProfileState):
-    """A profile's state that computes each next state once for all monitors that share the state."""
+class EnvwatchAtDay(Envwatch):
+    """A monitor that is off at night."""
 
-    __slots__ = ()
-    applied: ClassVar[
-        tuple[ProfileState, Outcome, Collection[SafeText], tuple[ProfileState, tuple[Event, ...]]] | None
-    ] = None
-    ticked: ClassVar[tuple[ProfileState, Clocks, tuple[ProfileState, tuple[Event, ...]]] | None] = None
+    def __init__(self, policy: AlertPolicy) -> None:
+        super().__init__(policy)
+        self._was_off = False
 
-    def apply(
-        self, outcome: Outcome, kept: Collection[SafeText] = frozenset()
-    ) -> tuple[ProfileState, tuple[Event, ...]]:
-        known = _SharedState.applied
-        if known is None or known[0] is not self or known[1] is not outcome or known[2] != kept:
-            known = _SharedState.applied = (self, outcome, kept, super().apply(outcome, kept))
-        return known[3]
+    def take(self, step: Step) -> None:
+        begin, end = WATCHED_HOURS
+        is_off = not begin <= step.at % DAY < end
+        if not is_off:
+            if self._was_off:
+                super().take(Step(step.at, step.now, None))
+            super().take(step)
+        self._was_off = is_off
 
-    def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
-        known = _SharedState.ticked
-        if known is None or known[0] is not self or known[1] is not now:
-            known = _SharedState.ticked = (self, now, super().tick(now))
-        return known[2]
+    def script(self, script: Script) -> Script:
+        begin, end = WATCHED_HOURS
+        nights = [(0, begin), *((at + end, at + DAY + begin) for at in range(0, script.length, DAY))]
+        return script.with_troubles(Trouble(since, until, Fault.STOPPED) for since, until in nights)
 
 
-_newest_shared: list[_SharedState] = []
+def policy_with_settings(servers: Iterable[str]) -> AlertPolicy:
+    """Return the alert policy of `SETTINGS`; `servers` are device ids."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "config.toml")
+        path.with_name("inventory").write_text("\n".join(servers))
+        path.write_text(SETTINGS)
+        (settings,) = all_settings_of({"config": str(path)}, {})
+        return policy_for(settings)
 
 
-def _shared(monitor: Monitor) -> Monitor:
-    (state,) = monitor.fleet
-    shared = _SharedState(**{each.name: getattr(state, each.name) for each in fields(ProfileState)})
-    if _newest_shared and _newest_shared[0] == shared:
-        shared = _newest_shared[0]
-    _newest_shared[:] = [shared]
-    return replace(monitor, fleet=Fleet(MappingProxyType({state.profile: shared})))
+SETTINGS: Final = """\
+timezone = "UTC"
+expect_file = "inventory"
+alert = "!os:darwin,win32 !name:laptop-*,ci-*,vm-*"
+
+[[quiet]]
+filter = "name:desk-*"
+hours = "19:30-07:30"
+"""
+"""The inventory has the device ids of all servers."""
 
 
-_NO_LAPTOPS: Final = "!os:darwin,win32"
+def watchers(servers: Iterable[str]) -> Mapping[str, Watcher]:
+    """Return the watchers by name, the most important one first; `servers` are device ids."""
+    return {
+        DEFAULT: Envwatch(AlertPolicy()),
+        "envwatch, off at night": EnvwatchAtDay(AlertPolicy()),
+        "envwatch, with settings": Envwatch(policy_with_settings(servers)),
+        "naive, each poll": Naive(1),
+        "naive, twice in a row": Naive(2),
+    }
 
 
-def settings() -> Mapping[str, AlertPolicy]:
-    after: dict[str, Any] = {"alert_after": timedelta(milliseconds=ALERT_AFTER)}
-    quiet = after | {"alert": matcher_of(_NO_LAPTOPS)}
-    found = {"default": AlertPolicy(**after), f'alert = "{_NO_LAPTOPS}"': AlertPolicy(**quiet)}
-    if "ephemeral" in {each.name for each in fields(AlertPolicy)}:
-        found['… and ephemeral = "name:ci-*"'] = AlertPolicy(**quiet | {"ephemeral": matcher_of("name:ci-*")})
-    return found
-
-
-def watchers() -> Mapping[str, Watcher]:
-    envwatch = {f"envwatch, {name}": Envwatch(policy) for name, policy in settings().items()}
-    return {"naive, each poll": Naive(1), "naive, twice in a row": Naive(2), **envwatch}
+DEFAULT: Final = "envwatch, default without settings"
 
 
 def watched(script: Script, by: Iterable[Watcher], polls: Sequence[int] | None = None) -> None:
