@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.model.limits import Limits
@@ -176,10 +177,10 @@ def policy_for(settings: Settings) -> AlertPolicy:
     from dataclasses import replace
 
     from envwatch.config.settings import expected_by
-    from envwatch.fleet.alerting.alert_policy import NOTHING
+    from envwatch.fleet.alerting.matcher import NOTHING
 
     return replace(
-        quiet_policy(settings),
+        silences_policy(settings),
         alert=matcher_for(settings.alert, settings),
         alert_after=settings.alert_after,
         ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
@@ -188,19 +189,19 @@ def policy_for(settings: Settings) -> AlertPolicy:
     )
 
 
-def quiet_policy(settings: Settings) -> AlertPolicy:
-    """Return an alert policy with the quiet hours of one profile, and no other setting."""
+def silences_policy(settings: Settings) -> AlertPolicy:
+    """Return an alert policy with the recurring silences of one profile, and no other setting."""
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.silences import recurring_silences
 
-    return AlertPolicy(
-        quiet=tuple((matcher_for(each.filter, settings), each) for each in settings.quiet),
-        zone=None if settings.timezone is None else zone_named(settings.timezone),
-    )
+    zone = None if settings.timezone is None else zone_named(settings.timezone)
+    tables = ((matcher_for(each.filter, settings), each) for each in settings.quiet)
+    return AlertPolicy(silences=recurring_silences(tables, zone), zone=zone)
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
     """Return a query as a test under a profile; an empty query imports nothing."""
-    from envwatch.fleet.alerting.alert_policy import EVERYTHING
+    from envwatch.fleet.alerting.matcher import EVERYTHING
 
     if not query:
         return EVERYTHING

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of, history_folder_for, state_file
 from envwatch.demo.times import DAY_MS
-from envwatch.fleet.alerting.quiet import QuietHours
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.model.limits import DEMO_ALERT_AFTER
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 DEMO_PROFILE: Final = "demo"
 """On screen and in the history."""
-_QUIET_FOR: Final = timedelta(hours=9)
+_SILENCED_FOR: Final = timedelta(hours=9)
 REMEDY: Final = "letta-server"
 VIEW: Final = "laptops"
 """The demo's own view, unless the user has a view of this name."""
 
 
 def demo_settings(options: Options) -> Settings:
-    """Return the default profile's display settings, with an early alert, quiet hours and a view."""
+    """Return the default profile's display settings, with an early alert, a recurring silence and a view."""
     from envwatch.views.table.table_view import NamedView
 
     settings = display_settings_of(options)
@@ -41,18 +41,18 @@ def demo_settings(options: Options) -> Settings:
         group="meta.team",
     )
     views = {VIEW: laptops, **settings.views}
-    quiet = (_quiet_hours(),)
+    quiet = (_silenced_hours(),)
     return replace(settings, profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER, quiet=quiet, views=views)
 
 
-def _quiet_hours() -> QuietHours:
-    """Return quiet hours that hold now, and when the laptop of `demo/lives.py` was closed."""
+def _silenced_hours() -> RecurringHours:
+    """Return hours that hold now, and when the laptop of `demo/lives.py` was closed."""
     from envwatch.demo.lives import CLOSED_AGO_MS, CLOSED_LAPTOP
     from envwatch.model.times import in_zone
 
     now = in_zone(datetime.now(UTC))
     begin = (now - timedelta(milliseconds=CLOSED_AGO_MS, hours=1)).hour
-    return QuietHours(filter=f"name:{CLOSED_LAPTOP}", begin=60 * begin, end=60 * (now + _QUIET_FOR).hour)
+    return RecurringHours(filter=f"name:{CLOSED_LAPTOP}", begin=60 * begin, end=60 * (now + _SILENCED_FOR).hour)
 
 
 def demo_host(spec: FleetSpec) -> str:

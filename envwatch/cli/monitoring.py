@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from envwatch.cli.alert_files import AlertFiles
     from envwatch.cli.bootstrap import Profiles
     from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import Silences
     from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.model.clock import Clocks
     from envwatch.past.history import Past
     from envwatch.storage.log import PollLog

@@ -164,7 +164,8 @@ class Service:
         changes, now = update.changes, update.changes.now
         for name, endpoint in self._endpoints.items():
             profile_state = update.monitor.fleet.by_profile[name]
-            shared = SharedState(self._names[name], update.monitor.acks, update.monitor.silences)
+            monitor = update.monitor
+            shared = SharedState(self._names[name], monitor.acks, monitor.silences, monitor.policy_of(name).silences)
             outcome = changes.outcome if changes.profile == name else None
             self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
         if self._polls is not None:

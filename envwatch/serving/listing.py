@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, Acks, own_acks
-from envwatch.fleet.alerting.alert_policy import NO_SILENCES, Silences, silencing
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silence, Silences, silenced_time
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.environment import Environment, wire_row
@@ -45,9 +45,11 @@ class SharedState:
     name: SafeText = EMPTY
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
+    recurring: tuple[Silence, ...] = ()
+    """The profile's recurring silences."""
 
     def holding(self, now: Clocks) -> frozenset[SafeText]:
-        """Return the ids of the silences in force."""
+        """Return the ids of the silences in force, without recurring silences."""
         return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
 
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
@@ -55,16 +57,16 @@ class SharedState:
         found: dict[SafeText, dict[str, JsonValue]] = {}
         for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
             found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
-        if not self.holding(now):
+        if not self.recurring and not self.holding(now):
             return found
         at = profile_state.clock.server_time(now.wall)
         for id_, tracked in profile_state.environments.items():
-            silence = silencing(self.silences, tracked, profile_state.server, now.wall, at)
-            if silence is not None:
+            silenced = silenced_time(tracked, profile_state, self.silences, self.recurring, now.wall)
+            if silenced is not None and silenced.until > at:
                 silence_mark: dict[str, JsonValue] = {
                     "by": self.name,
-                    "until": _instant(silence.until),
-                    "reason": silence.note,
+                    "until": _instant(silenced.end),
+                    "reason": silenced.silence.note,
                 }
                 found[id_] = {**found.get(id_, {}), "silence": silence_mark}
         return found

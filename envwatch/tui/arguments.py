@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from envwatch.fleet.alerting.alert_policy import NO_SILENCES, silence_of_environments
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import long_age
 from envwatch.query.language import parse
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Silence, Silences
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks, WallMs
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import Target
     from envwatch.views.command_context import CommandSettings
     from envwatch.views.table.table_view import NamedView
+
+
+_ENDED: Final = Silence(EMPTY)
 
 
 def ignore(*_: object, **__: object) -> None:
@@ -44,10 +48,10 @@ class SilenceControl:
     """Returns all silences, or None if unchanged since the last call; may be slow, runs in a thread.
 
     None if no other process makes silences."""
-    keep: Callable[[Mapping[SafeText, Silence | None]], None] = ignore
-    """Saves changes by id; the value None is an ended silence."""
+    keep: Callable[[Silences], None] = ignore
+    """Saves new and changed silences by id."""
     user: SafeText = EMPTY
-    _unread: dict[SafeText, Silence | None] = field(default_factory=dict)
+    _unread: dict[SafeText, Silence] = field(default_factory=dict)
 
     def silence(
         self, monitor: Monitor, keys: Sequence[EnvironmentKey], at: WallMs, lasts: timedelta, note: SafeText
@@ -62,13 +66,18 @@ class SilenceControl:
         text = f"silenced on this machine for {long_age(lasts)}: {name}{recovered}"
         return self._changed(monitor, {silence.id: silence}), text
 
-    def end(self, monitor: Monitor, ids: Iterable[SafeText]) -> tuple[Monitor, str]:
-        found = [id_ for id_ in ids if id_ in monitor.silences]
+    def end(self, monitor: Monitor, silences: Iterable[Silence], at: WallMs) -> tuple[Monitor, str]:
+        found = [
+            silence
+            for silence in silences
+            if silence.hours is not None or monitor.silences.get(silence.id, _ENDED).holds(at)
+        ]
         if not found:
             return monitor, "the silence has ended already"
-        return self._changed(monitor, dict.fromkeys(found)), "no longer silenced"
+        ended = (silence.ended(at, self.user) for silence in found)
+        return self._changed(monitor, {each.id: each for each in ended}), "no longer silenced"
 
-    def _changed(self, monitor: Monitor, changes: Mapping[SafeText, Silence | None]) -> Monitor:
+    def _changed(self, monitor: Monitor, changes: Silences) -> Monitor:
         self._unread.update(changes)
         self.keep(changes)
         return monitor.with_silences(changes)
@@ -82,7 +91,7 @@ class SilenceControl:
         # A change of this process may not be in the file yet; the next reading has every written change.
         merged = {**silences, **self._unread}
         self._unread.clear()
-        return {id_: silence for id_, silence in merged.items() if silence is not None} or NO_SILENCES
+        return merged
 
 
 async def no_outcomes() -> AsyncIterator[tuple[SafeText, Outcome]]:

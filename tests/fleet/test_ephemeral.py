@@ -17,7 +17,7 @@ from envwatch.model.text import clean
 from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
-    from envwatch.fleet.alerting.alert_policy import Matcher
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 

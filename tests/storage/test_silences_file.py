@@ -12,13 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import key_of
 
-from envwatch.fleet.alerting.alert_policy import (
-    Silence,
-    content_of,
-    silence_of_environments,
-    silence_of_query,
-    silences_of,
-)
+from envwatch.fleet.alerting.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.storage.state_file import MOST_SILENCES, SILENCES, ChangedFile, merge, silences_in

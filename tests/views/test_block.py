@@ -18,7 +18,8 @@ from support.builders import NOW, listed
 from support.policies import soon
 from support.tracked_environments import ALL
 
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence

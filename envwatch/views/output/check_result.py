@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.alert_policy import Matcher
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -282,7 +282,7 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
                 continue
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.quiet_end(tracked, at)):
+            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.counts_from(tracked, now)):
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
@@ -337,8 +337,8 @@ def _test_of(
                     return False
                 if is_undated(tracked, latest_loss):
                     return noticed[tracked.key] <= latest if tracked.key in noticed else None
-                quiet_end = monitor.quiet_end(tracked, at)
-                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits, quiet_end)
+                counts_from = monitor.counts_from(tracked, now)
+                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits, counts_from)
                 return has_been_lost and noticed.get(tracked.key, latest) <= latest
 
             return is_lasting_problem

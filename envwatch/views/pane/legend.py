@@ -47,8 +47,7 @@ _ASIDES: Final[Mapping[Aside, str]] = {
     Aside.OLD: "over 24h",
     Aside.GONE: "not listed",
     Aside.OUTSIDE: "no alert",
-    Aside.QUIET: "quiet hours",
-    Aside.SILENCED: "with M",
+    Aside.SILENCED: "for a time",
     Aside.EPHEMERAL: "as planned",
     Aside.REPLACED: "by another",
 }
