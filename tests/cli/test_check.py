@@ -117,7 +117,7 @@ async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_
         table = (await checked(environ, "list", "--config", str(config), command=ENVWATCH)).out
         cells = [re.split("  +", line) for line in table.splitlines()[1:]]
         whys = {name: why for _, _, name, why, *_ in cells}
-        assert {name: re.sub(" [0-9]+[mh]$", "", why) for name, why in whys.items()} == {
+        assert {name: re.sub(" until [0-9:]+$", "", why) for name, why in whys.items()} == {
             "web-1": "disconnected · silenced",
             "web-2": "disconnected",
             "web-3": "–",

@@ -59,6 +59,7 @@ def add_arguments(parser: Parser) -> None:
             )
         else:
             action_parser.add_argument("id", metavar="ID", help="id, from `envwatch silence list`")
+        action_parser.add_shared("profile", "config")
 
 
 def run(options: Options) -> int:
@@ -170,7 +171,7 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
     if not found:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     if len(found) > 1:
-        raise StopError(Exit.USAGE, f"several profiles have a silence {name}: add --profile NAME before `end`")
+        raise StopError(Exit.USAGE, f"several profiles have a silence {name}: choose one with --profile")
     (listed,) = found
     if listed.until is None:
         raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(listed.silence)}")

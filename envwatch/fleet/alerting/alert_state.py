@@ -49,6 +49,17 @@ class Alerts(NamedTuple):
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return `losses_text`, and the number of silenced losses of the same moments."""
+    return clean(f"{losses_text(incidents)}{silenced_text(incidents)}")
+
+
+def silenced_text(incidents: Sequence[Incident]) -> str:
+    """Return ` (+12 silenced)`, or an empty text."""
+    silenced = sum(incident.silenced for incident in incidents)
+    return f" (+{silenced:,} silenced)" if silenced else ""
+
+
+def losses_text(incidents: Sequence[Incident]) -> SafeText:
     """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
 
     After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
