@@ -119,7 +119,7 @@ def _ms(value: float) -> str:
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
 
 
-_SILENCED: Final = clean("A silence covers this environment: a loss counts from the end of the silence.")
+_SILENCED: Final = clean("A loss counts from the end of the silence.")
 _BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
 
 _NO_ROW: Final[_Finding] = ("no listing has a row with this name or device id", "not used", False)
