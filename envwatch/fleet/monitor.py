@@ -13,7 +13,7 @@ from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
 from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
-from envwatch.fleet.alerting.silences import NO_SILENCES, Silenced, Silences, silenced_time
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silenced, Silences, counted_from, silenced_time
 from envwatch.fleet.anomalies import StallDetector, is_beating
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.fleet import Fleet
@@ -145,7 +145,7 @@ class Monitor:
             lost += losses_between_runs(before, after)
         lost += losses.missing_losses(before, after)
         if self.silences or self.policy_of(profile).silences:
-            lost += losses.silenced_losses(after, following.loss_classifier(now), now)
+            lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
         incidents, _ = incidents.with_events(lost, loss_of, fleet, is_loud)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
@@ -313,9 +313,16 @@ class Monitor:
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is an unacknowledged problem that needs a person (`is_loud`)."""
-        at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        counts_from = self.counts_from(tracked, now)
-        return is_problem(tracked, at, counts_from) and not self.is_acked(tracked) and self.is_loud(tracked, now)
+        at, silenced = (
+            self.fleet.by_profile[tracked.profile].clock.server_time(now.wall),
+            self.silenced_time(tracked, now),
+        )
+        return (
+            is_problem(tracked, at, counted_from(silenced, tracked))
+            and not self.is_acked(tracked)
+            and self.policy_of(tracked.profile).concerns(tracked, at)
+            and not self.is_in_force(silenced, tracked, at)
+        )
 
     def silenced_time(self, tracked: TrackedEnvironment, now: Clocks, off_at: float | None = None) -> Silenced | None:
         """See `silences.silenced_time`."""
@@ -326,21 +333,23 @@ class Monitor:
         return silenced_time(tracked, profile_state, self.silences, recurring, now.wall, off_at)
 
     def silenced(self, tracked: TrackedEnvironment, now: Clocks) -> Silenced | None:
-        """Return until when an environment is silenced, and by which silence; None if not silenced.
+        """Return until when an environment is silenced, and by which silence; None if not silenced."""
+        found = self.silenced_time(tracked, now)
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        return found if self.is_in_force(found, tracked, at) else None
+
+    def is_in_force(self, silenced: Silenced | None, tracked: TrackedEnvironment, at: float) -> bool:
+        """Whether an environment's silenced time lasts on (server's clock, ms).
 
         A silence that recurs covers no row of an open incident.
         """
-        found = self.silenced_time(tracked, now)
-        if found is None or found.until <= self.fleet.for_environment(tracked).clock.server_time(now.wall):
-            return None
-        if found.silence.hours is not None and any(tracked.key in each.remaining for each in self.incidents.open):
-            return None
-        return found
+        if silenced is None or silenced.until <= at:
+            return False
+        return silenced.silence.hours is None or not any(tracked.key in each.remaining for each in self.incidents.open)
 
-    def counts_from(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
-        """Return the end of the silence from which an environment's loss counts (server's clock, ms), if any."""
-        found = self.silenced_time(tracked, now)
-        return None if found is None else found.counts_from(tracked)
+    def counted_from(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
+        """See `silences.counted_from`."""
+        return counted_from(self.silenced_time(tracked, now), tracked)
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
         """Return the monitor, and the incidents for one bell now."""
@@ -371,7 +380,7 @@ class Monitor:
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
 
-        def classify_loss(key: Key) -> LossStatus:
+        def classify_loss(key: Key) -> LossStatus:  # noqa: PLR0911  one return for each status
             profile, id_ = key
             if not id_:
                 return losses.status_of_blindness(fleet[profile], now)
@@ -388,10 +397,13 @@ class Monitor:
                 return LossStatus.UNSEEN
             at = moments[profile]
             is_acked = ack_in(acks, profile_state.server, id_) is not None
-            counts_from = self.counts_from(tracked, now)
-            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=key in noticed, counts_from=counts_from)
-            if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
+            silenced, is_news = self.silenced_time(tracked, now), key in noticed
+            end = counted_from(silenced, tracked)
+            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=is_news, counts_from=end)
+            if status is not LossStatus.ALERTING:
                 return status
-            return LossStatus.SILENCED if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
+            if not self.policy_of(profile).concerns(tracked, at):
+                return LossStatus.OUTSIDE
+            return LossStatus.SILENCED if self.is_in_force(silenced, tracked, at) else status
 
         return classify_loss

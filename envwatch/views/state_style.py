@@ -211,7 +211,7 @@ def silenced_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) ->
 def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
     """Return `not back by 10:00` for a row whose loss counts from the end of a silence."""
     at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    end = monitor.counts_from(tracked, now)
+    end = monitor.counted_from(tracked, now)
     if end is None or end > at:
         return None
     from envwatch.fleet.alerting.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences

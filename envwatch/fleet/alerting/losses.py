@@ -166,14 +166,18 @@ def status_of(
     return LossStatus.ALERTING
 
 
-def silenced_losses(after: ProfileState, classify_loss: LossClassifier, now: Clocks) -> Iterator[Event]:
-    """Yield the losses of silenced rows, which must be back when the silence ends.
+def silenced_losses(
+    after: ProfileState, classify_loss: LossClassifier, known: Container[SafeText], now: Clocks
+) -> Iterator[Event]:
+    """Yield the losses of silenced rows, which must be back when the silence ends, without `known` losses.
 
     A silence may begin after the loss, and the first listing is a silent baseline.
     """
     at = after.clock.server_time(now.wall)
     for tracked in after.environments.values():
-        if tracked.presence is Presence.OFFLINE and classify_loss(tracked.key) is LossStatus.SILENCED:
+        if tracked.presence is not Presence.OFFLINE or tracked.environment.id in known:
+            continue
+        if classify_loss(tracked.key) is LossStatus.SILENCED:
             yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
 
 

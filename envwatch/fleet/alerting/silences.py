@@ -132,16 +132,20 @@ class Silenced(NamedTuple):
     """The time in which a row is or was silenced. Silences that touch are one time."""
 
     silence: Silence
-    """The silence in force, of several the last to end; if none is in force, the last silence."""
+    """A silence in force; if none is in force, the last silence."""
     since: ServerMs
     """The loss, or the later begin of a person's silence."""
     until: ServerMs
     end: float
     """`until` by the clock of the silence that ends last, which is equal in all processes."""
 
-    def counts_from(self, tracked: TrackedEnvironment) -> float | None:
-        """Return when the row's loss counts from; None for a row that was no problem when the silence began."""
-        return self.until if is_problem(tracked, self.since) else None
+
+def counted_from(silenced: Silenced | None, tracked: TrackedEnvironment) -> float | None:
+    """Return the end of a silence, from which the row's loss counts (server's clock, ms).
+
+    None without a silence, and for a row that was no problem when the silence began.
+    """
+    return silenced.until if silenced is not None and is_problem(tracked, silenced.since) else None
 
 
 def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
@@ -159,28 +163,24 @@ def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
     """
     clock, server = profile_state.clock, profile_state.server
     now, is_up = clock.server_time(wall), off_at is None and tracked.verdict.is_up and not tracked.is_flapping
-    begun = (each for each in silences.values() if each.at - _SLACK_MS <= wall)
-    covering = _Covering(
-        [
-            (min(clock.server_time(each.at), now), clock.server_time(each.until), each)
-            for each in begun
-            if each.covers(tracked, server, now)
-        ],
-        [] if is_up else [each for each in recurring if each.covers(tracked, server, now)],
-        silences,
-        clock,
-    )
-    if not covering.once and not covering.hours:
+    hours = [] if is_up else [each for each in recurring if each.covers(tracked, server, now)]
+    once = [
+        (min(clock.server_time(each.at), now), clock.server_time(each.until), each)
+        for each in silences.values()
+        if each.at - _SLACK_MS <= wall and each.covers(tracked, server, now)
+    ]
+    if not once and not hours:
         return None
-    begins: set[float] = {off_at or now}
-    if off_at is None and not is_up:
-        off_at = min(went_off_at(tracked, profile_state.limits), now)
-        begins = {off_at, *(begin for begin, _, _ in covering.once if begin > off_at)}
-    merged = (covering.merged(since) for since in sorted(begins))
-    found = max((each for each in merged if each is not None), key=attrgetter("until"), default=None)
-    if found is None or found.until <= now or (present := covering.at(now)) is None:
-        return found
-    return found._replace(silence=present.silence)
+    covering = _Covering(once, hours, silences, clock)
+    if off_at is not None or is_up:
+        return covering.merged(now if off_at is None else off_at, now)
+    off_at = min(went_off_at(tracked, profile_state.limits), now)
+    found = covering.merged(off_at, now)
+    for begin, _, _ in once:
+        later = covering.merged(begin, now) if begin > off_at else None
+        if later is not None and (found is None or later.until > found.until):
+            found = later
+    return found
 
 
 class _End(NamedTuple):
@@ -202,16 +202,19 @@ class _Covering(NamedTuple):
     def at(self, moment: float) -> _End | None:
         """Return the end of the silences that hold at a moment."""
         ends = [_End(end, silence.until, silence) for begin, end, silence in self.once if begin <= moment < end]
-        spans = ((hours_at(silence, moment, self.all, self.clock), silence) for silence in self.hours)
-        ends += (_End(span[1], span[1], silence) for span, silence in spans if span is not None)
+        for silence in self.hours:
+            if (span := hours_at(silence, moment, self.all, self.clock)) is not None:
+                ends.append(_End(span[1], span[1], silence))  # noqa: PERF401  usually none
         return max(ends, key=attrgetter("until"), default=None)
 
-    def merged(self, since: float) -> Silenced | None:
+    def merged(self, since: float, now: float) -> Silenced | None:
         """Return the time of the silences that hold at a moment, and of the silences that touch."""
-        last, until = None, since
+        last, until, present = None, since, None
         while until - since < _MERGED_MS and (later := self.at(until)) is not None:
             last, until = later, later.until
-        return None if last is None else Silenced(last.silence, ServerMs(since), ServerMs(until), last.own)
+            if present is None and until > now:
+                present = later.silence
+        return None if last is None else Silenced(present or last.silence, ServerMs(since), ServerMs(until), last.own)
 
 
 def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerClock) -> tuple[float, float] | None:
@@ -219,10 +222,9 @@ def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerC
     if silence.hours is None or (span := silence.hours.span_at(moment, silence.zone)) is None:
         return None
     begin, end = span
-    ended = (
-        clock.server_time(each.until) for each in silences.values() if each.ends and each.ends == silence.recurrence
-    )
-    end = min((at for at in ended if begin <= at < end), default=end)
+    for each in silences.values():
+        if each.ends and each.ends == silence.recurrence and begin <= (at := clock.server_time(each.until)) < end:
+            end = at
     return (begin, end) if moment < end else None
 
 

@@ -282,7 +282,7 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
                 continue
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.counts_from(tracked, now)):
+            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.counted_from(tracked, now)):
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
@@ -337,7 +337,7 @@ def _test_of(
                     return False
                 if is_undated(tracked, latest_loss):
                     return noticed[tracked.key] <= latest if tracked.key in noticed else None
-                counts_from = monitor.counts_from(tracked, now)
+                counts_from = monitor.counted_from(tracked, now)
                 has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits, counts_from)
                 return has_been_lost and noticed.get(tracked.key, latest) <= latest
 

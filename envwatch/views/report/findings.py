@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting.losses import LOSSES, is_loss
-from envwatch.fleet.alerting.silences import silenced_time
+from envwatch.fleet.alerting.silences import counted_from, silenced_time
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.outages import Interval, Outage, UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
@@ -241,7 +241,7 @@ def down_of(
         since = lost_at(tracked) if loss is None or tracked.since_at is not None else loss.at
         pod = None if loss is None or loss.then is None else loss.then.environment.pod_id
         silenced = silenced_time(tracked, profile_state, silences, policy.silences, moment.now.wall)
-        end = None if silenced is None else silenced.counts_from(tracked)
+        end = counted_from(silenced, tracked)
         text = None
         if silenced is not None and silenced.until > at:
             text = silenced_until_text(silenced.until, at, policy.zone)

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.losses import key_of
+from envwatch.fleet.alerting.silences import counted_from
 from envwatch.fleet.anomalies import blast_radius_text
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
     from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.monitor import Monitor
 
 LineKey: TypeAlias = tuple[str, ...]
@@ -157,10 +159,11 @@ def block_of(
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
             is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or 0.0)
-            counts_from = monitor.counts_from(tracked, now)
+            silenced = monitor.silenced_time(tracked, now)
+            counts_from = counted_from(silenced, tracked)
             if counts_from is not None and counts_from > at:
                 silence_ends.append(counts_from - profile_state.clock.offset)
-            aside = _aside(tracked, monitor, now, at, counts_from, is_of_this_run=is_of_this_run)
+            aside = _aside(tracked, monitor, at, silenced, is_of_this_run=is_of_this_run)
             if aside is not None:
                 outside.append((tracked, aside))
             elif not is_problem(tracked, at, counts_from) and loss is None:
@@ -268,19 +271,19 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
     return ("incident", profile, id_)
 
 
-def _aside(  # noqa: PLR0913  one return for each reason
+def _aside(
     tracked: TrackedEnvironment,
     monitor: Monitor,
-    now: Clocks,
     at: float,
-    counts_from: float | None,
+    silenced: Silenced | None,
     *,
     is_of_this_run: bool,
 ) -> Aside | None:
     """An unacknowledged loss noticed in this run stays in the block at any age.
 
-    A silenced loss has no age before the silence ends (`counts_from`).
+    A silenced loss has no age before the silence ends.
     """
+    counts_from = counted_from(silenced, tracked)
     is_open = is_of_this_run and not monitor.is_acked(tracked)
     presence = tracked.verdict.presence
     if is_old(tracked, at, counts_from) and not is_open:
@@ -294,7 +297,7 @@ def _aside(  # noqa: PLR0913  one return for each reason
         return Aside.EPHEMERAL
     if not policy.concerns(tracked, at):
         return Aside.OUTSIDE
-    return None if monitor.silenced(tracked, now) is None else Aside.SILENCED
+    return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:

@@ -20,6 +20,7 @@ from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import (
     Silence,
     content_of,
+    counted_from,
     hours_at,
     recurring_silences,
     silence_of_environments,
@@ -123,7 +124,7 @@ def test_a_silence_holds_on_a_clock_that_was_set_back_a_little(before: float, *,
     assert (silenced(A, of_query(), after=-before) is not None) is is_silenced
 
 
-def test_of_several_silences_the_last_to_end_is_named() -> None:
+def test_of_several_silences_that_begin_at_once_the_last_to_end_is_named() -> None:
     short, long, other = of_query(), of_environments("env-a", lasts=2 * HOUR), of_environments("env-b", lasts=9 * HOUR)
     found = [silenced(A, short, long, other, after=hours * 60 * MINUTE) for hours in (0, 1, 2)]
     assert found == [(long.until, long.id), (long.until, long.id), None]
@@ -170,7 +171,7 @@ def test_a_row_that_was_off_for_a_day_when_the_silence_began_does_not_count_from
     row, silence = offline("a", since=hours * 3_600), of_query()
     found = silenced_time(row, ProfileState(), {silence.id: silence}, (), AT)
     assert found is not None
-    assert found.counts_from(row) == (silence.until if counts else None)
+    assert counted_from(found, row) == (silence.until if counts else None)
 
 
 def test_the_end_by_hand_ends_a_persons_silence_for_good_and_of_a_recurring_silence_the_present_hours() -> None:
