@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
+from support.silenced_night import recurring_policies
 
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
@@ -221,6 +223,27 @@ async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
         assert "end  1 current silence" in stage.text
         await stage.press("enter")
         assert not in_force(stage)
+
+
+async def test_big_m_ends_the_present_hours_of_a_silence_that_recurs() -> None:
+    kept: list[Silences] = []
+    hours = RecurringHours(begin=8 * 60, end=9 * 60)
+    policies = recurring_policies(hours)
+    async with staged(size=(80, 24), policies=policies, silence_control=SilenceControl(keep=kept.append)) as stage:
+        await stage.show([environment("env-a", connectionName="mac-1", lastHeartbeat=stage.at)])
+        stage.now += 5
+        lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+        await stage.show([environment("env-a", connectionName="mac-1", **lost)])
+        assert "1 silenced" in stage.rule
+        await stage.press("M")
+        assert "end  1 current silence" in stage.text
+        await stage.press("enter")
+        assert stage.news == "no longer silenced"
+        at = stage.at
+        await stage.tick(1)
+        assert re.search("off +[0-9]+s NEW +mac-1 +not back by 08:53", stage.block[0])
+        ((ended,),) = [[*changes.values()] for changes in kept]
+        assert (ended.ends, ended.until) == (policies[clean("")].silences[0].recurrence, at)
 
 
 async def test_a_question_about_several_machines_leaves_a_line_for_the_choice_in_the_lowest_terminal() -> None:
