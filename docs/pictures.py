@@ -2,7 +2,7 @@
 
 `uv run python docs/pictures.py [NAME …]` draws all pictures, or the named ones; `report` is docs/report.md. Clock,
 random numbers and server answers are simulated: every run draws the same pictures. Only the report depends on the hour,
-because the demo's quiet hours surround the present.
+because the demo's recurring silence surrounds the present.
 """
 
 from __future__ import annotations
