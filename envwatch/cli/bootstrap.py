@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits
     from envwatch.past.history import Moment, Past
     from envwatch.query.language import Query
@@ -342,12 +344,14 @@ class History(NamedTuple):
 
 
 class DemoHistory(NamedTuple):
-    """The history of the demo."""
+    """The history and the uptimes of the demo."""
 
     folder: Path
     """The demo's address is new each time, so the address does not name the folder."""
     prepare: Callable[[], None]
     """Called in a thread before the first recording."""
+    newest_uptimes: Callable[[Clocks], Mapping[SafeText, UptimeRecord]]
+    """Returns the uptimes at the first call, in a thread; later nothing."""
 
 
 def history_for(

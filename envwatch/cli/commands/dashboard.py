@@ -206,7 +206,7 @@ async def run_dashboard(
                 pasts=history.pasts,
                 readable=readable,
             ),
-            _saved_state(options, profiles, warn, stack),
+            _saved_state(profiles, warn, stack, demo),
             preferences_of(
                 display_settings,
                 options,
@@ -270,7 +270,7 @@ def _first_view(settings: Settings, views: Mapping[str, NamedView]) -> NamedView
 
 
 def _saved_state(
-    options: Options, profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack
+    profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack, demo: DemoHistory | None
 ) -> Persistence:
     from envwatch.cli.alert_files import failing_hooks_of
     from envwatch.cli.uptime_files import UptimeFiles
@@ -290,8 +290,13 @@ def _saved_state(
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
-    if options.command == "demo":  # each demo has new environments
-        return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
+    if demo is not None:  # each demo has new environments
+        return Persistence(
+            export=export_here,
+            keep=memory.keep,
+            silence_control=SilenceControl(user=user_name()),
+            newest_uptimes=demo.newest_uptimes,
+        )
 
     path = state_file("acknowledged")
     acknowledgements = StateFile(ACKNOWLEDGEMENTS, path, warn)
