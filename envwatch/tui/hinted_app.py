@@ -1,4 +1,4 @@
-"""The demo's App with a line of hints that leads a newcomer through five keys."""
+"""The demo's App with a line of hints that leads a newcomer through six keys."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ LEAST_LINES: Final = 20
 HINTS: Final = {
     ("problem(1)",): "goes to the next loss",
     ("open",): "opens the row's details, with what to do",
+    ("alerts",): "makes this row alert always, never or by rule",
     ("filter",): "filters: web mode:unrestricted beat:>90s",
     ("events", "explain"): "shows all events; an event leads to its row",
     ("help",): "explains all signs, colours and keys",
@@ -39,7 +40,7 @@ HINTS: Final = {
 
 
 class HintBar(TextLine):
-    """The first hint whose key was not used, and the key that closes the hints."""
+    """The first hint whose key works here and was not used, and the key that closes the hints."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
@@ -60,13 +61,14 @@ class HintBar(TextLine):
         self.display = lines >= LEAST_LINES
 
     def parts(self) -> Row:
-        if not self.left:
-            return [], []
-        actions, number = self.left[0], len(HINTS) - len(self.left) + 1
-        place = Part(f"hint {number} of {len(HINTS)}:", "faint", 4)
-        if (key := self._key_of(actions[0])) is None:
+        place = Part(f"hint {len(HINTS) - len(self.left) + 1} of {len(HINTS)}:", "faint", 4)
+        if self._key_of("filter") is None:
             return [place, Part("the table follows the text as you type", "", 7, cut_at=6)], []
-        left = [place, Part(key, "key", 8), Part(HINTS[actions], "", 7, cut_at=6)]
+        possible = ((key, HINTS[actions]) for actions in self.left if (key := self._key_of(actions[0])) is not None)
+        if (hint := next(possible, None)) is None:
+            return [], []
+        key, text = hint
+        left = [place, Part(key, "key", 8), Part(text, "", 7, cut_at=6)]
         return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
 
     def _key_of(self, action: str) -> str | None:

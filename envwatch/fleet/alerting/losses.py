@@ -88,9 +88,9 @@ class Loss(NamedTuple):
         return self.event.kind is Kind.FLAPPING
 
     def counts_at(self, policy: AlertPolicy, interval: timedelta) -> MonotonicS:
-        """Return when the loss needs a person: after enough silence, and enough time listed as lost.
+        """Return when the loss needs a person: after enough silence, and enough time in the listings.
 
-        Flapping counts at once. `interval` is the poll interval.
+        Flapping counts at once. `interval` is the time between polls.
         """
         if self.is_flapping:
             return self.noticed_at
@@ -104,10 +104,11 @@ class Loss(NamedTuple):
 def last_sign_of_life(
     loss: Event, tracked: TrackedEnvironment | None, before: ProfileState, after: ProfileState
 ) -> ServerMs:
-    """Return the last heartbeat of a lost heartbeat, and of any other loss the last listing with the connection.
+    """Return the time of a row's last sign of life before a loss.
 
-    If the heartbeat's age is uncertain, the listing in which the heartbeat last advanced counts. `before` and `after`
-    are the states around the listing that proved the loss.
+    For a lost heartbeat, the sign is the heartbeat, or the listing in which the heartbeat last advanced if the age is
+    uncertain. For any other loss, the sign is the last listing with the connection. `before` and `after` are the states
+    around the listing that proved the loss.
     """
     if tracked is None or after.listed is None or after.listed_at is None:
         return loss.at
