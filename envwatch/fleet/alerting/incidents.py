@@ -1,7 +1,7 @@
 """Incidents: losses that lasted; each incident has a stable id, opens once and resolves once.
 
 Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in
-docs/without-a-screen.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
+docs/on-call.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
 rows are back: every channel that announced the incident must announce the end.
 """
 
