@@ -48,10 +48,6 @@ def test_each_hint_comes_when_the_key_of_the_one_before_was_used(tmp_path: Path)
         terminal.wait_for("hint 2 of 6: ⏎ opens the row's details, with what to do +H no more hints")
         terminal.press(ENTER)
         terminal.wait_for("hint 3 of 6: A makes this row alert always, never or by rule +H no more hints")
-        terminal.press("{")  # the key A does nothing in the past
-        terminal.wait_for("hint 3 of 6: / filters")
-        terminal.press("L")
-        terminal.wait_for("hint 3 of 6: A makes")
         terminal.press("A")
         terminal.wait_for("by rule +a loss needs a person: up 99 % of 7 days")
         terminal.press(ESC)
@@ -73,6 +69,18 @@ def test_each_hint_comes_when_the_key_of_the_one_before_was_used(tmp_path: Path)
     with demo(tmp_path) as terminal:
         terminal.wait_for("events|offline")
         assert not re.search("hint", terminal.text)
+
+
+def test_a_hint_stands_only_where_its_key_works(tmp_path: Path) -> None:
+    with Terminal.of_envwatch("demo", home=tmp_path) as terminal:
+        terminal.wait_for("hint 1 of 6")
+        terminal.press("n", ENTER)
+        terminal.wait_for("hint 3 of 6: A makes this row alert")
+        terminal.press("{")
+        terminal.wait_for("REWOUND")
+        terminal.wait_for("hint 3 of 6: / filters")
+        terminal.press("L")
+        terminal.wait_for("hint 3 of 6: A makes this row alert")
 
 
 def test_they_are_closed_for_good_by_the_key_that_stands_there(tmp_path: Path) -> None:
