@@ -151,7 +151,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.PluginStatus],
     "Settings of a profile, or above all": profile_settings,
     "Tables and settings of the file": lambda: schema()["properties"].keys() - profile_settings().keys(),
-    "Settings of quiet hours": lambda: QuietTable.model_fields,
+    "Settings of a recurring silence": lambda: QuietTable.model_fields,
     "Settings of a hook": lambda: HookSettings.model_fields,
     "Settings of a command of your own": lambda: Command.model_fields,
     "Settings of a view of your own": lambda: OwnView.model_fields,

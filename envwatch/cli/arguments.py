@@ -372,7 +372,7 @@ _CHOICE: Final = re.compile(r"argument (\S+): invalid choice: '?(.*?)'? \(choose
 _OTHERS: Final = {
     re.compile(r"argument (\S+): expected one argument"): "needs a value",
     re.compile(r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", re.DOTALL): "takes no value",
-    re.compile(r"the following arguments are required: (\S+)"): "is missing",
+    re.compile(r"the following arguments are required: (\S+?)(?:, .*)?"): "is missing",
 }
 _NAMES_OF_KEYS: Final = re.compile(r"--?(?:letta-?)?(?:api-?)?(?:key|token)(?:=.*)?", re.IGNORECASE | re.DOTALL)
 

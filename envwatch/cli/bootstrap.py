@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.uptime_record import UptimeRecord
@@ -186,7 +187,7 @@ def policy_for(settings: Settings) -> AlertPolicy:
     from envwatch.config.settings import expected_by
 
     return replace(
-        quiet_policy(settings),
+        silences_policy(settings),
         alert=_alert_matcher(settings),
         alert_after=settings.alert_after,
         blind_after=settings.blind_after,
@@ -198,7 +199,7 @@ def _alert_matcher(settings: Settings) -> Matcher | None:
     """Return the rows that need a person, None for the permanent rows; without the rows of `ephemeral` of 1.1.0."""
     if not settings.ephemeral:
         return matcher_for(settings.alert, settings) if settings.alert else None
-    from envwatch.fleet.alerting.alert_policy import Matcher
+    from envwatch.fleet.alerting.matcher import Matcher
 
     alert, ephemeral = matcher_for(settings.alert, settings), matcher_for(settings.ephemeral, settings)
     return Matcher(
@@ -207,19 +208,19 @@ def _alert_matcher(settings: Settings) -> Matcher | None:
     )
 
 
-def quiet_policy(settings: Settings) -> AlertPolicy:
-    """Return an alert policy with the quiet hours of one profile, and no other setting."""
+def silences_policy(settings: Settings) -> AlertPolicy:
+    """Return an alert policy with the recurring silences of one profile, and no other setting."""
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.silences import recurring_silences
 
-    return AlertPolicy(
-        quiet=tuple((matcher_for(each.filter, settings), each) for each in settings.quiet),
-        zone=None if settings.timezone is None else zone_named(settings.timezone),
-    )
+    zone = None if settings.timezone is None else zone_named(settings.timezone)
+    tables = ((matcher_for(each.filter, settings), each) for each in settings.quiet)
+    return AlertPolicy(silences=recurring_silences(tables, zone), zone=zone)
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
     """Return a query as a test under a profile; an empty query imports nothing."""
-    from envwatch.fleet.alerting.alert_policy import EVERYTHING
+    from envwatch.fleet.alerting.matcher import EVERYTHING
 
     if not query:
         return EVERYTHING

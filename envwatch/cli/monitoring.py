@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from envwatch.cli.alert_files import AlertFiles
     from envwatch.cli.bootstrap import Profiles
     from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import Silences, Words
+    from envwatch.fleet.alerting.alert_policy import Words
     from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.events import Event
     from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.model.clock import Clocks

@@ -92,11 +92,11 @@ class ProfileSettings:
     """A file with names or device ids for `expect`, one a line; # begins a comment. A relative path starts at this
     file's folder."""
     quiet: QUIET = setting((), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view")
-    """Hours in which the loss of a matching environment raises no alert, mostly written as tables `[[quiet]]`. Such
-    a loss counts from the end of the hours."""
+    """Silences that recur, mostly written as tables `[[quiet]]`: the loss of a matching environment in these hours
+    raises no alert, and counts from the end of the hours."""
     timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)
-    """Time zone of quiet hours, clock times and reports; by default, the zone of this machine. Several profiles use the
-    zone of the first profile for clock times and reports."""
+    """Time zone of recurring silences, clock times and reports; by default, the zone of this machine. Several profiles
+    use the zone of the first profile for clock times and reports."""
     online_only: Annotated[bool, FLAG] = setting(default=False, example="false", part="endpoint", option=True)
     """List only environments that the server calls online."""
     source: Annotated[Literal["local", "remote"] | None, one_of("local", "remote")] = setting(

@@ -50,7 +50,7 @@ class Kind(StrEnum):
     MISSING = "missing"
     """See `Presence.MISSING`."""
     NOT_BACK = "not back"
-    """Offline since quiet hours that ended."""
+    """Offline since a silence that ended."""
     RETURNED = "returned"
     MODE = "mode"
     VERSION = "version"

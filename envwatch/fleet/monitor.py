@@ -11,21 +11,18 @@ from envwatch.fleet.alerting import acknowledgements, losses
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey, ack_in
 from envwatch.fleet.alerting.alert_policy import (
     DEFAULT_POLICY,
-    NO_SILENCES,
     NO_WORDS,
     AlertPolicy,
     Decision,
     Rule,
-    Silence,
-    Silences,
     Words,
     decision_text,
-    silencing,
     word_for,
 )
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
 from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silenced, Silences, counted_from, silenced_time
 from envwatch.fleet.anomalies import StallDetector, is_beating
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind, leaves
 from envwatch.fleet.fleet import Fleet
@@ -174,7 +171,8 @@ class Monitor:
 
             lost += losses_between_runs(before, after)
         lost += losses.missing_losses(before, after)
-        lost += losses.quiet_baseline(before, after, self.quiet_end)
+        if self.silences or self.policy_of(profile).silences:
+            lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
         incidents, _ = incidents.with_events(lost, loss_of, fleet, is_loud)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
@@ -233,7 +231,7 @@ class Monitor:
             classify_loss=self.loss_classifier(now),
             policy=self.policy_of,
             decision=self.decision_of,
-            quiet_end=self.quiet_end,
+            silenced_time=self.silenced_time,
         )
         incidents, opened, resolved, ends = self.incidents.tick(around)
         if incidents is self.incidents:
@@ -385,10 +383,14 @@ class Monitor:
             state, rows={id_: rows[id_] for id_ in kept if id_ in rows and rows[id_].verdict != NEVER_LISTED}
         )
 
-    def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
-        """Return the monitor with changed silences; None ends a silence."""
-        silences = {**self.silences, **changes}
-        return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
+    def with_silences(self, changes: Silences) -> Monitor:
+        """Return the monitor with new and changed silences."""
+        return replace(self, silences={**self.silences, **changes})
+
+    @property
+    def has_silences(self) -> bool:
+        """Whether any silence is known, in force or not."""
+        return bool(self.silences) or any(policy.silences for policy in self.policies.values())
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
         """See `Fleet.with_interval`."""
@@ -397,29 +399,40 @@ class Monitor:
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is an unacknowledged problem that needs a person (`is_loud`)."""
-        at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        counts_from = self.quiet_end(tracked, at)
-        return is_problem(tracked, at, counts_from) and not self.is_acked(tracked) and self.is_loud(tracked, now)
+        at, silenced = self.fleet.moments(now.wall)[tracked.profile], self.silenced_time(tracked, now)
+        return (
+            is_problem(tracked, at, counted_from(silenced, tracked))
+            and not self.is_acked(tracked)
+            and self.decision_of(tracked, at).counts
+            and not self.is_in_force(silenced, tracked, at)
+        )
 
-    def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
-        """See `alert_policy.silencing`."""
-        if not self.silences:
+    def silenced_time(self, tracked: TrackedEnvironment, now: Clocks, off_at: float | None = None) -> Silenced | None:
+        """See `silences.silenced_time`."""
+        recurring = self.policy_of(tracked.profile).silences
+        if not self.silences and not recurring:
             return None
         profile_state = self.fleet.for_environment(tracked)
-        at = profile_state.clock.server_time(now.wall)
-        return silencing(self.silences, tracked, profile_state.server, now.wall, at)
+        return silenced_time(tracked, profile_state, self.silences, recurring, now.wall, off_at)
 
-    def quiet_end(self, tracked: TrackedEnvironment, at: float) -> float | None:
-        """Return `AlertPolicy.quiet_end` under the environment's profile."""
-        return self.policy_of(tracked.profile).quiet_end(tracked, self.fleet.for_environment(tracked).limits, at)
-
-    def quiet_until(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
-        """Return when the quiet hours of a loss end (server's clock, ms); None if not quiet, or in an open incident."""
+    def silenced(self, tracked: TrackedEnvironment, now: Clocks) -> Silenced | None:
+        """Return until when an environment is silenced, and by which silence; None if not silenced."""
+        found = self.silenced_time(tracked, now)
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
-        end = self.quiet_end(tracked, at)
-        if end is None or end <= at or any(tracked.key in incident.remaining for incident in self.incidents.open):
-            return None
-        return end
+        return found if self.is_in_force(found, tracked, at) else None
+
+    def is_in_force(self, silenced: Silenced | None, tracked: TrackedEnvironment, at: float) -> bool:
+        """Whether an environment's silenced time lasts on (server's clock, ms).
+
+        A silence that recurs covers no row of an open incident.
+        """
+        if silenced is None or silenced.until <= at:
+            return False
+        return silenced.silence.hours is None or not any(tracked.key in each.remaining for each in self.incidents.open)
+
+    def counted_from(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
+        """See `silences.counted_from`."""
+        return counted_from(self.silenced_time(tracked, now), tracked)
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
         """Return the monitor, and the incidents for one bell now."""
@@ -456,13 +469,9 @@ class Monitor:
         return self.policy_of(tracked.profile).decision(tracked, None, at)
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether losses of an environment need a person, who did not silence it, outside quiet hours."""
+        """Whether losses of an environment need a person, who did not silence the environment."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
-        return (
-            self.decision_of(tracked, at).counts
-            and self.silence_of(tracked, now) is None
-            and self.quiet_until(tracked, now) is None
-        )
+        return self.decision_of(tracked, at).counts and self.silenced(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the classifier of losses for a moment."""
@@ -470,7 +479,7 @@ class Monitor:
         seen = {profile for profile in fleet if self.sees(profile, now)}
         lost = self.incidents.lost
 
-        def classify_loss(key: Key) -> LossStatus:  # noqa: PLR0911  one return for each reason
+        def classify_loss(key: Key) -> LossStatus:  # noqa: PLR0911  one return for each status
             profile, id_ = key
             if not id_:
                 return losses.status_of_blindness(fleet[profile], now)
@@ -490,12 +499,14 @@ class Monitor:
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
             is_acked = ack_in(acks, profile_state.server, id_) is not None
-            counts_from = self.quiet_end(tracked, at)
-            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=key in lost, counts_from=counts_from)
-            if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
+            silenced, is_news = self.silenced_time(tracked, now), key in lost
+            end = counted_from(silenced, tracked)
+            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=is_news, counts_from=end)
+            if status is not LossStatus.ALERTING:
                 return status
-            why = LossStatus.QUIET if self.silence_of(tracked, now) is None else LossStatus.SILENCED
-            return why if decision.counts else LossStatus.OUTSIDE
+            if not decision.counts:
+                return LossStatus.OUTSIDE
+            return LossStatus.SILENCED if self.is_in_force(silenced, tracked, at) else status
 
         return classify_loss
 

@@ -34,7 +34,7 @@ _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
     """Whether an environment is offline for `limits.OLD_AFTER` or longer, too long to need a person now.
 
-    An impossible instant proves no age. A loss in quiet hours counts from the end of the hours, `counts_from`.
+    An impossible instant proves no age. A silenced loss counts from the end of the silence, `counts_from`.
     """
     if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False

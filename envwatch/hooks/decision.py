@@ -177,7 +177,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Whether to send. The return of a row that was quiet sends nothing: the loss sent nothing either."""
+    """Whether to send. The return of a row that was silenced sends nothing: the loss sent nothing either."""
     if event.id is None:
         return True
     if event.kind in LOSSES:
@@ -187,5 +187,5 @@ def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss
         return False
     if event.kind not in RETURNS or event.lasted is None:
         return True
-    end = monitor.policy_of(event.profile).quiet_period_end(tracked, event.at - event.lasted / MS, event.at)
-    return end is None or end < event.at
+    silenced = monitor.silenced_time(tracked, now, event.at - event.lasted / MS)
+    return silenced is None or silenced.until < event.at

@@ -167,8 +167,8 @@ MOST_INCIDENTS_OPEN = 1_000
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
 """How far this machine's clock may be set back behind the begin of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)
-QUIET_AT_MOST = timedelta(days=7)
-"""See `alerting.quiet.quiet_end`."""
+SILENCES_MERGE_FOR = timedelta(days=7)
+"""How long silences that touch are one: after this time, a loss counts from the end of the present silence."""
 ZONES_APART = timedelta(hours=26)
 """Greatest difference between two zones' clocks."""
 LONGEST_WATCH = timedelta(days=365)

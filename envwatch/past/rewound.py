@@ -23,6 +23,7 @@ from envwatch.fleet.alerting.losses import (
 from envwatch.fleet.events import leaves
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import HEARTBEAT_LOST
+from envwatch.fleet.problems import went_off_at
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.uptime_record import with_uptimes
 from envwatch.model import limits
@@ -152,7 +153,7 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -
 def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
     """Return the incidents of the rows that are down, by the event log, apart from storms.
 
-    A recorded loss names the first incident of the loss. A loss in quiet hours may have joined another incident later.
+    A recorded loss names the first incident of the loss. A silenced loss may have joined another incident later.
     """
     lost: dict[_Place, Loss] = {}
     returned: dict[_Place, ServerMs] = {}
@@ -172,9 +173,9 @@ def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
         tracked = monitor.fleet.tracked(place[1])
         return newest[place[1]] == place[0] and tracked is not None and not tracked.verdict.is_up
 
-    quiet, loud = dict[_Place, Loss](), defaultdict[SafeText, dict[_Place, Loss]](dict)
+    silent, loud = dict[_Place, Loss](), defaultdict[SafeText, dict[_Place, Loss]](dict)
     for place, loss in lost.items():
-        (quiet if _is_quiet(loss, monitor, now) else loud[loss.incident])[place] = loss
+        (silent if _was_silenced(loss, monitor, now) else loud[loss.incident])[place] = loss
     opened, waiting = list[Incident](), list[Loss]()
     for losses in loud.values():
         opens_at = min(_openings(losses, returned, monitor, now), default=-inf)
@@ -186,7 +187,7 @@ def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
         if remaining := frozenset(key for _, key in filter(is_down, members)):
             incident = incident_of(lost_then[0].event.profile, lost_then, monitor.fleet)
             opened.append(incident._replace(remaining=remaining))
-    waiting += (loss for place, loss in quiet.items() if is_down(place))
+    waiting += (loss for place, loss in silent.items() if is_down(place))
     return Incidents(waiting=tuple(waiting), open=tuple(opened))
 
 
@@ -209,15 +210,15 @@ def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monito
     )
 
 
-def _is_quiet(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
-    """Whether a row went off in quiet hours, and the loss does not count from the end of the hours."""
+def _was_silenced(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
+    """Whether a row was silenced at the loss, and the loss does not count from the end of a silence."""
     tracked = monitor.fleet.tracked(key_of(loss.event))
-    if tracked is None or loss.not_back_by is not None:
+    if tracked is None or loss.is_not_back:
         return False
-    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    if tracked.since_at == loss.event.at:
-        return monitor.quiet_end(tracked, at) is not None
-    return monitor.policy_of(tracked.profile).quiet_period_end(tracked, loss.event.at, at) is not None
+    off_at: float = loss.event.at
+    if tracked.since_at == off_at:
+        off_at = went_off_at(tracked, monitor.fleet.for_environment(tracked).limits)
+    return monitor.silenced_time(tracked, now, off_at) is not None
 
 
 def _openings(
@@ -227,7 +228,7 @@ def _openings(
     moments = monitor.fleet.moments(now.wall)
     for place, loss in losses.items():
         tracked = monitor.fleet.tracked(place[1])
-        if tracked is None or monitor.silence_of(tracked, now) is not None:
+        if tracked is None or monitor.silenced(tracked, now) is not None:
             continue
         at, policy = moments[tracked.profile], monitor.policy_of(tracked.profile)
         interval = monitor.fleet.by_profile[tracked.profile].interval

@@ -15,16 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, Acks, own_acks
-from envwatch.fleet.alerting.alert_policy import (
-    NO_SILENCES,
-    NO_WORDS,
-    AlertPolicy,
-    Silences,
-    Words,
-    decision_text,
-    silencing,
-    word_for,
-)
+from envwatch.fleet.alerting.alert_policy import NO_WORDS, AlertPolicy, Words, decision_text, word_for
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silences, silenced_time
 from envwatch.fleet.uptime import whole_percent
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs
@@ -61,7 +53,7 @@ class SharedState:
     words: Words = field(default_factory=lambda: NO_WORDS)
 
     def holding(self, now: Clocks) -> frozenset[SafeText]:
-        """Return the ids of the silences in force."""
+        """Return the ids of the silences in force, without recurring silences."""
         return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
 
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
@@ -81,15 +73,16 @@ class SharedState:
                     "share": None if share is None else whole_percent(share) / 100,
                 }
                 found[id_] = {**found.get(id_, {}), "alerts": alerts}
-        if not self.holding(now):
+        recurring = () if self.policy is None else self.policy.silences
+        if not recurring and not self.holding(now):
             return found
         for id_, tracked in profile_state.environments.items():
-            silence = silencing(self.silences, tracked, profile_state.server, now.wall, at)
-            if silence is not None:
+            silenced = silenced_time(tracked, profile_state, self.silences, recurring, now.wall)
+            if silenced is not None and silenced.until > at:
                 silence_mark: dict[str, JsonValue] = {
                     "by": self.name,
-                    "until": _instant(silence.until),
-                    "reason": silence.note,
+                    "until": _instant(silenced.end),
+                    "reason": silenced.silence.note,
                 }
                 found[id_] = {**found.get(id_, {}), "silence": silence_mark}
         return found

@@ -18,23 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 
 from envwatch import files
 from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey, acks_of, entry_of, finite_number, name_of
-from envwatch.fleet.alerting.alert_policy import (
-    MatcherOf,
-    Silence,
-    Silences,
-    Word,
-    Words,
-    content_of,
-    silences_of,
-    word_entry,
-    words_of,
-)
+from envwatch.fleet.alerting.alert_policy import Word, Words, word_entry, words_of
+from envwatch.fleet.alerting.silences import Silences, content_of, silences_of
+from envwatch.model import limits
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from envwatch.model.text import SafeText
+    from envwatch.fleet.alerting.matcher import MatcherOf
 
 
 Changes: TypeAlias = "Mapping[Any, Any]"
@@ -270,17 +263,19 @@ ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", 
 
 MOST_SILENCES: Final = 1_000
 """More silences are refused, because dropping an old silence would end the silence early."""
+_ENDED_KEPT_MS: Final = limits.OLD_AFTER / MS
 
 
-def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
-    new = {id_: silence for id_, silence in changes.items() if silence is not None}
-    # Silences that ended before a new silence began are dropped.
-    newest = max((silence.at for silence in new.values()), default=float("-inf"))
-    kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, newest)}
-    following = kept | content_of(new)
-    if new and (len(following) > MOST_SILENCES or len(json.dumps(following, indent=2)) + 1 > SILENCES.limit):
-        raise OSError(errno.EFBIG, "there are too many silences")
-    return following
+def _with_silences(content: dict[str, Any], changes: Silences) -> dict[str, Any]:
+    # An ended silence is kept for a day, because losses count from the end, or until the file is full.
+    newest = max((silence.at for silence in changes.values()), default=float("-inf"))
+    most = MOST_SILENCES if any(id_ not in content for id_ in changes) else len(content)
+    for at in (newest - _ENDED_KEPT_MS, newest):
+        kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, at)}
+        following = kept | content_of(changes)
+        if len(following) <= most and len(json.dumps(following, indent=2)) < SILENCES.limit:
+            return following
+    raise OSError(errno.EFBIG, "there are too many silences")
 
 
 def _ended_by(entry: object, at: float) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
 
-from envwatch.fleet.alerting.alert_policy import silence_of_environments
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import long_age
 from envwatch.query.language import parse
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Silence, Word
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.fleet.uptime_record import UptimeRecord
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import Target
     from envwatch.views.command_context import CommandSettings
     from envwatch.views.table.table_view import NamedView
+
+
+_ENDED: Final = Silence(EMPTY)
 
 
 def ignore(*_: object, **__: object) -> None:
@@ -89,13 +93,18 @@ class SilenceControl:
         text = f"silenced on this machine for {long_age(lasts)}: {name}{recovered}"
         return self._changed(monitor, {silence.id: silence}), text
 
-    def end(self, monitor: Monitor, ids: Iterable[SafeText]) -> tuple[Monitor, str]:
-        found = [id_ for id_ in ids if id_ in monitor.silences]
+    def end(self, monitor: Monitor, silences: Iterable[Silence], at: WallMs) -> tuple[Monitor, str]:
+        found = [
+            silence
+            for silence in silences
+            if silence.hours is not None or monitor.silences.get(silence.id, _ENDED).holds(at)
+        ]
         if not found:
             return monitor, "the silence has ended already"
-        return self._changed(monitor, dict.fromkeys(found)), "no longer silenced"
+        ended = (silence.ended(at, self.user) for silence in found)
+        return self._changed(monitor, {each.id: each for each in ended}), "no longer silenced"
 
-    def _changed(self, monitor: Monitor, changes: Mapping[SafeText, Silence | None]) -> Monitor:
+    def _changed(self, monitor: Monitor, changes: Silences) -> Monitor:
         self.entries.change(changes)
         return monitor.with_silences(changes)
 

@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     months = dict(_kept(options.resume)) if options.resume else {}
     for month in _played([work for work in works if work not in months]):
         months[month.work] = month
-        line = json.dumps({"work": month.work, "scores": {name: asdict(each) for name, each in month.scores.items()}})
+        line = json.dumps({"work": month.work, "scores": {name: vars(each) for name, each in month.scores.items()}})
         if options.resume:
             with options.resume.open("a") as file:
                 file.write(f"{line}\n")

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, slept
 
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime import Uptime

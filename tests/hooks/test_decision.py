@@ -10,8 +10,8 @@ from support.hooked import hooked
 from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import silence_of_query
 from envwatch.fleet.alerting.alert_state import AlertState
+from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean

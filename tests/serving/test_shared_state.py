@@ -14,7 +14,9 @@ from support.builders import NOW, environment, key_of, listed, reading, wire_row
 from support.served import Row, Served, any_rows, header
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher, Silence, Word, silence_of_environments
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
+from envwatch.fleet.alerting.matcher import Matcher
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime import Uptime

@@ -13,9 +13,11 @@ from support.served_listings import served
 from support.tracked_environments import tracked
 
 from envwatch.fleet.alerting.acknowledgements import ack_of
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy, silence_of_query
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.losses import Loss
+from envwatch.fleet.alerting.matcher import EVERYTHING
+from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord
@@ -61,7 +63,7 @@ UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
 FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
 _STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
-_ASIDE_LABELS = ["old", "quiet", "silenced", "notalerting", "replaced", "gone"]
+_ASIDE_LABELS = ["old", "silenced", "notalerting", "replaced", "gone"]
 
 
 def check_result(

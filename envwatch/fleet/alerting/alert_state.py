@@ -49,9 +49,20 @@ class Alerts(NamedTuple):
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return `losses_text`, and the number of silenced losses of the same moments."""
+    return clean(f"{losses_text(incidents)}{silenced_text(incidents)}")
+
+
+def silenced_text(incidents: Sequence[Incident]) -> str:
+    """Return ` (+12 silenced)`, or an empty text."""
+    silenced = sum(incident.silenced for incident in incidents)
+    return f" (+{silenced:,} silenced)" if silenced else ""
+
+
+def losses_text(incidents: Sequence[Incident]) -> SafeText:
     """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
 
-    After quiet hours: `3 not back by 10:00: mac-mini-2 and 2 others`.
+    After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
     """
     losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
     if not losses:
@@ -66,7 +77,7 @@ def ring_text(incidents: Sequence[Incident]) -> SafeText:
     if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
         return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
     whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
-    whats[Kind.NOT_BACK] = f"{be} not back after quiet hours"
+    whats[Kind.NOT_BACK] = f"{be} not back after a silence"
     return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")
 
 
@@ -123,7 +134,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
                 "silent_since": wall(loss.silent_since),
                 "noticed_at": wall(loss.noticed_at),
                 "incident": loss.incident,
-                "is_quiet": loss.is_quiet,
+                "is_silenced": loss.is_silenced,
                 "is_doubtful": loss.is_doubtful,
             }
             for loss in state.waiting
@@ -323,7 +334,7 @@ def _waiting_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Lo
                 silent_since=silent_since,
                 noticed_at=noticed_at,
                 incident=incident,
-                is_quiet=raw.get("is_quiet") is True,
+                is_silenced=raw.get("is_silenced", raw.get("is_quiet")) is True,  # `is_quiet` in 1.1.0
                 is_doubtful=raw.get("is_doubtful") is True,
             )
     return None

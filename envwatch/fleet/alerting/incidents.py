@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
-_SILENT: Final = frozenset({LossStatus.SILENCED, LossStatus.QUIET})
 
 
 class Incident(NamedTuple):
@@ -81,7 +80,7 @@ class Incident(NamedTuple):
 
     @property
     def not_back_text(self) -> SafeText | None:
-        """The common reason of rows not back after quiet hours: `not back by 10:00`."""
+        """The common reason of rows not back after a silence: `not back by 10:00`."""
         return self.losses[0].reason if self.losses[0].kind is Kind.NOT_BACK and not self.is_storm else None
 
     @property
@@ -140,7 +139,7 @@ class Incidents:
                         loss._replace(event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
                     ]
         following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet)))
-        heard = (loss for loss in following.waiting if not loss.is_quiet and is_loud(key_of(loss.event)))
+        heard = (loss for loss in following.waiting if not loss.is_silenced and is_loud(key_of(loss.event)))
         ids = _ids(replace(following, waiting=tuple(heard)))
         return following, tuple(_marked(event, ids) for event in events)
 
@@ -213,7 +212,7 @@ class Incidents:
     def tick(
         self, around: Surroundings
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...], tuple[Event, ...]]:
-        """Return the incidents at a moment, what opens and what resolves now, and the events of ended quiet hours."""
+        """Return the incidents at a moment, what opens and what resolves now, and the events of ended silences."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
@@ -271,7 +270,7 @@ def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Los
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
-        old = [loss for loss in same if not loss.is_quiet and loss.not_back_by is None]
+        old = [loss for loss in same if not loss.is_silenced and not loss.is_not_back]
         new = [loss for loss in fresh if loss.event.profile == profile and loss.is_doubtful is is_doubtful]
         taken = {loss.incident for loss in waiting} | {incident.id for incident in incidents.open}
         for chain in chains([*old, *new]):
@@ -300,13 +299,13 @@ def _opened(
         loss
         for loss in waiting
         if loss.event.profile == profile
-        and not loss.is_quiet
+        and not loss.is_silenced
         and statuses[key_of(loss.event)] is not LossStatus.OUTSIDE
     ]
     alerting = {key: loss for loss in losses if statuses[key := key_of(loss.event)] is LossStatus.ALERTING}
     due: list[list[Loss]] = []
-    for is_doubtful, end in dict.fromkeys((loss.is_doubtful, loss.not_back_by) for loss in losses):
-        same = (loss for loss in losses if (loss.is_doubtful, loss.not_back_by) == (is_doubtful, end))
+    for is_doubtful, is_not_back in dict.fromkeys((loss.is_doubtful, loss.is_not_back) for loss in losses):
+        same = (loss for loss in losses if (loss.is_doubtful, loss.is_not_back) == (is_doubtful, is_not_back))
         for chain in chains(same):
             lost = [loss for loss in chain if key_of(loss.event) in alerting]
             if any(loss.counts_at(policy, interval) <= around.now.monotonic for loss in lost):
@@ -314,7 +313,7 @@ def _opened(
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
-            silent = (loss for loss in waiting if statuses[key_of(loss.event)] in _SILENT)
+            silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
             incident = incident_of(profile, lost, around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
@@ -333,7 +332,7 @@ def _opened(
 
 def _silenced_beside(lost: Sequence[Loss], silenced: Iterable[Loss]) -> int:
     """Return the number of silenced losses that may have happened at the moment of an incident's losses."""
-    if lost[0].not_back_by is not None:
+    if lost[0].is_not_back:
         return 0
     by_span = {loss.died: loss for loss in lost}.values()
     return sum(
@@ -360,7 +359,7 @@ def incident_of(
         began_at=min(event.at for event in events),
         losses=events,
         is_storm=is_storm,
-        shared=_shared(events, fleet) if len(events) > 1 and losses[0].not_back_by is None else None,
+        shared=_shared(events, fleet) if len(events) > 1 and not losses[0].is_not_back else None,
         noticed_at=in_order[0].noticed_at,
         remaining=frozenset(map(key_of, events)),
     )
@@ -448,7 +447,7 @@ def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, 
     policy, profile_state = around.policy(profile), around.fleet.by_profile[profile]
     kind, lasts = Kind.BLIND, policy.blind_after
     if lasts is not None and profile_state.stall_detector.is_stalled:
-        from envwatch.fleet.alerting.quiet import near_time_text  # noqa: PLC0415 - only in a stall
+        from envwatch.fleet.alerting.recurring_hours import near_time_text  # noqa: PLC0415 - only in a stall
 
         kind, lasts = Kind.STALLED, min(lasts, limits.STALL_ALERT_AFTER)
         count = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())

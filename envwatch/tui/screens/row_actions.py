@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -93,10 +94,10 @@ class RowActions(TableScreen):
     class Unsilenced(Message):
         """The user ends silences."""
 
-        ids: Sequence[SafeText]
+        silences: Sequence[Silence]
 
-        def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
-            return control.end(monitor, self.ids)
+        def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
+            return control.end(monitor, self.silences, wall)
 
     @dataclass
     class Decided(Message):
@@ -292,15 +293,15 @@ class RowActions(TableScreen):
             self.show_message(f"nothing to silence: {target.is_or_are} up again")
             return
         monitor, now = self.state.monitor, self.state.now
-        found = [monitor.silence_of(row, now) for row in target.environments]
-        silences = {silence.id for silence in found if silence is not None}
+        found = [monitor.silenced(row, now) for row in target.environments]
+        silences = {each.silence for each in found if each is not None}
         choices = [Choice(lasts, lasts) for lasts in _LASTS]
         if silences:
             choices.insert(0, Choice(_END, "end", counted(len(silences), "current silence")))
 
         def take(choice: str) -> None:
             if choice == _END:
-                self.post_message(self.Unsilenced(sorted(silences)))
+                self.post_message(self.Unsilenced([*silences]))
                 self.unmark(target)
             else:
                 self._ask_why(target, _LASTS[choice])

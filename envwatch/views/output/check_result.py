@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.alert_policy import Matcher
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -287,7 +287,7 @@ def check_result_of(  # noqa: C901  one pass over all rows
                 continue
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.quiet_end(tracked, at)):
+            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.counted_from(tracked, now)):
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
@@ -354,7 +354,7 @@ def _test_of(
                     return True
                 if is_undated(tracked, latest_loss):
                     return None
-                return has_been_silent(tracked, at, needed, monitor.quiet_end(tracked, at))
+                return has_been_silent(tracked, at, needed, monitor.counted_from(tracked, now))
 
             return is_lasting_problem
         case Metric.OFFLINE:

@@ -274,7 +274,8 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
 
     * Instants are ISO 8601 in UTC with milliseconds.
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
-    * `reason` is the reason for the state; for a replaced row, `replaced by NAME`; in quiet hours, `quiet until 10:00`.
+    * `reason` is the reason for the state; for a replaced row, `replaced by NAME`; for a silenced row that is down,
+      `silenced until 10:00`.
     * `mode` is as received, including names of older listeners.
     * `profile` is null if a single profile is watched. With several, an id is unique only within a profile.
     * `acknowledged` is the note here (`note`) or of the serving host, `by NAME: note`.
@@ -307,7 +308,7 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
 def _reason(row: ListedEnvironment) -> str:
     if row.tracked.has_impossible_time:
         return Reason.UNTIMED.value
-    return _UNKNOWN_REASON if row.is_unknown else row.quiet or row.tracked.reason
+    return _UNKNOWN_REASON if row.is_unknown else row.silenced or row.tracked.reason
 
 
 def iso(at: float | None) -> str | None:

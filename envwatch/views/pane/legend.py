@@ -46,8 +46,7 @@ _TAGS: Final[Mapping[ChangeTag, str]] = {
 _ASIDES: Final[Mapping[Aside, str]] = {
     Aside.OLD: "over 24h",
     Aside.GONE: "not listed",
-    Aside.QUIET: "quiet hours",
-    Aside.SILENCED: "with M",
+    Aside.SILENCED: "for a time",
     Aside.NOT_ALERTING: "A changes it",
     Aside.REPLACED: "by another",
 }

@@ -166,8 +166,8 @@ def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
 
 
 def _down_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
-    fresh = [down for down in profile.down if not down.is_old and down.quiet is None]
-    quiet = [down.subject for down in profile.down if not down.is_old and down.quiet is not None]
+    fresh = [down for down in profile.down if not down.is_old and down.silenced is None]
+    silenced = [down.subject for down in profile.down if not down.is_old and down.silenced is not None]
     old = [down.subject for down in profile.down if down.is_old]
     open_ones = sum(down.acknowledged is None for down in fresh)
     lines = _bounded([_down_text(down, clock) for down in fresh])
@@ -175,7 +175,7 @@ def _down_section(profile: values.ProfileReport, clock: ReportClock) -> _Section
     if open_ones != len(fresh):
         title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
     counts = [title] if fresh else []
-    for subjects, what in ((quiet, "in quiet hours"), (old, "for over a day")):
+    for subjects, what in ((silenced, "silenced"), (old, "for over a day")):
         if subjects:
             lines.append(f"{what}: {_names(subjects, 8)}")
             counts.append(f"{len(subjects):,} {what}")

@@ -135,8 +135,8 @@ class Down:
     pod: SafeText | None
     acknowledged: SafeText | None
     """The note, which may be empty; None without acknowledgement."""
-    quiet: SafeText | None
-    """`quiet until 10:00` in quiet hours; None outside."""
+    silenced: SafeText | None
+    """`silenced until 10:00`; None for a row that is not silenced."""
     is_old: Annotated[bool, _NOT_IN_JSON]
     """Whether offline for over a day."""
 
@@ -228,15 +228,15 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Available:
-    """An environment's availability within the watched time, without quiet time."""
+    """An environment's availability within the watched time, without silenced time."""
 
     subject: Subject
     share: float
     """1 only for an environment without any outage."""
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
     outages: int
-    """The number of outages, including outages that began before the period or last on, but not outages within quiet
-    hours."""
+    """The number of outages, including outages that began before the period or last on, but not outages within a
+    silence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

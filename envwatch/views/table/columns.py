@@ -348,7 +348,7 @@ GUTTER = 2
 _WIDEST: Final = {"branch": 24, "why": 30, META: 24}
 """The greatest width of a column that grows into free room."""
 _NOTE: Final = 24
-"""Cells of WHY next to other columns: `silenced 59m by ana: fan`."""
+"""Cells of WHY next to other columns: `silenced until Mon 10:00`."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME. STATE and FOR need no space between them."""
 

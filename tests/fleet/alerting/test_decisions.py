@@ -11,11 +11,9 @@ from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 
 from envwatch.fleet.alerting.alert_policy import (
-    EVERYTHING,
     NO_WORDS,
     AlertPolicy,
     Decision,
-    Matcher,
     Rule,
     Word,
     decision_text,
@@ -23,6 +21,7 @@ from envwatch.fleet.alerting.alert_policy import (
     word_entry,
     words_of,
 )
+from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import DISCONNECTED, NEVER_LISTED, ONLINE

@@ -17,10 +17,12 @@ from support.tracked_environments import gone, named
 from support.watch_night import LIMITS, Night, beating, night, row
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher, silence_of_environments, silence_of_query
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.losses import LossStatus, status_of
+from envwatch.fleet.alerting.matcher import Matcher
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
@@ -428,19 +430,6 @@ def test_a_policy_by_age_is_asked_at_the_moment() -> None:
     assert one.poll("a").poll("a", after=45).sizes == ([1], [])
 
 
-@pytest.mark.parametrize(("later", "opened"), [(9.999, 0), (10.0, 1)])
-def test_a_row_that_is_off_when_its_silence_ends_counts_as_lost_at_that_moment(later: float, opened: int) -> None:
-    one = silenced(night("a", "b"), "a", hours=0.01).hold(35, "a")
-    assert one.sizes == ([], [])
-    assert one.poll("a").sizes == ([], [])
-    assert len(one.wait(later).opened) == opened
-
-
-def test_rows_that_are_off_when_a_silence_ends_are_one_incident() -> None:
-    one = silenced(night("a", "b", "c"), "a", "b", hours=0.05).hold(60, "a").hold(60, "a", "b").hold(80, "a", "b")
-    assert one.sizes == ([2], [])
-
-
 def test_a_silence_after_the_opening_changes_nothing_about_the_incident() -> None:
     one = silenced(night("a", "b").hold(15, "a"), "a").poll("a")
     assert one.sizes == ([1], [])
@@ -453,17 +442,6 @@ def test_of_a_mass_only_what_is_not_silenced_opens_and_the_rest_is_an_incident_o
     assert mass.sizes == ([10], [])
     assert mass.hold(75, *names).sizes == ([10, 2], [])
     assert len({each.id for each in mass.opened}) == 2
-
-
-@pytest.mark.parametrize(
-    ("offset_ms", "is_quiet"), [(-300_001, False), (-300_000, True), (3_599_999, True), (3_600_000, False)]
-)
-def test_a_silence_holds_from_its_beginning_to_its_end_and_not_on_a_clock_far_before_it(
-    offset_ms: float, *, is_quiet: bool
-) -> None:
-    everything = Matcher(clean("x"), lambda *_: True)
-    silence = silence_of_query(everything, WallMs(NOW), timedelta(hours=1), clean(""), clean(""))
-    assert silence.holds(NOW + offset_ms) is is_quiet
 
 
 @pytest.mark.parametrize(("pod", "shared"), [("pod-2", "pod pod-2"), ("pod-1", None)])

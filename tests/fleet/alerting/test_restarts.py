@@ -16,9 +16,10 @@ from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 from support.watch_night import LIMITS, Night, beating, night
 
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values
 from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs

@@ -1,7 +1,7 @@
 """Plays a script: the input of each poll of a monitor, and the monitor's restarts.
 
 A watcher looks right before and after each visible change, every 10 or 20 s while a message may come, every minute
-during a fault, and otherwise every 5 minutes. Rows that are off most of the time are not looked at between.
+during a fault, and otherwise every 10 minutes. Rows that are off most of the time are not looked at between.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 STEP: Final = 5 * SECOND
-CALM_STEPS: Final = 60
+CALM_STEPS: Final = 120
 _LATEST: Final = 800
 """Largest delay of a poll, ms; delays keep polls out of step with pings."""
 _LATENCY: Final = 80
