@@ -71,18 +71,6 @@ def test_each_hint_comes_when_the_key_of_the_one_before_was_used(tmp_path: Path)
         assert not re.search("hint", terminal.text)
 
 
-def test_a_hint_stands_only_where_its_key_works(tmp_path: Path) -> None:
-    with Terminal.of_envwatch("demo", home=tmp_path) as terminal:
-        terminal.wait_for("hint 1 of 6")
-        terminal.press("n", ENTER)
-        terminal.wait_for("hint 3 of 6: A makes this row alert")
-        terminal.press("{")
-        terminal.wait_for("REWOUND")
-        terminal.wait_for("hint 3 of 6: / filters")
-        terminal.press("L")
-        terminal.wait_for("hint 3 of 6: A makes this row alert")
-
-
 def test_they_are_closed_for_good_by_the_key_that_stands_there(tmp_path: Path) -> None:
     with demo(tmp_path) as terminal:
         terminal.wait_for(HINT)
