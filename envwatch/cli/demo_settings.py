@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of, history_folder_for, state_file
 from envwatch.demo.times import DAY_MS
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model.limits import DEMO_ALERT_AFTER, UPTIME_WINDOW
@@ -16,11 +17,14 @@ from envwatch.model.text import clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
     from envwatch.demo.scenarios import FleetSpec
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 DEMO_PROFILE: Final = "demo"
 """On screen and in the history."""
@@ -55,11 +59,17 @@ def uptimes_before(spec: FleetSpec) -> UptimeRecord:
     """Return the uptimes of a fleet that was watched for a week before the opening."""
     from envwatch.demo.machines import Role, machine_at
 
-    shares = {Role.SERVER: 0.99, Role.LAPTOP: 0.6, Role.JOB: 0.75}
+    shares = {Role.SERVER: 0.998, Role.LAPTOP: 0.6, Role.JOB: 0.75}
     week = Uptime().after(UPTIME_WINDOW / MS, is_up=True)
     machines = (machine_at(spec, index) for index in range(spec.size))
     rows = {clean(each.identity["id"]): week._replace(up=shares[each.role] * week.watched) for each in machines}
     return UptimeRecord(week.at, rows, has_begun=True)
+
+
+def uptimes_at_first(spec: FleetSpec) -> Callable[[Clocks], Mapping[SafeText, UptimeRecord]]:
+    """Return a function for `Persistence.newest_uptimes`: the first call returns the uptimes before the opening."""
+    records = ({profile: uptimes_before(spec)} for profile in (NO_PROFILE,))
+    return lambda _: next(records, {})
 
 
 def start_file(folder: Path) -> Path:

@@ -40,7 +40,7 @@ HINTS: Final = {
 
 
 class HintBar(TextLine):
-    """The first hint whose key works here and was not used, and the key that closes the hints."""
+    """The first hint whose key was not used, and the key that closes the hints."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
@@ -61,14 +61,13 @@ class HintBar(TextLine):
         self.display = lines >= LEAST_LINES
 
     def parts(self) -> Row:
-        place = Part(f"hint {len(HINTS) - len(self.left) + 1} of {len(HINTS)}:", "faint", 4)
-        if self._key_of("filter") is None:
-            return [place, Part("the table follows the text as you type", "", 7, cut_at=6)], []
-        possible = ((key, HINTS[actions]) for actions in self.left if (key := self._key_of(actions[0])) is not None)
-        if (hint := next(possible, None)) is None:
+        if not self.left:
             return [], []
-        key, text = hint
-        left = [place, Part(key, "key", 8), Part(text, "", 7, cut_at=6)]
+        actions, number = self.left[0], len(HINTS) - len(self.left) + 1
+        place = Part(f"hint {number} of {len(HINTS)}:", "faint", 4)
+        if (key := self._key_of(actions[0])) is None:
+            return [place, Part("the table follows the text as you type", "", 7, cut_at=6)], []
+        left = [place, Part(key, "key", 8), Part(HINTS[actions], "", 7, cut_at=6)]
         return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
 
     def _key_of(self, action: str) -> str | None:

@@ -16,11 +16,7 @@ from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scena
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from envwatch.fleet.uptime_record import UptimeRecord
-    from envwatch.model.text import SafeText
 
 _UNLIMITED: Final = 1_000_000
 """Requests a minute, in effect unlimited: the server is local."""
@@ -62,6 +58,7 @@ def _show(options: Options) -> int:
         demo_settings,
         earlier_start,
         hints_key,
+        uptimes_at_first,
         with_remedy,
     )
     from envwatch.demo.child import ChildServer
@@ -86,19 +83,11 @@ def _show(options: Options) -> int:
             settings = with_remedy(settings, credentials.base_url)
         is_whole = not (settings.online_only or settings.source or settings.user)
         day, started_at = (spec.day if is_whole else None), (child.started_at if ages_from is None else None)
-        uptimes = _uptimes(spec)
-        demo = DemoHistory(folder, partial(_write_past, folder, day, started_at), lambda _: next(uptimes, {}))
+        demo = DemoHistory(folder, partial(_write_past, folder, day, started_at), uptimes_at_first(spec))
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
         profile = SelectedProfile(credentials, replace(settings, limits=limits))
         return asyncio.run(run_dashboard(Profiles({NO_PROFILE: profile}), options, demo, key))
-
-
-def _uptimes(spec: FleetSpec) -> Iterator[Mapping[SafeText, UptimeRecord]]:
-    from envwatch.cli.demo_settings import uptimes_before
-    from envwatch.fleet.events import NO_PROFILE
-
-    yield {NO_PROFILE: uptimes_before(spec)}
 
 
 def _write_past(folder: Path, day: str | None, started_at: int | None) -> None:
