@@ -169,7 +169,8 @@ async def test_silencing_acts_on_the_marked_rows_and_removes_the_marks() -> None
         assert marked(stage) == []
         stage.go_to("env-ada")
         await stage.press("space", "space", "M", "e", "enter")
-        assert (stage.app.state.monitor.silences, marked(stage)) == ({}, [])
+        (ended,) = stage.app.state.monitor.silences.values()
+        assert (ended.holds(stage.at), marked(stage)) == (False, [])
 
 
 async def test_a_mark_stays_with_its_environment_when_rows_move_or_the_view_hides_them() -> None:

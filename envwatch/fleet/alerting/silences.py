@@ -70,12 +70,16 @@ class Silence(NamedTuple):
         """The key of a silence that recurs, which depends on query, days and hours."""
         return clean(blake2s(self.text.encode(), digest_size=8).hexdigest())
 
-    def holds(self, wall: float) -> bool:
-        """Whether a silence that does not recur is in force.
+    def has_begun(self, wall: float) -> bool:
+        """Whether a silence that does not recur has begun.
 
-        Not if the clock was set back behind the begin: the silence would last longer than asked for.
+        A clock that was set back far behind the begin ends the silence, which would last longer than asked for.
         """
-        return self.at - _SLACK_MS <= wall < self.until
+        return self.at - _SLACK_MS <= wall
+
+    def holds(self, wall: float) -> bool:
+        """Whether a silence that does not recur is in force."""
+        return self.has_begun(wall) and wall < self.until
 
     def covers(self, tracked: TrackedEnvironment, server: SafeText, now: float) -> bool:
         """Whether the silence covers an environment (server's clock, ms)."""
@@ -167,7 +171,7 @@ def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
     once = [
         (min(clock.server_time(each.at), now), clock.server_time(each.until), each)
         for each in silences.values()
-        if each.at - _SLACK_MS <= wall and each.covers(tracked, server, now)
+        if each.has_begun(wall) and each.covers(tracked, server, now)
     ]
     if not once and not hours:
         return None

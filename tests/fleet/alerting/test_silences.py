@@ -114,14 +114,15 @@ def test_a_query_is_asked_by_the_clock_of_the_server_and_the_end_by_that_of_this
     assert silenced(A, skewed, after=60_000, skew=5_000) == (skewed.until + 5_000, skewed.id)
 
 
-@pytest.mark.parametrize(("after", "is_silenced"), [(3_599_999, True), (3_600_000, False)])
-def test_a_row_that_is_up_is_silenced_until_the_end(after: float, *, is_silenced: bool) -> None:
-    assert (silenced(A, of_query(), after=after) is not None) is is_silenced
-
-
-@pytest.mark.parametrize(("before", "is_silenced"), [(300_000, True), (300_001, False)])
-def test_a_silence_holds_on_a_clock_that_was_set_back_a_little(before: float, *, is_silenced: bool) -> None:
-    assert (silenced(A, of_query(), after=-before) is not None) is is_silenced
+@pytest.mark.parametrize(
+    ("after", "is_silenced"), [(-300_001, False), (-300_000, True), (3_599_999, True), (3_600_000, False)]
+)
+def test_a_silence_holds_from_the_begin_to_the_end_and_on_a_clock_that_was_set_back_a_little(
+    after: float, *, is_silenced: bool
+) -> None:
+    silence = of_query()
+    assert silence.holds(NOW + after) is is_silenced
+    assert (silenced(A, silence, after=after) is not None) is is_silenced
 
 
 def test_of_several_silences_that_begin_at_once_the_last_to_end_is_named() -> None:
