@@ -275,7 +275,7 @@ def test_what_comes_and_goes_is_flapping_also_while_it_is_up() -> None:
 def test_a_mass_loss_is_one_series_until_the_last_one_is_back() -> None:
     watch = Watch().take(listed(rows(20)))
     lost = tuple(range(1, 13))
-    watch.poll(rows(20, down=lost)).wait(9_000)
+    watch.poll(rows(20, down=lost)).wait(4_000)
     assert watch.series().of("envwatch_mass_loss_environments") == []
 
     series = watch.wait(2_000).series()
