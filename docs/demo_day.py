@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import to_json
 
 from envwatch.cli.demo_past import SHIPPED_START, PastPoll
+from envwatch.cli.demo_settings import uptimes_before
 from envwatch.demo.fleet import CONNECTED, DAYS, SimulatedFleet
 from envwatch.demo.lives import CalmLife, DefaultLife
-from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, connection_id, random_at
+from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, Role, connection_id, random_at
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scenario
 from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment
 from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, TimeWindow
@@ -68,13 +69,15 @@ _APART_MS: Final = 2 * MINUTE_MS
 
 _ROLL_OUT_MS: Final = 30 * MINUTE_MS
 _NIGHT: Final = (20 * HOUR_MS, 8 * HOUR_MS)
-"""From and until, before the opening."""
+"""From and until, before the opening: laptops sleep."""
+_JOBS_END: Final = 10 * HOUR_MS
+"""Before the opening, or up to two hours later."""
+_NEXT_JOB_AFTER: Final = 5 * HOUR_MS
 _VERSION_BEFORE: Final = "0.34.11"
 _POD_BEFORE: Final = "p-4"
 """Pods at the start have higher numbers."""
 _ROLLED_OUT_TO: Final = ("build-", "ci-", "gpu-", "staging", "edge-", "nightly", "mac-mini", "🚀")
 _BRANCHES: Final = ("main", "feat/export", "chore/deps")
-_LAPTOPS: Final = ("-laptop-", "-thinkpad", "-surface", "macbook", "MacBook")
 _ROWS: Final = 1 << 30
 """A row's random sequence has this number plus the index."""
 
@@ -160,9 +163,10 @@ class DayBefore:
         return max(places, key=lambda place: sum(map(self._is_steady, range(place, self.spec.size, count))))
 
     def _steady(self, random: Random) -> Iterator[int]:
-        """Yield machines with a steady connection outside the lost pod."""
+        """Yield servers with a steady connection outside the lost pod."""
         for index in random.sample(range(self.spec.size), k=min(self.spec.size, 60)):
-            if self._place(index) != self._lost_place and self._is_steady(index):
+            is_server = self._at_start(index).machine.is_server
+            if is_server and self._place(index) != self._lost_place and self._is_steady(index):
                 yield index
 
     def _is_steady(self, index: int) -> bool:
@@ -188,6 +192,12 @@ class DayBefore:
         chance = random.random()
         gap = random.choice((6, 9, 4 * 60, 11 * 60, 37 * 60, 80 * 60)) * SECOND_MS
         delay, pause = random.randrange(_ROLL_OUT_MS), random.randrange(5 * SECOND_MS, 30 * SECOND_MS)
+        if found.machine.role is Role.LAPTOP:
+            fell_asleep, woke = (self.started_at - each for each in _NIGHT)
+            yield _Outage(fell_asleep + moment % (3 * HOUR_MS), woke - length, is_asleep=True)
+        elif found.machine.role is Role.JOB:
+            at = self.started_at - _JOBS_END + moment % (2 * HOUR_MS)
+            yield _Outage(at, at + _NEXT_JOB_AFTER + length)
         yield from self._connecting(found.last, gap)
         if found.index == self.broken:
             yield _Outage(*self.breakdown)
@@ -198,10 +208,7 @@ class DayBefore:
             yield _Outage(*self.pod_loss)
         if _is_rolled_out_to(found.machine):
             yield _Outage(self.roll_out.at + delay, self.roll_out.at + delay + pause)
-        if any(word in found.machine.identity["name"] for word in _LAPTOPS) and chance < 0.6:
-            fell_asleep, woke = (self.started_at - each for each in _NIGHT)
-            yield _Outage(fell_asleep + moment % (3 * HOUR_MS), woke - length, is_asleep=True)
-        elif chance < 0.06:
+        if found.machine.is_server and chance < 0.06:
             at = self.began_at + _EDGE_MS + moment % (DAY_MS - 2 * HOUR_MS)
             yield _Outage(at, at + length)
 
@@ -333,6 +340,7 @@ def polls_of(fleet: FleetWithDay) -> Iterator[PastPoll]:
     acknowledged = TimeWindow(day.breakdown.at + 41 * MINUTE_MS, day.breakdown.until - 2 * MINUTE_MS)
     broken = clean(fleet.environment(day.broken).machine.identity["id"])
     monitor = Monitor.create(limits, profile_name=profile_name)
+    uptimes = uptimes_before(fleet.spec)
     starts_run = True
     for outcome in _outcomes(fleet):
         now = outcome.ended
@@ -341,6 +349,7 @@ def polls_of(fleet: FleetWithDay) -> Iterator[PastPoll]:
             continue
         if starts_run:
             monitor = Monitor.create(limits, monitor.acks, profile_name=profile_name)
+            monitor = monitor.with_uptime_record(NO_PROFILE, uptimes)
         if acknowledged.covers(now.wall) and not monitor.acks:
             monitor = _with_ack(monitor, broken, now)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)

@@ -1,8 +1,7 @@
 """Draws the pictures of README.md and docs/screens.md: the dashboard on the demo's fleet, in simulated time.
 
 `uv run python docs/pictures.py [NAME …]` draws all pictures, or the named ones; `report` is docs/report.md. Clock,
-random numbers and server answers are simulated: every run draws the same pictures. Only the report depends on the hour,
-because the demo's quiet hours surround the present.
+random numbers and server answers are simulated: every run draws the same pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from animation import Frame, animated
 from textual.widgets import Input
 
 from envwatch.cli.demo_past import write_past
-from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
+from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host, uptimes_at_first
 from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec
 from envwatch.files import export_here
@@ -171,7 +170,7 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
     target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
     async with Session({NO_PROFILE: target}) as session:
         inputs = Inputs(targets=session.targets, outcomes=session, clocks=world.clocks, pasts=pasts, readable=readable)
-        saved = Persistence(export=export_here)
+        saved = Persistence(export=export_here, newest_uptimes=uptimes_at_first(FLEET))
         preferences = Preferences(theme=picture.theme, columns=picture.columns, ascii_only=picture.ascii_only)
         app = (
             EnvwatchApp(inputs, saved, preferences)

@@ -9,12 +9,10 @@ import re
 import signal
 import sys
 from dataclasses import replace
-from datetime import UTC, date
+from datetime import timedelta
 from functools import cache, reduce
 from operator import getitem
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 import pytest
 from support import programs
@@ -22,12 +20,10 @@ from support.builders import NOW, list_of, listed, reading, wire_rows
 from support.builders import environment as environment_row
 from support.documents import page, promises, tables
 from support.faulty_server import KEY, faulty_server
-from support.habits import Weeks
 from support.hooked import hooked
 from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
-from support.tracked_environments import tracked
 
 from envwatch.cli.arguments import Exit
 from envwatch.cli.commands.dashboard import REFERENCE
@@ -35,12 +31,15 @@ from envwatch.cli.doctor import check
 from envwatch.config.hooks import KINDS, HookSettings
 from envwatch.config.schema import Command, OwnView, schema
 from envwatch.config.validators import QuietTable
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Rule
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.presence import ONLINE
+from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import clean
+from envwatch.model.text import EMPTY, clean
 from envwatch.past.history import LeftOut
 from envwatch.query.fields import FIELDS
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
@@ -48,14 +47,15 @@ from envwatch.tui.keymap import binding_ids
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.events import event_stream
 from envwatch.views.events.cloud_events import CloudEvent, cloud_event, word_of
+from envwatch.views.output import alert_decisions, formats
 from envwatch.views.output import check_result as plugin_output
-from envwatch.views.output import formats
+from envwatch.views.output.alert_decisions import DecidedRow
 from envwatch.views.output.check_result import Metric
-from envwatch.views.report import quiet_suggestion
+from envwatch.views.report import past_losses
 from envwatch.views.report import values as report_json
+from envwatch.views.report.past_losses import PastLoss, PastLosses
 from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.report.quiet_suggestion import HabitualRow, QuietSuggestions, Suggestion
-from envwatch.views.report.values import Report
+from envwatch.views.report.values import Downtime, Report, Subject
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import BUILT_IN_VIEWS
 
@@ -94,6 +94,19 @@ def change() -> Iterable[str]:
     return data.keys() - {"profile"}
 
 
+def decision() -> Any:
+    row = TrackedEnvironment(environment=environment_row(), verdict=ONLINE)
+    return json.loads(alert_decisions.json_of([DecidedRow(row, AlertPolicy().decision(row, None, NOW))]))[0]
+
+
+def past_outage() -> Any:
+    subject = Subject(clean("env-1"), clean("web"))
+    outage = Downtime(
+        subject=subject, began_at=None, ended_at=None, lasted=timedelta(), seen=timedelta(), reason=None, incident=None
+    )
+    return json.loads(past_losses.json_of(PastLosses([PastLoss(EMPTY, outage)])))[0]
+
+
 def finding_of_doctor() -> Any:
     return json.loads(check.json_of([check.Result("key", None, check.ok("fine"), str)]))[0]
 
@@ -104,34 +117,16 @@ def choices(command: str, option: str) -> Iterable[str]:
 
 
 @cache
-def suggestions_document() -> Any:
-    weeks = Weeks(ZoneInfo("UTC"), date(2026, 11, 2), 14)
-    weeks.office("ana", Random(1))
-    kept = weeks.kept("ana")
-    assert kept is not None
-    row = HabitualRow(tracked(), kept, ())
-    found = QuietSuggestions(
-        profile=clean("work"),
-        host=clean("letta.example"),
-        since=0,
-        until=NOW,
-        workdays=10,
-        weekend_days=4,
-        suggestions=(Suggestion(("name:ana",), kept.habit.hours, (row,), UTC),),
-        restless=(),
-        covered=(),
-    )
-    return json.loads(quiet_suggestion.json_of([found]))
-
-
-@cache
 def report_document() -> Any:
     night = eventful_night()
     until = WallMs(night.wall)
     since = WallMs(until - 8 * HOUR_MS)
     recorded = recorded_in(night.history, since, until, profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
-    profiles = [report_of(replace(recorded, left_out=[LeftOut("poll", since, until, clean("damaged"), 2)]))]
+    (row, *_) = recorded.last.profile_state.environments.values()
+    turn = row.event(Kind.ALERTING, ServerMs(until), reason=clean("up 90 % of 7 days"))
+    left_out = [LeftOut("poll", since, until, clean("damaged"), 2)]
+    profiles = [report_of(replace(recorded, events=(*recorded.events, turn), left_out=left_out))]
     whole = Report(since=since, until=until, made_at=until, filter=None, profiles=profiles)
     return json.loads(report_json.json_of(whole))
 
@@ -149,14 +144,14 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `list -o`": lambda: choices("list", "-o"),
     "Formats of `watch -o` and `replay -o`": lambda: event_stream.EventFormat,
     "Formats of `report -o`": lambda: choices("report", "-o"),
-    "Formats of `quiet suggest -o`": lambda: choices("quiet suggest", "-o"),
+    "Formats of `alerts -o`": lambda: choices("alerts", "-o"),
     "Scenarios of `demo --scenario`": lambda: choices("demo", "--scenario"),
     "Kinds of `check --of`": lambda: Metric,
     "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],
     "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.PluginStatus],
     "Settings of a profile, or above all": profile_settings,
     "Tables and settings of the file": lambda: schema()["properties"].keys() - profile_settings().keys(),
-    "Settings of quiet hours": lambda: QuietTable.model_fields,
+    "Settings of a recurring silence": lambda: QuietTable.model_fields,
     "Settings of a hook": lambda: HookSettings.model_fields,
     "Settings of a command of your own": lambda: Command.model_fields,
     "Settings of a view of your own": lambda: OwnView.model_fields,
@@ -169,14 +164,11 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `counts`, and states of a row": lambda: listing()["counts"].keys() - {"total"},
     "Its `set_aside`": lambda: listing()["set_aside"],
     "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
+    "`alerting_rule`": lambda: [rule.value for rule in Rule],
+    "A decision of `alerts`": decision,
+    "An outage of `alerts --since`": past_outage,
     "A finding of `doctor`": finding_of_doctor,
     "Its `status`": lambda: check.CheckStatus,
-    "Suggested quiet hours": suggestions_document,
-    "`profiles` of suggestions": lambda: suggestions_document()["profiles"][0],
-    "`suggestions`": lambda: suggestions_document()["profiles"][0]["suggestions"][0],
-    "`environments` of a suggestion": lambda: suggestions_document()["profiles"][0]["suggestions"][0]["environments"][
-        0
-    ],
     "A report": report_document,
     "Its `profiles`": part_of_report,
     "`fleet`": lambda: part_of_report("fleet"),
@@ -193,6 +185,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "`behind`": lambda: part_of_report("behind", 0),
     "`appeared` and `gone`": lambda: part_of_report("appeared", 0),
     "`availability`": lambda: part_of_report("availability", 0),
+    "`alerting` of a report": lambda: part_of_report("alerting", 0),
     "Attributes": lambda: CloudEvent.__annotations__,
     "Kinds, also for `on` of a hook": lambda: KINDS,
     "Fields of `data` in addition to the row": change,

@@ -47,8 +47,8 @@ GROUPS: Final = {
         "metrics": "print series for Prometheus, or write a file",
         "report": "print a handover report for the next person on call",
         "hooks": "test the hooks that `watch --hooks` runs",
+        "alerts": "say which losses need a person and why, and change that",
         "silence": "stop alerts of environments during planned work",
-        "quiet": "suggest quiet hours by the recorded history",
     },
     "Setup": {
         "config": "show the settings and their origins, or check the file",
@@ -372,7 +372,7 @@ _CHOICE: Final = re.compile(r"argument (\S+): invalid choice: '?(.*?)'? \(choose
 _OTHERS: Final = {
     re.compile(r"argument (\S+): expected one argument"): "needs a value",
     re.compile(r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", re.DOTALL): "takes no value",
-    re.compile(r"the following arguments are required: (\S+)"): "is missing",
+    re.compile(r"the following arguments are required: (\S+?)(?:, .*)?"): "is missing",
 }
 _NAMES_OF_KEYS: Final = re.compile(r"--?(?:letta-?)?(?:api-?)?(?:key|token)(?:=.*)?", re.IGNORECASE | re.DOTALL)
 

@@ -16,7 +16,7 @@ from envwatch import __version__
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import zone_named
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import date_text, past_moment_of, use_zone
 from envwatch.redactor import ReportedError, redactor
 
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits
     from envwatch.past.history import Moment, Past
     from envwatch.query.language import Query
@@ -159,10 +162,16 @@ class Profiles(dict[SafeText, SelectedProfile]):
 
 
 def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
-    """Return the selected profiles; `find` replaces `credentials_for`."""
+    """Return the selected profiles, and warn of old settings; `find` replaces `credentials_for`."""
     from envwatch.fleet.events import NO_PROFILE
 
-    found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings_for(options)]
+    all_settings = all_settings_for(options)
+    if any(each.ephemeral for each in all_settings):
+        from envwatch.config.describe import ephemeral_warning
+
+        for warning in dict.fromkeys(filter(None, map(ephemeral_warning, all_settings))):
+            print_error(f"envwatch: {warning}")
+    found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings]
     return Profiles({clean(each.settings.profile) if len(found) > 1 else NO_PROFILE: each for each in found})
 
 
@@ -176,31 +185,42 @@ def policy_for(settings: Settings) -> AlertPolicy:
     from dataclasses import replace
 
     from envwatch.config.settings import expected_by
-    from envwatch.fleet.alerting.alert_policy import NOTHING
 
     return replace(
-        quiet_policy(settings),
-        alert=matcher_for(settings.alert, settings),
+        silences_policy(settings),
+        alert=_alert_matcher(settings),
         alert_after=settings.alert_after,
-        ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
         blind_after=settings.blind_after,
         expect=expected_by(settings),
     )
 
 
-def quiet_policy(settings: Settings) -> AlertPolicy:
-    """Return an alert policy with the quiet hours of one profile, and no other setting."""
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+def _alert_matcher(settings: Settings) -> Matcher | None:
+    """Return the rows that need a person, None for the permanent rows; without the rows of `ephemeral` of 1.1.0."""
+    if not settings.ephemeral:
+        return matcher_for(settings.alert, settings) if settings.alert else None
+    from envwatch.fleet.alerting.matcher import Matcher
 
-    return AlertPolicy(
-        quiet=tuple((matcher_for(each.filter, settings), each) for each in settings.quiet),
-        zone=None if settings.timezone is None else zone_named(settings.timezone),
+    alert, ephemeral = matcher_for(settings.alert, settings), matcher_for(settings.ephemeral, settings)
+    return Matcher(
+        composed(f"({alert.query}) !({ephemeral.query})"),
+        lambda tracked, now: alert.matches(tracked, now) and not ephemeral.matches(tracked, now),
     )
+
+
+def silences_policy(settings: Settings) -> AlertPolicy:
+    """Return an alert policy with the recurring silences of one profile, and no other setting."""
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.silences import recurring_silences
+
+    zone = None if settings.timezone is None else zone_named(settings.timezone)
+    tables = ((matcher_for(each.filter, settings), each) for each in settings.quiet)
+    return AlertPolicy(silences=recurring_silences(tables, zone), zone=zone)
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
     """Return a query as a test under a profile; an empty query imports nothing."""
-    from envwatch.fleet.alerting.alert_policy import EVERYTHING
+    from envwatch.fleet.alerting.matcher import EVERYTHING
 
     if not query:
         return EVERYTHING
@@ -325,12 +345,14 @@ class History(NamedTuple):
 
 
 class DemoHistory(NamedTuple):
-    """The history of the demo."""
+    """The history and the uptimes of the demo."""
 
     folder: Path
     """The demo's address is new each time, so the address does not name the folder."""
     prepare: Callable[[], None]
     """Called in a thread before the first recording."""
+    newest_uptimes: Callable[[Clocks], Mapping[SafeText, UptimeRecord]]
+    """Returns the uptimes at the first call, in a thread; later nothing."""
 
 
 def history_for(

@@ -1,35 +1,40 @@
-"""The demo as a profile: its settings and its history folder."""
+"""The demo as a profile: its settings, its history folder and its uptimes."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of, history_folder_for, state_file
 from envwatch.demo.times import DAY_MS
-from envwatch.fleet.alerting.quiet import QuietHours
-from envwatch.model.limits import DEMO_ALERT_AFTER
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.uptime import Uptime
+from envwatch.fleet.uptime_record import UptimeRecord
+from envwatch.model.limits import DEMO_ALERT_AFTER, UPTIME_WINDOW
+from envwatch.model.text import clean
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
     from envwatch.demo.scenarios import FleetSpec
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 DEMO_PROFILE: Final = "demo"
 """On screen and in the history."""
-_QUIET_FOR: Final = timedelta(hours=9)
 REMEDY: Final = "letta-server"
 VIEW: Final = "laptops"
 """The demo's own view, unless the user has a view of this name."""
 
 
 def demo_settings(options: Options) -> Settings:
-    """Return the default profile's display settings, with an early alert, quiet hours and a view."""
+    """Return the default profile's display settings, with an early alert and a view."""
     from envwatch.views.table.table_view import NamedView
 
     settings = display_settings_of(options)
@@ -41,24 +46,30 @@ def demo_settings(options: Options) -> Settings:
         group="meta.team",
     )
     views = {VIEW: laptops, **settings.views}
-    quiet = (_quiet_hours(),)
-    return replace(settings, profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER, quiet=quiet, views=views)
-
-
-def _quiet_hours() -> QuietHours:
-    """Return quiet hours that hold now, and when the laptop of `demo/lives.py` was closed."""
-    from envwatch.demo.lives import CLOSED_AGO_MS, CLOSED_LAPTOP
-    from envwatch.model.times import in_zone
-
-    now = in_zone(datetime.now(UTC))
-    begin = (now - timedelta(milliseconds=CLOSED_AGO_MS, hours=1)).hour
-    return QuietHours(filter=f"name:{CLOSED_LAPTOP}", begin=60 * begin, end=60 * (now + _QUIET_FOR).hour)
+    return replace(settings, profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER, views=views)
 
 
 def demo_host(spec: FleetSpec) -> str:
     """Return the host name of a fleet's history."""
     scenario = "" if spec.scenario is None else f"-{spec.scenario}"
     return f"demo-{spec.size}-{spec.seed}{scenario}"
+
+
+def uptimes_before(spec: FleetSpec) -> UptimeRecord:
+    """Return the uptimes of a fleet that was watched for a week before the opening."""
+    from envwatch.demo.machines import Role, machine_at
+
+    shares = {Role.SERVER: 0.998, Role.LAPTOP: 0.6, Role.JOB: 0.75}
+    week = Uptime().after(UPTIME_WINDOW / MS, is_up=True)
+    machines = (machine_at(spec, index) for index in range(spec.size))
+    rows = {clean(each.identity["id"]): week._replace(up=shares[each.role] * week.watched) for each in machines}
+    return UptimeRecord(week.at, rows, has_begun=True)
+
+
+def uptimes_at_first(spec: FleetSpec) -> Callable[[Clocks], Mapping[SafeText, UptimeRecord]]:
+    """Return a function for `Persistence.newest_uptimes`: the first call returns the uptimes before the opening."""
+    records = ({profile: uptimes_before(spec)} for profile in (NO_PROFILE,))
+    return lambda _: next(records, {})
 
 
 def start_file(folder: Path) -> Path:

@@ -24,22 +24,34 @@ from envwatch.cli.bootstrap import (
     targets_for,
 )
 from envwatch.cli.streams import print_error
+from envwatch.cli.uptime_files import UptimeFiles
 from envwatch.fleet.events import EventLog
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime, Session, Target, read_clocks
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, ChangedFile, StateFile, acknowledged, silences_in
+from envwatch.storage.state_file import (
+    ACKNOWLEDGEMENTS,
+    WORDS,
+    ChangedFile,
+    StateFile,
+    acknowledged,
+    silences_in,
+    words_in,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from datetime import datetime, timedelta
 
     from envwatch.cli.alert_files import AlertFiles
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import Silences
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.alert_policy import Words
     from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.fleet.alerting.silences import Silences
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.model.clock import Clocks
     from envwatch.past.history import Past
     from envwatch.storage.log import PollLog
@@ -85,6 +97,14 @@ def _never(_now: Clocks) -> float:
     return math.inf
 
 
+class _Newest(NamedTuple):
+    acks: Acks | None
+    silences: Silences | None
+    words: Words | None
+    uptimes: Mapping[SafeText, UptimeRecord]
+    taken_over: Mapping[SafeText, AlertState | None]
+
+
 class StateFiles:
     """Acknowledgements, silences and alerts on disk, which any process may change."""
 
@@ -95,6 +115,10 @@ class StateFiles:
         self._acks = ChangedFile(path, acknowledged)
         silences = partial(silences_in, matcher_of=profiles.silence_matcher)
         self._silences = ChangedFile(state_file("silences"), silences)
+        words_path = state_file("alerts-by-hand")
+        self._words_file = StateFile(WORDS, words_path, warn)
+        self._words = ChangedFile(words_path, words_in)
+        self._uptimes = UptimeFiles(profiles, warn)
         self._alerts = alerts
         self._taken_over: Mapping[SafeText, AlertState | None] = {}
 
@@ -110,9 +134,16 @@ class StateFiles:
                 targets[profile].remember(row.environment for row in rows if not row.presence.is_absent)
         return monitor
 
-    async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:
-        """Return a monitor with the latest changes on disk, and the alerts taken over."""
-        acks, silences, taken_over = await asyncio.to_thread(self._read, now)  # the disk may be slow
+    async def newest(
+        self, monitor: Monitor, now: Clocks
+    ) -> tuple[Monitor, tuple[Event, ...], Mapping[SafeText, AlertState | None]]:
+        """Return a monitor with the latest changes on disk, the events that follow, and the alerts taken over."""
+        acks, silences, words, uptimes, taken_over = await asyncio.to_thread(self._read, now)  # the disk may be slow
+        events: tuple[Event, ...] = ()
+        for profile, record in uptimes.items():
+            monitor = monitor.with_uptime_record(profile, record)
+        if words is not None:
+            monitor, events = monitor.with_words(words, now)
         if acks is not None:
             monitor = replace(monitor, acks=acks)
         if silences is not None:
@@ -121,19 +152,26 @@ class StateFiles:
             if state is not None:
                 monitor = monitor.with_alert_state(profile, state)
         taken_over, self._taken_over = {**self._taken_over, **taken_over}, {}
-        return monitor, taken_over
+        return monitor, events, taken_over
 
-    def _read(self, now: Clocks) -> tuple[Acks | None, Silences | None, Mapping[SafeText, AlertState | None]]:
+    def _read(self, now: Clocks) -> _Newest:
         taken_over = {} if self._alerts is None else self._alerts.take_over(now, self._warn)
-        return self._acks.changed(), self._silences.changed(), taken_over
+        uptimes = self._uptimes.newest(now)
+        return _Newest(self._acks.changed(), self._silences.changed(), self._words.changed(), uptimes, taken_over)
 
-    def end(self, keys: Iterable[ServerKey]) -> None:
-        """Save ended acknowledgements."""
-        self._file.keep(dict.fromkeys(keys))
+    def keep(self, monitor: Monitor, changes: MonitorChanges) -> None:
+        """Save ended acknowledgements, inherited words, and now and then the uptimes."""
+        if changes.ended_acks:
+            self._file.keep(dict.fromkeys(changes.ended_acks))
+        if changes.inherited_words:
+            self._words_file.keep(changes.inherited_words)
+        self._uptimes.keep(monitor, changes.now)
 
     def close(self) -> None:
         """Write pending changes."""
         self._file.close()
+        self._words_file.close()
+        self._uptimes.close()
 
 
 class Monitoring(NamedTuple):
@@ -228,11 +266,13 @@ async def updates(
             if pending.done():
                 profile, outcome = pending.result()
                 taken_over: Mapping[SafeText, AlertState | None] = {}
+                turned: tuple[Event, ...] = ()
                 if saved is not None:
-                    before, taken_over = await saved.newest(before, now)
+                    before, turned, taken_over = await saved.newest(before, now)
                 monitor, changes = before.apply(profile, outcome, now)
-                if saved is not None and changes.ended_acks:
-                    saved.end(changes.ended_acks)
+                changes = changes._replace(events=(*turned, *changes.events))
+                if saved is not None:
+                    saved.keep(monitor, changes)
                 monitor = replace(monitor, event_log=EventLog())
                 yield MonitorUpdate(before, monitor, changes, taken_over)
                 pending = waiting()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from envwatch.cli import gc_tuning
 from envwatch.cli.alert_files import earlier_alerts
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import Profiles, client_for, host_of, policies_for, poll_log_for, state_file
+from envwatch.cli.bootstrap import Profiles, client_for, host_of, policies_for, poll_log_for, server_in, state_file
 from envwatch.cli.streams import ProgressLine, print_error
+from envwatch.cli.uptime_files import stored_record
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.sources.poller import poll_once, read_clocks
-from envwatch.storage.state_file import acknowledged, silences_in
+from envwatch.storage.state_file import acknowledged, silences_in, words_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,8 +62,12 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
         silences=silences_in(state_file("silences"), profiles.silence_matcher),
         servers=profiles.servers,
     )
+    monitor, _ = monitor.with_words(words_in(state_file("alerts-by-hand")), read_clocks())
     for name, outcome in outcomes.items():
         if isinstance(outcome, Listed):
+            credentials, settings = profiles[name]
+            if (record := stored_record(server_in(credentials.base_url), settings)) is not None:
+                monitor = monitor.with_uptime_record(name, record)
             if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
                 monitor = monitor.with_earlier_incidents(name, alerts)
             monitor, _update = monitor.apply(name, outcome, read_clocks())

@@ -164,7 +164,9 @@ class Service:
         changes, now = update.changes, update.changes.now
         for name, endpoint in self._endpoints.items():
             profile_state = update.monitor.fleet.by_profile[name]
-            shared = SharedState(self._names[name], update.monitor.acks, update.monitor.silences)
+            monitor = update.monitor
+            policy = monitor.policy_of(name)
+            shared = SharedState(self._names[name], monitor.acks, monitor.silences, policy, monitor.words)
             outcome = changes.outcome if changes.profile == name else None
             self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
         if self._polls is not None:

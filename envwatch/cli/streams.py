@@ -17,7 +17,9 @@ from envwatch.model.text import cells, clean, fitted, shortened
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.model.text import SafeText
 
 
 _CHUNK_BYTES = 1 << 16
@@ -114,6 +116,23 @@ def print_error(line: str, end: str = "\n") -> None:
         return
     with suppress(OSError):
         _write(stderr.fileno(), f"{redactor()(line)}{end}".encode(stderr.encoding, "backslashreplace"))
+
+
+def write_table(rows: Sequence[Sequence[SafeText]]) -> None:
+    """Write rows of cells as aligned columns."""
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        text = "  ".join(fitted(cell, width) for cell, width in zip(row, widths, strict=True))
+        write_text(f"{text.rstrip()}\n")
+
+
+def confirm(verb: str, past: str) -> None:
+    """Ask whether a filter may act on every environment; raise `StopError` for no, or without a terminal."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
+        raise StopError(Exit.USAGE, f"this filter {verb}s every environment; confirm with --yes")
+    print_error(f"{verb.capitalize()} every environment? [y/N] ", end="")
+    if (sys.__stdin__.readline() if sys.__stdin__ else "").strip().casefold() not in {"y", "yes"}:
+        raise StopError(Exit.FAILED, f"nothing is {past}")
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:

@@ -5,6 +5,7 @@ The output never has the key. The new file is made from the schema; all settings
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from datetime import timedelta
@@ -15,7 +16,7 @@ from envwatch.config.hooks import without_secret
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.model.limits import Limits
+from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.views.table.columns import PROBLEMS
 
@@ -65,8 +66,7 @@ def mistakes_in(
     `outside` yields the mistakes of a profile's settings beyond the file.
     """
     mistakes = dict.fromkeys(found)
-    for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
-        settings = settings_of(Sources(document=document), profile, clean("the file"))
+    for settings in _settings_in(document):
         mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
 
     def line_number(mistake: SafeText) -> int:
@@ -74,6 +74,47 @@ def mistakes_in(
         return int(number[1]) if number else 0
 
     return tuple(sorted(mistakes, key=line_number))
+
+
+def warnings_about(document: Document) -> tuple[SafeText, ...]:
+    """Return a line for each risky value of a file without mistakes."""
+    risk = f"alert_after is under {seconds_text(ONE_MESSAGE_FROM.total_seconds())}: one outage may be several messages"
+    found = list[SafeText | None]()
+    for settings in _settings_in(document):
+        found.append(ephemeral_warning(settings))
+        if settings.alert_after < ONE_MESSAGE_FROM:
+            found.append(clean(f"{settings.origin('alert_after')}: {risk}"))
+    return tuple(line for line in dict.fromkeys(found) if line is not None)
+
+
+def _settings_in(document: Document) -> Iterator[Settings]:
+    """Yield the settings of each profile of a file."""
+    for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
+        yield settings_of(Sources(document=document), profile, clean("the file"))
+
+
+def ephemeral_warning(settings: Settings) -> SafeText | None:
+    """Return the line that replaces the setting `ephemeral` of 1.1.0; None without the setting.
+
+    A query cannot say that two terms do not hold together.
+    """
+    if not settings.ephemeral:
+        return None
+    from envwatch.query.language import Term, parse  # noqa: PLC0415 - only with this old setting
+
+    what = f"{settings.origin('ephemeral')}: the next version does not read ephemeral"
+    alert, (term, *others) = parse(settings.alert), parse(settings.ephemeral).terms
+    is_alternative = isinstance(term, Term) and term.is_negated and alert.demands(term.field)
+    if others or is_alternative:
+        how = "name the rows that need a person in alert, or use `envwatch alerts set`"
+        return clean(f"{what}, and alert cannot say the same in one line: {how}")
+    negated = str(term).removeprefix("!") if term.is_negated else f"!{term}"
+    return clean(f"{what}: write {_toml_line('alert', f'{alert} {negated}'.strip())}")
+
+
+def _toml_line(name: str, text: str) -> str:
+    is_literal = '"' in text and "'" not in text
+    return f"{name} = '{text}'" if is_literal else f"{name} = {json.dumps(text, ensure_ascii=False)}"
 
 
 def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:

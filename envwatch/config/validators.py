@@ -32,7 +32,7 @@ from envwatch.config.values import (
     whole,
     zone_named,
 )
-from envwatch.fleet.alerting.quiet import DAY_MINUTES, DAYS, EVERY_DAY, QuietHours
+from envwatch.fleet.alerting.recurring_hours import DAY_MINUTES, DAYS, EVERY_DAY, RecurringHours
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
@@ -215,7 +215,7 @@ def _hours(raw: object) -> tuple[int, int]:
     if end > DAY_MINUTES:
         raise ValueError("must end at 24:00 at the latest; hours that end on the next day are written like 17:00-10:00")
     if begin == end:
-        raise ValueError("must not begin and end at one time: without hours, the whole day is quiet")
+        raise ValueError("must not begin and end at one time: without hours, the whole day is silenced")
     return begin, end
 
 
@@ -246,12 +246,12 @@ _HOUR_RANGE: Final = BeforeValidator(
 
 
 class QuietTable(BaseModel):
-    """Hours in which the loss of a matching environment raises no alert."""
+    """A silence that recurs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     filter: Annotated[str, QUERY] = ""
-    """Filter: the environments that the hours are for. Without a filter, the hours are for every environment."""
+    """Filter: the silenced environments. Without a filter, every environment is silenced."""
     days: Annotated[frozenset[int], _DAY_LIST] = EVERY_DAY
     """Days on which the hours begin, such as `mon-fri` or `sat,sun`; by default, every day."""
     hours: Annotated[tuple[int, int], _HOUR_RANGE] = (0, DAY_MINUTES)
@@ -264,10 +264,10 @@ class QuietTable(BaseModel):
         return self
 
     @property
-    def value(self) -> QuietHours:
+    def value(self) -> RecurringHours:
         """The setting's value."""
         begin, end = self.hours
-        return QuietHours(filter=self.filter, days=self.days, begin=begin, end=end)
+        return RecurringHours(filter=self.filter, days=self.days, begin=begin, end=end)
 
 
 def _tables(raw: object, info: ValidationInfo) -> object:
@@ -283,7 +283,7 @@ def _tables(raw: object, info: ValidationInfo) -> object:
 
 
 if TYPE_CHECKING:
-    QUIET: TypeAlias = tuple[QuietHours, ...]
+    QUIET: TypeAlias = tuple[RecurringHours, ...]
 else:  # pydantic checks tables, and the setting has their values
     QUIET = Annotated[
         tuple[QuietTable, ...],

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-CLOSED_LAPTOP: Final = "hiro-macbook-air"
+_CLOSED_LAPTOP: Final = "hiro-macbook-air"
 """The laptop of the default story that somebody closed before the opening."""
-CLOSED_AGO_MS: Final = 2 * HOUR_MS + 40 * MINUTE_MS
+_CLOSED_AGO_MS: Final = 2 * HOUR_MS + 40 * MINUTE_MS
 _OPEN_FOR_MS: Final = 3 * DAY_MS
 
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
@@ -30,6 +30,11 @@ def _is_silent(environment: SimulatedEnvironment) -> bool:
     return not beats(environment)
 
 
+def _is_server(environment: SimulatedEnvironment) -> bool:
+    """Whether the loss of an environment needs a person."""
+    return beats(environment) and environment.machine.is_server
+
+
 def _is_restricted(environment: SimulatedEnvironment) -> bool:
     return beats(environment) and environment.last.mode not in UNRESTRICTED
 
@@ -39,9 +44,9 @@ class DefaultLife(SimulatedFleet):
 
     def _first_state(self, machine: Machine, index: int) -> SimulatedState:
         state = super()._first_state(machine, index)
-        if machine.identity["name"] != CLOSED_LAPTOP:
+        if machine.identity["name"] != _CLOSED_LAPTOP:
             return state
-        closed_at = self.started_at - CLOSED_AGO_MS
+        closed_at = self.started_at - _CLOSED_AGO_MS
         return replace(state, seen_at=closed_at, beat_at=closed_at, connected_at=self._ages_from - _OPEN_FOR_MS)
 
     def _begin(self) -> None:
@@ -61,9 +66,9 @@ class DefaultLife(SimulatedFleet):
             (_is_restricted, self._open_unrestricted),
             (beats, self._open_reconnect),
             (beats, self._open_late),
-            (beats, self._open_disconnect),
-            (beats, self._open_heartbeat_lost),
-            (beats, self._open_return),
+            (_is_server, self._open_disconnect),
+            (_is_server, self._open_heartbeat_lost),
+            (_is_server, self._open_return),
         )
         for is_eligible, scene in scenes[: (self.spec.size + 1) // 2]:
             if chosen := self._idle(self.started_at, is_eligible):
@@ -171,7 +176,7 @@ class DefaultLife(SimulatedFleet):
 
     def _flap(self, at: int) -> int:
         """Interrupt one machine about once a minute, for 12 minutes."""
-        chosen = self._idle(at)
+        chosen = self._idle(at, _is_server)
         end = at + 12 * MINUTE_MS
         while chosen is not None and at < end:
             self._interrupt(chosen, at, at + self._between(12_000, 40_000))
@@ -336,8 +341,7 @@ class NightLife(CalmLife):
         return at + _WAVE_EVERY_MS if wave + 1 < _WAVES else FOREVER
 
     def _lose_one(self, at: int) -> int:
-        # A sandbox's end is no loss.
-        if chosen := self._idle(at, lambda each: beats(each) and not each.machine.is_sandbox):
+        if chosen := self._idle(at, _is_server):
             self._interrupt(chosen, at, self.started_at + _FOUND_AGAIN_MS)
         return FOREVER
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from random import Random
@@ -37,6 +38,17 @@ _TEAMS = ("agents", "platform", "research", "support")
 """The value of the metadata's key `team`, which people set themselves."""
 
 
+class Role(StrEnum):
+    """Times at which a machine is up."""
+
+    SERVER = "server"
+    """Always."""
+    LAPTOP = "laptop"
+    """Not at night."""
+    JOB = "job"
+    """For some hours of a day."""
+
+
 class Blueprint(NamedTuple):
     """A kind of machine. The name's fields are `{who}`, `{n}` and `{agent}`."""
 
@@ -49,48 +61,56 @@ class Blueprint(NamedTuple):
     branch: str | None
     presence: str = "online"
     """online; away (all fields of the connection null); asleep (connection, old heartbeat); left (old heartbeat)."""
+    role: Role = Role.SERVER
 
 
 # Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines: the loss of another pod is a mass change,
 # even in a fleet of 40.
 ROSTER = (
     Blueprint("build-box-{n}", "linux", "uuid", "unrestricted", "main"),
-    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "feat/login"),
+    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "feat/login", role=Role.LAPTOP),
     Blueprint("mac-mini-{n}", "darwin", "hex", "acceptEdits", "main"),
     Blueprint("old-jenkins-{n}", "linux", "hex", "default", None, "away"),
     Blueprint("chen-nas", "linux", "uuid", None, None),
     Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
-    Blueprint("{who}-thinkpad", "win32", "uuid", "standard", "fix/token-refresh"),
+    Blueprint("{who}-thinkpad", "win32", "uuid", "standard", "fix/token-refresh", role=Role.LAPTOP),
     Blueprint("gpu-node-{n}", "linux", "uuid", "bypassPermissions", "train/v3"),
     Blueprint("{who}-desktop", "win32", "cloud", "acceptEdits", "main"),
-    Blueprint("{who}-macbook-air", "darwin", "hex", "standard", "feat/onboarding", "asleep"),
+    Blueprint("{who}-macbook-air", "darwin", "hex", "standard", "feat/onboarding", "asleep", role=Role.LAPTOP),
     Blueprint("東京-build-{n}", "linux", "uuid", "standard", "main"),
-    Blueprint("ci-runner-{n}", "linux", "hex", "fullAccess", "release/2026.11"),
+    Blueprint("ci-runner-{n}", "linux", "hex", "fullAccess", "release/2026.11", role=Role.JOB),
     Blueprint("meeting-room-{n}", "win32", "uuid", "standard", None, "left"),
     Blueprint("{who}-workstation", "linux", "uuid", "acceptEdits", "perf/arena-alloc"),
     Blueprint("{who}-workstation", "linux", "twin", "standard", "main"),
     Blueprint("sandbox-{agent}", "linux", "sandbox", None, None, "away"),
-    Blueprint("Andre\u0301’s MacBook Pro", "darwin", "uuid", "standard", "feat/faktura"),
+    Blueprint("Andre\u0301’s MacBook Pro", "darwin", "uuid", "standard", "feat/faktura", role=Role.LAPTOP),
     Blueprint("staging-{n}", "linux", "uuid", "strict", "staging"),
     Blueprint("raspberry-{n}", "linux", "hex", "standard", "main"),
-    Blueprint("мария-ноутбук", "win32", "uuid", "acceptEdits", "feature/поиск"),
+    Blueprint("мария-ноутбук", "win32", "uuid", "acceptEdits", "feature/поиск", role=Role.LAPTOP),
     Blueprint("edge-fra-{n}", "linux", "uuid", "standard", "main"),
-    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "acceptEdits", "spike/duckdb", "asleep"),
-    Blueprint("🚀 release-runner", "linux", "uuid", "unrestricted", "release/2026.11"),
+    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "acceptEdits", "spike/duckdb", "asleep", role=Role.LAPTOP),
+    Blueprint("🚀 release-runner", "linux", "uuid", "unrestricted", "release/2026.11", role=Role.JOB),
     Blueprint("{who}-studio", "darwin", "desktop", "standard", "main"),
     Blueprint("build-box-{n}", "linux", "uuid", "standard", "main"),
     Blueprint("مكتب-الرياض", "win32", "hex", "standard", "main"),
     Blueprint("sandbox-{agent}", "linux", "sandbox", "acceptEdits", "agent/refactor-auth"),
     Blueprint("db-replica-{n}", "linux", "uuid", "standard", None, "left"),
-    Blueprint("ci-eu-central-1-spot-c6gd-16xlarge-integration-tests-shard-{n}", "linux", "hex", "standard", "main"),
-    Blueprint("김-맥북", "darwin", "uuid", "plan", "feat/검색"),
+    Blueprint(
+        "ci-eu-central-1-spot-c6gd-16xlarge-integration-tests-shard-{n}",
+        "linux",
+        "hex",
+        "standard",
+        "main",
+        role=Role.JOB,
+    ),
+    Blueprint("김-맥북", "darwin", "uuid", "plan", "feat/검색", role=Role.LAPTOP),
     Blueprint("{who}-devbox", "linux", "uuid", "acceptEdits", "feat/login"),
     Blueprint("mac-mini-{n}", "darwin", "hex", "standard", "main"),
-    Blueprint("{who}-surface", "win32", "uuid", "standard", "docs/adr-19"),
+    Blueprint("{who}-surface", "win32", "uuid", "standard", "docs/adr-19", role=Role.LAPTOP),
     Blueprint("qa-bench-{n}", "linux", "uuid", "standard", "main", "away"),
-    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "main"),
+    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "main", role=Role.LAPTOP),
     Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
-    Blueprint("nightly-{n}", "linux", "uuid", "acceptEdits", "nightly"),
+    Blueprint("nightly-{n}", "linux", "uuid", "acceptEdits", "nightly", role=Role.JOB),
     Blueprint("{who}-imac", "darwin", "local", "standard", "fix/flaky-tests"),
     Blueprint("edge-sin-{n}", "linux", "hex", None, None),
     Blueprint("sandbox-{agent}", "linux", "sandbox", None, None),
@@ -146,11 +166,17 @@ class Machine:
     version: str
     node: str
     presence: str
+    role: Role
 
     @property
     def is_sandbox(self) -> bool:
         """Whether the machine is a cloud sandbox, which may leave the listing."""
         return self.identity["device_id"].startswith("sandbox-")
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the machine is always up, so that a loss needs a person."""
+        return self.role is Role.SERVER and not self.is_sandbox
 
 
 def machine_at(spec: FleetSpec, index: int) -> Machine:
@@ -194,6 +220,7 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
         version=NEWEST_VERSION if is_arrival else version,
         node=rng.choice(_NODE_VERSIONS[blueprint.os]),
         presence=blueprint.presence,
+        role=blueprint.role,
     )
 
 

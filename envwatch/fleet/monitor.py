@@ -9,29 +9,41 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting import acknowledgements, losses
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey, ack_in
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, NO_SILENCES, AlertPolicy, Silence, Silences, silencing
+from envwatch.fleet.alerting.alert_policy import (
+    DEFAULT_POLICY,
+    NO_WORDS,
+    AlertPolicy,
+    Decision,
+    Rule,
+    Words,
+    decision_text,
+    word_for,
+)
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
 from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silenced, Silences, counted_from, silenced_time
 from envwatch.fleet.anomalies import StallDetector, is_beating
-from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
+from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind, leaves
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.inventory import EarlierRows
 from envwatch.fleet.outages import Interval, states
-from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, NEVER_LISTED
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, NEVER_LISTED, Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.fleet.replacement import is_replacement
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.uptime_record import UptimeRecord, with_uptimes
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
-from envwatch.model.clock import Clocks, ServerMs, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.outcome import Outcome, RecordedPoll, Slept
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.limits import Limits
 
 _END: Final = ServerMs(inf)
@@ -47,8 +59,10 @@ class MonitorChanges(NamedTuple):
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is one event."""
     ended_acks: frozenset[ServerKey] = frozenset()
+    inherited_words: Words = NO_WORDS
+    """The words of replaced rows, for the rows that replace them."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose oldest loss has lasted for `alert_after`."""
+    """Incidents whose oldest loss counts now."""
     resolved: tuple[Incident, ...] = ()
 
 
@@ -66,6 +80,9 @@ class Monitor:
     incidents: Incidents = field(default_factory=Incidents)
     beating: frozenset[SafeText] = frozenset()
     """Profiles whose heartbeats were fresh or advanced in this run."""
+    words: Words = field(default_factory=lambda: NO_WORDS)
+    uptime_records: Mapping[SafeText, UptimeRecord] = field(default_factory=dict)
+    """Of the profiles whose uptime is recorded."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -95,6 +112,13 @@ class Monitor:
         """Return the monitor after a profile's poll, and the changes."""
         fleet, found = self.fleet.apply(profile, outcome, self.incidents.lost_of(profile))
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
+        uptime_records = self.uptime_records
+        if (record := uptime_records.get(profile)) is not None:
+            record, uptimes = record.apply(before, after)
+            uptime_records = {**uptime_records, profile: record}
+            after = with_uptimes(after, uptimes)
+            fleet = fleet.with_profile_state(profile, after)
+            found = (*found, *self._turned(before, after, uptimes))
         are_all_listed = not fleet.unlisted
         ended = acknowledgements.recovered(self.acks, fleet.environments, fleet.servers, are_all_listed=are_all_listed)
         ended |= acknowledgements.listed_after_all(self.acks, fleet)
@@ -110,17 +134,21 @@ class Monitor:
 
         def loss_of(event: Event, group: Event | None) -> Loss:
             tracked = fleet.tracked(key_of(event))
-            listed_at = event.at if before.listed_at is None else before.listed_at
+            last_sign = losses.last_sign_of_life(event, tracked, before, after)
+            silent_ms = after.clock.server_time(now.wall) - last_sign
             verdict = None if tracked is None else tracked.verdict
             return Loss(
                 event=event,
-                died=losses.death_interval(event, group, tracked, listed_at),
+                died=losses.death_interval(event, group, tracked, last_sign),
+                silent_since=MonotonicS(now.monotonic - silent_ms / 1000),
                 noticed_at=now.monotonic,
                 is_doubtful=(before.quarantine is not None and (event.kind is Kind.GONE or verdict == NEVER_BEAT))
                 or (verdict == HEARTBEAT_LOST and not beats_prove),
             )
 
-        following = replace(self, fleet=fleet)
+        inherited = self._inherited_words(found, after)
+        words = {**self.words, **inherited} if inherited else self.words
+        following = replace(self, fleet=fleet, words=words)
 
         def is_loud(key: Key) -> bool:
             tracked = fleet.tracked(key)
@@ -143,15 +171,16 @@ class Monitor:
 
             lost += losses_between_runs(before, after)
         lost += losses.missing_losses(before, after)
-        lost += losses.quiet_baseline(before, after, self.quiet_end)
+        if self.silences or self.policy_of(profile).silences:
+            lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
         incidents, _ = incidents.with_events(lost, loss_of, fleet, is_loud)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
         watched = own.apply(before, after)
         monitor = replace(
-            self,
-            fleet=fleet,
+            following,
             acks=acks,
+            uptime_records=uptime_records,
             event_log=event_log,
             watched=self.watched if watched is own else {**self.watched, profile: watched},
             incidents=incidents,
@@ -159,8 +188,37 @@ class Monitor:
         )
         monitor, changes = monitor.tick(now)
         return monitor, changes._replace(
-            profile=profile, outcome=outcome, events=(*events, *changes.events), ended_acks=ended
+            profile=profile,
+            outcome=outcome,
+            events=(*events, *changes.events),
+            ended_acks=ended,
+            inherited_words=inherited,
         )
+
+    def _turned(self, before: ProfileState, after: ProfileState, changed: Iterable[SafeText]) -> Iterator[Event]:
+        """Yield an event for each row whose losses need a person, or need nobody, by another uptime."""
+        if (at := after.listed_at) is None:
+            return
+        for id_ in changed:
+            was, tracked = before.environments.get(id_), after.environments[id_]
+            if was is None or was.uptime is None or tracked.uptime is None:
+                continue
+            if was.uptime.is_permanent is not tracked.uptime.is_permanent:
+                decision = self.decision_of(tracked, at)
+                if decision.rule is Rule.UPTIME:
+                    yield _turn(tracked, decision, at)
+
+    def _inherited_words(self, events: Iterable[Event], after: ProfileState) -> Words:
+        if not self.words:
+            return NO_WORDS
+        found = {}
+        for event, _ in leaves(events):
+            if is_replacement(event) and event.id is not None:
+                new = after.environments[event.id].replaced_by
+                word = word_for(self.words, after.server, event.id)
+                if word is not None and new is not None and (after.server, new) not in self.words:
+                    found[after.server, new] = word
+        return found
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor at a later moment, and the changes by time alone."""
@@ -172,7 +230,8 @@ class Monitor:
             fleet=self.fleet,
             classify_loss=self.loss_classifier(now),
             policy=self.policy_of,
-            quiet_end=self.quiet_end,
+            decision=self.decision_of,
+            silenced_time=self.silenced_time,
         )
         incidents, opened, resolved, ends = self.incidents.tick(around)
         if incidents is self.incidents:
@@ -214,6 +273,35 @@ class Monitor:
         first = next(iter(self.fleet))
         notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
         return replace(self, event_log=self.event_log.with_events([notice]))
+
+    def with_words(self, words: Words, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
+        """Return the monitor with other words, and an event for each environment whose losses turn.
+
+        An environment that is off and counts from now on is lost at this moment.
+        """
+        if words == self.words:
+            return self, ()
+        monitor = replace(self, words=words)
+        changed = {key for key in words.keys() | self.words.keys() if words.get(key) != self.words.get(key)}
+        servers, moments = self.fleet.servers, self.fleet.moments(now.wall)
+        events, lost = list[Event](), list[TrackedEnvironment]()
+        for tracked in self.fleet.environments:
+            if (servers[tracked.profile], tracked.environment.id) not in changed:
+                continue
+            at = moments[tracked.profile]
+            decision = monitor.decision_of(tracked, at)
+            if decision.counts is not self.decision_of(tracked, at).counts:
+                events.append(_turn(tracked, decision, at))
+                if decision.counts and tracked.presence is Presence.OFFLINE and tracked.replaced_by is None:
+                    lost.append(tracked)
+        incidents = monitor.incidents.with_lost_now(lost, moments, self.fleet, now)
+        return replace(monitor, incidents=incidents, event_log=self.event_log.with_events(events)), tuple(events)
+
+    def with_uptime_record(self, profile: SafeText, record: UptimeRecord) -> Monitor:
+        """Return the monitor with a profile's uptime record from an earlier run or another process."""
+        profile_state = with_uptimes(self.fleet.by_profile[profile], record.rows)
+        fleet = self.fleet.with_profile_state(profile, profile_state)
+        return replace(self, fleet=fleet, uptime_records={**self.uptime_records, profile: record})
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
         """Return the monitor with changed acknowledgements; None withdraws an acknowledgement."""
@@ -295,10 +383,14 @@ class Monitor:
             state, rows={id_: rows[id_] for id_ in kept if id_ in rows and rows[id_].verdict != NEVER_LISTED}
         )
 
-    def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
-        """Return the monitor with changed silences; None ends a silence."""
-        silences = {**self.silences, **changes}
-        return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
+    def with_silences(self, changes: Silences) -> Monitor:
+        """Return the monitor with new and changed silences."""
+        return replace(self, silences={**self.silences, **changes})
+
+    @property
+    def has_silences(self) -> bool:
+        """Whether any silence is known, in force or not."""
+        return bool(self.silences) or any(policy.silences for policy in self.policies.values())
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
         """See `Fleet.with_interval`."""
@@ -307,29 +399,40 @@ class Monitor:
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is an unacknowledged problem that needs a person (`is_loud`)."""
-        at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        counts_from = self.quiet_end(tracked, at)
-        return is_problem(tracked, at, counts_from) and not self.is_acked(tracked) and self.is_loud(tracked, now)
+        at, silenced = self.fleet.moments(now.wall)[tracked.profile], self.silenced_time(tracked, now)
+        return (
+            is_problem(tracked, at, counted_from(silenced, tracked))
+            and not self.is_acked(tracked)
+            and self.decision_of(tracked, at).counts
+            and not self.is_in_force(silenced, tracked, at)
+        )
 
-    def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
-        """See `alert_policy.silencing`."""
-        if not self.silences:
+    def silenced_time(self, tracked: TrackedEnvironment, now: Clocks, off_at: float | None = None) -> Silenced | None:
+        """See `silences.silenced_time`."""
+        recurring = self.policy_of(tracked.profile).silences
+        if not self.silences and not recurring:
             return None
         profile_state = self.fleet.for_environment(tracked)
-        at = profile_state.clock.server_time(now.wall)
-        return silencing(self.silences, tracked, profile_state.server, now.wall, at)
+        return silenced_time(tracked, profile_state, self.silences, recurring, now.wall, off_at)
 
-    def quiet_end(self, tracked: TrackedEnvironment, at: float) -> float | None:
-        """Return `AlertPolicy.quiet_end` under the environment's profile."""
-        return self.policy_of(tracked.profile).quiet_end(tracked, self.fleet.for_environment(tracked).limits, at)
-
-    def quiet_until(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
-        """Return when the quiet hours of a loss end (server's clock, ms); None if not quiet, or in an open incident."""
+    def silenced(self, tracked: TrackedEnvironment, now: Clocks) -> Silenced | None:
+        """Return until when an environment is silenced, and by which silence; None if not silenced."""
+        found = self.silenced_time(tracked, now)
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
-        end = self.quiet_end(tracked, at)
-        if end is None or end <= at or any(tracked.key in incident.remaining for incident in self.incidents.open):
-            return None
-        return end
+        return found if self.is_in_force(found, tracked, at) else None
+
+    def is_in_force(self, silenced: Silenced | None, tracked: TrackedEnvironment, at: float) -> bool:
+        """Whether an environment's silenced time lasts on (server's clock, ms).
+
+        A silence that recurs covers no row of an open incident.
+        """
+        if silenced is None or silenced.until <= at:
+            return False
+        return silenced.silence.hours is None or not any(tracked.key in each.remaining for each in self.incidents.open)
+
+    def counted_from(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
+        """See `silences.counted_from`."""
+        return counted_from(self.silenced_time(tracked, now), tracked)
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
         """Return the monitor, and the incidents for one bell now."""
@@ -349,22 +452,34 @@ class Monitor:
             and profile_state.freshness(now) is not Freshness.BLIND
         )
 
+    def decision_of(self, tracked: TrackedEnvironment, at: float) -> Decision:
+        """Return whether losses of an environment need a person (server's clock, ms), and why.
+
+        Every channel asks this function.
+        """
+        word = word_for(self.words, self.fleet.server_of(tracked.profile), tracked.environment.id)
+        return self.policy_of(tracked.profile).decision(tracked, word, at)
+
+    def is_judged_by_system(self, profile: SafeText) -> bool:
+        """Whether a profile has neither the setting `alert` nor an uptime record (`Rule.SYSTEM`)."""
+        return self.policy_of(profile).alert is None and profile not in self.uptime_records
+
+    def decision_by_rule(self, tracked: TrackedEnvironment, at: float) -> Decision:
+        """Return the decision without a person's word."""
+        return self.policy_of(tracked.profile).decision(tracked, None, at)
+
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment is within the alert policy, not silenced, and not in quiet hours."""
+        """Whether losses of an environment need a person, who did not silence the environment."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
-        return (
-            self.policy_of(tracked.profile).concerns(tracked, at)
-            and self.silence_of(tracked, now) is None
-            and self.quiet_until(tracked, now) is None
-        )
+        return self.decision_of(tracked, at).counts and self.silenced(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the classifier of losses for a moment."""
         fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
-        noticed = self.incidents.noticed_times()
+        lost = self.incidents.lost
 
-        def classify_loss(key: Key) -> LossStatus:
+        def classify_loss(key: Key) -> LossStatus:  # noqa: PLR0911  one return for each status
             profile, id_ = key
             if not id_:
                 return losses.status_of_blindness(fleet[profile], now)
@@ -377,15 +492,25 @@ class Monitor:
                 is_unproven = profile_state.earlier is not None and id_ in profile_state.earlier.rows
                 is_first = profile_state.listings < limits.LISTINGS_TO_GONE
                 return LossStatus.UNSEEN if is_unproven or is_first else LossStatus.OVER
+            at = moments[profile]
+            decision = self.decision_of(tracked, at)
+            if decision.is_never:
+                return LossStatus.OVER
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
-            at = moments[profile]
             is_acked = ack_in(acks, profile_state.server, id_) is not None
-            counts_from = self.quiet_end(tracked, at)
-            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=key in noticed, counts_from=counts_from)
-            if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
+            silenced, is_news = self.silenced_time(tracked, now), key in lost
+            end = counted_from(silenced, tracked)
+            status = losses.status_of(tracked, at, is_acked=is_acked, is_news=is_news, counts_from=end)
+            if status is not LossStatus.ALERTING:
                 return status
-            why = LossStatus.QUIET if self.silence_of(tracked, now) is None else LossStatus.SILENCED
-            return why if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
+            if not decision.counts:
+                return LossStatus.OUTSIDE
+            return LossStatus.SILENCED if self.is_in_force(silenced, tracked, at) else status
 
         return classify_loss
+
+
+def _turn(tracked: TrackedEnvironment, decision: Decision, at: ServerMs) -> Event:
+    kind = Kind.ALERTING if decision.counts else Kind.NOT_ALERTING
+    return tracked.event(kind, at, reason=decision_text(decision, tracked))

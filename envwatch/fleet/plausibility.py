@@ -21,7 +21,6 @@ from envwatch.model.times import MS, long_age, span
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import ListedPage, Snapshot
@@ -211,26 +210,16 @@ def date_fault(clock: ServerClock, date_error_ms: float) -> ClockFault:
     return ClockFault(clean(wrong), clean(by), _DATE, date_error_ms)
 
 
-def contradiction(
-    rows: Iterable[TrackedEnvironment], clock: ServerClock, listed: Clocks, elapsed_ms: float
-) -> ClockFault | None:
-    """Return the fault of a clock that contradicts the heartbeat of every connected row.
+IMPOSSIBLE_TIMES: Final = ClockFault(clean(f"every heartbeat has an impossible time ({IMPOSSIBLE})"), None, _TIMES)
 
-    Without a `Date`, the suspect is this machine's clock.
+
+def contradiction(checks: Iterable[SkewCheck], clock: ServerClock, listed: Clocks, elapsed_ms: float) -> ClockFault:
+    """Return the fault of the clock that contradicts the heartbeat of every connected row.
+
+    `checks` are the rows' skew checks, at least one. Without a `Date`, the suspect is this machine's clock.
     """
-    found = []
-    for row in rows:
-        if not row.environment.connection_id or row.presence.is_absent:
-            continue
-        if not row.clock_suspect:
-            return None  # nearly always the first row, so further rows cost nothing
-        found.append(row)
-    if not found:
-        return None
-    if all(row.has_impossible_time for row in found):
-        return ClockFault(clean(f"every heartbeat has an impossible time ({IMPOSSIBLE})"), None, _TIMES)
     at = clock.server_time(listed.wall)
-    errors = [row.skew_check.least_error_ms(at, listed.monotonic, elapsed_ms) for row in found]
+    errors = [check.least_error_ms(at, listed.monotonic, elapsed_ms) for check in checks]
     error_ms = None if min(errors) < 0 < max(errors) else max(errors, key=abs) or None
     whose, badge = ("the server's clock (Date)", _DATE) if clock.is_known else ("this machine's clock", _OUR_CLOCK)
     wrong = "contradicts every heartbeat"

@@ -34,7 +34,7 @@ _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
     """Whether an environment is offline for `limits.OLD_AFTER` or longer, too long to need a person now.
 
-    An impossible instant proves no age. A loss in quiet hours counts from the end of the hours, `counts_from`.
+    An impossible instant proves no age. A silenced loss counts from the end of the silence, `counts_from`.
     """
     if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False
@@ -66,29 +66,20 @@ def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | Non
         return tracked.is_flapping  # first, because nearly all rows are up
     if presence is _MISSING:
         return True
-    if tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping):
+    if tracked.replaced_by is not None:
         return False
     if presence is _GONE:
         return now - (counts_from or tracked.lost_at) < _GONE_IS_PROBLEM_MS
     return tracked.is_unhealthy and not is_old(tracked, now, counts_from)
 
 
-def has_lasted(
-    tracked: TrackedEnvironment,
-    now: float,
-    lasts: timedelta,
-    fleet_limits: Limits,
-    counts_from: float | None = None,
+def has_been_silent(
+    tracked: TrackedEnvironment, now: float, lasts: timedelta, counts_from: float | None = None
 ) -> bool:
-    """Whether a loss has lasted, judged by a single listing; any other state counts at once.
-
-    A heartbeat is lost when too old; a connection is lost at the last sign of life.
-    """
+    """Whether a lost row has been silent for a time, judged by a single listing; any other state counts at once."""
     if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
-    is_overdue = tracked.since_at is None and tracked.verdict.reason is Reason.HEARTBEAT_LOST
-    lost_at = tracked.lost_at + (fleet_limits.online_for / MS if is_overdue else 0.0)
-    return now - (counts_from or lost_at) >= lasts / MS
+    return now - (counts_from or tracked.environment.last_seen_alive_at) >= lasts / MS
 
 
 def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:

@@ -39,7 +39,14 @@ from envwatch.fleet.inventory import (
     remaining_rows,
     with_inventory,
 )
-from envwatch.fleet.plausibility import ClockFault, believed_clock, contradiction, date_fault, latest_possible
+from envwatch.fleet.plausibility import (
+    IMPOSSIBLE_TIMES,
+    ClockFault,
+    believed_clock,
+    contradiction,
+    date_fault,
+    latest_possible,
+)
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements
 from envwatch.fleet.tracking import (
@@ -253,7 +260,17 @@ class ProfileState:
             return date_fault(self.clock, self.date_error)
         if self.listed is None:
             return None
-        return contradiction(self.environments.values(), self.clock, self.listed, self.elapsed_ms)
+        found = []
+        for row in self.environments.values():
+            if not row.environment.connection_id or row.presence.is_absent:
+                continue
+            if not row.clock_suspect:
+                return None  # nearly always the first row, so further rows cost nothing
+            found.append(row)
+        if found and all(row.has_impossible_time for row in found):
+            return IMPOSSIBLE_TIMES
+        checks = [row.skew_check for row in found]
+        return contradiction(checks, self.clock, self.listed, self.elapsed_ms) if checks else None
 
     @property
     def has_fresh_heartbeat(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ from envwatch.fleet.recent_changes import (
 )
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
+from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS, span
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import timedelta
 
+    from envwatch.fleet.uptime import Uptime
     from envwatch.model.environment import Environment
 
 EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]
@@ -76,6 +78,8 @@ class TrackedEnvironment:
     """Ids of rows of the same device and surface whose heartbeats advanced side by side with this row's."""
     offline_beside: frozenset[SafeText] = frozenset()
     """Ids of rows of the same device and surface that were offline while this row was online."""
+    uptime: Uptime | None = field(default=None, compare=False)
+    """The row's uptime on this machine, ten minutes old at most while the row is up. Not recorded."""
 
     def tag(self, now: float) -> ChangeTag | None:
         """Return the recent change's tag (server's clock, ms)."""
@@ -86,6 +90,23 @@ class TrackedEnvironment:
     def key(self) -> EnvironmentKey:
         """Profile and id: profiles may share an environment, and two servers may use one id."""
         return (self.profile, self.environment.id)
+
+    @property
+    def up_share(self) -> float | None:
+        """The share of the last watched week up, 0 to 1, by the serving host if there is one; None if not known yet."""
+        if (shared := shared_alerts_of(self.environment)) is not None:
+            return shared.share
+        return self.uptime.share if self.uptime is not None and self.uptime.is_known else None
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the row is up nearly all the time, by the serving host if there is one.
+
+        Without a record of the uptime, whether the system does not sleep.
+        """
+        if (shared := shared_alerts_of(self.environment)) is not None:
+            return shared.counts if shared.share is None else shared.share >= limits.PERMANENT_SHARE
+        return not self.environment.may_sleep if self.uptime is None else self.uptime.is_permanent
 
     @property
     def as_event_state(self) -> EventState:
@@ -234,6 +255,7 @@ def observed(
         replaced_by_name=tracked.replaced_by_name,
         twins=tracked.twins,
         offline_beside=tracked.offline_beside,
+        uptime=tracked.uptime,
     )
     return tracked if row is tracked.environment and following == tracked else following
 
@@ -363,8 +385,8 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
     elif after.verdict.is_up and is_new_connection(old_row, row):
         kind = Kind.RESTARTED if is_new_process(old_row, row) else Kind.RECONNECTED
         yield after.event(kind, at, before=old_row.connection_id, after=row.connection_id, lasted=lasted)
-    for kind, field, old, new in changes(old_row, row):
-        yield after.event(kind, at, field=field, before=old, after=new)
+    for kind, name, old, new in changes(old_row, row):
+        yield after.event(kind, at, field=name, before=old, after=new)
     if before.is_flapping != after.is_flapping and not after.presence.is_absent:
         yield after.event(Kind.FLAPPING if after.is_flapping else Kind.STEADY, at)
 

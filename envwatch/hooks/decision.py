@@ -139,13 +139,15 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
 
 def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]) -> tuple[HookState, list[Fired]]:
     waiting, sent = dict(state.waiting), dict(state.sent)
-    classify_loss = monitor.loss_classifier(now)
+    classify_loss, identity = monitor.loss_classifier(now), monitor.fleet.identity
+    losses = {identity(key_of(loss.event)): loss for loss in monitor.incidents.waiting}
     groups: dict[int, tuple[Event | None, list[Event]]] = {}
     for topic, (event, group, since) in state.waiting.items():
-        hold = state.rule.after
-        if event.kind in LOSSES:
-            hold = max(hold, monitor.policy_of(event.profile).alert_after)
-        has_held = now.monotonic - since >= hold.total_seconds()
+        due_at = since + state.rule.after.total_seconds()
+        if event.kind in LOSSES and (loss := losses.get(identity(key_of(event)))) is not None:
+            interval = monitor.fleet.by_profile[event.profile].interval
+            due_at = max(due_at, loss.counts_at(monitor.policy_of(event.profile), interval))
+        has_held = due_at <= now.monotonic
         # Events of a whole profile, such as blindness, are sent even while the profile is blind.
         is_seen = event.id is None or monitor.sees(event.profile, now)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
@@ -175,7 +177,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Whether to send. The return of a row that was quiet sends nothing: the loss sent nothing either."""
+    """Whether to send. The return of a row that was silenced sends nothing: the loss sent nothing either."""
     if event.id is None:
         return True
     if event.kind in LOSSES:
@@ -185,5 +187,5 @@ def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss
         return False
     if event.kind not in RETURNS or event.lasted is None:
         return True
-    end = monitor.policy_of(event.profile).quiet_period_end(tracked, event.at - event.lasted / MS, event.at)
-    return end is None or end < event.at
+    silenced = monitor.silenced_time(tracked, now, event.at - event.lasted / MS)
+    return silenced is None or silenced.until < event.at

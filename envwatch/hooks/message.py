@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pydantic_core import to_json
 
-from envwatch.fleet.alerting.alert_state import ring_text
+from envwatch.fleet.alerting.alert_state import losses_text, silenced_text
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -139,9 +139,8 @@ def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText
         text = f"{losses[0].name or losses[0].id} {event_text(losses[0], UTC)}"
     else:
         shared = f", lost together: {incident.shared}" if incident.shared else ""
-        text = f"{ring_text([incident])}{shared}"
-    if incident.silenced:
-        text += f" (+{incident.silenced:,} silenced)"
+        text = f"{losses_text([incident])}{shared}"
+    text += silenced_text([incident])
     if incident.is_storm:
         text = f"storm: {text}"
     if resolved_at is not None:

@@ -200,6 +200,7 @@ def _buckets(polls: ProfilePolls) -> Iterator[tuple[str, float]]:
 def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
     environments = gauge("envwatch_environments", "Environments by their state.", "state")
     alerting = gauge("envwatch_alerting", "Environments that are a problem that needs a person.")
+    alerting_rows = gauge("envwatch_alerting_rows", "Environments whose losses need a person.")
     for profile_state in monitor.fleet:
         if not is_seen(profile_state, now):
             continue
@@ -211,7 +212,10 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
         alerting.add_metric(
             (profile,), sum(monitor.is_alerting(tracked, now) for tracked in profile_state.environments.values())
         )
-    yield from (environments, alerting)
+        at = profile_state.clock.server_time(now.wall)
+        decisions = (monitor.decision_of(tracked, at) for tracked in profile_state.environments.values())
+        alerting_rows.add_metric((profile,), sum(decision.counts for decision in decisions))
+    yield from (environments, alerting, alerting_rows)
 
 
 def _mass_losses(monitor: Monitor, now: Clocks) -> Metric:

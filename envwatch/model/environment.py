@@ -44,6 +44,7 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 _NEVER_ON_THE_WIRE: Final = "\0"
 """The wire name of `unknown`, which only this module fills: no plain page can contain a NUL."""
 
+_SLEEPING_SYSTEMS: Final = frozenset({"darwin", "win32"})
 SANDBOX_DEVICE: Final = "sandbox-"
 SANDBOX_LISTENER: Final = "sandbox:"
 """The start of a managed sandbox's listener instance."""
@@ -248,6 +249,11 @@ class Environment:
         return self.device_id.startswith(SANDBOX_DEVICE) or (self.listener_instance_id or "").startswith(
             SANDBOX_LISTENER
         )
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether the system is macOS or Windows, whose machines sleep."""
+        return (self.os or "").casefold() in _SLEEPING_SYSTEMS
 
     @property
     def is_desktop_app(self) -> bool:

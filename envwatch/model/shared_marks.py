@@ -1,7 +1,8 @@
-"""Acknowledgements and silences of rows on the serving host.
+"""Acknowledgements, silences and alert decisions of the serving host.
 
-`envwatch serve` adds both to a row's field, which foreign clients ignore. Only for display: this host decides which
-problems ring here. Anyone may send anything, so unfit values are ignored.
+`envwatch serve` adds these to a row's field, which foreign clients ignore. Acknowledgements and silences are only
+shown here. The decision counts unless a person on this machine decided. Anyone may send anything, so unfit values are
+ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SHARED_FIELD: Final = "envwatch"
-"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}, "alerts": {"counts", "why", "share"}}`.
+
+Each member may be absent."""
 
 _NEVER: Final = WallMs(inf)
 _LONGEST_NAME: Final = 40
@@ -55,6 +58,28 @@ def shared_silence_of(environment: Environment, wall: float) -> SharedMark | Non
     if not by or not isinstance(until, int | float) or not wall < until <= wall + _LONGEST_MS:
         return None
     return SharedMark(by, _text(mark.get("reason"), _LONGEST_NOTE), WallMs(until))
+
+
+class SharedAlerts(NamedTuple):
+    """The serving host's decision whether losses of a row need a person."""
+
+    counts: bool
+    why: SafeText
+    share: float | None = None
+    """The share of the watched week up, 0 to 1; None before two watched days."""
+
+
+def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
+    """Return the serving host's decision about the row."""
+    if not environment.unknown:
+        return None  # nearly all rows
+    mark = _mark(environment, "alerts")
+    counts, why, share = mark.get("counts"), _text(mark.get("why"), _LONGEST_NOTE), mark.get("share")
+    if not isinstance(counts, bool) or not why:
+        return None
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
+        share = None
+    return SharedAlerts(counts, why, share)
 
 
 def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:

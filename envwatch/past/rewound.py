@@ -22,7 +22,10 @@ from envwatch.fleet.alerting.losses import (
 )
 from envwatch.fleet.events import leaves
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.presence import HEARTBEAT_LOST
+from envwatch.fleet.problems import went_off_at
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.uptime_record import with_uptimes
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event, EventLog
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import RecordedPoll
     from envwatch.past.history import Moment
@@ -114,11 +118,15 @@ class LogEnds:
 def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -> Monitor:
     """Return the monitor at a moment: fleet, acknowledgements, events, watched time and incidents; nothing rings.
 
+    The rows have their present uptimes, which no history has.
+
     `monitor` has policies, silences, the events up to the moment, and at least the watched time up to the moment. A
     profile without a moment is shown as before the first poll.
     """
     fleet = {
-        profile: _then(moments[profile], profile_state) if profile in moments else _before_first_poll(profile_state)
+        profile: _then(moments[profile], profile_state, monitor.uptime_records.get(profile))
+        if profile in moments
+        else _before_first_poll(profile_state)
         for profile, profile_state in monitor.fleet.by_profile.items()
     }
     servers = monitor.fleet.servers
@@ -145,7 +153,7 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -
 def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
     """Return the incidents of the rows that are down, by the event log, apart from storms.
 
-    A recorded loss names the first incident of the loss. A loss in quiet hours may have joined another incident later.
+    A recorded loss names the first incident of the loss. A silenced loss may have joined another incident later.
     """
     lost: dict[_Place, Loss] = {}
     returned: dict[_Place, ServerMs] = {}
@@ -165,9 +173,9 @@ def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
         tracked = monitor.fleet.tracked(place[1])
         return newest[place[1]] == place[0] and tracked is not None and not tracked.verdict.is_up
 
-    quiet, loud = dict[_Place, Loss](), defaultdict[SafeText, dict[_Place, Loss]](dict)
+    silent, loud = dict[_Place, Loss](), defaultdict[SafeText, dict[_Place, Loss]](dict)
     for place, loss in lost.items():
-        (quiet if _is_quiet(loss, monitor, now) else loud[loss.incident])[place] = loss
+        (silent if _was_silenced(loss, monitor, now) else loud[loss.incident])[place] = loss
     opened, waiting = list[Incident](), list[Loss]()
     for losses in loud.values():
         opens_at = min(_openings(losses, returned, monitor, now), default=-inf)
@@ -179,7 +187,7 @@ def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
         if remaining := frozenset(key for _, key in filter(is_down, members)):
             incident = incident_of(lost_then[0].event.profile, lost_then, monitor.fleet)
             opened.append(incident._replace(remaining=remaining))
-    waiting += (loss for place, loss in quiet.items() if is_down(place))
+    waiting += (loss for place, loss in silent.items() if is_down(place))
     return Incidents(waiting=tuple(waiting), open=tuple(opened))
 
 
@@ -189,45 +197,50 @@ def _lost_at(at: float, losses: Mapping[_Place, Loss], returned: Mapping[_Place,
 
 def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monitor, now: Clocks) -> Loss:
     profile_state, tracked = monitor.fleet.by_profile[event.profile], monitor.fleet.tracked(key_of(event))
-    listed_at = ServerMs(event.at - _LISTING_INTERVALS * (profile_state.interval / MS))
-    age_s = (profile_state.clock.server_time(now.wall) - event.at) / 1000
+    earliest, silent_since = (event.at - each * (profile_state.interval / MS) for each in (_LISTING_INTERVALS, 1))
+    if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
+        earliest = silent_since = min(earliest, tracked.environment.last_seen_alive_at)
+    at = profile_state.clock.server_time(now.wall)
     return Loss(
         event=event,
-        died=death_interval(event, group, tracked, listed_at),
-        noticed_at=MonotonicS(now.monotonic - age_s),
+        died=death_interval(event, group, tracked, ServerMs(earliest)),
+        silent_since=MonotonicS(now.monotonic - (at - silent_since) / 1000),
+        noticed_at=MonotonicS(now.monotonic - (at - event.at) / 1000),
         incident=incident,
     )
 
 
-def _is_quiet(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
-    """Whether a row went off in quiet hours, and the loss does not count from the end of the hours."""
+def _was_silenced(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
+    """Whether a row was silenced at the loss, and the loss does not count from the end of a silence."""
     tracked = monitor.fleet.tracked(key_of(loss.event))
-    if tracked is None or loss.not_back_by is not None:
+    if tracked is None or loss.is_not_back:
         return False
-    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    if tracked.since_at == loss.event.at:
-        return monitor.quiet_end(tracked, at) is not None
-    return monitor.policy_of(tracked.profile).quiet_period_end(tracked, loss.event.at, at) is not None
+    off_at: float = loss.event.at
+    if tracked.since_at == off_at:
+        off_at = went_off_at(tracked, monitor.fleet.for_environment(tracked).limits)
+    return monitor.silenced_time(tracked, now, off_at) is not None
 
 
 def _openings(
     losses: Mapping[_Place, Loss], returned: Mapping[_Place, ServerMs], monitor: Monitor, now: Clocks
 ) -> Iterator[float]:
-    """Yield when each loss had lasted for `alert_after`, if the loss needed a person for so long."""
+    """Yield when each loss began to count, if the row was still down."""
     moments = monitor.fleet.moments(now.wall)
     for place, loss in losses.items():
         tracked = monitor.fleet.tracked(place[1])
-        if tracked is None or monitor.silence_of(tracked, now) is not None:
+        if tracked is None or monitor.silenced(tracked, now) is not None:
             continue
         at, policy = moments[tracked.profile], monitor.policy_of(tracked.profile)
-        opens_at = loss.event.at + policy.alert_after / MS
-        if policy.concerns(tracked, at) and opens_at <= at and opens_at < returned.get(place, inf):
+        interval = monitor.fleet.by_profile[tracked.profile].interval
+        opens_at = at + (loss.counts_at(policy, interval) - now.monotonic) * 1000
+        if monitor.decision_of(tracked, at).counts and opens_at <= at and opens_at < returned.get(place, inf):
             yield opens_at
 
 
-def _then(moment: Moment, now: ProfileState) -> ProfileState:
+def _then(moment: Moment, now: ProfileState, record: UptimeRecord | None) -> ProfileState:
     then = moment.profile_state
-    return then if then.server == now.server else replace(then, server=now.server)
+    then = then if then.server == now.server else replace(then, server=now.server)
+    return then if record is None else with_uptimes(then, record.rows)
 
 
 def _before_first_poll(profile_state: ProfileState) -> ProfileState:

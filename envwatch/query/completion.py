@@ -13,10 +13,13 @@ from envwatch.model.environment import METADATA_FIELDS, Environment
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.versions import is_version
 from envwatch.query.field_types import (
+    FLAGS,
     NONE,
     STATUSES,
+    FlagField,
     InstantField,
     MatchContext,
+    PercentField,
     StatusField,
     TextField,
     VersionField,
@@ -75,6 +78,7 @@ _INSTANT_COMPARISONS = (
     "at most as long ago, or until a date",
 )
 _VERSION_COMPARISONS = ("newer than", "this or newer", "older than", "this or older")
+_PERCENT_COMPARISONS = ("more than", "this or more", "less than", "this or less")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -205,6 +209,11 @@ def _values(
             elif not token.text:
                 yield from zip(_COMPARISONS, _INSTANT_COMPARISONS, strict=True)
                 yield NONE, "never"
+        case FlagField():
+            yield from ((flag, f"{field.name}: {flag}") for flag in FLAGS if flag.startswith(typed.casefold()))
+        case PercentField() if not token.text:
+            yield from zip(_COMPARISONS, _PERCENT_COMPARISONS, strict=True)
+            yield NONE, "not known yet"
         case VersionField():
             if not token.text:
                 yield from zip(_COMPARISONS, _VERSION_COMPARISONS, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
@@ -200,6 +200,51 @@ class InstantField(Field):
 
         return test
 
+
+@dataclass(frozen=True)
+class FlagField(Field):
+    """A fact that holds or does not: `yes` or `no`."""
+
+    holds: Callable[[TrackedEnvironment], bool]
+
+    def _missing(self) -> None:
+        """Every environment has an answer."""
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        word = rest.text.casefold()
+        if word not in FLAGS or operator not in ("", "="):
+            raise token.error(f"write {self.name}:yes or {self.name}:no")
+        holds, is_wanted = self.holds, word == FLAGS[0]
+        return Value(word, lambda tracked, _: holds(tracked) is is_wanted)
+
+
+@dataclass(frozen=True)
+class PercentField(Field):
+    """A share, compared in percent: `<90`, `>=99.5`, `50..90`. A plain value matches the whole percent."""
+
+    share: Callable[[TrackedEnvironment], float | None]
+    """0 to 1."""
+
+    def _missing(self) -> Test:
+        share = self.share
+        return lambda tracked, _: share(tracked) is None
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        return self._compared(token, operator, lexer.percent_of, self._share_test)
+
+    def _share_test(self, holds: Callable[[float], bool], _: str) -> Test:
+        share = self.share
+
+        def test(tracked: TrackedEnvironment, _: MatchContext) -> bool:
+            value = share(tracked)
+            return value is not None and holds(round(value * 100, _DECIMALS))
+
+        return test
+
+
+FLAGS: Final = ("yes", "no")
+_DECIMALS: Final = 6
+"""Rounding hides the error of a share such as 0.9, which would read as less than 90 %."""
 
 STATUSES: Mapping[str, tuple[str, Test]] = {
     "online": ("up by Letta's rule, including late", lambda tracked, _: tracked.verdict.is_up),

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Final
 from envwatch.model.environment import mode_from_query
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.presentation import PRESENTATIONS, Match, Presentation
-from envwatch.query.field_types import Field, InstantField, MatchContext, StatusField, TextField, VersionField
+from envwatch.query.field_types import (
+    Field,
+    FlagField,
+    InstantField,
+    MatchContext,
+    PercentField,
+    StatusField,
+    TextField,
+    VersionField,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -128,12 +137,14 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     ),
     TextField("host", "system, processor or architecture", _host),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
+    FlagField("permanent", "up nearly all the time: yes, no", lambda tracked: tracked.is_permanent),
+    PercentField("up7d", "percent of the last watched week up: <90", lambda tracked: tracked.up_share),
     TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
-    " listener owner org id update command"
+    " listener owner org id update permanent up7d command"
 )
 """Fields missing here come last."""
 

@@ -118,25 +118,29 @@ _TIME = re.compile(
 )
 
 
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%?")
+
+
 Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
-"""The bounded side of a comparison such as `>90s`: kind (`age`, `date` or `version`), side, position.
+"""The bounded side of a comparison such as `>90s`: kind of `OrderedLiteral`, side, position.
 
 `from` matches values after the limit, `to` values before."""
 
 
 class OrderedLiteral(NamedTuple):
-    """A typed duration (kind `age`), date (ms) or version (sort key).
+    """A typed duration (kind `age`), date (ms), version (sort key) or percentage.
 
-    0.34 covers 0.34.12; 0.34-rc1 sorts before. A duration covers a point: `end` is the next float above `start`.
+    0.34 covers 0.34.12; 0.34-rc1 sorts before. A duration and a percentage cover a point: `end` is the next float above
+    `start`.
     """
 
     text: str
-    kind: Literal["age", "date", "version"]
+    kind: Literal["age", "date", "version", "percent"]
     start: Any
     end: Any
     """The first position after every covered value."""
     shown_end: Any
-    """The first value shown differently: 3m for `2m`. Otherwise `end`."""
+    """The first value shown differently: 3m for `2m`, 91 for `90`. Otherwise `end`."""
 
     def interval(self, operator: str) -> tuple[Any, Any]:
         """Return the first matching position and the first position after, or None for an open side.
@@ -152,8 +156,8 @@ class OrderedLiteral(NamedTuple):
         low, high = self.interval(operator)
         if low is not None and high is not None:
             return None
-        # `>90s,<90s` leaves out a single instant, so here a duration ends at its start.
-        position = self.start if self.kind == "age" else low if high is None else high
+        # `>90s,<90s` leaves out a single instant, so here a point ends at its start.
+        position = self.start if self.kind in {"age", "percent"} else low if high is None else high
         return self.kind, "from" if high is None else "to", position
 
 
@@ -210,6 +214,18 @@ def version_of(token: Token) -> OrderedLiteral:
         raise token.error("write a version like 0.34, 0.34.12 or 22")
     end = end_of_range(text)
     return OrderedLiteral(text, "version", version_key(text), end, end)
+
+
+def percent_of(token: Token) -> OrderedLiteral:
+    """Read a percentage.
+
+    Raises:
+        QueryError: if the token is no percentage.
+    """
+    match = _PERCENT.fullmatch(token.text)
+    if match is None or (start := float(match[1])) > 100.0:
+        raise token.error("write a percentage like 90 or 99.5")
+    return OrderedLiteral(match[1], "percent", start, math.nextafter(start, math.inf), math.floor(start) + 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A listing to serve: upstream's rows as JSON bytes.
 
-The host's acknowledgements and silences are an extra field of a row, which stock clients ignore and no verdict uses.
+The host's acknowledgements, silences and alert decisions are an extra field of a row, which stock clients ignore and no
+verdict uses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, Acks, own_acks
-from envwatch.fleet.alerting.alert_policy import NO_SILENCES, Silences, silencing
+from envwatch.fleet.alerting.alert_policy import NO_WORDS, AlertPolicy, Words, decision_text, word_for
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silences, silenced_time
+from envwatch.fleet.uptime import whole_percent
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.environment import Environment, wire_row
@@ -40,14 +43,17 @@ NO_SHARED_MARKS: Final[SharedMarks] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
-    """Acknowledgements and silences of the serving host."""
+    """Acknowledgements, silences and alert decisions of the serving host."""
 
     name: SafeText = EMPTY
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
+    policy: AlertPolicy | None = None
+    """None decides nothing for viewers."""
+    words: Words = field(default_factory=lambda: NO_WORDS)
 
     def holding(self, now: Clocks) -> frozenset[SafeText]:
-        """Return the ids of the silences in force."""
+        """Return the ids of the silences in force, without recurring silences."""
         return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
 
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
@@ -55,16 +61,28 @@ class SharedState:
         found: dict[SafeText, dict[str, JsonValue]] = {}
         for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
             found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
-        if not self.holding(now):
-            return found
         at = profile_state.clock.server_time(now.wall)
+        if self.policy is not None:
+            for id_, tracked in profile_state.environments.items():
+                word = word_for(self.words, profile_state.server, id_)
+                decision = self.policy.decision(tracked, word, at)
+                share = tracked.up_share
+                alerts: dict[str, JsonValue] = {
+                    "counts": decision.counts,
+                    "why": decision_text(decision, tracked),
+                    "share": None if share is None else whole_percent(share) / 100,
+                }
+                found[id_] = {**found.get(id_, {}), "alerts": alerts}
+        recurring = () if self.policy is None else self.policy.silences
+        if not recurring and not self.holding(now):
+            return found
         for id_, tracked in profile_state.environments.items():
-            silence = silencing(self.silences, tracked, profile_state.server, now.wall, at)
-            if silence is not None:
+            silenced = silenced_time(tracked, profile_state, self.silences, recurring, now.wall)
+            if silenced is not None and silenced.until > at:
                 silence_mark: dict[str, JsonValue] = {
                     "by": self.name,
-                    "until": _instant(silence.until),
-                    "reason": silence.note,
+                    "until": _instant(silenced.end),
+                    "reason": silenced.silence.note,
                 }
                 found[id_] = {**found.get(id_, {}), "silence": silence_mark}
         return found
@@ -236,7 +254,8 @@ def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedR
         return before
     wire = wire_row(row) | {"id": id_}
     if mark is not None:
-        data = to_json({**wire, SHARED_FIELD: dict(mark)})
+        theirs = wire.get(SHARED_FIELD)  # upstream may be another `envwatch serve`
+        data = to_json({**wire, SHARED_FIELD: {**(theirs if isinstance(theirs, dict) else {}), **mark}})
         if len(data) < limits.ROW_BYTES:  # a larger row would be rejected by viewers
             return ServedRow(row, id_, mark, data)
     return ServedRow(row, id_, mark, to_json(wire))

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 
 from envwatch import files
 from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey, acks_of, entry_of, finite_number, name_of
-from envwatch.fleet.alerting.alert_policy import MatcherOf, Silence, Silences, content_of, silences_of
+from envwatch.fleet.alerting.alert_policy import Word, Words, word_entry, words_of
+from envwatch.fleet.alerting.silences import Silences, content_of, silences_of
+from envwatch.model import limits
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from envwatch.model.text import SafeText
+    from envwatch.fleet.alerting.matcher import MatcherOf
 
 
 Changes: TypeAlias = "Mapping[Any, Any]"
@@ -260,17 +263,19 @@ ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", 
 
 MOST_SILENCES: Final = 1_000
 """More silences are refused, because dropping an old silence would end the silence early."""
+_ENDED_KEPT_MS: Final = limits.OLD_AFTER / MS
 
 
-def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
-    new = {id_: silence for id_, silence in changes.items() if silence is not None}
-    # Silences that ended before a new silence began are dropped.
-    newest = max((silence.at for silence in new.values()), default=float("-inf"))
-    kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, newest)}
-    following = kept | content_of(new)
-    if new and (len(following) > MOST_SILENCES or len(json.dumps(following, indent=2)) + 1 > SILENCES.limit):
-        raise OSError(errno.EFBIG, "there are too many silences")
-    return following
+def _with_silences(content: dict[str, Any], changes: Silences) -> dict[str, Any]:
+    # An ended silence is kept for a day, because losses count from the end, or until the file is full.
+    newest = max((silence.at for silence in changes.values()), default=float("-inf"))
+    most = MOST_SILENCES if any(id_ not in content for id_ in changes) else len(content)
+    for at in (newest - _ENDED_KEPT_MS, newest):
+        kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, at)}
+        following = kept | content_of(changes)
+        if len(following) <= most and len(json.dumps(following, indent=2)) < SILENCES.limit:
+            return following
+    raise OSError(errno.EFBIG, "there are too many silences")
 
 
 def _ended_by(entry: object, at: float) -> bool:
@@ -286,6 +291,16 @@ def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
     return silences_of(SILENCES.read_or_empty(path), matcher_of)
 
 
+def _with_words(content: dict[str, Any], changes: Mapping[ServerKey, Word | None]) -> dict[str, Any]:
+    entries = {name_of(key): None if word is None else word_entry(key, word) for key, word in changes.items()}
+    return within(WORDS.limit, _with_changes(content, entries))
+
+
+def words_in(path: Path) -> Words:
+    """Return the words about environments."""
+    return words_of(WORDS.read_or_empty(path))
+
+
 _ROWS_BYTES: Final = 32 << 20
 """Most bytes of the rows in an alert state; of further rows only the ids are kept."""
 
@@ -296,6 +311,13 @@ def _alert_content(_content: dict[str, Any], changes: Changes) -> dict[str, Any]
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)
 """One profile's alert state; each change replaces the whole content."""
+
+UPTIME: Final = StateFormat(
+    about="which environments are nearly always up", limit=64 << 20, changed=lambda _content, changes: {**changes}
+)
+"""One profile's uptime record; each change replaces the whole content."""
+
+WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
 
 INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_with_changes)
 """`incidents.json` of 1.0.0, for all profiles; only read."""

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
 from envwatch.fleet.alerting.alert_state import ring_text
-from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.past.history import HistoryError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from textual.events import Key
     from textual.screen import Screen
 
+    from envwatch.fleet.alerting.alert_policy import Words
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
@@ -162,8 +163,7 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     async def take(self, profile: SafeText, outcome: Outcome) -> None:
         """Show an outcome; outcomes taken before the app runs are in the first frame."""
-        if (silences := await self._saved.silence_control.newest()) is not None:
-            self._monitor = replace(self._monitor, silences=silences)
+        await self._take_files()
         now = self._inputs.clocks()
         if self._saved.failing_hooks is not None:
             failing = await asyncio.to_thread(self._saved.failing_hooks, now)
@@ -175,6 +175,9 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.call_after_refresh(self._note, profile, self._monitor, now)
         if changes.ended_acks:
             self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
+        if changes.inherited_words:
+            self._saved.words.change(changes.inherited_words)
+        self._saved.keep_uptimes(self._monitor, now)
         self._is_taking_large = is_large = len(self._monitor.fleet) >= _LARGE
         if is_large:
             await asyncio.sleep(_YIELD)
@@ -188,6 +191,22 @@ class EnvwatchApp(TerminalApp, StateNode):
             await asyncio.sleep(_YIELD)
         self._is_taking_large = False
         self.republish()
+
+    async def _take_files(self) -> None:
+        """Take what other processes have changed."""
+        if (silences := await self._saved.silence_control.entries.newest()) is not None:
+            self._monitor = replace(self._monitor, silences=silences)
+        if (words := await self._saved.words.newest()) is not None:
+            self._take_words(words, self._inputs.clocks())
+        if self._saved.newest_uptimes is not None:
+            records = await asyncio.to_thread(self._saved.newest_uptimes, self._inputs.clocks())
+            for profile, record in records.items():
+                self._monitor = self._monitor.with_uptime_record(profile, record)
+
+    def _take_words(self, words: Words, now: Clocks) -> None:
+        self._monitor, events = self._monitor.with_words(words, now)
+        if events:
+            self._inputs.record(self._monitor, MonitorChanges(now, events=events))
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Called after the frame, because the first call imports the time machine."""
@@ -293,6 +312,16 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._monitor, text = message.change(self._saved.silence_control, self._monitor, self._inputs.clocks().wall)
         self.republish()
         self.answer(text)
+
+    @on(RowActions.Decided)
+    def _decide(self, message: RowActions.Decided) -> None:
+        now = self._inputs.clocks()
+        changes = message.changes(self._monitor.fleet, now.wall, self._saved.silence_control.user)
+        self._saved.words.change(changes)
+        words = {**self._monitor.words, **changes}
+        self._take_words({key: word for key, word in words.items() if word is not None}, now)
+        self.republish()
+        self.answer(message.answer(self._monitor, now, self.options.zone))
 
     @on(TimeActions.Wanted)
     def _go(self, message: TimeActions.Wanted) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
 
-from envwatch.fleet.alerting.alert_policy import NO_SILENCES, silence_of_environments
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import long_age
 from envwatch.query.language import parse
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Silence, Silences
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.past.history import Past
@@ -32,22 +34,51 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import NamedView
 
 
+_ENDED: Final = Silence(EMPTY)
+
+
 def ignore(*_: object, **__: object) -> None:
     """Save nothing."""
 
 
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+@dataclass(eq=False, repr=False)
+class SharedEntries(Generic[K, T]):
+    """Entries of a state file that other processes change too."""
+
+    read: Callable[[], Mapping[K, T] | None] | None = None
+    """Returns all entries, or None if unchanged since the last call; may be slow, runs in a thread.
+
+    None if no other process changes the entries."""
+    keep: Callable[[Mapping[K, T | None]], None] = ignore
+    """Saves changes; the value None removes an entry."""
+    _unread: dict[K, T | None] = field(default_factory=dict)
+
+    def change(self, changes: Mapping[K, T | None]) -> None:
+        self._unread.update(changes)
+        self.keep(changes)
+
+    async def newest(self) -> Mapping[K, T] | None:
+        if self.read is None:
+            return None
+        entries = await asyncio.to_thread(self.read)
+        if entries is None:
+            return None
+        # A change of this process may not be in the file yet; the next reading has every written change.
+        merged = {**entries, **self._unread}
+        self._unread.clear()
+        return {key: entry for key, entry in merged.items() if entry is not None}
+
+
 @dataclass(eq=False, repr=False)
 class SilenceControl:
-    """Makes and ends silences, and reads other processes' silences."""
+    """Makes and ends silences."""
 
-    read: Callable[[], Silences | None] | None = None
-    """Returns all silences, or None if unchanged since the last call; may be slow, runs in a thread.
-
-    None if no other process makes silences."""
-    keep: Callable[[Mapping[SafeText, Silence | None]], None] = ignore
-    """Saves changes by id; the value None is an ended silence."""
+    entries: SharedEntries[SafeText, Silence] = field(default_factory=SharedEntries)
     user: SafeText = EMPTY
-    _unread: dict[SafeText, Silence | None] = field(default_factory=dict)
 
     def silence(
         self, monitor: Monitor, keys: Sequence[EnvironmentKey], at: WallMs, lasts: timedelta, note: SafeText
@@ -62,27 +93,20 @@ class SilenceControl:
         text = f"silenced on this machine for {long_age(lasts)}: {name}{recovered}"
         return self._changed(monitor, {silence.id: silence}), text
 
-    def end(self, monitor: Monitor, ids: Iterable[SafeText]) -> tuple[Monitor, str]:
-        found = [id_ for id_ in ids if id_ in monitor.silences]
+    def end(self, monitor: Monitor, silences: Iterable[Silence], at: WallMs) -> tuple[Monitor, str]:
+        found = [
+            silence
+            for silence in silences
+            if silence.hours is not None or monitor.silences.get(silence.id, _ENDED).holds(at)
+        ]
         if not found:
             return monitor, "the silence has ended already"
-        return self._changed(monitor, dict.fromkeys(found)), "no longer silenced"
+        ended = (silence.ended(at, self.user) for silence in found)
+        return self._changed(monitor, {each.id: each for each in ended}), "no longer silenced"
 
-    def _changed(self, monitor: Monitor, changes: Mapping[SafeText, Silence | None]) -> Monitor:
-        self._unread.update(changes)
-        self.keep(changes)
+    def _changed(self, monitor: Monitor, changes: Silences) -> Monitor:
+        self.entries.change(changes)
         return monitor.with_silences(changes)
-
-    async def newest(self) -> Silences | None:
-        if self.read is None:
-            return None
-        silences = await asyncio.to_thread(self.read)
-        if silences is None:
-            return None
-        # A change of this process may not be in the file yet; the next reading has every written change.
-        merged = {**silences, **self._unread}
-        self._unread.clear()
-        return {id_: silence for id_, silence in merged.items() if silence is not None} or NO_SILENCES
 
 
 async def no_outcomes() -> AsyncIterator[tuple[SafeText, Outcome]]:
@@ -177,5 +201,9 @@ class Persistence:
     keep_acks: Callable[[Mapping[ServerKey, Ack | None]], None] = ignore
     """Saves changes; the value None is an ended acknowledgement."""
     silence_control: SilenceControl = field(default_factory=SilenceControl)
+    words: SharedEntries[ServerKey, Word] = field(default_factory=SharedEntries)
+    newest_uptimes: Callable[[Clocks], Mapping[SafeText, UptimeRecord]] | None = None
+    """Returns uptime records that the monitor lacks; may be slow, runs in a thread."""
+    keep_uptimes: Callable[[Monitor, Clocks], None] = ignore
     failing_hooks: Callable[[Clocks], Mapping[SafeText, WallMs]] | None = None
     """Returns when other processes' hooks began to fail; may be slow, runs in a thread."""

@@ -1,4 +1,4 @@
-"""The demo's App with a line of hints that leads a newcomer through five keys."""
+"""The demo's App with a line of hints that leads a newcomer through six keys."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ LEAST_LINES: Final = 20
 HINTS: Final = {
     ("problem(1)",): "goes to the next loss",
     ("open",): "opens the row's details, with what to do",
+    ("alerts",): "makes this row alert always, never or by rule",
     ("filter",): "filters: web mode:unrestricted beat:>90s",
     ("events", "explain"): "shows all events; an event leads to its row",
     ("help",): "explains all signs, colours and keys",

@@ -107,7 +107,7 @@ class Notice(NamedTuple):
 
 
 NO_NOTICE: Final = Notice("", float("-inf"))
-_ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched", "incidents")
+_ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "words", "watched", "incidents")
 """The parts of the monitor that the table's rows depend on."""
 _NO_COUNTS: Final = Counts()
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))

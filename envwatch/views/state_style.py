@@ -21,7 +21,6 @@ from envwatch.model.times import (
     NOTHING,
     clock_text,
     date_text,
-    minutes_age,
     moment,
     offset_text,
     short_age,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.alerting.alert_policy import Silence
+    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -178,43 +177,46 @@ def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH
     return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
 
 
-def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
+def shared_text(environment: Environment, wall: float, zone: tzinfo | None, width: int = _ANY_WIDTH) -> SafeText | None:
     """Return the mark of the serving host's acknowledgement or silence of a row."""
     if (ack := shared_ack_of(environment)) is not None:
         return marked_text("acked", ack.by, ack.note, width)
     if (silence := shared_silence_of(environment, wall)) is not None:
-        lasts = minutes_age(span(silence.until - wall))
-        return marked_text(f"silenced {lasts}", silence.by, silence.note, width)
+        return marked_text(silenced_until_text(silence.until, wall, zone), silence.by, silence.note, width)
     return None
 
 
-def quiet_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return `quiet until 10:00`, in the zone of the profile, for a quiet row."""
-    if (end := monitor.quiet_until(tracked, now)) is None:
-        return None
-    from envwatch.fleet.alerting.quiet import quiet_until_text  # noqa: PLC0415 - only with quiet hours
+def silenced_until_text(until: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return `silenced until 10:00`; both instants are by one clock in ms."""
+    from envwatch.fleet.alerting.recurring_hours import near_time_text  # noqa: PLC0415 - only with silences
 
-    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    return quiet_until_text(end, at, monitor.policy_of(tracked.profile).zone)
+    return composed(f"silenced until {near_time_text(until, now, zone)}")
+
+
+def silence_text(
+    silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks, width: int = _ANY_WIDTH
+) -> SafeText:
+    """Return `silenced until 10:00 by ana: disk swap`, in the zone of the profile; see `marked_text` for `width`."""
+    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
+    text = silenced_until_text(silenced.until, at, monitor.policy_of(profile).zone)
+    return marked_text(text, silenced.silence.by, silenced.silence.note, width)
+
+
+def silenced_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+    """Return `silenced until 10:00` for a silenced row."""
+    silenced = monitor.silenced(tracked, now)
+    return None if silenced is None else silence_text(silenced, monitor, tracked.profile, now, width=0)
 
 
 def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return `not back by 10:00` for a row that went off in quiet hours that ended since."""
+    """Return `not back by 10:00` for a row whose loss counts from the end of a silence."""
     at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    end = monitor.quiet_end(tracked, at)
+    end = monitor.counted_from(tracked, now)
     if end is None or end > at:
         return None
-    from envwatch.fleet.alerting.quiet import not_back_by_text  # noqa: PLC0415 - only with quiet hours
+    from envwatch.fleet.alerting.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences
 
     return not_back_by_text(end, at, monitor.policy_of(tracked.profile).zone)
-
-
-def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
-    """Return how long a silence lasts; `wall` is this machine's clock in ms.
-
-    Author and note follow if `width` cells allow.
-    """
-    return marked_text(f"silenced {minutes_age(span(silence.until - wall))}", silence.by, silence.note, width)
 
 
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"

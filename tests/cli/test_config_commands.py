@@ -149,6 +149,26 @@ def test_a_good_file_is_fine_and_a_bad_one_is_reported_line_by_line(tmp_path: Pa
     assert (ended.code, ended.out, ended.err.splitlines()) == (2, "", lines)
 
 
+def test_an_old_setting_is_a_warning_of_validate_and_of_each_start(tmp_path: Path) -> None:
+    path = config_file(tmp_path, 'ephemeral = "name:ci-*"\n')
+    warning = f'envwatch: {path}:1: the next version does not read ephemeral: write alert = "!name:ci-*"\n'
+    validated = run(tmp_path, "config", "validate")
+    assert (validated.code, validated.err.count(warning)) == (0, 1)
+    for command in (["list"], ["alerts"], ["check"], ["watch", "--for", "1s"]):
+        ended = run(tmp_path, *command, LETTA_API_KEY=KEY, LETTA_BASE_URL="http://127.0.0.1:9")
+        assert ended.err.count(warning) == 1, command
+
+
+@pytest.mark.parametrize(("alert_after", "is_short"), [("179s", True), ("3m", False)])
+def test_a_short_alert_after_is_a_warning_for_every_profile(
+    tmp_path: Path, alert_after: str, *, is_short: bool
+) -> None:
+    path = config_file(tmp_path, f'[profiles.a]\nalert_after = "{alert_after}"\n[profiles.b]\n')
+    warning = f"envwatch: {path}:2: alert_after is under 3m: one outage may be several messages\n" * is_short
+    fine = f"{path}: fine; checked 1 setting, 2 profiles (a, b)\n"
+    assert run(tmp_path, "config", "validate") == (0, "", warning + fine)
+
+
 def test_themes_and_bindings_are_checked_for_every_profile(tmp_path: Path) -> None:
     path = config_file(
         tmp_path,
@@ -428,7 +448,9 @@ def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
         assert KEY.encode() not in terminal.received
 
 
-@pytest.mark.parametrize(("query", "shown"), [("name:chen-nas", r" 1/\d\d "), ("", "unrestricted +live")])
+@pytest.mark.parametrize(
+    ("query", "shown"), [("name:chen-nas", r" 1/\d\d "), ("", r"unrestricted +(?:\d behind [\d.]+ +)?live")]
+)
 def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: Path, query: str, shown: str) -> None:
     config_file(tmp_path, 'filter = "no-such-thing"\n')
     with Server(FleetSpec(30, 7), key=KEY) as server:

@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from contextlib import aclosing, closing
 from dataclasses import replace
 from datetime import timedelta
@@ -25,18 +26,24 @@ from support.builders import wire_rows
 from support.documents import promises
 from support.faulty_server import KEY, How, Stop, Where, edits, faulty_server, proxy_to, says, skewed
 from support.pty_terminal import Terminal, environment
+from support.scripted_server import up
 
 import envwatch
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.doctor import check, machine
 from envwatch.cli.doctor import server as way
 from envwatch.cli.doctor.check import CheckStatus, findings_of
+from envwatch.cli.uptime_files import uptime_file_for
 from envwatch.config.settings import Settings
 from envwatch.demo.child import ChildServer
 from envwatch.demo.scenarios import FleetSpec
+from envwatch.fleet.uptime import Uptime
+from envwatch.fleet.uptime_record import UptimeRecord, content_of
 from envwatch.model.limits import Limits
+from envwatch.model.text import clean
 from envwatch.redactor import redactor
 from envwatch.sources.daemon_thread import run_in_daemon_thread
+from envwatch.storage.state_file import UPTIME, merge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 WAY = tuple(check.id for check in way.PROFILE)
+HOUR = 3_600_000.0
 PIECES = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
 
 
@@ -114,7 +122,7 @@ def test_every_check_is_run() -> None:
 def test_every_file_of_state_is_checked() -> None:
     package = Path(envwatch.__file__).parent
     sources = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
-    assert {*re.findall(r'state_file\("(\w+)"\)', sources)} == machine.STATE_FILES.keys()
+    assert {*re.findall(r'state_file\("([\w-]+)"\)', sources)} == machine.STATE_FILES.keys()
 
 
 async def test_on_a_sound_server_all_is_fine(server: Faulty) -> None:
@@ -537,3 +545,20 @@ def test_options_that_change_nothing_are_refused(arguments: tuple[str, ...]) -> 
     with pytest.raises(StopError) as caught:
         options_in(["doctor", *arguments])
     assert caught.value.code == 2
+
+
+async def test_the_rows_that_count_are_counted_and_rows_watched_for_under_two_days_are_named(
+    empty_home: Path,  # noqa: ARG001  a state folder of its own
+) -> None:
+    rows = [up(name, time.time() * 1000) for name in ("web", "new-1", "new-2", "run")]
+    rows[3]["deviceId"] = "sandbox-agent-1"
+    async with faulty_server(rows) as server:
+        hours = {"web": 50, "new-1": 40, "new-2": 40}
+        uptimes = {
+            clean(id_): Uptime(at=(50 - lasts) * HOUR).after(50 * HOUR, is_up=True) for id_, lasts in hours.items()
+        }
+        path = uptime_file_for(server.url.partition("://")[2], Settings())
+        merge(path, UPTIME, content_of(UptimeRecord(50 * HOUR, uptimes)))
+        found = (await examined(server.url))["alerts"]
+    assert found.summary == "1 row counts, 1 in a sandbox, 2 watched for under two days: new-1, new-2"
+    assert found.data == {"rows": 4, "counting": 1, "new": ["new-1", "new-2"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +48,39 @@ def test_a_silence_is_made_listed_and_ended(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "end", id_)
     assert (code, out) == (1, "")
     assert err == f"envwatch: there is no silence {id_}; `envwatch silence list` prints the current silences\n"
+
+
+CONFIG = """
+[[quiet]]
+filter = "name:mac-*"
+days = "mon-sun"
+hours = "{}"
+[profiles.home]
+[profiles.work]
+[[profiles.work.quiet]]
+days = "sat"
+"""
+
+
+def test_recurring_silences_are_listed_and_the_present_hours_are_ended(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    hours = "-".join(f"{now + timedelta(hours=each):%H:00}" for each in (-2, 3))
+    (tmp_path / "config.toml").write_text(CONFIG.format(hours))
+    options = ("--config", str(tmp_path / "config.toml"), "--profile")
+    (silence,) = json.loads(run(tmp_path, "list", "-o", "json", *options, "home")[1])
+    assert (silence["id"], silence["query"], silence["days"], silence["hours"]) == ("quiet-1", "name:mac-*", "", hours)
+    assert silence["at"] < f"{now:%Y-%m-%dT%H:%M:%S}" < silence["until"]
+    _, row = run(tmp_path, "list", *options, "home")[1].splitlines()
+    assert re.fullmatch(rf"quiet-1  20.*Z  name:mac-\* {hours}  -     -", row)
+    assert run(tmp_path, "end", "quiet-1", *options, "home") == (0, "", f"ended: name:mac-* {hours}\n")
+    _, row = run(tmp_path, "list", *options, "home")[1].splitlines()
+    assert re.fullmatch(rf"quiet-1  -  +name:mac-\* {hours}  -     -", row)
+    code, out, err = run(tmp_path, "end", "quiet-1", *options, "home")
+    assert (code, out, err) == (1, "", f"envwatch: quiet-1 is not in force now: name:mac-* {hours}\n")
+    (entry,) = json.loads((tmp_path / "envwatch" / "silences.json").read_text()).values()
+    assert (entry.keys(), entry["at"] == entry["until"]) == ({"ends", "at", "until", "note", "by"}, True)
+    code, _, err = run(tmp_path, "end", "quiet-1", *options, "home,work")
+    assert (code, err) == (2, "envwatch: several profiles have a silence quiet-1: choose one with --profile\n")
 
 
 @pytest.mark.parametrize("arguments", [("--filter", "x"), ("--for", "2h"), ()])

@@ -205,7 +205,7 @@ cooldown = "2d"
         "2: hooks.on names an unknown kind of event; did you mean offline?",
         '3: hooks.command must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]',
         f"6: hooks.url cannot be used: {network}",
-        "7: hooks.filter cannot be used: there is no field podd; the nearest: pod, node; or quote it",
+        "7: hooks.filter cannot be used: there is no field podd; the nearest: pod, up7d; or quote it",
         "8: hooks.key_env must be the name of an environment variable",
         "9: hooks.foo is no setting",
         "11: hooks has command and url, and can have one of them only",

@@ -12,6 +12,7 @@ from support.builders import NOW
 from support.tracked_environments import tracked
 
 from envwatch.cli.bootstrap import policy_for
+from envwatch.config.describe import ephemeral_warning
 from envwatch.config.settings import Settings, all_settings_of, expected_by
 from envwatch.config.values import ConfigError
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
@@ -89,6 +90,7 @@ def test_the_policy_of_a_profile_is_a_value(tmp_path: Path) -> None:
     text = 'alert = "  mode:strict   web"\nalert_after = "2m"\nexpect = ["nas"]\n'
     one, other = (policy_for(settings_in(tmp_path, text)) for _ in range(2))
     assert one == other
+    assert one.alert is not None
     assert (one.alert.query, one.alert_after, one.expect) == ("mode:strict web", timedelta(minutes=2), ("nas",))
 
 
@@ -132,9 +134,9 @@ def test_a_machine_without_data_of_time_zones_says_so_and_knows_utc(
     assert raised.value.lines == (f"{tmp_path}/config.toml:1: timezone {what}",)
 
 
-def test_without_settings_a_loss_counts_after_90_seconds_and_blindness_after_15_minutes(tmp_path: Path) -> None:
+def test_without_settings_a_loss_counts_after_4_minutes_and_blindness_after_15_minutes(tmp_path: Path) -> None:
     assert policy_for(settings_in(tmp_path, "")) == AlertPolicy()
-    assert (AlertPolicy().alert_after, AlertPolicy().blind_after) == (timedelta(seconds=90), timedelta(minutes=15))
+    assert (AlertPolicy().alert_after, AlertPolicy().blind_after) == (timedelta(minutes=4), timedelta(minutes=15))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,45 @@ def test_blindness_of_a_length_or_of_none_is_an_incident(tmp_path: Path, written
 
 
 @pytest.mark.parametrize(("name", "is_found"), [("ci-1", True), ("web-1", False)])
-def test_the_query_of_what_ends_by_design_finds_rows_by_name(tmp_path: Path, name: str, *, is_found: bool) -> None:
-    policy = policy_for(settings_in(tmp_path, 'ephemeral = "name:ci-*"'))
-    assert policy.ends_by_design(tracked(connectionName=name), NOW) is is_found
-    assert not policy_for(settings_in(tmp_path, 'ephemeral = ""')).ends_by_design(tracked(connectionName=name), NOW)
+def test_rows_of_ephemeral_of_1_1_0_need_nobody(tmp_path: Path, name: str, *, is_found: bool) -> None:
+    alert = policy_for(settings_in(tmp_path, 'ephemeral = "name:ci-*"')).alert
+    assert alert is not None
+    assert alert.matches(tracked(connectionName=name), NOW) is not is_found
+    assert policy_for(settings_in(tmp_path, 'ephemeral = ""')).alert is None
+
+
+@pytest.mark.parametrize(
+    ("alert", "ephemeral", "line"),
+    [
+        ("", "name:ci-*", 'write alert = "!name:ci-*"'),
+        ("os:linux", "name:ci-*,job-*", 'write alert = "os:linux !name:ci-*,job-*"'),
+        ("os:linux", "!os:linux", "alert cannot say the same in one line"),
+        ("", "!os:linux", 'write alert = "os:linux"'),
+        ("name:web", "!os:linux", 'write alert = "name:web os:linux"'),
+        ("", "ci", 'write alert = "!ci"'),
+        ("", 'name:"a b"', "write alert = '!name:\"a b\"'"),
+        ("", "name:ci-* os:linux", "alert cannot say the same in one line"),
+    ],
+)
+def test_the_line_that_replaces_ephemeral_of_1_1_0_needs_the_same_rows(
+    tmp_path: Path, alert: str, ephemeral: str, line: str
+) -> None:
+    settings = settings_in(tmp_path, f"alert = '{alert}'\nephemeral = '{ephemeral}'")
+    warning = ephemeral_warning(settings)
+    assert warning is not None
+    assert line in warning
+    assert warning.startswith(f"{tmp_path}/config.toml:2: the next version does not read ephemeral")
+    if "write " not in warning:
+        return
+    new = policy_for(settings_in(tmp_path, warning.partition("write ")[2])).alert
+    old = policy_for(settings).alert
+    assert new is not None
+    assert old is not None
+    for name in ("ci-1", "web", "a b", "job-2"):
+        for os in ("linux", "darwin"):
+            row = tracked(connectionName=name, metadata={"os": os})
+            assert new.matches(row, NOW) is old.matches(row, NOW), (name, os)
+
+
+def test_without_ephemeral_there_is_no_warning(tmp_path: Path) -> None:
+    assert ephemeral_warning(settings_in(tmp_path, 'alert = "os:linux"')) is None

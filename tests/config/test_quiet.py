@@ -13,7 +13,8 @@ from envwatch.config.describe import value_text
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.config.values import ConfigError
-from envwatch.fleet.alerting.quiet import EVERY_DAY, QuietHours
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
+from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,11 +39,11 @@ def settings(folder: Path, text: str, environ: dict[str, str] | None = None, **o
     return found
 
 
-def test_quiet_hours_have_filter_days_and_hours(tmp_path: Path) -> None:
+def test_a_recurring_silence_has_filter_days_and_hours(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE)
     assert [*held.quiet] == [
-        QuietHours(filter="os:darwin,win32", days=frozenset(range(5)), begin=17 * 60, end=10 * 60),
-        QuietHours(days=frozenset({5, 6})),
+        RecurringHours(filter="os:darwin,win32", days=frozenset(range(5)), begin=17 * 60, end=10 * 60),
+        RecurringHours(days=frozenset({5, 6})),
     ]
     assert value_text(held.quiet) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun"
     assert held.origin("quiet") == f"{tmp_path}/config.toml:1"
@@ -50,13 +51,13 @@ def test_quiet_hours_have_filter_days_and_hours(tmp_path: Path) -> None:
 
 def test_the_tables_of_a_profile_replace_the_tables_above_the_profiles(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE, profile="work")
-    assert [*held.quiet] == [QuietHours(begin=9 * 60 + 30)]
+    assert [*held.quiet] == [RecurringHours(begin=9 * 60 + 30)]
     assert held.origin("quiet") == f"{tmp_path}/config.toml:8"
 
 
 def test_a_variable_has_the_tables_as_toml(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE, {"ENVWATCH_QUIET": '[{ days = ["mon", "wed-thu"], filter = "os:darwin" }]'})
-    assert [*held.quiet] == [QuietHours(filter="os:darwin", days=frozenset({0, 2, 3}))]
+    assert [*held.quiet] == [RecurringHours(filter="os:darwin", days=frozenset({0, 2, 3}))]
     with pytest.raises(ConfigError, match="ENVWATCH_QUIET must be a list of tables"):
         settings(tmp_path, "", {"ENVWATCH_QUIET": "mon-fri"})
 
@@ -102,7 +103,7 @@ ALWAYS = "1: quiet needs days or hours that end; `alert` leaves out environments
         ),
         (
             'hours = "10:00-10:00"',
-            "2: quiet.hours must not begin and end at one time: without hours, the whole day is quiet",
+            "2: quiet.hours must not begin and end at one time: without hours, the whole day is silenced",
         ),
         ('days = "sat"\nhuors = "10:00-11:00"', "3: quiet.huors is no setting; did you mean hours?"),
         ('days = "sat"\nfilter = "os:>5"', None),
@@ -134,10 +135,12 @@ def test_the_mistakes_of_all_tables_are_named_at_once(tmp_path: Path) -> None:
 
 def test_the_alert_policy_has_the_filters_and_the_zone_of_the_profile(tmp_path: Path) -> None:
     policy = policy_for(settings(tmp_path, f'timezone = "Asia/Tokyo"\n{WHOLE}'))
-    assert [hours.days for _, hours in policy.quiet] == [frozenset(range(5)), EVERY_DAY - frozenset(range(5))]
-    (laptops, _), (everything, _) = policy.quiet
+    laptops, everything = policy.silences
+    assert [each.id for each in policy.silences] == ["quiet-1", "quiet-2"]
+    assert [each.text for each in policy.silences] == ["os:darwin,win32 mon-fri 17:00-10:00", "sat-sun"]
     mac, server = tracked(metadata={"os": "darwin"}), tracked(metadata={"os": "linux"})
-    assert [laptops.matches(each, 0.0) for each in (mac, server)] == [True, False]
-    assert everything.matches(server, 0.0)
+    assert [laptops.covers(each, EMPTY, 0.0) for each in (mac, server)] == [True, False]
+    assert everything.covers(server, EMPTY, 0.0)
+    assert {each.zone for each in policy.silences} == {ZoneInfo("Asia/Tokyo")}
     assert policy.zone == ZoneInfo("Asia/Tokyo")
     assert policy_for(settings(tmp_path, "")).zone is None

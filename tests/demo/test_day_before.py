@@ -16,6 +16,7 @@ from support.budget import examples
 from support.exact import exact
 
 from envwatch.cli.demo_past import SHIPPED_START, PastPoll, moved_day
+from envwatch.cli.demo_settings import uptimes_before
 from envwatch.demo.fleet import CONNECTED
 from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario
@@ -145,8 +146,24 @@ def test_everything_that_the_log_can_show_is_in_it(events: list[Event]) -> None:
 
 
 def test_a_day_is_calm(events: list[Event]) -> None:
-    losses = [event for event in events if event.kind is Kind.OFFLINE]
-    assert len({event.id for event in losses}) <= 17
+    rows = uptimes_before(FleetSpec(40, 7)).rows
+    lost = {event.id for event in flatten(events) if event.id is not None and event.kind is Kind.OFFLINE}
+    assert len({id_ for id_ in lost if rows[id_].is_permanent}) <= 17
+
+
+@pytest.mark.parametrize("spec", demo_day.SPECS)
+def test_a_machine_that_was_up_nine_tenths_of_the_day_counts(spec: FleetSpec) -> None:
+    assert spec.day is not None
+    polls = [*moved_day(spec.day, START)]
+    polls_up = Counter(
+        tracked.environment.id
+        for poll in polls
+        for tracked in poll.moment.profile_state.environments.values()
+        if tracked.verdict.is_up and not tracked.environment.is_sandbox
+    )
+    uptimes = uptimes_before(spec).rows
+    assert all(uptimes[id_].is_permanent for id_, count in polls_up.items() if count >= 0.9 * len(polls))
+    assert {uptimes[id_].is_permanent for id_ in polls_up} == {True, False}
 
 
 def test_one_machine_is_down_for_hours_and_acknowledged_until_it_recovers(day: list[PastPoll]) -> None:

@@ -41,21 +41,25 @@ def assert_no_hints(terminal: Terminal) -> None:
 
 def test_each_hint_comes_when_the_key_of_the_one_before_was_used(tmp_path: Path) -> None:
     with demo(tmp_path) as terminal:
-        terminal.wait_for("hint 1 of 5: n goes to the next loss +H no more hints")
+        terminal.wait_for("hint 1 of 6: n goes to the next loss +H no more hints")
         assert re.search("hint 1", terminal.display[-2])  # between news and footer
         terminal.press("j")
         terminal.press("n")
-        terminal.wait_for("hint 2 of 5: ⏎ opens the row's details, with what to do +H no more hints")
+        terminal.wait_for("hint 2 of 6: ⏎ opens the row's details, with what to do +H no more hints")
         terminal.press(ENTER)
-        terminal.wait_for("hint 3 of 5: / filters: web mode:unrestricted beat:>90s +H no more hints")
+        terminal.wait_for("hint 3 of 6: A makes this row alert always, never or by rule +H no more hints")
+        terminal.press("A")
+        terminal.wait_for("by rule +a loss needs a person: up 99 % of 7 days")
+        terminal.press(ESC)
+        terminal.wait_for("hint 4 of 6: / filters: web mode:unrestricted beat:>90s +H no more hints")
         terminal.press("/")
-        terminal.wait_for("hint 4 of 5: the table follows the text as you type *$")
+        terminal.wait_for("hint 5 of 6: the table follows the text as you type *$")
         terminal.press("H")  # types a letter in the prompt
         terminal.wait_for("^ H *$")
         terminal.press(ESC)
-        terminal.wait_for("hint 4 of 5: e shows all events; an event leads to its row +H no more hints")
+        terminal.wait_for("hint 5 of 6: e shows all events; an event leads to its row +H no more hints")
         terminal.press("E")
-        terminal.wait_for(r"hint 5 of 5: \? explains all signs, colours and keys +H no more hints")
+        terminal.wait_for(r"hint 6 of 6: \? explains all signs, colours and keys +H no more hints")
         terminal.press("?")
         terminal.wait_for_no(HINT)
         terminal.press("q")
@@ -84,7 +88,7 @@ def test_they_are_closed_for_good_by_the_key_that_stands_there(tmp_path: Path) -
 def test_a_key_of_the_users_own_is_not_taken_for_closing_them(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text('[keys]\n"app.bell" = ["H"]\n"find.next_problem" = ["z"]\n')
     with demo(tmp_path, environ=environment(tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))) as terminal:
-        terminal.wait_for("hint 1 of 5: z goes to the next loss +F2 no more hints")
+        terminal.wait_for("hint 1 of 6: z goes to the next loss +F2 no more hints")
         terminal.press("H")
         terminal.wait_for("bell on")
         assert HINT in terminal.text

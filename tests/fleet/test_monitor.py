@@ -9,7 +9,6 @@ from support.builders import NOW, environment, failed, key_of, listed, reading
 from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.limits import Limits
@@ -76,25 +75,6 @@ def test_an_acknowledgement_can_be_withdrawn() -> None:
     acked = NEW.with_acks({KEY: Ack(at(0), clean("on it"))})
     assert set(acked.acks) == {KEY}
     assert not acked.with_acks({KEY: None}).acks
-
-
-def test_a_silence_can_be_ended() -> None:
-    silence = silence_of_environments([KEY], reading().wall, timedelta(hours=1), clean(""), clean("ops-1"))
-    silenced = NEW.with_silences({silence.id: silence})
-    assert silenced.silences == {silence.id: silence}
-    assert silenced.with_silences({silence.id: None}).silences == {}
-
-
-def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_after_it() -> None:
-    monitor, _ = driven(NEW, [listed(down(), at(0))])
-    tracked = monitor.fleet.tracked((NO_PROFILE, ID))
-    assert tracked is not None
-    assert monitor.silence_of(tracked, reading(at(0))) is None
-    begin, note, by = reading(at(0)).wall, clean(""), clean("ops-1")
-    short, long = (silence_of_environments([KEY], begin, timedelta(hours=hours), note, by) for hours in (1, 2))
-    monitor = monitor.with_silences({long.id: long, short.id: short})
-    found = [monitor.silence_of(tracked, reading(at(0) + hours * 3_600_000)) for hours in (0, 1, 2)]
-    assert found == [long, long, None]
 
 
 def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:

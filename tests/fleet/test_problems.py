@@ -10,7 +10,7 @@ from support.builders import NOW
 from support.tracked_environments import tracked
 
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, LATE, NEVER_LISTED, UNTIMED
-from envwatch.fleet.problems import has_lasted, is_old, is_problem, state_began_at
+from envwatch.fleet.problems import has_been_silent, is_old, is_problem, state_began_at
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 
@@ -65,17 +65,19 @@ def test_a_state_begins_when_it_was_seen_to_or_by_the_row() -> None:
     )
 
 
-@pytest.mark.parametrize(("age_ms", "has"), [(9_999, False), (10_000, True)])
-def test_a_loss_has_lasted_since_it_was_seen_or_else_since_the_row_says(age_ms: float, *, has: bool) -> None:
-    limits, lasts, beat_at = Limits(), timedelta(seconds=10), ONLINE.environment.last_seen_alive_at
-    seen = replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW)
-    assert has_lasted(seen, NOW + age_ms, lasts, limits) is has
-    assert has_lasted(replace(ONLINE, verdict=DISCONNECTED), beat_at + age_ms, lasts, limits) is has
-    overdue_ms = limits.online_for.total_seconds() * 1000
-    assert has_lasted(replace(ONLINE, verdict=HEARTBEAT_LOST), beat_at + overdue_ms + age_ms, lasts, limits) is has
+@pytest.mark.parametrize(("silent_ms", "has"), [(9_999, False), (10_000, True)])
+def test_a_single_listing_measures_silence_from_the_heartbeat_or_else_from_the_last_sight(
+    silent_ms: float, *, has: bool
+) -> None:
+    row, lasts = replace(ONLINE.environment, last_seen_at=ServerMs(NOW - 3_000)), timedelta(seconds=10)
+    assert row.last_heartbeat_at is not None
+    lost = replace(ONLINE, environment=row, verdict=HEARTBEAT_LOST)
+    assert has_been_silent(lost, row.last_heartbeat_at + silent_ms, lasts) is has
+    closed = replace(ONLINE, environment=replace(row, last_heartbeat_at=None), verdict=DISCONNECTED)
+    assert has_been_silent(closed, row.last_seen_at + silent_ms, lasts) is has
 
 
-def test_what_is_no_loss_or_has_no_time_counts_at_once() -> None:
+def test_a_state_other_than_a_dated_loss_counts_at_once() -> None:
     for one in (ONLINE, replace(ONLINE, verdict=LATE), replace(ONLINE, verdict=NEVER_LISTED, since_at=NOW)):
-        assert has_lasted(one, NOW, timedelta(days=1), Limits())
-    assert has_lasted(replace(ONLINE, verdict=UNTIMED, has_impossible_time=True), NOW, timedelta(days=1), Limits())
+        assert has_been_silent(one, NOW, timedelta(days=1))
+    assert has_been_silent(replace(ONLINE, verdict=UNTIMED, has_impossible_time=True), NOW, timedelta(days=1))

@@ -14,8 +14,9 @@ from support.builders import NOW, entries_of, environment, key_of, listed, readi
 from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, losses_of, own_acks
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, Silence, silence_of_environments, silences_of
-from envwatch.fleet.alerting.alert_policy import content_of as content_of_silences
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
+from envwatch.fleet.alerting.silences import content_of as content_of_silences
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
@@ -82,7 +83,7 @@ def test_a_silence_quietens_its_environment_under_every_profile_and_no_other(
     silence = silence_of_environments([key], reading().wall, timedelta(hours=1), clean(""), clean("ana"))
     monitor = monitor_of(SERVERS).with_silences({silence.id: silence})
     assert loud(monitor) == still_loud
-    silenced = {each.profile for each in monitor.fleet.environments if monitor.silence_of(each, reading()) is not None}
+    silenced = {each.profile for each in monitor.fleet.environments if monitor.silenced(each, reading()) is not None}
     assert silenced == SERVERS.keys() - still_loud
 
 

@@ -32,7 +32,8 @@ from support.month.script import (
 )
 from support.month.watchers import Envwatch, EnvwatchAtDay, Naive, policy_with_settings, watched
 
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.outcome import Failed, Listed, Slept
@@ -387,7 +388,7 @@ def test_the_settings_name_the_servers_and_leave_out_machines_that_end_or_sleep(
     script = ordinary_month(1, 1)
     policy = policy_with_settings(servers_in(script))
     assert set(policy.expect) == {env.device_id for env in script.first if env.name[:3] in SITES}
-    assert len(policy.quiet) == 1
+    assert len(policy.silences) == 1
 
 
 def test_a_month_has_every_kind_of_life() -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading, slept
-from support.quiet import NIGHTS, QuietNight, quiet_policies
 from support.series import DOWN, MINUTE, Series, Watch, rows
+from support.silenced_night import NIGHTS, SilencedNight, recurring_policies
 
 from envwatch import __version__
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import AlertPolicy, silence_of_environments
-from envwatch.fleet.alerting.quiet import QuietHours
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
@@ -233,9 +234,9 @@ def test_what_has_been_down_for_days_is_down_and_does_not_alert() -> None:
 
 
 @pytest.mark.parametrize(("time", "count"), [("09:59:59.999", 0), ("10:00:00.000", 1)])
-def test_a_laptop_that_was_quiet_for_days_alerts_from_the_end_of_the_hours_on(time: str, count: int) -> None:
-    policies = quiet_policies(NIGHTS, QuietHours(days=frozenset({5, 6})))
-    night = QuietNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=policies), day=10)
+def test_a_laptop_that_was_silenced_for_days_alerts_from_the_end_of_the_silence_on(time: str, count: int) -> None:
+    policies = recurring_policies(NIGHTS, RecurringHours(days=frozenset({5, 6})))
+    night = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=policies), day=10)
     night.poll("17:30").poll("18:00", "mac-1")
     night.day = 13
     night.poll("09:59:55", "mac-1").tick(time)

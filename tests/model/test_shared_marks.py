@@ -73,7 +73,7 @@ def test_a_field_that_is_no_object_says_nothing(field: Any) -> None:
 @given(by=st.text(min_size=1), note=st.text())
 def test_what_is_shown_is_one_line_of_bounded_width_without_control_characters(by: str, note: str) -> None:
     row = marked(ack={"by": f"{by}\x1b[2J\n", "note": f"{note}\r\u202e"})
-    ack, text = shared_ack_of(row), shared_text(row, NOW, 80)
+    ack, text = shared_ack_of(row), shared_text(row, NOW, None, 80)
     for each in () if ack is None or text is None else (ack.by, ack.note, text):
         assert "\x1b" not in each
         assert "\n" not in each

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, beating, environment, failed, listed, reading
 from support.memory_history import MemoryHistory
-from support.quiet import QuietNight
+from support.silenced_night import SilencedNight
 
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
@@ -113,15 +113,15 @@ def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]
 
 
 def judged(monitor: Monitor, at: float) -> object:
-    """Return the quiet rows, and the counts and lines of the block."""
+    """Return the silenced rows, and the counts and lines of the block."""
     now = reading(at)
     block = block_of(monitor, now)
     lines = [(line.key, line.off, line.total, line.began_at, line.not_back) for line in block.lines]
-    quiet = {row.key for row in monitor.fleet.environments if monitor.quiet_until(row, now) is not None}
-    return quiet, block.asides, block.presences, lines
+    silenced = {row.key for row in monitor.fleet.environments if monitor.silenced(row, now) is not None}
+    return silenced, block.asides, block.presences, lines
 
 
-def assert_rewound_as_live(night: QuietNight, lived: list[tuple[float, Monitor]]) -> None:
+def assert_rewound_as_live(night: SilencedNight, lived: list[tuple[float, Monitor]]) -> None:
     """Compare the monitor after each poll with the rewound monitor of the same moment."""
     ends = LogEnds()
     for at, then in lived:
@@ -139,11 +139,11 @@ SECONDS_OFF = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda polls: 
 
 
 @settings(max_examples=examples(100))
-@given(st.dictionaries(st.sampled_from(QuietNight().names), SECONDS_OFF))
-def test_a_rewound_loss_in_quiet_hours_is_the_incident_of_the_live_screen(
+@given(st.dictionaries(st.sampled_from(SilencedNight().names), SECONDS_OFF))
+def test_a_rewound_loss_in_a_silence_is_the_incident_of_the_live_screen(
     outages: dict[str, tuple[int, int]],
 ) -> None:
-    night, lived = QuietNight().poll("19:00"), list[tuple[float, Monitor]]()
+    night, lived = SilencedNight().poll("19:00"), list[tuple[float, Monitor]]()
     for second in range(5, 60, 5):
         off = [name for name, (lost, back) in outages.items() if lost <= second < back]
         night.poll(f"19:00:{second:02}", *off)
@@ -152,7 +152,7 @@ def test_a_rewound_loss_in_quiet_hours_is_the_incident_of_the_live_screen(
 
 
 def test_a_rewound_morning_has_the_rows_that_were_not_back_at_the_end_of_the_hours() -> None:
-    night, lived = QuietNight().poll("19:00"), list[tuple[float, Monitor]]()
+    night, lived = SilencedNight().poll("19:00"), list[tuple[float, Monitor]]()
     cut = ("mac-1", "web-1")
     steps = [(9, "19:00:05", ("mac-2",)), (9, "20:00", ("mac-2",)), (9, "20:00:05", ("mac-2", *cut))]
     steps += [(9, "20:00:15", ("mac-2", *cut)), (9, "20:30", ("mac-2", "mac-1"))]

@@ -14,9 +14,13 @@ from support.builders import NOW, environment, key_of, listed, reading, wire_row
 from support.served import Row, Served, any_rows, header
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import Matcher, Silence, silence_of_environments
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
+from envwatch.fleet.alerting.matcher import Matcher
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime import Uptime
+from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HOST = clean("ops-1")
+HOUR = 3_600_000.0
 ACK = Ack(NOW - 60_000, clean("on it"))
 
 
@@ -67,6 +72,39 @@ def test_a_silence_of_a_query_stands_in_the_rows_that_it_finds() -> None:
     profile = Served()
     profile.poll(wire_rows(3), shared=shared([], silence([])._replace(matcher=matcher)))
     assert notes(profile).keys() == {"env-2"}
+
+
+@pytest.mark.parametrize(
+    ("up_h", "alerts"),
+    [
+        (47, {"counts": False, "why": "watched for 47 of 48 h", "share": None}),
+        (48, {"counts": True, "why": "up 100 % of 2 days", "share": 1.0}),
+    ],
+)
+def test_the_decision_and_the_share_stand_in_the_row(up_h: float, alerts: dict[str, Any]) -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()})
+    outcome = listed([environment("env-1")])
+    monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+    uptime = Uptime().after(up_h * HOUR, is_up=True)
+    monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord(rows={clean("env-1"): uptime}))
+    marks = SharedState(HOST, policy=AlertPolicy()).marks(monitor.fleet.by_profile[NO_PROFILE], reading())
+    assert marks == {"env-1": {"alerts": alerts}}
+
+
+def test_a_word_of_the_serving_host_decides_for_viewers_at_once() -> None:
+    profile, never = Served(), {key_of("env-2"): Word(is_always=False, at=WallMs(NOW), by=clean("ann"))}
+    profile.poll(wire_rows(2), shared=SharedState(HOST, policy=AlertPolicy()))
+    assert [each["alerts"]["counts"] for each in notes(profile).values()] == [True, True]
+    profile.step(None, NOW + 1_000, SharedState(HOST, policy=AlertPolicy(), words=never))
+    found = notes(profile, NOW + 1_000)
+    assert found["env-1"]["alerts"]["counts"]
+    assert found["env-2"]["alerts"] == {"counts": False, "why": "never, by ann, 9 Oct", "share": None}
+
+
+def test_a_note_of_upstream_stays_next_to_the_decision_of_this_host() -> None:
+    profile, theirs = Served(), {"ack": {"by": "far", "at": 1, "note": ""}, "alerts": {"counts": False, "why": "x"}}
+    profile.poll([wire_row("a", envwatch=theirs)], shared=SharedState(HOST, policy=AlertPolicy()))
+    assert notes(profile)["a"] == {**theirs, "alerts": {"counts": False, "why": "x", "share": None}}
 
 
 def test_both_may_stand_in_one_row() -> None:

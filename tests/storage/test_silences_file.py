@@ -12,13 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import key_of
 
-from envwatch.fleet.alerting.alert_policy import (
-    Silence,
-    content_of,
-    silence_of_environments,
-    silence_of_query,
-    silences_of,
-)
+from envwatch.fleet.alerting.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.storage.state_file import MOST_SILENCES, SILENCES, ChangedFile, merge, silences_in
@@ -44,12 +38,13 @@ def test_what_two_instances_make_stands_in_the_file_and_each_reads_the_other_onc
     merge(path, SILENCES, {other.id: other})
     assert reader.changed() == {one.id: one, other.id: other}
     assert reader.changed() is None
-    merge(path, SILENCES, {one.id: None})
-    assert reader.changed() == {other.id: other}
+    ended = one.ended(WallMs(5), clean("bob"))
+    merge(path, SILENCES, {ended.id: ended})
+    assert reader.changed() == {one.id: one._replace(until=WallMs(5)), other.id: other}
 
 
-@pytest.mark.parametrize(("at", "count"), [(3_599_999, 2), (3_600_000, 1)])
-def test_what_ended_before_a_new_one_began_is_dropped(tmp_path: Path, at: float, count: int) -> None:
+@pytest.mark.parametrize(("at", "count"), [(25 * 3_600_000 - 1, 2), (25 * 3_600_000, 1)])
+def test_a_silence_that_ended_a_day_before_a_new_one_began_is_dropped(tmp_path: Path, at: float, count: int) -> None:
     path, one, new = tmp_path / "silences.json", made(), made("web", at)
     merge(path, SILENCES, {one.id: one})
     merge(path, SILENCES, {new.id: new})
@@ -75,8 +70,12 @@ def test_a_silence_beyond_the_most_is_refused_and_the_others_stay(tmp_path: Path
     with pytest.raises(OSError, match="too many silences"):
         merge(path, SILENCES, {more.id: more})
     assert path.read_bytes() == before
-    merge(path, SILENCES, dict.fromkeys([next(iter(many))]))
+    first = next(iter(many.values())).ended(WallMs(1), clean(""))
+    merge(path, SILENCES, {first.id: first})
+    assert len(silences_in(path, matcher_or_none)) == MOST_SILENCES
+    more = made("more", at=1)
     merge(path, SILENCES, {more.id: more})
+    assert first.id not in silences_in(path, matcher_or_none)
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)

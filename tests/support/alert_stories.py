@@ -260,6 +260,18 @@ def holder_killed(home: Path, speed: float) -> Tale:
             return tale_of(desk)
 
 
+def dead_machine(home: Path, speed: float) -> Tale:
+    """A machine loses power, and envwatch has no settings about alerts."""
+    site = Site("box", "other", "sentinel")
+    with Desk(home, {"work": site}, speed=speed) as desk, desk.watching():
+        site.cut("box")
+        desk.wait_until(lambda: desk.is_told_of("box"), "the message about the machine")
+        beat_at = site.machines["box"].row(time.time() * 1000)["lastHeartbeat"] / 1000
+        silent_s = desk.told()[0].at - beat_at
+        desk.lose_sentinel(site)
+        return tale_of(desk, silent_s=silent_s)
+
+
 def dark_site(home: Path, speed: float) -> Tale:
     """All machines of a fleet lose power at once."""
     site = Site(*(f"box-{number:02}" for number in range(12)))
@@ -462,7 +474,8 @@ def key_revoked(home: Path, speed: float) -> Tale:
 
 
 STORIES: dict[str, Story] = {
-    "power_cut": PowerCut(30, 'alert_after = "60s"'),
+    "power_cut": PowerCut(30, ""),
+    "dead_machine": dead_machine,
     "flapping": flapping,
     "service_down": service_down,
     "key_revoked": key_revoked,

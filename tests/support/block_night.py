@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from support.builders import NOW, environment, failed, listed, reading
 
 from envwatch.fleet.alerting.acknowledgements import ack_of
-from envwatch.fleet.alerting.alert_policy import silence_of_environments
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs

@@ -12,7 +12,8 @@ def exact(value: Any) -> Any:
     if isinstance(value, str):
         return value + ""  # an enumeration's member becomes text
     if is_dataclass(value):
-        return (type(value).__name__, [(field.name, exact(getattr(value, field.name))) for field in fields(value)])
+        compared = [field.name for field in fields(value) if field.compare]
+        return (type(value).__name__, [(name, exact(getattr(value, name))) for name in compared])
     if isinstance(value, Mapping):
         return [(exact(key), exact(item)) for key, item in value.items()]
     if isinstance(value, (set, frozenset)):

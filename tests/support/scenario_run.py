@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
+from envwatch.cli.demo_settings import uptimes_before
 from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario, date_error_ms, is_unavailable
 from envwatch.fleet.events import NO_PROFILE, flatten
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
     from envwatch.model.outcome import Outcome
 
 START = 1_764_000_000_000
@@ -44,20 +47,28 @@ class Step:
 
     @property
     def down(self) -> set[SafeText]:
-        """Return the ids of rows that went down less than a day ago."""
-        at = self.profile_state.clock.server_time(self.now.wall)
-        return {id_ for id_, each in self.profile_state.environments.items() if is_problem(each, at)}
+        """Return the ids of rows that count and went down less than a day ago."""
+        rows = self.profile_state.environments
+        return {id_ for id_, each in rows.items() if is_problem(each, self._server_now) and self.counts(each)}
+
+    def counts(self, tracked: TrackedEnvironment) -> bool:
+        return self.monitor.decision_of(tracked, self._server_now).counts
+
+    @property
+    def _server_now(self) -> ServerMs:
+        return self.profile_state.clock.server_time(self.now.wall)
 
 
 class ScenarioRun:
     """Polls a scenario from the start, about every 5 seconds."""
 
     def __init__(self, scenario: Scenario, *, size: int = 40, seed: int = 7) -> None:
-        self.demo = simulated_fleet(FleetSpec(size, seed, scenario), START)
+        spec = FleetSpec(size, seed, scenario)
+        self.demo = simulated_fleet(spec, START)
         self._scenario = scenario
         self._chance = Random(seed)
         self._at = START + self._chance.randrange(3_000)
-        self._monitor = Monitor.create({NO_PROFILE: Limits()})
+        self._monitor = Monitor.create({NO_PROFILE: Limits()}).with_uptime_record(NO_PROFILE, uptimes_before(spec))
         self._pool = Pool()
 
     def until(self, seconds: float) -> Iterator[Step]:

@@ -158,7 +158,7 @@ async def test_a_change_of_one_that_was_never_lost_is_no_problem_and_can_be_sile
         ("enter", "go to"),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
-            for each in (("a", "acknowledge"), ("M", "silence"), ("y", "copy"))
+            for each in (("a", "acknowledge"), ("M", "silence"), ("A", "decide"), ("y", "copy"))
         ),
     ],
 )
@@ -222,7 +222,7 @@ async def test_an_environment_that_left_the_fleet_is_named() -> None:
 async def test_in_the_past_the_keys_that_act_on_the_present_are_refused_in_the_log() -> None:
     async with lived() as stage:
         await press(stage, BACK, "e")
-        for key in ("a", "M"):
+        for key in ("a", "M", "A"):
             await stage.press(key)
             assert answer(stage) == NOT_NOW, key
         await stage.press("y")

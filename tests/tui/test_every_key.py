@@ -446,6 +446,7 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "baseline.compare": ("m",),
     "row.acknowledge": (),
     "row.silence": (),
+    "row.alerts": (),
     "row.mark": (),
     "row.copy_name": (),
     "row.copy": (),

@@ -79,7 +79,7 @@ async def test_keys_of_the_users_own_keep_their_places() -> None:
 
 FIRST = "/ Filter ⏎ Detail n Next e Events a Ack y Copy "
 LAST = ": Palette ? Help q Quit"
-COLUMNS = "C Columns T To a time p Pause r Refresh"
+COLUMNS = "C Columns T To a time p Pause"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ COLUMNS = "C Columns T To a time p Pause r Refresh"
         (60, "/ Filter ⏎ Detail n Next e Events ? Help q Quit"),
         (80, f"{FIRST}{LAST}"),
         (120, f"{FIRST}E Explain {{ Past M Silence x Fold {LAST}"),
-        (200, f"{FIRST}E Explain {{ Past M Silence x Fold o Sort space Mark b Group {COLUMNS} {LAST}"),
+        (200, f"{FIRST}E Explain {{ Past M Silence x Fold o Sort space Mark A Alerts b Group {COLUMNS} {LAST}"),
     ],
 )
 async def test_a_wider_footer_has_more_keys_and_the_narrowest_has_help_and_quit(columns: int, keys: str) -> None:

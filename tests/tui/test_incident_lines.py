@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
-from support.quiet import quiet_policies
+from support.silenced_night import recurring_policies
 
-from envwatch.fleet.alerting.quiet import QuietHours
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.model.text import clean
 from envwatch.tui.app import GUESSED_KEYS
 from envwatch.tui.keymap import binding_ids
@@ -168,7 +168,7 @@ async def test_two_hundred_losses_in_ten_minutes_are_all_counted_and_the_newest_
 
 
 def computers(at: float, off_at: float, *off: str) -> list[Environment]:
-    """Return two laptops, which have quiet hours, and a server; some are off since a moment."""
+    """Return two laptops, which a silence covers, and a server; some are off since a moment."""
     down: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": off_at - 1_000}
     up = {"lastHeartbeat": at - 1_000}
     return [
@@ -177,17 +177,19 @@ def computers(at: float, off_at: float, *off: str) -> list[Environment]:
 
 
 def hours_until(end_s: int) -> dict[str, Any]:
-    """Return quiet hours of two hours that end some seconds after `NOW`, on a whole minute."""
+    """Return a silence of two hours that ends some seconds after `NOW`, on a whole minute."""
     minute = (NOW + end_s * 1000) / 60_000
     assert minute.is_integer()
-    return {"policies": quiet_policies(QuietHours(begin=int(minute - 120) % 1_440, end=int(minute) % 1_440))}
+    return {"policies": recurring_policies(RecurringHours(begin=int(minute - 120) % 1_440, end=int(minute) % 1_440))}
 
 
 @pytest.mark.parametrize(("seconds", "is_over"), [(39.999, False), (40.0, True)])
-async def test_quiet_rows_count_as_off_at_the_tick_at_which_the_hours_end(seconds: float, *, is_over: bool) -> None:
+async def test_silenced_rows_count_as_off_at_the_tick_at_which_the_silence_ends(
+    seconds: float, *, is_over: bool
+) -> None:
     async with staged(**hours_until(40)) as stage:
         await stage.show(computers(stage.at, 0))
         await stage.tick(35)
         await stage.show(computers(stage.at, stage.at - 5_000, "mac-1"))
         await stage.tick(seconds - stage.now)
-        assert ("○ 1 off" in stage.lines[0], "1 quiet" in stage.rule) == (is_over, not is_over)
+        assert ("○ 1 off" in stage.lines[0], "1 silenced" in stage.rule) == (is_over, not is_over)

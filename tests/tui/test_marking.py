@@ -69,10 +69,10 @@ async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on
         assert stage.cursor == "ada"
         await stage.press("space")
         assert (marked(stage), stage.cursor) == (["ada"], "bob")
-        assert stage.news == "1 marked: a, M, y and your commands act on it; esc unmarks"
+        assert stage.news == "1 marked: a, A, M, y and your commands act on it; esc unmarks"
         await stage.press("space")
         assert (marked(stage), stage.cursor) == (["ada", "bob"], "cyd")
-        assert stage.news == "2 marked: a, M, y and your commands act on them; esc unmarks"
+        assert stage.news == "2 marked: a, A, M, y and your commands act on them; esc unmarks"
 
 
 async def test_space_on_a_marked_row_unmarks_it() -> None:
@@ -305,7 +305,7 @@ async def test_the_names_are_in_natural_order() -> None:
 async def test_without_any_marked_environment_in_the_fleet_nothing_happens_to_the_row_under_the_cursor() -> None:
     async with dashboard() as stage:
         stage.app.dashboard.marked = frozenset({(NO_PROFILE, clean("env-z"))})
-        for key, verb in {"a": "acknowledge", "M": "silence", "y": "copy", "c": "copy"}.items():
+        for key, verb in {"a": "acknowledge", "M": "silence", "A": "decide", "y": "copy", "c": "copy"}.items():
             await stage.press(key)
             assert stage.news == f"nothing to {verb}: no marked environment is in the fleet", key
 
@@ -319,7 +319,7 @@ async def test_marks_are_copied_in_the_past_where_they_cannot_be_acknowledged() 
         name = stage.table.rows[-1].environment.label
         await stage.press("c")
         assert stage.copied[-1] == name
-        for key in ("a", "M"):
+        for key in ("a", "M", "A"):
             await stage.press(key)
             assert stage.news == NOT_NOW, key
         assert len(marked(stage)) == 1

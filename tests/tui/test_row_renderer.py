@@ -15,7 +15,7 @@ from support.builders import NOW, environment, key_of, listed, reading
 from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import Silence
+from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs

@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Any
 from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
+from support.silenced_night import recurring_policies
 
-from envwatch.fleet.alerting.alert_policy import silence_of_environments
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
-from envwatch.tui.arguments import SilenceControl
+from envwatch.model.times import clock_text
+from envwatch.tui.arguments import SharedEntries, SilenceControl
 from envwatch.tui.screens.row_actions import RowActions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from support.app_harness import Stage
 
-    from envwatch.fleet.alerting.alert_policy import Silences
+    from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.model.environment import Environment
 
 A, HOUR, NOTE = clean("env-a"), timedelta(hours=1), clean("new disks")
@@ -43,9 +48,13 @@ async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilence
     await stage.tick(0)
 
 
+def in_force(stage: Stage) -> list[Silence]:
+    return [each for each in stage.app.state.monitor.silences.values() if each.holds(stage.app.state.now.wall)]
+
+
 async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
     kept: list[dict[SafeText, Any]] = []
-    control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user=clean("ada"))
+    control = SilenceControl(SharedEntries(keep=lambda changes: kept.append(dict(changes))), user=clean("ada"))
     async with staged(bell=True, policies=soon(), silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
@@ -54,15 +63,16 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
         assert stage.app.sent == []
         (tracked,) = [each for each in stage.app.state.monitor.fleet.environments if each.environment.id == A]
         state = stage.app.state
-        silence = state.monitor.silence_of(tracked, state.now)
-        assert silence is not None
+        silenced = state.monitor.silenced(tracked, state.now)
+        assert silenced is not None
+        silence = silenced.silence
         assert (silence.note, silence.by, silence.until - silence.at) == (NOTE, "ada", 3_600_000)
         assert not state.monitor.is_alerting(tracked, state.now)
-        await post(stage, RowActions.Unsilenced([silence.id]))
+        await post(stage, RowActions.Unsilenced([silence]))
         assert stage.news == "no longer silenced"
         assert stage.app.state.monitor.is_alerting(tracked, stage.app.state.now)
         assert [list(changes) for changes in kept] == [[silence.id], [silence.id]]
-        assert kept[1] == {silence.id: None}
+        assert kept[1] == {silence.id: silence.ended(stage.app.state.now.wall, clean("ada"))}
         await stage.tick(1)
         assert stage.app.sent == [], "it counts as lost since the silence ended"
         await stage.tick(10)
@@ -74,14 +84,17 @@ async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([(clean(""), clean("env-z"))], HOUR, NOTE))
         assert stage.news == "nothing to silence: the row has left the fleet"
-        await post(stage, RowActions.Unsilenced([clean("0")]))
+        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        (silence,) = stage.app.state.monitor.silences.values()
+        await post(stage, RowActions.Unsilenced([silence]))
+        assert stage.news == "no longer silenced"
+        await post(stage, RowActions.Unsilenced([silence]))
         assert stage.news == "the silence has ended already"
-        assert stage.app.state.monitor.silences == {}
 
 
 async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keeps_what_was_made_here() -> None:
     news: list[Silences] = []
-    control = SilenceControl(lambda: news.pop() if news else None)
+    control = SilenceControl(SharedEntries(lambda: news.pop() if news else None))
     async with staged(bell=True, policies=soon(), silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], HOUR, NOTE))
@@ -107,7 +120,7 @@ async def test_big_m_asks_for_how_long_and_why_and_ends_it_again() -> None:
         assert [*silence.environments, silence.note] == [key_of("env-1"), "moving"]
         assert silence.until - silence.at == 3_600_000
         await stage.press("M", "e", "enter")
-        assert stage.app.state.monitor.silences == {}
+        assert not in_force(stage)
 
 
 async def test_what_recovers_while_the_reason_is_typed_is_not_silenced() -> None:
@@ -165,25 +178,25 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
         await stage.tick(1)
         assert stage.block == []
-        assert re.search(r"a +⊘ .* silenced 59m\b", stage.body[1])
+        until = clock_text(NOW + stage.now * 1000 + 3_600_000, None)[:5]
+        assert re.search(rf"a +⊘ .* until {until}\b", stage.body[1])
         assert "▌" not in stage.text
         await stage.press("n")
         assert stage.news == "nothing needs a person: 1 silenced"
         await stage.press("G", "enter")
-        assert re.search(r"silenced +for 59m more by .*: new disks", stage.text)
+        assert re.search(r"silenced +until \d\d:\d\d: new disks", stage.text)
         await stage.press("escape", "b", "p", "enter")
         assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], 2 * HOUR, NOTE))
-        assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1  silenced 59m"]
-        await stage.tick(600)
-        assert "silenced 49m" in stage.body[0]
-        await stage.tick(3_000)
-        await stage.show(rows(stage.at, is_lost=True))
-        assert re.search(r"  a +disconnected *$", stage.block[0])
-        assert stage.body[0] == "▾ ⊘ pod pod-1  ● 1  silenced 1h"
-        (left,) = [
-            id_ for id_, each in stage.app.state.monitor.silences.items() if key_of("env-b") in each.environments
+        assert [line for line in stage.body if "pod pod" in line] == [
+            f"▾ ⊘ pod pod-1  ● 1  ○ 1  silenced until {until}"
         ]
+        await stage.tick(3_600)
+        await stage.show(rows(stage.at, is_lost=True))
+        assert re.search(r"  a +not back by \d\d:\d\d *$", stage.block[0])
+        assert re.fullmatch(r"▾ ⊘ pod pod-1  ● 1  silenced until \d\d:\d\d", stage.body[0])
+        silences = stage.app.state.monitor.silences.values()
+        (left,) = [each for each in silences if key_of("env-b") in each.environments]
         await post(stage, RowActions.Unsilenced([left]))
         assert stage.body[0] == "▾ pod pod-1  ● 1"
 
@@ -211,7 +224,31 @@ async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
         await stage.press("j", "k", "M")
         assert "end  1 current silence" in stage.text
         await stage.press("enter")
-        assert stage.app.state.monitor.silences == {}
+        assert not in_force(stage)
+
+
+async def test_big_m_ends_the_present_hours_of_a_silence_that_recurs() -> None:
+    kept: list[Mapping[SafeText, Silence | None]] = []
+    hours = RecurringHours(begin=8 * 60, end=9 * 60)
+    policies = recurring_policies(hours)
+    async with staged(
+        size=(80, 24), policies=policies, silence_control=SilenceControl(SharedEntries(keep=kept.append))
+    ) as stage:
+        await stage.show([environment("env-a", connectionName="mac-1", lastHeartbeat=stage.at)])
+        stage.now += 5
+        lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+        await stage.show([environment("env-a", connectionName="mac-1", **lost)])
+        assert "1 silenced" in stage.rule
+        await stage.press("M")
+        assert "end  1 current silence" in stage.text
+        await stage.press("enter")
+        assert stage.news == "no longer silenced"
+        at = stage.at
+        await stage.tick(1)
+        assert re.search("off +[0-9]+s NEW +mac-1 +not back by 08:53", stage.block[0])
+        ((ended,),) = [[*changes.values()] for changes in kept]
+        assert ended is not None
+        assert (ended.ends, ended.until) == (policies[clean("")].silences[0].recurrence, at)
 
 
 async def test_a_question_about_several_machines_leaves_a_line_for_the_choice_in_the_lowest_terminal() -> None:
@@ -234,7 +271,7 @@ async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line(
         await stage.show(rows(stage.at))
         assert stage.rule.startswith("── 2 online (1 silenced) ──")
         await lose(stage)
-        (silence,) = stage.app.state.monitor.silences
+        (silence,) = stage.app.state.monitor.silences.values()
         await post(stage, RowActions.Unsilenced([silence]))
         assert "○ 1 off  " in stage.lines[0]
         assert "silenced" not in stage.rule
@@ -249,12 +286,12 @@ async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> Non
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {(clean("one.example"), A)}
         monitor, now = stage.app.state.monitor, stage.app.state.now
-        silenced = {each.key for each in monitor.fleet.environments if monitor.silence_of(each, now)}
+        silenced = {each.key for each in monitor.fleet.environments if monitor.silenced(each, now)}
         assert silenced == {(clean("home"), A)}
 
 
 async def test_the_title_counts_a_loss_from_the_moment_at_which_its_silence_ends() -> None:
-    async with staged(policies=soon(), silence_control=SilenceControl(keep=lambda _: None, user=clean("ada"))) as stage:
+    async with staged(policies=soon(), silence_control=SilenceControl(user=clean("ada"))) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], timedelta(seconds=60), NOTE))
         await stage.show(rows(stage.at, is_lost=True))

@@ -504,7 +504,7 @@ async def test_a_fresh_a_lasting_a_known_and_an_old_loss_have_four_looks(
         assert "NEW" in stage.line_of("fresh-box").text
         assert "NEW" not in stage.line_of("lasting-box").text
         assert (acked.glyph, silent.mark) == (glyphs.acknowledged, glyphs.silenced)
-        for name, texts in (("acked", ("40m", "acked: disk swap")), ("silent", ("1h ", "silenced 1h"))):
+        for name, texts in (("acked", ("40m", "acked: disk swap")), ("silent", ("1h ", "silenced until "))):
             line = stage.line_of(f"{name}-box")
             assert {style_in(line, text) for text in texts} == {looks[name].name}
         assert (lasting.name.bold, late.name.bold) == (None, None)

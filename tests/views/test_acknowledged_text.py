@@ -65,7 +65,7 @@ def test_an_open_incident_may_have_been_sent() -> None:
     assert answer(monitor, "ada", held=10) == ""
 
 
-@pytest.mark.parametrize(("held", "text"), [(7.999, SENT_NONE), (8, "")])
+@pytest.mark.parametrize(("held", "text"), [(5.999, SENT_NONE), (6, "")])
 def test_the_other_processes_on_this_machine_need_a_poll_to_read_it(held: float, text: str) -> None:
     assert answer(lose("ada", interval=2), "ada", held=held) == text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from support.served_listings import served
 from support.tracked_environments import tracked
 
 from envwatch.fleet.alerting.acknowledgements import ack_of
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy, silence_of_query
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.losses import Loss
+from envwatch.fleet.alerting.matcher import EVERYTHING
+from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
@@ -59,7 +63,7 @@ UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
 FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
 _STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
-_ASIDE_LABELS = ["old", "quiet", "silenced", "ephemeral", "replaced", "outside", "gone"]
+_ASIDE_LABELS = ["old", "silenced", "notalerting", "replaced", "gone"]
 
 
 def check_result(
@@ -70,7 +74,7 @@ def check_result(
     at: float = NOW,
     **state: Any,
 ) -> CheckResult:
-    policies = {NO_PROFILE: policy or AlertPolicy()}
+    policies = {NO_PROFILE: replace(policy or AlertPolicy(), alert=(policy and policy.alert) or EVERYTHING)}
     outcome = listed(rows) if isinstance(rows, list) else rows
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=policies, **state).apply(
         NO_PROFILE, outcome, reading(at)
@@ -121,7 +125,7 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
 @pytest.mark.parametrize(
     ("quiet", "word", "label", "off"),
     [
-        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "outside alert", "outside", 0),
+        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "not alerting", "notalerting", 0),
         (
             {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
             "silenced",
@@ -148,9 +152,13 @@ def test_a_row_that_is_no_problem_is_counted_by_the_word_of_the_dashboard(
     assert names(check_result([UP, DOWN])) == ["down"]
 
 
-@pytest.mark.parametrize(("age_s", "count"), [(209.9, 0), (210.1, 1)])
-def test_a_lost_heartbeat_is_a_problem_once_the_loss_has_lasted(age_s: float, count: int) -> None:
-    found = check_result([UP, row("lost", lastHeartbeat=NOW - age_s * 1000)])
+@pytest.mark.parametrize(("interval_s", "silent_s"), [(5, 240), (30, 240), (60, 230)])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_loss_is_a_problem_after_the_silence_that_the_alert_policy_asks_for(
+    interval_s: int, silent_s: float, count: int
+) -> None:
+    rows = [UP, row("lost", lastHeartbeat=NOW - silent_s * 1000 + 1 - count)]
+    found = check_result(listed(rows, interval=timedelta(seconds=interval_s)))
     assert (found.count, found.waiting) == (count, 1 - count)
 
 
@@ -194,13 +202,13 @@ def test_of_those_online_the_others_are_named() -> None:
 
 
 def test_more_than_three_names_are_counted() -> None:
-    found = check_result([offline(f"down-{number}", seen_s=100 + number) for number in range(5)])
+    found = check_result([offline(f"down-{number}", seen_s=300 + number) for number in range(5)])
     assert found.text == "5 problems in 5 environments (5 offline): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
 
 
 def test_a_filter_leaves_the_others_out() -> None:
-    found = check_result([*FLEET, offline("off", seen_s=100)], query="!name:down")
+    found = check_result([*FLEET, offline("off", seen_s=300)], query="!name:down")
     assert (names(found), found.total) == (["off"], 4)
 
 
@@ -255,15 +263,14 @@ def test_losses_at_impossible_times_are_unknown_where_the_losses_could_decide(
     )
 
 
-@pytest.mark.parametrize(("noticed_s", "count"), [(90, 1), (89.9, 0)])
-def test_a_loss_at_an_impossible_time_counts_from_the_moment_at_which_an_earlier_run_noticed_the_loss(
-    noticed_s: float, count: int
-) -> None:
+@pytest.mark.parametrize(("silent_s", "count"), [(240, 1), (239.9, 0)])
+def test_a_loss_at_an_impossible_time_counts_from_the_silence_in_an_earlier_run(silent_s: float, count: int) -> None:
     undated = offline("undated", lastSeenAt=NOW / 1000)
     loss = Loss(
         event=Event(kind=Kind.OFFLINE, at=NOW, id=undated.id),
         died=Span(NOW, NOW),
-        noticed_at=MonotonicS(-noticed_s),
+        silent_since=MonotonicS(-silent_s),
+        noticed_at=MonotonicS(-silent_s),
     )
     monitor = Monitor.create({NO_PROFILE: Limits()}).with_alert_state(
         NO_PROFILE, AlertState(looked_at=WallMs(NOW), online=frozenset(), waiting=(loss,))
@@ -313,7 +320,8 @@ def test_a_clock_that_is_wrong_is_said() -> None:
 
 def test_several_profiles_are_one_fleet_whose_names_have_the_profile() -> None:
     home, work = clean("home"), clean("work")
-    monitor = Monitor.create({home: Limits(), work: Limits()})
+    everything = AlertPolicy(alert=EVERYTHING)
+    monitor = Monitor.create({home: Limits(), work: Limits()}, policies={home: everything, work: everything})
     monitor, _ = monitor.apply(home, listed([DOWN]), reading())
     monitor, _ = monitor.apply(work, listed([UP, DOWN]), reading())
     found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
@@ -337,19 +345,39 @@ def test_one_whose_name_is_blank_is_named_by_its_id() -> None:
     assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
 
 
-@pytest.mark.parametrize(("noticed_s", "count"), [(89.999, 0), (90.0, 1)])
-def test_a_loss_lasts_since_another_process_noticed_it(noticed_s: float, count: int) -> None:
+@pytest.mark.parametrize(("silent_s", "noticed_s", "count"), [(239.9, 239.9, 0), (240, 60, 1), (600, 59.9, 0)])
+def test_a_loss_of_another_process_counts_as_in_the_process(silent_s: float, noticed_s: float, count: int) -> None:
     """The row's last sign of life is an hour ago: a silence may have ended since."""
     now = reading()
     loss = Loss(
         event=Event(kind=Kind.OFFLINE, at=NOW, id=DOWN.id),
         died=Span(NOW, NOW),
+        silent_since=MonotonicS(now.monotonic - silent_s),
         noticed_at=MonotonicS(now.monotonic - noticed_s),
         incident=clean("inc-1"),
     )
-    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=90))}
-    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     monitor = monitor.with_alert_state(NO_PROFILE, AlertState(looked_at=WallMs(NOW), waiting=(loss,)))
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
     result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, now)
     assert (result.count, result.waiting) == (count, 1 - count)
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
+    rows = [
+        environment("env-1", lastHeartbeat=NOW),
+        environment("env-2", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 3_600_000),
+    ]
+    monitor = Monitor.create({NO_PROFILE: Limits()})
+    if has_record:
+        monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
+    monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
+    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    if has_record:
+        assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments (1 not alerting)")
+        assert found.doubts == []
+    else:
+        text = "1 problem in 2 environments (1 offline, no uptime record): laptop of env-2"
+        assert found.status_and_text(None, ZERO) == (PluginStatus.CRITICAL, text)
+        assert [doubt.startswith("no uptime record") for doubt in found.doubts] == [True]

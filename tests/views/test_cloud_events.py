@@ -13,9 +13,10 @@ from support.builders import NOW, beating, environment, failed, key_of, listed, 
 from support.hostile_fleet import WEAPONS
 
 from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, source_of, type_of
@@ -79,6 +80,16 @@ def test_a_loss_has_the_row_after_it_and_what_changed() -> None:
     assert data["incident"] == event.incident
     assert data["incident"].startswith("inc-")
     assert data["members"] == []
+
+
+def test_a_row_that_counts_no_more_has_the_decision_and_the_reason() -> None:
+    monitor, _ = after(beating(1), beating(1))
+    never = Word(is_always=False, at=WallMs(NOW), by=clean("ann"))
+    monitor, (event,) = monitor.with_words({key_of("env-1"): never}, reading())
+    found = read(of(event, monitor))
+    data = found["data"]
+    assert (found["type"], found["subject"]) == ("envwatch.environment.not-alerting", "env-1")
+    assert (data["alerting"], data["alerting_rule"], data["reason"]) == (False, "word", "never, by ann, 9 Oct")
 
 
 def test_the_members_of_a_group_are_rows_with_their_changes() -> None:

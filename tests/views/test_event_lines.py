@@ -50,38 +50,43 @@ FLEET = {"id": None, "name": None}
         (
             Kind.OFFLINE,
             {"reason": clean("heartbeat lost (121 s)"), "lasted": LASTED},
-            "offline      mac-mini-2    heartbeat lost (121 s), was on for 3d 4h",
+            "offline       mac-mini-2    heartbeat lost (121 s), was on for 3d 4h",
         ),
-        (Kind.ONLINE, {"lasted": timedelta(seconds=252)}, "online       mac-mini-2    was off for 4m 12s"),
-        (Kind.ONLINE, {}, "online       mac-mini-2"),
+        (Kind.ONLINE, {"lasted": timedelta(seconds=252)}, "online        mac-mini-2    was off for 4m 12s"),
+        (Kind.ONLINE, {}, "online        mac-mini-2"),
         (
             Kind.RETURNED,
             {"after": "offline", "lasted": LASTED},
-            "returned     mac-mini-2    offline, was gone for 3d 4h",
+            "returned      mac-mini-2    offline, was gone for 3d 4h",
         ),
-        (Kind.APPEARED, {"after": "online"}, "appeared     mac-mini-2    online"),
-        (Kind.GONE, {"reason": "no longer listed"}, "gone         mac-mini-2    no longer listed"),
-        (Kind.RECONNECTED, {}, "reconnected  mac-mini-2    new connection, never seen offline"),
+        (Kind.APPEARED, {"after": "online"}, "appeared      mac-mini-2    online"),
+        (Kind.GONE, {"reason": "no longer listed"}, "gone          mac-mini-2    no longer listed"),
+        (Kind.RECONNECTED, {}, "reconnected   mac-mini-2    new connection, never seen offline"),
         (
             Kind.MODE,
             {"field": "mode", "before": "standard", "after": "unrestricted"},
-            "mode         mac-mini-2    standard → unrestricted !",
+            "mode          mac-mini-2    standard → unrestricted !",
         ),
-        (Kind.ONLINE, {"name": clean("")}, "online       env-1"),
+        (
+            Kind.NOT_ALERTING,
+            {"reason": clean("up 88 % of 7 days")},
+            "not-alerting  mac-mini-2    counts no more: up 88 % of 7 days; `A` changes that",
+        ),
+        (Kind.ONLINE, {"name": clean("")}, "online        env-1"),
         (
             Kind.TOGETHER,
             {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
-            "offline      2 environments  together, all pod p-7",
+            "offline       2 environments  together, all pod p-7",
         ),
         (
             Kind.WHILE_BLIND,
             {**FLEET, "since": NOW, "members": members(2)},
-            "while-blind  2 environments  2 went offline (08:53:20Z to 08:53:27Z)",
+            "while-blind   2 environments  2 went offline (08:53:20Z to 08:53:27Z)",
         ),
         (
             Kind.BLIND,
             {**FLEET, "since": NOW, "reason": clean("timeout")},
-            "blind        -             no data since 08:53:20Z, timeout",
+            "blind         -             no data since 08:53:20Z, timeout",
         ),
     ],
 )
@@ -98,7 +103,7 @@ def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: K
     fields = {"since": NOW, "lasted": LASTED, "reason": clean("why"), "before": "a", "after": "b", "field": kind.value}
     text = line(kind, Layout(len("2 environments")), **fields, **of, members=members(count))
     _, word, name, details = re.split("  +", text)
-    assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected  ")
+    assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected   ")
     assert name == ("2 environments" if count else "mac-mini-2")
     assert word == word_of(Event(kind=kind, at=AT, of=of.get("of")))
     assert not details.startswith((word, kind.value, "2 changed")) or kind is Kind.TOGETHER
@@ -106,7 +111,7 @@ def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: K
 
 def test_several_profiles_have_a_column() -> None:
     text = line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
-    assert text == "2025-10-09T08:53:27Z  online       work    mac-mini-2"
+    assert text == "2025-10-09T08:53:27Z  online        work    mac-mini-2"
 
 
 def monitored(*names: str) -> Monitor:
@@ -125,8 +130,8 @@ def test_columns_are_as_wide_as_the_names_up_to_forty_cells_and_nothing_is_cut()
 
 def test_names_that_look_alike_have_a_part_of_their_id() -> None:
     layout = layout_of(monitored("build", "build", "other").fleet)
-    assert line(Kind.ONLINE, layout, name=clean("build")).endswith("online       build nv-1")
-    assert line(Kind.ONLINE, layout, name=clean("other")).endswith("online       other")
+    assert line(Kind.ONLINE, layout, name=clean("build")).endswith("online        build nv-1")
+    assert line(Kind.ONLINE, layout, name=clean("other")).endswith("online        other")
     assert layout.name == len("3 environments")
 
 
@@ -134,7 +139,7 @@ def test_the_initial_line_has_the_state_and_why() -> None:
     rows = [*beating(1), environment("env-2", connectionId=None, lastHeartbeat=None)]
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows), reading())
     up, down = monitor.fleet.environments
-    assert initial_line(up, AT, LAYOUT, is_unknown=False).endswith("initial      laptop of env-1  online")
+    assert initial_line(up, AT, LAYOUT, is_unknown=False).endswith("initial       laptop of env-1  online")
     assert initial_line(down, AT, LAYOUT, is_unknown=False).endswith("laptop of env-2  offline, disconnected")
     assert initial_line(down, AT, LAYOUT, is_unknown=True).endswith("laptop of env-2  unknown")
 
@@ -149,7 +154,7 @@ def test_whatever_a_name_is_an_event_is_one_line_without_escapes(weapon: str) ->
 
 def test_where_only_ascii_can_be_shown_our_own_words_stay_readable() -> None:
     text = clean(line(Kind.MODE, name=clean("東"), field="mode", before="a", after="b"))
-    assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode         \\u6771            a -> b\n")
+    assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode          \\u6771            a -> b\n")
     assert encoded(text, "latin-1", ascii_only=False).endswith(b" a \\u2192 b\n")
 
 

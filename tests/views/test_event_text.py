@@ -46,6 +46,8 @@ def event(kind: Kind, **changes: object) -> Event:
             event(Kind.OFFLINE, reason="heartbeat lost (121 s)", lasted=HOURS),
             "went offline · heartbeat lost (121 s) · was on for 3h",
         ),
+        (event(Kind.ALERTING, reason="up 90 % of 7 days"), "counts from now on: up 90 % of 7 days"),
+        (event(Kind.NOT_ALERTING, reason="up 88 % of 7 days"), "counts no more: up 88 % of 7 days; `A` changes that"),
         (event(Kind.GONE, reason="no longer listed"), "gone · no longer listed"),
         (event(Kind.RETURNED, after="online", lasted=HOURS), "listed again, online after 3h"),
         (event(Kind.RECONNECTED), "reconnected · new connection, never seen offline"),

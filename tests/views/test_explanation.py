@@ -75,12 +75,12 @@ def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_b
 
 
 @pytest.mark.parametrize("device", ["sandbox-1", "sandbox1"])
-def test_it_is_said_of_a_sandbox_that_it_ends_by_design(device: str) -> None:
+def test_the_rule_that_decides_is_named(device: str) -> None:
     profile_state, _ = watched([listed([environment(connectionId=None, deviceId=device)])])
     (tracked,) = profile_state.environments.values()
     rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(500))
     said = "".join(piece.text for piece in rows[1])
-    assert (said == "This environment ends by design: its end raises no alert.") == (device == "sandbox-1")
+    assert (said == "a loss needs nobody: a managed sandbox") == (device == "sandbox-1")
 
 
 def test_nothing_speaks_against_a_healthy_row() -> None:

@@ -21,8 +21,10 @@ from pydantic_core import to_json
 from support.builders import NOW, environment, list_of, listed, reading, wire_row
 from support.tracked_environments import ALL, matches
 
+from envwatch.fleet.alerting.alert_policy import Decision, Rule
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import GONE, Presence
+from envwatch.fleet.uptime import Uptime
 from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import cells, clean
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
 
+_COUNTS = Decision(counts=True, rule=Rule.UPTIME)
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\x00\n\r\t\u2028"
 
 
@@ -605,6 +608,29 @@ def test_an_acknowledgement_of_the_serving_host_says_whose_it_is_unless_there_is
     assert rows_of_csv(listing)[0]["acknowledged"] == (text or "")
     own = replace(listing, acknowledged={listing.rows[0].tracked.key: clean("mine")})
     assert decoded(own)["environments"][0]["acknowledged"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("watched_h", "decision", "values"),
+    [
+        (50.0, _COUNTS, (True, "uptime", 0.9765)),
+        (47.0, _COUNTS._replace(counts=False, rule=Rule.SANDBOX), (False, "sandbox", None)),
+        (47.0, None, (None, None, None)),
+    ],
+)
+def test_the_decision_about_alerts_and_the_known_share_are_in_json_and_csv(
+    watched_h: float, decision: Decision | None, values: tuple[object, ...]
+) -> None:
+    listing = listing_of(environment())
+    row = listing.rows[0]
+    uptime = Uptime().after(46.0 * 3_600_000, is_up=False).after(watched_h * 3_600_000, is_up=True)
+    uptime = uptime._replace(up=0.9765 * uptime.watched)
+    listing = replace(listing, rows=[row._replace(tracked=replace(row.tracked, uptime=uptime), decision=decision)])
+    names = ("alerting", "alerting_rule", "up7d")
+    (decoded_row,) = decoded(listing)["environments"]
+    assert tuple(decoded_row[name] for name in names) == values
+    cells_of_row = rows_of_csv(listing)[0]
+    assert [cells_of_row[name] for name in names] == ["" if each is None else str(each).lower() for each in values]
 
 
 def test_the_summary_of_a_filtered_listing_has_the_total() -> None:

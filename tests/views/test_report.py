@@ -19,6 +19,7 @@ from support.markdown import HOSTILE, assert_is_harmless
 from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
+from envwatch.fleet.events import Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
@@ -302,6 +303,26 @@ def test_what_goes_back_to_an_older_version_is_named() -> None:
         "- 3 changes of version in `ana` and `ben`: to `0.34.13` (2) and `0.33.1` (1)",
         "- went back to an older version (1): `ana`",
     ]
+
+
+def test_rows_that_began_or_stopped_to_alert_are_named_with_time_and_reason() -> None:
+    night = Night().add("ana", "ben").until("22:30")
+    found = recorded(night.history, night.wall, 1)
+    ana, ben = found.last.profile_state.environments.values()
+    at = ServerMs(night.wall - 600_000)
+    events = (
+        ana.event(Kind.NOT_ALERTING, at, reason=clean("up 88 % of 7 days")),
+        ben.event(Kind.ALERTING, at, reason=clean("up 90 % of 7 days")),
+    )
+    profile = report_of(replace(found, events=(*found.events, *events)))
+    text = markdown(profile)
+    assert [line for line in section(text, "Began or stopped to alert: 2") if line] == [
+        "- `ana` counts no more since 22:20: `up 88 % of 7 days`",
+        "- `ben` counts since 22:20: `up 90 % of 7 days`",
+    ]
+    (first, _) = json.loads(json_of(whole(profile)))["profiles"][0]["alerting"]
+    assert (first["id"], first["name"], first["alerting"]) == (ana.environment.id, "ana", False)
+    assert "to alert" not in markdown(report(night))
 
 
 def test_of_an_outage_whose_begin_is_not_known_the_least_length_is_said() -> None:

@@ -9,7 +9,7 @@ import pytest
 from support.builders import environment, listed, reading
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import silence_of_environments
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, key_of, listed, reading, watched
+from support.builders import NOW, beating, environment, failed, listed, reading, watched
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import silence_of_environments
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.text import clean
 from envwatch.views.pane.remedies import remedies
-from envwatch.views.pane.state_details import acknowledgement_lines, headline, missed_beats, proof, silence_lines
+from envwatch.views.pane.state_details import acknowledgement_lines, headline, missed_beats, proof
 from envwatch.views.state_style import instant_text, marked_text
 
 if TYPE_CHECKING:
@@ -233,15 +232,6 @@ def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
         (line,) = acknowledgement_lines(Ack(NOW - 250_000, note), NOW)
         assert (line.label, line.text) == ("acked", text)
     assert not list(acknowledgement_lines(None, NOW))
-
-
-def test_a_silence_says_for_how_long_by_whom_and_why() -> None:
-    silence = silence_of_environments(
-        [key_of("env-1")], reading().wall, timedelta(hours=2), clean("moving"), clean("ana")
-    )
-    (line,) = silence_lines(silence, reading().wall)
-    assert (line.label, line.text) == ("silenced", "for 2h more by ana: moving")
-    assert not list(silence_lines(None, NOW))
 
 
 def test_what_was_never_listed_is_missing_because_it_is_expected() -> None:

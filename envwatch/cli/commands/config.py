@@ -90,7 +90,7 @@ def _init(path: Path) -> None:
 
 
 def _validate(path: Path, *, is_named: bool) -> int:
-    from envwatch.config.describe import checked_text, mistakes_in
+    from envwatch.config.describe import checked_text, mistakes_in, warnings_about
     from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
 
     document = None
@@ -105,6 +105,8 @@ def _validate(path: Path, *, is_named: bool) -> int:
         print_error(f"envwatch: {mistake}")
     if mistakes:
         return Exit.USAGE
+    for warning in () if document is None else warnings_about(document):
+        print_error(f"envwatch: {warning}")
     what = "the file does not exist, and none is needed; `envwatch config init` writes the file"
     print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
     return Exit.FINE

@@ -206,7 +206,7 @@ async def run_dashboard(
                 pasts=history.pasts,
                 readable=readable,
             ),
-            _saved_state(options, profiles, warn, stack),
+            _saved_state(profiles, warn, stack, demo),
             preferences_of(
                 display_settings,
                 options,
@@ -270,25 +270,33 @@ def _first_view(settings: Settings, views: Mapping[str, NamedView]) -> NamedView
 
 
 def _saved_state(
-    options: Options, profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack
+    profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack, demo: DemoHistory | None
 ) -> Persistence:
     from envwatch.cli.alert_files import failing_hooks_of
+    from envwatch.cli.uptime_files import UptimeFiles
     from envwatch.files import export_here
     from envwatch.storage.state_file import (
         ACKNOWLEDGEMENTS,
         REMEMBERED,
         SILENCES,
+        WORDS,
         ChangedFile,
         StateFile,
         acknowledged,
         silences_in,
+        words_in,
     )
-    from envwatch.tui.arguments import Persistence, SilenceControl
+    from envwatch.tui.arguments import Persistence, SharedEntries, SilenceControl
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
-    if options.command == "demo":  # each demo has new environments
-        return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
+    if demo is not None:  # each demo has new environments
+        return Persistence(
+            export=export_here,
+            keep=memory.keep,
+            silence_control=SilenceControl(user=user_name()),
+            newest_uptimes=demo.newest_uptimes,
+        )
 
     path = state_file("acknowledged")
     acknowledgements = StateFile(ACKNOWLEDGEMENTS, path, warn)
@@ -296,12 +304,19 @@ def _saved_state(
     silences = StateFile(SILENCES, silences_path := state_file("silences"), warn)
     stack.callback(silences.close)
     others = ChangedFile(silences_path, partial(silences_in, matcher_of=profiles.silence_matcher))
+    words = StateFile(WORDS, words_path := state_file("alerts-by-hand"), warn)
+    stack.callback(words.close)
+    uptimes = UptimeFiles(profiles, warn)
+    stack.callback(uptimes.close)
     return Persistence(
         export=export_here,
         keep=memory.keep,
         acks=acknowledged(path),
         keep_acks=acknowledgements.keep,
-        silence_control=SilenceControl(others.changed, silences.keep, user_name()),
+        silence_control=SilenceControl(SharedEntries(others.changed, silences.keep), user_name()),
+        words=SharedEntries(ChangedFile(words_path, words_in).changed, words.keep),
+        newest_uptimes=uptimes.newest,
+        keep_uptimes=uptimes.keep,
         failing_hooks=failing_hooks_of(profiles),
     )
 

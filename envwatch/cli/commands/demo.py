@@ -58,6 +58,7 @@ def _show(options: Options) -> int:
         demo_settings,
         earlier_start,
         hints_key,
+        uptimes_at_first,
         with_remedy,
     )
     from envwatch.demo.child import ChildServer
@@ -82,7 +83,7 @@ def _show(options: Options) -> int:
             settings = with_remedy(settings, credentials.base_url)
         is_whole = not (settings.online_only or settings.source or settings.user)
         day, started_at = (spec.day if is_whole else None), (child.started_at if ages_from is None else None)
-        demo = DemoHistory(folder, partial(_write_past, folder, day, started_at))
+        demo = DemoHistory(folder, partial(_write_past, folder, day, started_at), uptimes_at_first(spec))
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
         profile = SelectedProfile(credentials, replace(settings, limits=limits))

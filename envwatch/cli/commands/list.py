@@ -128,7 +128,7 @@ def run(options: Options) -> int:
         keys = {row.tracked.key for row in whole.rows} if choice.query or whole.preset is not None else None
         now = read_clocks()
         whole = replace(
-            environment_list.with_quiet_hours(whole, monitor, now),
+            environment_list.with_decisions(environment_list.with_silences(whole, monitor, now), monitor),
             block=block_of(monitor, now, counted=keys),
             remarks=environment_list.remarks_in(monitor, now),
         )

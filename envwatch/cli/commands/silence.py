@@ -1,31 +1,34 @@
-"""`envwatch silence`: keeps environments quiet during planned work."""
+"""`envwatch silence`: silences environments during planned work, and lists and ends silences."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, print_hint, profiles_for, state_file, user_name
-from envwatch.cli.streams import ProgressLine, print_error, write
+from envwatch.cli.streams import ProgressLine, confirm, print_error, write, write_table
 from envwatch.config.values import duration, line
 from envwatch.model import limits
-from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, shortened
 from envwatch.model.times import date_text
 from envwatch.redactor import ReportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.alert_policy import Silence
+    from envwatch.config.settings import Settings
+    from envwatch.fleet.alerting.silences import Silence, Silences
 
-_ACTIONS: Final = {"list": "print the current silences", "end": "end a silence by its id"}
+_ACTIONS: Final = {
+    "list": "print the silences: current, and recurring ones of the configuration",
+    "end": "end a silence by its id; of a recurring silence, only the present hours",
+}
 _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
@@ -55,24 +58,26 @@ def add_arguments(parser: Parser) -> None:
             )
         else:
             action_parser.add_argument("id", metavar="ID", help="id, from `envwatch silence list`")
+        action_parser.add_shared("profile", "config")
 
 
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
-    with suppress(ReportedError):  # the settings are only needed for the time zone
-        all_settings_for(options)
+    settings: list[Settings] = []
+    with suppress(ReportedError):  # only for the time zone and the recurring silences
+        settings = all_settings_for(options)
     match getattr(options, "action", None):
         case "list":
-            return _list(options)
+            return _list(options, settings)
         case "end":
-            return _end(options.id)
+            return _end(options.id, settings)
         case _:
             return _make(options)
 
 
 def _make(options: Options) -> int:
     from envwatch.fleet.alerting.acknowledgements import note_of
-    from envwatch.fleet.alerting.alert_policy import silence_of_query
+    from envwatch.fleet.alerting.silences import silence_of_query
     from envwatch.model.clock import WallMs
     from envwatch.query.language import parse
     from envwatch.views.events.matching import matcher_of
@@ -86,7 +91,7 @@ def _make(options: Options) -> int:
     matching, is_everything = _matching(options)
     print_error(f"{_what(silence)} {matching}")
     if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
-        _confirm()
+        confirm("silence", "silenced")
     _change({silence.id: silence})
     write(f"{silence.id}\n".encode())
     print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
@@ -149,53 +154,63 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
     return f"{text}, and {unknown}" if count else f"matches an unknown number of environments: {unlisted}"
 
 
-def _confirm() -> None:
-    """Ask whether to silence every environment; raise `StopError` for no, or without a terminal."""
-    if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
-        raise StopError(Exit.USAGE, "this filter silences every environment; confirm with --yes")
-    print_error("Silence every environment? [y/N] ", end="")
-    if (sys.__stdin__.readline() if sys.__stdin__ else "").strip().casefold() not in {"y", "yes"}:
-        raise StopError(Exit.FAILED, "nothing is silenced")
+def _end(id_: str, settings: Sequence[Settings]) -> int:
+    from envwatch.model.clock import WallMs
 
-
-def _end(id_: str) -> int:
-    found = {silence.id: silence for silence in _silences()}
-    if (silence := found.get(clean(id_))) is None:
-        name = shortened(clean(id_), 40)
+    name, found = shortened(clean(id_), 40), [each for each in _listed(settings) if each.silence.id == clean(id_)]
+    if not found:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
-    _change({silence.id: None})
-    print_error(f"ended: {_what(silence)}")
+    if len(found) > 1:
+        raise StopError(Exit.USAGE, f"several profiles have a silence {name}: choose one with --profile")
+    (listed,) = found
+    if listed.until is None:
+        raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(listed.silence)}")
+    ended = listed.silence.ended(WallMs(time.time() * 1000), user_name())
+    _change({ended.id: ended})
+    print_error(f"ended: {_what(listed.silence)}")
     return Exit.FINE
 
 
-def _list(options: Options) -> int:
-    silences = _silences()
+def _list(options: Options, settings: Sequence[Settings]) -> int:
+    found = _listed(settings)
     if options.output == "json":
-        write(json.dumps([_json(silence) for silence in silences], indent=2, ensure_ascii=False).encode() + b"\n")
+        write(json.dumps([_json(each) for each in found], indent=2, ensure_ascii=False).encode() + b"\n")
         return Exit.FINE
-    if not silences:
+    if not found:
         print_error("nothing is silenced")
         return Exit.FINE
     rows = [("ID", "UNTIL", "WHAT", "NOTE", "BY")]
-    rows += [(each.id, date_text(each.until, None), _what(each), each.note or "-", each.by or "-") for each in silences]
-
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        text = "  ".join(fitted(composed(cell), width) for cell, width in zip(row, widths, strict=True))
-        write(f"{text.rstrip()}\n".encode())
+    for silence, _, until in found:
+        when = "-" if until is None else date_text(until, None)
+        rows.append((silence.id, when, _what(silence), silence.note or "-", silence.by or "-"))
+    write_table([[composed(cell) for cell in row] for row in rows])
     return Exit.FINE
 
 
-def _silences() -> list[Silence]:
+class _Listed(NamedTuple):
+    silence: Silence
+    at: float | None
+    """None for a recurring silence that is not in force."""
+    until: float | None
+
+
+def _listed(settings: Sequence[Settings]) -> list[_Listed]:
+    """Return the silences in force, the first to end first, then the recurring silences."""
+    from envwatch.cli.bootstrap import silences_policy
+    from envwatch.fleet.alerting.silences import hours_at
+    from envwatch.model.clock import ServerClock
     from envwatch.storage.state_file import silences_in
     from envwatch.views.events.matching import matcher_or_none
 
     now = time.time() * 1000
-    found = silences_in(state_file("silences"), matcher_or_none).values()
-    return sorted((silence for silence in found if silence.until > now), key=lambda silence: silence.until)
+    silences = silences_in(state_file("silences"), matcher_or_none)
+    once = [_Listed(each, each.at, each.until) for each in silences.values() if each.until > now and not each.ends]
+    recurring = dict.fromkeys(silence for each in settings for silence in silences_policy(each).silences)
+    hours = [(each, hours_at(each, now, silences, ServerClock()) or (None, None)) for each in recurring]
+    return sorted(once, key=lambda each: each.silence.until) + [_Listed(each, *span) for each, span in hours]
 
 
-def _change(changes: Mapping[SafeText, Silence | None]) -> None:
+def _change(changes: Silences) -> None:
     from envwatch.storage.state_file import SILENCES, merge
 
     path = state_file("silences")
@@ -208,21 +223,27 @@ def _change(changes: Mapping[SafeText, Silence | None]) -> None:
 
 
 def _what(silence: Silence) -> SafeText:
+    if silence.hours is not None:
+        return shortened(silence.text, _QUERY_CELLS)
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
     (_, id_), *others = silence.environments
     return counted(len(silence.environments), "environment") if others else shortened(id_, _QUERY_CELLS)
 
 
-def _json(silence: Silence) -> dict[str, object]:
+def _json(listed: _Listed) -> dict[str, object]:
     from envwatch.views.output.formats import iso
 
+    silence, at, until = listed
+    hours = silence.hours
     return {
         "id": silence.id,
-        "at": iso(silence.at),
-        "until": iso(silence.until),
+        "at": iso(at),
+        "until": iso(until),
         "query": None if silence.matcher is None else silence.matcher.query,
         "environments": sorted({id_ for _, id_ in silence.environments}),
         "note": silence.note,
         "by": silence.by,
+        "days": None if hours is None else hours.days_text,
+        "hours": None if hours is None else hours.hours_text,
     }

@@ -6,10 +6,10 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_envwatch_hooks_subparsers=(test)
+_shtab_envwatch_alerts_subparsers=(set)
 _shtab_envwatch_silence_subparsers=(list end)
-_shtab_envwatch_quiet_subparsers=(suggest)
 _shtab_envwatch_config_subparsers=(show validate init path schema)
-_shtab_envwatch_subparsers=(dashboard demo replay list watch wait serve record check metrics report hooks silence quiet config doctor completion)
+_shtab_envwatch_subparsers=(dashboard demo replay list watch wait serve record check metrics report hooks alerts silence config doctor completion)
 
 _shtab_envwatch_dashboard_option_strings=(-h --help --profile --view --filter --page-size --online-only --no-online-only --source --user --interval --no-mouse --no-history --ascii --log-file --log-level --config)
 _shtab_envwatch_demo_option_strings=(-h --help --size --seed --scenario --no-hints --serve --interval --no-mouse --no-history --view --filter --page-size --online-only --no-online-only --source --user --ascii --log-file --log-level --config)
@@ -24,11 +24,11 @@ _shtab_envwatch_metrics_option_strings=(-h --help --textfile --once --largest --
 _shtab_envwatch_report_option_strings=(-h --help --since --until -o --output --filter --profile --online-only --no-online-only --source --user --config)
 _shtab_envwatch_hooks_test_option_strings=(-h --help --config)
 _shtab_envwatch_hooks_option_strings=(-h --help --config)
-_shtab_envwatch_silence_list_option_strings=(-h --help -o --output)
-_shtab_envwatch_silence_end_option_strings=(-h --help)
+_shtab_envwatch_alerts_set_option_strings=(-h --help --yes --profile --config)
+_shtab_envwatch_alerts_option_strings=(-h --help -o --output --since --filter --page-size --online-only --no-online-only --source --user --profile --log-file --log-level --config)
+_shtab_envwatch_silence_list_option_strings=(-h --help -o --output --profile --config)
+_shtab_envwatch_silence_end_option_strings=(-h --help --profile --config)
 _shtab_envwatch_silence_option_strings=(-h --help --filter --for --note --yes --profile --config)
-_shtab_envwatch_quiet_suggest_option_strings=(-h --help --since -o --output --filter --profile --config)
-_shtab_envwatch_quiet_option_strings=(-h --help)
 _shtab_envwatch_config_show_option_strings=(-h --help --interval --profile --view --filter --page-size --online-only --no-online-only --source --user --config)
 _shtab_envwatch_config_validate_option_strings=(-h --help --config)
 _shtab_envwatch_config_init_option_strings=(-h --help --config)
@@ -87,12 +87,19 @@ _shtab_envwatch_report___profile_COMPGEN=_envwatch_profiles
 _shtab_envwatch_report___config_COMPGEN=_shtab_compgen_files
 _shtab_envwatch_hooks_test___config_COMPGEN=_shtab_compgen_files
 _shtab_envwatch_hooks___config_COMPGEN=_shtab_compgen_files
+_shtab_envwatch_alerts_set___profile_COMPGEN=_envwatch_profiles
+_shtab_envwatch_alerts_set___config_COMPGEN=_shtab_compgen_files
+_shtab_envwatch_alerts___filter_COMPGEN=_envwatch_filter
+_shtab_envwatch_alerts___profile_COMPGEN=_envwatch_profiles
+_shtab_envwatch_alerts___log_file_COMPGEN=_shtab_compgen_files
+_shtab_envwatch_alerts___config_COMPGEN=_shtab_compgen_files
+_shtab_envwatch_silence_list___profile_COMPGEN=_envwatch_profiles
+_shtab_envwatch_silence_list___config_COMPGEN=_shtab_compgen_files
+_shtab_envwatch_silence_end___profile_COMPGEN=_envwatch_profiles
+_shtab_envwatch_silence_end___config_COMPGEN=_shtab_compgen_files
 _shtab_envwatch_silence___filter_COMPGEN=_envwatch_filter
 _shtab_envwatch_silence___profile_COMPGEN=_envwatch_profiles
 _shtab_envwatch_silence___config_COMPGEN=_shtab_compgen_files
-_shtab_envwatch_quiet_suggest___filter_COMPGEN=_envwatch_filter
-_shtab_envwatch_quiet_suggest___profile_COMPGEN=_envwatch_profiles
-_shtab_envwatch_quiet_suggest___config_COMPGEN=_shtab_compgen_files
 _shtab_envwatch_config_show___profile_COMPGEN=_envwatch_profiles
 _shtab_envwatch_config_show___filter_COMPGEN=_envwatch_filter
 _shtab_envwatch_config_show___config_COMPGEN=_shtab_compgen_files
@@ -140,17 +147,20 @@ _shtab_envwatch_report__o_choices=(md json)
 _shtab_envwatch_report___output_choices=(md json)
 _shtab_envwatch_report___source_choices=(local remote)
 _shtab_envwatch_hooks_pos_0_choices=(test)
+_shtab_envwatch_alerts_set_pos_1_choices=(always never auto)
+_shtab_envwatch_alerts_pos_0_choices=(set)
+_shtab_envwatch_alerts__o_choices=(table json)
+_shtab_envwatch_alerts___output_choices=(table json)
+_shtab_envwatch_alerts___source_choices=(local remote)
+_shtab_envwatch_alerts___log_level_choices=(info warning error off)
 _shtab_envwatch_silence_list__o_choices=(table json)
 _shtab_envwatch_silence_list___output_choices=(table json)
 _shtab_envwatch_silence_pos_0_choices=(list end)
-_shtab_envwatch_quiet_suggest__o_choices=(toml json)
-_shtab_envwatch_quiet_suggest___output_choices=(toml json)
-_shtab_envwatch_quiet_pos_0_choices=(suggest)
 _shtab_envwatch_config_show___source_choices=(local remote)
 _shtab_envwatch_config_pos_0_choices=(show validate init path schema)
 _shtab_envwatch_config___source_choices=(local remote)
 _shtab_envwatch_completion_pos_0_choices=(bash zsh fish)
-_shtab_envwatch_pos_0_choices=(dashboard demo replay list watch wait serve record check metrics report hooks silence quiet config doctor completion)
+_shtab_envwatch_pos_0_choices=(dashboard demo replay list watch wait serve record check metrics report hooks alerts silence config doctor completion)
 _shtab_envwatch___source_choices=(local remote)
 _shtab_envwatch___log_level_choices=(info warning error off)
 
@@ -221,6 +231,14 @@ _shtab_envwatch_hooks_test___help_nargs=0
 _shtab_envwatch_hooks_pos_0_nargs=A...
 _shtab_envwatch_hooks__h_nargs=0
 _shtab_envwatch_hooks___help_nargs=0
+_shtab_envwatch_alerts_set__h_nargs=0
+_shtab_envwatch_alerts_set___help_nargs=0
+_shtab_envwatch_alerts_set___yes_nargs=0
+_shtab_envwatch_alerts_pos_0_nargs=A...
+_shtab_envwatch_alerts__h_nargs=0
+_shtab_envwatch_alerts___help_nargs=0
+_shtab_envwatch_alerts___online_only_nargs=0
+_shtab_envwatch_alerts___no_online_only_nargs=0
 _shtab_envwatch_silence_list__h_nargs=0
 _shtab_envwatch_silence_list___help_nargs=0
 _shtab_envwatch_silence_end__h_nargs=0
@@ -229,11 +247,6 @@ _shtab_envwatch_silence_pos_0_nargs=A...
 _shtab_envwatch_silence__h_nargs=0
 _shtab_envwatch_silence___help_nargs=0
 _shtab_envwatch_silence___yes_nargs=0
-_shtab_envwatch_quiet_suggest__h_nargs=0
-_shtab_envwatch_quiet_suggest___help_nargs=0
-_shtab_envwatch_quiet_pos_0_nargs=A...
-_shtab_envwatch_quiet__h_nargs=0
-_shtab_envwatch_quiet___help_nargs=0
 _shtab_envwatch_config_show__h_nargs=0
 _shtab_envwatch_config_show___help_nargs=0
 _shtab_envwatch_config_show___online_only_nargs=0
@@ -276,7 +289,7 @@ _envwatch_profiles() {
 }
 
 _envwatch_filter() {
-  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: command: protocol: meta.' -- "$1"
+  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: permanent: up7d: command: protocol: meta.' -- "$1"
 }
 
 # End Custom Preamble

@@ -37,6 +37,8 @@ function _envwatch_filter
     'org:	id of the organization' \
     'id:	id of the row' \
     'update:	automatic updates: yes, no, by hand' \
+    'permanent:	up nearly all the time: yes, no' \
+    'up7d:	percent of the last watched week up: <90' \
     'command:	command of the listener' \
     'protocol:	message protocol' \
     'meta.	any key of the metadata'
@@ -89,7 +91,7 @@ function _shtab_envwatch_using
   test "$_shtab_envwatch_cmdpath" = "$argv"
 end
 
-set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' silence 'silence list' 'silence end' quiet 'quiet suggest' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
+set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' alerts 'alerts set' silence 'silence list' 'silence end' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
 set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --scenario --seed --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
 
 complete -c envwatch -e
@@ -293,6 +295,25 @@ complete -c envwatch -n '_shtab_envwatch_using hooks' -l config -xka "(__fish_co
 complete -c envwatch -n '_shtab_envwatch_using hooks; and test $_shtab_envwatch_npos -eq 0' -a test -d 'Send a made-up incident, opened and resolved, to each hook or to one hook, and print each result. The exit code is 1 if a hook fails.'
 complete -c envwatch -n '_shtab_envwatch_using hooks test' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using hooks test' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a alerts -d 'say which losses need a person and why, and change that'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -s h -l help -d 'show this help message and exit'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -s o -l output -xka "table json" -d 'table (default), or json'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l since -x -d 'recorded outages from then on: 7d, yesterday, or ISO 8601'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l page-size -x -d 'rows per request (default 100)'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l online-only -l no-online-only -d 'only environments that the server calls online'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l source -xka "local remote" -d 'only environments of this kind: local or remote'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l user -x -d 'only this user'"'"'s environments'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l log-file -xka "(__fish_complete_path (commandline -ct))" -d 'log file, one line per poll (list, check, wait: none)'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l log-level -xka "info warning error off" -d 'lines in the log: info (default), warning, error, off'
+complete -c envwatch -n '_shtab_envwatch_using alerts' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using alerts; and test $_shtab_envwatch_npos -eq 0' -a set -d 'Say whether losses of environments need a person: always, never, or auto, as the rules say. The word belongs to the row: all processes on this machine know the word from their next poll on, and a row that replaces the row has the same word.'
+complete -c envwatch -n '_shtab_envwatch_using alerts set' -s h -l help -d 'show this help message and exit'
+complete -c envwatch -n '_shtab_envwatch_using alerts set' -l yes -d 'mark every environment without asking'
+complete -c envwatch -n '_shtab_envwatch_using alerts set' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using alerts set' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using alerts set; and test $_shtab_envwatch_npos -eq 1' -ka "always never auto" -d 'the word'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a silence -d 'stop alerts of environments during planned work'
 complete -c envwatch -n '_shtab_envwatch_using silence' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
@@ -301,20 +322,15 @@ complete -c envwatch -n '_shtab_envwatch_using silence' -l note -x -d 'reason, f
 complete -c envwatch -n '_shtab_envwatch_using silence' -l yes -d 'silence every environment without asking'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
-complete -c envwatch -n '_shtab_envwatch_using silence; and test $_shtab_envwatch_npos -eq 0' -a list -d 'Print the current silences.'
+complete -c envwatch -n '_shtab_envwatch_using silence; and test $_shtab_envwatch_npos -eq 0' -a list -d 'Print the silences: current, and recurring ones of the configuration.'
 complete -c envwatch -n '_shtab_envwatch_using silence list' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using silence list' -s o -l output -xka "table json" -d 'the format (default table)'
-complete -c envwatch -n '_shtab_envwatch_using silence; and test $_shtab_envwatch_npos -eq 0' -a end -d 'End a silence by its id.'
+complete -c envwatch -n '_shtab_envwatch_using silence list' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using silence list' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using silence; and test $_shtab_envwatch_npos -eq 0' -a end -d 'End a silence by its id; of a recurring silence, only the present hours.'
 complete -c envwatch -n '_shtab_envwatch_using silence end' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a quiet -d 'suggest quiet hours by the recorded history'
-complete -c envwatch -n '_shtab_envwatch_using quiet' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using quiet; and test $_shtab_envwatch_npos -eq 0' -a suggest -d 'Print quiet hours for environments that are off at the same hours on most days. The command reads the history of the dashboard and `envwatch watch`, and writes no file: paste the lines that you agree with into the configuration file. Comments have the names, and the share of days on which the hours were kept.'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -s h -l help -d 'show this help message and exit'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l since -x -d 'begin of the period (default 28d)'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -s o -l output -xka "toml json" -d 'toml (tables to paste, the default), or json (complete, with ids)'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
-complete -c envwatch -n '_shtab_envwatch_using quiet suggest' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using silence end' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using silence end' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a config -d 'show the settings and their origins, or check the file'
 complete -c envwatch -n '_shtab_envwatch_using config' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using config' -l interval -x -d 'time from poll to poll: 5s, 2m (default 5s)'

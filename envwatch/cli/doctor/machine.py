@@ -29,7 +29,7 @@ from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.storage.history.inspection import Inspection, inspected
 from envwatch.storage.history.past import history_root
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +48,7 @@ STATE_FILES: Final = {
     "state": REMEMBERED,
     "acknowledged": ACKNOWLEDGEMENTS,
     "silences": SILENCES,
+    "alerts-by-hand": WORDS,
     "incidents": INCIDENTS_OF_1_0,
 }
 """By the name for `bootstrap.state_file`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import client_for
+from envwatch.cli.bootstrap import Profiles, SelectedProfile, client_for
 from envwatch.cli.doctor.check import (
     FIXES,
     LATER,
@@ -22,15 +22,17 @@ from envwatch.cli.doctor.check import (
     unused,
     warning,
 )
+from envwatch.cli.one_listing import monitor_after
 from envwatch.config.credentials import AddressError, Credentials, CredentialsError, address_without_key, credentials_of
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.plausibility import date_fault, is_date_wrong
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
-from envwatch.model.outcome import Cause, Failed, ListedPage, ListingCost, SourceError
+from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, ListingCost, Snapshot, SourceError
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.times import date_text, long_age, moment, seconds_up, span
-from envwatch.redactor import redactor
+from envwatch.redactor import ReportedError, redactor
 from envwatch.sources.letta.network_settings import (
     SettingsError,
     checked_base_url,
@@ -39,13 +41,15 @@ from envwatch.sources.letta.network_settings import (
     trust_variable,
 )
 from envwatch.sources.letta.probe import Exchange, Probe, Requests
-from envwatch.sources.poller import poll_once
+from envwatch.sources.poller import poll_once, read_clocks
+from envwatch.views.output.alert_decisions import decided_rows, new_names, tally_text
 from envwatch.views.pace import LARGEST_PAGE, LargePage, Remedy, reason_of, remedies, remedies_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.config.settings import Settings
+    from envwatch.views.output.alert_decisions import DecidedRow
 
 _FIX_BY_STATUS: Final = {401: FIXES[Cause.UNAUTHORIZED], 403: FIXES[Cause.FORBIDDEN], 429: FIXES[Cause.RATE_LIMITED]}
 
@@ -72,6 +76,7 @@ class ServerContext:
     health: Exchange | SourceError = field(init=False)
     requests: Requests = field(init=False)
     first_page: Exchange = field(init=False)
+    listed: Listed = field(init=False)
     offsets: list[OffsetBounds] = field(default_factory=list)
 
     async def aclose(self) -> None:
@@ -257,12 +262,14 @@ async def check_pace(server: ServerContext) -> Finding:
     settings, page = server.settings.limits, server.first_page
     if page.is_whole:
         cost = ListingCost(rows=len(page.environments), page_rows=len(page.environments), took=page.took)
+        snapshot, now = Snapshot((ListedPage([*page.environments], server.wall()),)), read_clocks()
+        server.listed = Listed(snapshot, now, now, settings.interval)
     else:
         async with client_for(server.credentials, server.settings) as client:
             outcome = await poll_once(client, settings.interval)
         if isinstance(outcome, Failed):
             return _failed_listing(outcome)
-        cost = outcome.cost
+        server.listed, cost = outcome, outcome.cost
     interval = settings.pace(cost.requests, cost.took)
     data = {
         "pages": cost.requests,
@@ -319,6 +326,24 @@ def _failed_listing(failed: Failed) -> Finding:
     return failure(finding.summary, fix, **finding.data, pages=failed.pages_read)
 
 
+async def check_alerts(server: ServerContext) -> Finding:
+    """Check which rows need a person when they are lost."""
+
+    def find() -> Sequence[DecidedRow]:
+        profiles = Profiles({NO_PROFILE: SelectedProfile(server.credentials, server.settings)})
+        monitor = monitor_after({NO_PROFILE: server.listed}, profiles)
+        return decided_rows(monitor.fleet.environments, monitor, server.listed.ended)
+
+    try:
+        rows = await read(find)
+    except ReportedError as error:
+        return failure(str(error), "correct that setting")
+    new = new_names(rows)
+    names = [row.tracked.environment.label for row in rows if row.is_new]
+    counting = sum(row.decision.counts for row in rows)
+    return ok(f"{tally_text(rows)}{new and f': {new}'}", rows=len(rows), counting=counting, new=names)
+
+
 async def check_clock(server: ServerContext) -> Finding:
     """Check this machine's clock by the `Date` of responses."""
     clock = ServerClock()
@@ -364,5 +389,6 @@ PROFILE: Final = (
     Check("health", check_health, ("tls",)),
     Check("listing", check_listing, ("tls",)),
     Check("pace", check_pace, ("listing",)),
+    Check("alerts", check_alerts, ("pace",)),
     Check("clock", check_clock, ("tls",)),
 )

@@ -49,9 +49,20 @@ class Alerts(NamedTuple):
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return `losses_text`, and the number of silenced losses of the same moments."""
+    return clean(f"{losses_text(incidents)}{silenced_text(incidents)}")
+
+
+def silenced_text(incidents: Sequence[Incident]) -> str:
+    """Return ` (+12 silenced)`, or an empty text."""
+    silenced = sum(incident.silenced for incident in incidents)
+    return f" (+{silenced:,} silenced)" if silenced else ""
+
+
+def losses_text(incidents: Sequence[Incident]) -> SafeText:
     """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
 
-    After quiet hours: `3 not back by 10:00: mac-mini-2 and 2 others`.
+    After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
     """
     losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
     if not losses:
@@ -66,7 +77,7 @@ def ring_text(incidents: Sequence[Incident]) -> SafeText:
     if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
         return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
     whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
-    whats[Kind.NOT_BACK] = f"{be} not back after quiet hours"
+    whats[Kind.NOT_BACK] = f"{be} not back after a silence"
     return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")
 
 
@@ -120,9 +131,10 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
             _loss_content(loss.event)
             | {
                 "died": list(loss.died),
+                "silent_since": wall(loss.silent_since),
                 "noticed_at": wall(loss.noticed_at),
                 "incident": loss.incident,
-                "is_quiet": loss.is_quiet,
+                "is_silenced": loss.is_silenced,
                 "is_doubtful": loss.is_doubtful,
             }
             for loss in state.waiting
@@ -312,12 +324,17 @@ def _waiting_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Lo
         return None
     match [finite_number(at) for at in died]:
         case [float(earliest), float(latest)] if earliest <= latest:
+            noticed_at = _monotonic(raw.get("noticed_at"), now)
+            silent_since = MonotonicS(noticed_at - max(loss.at - earliest, 0.0) / 1000)  # the file of 1.1.0
+            if "silent_since" in raw:
+                silent_since = _monotonic(raw["silent_since"], now)
             return Loss(
                 event=loss,
                 died=Span(ServerMs(earliest), ServerMs(latest)),
-                noticed_at=_monotonic(raw.get("noticed_at"), now),
+                silent_since=silent_since,
+                noticed_at=noticed_at,
                 incident=incident,
-                is_quiet=raw.get("is_quiet") is True,
+                is_silenced=raw.get("is_silenced", raw.get("is_quiet")) is True,  # `is_quiet` in 1.1.0
                 is_doubtful=raw.get("is_doubtful") is True,
             )
     return None

@@ -1,7 +1,7 @@
 """Incidents: losses that lasted; each incident has a stable id, opens once and resolves once.
 
 Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in
-docs/without-a-screen.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
+docs/on-call.md. An acknowledgement or a silence prevents the opening. An open incident stays open until the
 rows are back: every channel that announced the incident must announce the end.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.alerting.alert_policy import Rule, decision_text
 from envwatch.fleet.alerting.losses import (
     LOSSES,
     RETURNS,
@@ -22,6 +23,7 @@ from envwatch.fleet.alerting.losses import (
     hashed_id,
     is_loss,
     key_of,
+    lost_now,
     order,
     still_waiting,
 )
@@ -36,12 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import ServerMs
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks, ServerMs
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
-_SILENT: Final = frozenset({LossStatus.SILENCED, LossStatus.QUIET})
 
 
 class Incident(NamedTuple):
@@ -62,7 +64,7 @@ class Incident(NamedTuple):
     shared: SafeText | None = None
     """Values of all lost and no online environments: `pod p-7`."""
     ended_by: SafeText | None = None
-    """If no environment came back: `replaced by mac-2`."""
+    """Why no environment came back, or why one counts no more: `replaced by mac-2`."""
     silenced: int = 0
     """The number of silenced losses of the same moment, which belong to no incident."""
 
@@ -78,7 +80,7 @@ class Incident(NamedTuple):
 
     @property
     def not_back_text(self) -> SafeText | None:
-        """The common reason of rows not back after quiet hours: `not back by 10:00`."""
+        """The common reason of rows not back after a silence: `not back by 10:00`."""
         return self.losses[0].reason if self.losses[0].kind is Kind.NOT_BACK and not self.is_storm else None
 
     @property
@@ -137,9 +139,26 @@ class Incidents:
                         loss._replace(event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
                     ]
         following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet)))
-        heard = (loss for loss in following.waiting if not loss.is_quiet and is_loud(key_of(loss.event)))
+        heard = (loss for loss in following.waiting if not loss.is_silenced and is_loud(key_of(loss.event)))
         ids = _ids(replace(following, waiting=tuple(heard)))
         return following, tuple(_marked(event, ids) for event in events)
+
+    def with_lost_now(
+        self,
+        environments: Iterable[TrackedEnvironment],
+        moments: Mapping[SafeText, ServerMs],
+        fleet: Fleet,
+        now: Clocks,
+    ) -> Incidents:
+        """Return the incidents with environments that are off, as lost at this moment (`moments` by profile)."""
+        opened = {key for incident in self.open for key in incident.remaining}
+        lost = [tracked for tracked in environments if tracked.key not in opened]
+        if not lost:
+            return self
+        keys = {tracked.key for tracked in lost}
+        fresh = [lost_now(tracked, moments[tracked.profile], now) for tracked in lost]
+        rest = replace(self, waiting=tuple(loss for loss in self.waiting if key_of(loss.event) not in keys))
+        return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, fleet)))
 
     def with_proof(self, fleet: Fleet) -> Incidents:
         """Return the incidents without doubt about quarantined rows now listed as down.
@@ -193,7 +212,7 @@ class Incidents:
     def tick(
         self, around: Surroundings
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...], tuple[Event, ...]]:
-        """Return the incidents at a moment, what opens and what resolves now, and the events of ended quiet hours."""
+        """Return the incidents at a moment, what opens and what resolves now, and the events of ended silences."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
@@ -219,14 +238,14 @@ class Incidents:
         )
         return self if following == self else following, tuple(opened), tuple(resolved), events
 
-    def noticed_times(self) -> Mapping[Key, MonotonicS]:
-        """Return when each loss was noticed, by environment."""
-        opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
-        return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
+    @property
+    def lost(self) -> frozenset[Key]:
+        """The environments with a waiting loss or an open incident."""
+        return frozenset(_ids(self))
 
     def lost_of(self, profile: SafeText) -> frozenset[SafeText]:
         """Return the ids of a profile's environments with a waiting loss or an open incident."""
-        return frozenset(id_ for each, id_ in _ids(self) if each == profile)
+        return frozenset(id_ for each, id_ in self.lost if each == profile)
 
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
         """Return the environments of an open or waiting incident that are not back."""
@@ -251,7 +270,7 @@ def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Los
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
-        old = [loss for loss in same if not loss.is_quiet and loss.not_back_by is None]
+        old = [loss for loss in same if not loss.is_silenced and not loss.is_not_back]
         new = [loss for loss in fresh if loss.event.profile == profile and loss.is_doubtful is is_doubtful]
         taken = {loss.incident for loss in waiting} | {incident.id for incident in incidents.open}
         for chain in chains([*old, *new]):
@@ -274,30 +293,27 @@ def _opened(
     openings: Sequence[MonotonicS],
     around: Surroundings,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
-    policy = around.policy(profile)
-    alert_after_s = policy.alert_after.total_seconds()
-    doubtful_after_s = max(alert_after_s, (policy.blind_after or policy.alert_after).total_seconds())
+    policy, interval = around.policy(profile), around.fleet.by_profile[profile].interval
     recent = [at for at in openings if around.now.monotonic - at < _STORM_WINDOW_S]
     losses = [
         loss
         for loss in waiting
         if loss.event.profile == profile
-        and not loss.is_quiet
+        and not loss.is_silenced
         and statuses[key_of(loss.event)] is not LossStatus.OUTSIDE
     ]
     alerting = {key: loss for loss in losses if statuses[key := key_of(loss.event)] is LossStatus.ALERTING}
     due: list[list[Loss]] = []
-    for is_doubtful, end in dict.fromkeys((loss.is_doubtful, loss.not_back_by) for loss in losses):
-        after_s = doubtful_after_s if is_doubtful else alert_after_s
-        same = (loss for loss in losses if (loss.is_doubtful, loss.not_back_by) == (is_doubtful, end))
+    for is_doubtful, is_not_back in dict.fromkeys((loss.is_doubtful, loss.is_not_back) for loss in losses):
+        same = (loss for loss in losses if (loss.is_doubtful, loss.is_not_back) == (is_doubtful, is_not_back))
         for chain in chains(same):
             lost = [loss for loss in chain if key_of(loss.event) in alerting]
-            if any(loss.is_flapping or around.now.monotonic - loss.noticed_at >= after_s for loss in lost):
+            if any(loss.counts_at(policy, interval) <= around.now.monotonic for loss in lost):
                 due.append(lost)
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
-            silent = (loss for loss in waiting if statuses[key_of(loss.event)] in _SILENT)
+            silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
             incident = incident_of(profile, lost, around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
@@ -316,7 +332,7 @@ def _opened(
 
 def _silenced_beside(lost: Sequence[Loss], silenced: Iterable[Loss]) -> int:
     """Return the number of silenced losses that may have happened at the moment of an incident's losses."""
-    if lost[0].not_back_by is not None:
+    if lost[0].is_not_back:
         return 0
     by_span = {loss.died: loss for loss in lost}.values()
     return sum(
@@ -343,7 +359,7 @@ def incident_of(
         began_at=min(event.at for event in events),
         losses=events,
         is_storm=is_storm,
-        shared=_shared(events, fleet) if len(events) > 1 and losses[0].not_back_by is None else None,
+        shared=_shared(events, fleet) if len(events) > 1 and not losses[0].is_not_back else None,
         noticed_at=in_order[0].noticed_at,
         remaining=frozenset(map(key_of, events)),
     )
@@ -367,11 +383,29 @@ def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple
         if remaining:
             still_open.append(incident if remaining == incident.remaining else incident._replace(remaining=remaining))
             continue
-        rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
-        names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
-        ended_by = composed(f"replaced by {names[0]}") if names[0] is not None and None not in names else None
-        resolved.append(incident._replace(remaining=remaining, ended_by=ended_by))
+        resolved.append(incident._replace(remaining=remaining, ended_by=_end_text(incident, around)))
     return still_open, resolved
+
+
+def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:
+    """Return why an incident ended although no row came back, or which row counts no more."""
+    rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
+    names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
+    if names[0] is not None and None not in names:
+        return composed(f"replaced by {names[0]}")
+    moments = around.fleet.moments(around.now.wall)
+    known = [(row, around.decision(row, moments[row.profile])) for row in rows if row is not None]
+    if known and all(decision.is_never for _, decision in known):
+        word = known[0][1].word
+        return composed(f"set to never by {word.by}" if word is not None and word.by else "set to never")
+    turned = [(row, decision) for row, decision in known if decision.rule is Rule.UPTIME and not decision.counts]
+    if not turned:
+        return None
+    row, decision = turned[0]
+    who = "counts" if len(known) == 1 else f"{row.environment.label} counts"
+    if len(turned) > 1:
+        who = f"{len(turned):,} of these count"
+    return composed(f"{who} no more: {decision_text(decision, row)}; `A` changes that")
 
 
 def _blindnesses(
@@ -413,7 +447,7 @@ def _blindness_event(profile: SafeText, blindness: Blindness, reason: SafeText, 
     policy, profile_state = around.policy(profile), around.fleet.by_profile[profile]
     kind, lasts = Kind.BLIND, policy.blind_after
     if lasts is not None and profile_state.stall_detector.is_stalled:
-        from envwatch.fleet.alerting.quiet import near_time_text  # noqa: PLC0415 - only in a stall
+        from envwatch.fleet.alerting.recurring_hours import near_time_text  # noqa: PLC0415 - only in a stall
 
         kind, lasts = Kind.STALLED, min(lasts, limits.STALL_ALERT_AFTER)
         count = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())

@@ -18,15 +18,18 @@ from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
+    from datetime import timedelta, tzinfo
 
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Decision
+    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
+_ESTIMATES_DIFFER_MS: Final = 1_000.0
+"""Each listing estimates the server's clock anew, and so the end of a person's silence."""
 _OFFLINE: Final = clean(Presence.OFFLINE.value)
 LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.NOT_BACK})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
@@ -49,11 +52,9 @@ class LossStatus(Enum):
     SETTLED = auto()
     """Lost, but acknowledged, or too long ago for a problem."""
     OUTSIDE = auto()
-    """Lost, but outside the alert policy."""
+    """Lost, but the row does not count."""
     SILENCED = auto()
     """Lost, but silenced: the row counts as lost when the silence ends."""
-    QUIET = auto()
-    """Lost in quiet hours: the row counts as lost when the hours end, or with a loss outside quiet hours."""
     ALERTING = auto()
 
 
@@ -66,51 +67,94 @@ class Loss(NamedTuple):
     event: Event
     """The loss, or the begin of flapping."""
     died: Span
+    silent_since: MonotonicS
+    """The last sign of life before the loss, or the end of a silence."""
     noticed_at: MonotonicS
     """The first listing with the loss, or the end of a silence."""
     incident: SafeText = EMPTY
-    is_quiet: bool = False
-    """Whether the loss was silenced or in quiet hours when last checked."""
+    is_silenced: bool = False
+    """Whether the loss was silenced when last checked."""
     is_doubtful: bool = False
     """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. A
     doubtful loss waits for `blind_after`, and opens an incident of doubtful losses only."""
 
     @property
-    def not_back_by(self) -> ServerMs | None:
-        """The end of the quiet hours in which the row went off, if the loss counts from that end."""
-        return self.event.at if self.event.kind is Kind.NOT_BACK else None
+    def is_not_back(self) -> bool:
+        """Whether the loss counts from the end of a silence."""
+        return self.event.kind is Kind.NOT_BACK
 
     @property
     def is_flapping(self) -> bool:
         """Whether the environment flaps, which opens an incident at once."""
         return self.event.kind is Kind.FLAPPING
 
+    def counts_at(self, policy: AlertPolicy, interval: timedelta) -> MonotonicS:
+        """Return when the loss needs a person: after enough silence, and enough time in the listings.
 
-def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs) -> Span:
+        Flapping counts at once. `interval` is the time between polls.
+        """
+        if self.is_flapping:
+            return self.noticed_at
+        listed_for = min(limits.LISTED_AS_LOST_FOR, limits.LISTED_AS_LOST_SHARE * policy.alert_after)
+        if self.is_doubtful and policy.blind_after is not None:
+            listed_for = max(listed_for, policy.blind_after)
+        silent_at = self.silent_since + policy.silence_needed(interval).total_seconds()
+        return MonotonicS(max(silent_at, self.noticed_at + listed_for.total_seconds()))
+
+
+def last_sign_of_life(
+    loss: Event, tracked: TrackedEnvironment | None, before: ProfileState, after: ProfileState
+) -> ServerMs:
+    """Return the time of a row's last sign of life before a loss.
+
+    For a lost heartbeat, the sign is the heartbeat, or the listing in which the heartbeat last advanced if the age is
+    uncertain. For any other loss, the sign is the last listing with the connection. `before` and `after` are the states
+    around the listing that proved the loss.
+    """
+    if tracked is None or after.listed is None or after.listed_at is None:
+        return loss.at
+    row, known = tracked.environment, tracked.last_known_heartbeat
+    if tracked.verdict == HEARTBEAT_LOST and tracked.clock_suspect:
+        sign = after.listed_at - tracked.skew_check.least_age_ms(after.listed.monotonic)
+    elif tracked.verdict == HEARTBEAT_LOST and row.last_heartbeat_at is not None:
+        sign = row.last_heartbeat_at
+    elif loss.since is not None:
+        sign = loss.since
+    else:
+        sign = after.listed_at - after.elapsed_ms + (before.elapsed_ms if known is None else known.elapsed_ms)
+    return ServerMs(min(sign, loss.at))
+
+
+def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, last_sign: ServerMs) -> Span:
     """Return the earliest and the latest possible time of a loss.
 
-    `tracked` is from the newest listing, `listed_at` the time of the previous listing. Nothing was seen from the
-    group's `since` on.
+    `tracked` is from the newest listing. Nothing was seen from the group's `since` on.
     """
     group = group or loss
     if group.since is not None:
         return Span(group.since, loss.at)
-    beat_at = None if tracked is None else tracked.environment.last_heartbeat_at
-    if tracked is not None and tracked.verdict == HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
-        return Span(beat_at, ServerMs(beat_at + _DEATH_WITHIN_MS))
-    return Span(min(listed_at, loss.at), loss.at)
+    if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
+        return Span(last_sign, ServerMs(last_sign + _DEATH_WITHIN_MS))
+    return Span(last_sign, loss.at)
+
+
+def lost_now(tracked: TrackedEnvironment, at: ServerMs, now: Clocks) -> Loss:
+    """Return the loss of an environment that is off and needs a person from this moment on."""
+    event = tracked.event(Kind.OFFLINE, at, after=_OFFLINE, reason=clean(tracked.verdict.reason))
+    return Loss(event=event, died=Span(at, at), silent_since=now.monotonic, noticed_at=now.monotonic)
 
 
 def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
-    """Return a loss in quiet hours as a loss at the end of the hours."""
-    from envwatch.fleet.alerting.quiet import not_back_by_text  # noqa: PLC0415 - only with quiet hours
+    """Return a silenced loss as a loss at the end of the silence."""
+    from envwatch.fleet.alerting.recurring_hours import not_back_by_text  # noqa: PLC0415 - only with silences
 
     reason = not_back_by_text(end, at, zone)
     event = replace(
         loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
     )
     noticed_at = MonotonicS(noticed_at - max(at - end, 0.0) / 1000)
-    return loss._replace(event=event, died=Span(end, end), noticed_at=noticed_at, is_quiet=False)
+    died = Span(end, ServerMs(end + _ESTIMATES_DIFFER_MS))
+    return loss._replace(event=event, died=died, silent_since=noticed_at, noticed_at=noticed_at, is_silenced=False)
 
 
 def order(loss: Loss) -> tuple[float, float, str]:
@@ -148,10 +192,10 @@ def status_of(
     is_news: bool,
     counts_from: float | None = None,
 ) -> LossStatus:
-    """Return the status of a visible row's loss, apart from silences, quiet hours and the policy.
+    """Return the status of a visible row's loss, apart from silences and the policy.
 
     A long time does not settle a loss that waits or belongs to an open incident (`is_news`). `counts_from` is the end
-    of the quiet hours in which the row went off.
+    of the silence from which the loss counts.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
@@ -164,18 +208,18 @@ def status_of(
     return LossStatus.ALERTING
 
 
-def quiet_baseline(
-    before: ProfileState, after: ProfileState, quiet_end: Callable[[TrackedEnvironment, ServerMs], float | None]
+def silenced_losses(
+    after: ProfileState, classify_loss: LossClassifier, known: Container[SafeText], now: Clocks
 ) -> Iterator[Event]:
-    """Yield the losses of rows that the first listing of a profile shows offline in quiet hours.
+    """Yield the losses of silenced rows, which must be back when the silence ends, without `known` losses.
 
-    The first listing is a silent baseline, but the rows must be back when the hours end.
+    A silence may begin after the loss, and the first listing is a silent baseline.
     """
-    if before.listed is not None or after.listed is None:
-        return
-    at = after.clock.server_time(after.listed.wall)
+    at = after.clock.server_time(now.wall)
     for tracked in after.environments.values():
-        if tracked.presence is Presence.OFFLINE and (quiet_end(tracked, at) or 0.0) > at:
+        if tracked.presence is not Presence.OFFLINE or tracked.environment.id in known:
+            continue
+        if classify_loss(tracked.key) is LossStatus.SILENCED:
             yield tracked.event(Kind.OFFLINE, at, reason=clean(tracked.verdict.reason))
 
 
@@ -214,14 +258,16 @@ class Surroundings(NamedTuple):
     fleet: Fleet
     classify_loss: LossClassifier
     policy: Callable[[SafeText], AlertPolicy]
-    quiet_end: Callable[[TrackedEnvironment, ServerMs], float | None]
-    """See `Monitor.quiet_end`."""
+    decision: Callable[[TrackedEnvironment, float], Decision]
+    """See `Monitor.decision_of`."""
+    silenced_time: Callable[[TrackedEnvironment, Clocks], Silenced | None]
+    """See `Monitor.silenced_time`."""
 
 
 def still_waiting(
     losses: Iterable[Loss], around: Surroundings, used: Container[SafeText]
 ) -> tuple[list[Loss], Mapping[Key, LossStatus], tuple[Event, ...]]:
-    """Return the losses that still wait, the statuses, and the events of rows that are not back after quiet hours.
+    """Return the losses that still wait, the statuses, and the events of rows that are not back after a silence.
 
     `used` are the ids of the newest incidents.
     """
@@ -231,11 +277,11 @@ def still_waiting(
     for loss in losses:
         key = key_of(loss.event)
         status = statuses[key] = around.classify_loss(key)
-        if status in (LossStatus.SILENCED, LossStatus.QUIET):
-            waiting.append(loss if loss.is_quiet else loss._replace(is_quiet=True))
+        if status is LossStatus.SILENCED:
+            waiting.append(loss if loss.is_silenced else loss._replace(is_silenced=True))
         elif status is LossStatus.ALERTING:
             waiting.append(following := _counting(loss, around, used))
-            if following.event.kind is Kind.NOT_BACK is not loss.event.kind:
+            if following.is_not_back and following is not loss:
                 late.setdefault(following.incident, []).append(following.event)
         elif status not in (LossStatus.OVER, LossStatus.SETTLED) and not _is_of_no_concern(key, status, around):
             waiting.append(loss)
@@ -256,21 +302,27 @@ def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> boo
 
 
 def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Loss:
-    """Return a loss that needs a person, counted from the end of a silence or of quiet hours."""
-    profile = loss.event.profile
-    moment = around.fleet.by_profile[profile].clock.server_time(around.now.wall)
-    tracked = around.fleet.tracked(key_of(loss.event))
-    end = None if tracked is None else around.quiet_end(tracked, moment)
-    if end is not None and loss.event.kind not in (Kind.NOT_BACK, Kind.FLAPPING):
-        late = _not_back(loss, ServerMs(end), moment, around.policy(profile).zone, around.now.monotonic)
-        id_ = hashed_id(profile, f"{late.event.kind}\0{end:.0f}")
-        if id_ in used:  # the rows that were visible when the hours ended opened the incident
-            id_ = hashed_id(id_, loss.event.id or EMPTY)
-        return late._replace(event=replace(late.event, incident=id_), incident=id_)
-    if not loss.is_quiet:
+    """Return a loss that needs a person, counted from the end of a silence."""
+    profile, tracked = loss.event.profile, around.fleet.tracked(key_of(loss.event))
+    silenced = None if tracked is None else around.silenced_time(tracked, around.now)
+    if not loss.is_silenced and (silenced is None or loss.is_flapping or loss.is_not_back):
         return loss
-    died, event = Span(moment, moment), replace(loss.event, at=moment)
-    return loss._replace(event=event, died=died, noticed_at=around.now.monotonic, is_quiet=False)
+    moment = around.fleet.by_profile[profile].clock.server_time(around.now.wall)
+    if loss.is_flapping:
+        event = replace(loss.event, at=moment)
+        return loss._replace(
+            event=event,
+            died=Span(moment, moment),
+            silent_since=around.now.monotonic,
+            noticed_at=around.now.monotonic,
+            is_silenced=False,
+        )
+    end, name = (moment, moment) if silenced is None else (min(silenced.until, moment), silenced.end)
+    late = _not_back(loss, end, moment, around.policy(profile).zone, around.now.monotonic)
+    id_ = hashed_id(profile, f"{late.event.kind}\0{name:.0f}")
+    if id_ in used:  # the rows that were visible when the silence ended opened the incident
+        id_ = hashed_id(id_, loss.event.id or EMPTY)
+    return late._replace(event=replace(late.event, incident=id_), incident=id_)
 
 
 def hashed_id(*parts: str) -> SafeText:

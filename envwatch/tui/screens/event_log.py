@@ -115,6 +115,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         Binding("a", "acknowledge", "Acknowledge", id="log.acknowledge"),
         Binding("y", "copy", "Copy …", id="log.copy"),
         Binding("M", "silence", "Silence …", show=False, id="log.silence"),
+        Binding("A", "alerts", "Alert by rule, always or never …", show=False, id="log.alerts"),
         HELP,
     ]
 
@@ -206,6 +207,9 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
 
     def action_silence(self) -> None:
         self._dashboard.silence(self._target)
+
+    def action_alerts(self) -> None:
+        self._dashboard.decide(self._target)
 
     @property
     def _target(self) -> Target:

@@ -193,7 +193,7 @@ class HelpScreen(ModalScreen[None]):
             LegendEntry(glyphs.returned, "online", "a return"),
             LegendEntry("FOR", "", "time in this state"),
             LegendEntry(glyphs.acknowledged, "", "acknowledged"),
-            LegendEntry(glyphs.silenced, "", "silenced, or quiet"),
+            LegendEntry(glyphs.silenced, "", "silenced"),
             LegendEntry("BEAT", "", "age of the heartbeat"),
             LegendEntry(glyphs.marked, "", "marked by space"),
             LegendEntry(glyphs.behind, "", "old version"),

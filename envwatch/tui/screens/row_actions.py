@@ -1,4 +1,4 @@
-"""The keys that act on rows: mark, copy, acknowledge, silence, and user commands."""
+"""The keys that act on rows: mark, copy, acknowledge, silence, decide about alerts, and user commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
+from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen
@@ -22,11 +23,14 @@ from envwatch.views.command_context import NO_COMMANDS, child_environment, endin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import tzinfo
 
     from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.silences import Silence
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import WallMs
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.tui.arguments import SilenceControl
     from envwatch.tui.screens.table_screen import Target
     from envwatch.tui.terminal.app import TerminalApp
@@ -47,6 +51,9 @@ _LASTS: Final[Mapping[str, timedelta]] = {
 
 _END: Final = "end"
 
+_WORDS: Final[Mapping[str, bool | None]] = {"always": True, "never": False, "by rule": None}
+"""The answers of `A`; None takes a person's word back."""
+
 
 class RowActions(TableScreen):
     """The keys that act on rows."""
@@ -56,6 +63,7 @@ class RowActions(TableScreen):
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
         Binding("M", "silence", "Silence for a time, or end a silence", show=False, id="row.silence"),
+        Binding("A", "alerts", "Alert by rule, always or never", show=False, id="row.alerts"),
         Binding("space", "mark_row", "Mark or unmark a row for other keys", show=False, id="row.mark"),
     ]
 
@@ -86,10 +94,34 @@ class RowActions(TableScreen):
     class Unsilenced(Message):
         """The user ends silences."""
 
-        ids: Sequence[SafeText]
+        silences: Sequence[Silence]
 
-        def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
-            return control.end(monitor, self.ids)
+        def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
+            return control.end(monitor, self.silences, wall)
+
+    @dataclass
+    class Decided(Message):
+        """The user says whether losses of environments need a person; None leaves the decision to the rules."""
+
+        keys: Sequence[EnvironmentKey]
+        is_always: bool | None
+
+        def changes(self, fleet: Fleet, wall: WallMs, user: SafeText) -> Mapping[ServerKey, Word | None]:
+            word = None if self.is_always is None else Word(self.is_always, wall, user)
+            return {
+                (fleet.server_of(profile), id_): word
+                for profile, id_ in self.keys
+                if fleet.tracked((profile, id_)) is not None
+            }
+
+        def answer(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> str:
+            """Return what is in force for the environments that are still in the fleet."""
+            from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
+
+            known = [tracked for key in self.keys if (tracked := monitor.fleet.tracked(key)) is not None]
+            if not known:
+                return "nothing to decide: the row has left the fleet"
+            return answer_to_word(decided_rows(known, monitor, now), "A", zone)
 
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
@@ -103,7 +135,7 @@ class RowActions(TableScreen):
         if not count:
             self.show_message("none marked")
             return
-        act = "a, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
+        act = "a, A, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
         self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
 
     def action_copy_name(self) -> None:
@@ -261,15 +293,15 @@ class RowActions(TableScreen):
             self.show_message(f"nothing to silence: {target.is_or_are} up again")
             return
         monitor, now = self.state.monitor, self.state.now
-        found = [monitor.silence_of(row, now) for row in target.environments]
-        silences = {silence.id for silence in found if silence is not None}
+        found = [monitor.silenced(row, now) for row in target.environments]
+        silences = {each.silence for each in found if each is not None}
         choices = [Choice(lasts, lasts) for lasts in _LASTS]
         if silences:
             choices.insert(0, Choice(_END, "end", counted(len(silences), "current silence")))
 
         def take(choice: str) -> None:
             if choice == _END:
-                self.post_message(self.Unsilenced(sorted(silences)))
+                self.post_message(self.Unsilenced([*silences]))
                 self.unmark(target)
             else:
                 self._ask_why(target, _LASTS[choice])
@@ -287,6 +319,36 @@ class RowActions(TableScreen):
 
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
         self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
+
+    def action_alerts(self) -> None:
+        self.table.row_cursor.pin()
+        self.decide(self.target)
+
+    def decide(self, target: Target) -> None:
+        if not self.does_act():
+            return
+        if not target.environments:
+            self.show_message(f"nothing to decide: {target.name}")
+            return
+        from envwatch.views.output.alert_decisions import DecidedRow, decided_rows, decisions_text
+
+        monitor, zone = self.state.monitor, self.options.zone
+        rows = decided_rows(target.environments, monitor, self.state.now)
+        by_rule = [
+            DecidedRow(row, monitor.decision_by_rule(row, self.state.server_now(row.profile)))
+            for row in target.environments
+        ]
+        said = {None if row.decision.word is None else row.decision.word.is_always for row in rows}
+        current = next((word for word, value in _WORDS.items() if {value} == said), "")
+        notes = ("a loss needs a person", "a loss needs nobody", decisions_text(by_rule, zone))
+        choices = [Choice(word, word, note) for word, note in zip(_WORDS, notes, strict=True)]
+        title = f"{target.name}: {decisions_text(rows, zone)}"
+
+        def take(choice: str) -> None:
+            self.post_message(self.Decided([row.key for row in target.environments], _WORDS[choice]))
+            self.unmark(target)
+
+        self.choose(title, choices, take, current)
 
     def bind_commands(self, settings: CommandSettings) -> None:
         self._settings = settings

@@ -195,6 +195,7 @@ _MORE_LABELS: Final = {
     "fold": "Fold",
     "pick_sort": "Sort",
     "mark_row": "Mark",
+    "alerts": "Alerts",
     "pick_group": "Group",
     "pick_columns": "Columns",
     "go_to_time": "To a time",
@@ -208,8 +209,8 @@ _MORE_LABELS: Final = {
 
 _LONGEST_MOMENT: Final = 40
 
-_OF_PRESENT: Final = frozenset({"silence", "refresh_now"})
-_OF_LINE: Final = frozenset({"explain", "silence", "mark_row"})
+_OF_PRESENT: Final = frozenset({"silence", "alerts", "refresh_now"})
+_OF_LINE: Final = frozenset({"explain", "silence", "alerts", "mark_row"})
 
 
 def more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:

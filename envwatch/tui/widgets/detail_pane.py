@@ -177,13 +177,19 @@ class DetailPane(Pager, StateNode):
 
         monitor, now, zone, name = state.monitor, state.now, self.options.zone, line.environment.label
         profile_state, own_events = monitor.fleet.for_environment(line), monitor.event_log.for_environment(line.key)
-        ack, silence = monitor.ack_of(line), monitor.silence_of(line, now)
+        ack, silenced = monitor.ack_of(line), monitor.silenced(line, now)
         marks = chain(
             state_details.clock_lines(line, profile_state),
             state_details.acknowledgement_lines(ack, state.server_now(line.profile)),
-            state_details.silence_lines(silence, now.wall),
-            state_details.quiet_lines(line, monitor, now),
-            state_details.shared_lines(line, now, zone, is_acked=ack is not None, is_silenced=silence is not None),
+            state_details.silence_lines(silenced, line, monitor, now),
+            state_details.shared_lines(
+                line,
+                now,
+                monitor.policy_of(line.profile).zone,
+                is_acked=ack is not None,
+                is_silenced=silenced is not None,
+            ),
+            state_details.alert_lines(line, monitor, now, zone) if state.rewound is None else (),
         )
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),

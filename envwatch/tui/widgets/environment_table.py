@@ -289,7 +289,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self.state.now.wall,
             is_acked=monitor.is_acked,
             in_block=in_block,
-            quiet=self.state.block.quiet,
+            silenced=self.state.block.silenced,
             cache=self._arrange_cache,
             order_reason=order_reason,
             days=self._last_days(),

@@ -19,7 +19,7 @@ from envwatch.tui.state import BAR_STYLES, MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_style import marked_text, style_of
-from envwatch.views.table.block import Aside, BlockLine
+from envwatch.views.table.block import BlockLine
 from envwatch.views.table.block_text import LEAST_NAMES, lasted_text, names_text, state_of, why_text
 from envwatch.views.table.columns import GUTTER, LEFT, cause_text, for_text
 from envwatch.views.table.cursor import More
@@ -245,7 +245,7 @@ class ProblemBlock(_BlockLines):
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         silenced = f" ({block.silenced_up:,} silenced)" if block.silenced_up else ""
         counts = [(up, f"online{silenced}"), (block.unknown, "unknown")]
-        counts += [(count, aside.value) for aside in Aside if (count := block.asides.get(aside, 0))]
+        counts += block.aside_counts
         none = ["0 online"] if self.state.monitor.fleet.is_listed else ["no listing yet"]
         parts = [f"{count:,} {word}" for count, word in counts if count] or none
         width = self._width

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.segment import Segment
@@ -23,7 +22,6 @@ from envwatch.views.state_style import (
     PRESENCE_STYLES,
     glyph_of,
     marked_text,
-    quiet_text,
     shared_text,
     silence_text,
     style_of,
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from envwatch.fleet.alerting.alert_policy import Silence
+    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import ServerMs
@@ -109,7 +107,7 @@ class RowRenderer:
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
         if isinstance(line, GroupHeader):
-            return self.width if self.state.monitor.silences else 0
+            return self.width if self.state.monitor.has_silences else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
         return 0 if now == before else LEFT if now.rest == before.rest else self.width
 
@@ -118,8 +116,7 @@ class RowRenderer:
     def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
         id_, name, state = tracked.environment.id, tracked.environment.name, self.state
         profile_state, now = state.monitor.fleet.for_environment(tracked), self.moments[tracked.profile]
-        silence = state.monitor.silence_of(tracked, state.now)
-        quiet = quiet_text(tracked, state.monitor, state.now)
+        silenced = state.monitor.silenced(tracked, state.now)
         is_unknown = profile_state.is_unknown(tracked, state.now)
         tag = tracked.tag(now)
         ticking: list[SafeText | None] = []
@@ -131,7 +128,7 @@ class RowRenderer:
                 text = column.text(tracked, now, profile_state.limits)
                 if column.id == "why":
                     is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
-                    text = self._why(tracked, None if is_promise else text, width, silence, quiet)
+                    text = self._why(tracked, None if is_promise else text, width, silenced)
                 ticking.append(text)
         if tag is ChangeTag.NEW:
             tag = None  # such a loss stands in the block
@@ -140,15 +137,14 @@ class RowRenderer:
             tracked.presence is not Presence.ONLINE
             and (
                 tracked.presence is not Presence.LATE
-                or silence is not None
-                or quiet is not None
-                or not state.monitor.policy_of(tracked.profile).concerns(tracked, now)
+                or silenced is not None
+                or not state.monitor.decision_of(tracked, now).counts
             ),
             tuple([column.text(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
-                tag=None if state.monitor.is_acked(tracked) or silence or quiet else tag,
-                known=self.mark_of(tracked, silence),
+                tag=None if state.monitor.is_acked(tracked) or silenced else tag,
+                known=self.mark_of(tracked, silenced),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
                 newest=None if tracked.profile in state.counts.mostly_behind else profile_state.newest,
                 is_listed=id_ in profile_state.environments,
@@ -157,10 +153,10 @@ class RowRenderer:
             ),
         )
 
-    def mark_of(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
+    def mark_of(self, tracked: TrackedEnvironment, silenced: Silenced | None) -> str:
         if self.state.monitor.is_acked(tracked):
             return self.glyphs.acknowledged
-        if silence is not None or self.state.monitor.quiet_until(tracked, self.state.now) is not None:
+        if silenced is not None:
             return self.glyphs.silenced
         if shared_ack_of(tracked.environment) is not None:
             return self.glyphs.acknowledged
@@ -168,23 +164,20 @@ class RowRenderer:
         return self.glyphs.silenced if is_silenced else ""
 
     def _why(
-        self,
-        tracked: TrackedEnvironment,
-        why: SafeText | None,
-        width: int,
-        silence: Silence | None,
-        quiet: SafeText | None,
+        self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silenced: Silenced | None
     ) -> SafeText | None:
-        wall, ack = self.state.now.wall, self.state.monitor.ack_of(tracked)
+        monitor, now = self.state.monitor, self.state.now
         text: SafeText | None
-        if silence is not None:
-            text = silence_text(silence, wall, width)
-        elif ack is not None:
+        if silenced is not None:
+            text = silence_text(silenced, monitor, tracked.profile, now, width)
+        elif (ack := monitor.ack_of(tracked)) is not None:
             text = marked_text("acked", note=ack.note, width=width)
         else:
-            text = quiet or shared_text(tracked.environment, wall, width)
+            text = shared_text(tracked.environment, now.wall, monitor.policy_of(tracked.profile).zone, width)
         if text is None:
             return why
+        if cells(text) > width:
+            text = clean(text.removeprefix("silenced "))  # the row has the sign of a silence
         both = composed(f"{why} {self.glyphs.separator} {text}")
         return both if why and cells(both) <= width else text
 
@@ -296,10 +289,10 @@ class RowRenderer:
                 # Down rows that need a person stand in the block.
                 style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count:,}", style)]
-        silence = self._silence_of(header)
-        if silence is not None:
-            tail += [Segment("  ", base), Segment(silence_text(silence, now.wall), base)]
-        mark = self.glyphs.silenced if silence else self._group_mark(header)
+        silenced = self._silenced(header)
+        if silenced is not None:
+            tail += [Segment("  ", base), Segment(silenced, base)]
+        mark = self.glyphs.silenced if silenced else self._group_mark(header)
         head = f" {self.glyphs.cursor if is_cursor else ' '}{sign} {f'{mark} ' if mark else ''}"
         room = self.width - cells(head) - sum(cells(segment.text) for segment in tail) - 1
         title = shortened(header.title, max(room, 1), keep="ends", ellipsis=self.glyphs.ellipsis)
@@ -309,19 +302,22 @@ class RowRenderer:
         mark = ""
         for tracked in header.environments:
             if tracked.is_unhealthy:
-                known = self.mark_of(tracked, self.state.monitor.silence_of(tracked, self.state.now))
+                known = self.mark_of(tracked, self.state.monitor.silenced(tracked, self.state.now))
                 if not known:
                     return ""
                 mark = known if mark != self.glyphs.silenced else mark
         return mark
 
-    def _silence_of(self, header: GroupHeader) -> Silence | None:
-        found: list[Silence] = []
+    def _silenced(self, header: GroupHeader) -> SafeText | None:
+        """Return until when all rows of a group are silenced."""
+        monitor, now = self.state.monitor, self.state.now
+        found: list[tuple[Silenced, SafeText]] = []
         for tracked in header.environments:
-            if (silence := self.state.monitor.silence_of(tracked, self.state.now)) is None:
+            if (silenced := monitor.silenced(tracked, now)) is None:
                 return None
-            found.append(silence)
-        return min(found, key=attrgetter("until"))
+            found.append((silenced, tracked.profile))
+        first, profile = min(found, key=lambda each: each[0].until)
+        return silence_text(first, monitor, profile, now, width=0)
 
     def _state(self, state: StateStyle, shown: RowSnapshot, base: Style) -> list[Segment]:
         """Return glyph and word. An unknown state colours only the glyph, far from FOR."""

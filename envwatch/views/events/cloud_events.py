@@ -16,9 +16,8 @@ from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import tracked_then
-from envwatch.views.output.environment_list import ListedEnvironment
+from envwatch.views.output.environment_list import ListedEnvironment, silenced_reason
 from envwatch.views.output.formats import iso, row_of
-from envwatch.views.state_style import quiet_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +30,7 @@ _URI: Final = "/:?#[]@!$&'()*+,;=%"
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
     Kind.NOT_BACK: "not-back",
+    Kind.NOT_ALERTING: "not-alerting",
     Kind.VISIBLE: "resumed",
     Kind.RELEASED: "hold-ended",
     Kind.RESUMED: "stall-ended",
@@ -141,8 +141,10 @@ def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: 
     """
     ack = monitor.ack_of(tracked)
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
-    quiet = quiet_text(tracked, monitor, now)
-    listed = ListedEnvironment(tracked, _judged_at(tracked, monitor, now), is_unknown, quiet=quiet)
+    silenced = silenced_reason(tracked, monitor, now)
+    at = _judged_at(tracked, monitor, now)
+    decision = monitor.decision_of(tracked, at)
+    listed = ListedEnvironment(tracked, at, is_unknown, silenced=silenced, decision=decision)
     row = dict(row_of(listed, None if ack is None else ack.note))
     change = _change(event)
     return row | change | {"reason": change["reason"] or row["reason"]}

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 GAP: Final = "  "
-_WORD_CELLS: Final = 11
-"""Wide enough for `reconnected`, the longest frequent word."""
+_WORD_CELLS: Final = 12
+"""Wide enough for `not-alerting`, the longest word."""
 _WIDEST_NAME: Final = 40
 """A longer name moves the details of its line to the right."""
 _FLEET: Final = clean("-")

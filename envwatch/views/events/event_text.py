@@ -39,6 +39,8 @@ _KIND_GLYPHS = {
     Kind.MODE: ("△", "!", "plain"),
     Kind.FLAPPING: (*FLAPPING_GLYPHS, "flapping"),
     Kind.RELEASED: ("!", "!", "plain"),
+    Kind.ALERTING: ("◉", "@", "plain"),
+    Kind.NOT_ALERTING: ("◌", "%", "plain"),
     Kind.NOTICE: ("!", "!", "late"),
 }
 
@@ -89,6 +91,8 @@ _GROUP_VERBS = {
     Kind.RENAMED: "renamed",
     Kind.FLAPPING: "flapping",
     Kind.STEADY: "steady again",
+    Kind.ALERTING: "count from now on",
+    Kind.NOT_ALERTING: "count no more",
 }
 
 _NAMES_SHOWN = 8
@@ -181,6 +185,12 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str | tuple[str, ...]]] = {
     Kind.KEY_ACCEPTED: lambda event: _after(event, "key accepted"),
     Kind.CLOCK_WRONG: lambda event: event.reason or NOTHING,
     Kind.CLOCK_RIGHT: lambda _: ("clocks and heartbeats agree again", "clocks agree again"),
+    Kind.ALERTING: lambda event: (f"counts from now on: {event.reason or NOTHING}", "counts from now on"),
+    Kind.NOT_ALERTING: lambda event: (
+        f"counts no more: {event.reason or NOTHING}; `A` changes that",
+        f"counts no more: {event.reason or NOTHING}",
+        "counts no more",
+    ),
     Kind.NOTICE: lambda event: event.reason or NOTHING,
 }
 """Shorter sentences for narrow lines follow the whole sentence."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, Matcher
+from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.replacement import is_replacement

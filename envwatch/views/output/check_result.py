@@ -16,9 +16,10 @@ from enum import IntEnum, StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Final, Literal
 
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import has_lasted, is_problem, is_undated
+from envwatch.fleet.problems import has_been_silent, is_problem, is_undated
 from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import long_age, span
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.alert_policy import Matcher
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -170,7 +171,7 @@ class Metric(StrEnum):
     """The countable kinds of environments."""
 
     PROBLEMS = "problems"
-    """Counted by the alert policy: a loss counts after `alert_after`."""
+    """Counted by the alert policy: a loss counts after a silence of `alert_after`."""
     OFFLINE = "offline"
     """Environments that are off and in the block, as in the status line."""
     LATE = "late"
@@ -198,7 +199,7 @@ class CheckResult:
     acked: int
     """Acknowledged problems, which do not count."""
     waiting: int
-    """Problems newer than `alert_after`, which do not count yet."""
+    """Problems that have been silent for less than `alert_after`, and do not count yet."""
     unknown: int
     """Environments that cannot be judged and might count."""
     unreadable: int
@@ -227,7 +228,7 @@ class CheckResult:
         """Return the performance data: the metric, then the dashboard's counts."""
         values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
         values["unknown"] = self.block.unknown + self.unreadable
-        values |= {aside.value.split()[0]: self.block.asides.get(aside, 0) for aside in Aside}
+        values |= {aside.value.replace(" ", ""): self.block.asides.get(aside, 0) for aside in Aside}
         first = PerformanceDatum(
             label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
         )
@@ -246,8 +247,10 @@ class CheckResult:
             found = f"{self.count:,} of {self.total:,} {self.of}"
         counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
         if self.of is Metric.PROBLEMS:
-            counts += [(self.block.asides.get(aside, 0), aside.value) for aside in Aside]
+            counts += self.block.aside_counts
         remarks += [f"{count:,} {what}" for count, what in counts if count]
+        if _NO_RECORD in self.doubts:
+            remarks.append("no uptime record")
         if self.old is not None:
             remarks.append(f"listing {long_age(self.old)} old")
         if remarks:
@@ -263,7 +266,9 @@ class CheckResult:
         return [*self.doubts, *(composed(f"{name}: {why}") for name, why in self.named)]
 
 
-def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
+def check_result_of(  # noqa: C901  one pass over all rows
+    monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks
+) -> CheckResult:
     """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
@@ -282,7 +287,7 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
                 continue
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.quiet_end(tracked, at)):
+            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.counted_from(tracked, now)):
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
@@ -295,6 +300,8 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
             unknown += unreadable + undated + len(found) - len(proven)
         if of in (Metric.PROBLEMS, Metric.MISSING):
             unknown += unlisted
+        if of is Metric.PROBLEMS and monitor.is_judged_by_system(profile_state.profile):
+            doubts.append(_NO_RECORD)
         if (warning := clock_warning(profile_state)) is not None:
             doubts.append(warning)
         doubts += _doubts(profile_state, unreadable, len(found) - len(proven), undated, unlisted)
@@ -317,6 +324,11 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
     )
 
 
+_NO_RECORD: Final = clean(
+    "no uptime record on this machine: every row counts but those of macOS and Windows; `envwatch watch` keeps a record"
+)
+
+
 def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> list[TrackedEnvironment]:
     at = profile_state.clock.server_time(now.wall)
     return [tracked for tracked in profile_state.environments.values() if matcher.matches(tracked, at)]
@@ -328,18 +340,21 @@ def _test_of(
     match of:
         case Metric.PROBLEMS:
             at = profile_state.clock.server_time(now.wall)
-            alert_after = monitor.policy_of(profile_state.profile).alert_after
-            noticed, latest = monitor.incidents.noticed_times(), now.monotonic - alert_after.total_seconds()
-            latest_loss = latest_possible(profile_state.clock, at)
+            policy, latest_loss = monitor.policy_of(profile_state.profile), latest_possible(profile_state.clock, at)
+            needed = policy.silence_needed(profile_state.interval)
+            waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
+            opened = {key for incident in monitor.incidents.open for key in incident.remaining}
 
             def is_lasting_problem(tracked: TrackedEnvironment) -> bool | None:
                 if not monitor.is_alerting(tracked, now):
                     return False
+                if (loss := waiting.get(tracked.key)) is not None:
+                    return loss.counts_at(policy, profile_state.interval) <= now.monotonic
+                if tracked.key in opened:
+                    return True
                 if is_undated(tracked, latest_loss):
-                    return noticed[tracked.key] <= latest if tracked.key in noticed else None
-                quiet_end = monitor.quiet_end(tracked, at)
-                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits, quiet_end)
-                return has_been_lost and noticed.get(tracked.key, latest) <= latest
+                    return None
+                return has_been_silent(tracked, at, needed, monitor.counted_from(tracked, now))
 
             return is_lasting_problem
         case Metric.OFFLINE:

@@ -10,7 +10,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
-from envwatch.views.state_style import clock_warning, marked_text, quiet_text, silence_text
+from envwatch.views.state_style import clock_warning, marked_text, silenced_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import META, SEARCHED, STATE_TIME, for_rank, metadata_rank
 from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_default_order
@@ -18,6 +18,7 @@ from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from envwatch.fleet.alerting.alert_policy import Decision
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -36,8 +37,10 @@ class ListedEnvironment(NamedTuple):
     judged_at: ServerMs
     is_unknown: bool = False
     limits: Limits = Limits()
-    quiet: SafeText | None = None
-    """`quiet until 10:00` in quiet hours."""
+    silenced: SafeText | None = None
+    """`silenced until 10:00` for a silenced row that is down."""
+    decision: Decision | None = None
+    """Whether a loss needs a person, if judged."""
 
     @property
     def state(self) -> SafeText:
@@ -116,24 +119,35 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
-    """Return texts on acknowledged down rows, silences and quiet hours: `acked: known`."""
+    """Return texts on acknowledged down rows and silences: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
-    has_quiet_hours = any(policy.quiet for policy in monitor.policies.values())
-    for tracked in monitor.fleet.environments if monitor.acks or monitor.silences or has_quiet_hours else ():
+    for tracked in monitor.fleet.environments if monitor.acks or monitor.has_silences else ():
         if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
             remarks[tracked.key] = marked_text("acked", note=ack.note)
-        elif (silence := monitor.silence_of(tracked, now)) is not None:
-            remarks[tracked.key] = silence_text(silence, now.wall)
-        elif (quiet := quiet_text(tracked, monitor, now)) is not None:
-            remarks[tracked.key] = quiet
+        elif (silenced := silenced_text(tracked, monitor, now)) is not None:
+            remarks[tracked.key] = silenced
     return remarks
 
 
-def with_quiet_hours(listing: EnvironmentList, monitor: Monitor, now: Clocks) -> EnvironmentList:
-    """Return the list with the reasons of rows in quiet hours."""
-    if not any(policy.quiet for policy in monitor.policies.values()):
+def with_silences(listing: EnvironmentList, monitor: Monitor, now: Clocks) -> EnvironmentList:
+    """Return the list with the reasons of silenced rows."""
+    if not monitor.has_silences:
         return listing
-    return replace(listing, rows=[row._replace(quiet=quiet_text(row.tracked, monitor, now)) for row in listing.rows])
+    return replace(
+        listing, rows=[row._replace(silenced=silenced_reason(row.tracked, monitor, now)) for row in listing.rows]
+    )
+
+
+def silenced_reason(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+    """Return `silenced until 10:00` for a silenced row that is down, in place of the reason."""
+    is_down = tracked.is_flapping or not tracked.verdict.is_up
+    return silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
+
+
+def with_decisions(listing: EnvironmentList, monitor: Monitor) -> EnvironmentList:
+    """Return the list with the alert decisions."""
+    rows = (row._replace(decision=monitor.decision_of(row.tracked, row.judged_at)) for row in listing.rows)
+    return replace(listing, rows=[*rows])
 
 
 def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
@@ -157,7 +171,8 @@ def environment_list_of_rows(
                 tracked,
                 taken_at[tracked.profile],
                 fleet.for_environment(tracked).is_unknown(tracked, now),
-                quiet=quiet_text(tracked, monitor, now),
+                silenced=silenced_reason(tracked, monitor, now),
+                decision=monitor.decision_of(tracked, taken_at[tracked.profile]),
             )
             for tracked in rows
         ],

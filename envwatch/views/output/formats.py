@@ -20,13 +20,14 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
 from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
-from envwatch.views.table.block import Aside, Block
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.views.table.block import Block
 
 _UNKNOWN_REASON: Final = clean("cannot be known")
 
@@ -195,7 +196,7 @@ def _counted(block: Block) -> Iterator[tuple[int, str]]:
         count = block.presences.get(presence, 0)
         if count or presence is Presence.ONLINE:
             yield count, "missing" if presence is Presence.MISSING else PRESENCE_STYLES[presence].word
-    counts = [(block.unknown, "unknown"), *((block.asides.get(aside, 0), aside.value) for aside in Aside)]
+    counts = [(block.unknown, "unknown"), *block.aside_counts]
     yield from ((count, word) for count, word in counts if count)
 
 
@@ -257,10 +258,12 @@ def _value(row: ListedEnvironment, column: str) -> object:
 _AFTER: Final = {
     "listener_instance_id": ("state", "reason", "heartbeat_age_s"),
     "metadata": ("profile", "acknowledged", "last_state"),
+    "unknown": ("alerting", "alerting_rule", "up7d"),
 }
 """The names that follow a field of the API."""
 ROW_NAMES: Final = tuple(chain.from_iterable((name, *_AFTER.get(name, ())) for name in OUTPUT_NAMES))
 """The fields' names, order and types are a stable interface of every format for programs."""
+SHARE_DECIMALS: Final = 4
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
@@ -271,12 +274,15 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
 
     * Instants are ISO 8601 in UTC with milliseconds.
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
-    * `reason` is the reason for the state; for a replaced row, `replaced by NAME`; in quiet hours, `quiet until 10:00`.
+    * `reason` is the reason for the state; for a replaced row, `replaced by NAME`; for a silenced row that is down,
+      `silenced until 10:00`.
     * `mode` is as received, including names of older listeners.
     * `profile` is null if a single profile is watched. With several, an id is unique only within a profile.
     * `acknowledged` is the note here (`note`) or of the serving host, `by NAME: note`.
     * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
     * `unknown` has fields unknown to this version of envwatch, as received.
+    * `alerting` is whether a loss needs a person, `alerting_rule` the rule that decides, a word of `Rule`.
+    * `up7d` is the share of the last watched week up, null before two watched days.
     """
     tracked = row.tracked
     environment = tracked.environment
@@ -293,13 +299,16 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
     values["profile"] = tracked.profile or None
     values["acknowledged"] = note
     values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
+    if row.decision is not None:
+        values["alerting"], values["alerting_rule"] = row.decision.counts, row.decision.rule.value
+    values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, SHARE_DECIMALS)
     return values
 
 
 def _reason(row: ListedEnvironment) -> str:
     if row.tracked.has_impossible_time:
         return Reason.UNTIMED.value
-    return _UNKNOWN_REASON if row.is_unknown else row.quiet or row.tracked.reason
+    return _UNKNOWN_REASON if row.is_unknown else row.silenced or row.tracked.reason
 
 
 def iso(at: float | None) -> str | None:

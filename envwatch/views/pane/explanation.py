@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule
@@ -17,7 +18,7 @@ from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
-from envwatch.views.state_style import FAINT, Piece, not_back_text, quiet_text
+from envwatch.views.state_style import FAINT, Piece, not_back_text, silenced_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +53,9 @@ def answer(
     profile_state: ProfileState,
     now: Clocks,
     zone: tzinfo | None = None,
-    quiet: SafeText | None = None,
+    silenced: SafeText | None = None,
 ) -> SafeText:
-    """Return the verdict in a sentence, with the end of quiet hours."""
+    """Return the verdict in a sentence, with the end of a silence."""
     verdict = tracked.verdict
     result = verdict.presence.value
     if profile_state.is_unknown(tracked, now):
@@ -63,8 +64,8 @@ def answer(
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
     reason = verdict.reason if tracked.replaced_by is None else f"{verdict.reason}, {tracked.reason}"
-    if quiet is not None:
-        reason += f", {quiet}"
+    if silenced is not None:
+        reason += f", {silenced}"
     return composed(f"This environment is {result}: {reason}, {since}.")
 
 
@@ -99,13 +100,12 @@ def explanation_rows(
 ) -> list[Row]:
     """Return the answer, then each rule's result with the inputs below."""
     profile_state = monitor.fleet.for_environment(tracked)
-    quiet = quiet_text(tracked, monitor, now) or not_back_text(tracked, monitor, now)
-    rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone, quiet))])
+    silenced = silenced_text(tracked, monitor, now) or not_back_text(tracked, monitor, now)
+    rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone, silenced))])
     at = profile_state.clock.server_time(now.wall)
-    if monitor.policy_of(tracked.profile).ends_by_design(tracked, at):
-        rows += layout.sentence([Piece(_BY_DESIGN)])
-    if quiet is not None:
-        rows += layout.sentence([Piece(_IN_QUIET_HOURS)])
+    if silenced is not None:
+        rows += layout.sentence([Piece(_SILENCED)])
+    rows += layout.sentence([Piece(needs_text(monitor.decision_of(tracked, at), tracked, zone))])
     for rule_result in trace(tracked, profile_state, now, zone):
         result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")
         rows += layout.sentence([Piece(clean(f"{rule_result.rule} →"), FAINT), result])
@@ -119,10 +119,7 @@ def _ms(value: float) -> str:
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
 
 
-_IN_QUIET_HOURS: Final = clean(
-    "This environment went offline in quiet hours: the loss counts from the end of the hours."
-)
-_BY_DESIGN: Final = clean("This environment ends by design: its end raises no alert.")
+_SILENCED: Final = clean("A loss counts from the end of the silence.")
 
 _NO_ROW: Final[_Finding] = ("no listing has a row with this name or device id", "not used", False)
 _FRESHNESS_RESULTS = {

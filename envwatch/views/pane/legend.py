@@ -46,10 +46,8 @@ _TAGS: Final[Mapping[ChangeTag, str]] = {
 _ASIDES: Final[Mapping[Aside, str]] = {
     Aside.OLD: "over 24h",
     Aside.GONE: "not listed",
-    Aside.OUTSIDE: "no alert",
-    Aside.QUIET: "quiet hours",
-    Aside.SILENCED: "with M",
-    Aside.EPHEMERAL: "as planned",
+    Aside.SILENCED: "for a time",
+    Aside.NOT_ALERTING: "A changes it",
     Aside.REPLACED: "by another",
 }
 

@@ -11,6 +11,7 @@ from math import ceil
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.outages import Outage, outages
 from envwatch.fleet.plausibility import IMPOSSIBLE
@@ -22,7 +23,7 @@ from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
-from envwatch.model.times import DAY_MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
+from envwatch.model.times import DAY_MS, long_age, minutes_age, short_age, span, state_age
 from envwatch.past.hours import Availability, availability_text, worst_states
 from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
 from envwatch.views.state_style import (
@@ -31,8 +32,10 @@ from envwatch.views.state_style import (
     Piece,
     clock_text_of,
     instant_text,
+    marked_text,
     not_back_text,
-    quiet_text,
+    silence_text,
+    silenced_until_text,
     style_of,
 )
 
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import Ack
-    from envwatch.fleet.alerting.alert_policy import Silence
+    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
 
@@ -202,28 +205,27 @@ def shared_lines(
     if ack is not None and not is_acked:
         yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
     if silence is not None and not is_silenced:
-        is_near = silence.until - now.wall < DAY_MS
-        until = clock_text(silence.until, zone)[:5] if is_near else date_text(silence.until, zone)[:16]
-        until = until if zone is None else f"{until}Z"
-        reason = f": {silence.note}" if silence.note else ""
-        yield DetailLine("shared", composed(f"silenced by {silence.by} until {until}{reason}"))
+        until = silenced_until_text(silence.until, now.wall, zone)
+        yield DetailLine("shared", marked_text(until, silence.by, silence.note))
 
 
-def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
-    """Yield a silence's rest, author and note; `wall` is this machine's clock in ms."""
-    if silence is not None:
-        note = f": {silence.note}" if silence.note else ""
-        yield DetailLine(
-            "silenced", composed(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}")
-        )
-
-
-def quiet_lines(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> Iterator[DetailLine]:
-    """Yield the end of the quiet hours, or that the row is not back after quiet hours."""
-    if (text := quiet_text(tracked, monitor, now)) is not None:
-        yield DetailLine("hours", composed(f"{text}: the loss raises nothing before"))
+def silence_lines(
+    silenced: Silenced | None, tracked: TrackedEnvironment, monitor: Monitor, now: Clocks
+) -> Iterator[DetailLine]:
+    """Yield a silence's end, author and note, or that the row is not back after a silence."""
+    if silenced is not None:
+        until = silence_text(silenced, monitor, tracked.profile, now).removeprefix("silenced ")
+        yield DetailLine("silenced", composed(until))
     elif (text := not_back_text(tracked, monitor, now)) is not None:
-        yield DetailLine("hours", composed(f"quiet hours are over: {text}"))
+        yield DetailLine("silenced", composed(f"the silence is over: {text}"))
+
+
+def alert_lines(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None
+) -> Iterator[DetailLine]:
+    """Yield whether a loss needs a person, and the rule that decides."""
+    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+    yield DetailLine("alerts", needs_text(monitor.decision_of(tracked, at), tracked, zone))
 
 
 def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:

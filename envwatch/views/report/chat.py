@@ -275,8 +275,8 @@ def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
 def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
     """Whether a hook process here still polls, and so reads the acknowledgement, before sending."""
     profile = loss.event.profile
-    held_s = now.monotonic - loss.noticed_at + monitor.fleet.by_profile[profile].interval.total_seconds()
-    return not loss.is_flapping and held_s < monitor.policy_of(profile).alert_after.total_seconds()
+    interval = monitor.fleet.by_profile[profile].interval
+    return now.monotonic + interval.total_seconds() < loss.counts_at(monitor.policy_of(profile), interval)
 
 
 def _is_acked(loss: Loss, monitor: Monitor) -> bool:

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting.losses import LOSSES, is_loss
+from envwatch.fleet.alerting.silences import counted_from, silenced_time
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.outages import Interval, Outage, UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
@@ -26,11 +27,13 @@ from envwatch.model.times import MS, span
 from envwatch.model.versions import is_behind
 from envwatch.past.hours import Availability
 from envwatch.views.report import values
+from envwatch.views.state_style import silenced_until_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.silences import Silenced, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.past.history import Moment
 
@@ -67,7 +70,7 @@ class StateHistory(NamedTuple):
 
     @property
     def losses(self) -> Iterator[Event]:
-        """The events that began an outage, and the ends of quiet hours within an outage."""
+        """The events that began an outage, and the ends of silences within an outage."""
         return (event for event in self.events if is_loss(event) or event.kind is Kind.NOT_BACK)
 
     def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[values.Downtime]:
@@ -79,7 +82,7 @@ class StateHistory(NamedTuple):
             back = next((each for each in ends if each.since >= outage.until), None)
             since = outage.since if began_at is None else began_at
             until = self.period.until if back is None else back.since
-            losses = reversed([*self._losses_of(outage)])  # the end of quiet hours counts, not the loss within
+            losses = reversed([*self._losses_of(outage)])  # the end of a silence counts, not the loss within
             places = (incident_of.get((self.subject.id, loss.at)) for loss in losses)
             yield values.Downtime(
                 subject=self.subject,
@@ -91,15 +94,15 @@ class StateHistory(NamedTuple):
                 incident=next((place for place in places if place is not None), None),
             )
 
-    def loud_time(self, outage: Outage, quiet_end: Callable[[float], float | None]) -> timedelta:
-        """Return the time of an outage after the quiet hours that held at the loss, if any."""
+    def loud_time(self, outage: Outage, silenced_at: Callable[[float], Silenced | None]) -> timedelta:
+        """Return the time of an outage after the silence that held at the loss, if any."""
         began_at = self._began_at(outage)
-        end = quiet_end(outage.since if began_at is None else began_at)
-        if end is None:
+        silenced = silenced_at(outage.since if began_at is None else began_at)
+        if silenced is None:
             return outage.down
         within = (each for each in self.intervals if outage.since <= each.since < outage.until)
         down = (each for each in within if each.state is UptimeState.DOWN)
-        return sum((span(max(each.until - max(each.since, end), 0.0)) for each in down), timedelta())
+        return sum((span(max(each.until - max(each.since, silenced.until), 0.0)) for each in down), timedelta())
 
     def _began_at(self, outage: Outage) -> ServerMs | None:
         up_until, latest = self._up_until(outage), outage.since + _ONE_LISTING_MS
@@ -210,11 +213,11 @@ def incidents_of(
 
 
 def down_of(
-    facts: Facts, courses: Iterable[StateHistory], moment: Moment, policy: AlertPolicy
+    facts: Facts, courses: Iterable[StateHistory], moment: Moment, policy: AlertPolicy, silences: Silences
 ) -> tuple[values.Down, ...]:
     """Return the environments that are down at the end, by the newest believed listing.
 
-    Unacknowledged environments come first, then acknowledged, quiet and old; within each part, the newest loss comes
+    Unacknowledged environments come first, then acknowledged, silenced and old; within each part, the newest loss comes
     first.
     """
     profile_state, acks = moment.profile_state, moment.acks
@@ -237,12 +240,11 @@ def down_of(
         ack = acks.get(id_)
         since = lost_at(tracked) if loss is None or tracked.since_at is not None else loss.at
         pod = None if loss is None or loss.then is None else loss.then.environment.pod_id
-        end = policy.quiet_end(tracked, profile_state.limits, at)
-        quiet = None
-        if end is not None and end > at:
-            from envwatch.fleet.alerting.quiet import quiet_until_text  # noqa: PLC0415 - only with quiet hours
-
-            quiet = quiet_until_text(end, at, policy.zone)
+        silenced = silenced_time(tracked, profile_state, silences, policy.silences, moment.now.wall)
+        end = counted_from(silenced, tracked)
+        text = None
+        if silenced is not None and silenced.until > at:
+            text = silenced_until_text(silenced.until, at, policy.zone)
         is_late = since is not None and at - (end or since) >= limits.OLD_AFTER / MS
         down.append(
             values.Down(
@@ -254,31 +256,32 @@ def down_of(
                 reason=clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
                 pod=tracked.pod_id or pod,
                 acknowledged=None if ack is None else ack.note,
-                quiet=quiet,
+                silenced=text,
                 is_old=is_old(tracked, at, end) or is_late,
             )
         )
 
     def order(each: values.Down) -> tuple[bool, bool, bool, float]:
-        return each.is_old, each.quiet is not None, each.acknowledged is not None, -(each.since or 0.0)
+        return each.is_old, each.silenced is not None, each.acknowledged is not None, -(each.since or 0.0)
 
     return tuple(sorted(down, key=order))
 
 
 def available_of(
-    courses: Iterable[StateHistory], present: Mapping[SafeText, TrackedEnvironment], policy: AlertPolicy
+    courses: Iterable[StateHistory], moment: Moment, policy: AlertPolicy, silences: Silences
 ) -> tuple[values.Available, ...]:
     """Return availabilities of present environments, the least available first.
 
-    Time down in quiet hours counts neither as up nor as down.
+    Silenced time that is down counts neither as up nor as down.
     """
+    profile_state, wall = moment.profile_state, moment.now.wall
     found = []
     for course in courses:
-        if (tracked := present.get(course.subject.id)) is None:
+        if (tracked := profile_state.environments.get(course.subject.id)) is None:
             continue
-        quiet_end = partial(policy.quiet_period_end, tracked, now=course.period.until)
+        silenced_at = partial(silenced_time, tracked, profile_state, silences, policy.silences, wall)
         up, known = Availability.from_intervals(course.intervals)
-        loud = [course.loud_time(outage, quiet_end) for outage in course.outages]
+        loud = [course.loud_time(outage, silenced_at) for outage in course.outages]
         known -= sum((outage.down for outage in course.outages), timedelta()) - sum(loud, timedelta())
         if known:
             count = sum(map(bool, loud))
@@ -385,6 +388,17 @@ def changes_of(facts: Facts, kind: Kind) -> tuple[values.ReportedChange, ...]:
         values.ReportedChange(subject=facts.subject(event.id), at=event.at, before=event.before, after=event.after)
         for event in facts.events
         if event.kind is kind and event.id is not None
+    )
+
+
+def turned_of(facts: Facts) -> tuple[values.Turned, ...]:
+    """Return the environments that began or stopped to alert."""
+    return tuple(
+        values.Turned(
+            subject=facts.subject(event.id), at=event.at, counts=event.kind is Kind.ALERTING, reason=event.reason
+        )
+        for event in facts.events
+        if event.kind in {Kind.ALERTING, Kind.NOT_ALERTING} and event.id is not None
     )
 
 

@@ -166,8 +166,8 @@ def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
 
 
 def _down_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
-    fresh = [down for down in profile.down if not down.is_old and down.quiet is None]
-    quiet = [down.subject for down in profile.down if not down.is_old and down.quiet is not None]
+    fresh = [down for down in profile.down if not down.is_old and down.silenced is None]
+    silenced = [down.subject for down in profile.down if not down.is_old and down.silenced is not None]
     old = [down.subject for down in profile.down if down.is_old]
     open_ones = sum(down.acknowledged is None for down in fresh)
     lines = _bounded([_down_text(down, clock) for down in fresh])
@@ -175,7 +175,7 @@ def _down_section(profile: values.ProfileReport, clock: ReportClock) -> _Section
     if open_ones != len(fresh):
         title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
     counts = [title] if fresh else []
-    for subjects, what in ((quiet, "in quiet hours"), (old, "for over a day")):
+    for subjects, what in ((silenced, "silenced"), (old, "for over a day")):
         if subjects:
             lines.append(f"{what}: {_names(subjects, 8)}")
             counts.append(f"{len(subjects):,} {what}")
@@ -353,6 +353,16 @@ def _member_section(profile: values.ProfileReport, clock: ReportClock) -> _Secti
     return "New, gone, renamed", lines, "None is new, gone or renamed."
 
 
+def _alert_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
+    lines = _bounded([_turned_text(each, clock) for each in profile.alerting])
+    return f"Began or stopped to alert: {len(profile.alerting):,}", lines, ""
+
+
+def _turned_text(turned: values.Turned, clock: ReportClock) -> str:
+    what = "counts" if turned.counts else "counts no more"
+    return f"{_name(turned.subject)} {what} since {clock.text(turned.at)}: {reason_text(turned.reason)}"
+
+
 def _watch_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     watch = profile.watch
     lines = _bounded([_gap_text(gap, clock) for gap in watch.gaps])
@@ -404,6 +414,7 @@ _SECTIONS: Final[Sequence[Callable[[values.ProfileReport, ReportClock], _Section
     _mode_section,
     _version_section,
     _member_section,
+    _alert_section,
     _watch_section,
     _available_section,
 )

@@ -10,7 +10,8 @@ from itertools import chain, pairwise, takewhile
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.acknowledgements import Acks, own_acks
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
+from envwatch.fleet.alerting.silences import NO_SILENCES, Silences
 from envwatch.fleet.events import ENDS, Event, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
@@ -29,6 +30,7 @@ from envwatch.views.table.table_view import ambiguous_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerClock
@@ -93,6 +95,8 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     steps = list(past.steps(since, until))
     if acks is not None:
         last = replace(last, acks=own_acks(acks, server, last.profile_state.environments))
+    if server:
+        last = replace(last, profile_state=replace(last.profile_state, server=server))
     return Recorded(
         profile=profile,
         host=host,
@@ -154,6 +158,15 @@ def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
     return replace(recorded, first=first, last=last, events=events)
 
 
+def rows_of(recorded: Recorded) -> dict[SafeText, TrackedEnvironment]:
+    """Return the newest recorded state of each environment of the period, by id."""
+    rows = dict(recorded.first.profile_state.environments)
+    for event in flatten(recorded.events):
+        if event.id is not None and (tracked := tracked_then(event)) is not None:
+            rows[event.id] = tracked
+    return rows | dict(recorded.last.profile_state.environments)
+
+
 def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
     environments = {id_: tracked for id_, tracked in moment.profile_state.environments.items() if id_ in ids}
     return replace(moment, profile_state=replace(moment.profile_state, environments=environments))
@@ -166,8 +179,10 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
     return event if event.id is None or event.id in ids else None
 
 
-def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> ProfileReport:
-    """Return the report on a profile; `policy` has the quiet hours."""
+def report_of(
+    recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY, silences: Silences = NO_SILENCES
+) -> ProfileReport:
+    """Return the report on a profile; `policy` has the recurring silences, `silences` all others."""
     profile_state, polls = recorded.last.profile_state, recorded.polls
     clock, before, after = profile_state.clock, recorded.first.profile_state.environments, profile_state.environments
     period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
@@ -192,7 +207,7 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
         fleet=_fleet_summary(profile_state, recorded.until, facts.subject),
         watch=_watch(recorded, facts),
         left_out=_by_server(recorded.left_out, clock),
-        down=findings.down_of(facts, courses, recorded.last, policy),
+        down=findings.down_of(facts, courses, recorded.last, policy, silences),
         incidents=findings.incidents_of(facts, together, downtimes),
         outages=downtimes,
         flapping=findings.flappers_of(facts, downtimes),
@@ -205,7 +220,8 @@ def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> Profi
         appeared=findings.arrivals_of(facts, (event for event in events if event.kind is Kind.APPEARED)),
         gone=findings.arrivals_of(facts, findings.gone_of(facts)),
         renamed=findings.changes_of(facts, Kind.RENAMED),
-        availability=findings.available_of(courses, after, policy),
+        availability=findings.available_of(courses, recorded.last, policy, silences),
+        alerting=findings.turned_of(facts),
     )
 
 

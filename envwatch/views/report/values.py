@@ -135,8 +135,8 @@ class Down:
     pod: SafeText | None
     acknowledged: SafeText | None
     """The note, which may be empty; None without acknowledgement."""
-    quiet: SafeText | None
-    """`quiet until 10:00` in quiet hours; None outside."""
+    silenced: SafeText | None
+    """`silenced until 10:00`; None for a row that is not silenced."""
     is_old: Annotated[bool, _NOT_IN_JSON]
     """Whether offline for over a day."""
 
@@ -228,15 +228,25 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Available:
-    """An environment's availability within the watched time, without quiet time."""
+    """An environment's availability within the watched time, without silenced time."""
 
     subject: Subject
     share: float
     """1 only for an environment without any outage."""
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
     outages: int
-    """The number of outages, including outages that began before the period or last on, but not outages within quiet
-    hours."""
+    """The number of outages, including outages that began before the period or last on, but not outages within a
+    silence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turned:
+    """An environment whose losses need a person from a moment on, or need nobody."""
+
+    subject: Subject
+    at: _Instant
+    counts: Annotated[bool, Field(serialization_alias="alerting")]
+    reason: SafeText | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +277,7 @@ class ProfileReport:
     """Environments that left the list and are not back at the end."""
     renamed: Sequence[_OfOne[ReportedChange]]
     availability: Sequence[_OfOne[Available]]
+    alerting: Sequence[_OfOne[Turned]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

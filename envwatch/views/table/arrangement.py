@@ -117,7 +117,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     *,
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False,
     in_block: Collection[EnvironmentKey] = (),
-    quiet: Collection[EnvironmentKey] = (),
+    silenced: Collection[EnvironmentKey] = (),
     cache: ArrangeCache | None = None,
     order_reason: OrderReason | None = None,
     days: LastDays | None = None,
@@ -131,7 +131,7 @@ def arrange(  # noqa: PLR0913  the state of the screen
     keys = [tracked.key for tracked in matching] if in_block else []
     chosen = [row for row, key in zip(matching, keys, strict=True) if key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
-    *recent, old = _parts_of(chosen, fleet, wall, order_reason, quiet)
+    *recent, old = _parts_of(chosen, fleet, wall, order_reason, silenced)
     cache.learn(chain(fleet.environments, chosen))
     if view.sort is None:
         parts = [by_presence(cache.by_name(part)) for part in (*recent, old)]
@@ -216,11 +216,11 @@ def _parts_of(
     fleet: Fleet,
     wall: float,
     order_reason: OrderReason | None,
-    quiet: Collection[EnvironmentKey],
+    silenced: Collection[EnvironmentKey],
 ) -> tuple[list[TrackedEnvironment], ...]:
     """Return the late, up, down and old rows.
 
-    Down rows that are not old raise no alert: silenced, quiet, replaced, ephemeral, outside the alert policy, or gone.
+    Down rows that are not old raise no alert: silenced, replaced, not alerting, or gone.
     """
     late: list[TrackedEnvironment] = []
     down: list[TrackedEnvironment] = []
@@ -234,7 +234,7 @@ def _parts_of(
         if tracked.verdict.presence is Presence.LATE:
             late.append(tracked)
         else:
-            (old if is_old(tracked, at) and tracked.key not in quiet else down).append(tracked)
+            (old if is_old(tracked, at) and tracked.key not in silenced else down).append(tracked)
     return late, online, down, old
 
 

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.losses import key_of
+from envwatch.fleet.alerting.silences import counted_from
 from envwatch.fleet.anomalies import blast_radius_text
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
     from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.monitor import Monitor
 
 LineKey: TypeAlias = tuple[str, ...]
@@ -45,11 +47,9 @@ class Aside(StrEnum):
     """Why a down row stands outside the block, in the words of the rule line."""
 
     OLD = "old"
-    QUIET = "quiet"
     SILENCED = "silenced"
-    EPHEMERAL = "ephemeral"
+    NOT_ALERTING = "not alerting"
     REPLACED = "replaced"
-    OUTSIDE = "outside alert"
     GONE = "gone"
 
 
@@ -75,7 +75,7 @@ class BlockLine(NamedTuple):
     shared: SafeText | None = None
     """See `Incident.shared`."""
     not_back: SafeText | None = None
-    """`not back by 10:00` if the members went off in quiet hours."""
+    """`not back by 10:00` if the losses of the members count from the end of a silence."""
 
     @property
     def members(self) -> tuple[TrackedEnvironment, ...]:
@@ -117,15 +117,27 @@ class Block:
     """The number of rows that read unknown; no other count includes them."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
     """The number of down rows outside the block by reason, without unknown rows."""
+    never: int = 0
+    """The number of `Aside.NOT_ALERTING` that a person set to never."""
     silenced_up: int = 0
     """The number of silenced rows among the online and late rows of `presences`."""
     keys: frozenset[EnvironmentKey] = frozenset()
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
-    quiet: frozenset[EnvironmentKey] = frozenset()
-    """Rows in quiet hours; such rows are not old after a day."""
+    silenced: frozenset[EnvironmentKey] = frozenset()
+    """Silenced rows that are down; such rows are not old after a day."""
     changes_at: float = inf
     """When time alone changes the lines (this machine's clock, ms)."""
+
+    @property
+    def aside_counts(self) -> list[tuple[int, str]]:
+        """The numbers of down rows outside the block, with words: `(7, "not alerting (2 never)")`."""
+        never = f" ({self.never:,} never)" if self.never else ""
+        return [
+            (count, aside.value + (never if aside is Aside.NOT_ALERTING else ""))
+            for aside in Aside
+            if (count := self.asides.get(aside, 0))
+        ]
 
     @property
     def newest(self) -> BlockLine | None:
@@ -151,17 +163,18 @@ def block_of(
     homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
     lost: _Lost = {}
     outside: list[tuple[TrackedEnvironment, Aside]] = []
-    quiet_ends: list[float] = []
+    silence_ends: list[float] = []
     for profile_state in monitor.fleet:
         rest: list[TrackedEnvironment] = []
         at = profile_state.clock.server_time(now.wall)
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
             is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or 0.0)
-            counts_from = monitor.quiet_end(tracked, at)
+            silenced = monitor.silenced_time(tracked, now)
+            counts_from = counted_from(silenced, tracked)
             if counts_from is not None and counts_from > at:
-                quiet_ends.append(counts_from - profile_state.clock.offset)
-            aside = _aside(tracked, monitor, now, at, counts_from, is_of_this_run=is_of_this_run)
+                silence_ends.append(counts_from - profile_state.clock.offset)
+            aside = _aside(tracked, monitor, at, silenced, is_of_this_run=is_of_this_run)
             if aside is not None:
                 outside.append((tracked, aside))
             elif not is_problem(tracked, at, counts_from) and loss is None:
@@ -183,7 +196,7 @@ def block_of(
     ]
     lines += _returned(before, lost, monitor, now)
     in_block = [tracked for tracked, _ in chain.from_iterable(lost.values())]
-    return _counted(_block(lines, monitor, now, quiet_ends), in_block, outside, monitor, now, counted)
+    return _counted(_block(lines, monitor, now, silence_ends), in_block, outside, monitor, now, counted)
 
 
 def _counted(  # noqa: PLR0913, PLR0917  every kind of row
@@ -209,7 +222,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
         up = [row for row in proven if row.verdict.presence in _UP]
         presences.update([row.verdict.presence for row in up])
         if monitor.silences:
-            silenced_up += sum(monitor.silence_of(row, now) is not None for row in up)
+            silenced_up += sum(monitor.silenced(row, now) is not None for row in up)
 
     def counts(tracked: TrackedEnvironment) -> bool:
         profile_state = known.get(tracked.profile)
@@ -218,19 +231,33 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 
     presences.update([tracked.presence for tracked in in_block if counts(tracked)])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
-    quiet = frozenset([tracked.key for tracked, aside in outside if aside is Aside.QUIET])
-    return replace(block, presences=presences, unknown=unknown, asides=asides, silenced_up=silenced_up, quiet=quiet)
+    silenced = frozenset([tracked.key for tracked, aside in outside if aside is Aside.SILENCED])
+    moments = monitor.fleet.moments(now.wall)
+    never = sum(
+        monitor.decision_of(tracked, moments[tracked.profile]).is_never
+        for tracked, aside in outside
+        if aside is Aside.NOT_ALERTING and monitor.words and counts(tracked)
+    )
+    return replace(
+        block,
+        presences=presences,
+        unknown=unknown,
+        asides=asides,
+        never=never,
+        silenced_up=silenced_up,
+        silenced=silenced,
+    )
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
     return tracked.clock_suspect or profile_state.is_unproven(tracked)
 
 
-def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, quiet_ends: Iterable[float]) -> Block:
+def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, silence_ends: Iterable[float]) -> Block:
     lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, *_first_name(line), line.key))
     singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
     off = {tracked.key: line.key for line in lines for tracked in line.off}
-    ends = [*quiet_ends]
+    ends = [*silence_ends]
     ends += [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
     ends += (line.noticed_at + _BACK_AFTER_MS for line in lines if line.returned)
     return Block(
@@ -267,19 +294,19 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
     return ("incident", profile, id_)
 
 
-def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
+def _aside(
     tracked: TrackedEnvironment,
     monitor: Monitor,
-    now: Clocks,
     at: float,
-    counts_from: float | None,
+    silenced: Silenced | None,
     *,
     is_of_this_run: bool,
 ) -> Aside | None:
     """An unacknowledged loss noticed in this run stays in the block at any age.
 
-    A loss in quiet hours has no age before the hours end (`counts_from`).
+    A silenced loss has no age before the silence ends.
     """
+    counts_from = counted_from(silenced, tracked)
     is_open = is_of_this_run and not monitor.is_acked(tracked)
     presence = tracked.verdict.presence
     if is_old(tracked, at, counts_from) and not is_open:
@@ -288,14 +315,9 @@ def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
         return Aside.REPLACED
     if presence is _GONE and not is_problem(tracked, at, counts_from) and not is_open:
         return Aside.GONE
-    policy = monitor.policy_of(tracked.profile)
-    if presence is not _MISSING and not tracked.is_flapping and policy.ends_by_design(tracked, at):
-        return Aside.EPHEMERAL
-    if not policy.concerns(tracked, at):
-        return Aside.OUTSIDE
-    if monitor.silence_of(tracked, now) is not None:
-        return Aside.SILENCED
-    return None if monitor.quiet_until(tracked, now) is None else Aside.QUIET
+    if not monitor.decision_of(tracked, at).counts:
+        return Aside.NOT_ALERTING
+    return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
@@ -344,7 +366,7 @@ def _line(  # noqa: PLR0913  the parts of a line
         not_back=_not_back(off, monitor),
     )
     if line.not_back is not None:
-        return line  # what laptops share is no cause
+        return line  # common values are no cause
     if before is not None and keys <= before.member_keys:
         return line._replace(shared=before.shared)  # a member that is back may have the value too
     if incident is not None:

@@ -113,7 +113,8 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
     if acks:
         parts.append(f"{len(acks):,} acked")
-    shared = {shared_text(tracked.environment, now.wall) for tracked in line.off}
+    zone = monitor.policy_of(line.profile).zone
+    shared = {shared_text(tracked.environment, now.wall, zone) for tracked in line.off}
     if len(shared) == 1 and (text := shared.pop()) is not None:  # None unless all members have the text
         parts.append(text)
     return composed(" · ".join(parts))
@@ -135,7 +136,7 @@ def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
     counts = [
         (acked, "acknowledged"),
         (block.unknown, "unknown"),
-        *((n, each.value) for each, n in block.asides.items()),
+        *block.aside_counts,
     ]
     parts = [f"{count:,} {word}" for count, word in counts if count]
     return clean(f"nothing needs a person{': ' if parts else ''}{', '.join(parts)}")

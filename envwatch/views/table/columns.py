@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
+from envwatch.fleet.uptime import share_text
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, UNRESTRICTED, mode_of
 from envwatch.model.limits import Limits
@@ -205,6 +206,16 @@ _COMPUTED: Final = (
     ),
     _WHY,
     Column(
+        id="up7d",
+        title="UP7D",
+        width=5,
+        from_width=160,
+        about="the share of the last watched week up",
+        text=lambda tracked, *_: None if tracked.up_share is None else share_text(tracked.up_share),
+        rank=lambda tracked: tracked.up_share,
+        align="right",
+    ),
+    Column(
         id="24h",
         title="24H",
         width=HOURS,
@@ -233,7 +244,7 @@ _ALL: Final = {
 }
 _ORDER: Final = (
     "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
-    " update seen first"
+    " update seen first up7d"
 )
 """Columns missing here come last."""
 
@@ -337,7 +348,7 @@ GUTTER = 2
 _WIDEST: Final = {"branch": 24, "why": 30, META: 24}
 """The greatest width of a column that grows into free room."""
 _NOTE: Final = 24
-"""Cells of WHY next to other columns: `silenced 59m by ana: fan`."""
+"""Cells of WHY next to other columns: `silenced until Mon 10:00`."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME. STATE and FOR need no space between them."""
 

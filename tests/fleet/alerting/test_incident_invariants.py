@@ -13,6 +13,7 @@ from support.fleet_state_machine import SECONDS, MonitoredMachine
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.profile_state import Freshness
+from envwatch.model.limits import LISTED_AS_LOST_FOR
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.incidents import Incident
@@ -59,10 +60,8 @@ class IncidentMachine(MonitoredMachine):
     def _check_opened(self, incident: Incident) -> None:
         assert incident.remaining == incident.keys, "opened with what is back"
         is_flapping = any(loss.kind is Kind.FLAPPING for loss in incident.losses)
-        assert (
-            is_flapping
-            or self.monotonic - incident.noticed_at >= self.monitor.policy_of(NO_PROFILE).alert_after.total_seconds()
-        ), "too early"
+        listed_s = self.monotonic - incident.noticed_at
+        assert is_flapping or listed_s >= LISTED_AS_LOST_FOR.total_seconds(), "too early"
         for key in () if incident.is_blindness else incident.remaining:
             tracked = self.monitor.fleet.tracked(key)
             assert tracked is not None

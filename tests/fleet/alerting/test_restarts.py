@@ -16,9 +16,10 @@ from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 from support.watch_night import LIMITS, Night, beating, night
 
-from envwatch.fleet.alerting.alert_policy import EVERYTHING, NOTHING, AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values
 from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
@@ -66,9 +67,9 @@ def test_an_offline_row_keeps_its_mode_over_a_restart() -> None:
 
 
 def test_rows_that_went_down_between_two_runs_are_one_incident() -> None:
-    later = restarted(night("a", "b", "c").poll(), 3_600).poll("a", "b").wait(9)
+    later = restarted(night("a", "b", "c").poll(), 3_600).poll("a", "b").wait(2.4)
     assert later.sizes == ([], [])
-    assert later.wait(1).sizes == ([2], [])
+    assert later.wait(0.1).sizes == ([2], [])
     assert {loss.reason for loss in later.opened[0].losses} == {"disconnected while envwatch was not running"}
 
 
@@ -89,6 +90,16 @@ def test_a_loss_that_waited_when_a_run_ended_opens_in_the_next_and_counts_from_i
     later = restarted(first, 60).poll("a")
     assert later.sizes == ([1], [])
     assert later.opened[0].began_at == first.events[0].at
+
+
+@pytest.mark.parametrize("key", [None, "silent_since"], ids=["a file of this version", "a file of 1.1.0"])
+@pytest.mark.parametrize(("silent_s", "opened"), [(239.999, 0), (240, 1)])
+def test_a_silence_goes_on_over_a_restart(silent_s: float, opened: int, key: str | None) -> None:
+    first = night("a", "b", policies={}).poll("a")
+    content = content_in(first)
+    if key is not None:
+        del content["waiting"][0][key]
+    assert len(read_again(first, content, silent_s - first.now).poll("a", after=0).opened) == opened
 
 
 def test_what_is_back_at_the_first_listing_opens_nothing_and_resolves_what_was_open() -> None:
@@ -219,6 +230,7 @@ def test_many_rows_that_a_restart_does_not_find_are_doubtful_until_blind_after()
     assert (later.now, len(names_in(later.opened))) == (425, 5)
 
 
+NOTHING: Final = Matcher(clean("nothing"), lambda _tracked, _now: False)
 LINUX: Final = Matcher(clean("os:linux"), lambda tracked, _now: tracked.environment.os == "linux")
 
 

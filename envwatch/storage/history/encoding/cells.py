@@ -204,7 +204,7 @@ def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
     for put, value in zip(_ENVIRONMENT_SLOTS, _environment_cells(row), strict=True):
         put(environment, value)
     tracked = object.__new__(TrackedEnvironment)
-    for put, value in zip(_TRACKED_SLOTS, (environment, profile, *_tracked_cells(row)), strict=True):
+    for put, value in zip(_TRACKED_SLOTS, (environment, profile, None, *_tracked_cells(row)), strict=True):
         put(tracked, value)
     check = row[CHECK]
     if type(check) is CompactSkewCheck:
@@ -300,7 +300,9 @@ CELLS: Final = tuple(attrgetter(path) for path, _ in _CELLS.values())
 """Functions that return a cell of a `TrackedEnvironment`."""
 _cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(path for path, _ in _CELLS.values()))
 _ENVIRONMENT_SLOTS: Final = [getattr(Environment, name).__set__ for name in API_FIELDS]
-_TRACKED_SLOTS: Final = [getattr(TrackedEnvironment, name).__set__ for name in ("environment", "profile", *_TRACKED)]
+_TRACKED_SLOTS: Final = [
+    getattr(TrackedEnvironment, name).__set__ for name in ("environment", "profile", "uptime", *_TRACKED)
+]
 _put_check: Final = vars(TrackedEnvironment)["skew_check"].__set__
 _environment_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(each.number for each in API_FIELDS.values()))
 _tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number for number, _ in _TRACKED.values()))

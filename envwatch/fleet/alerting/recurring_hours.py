@@ -1,9 +1,7 @@
-"""Quiet hours: recurring hours in which the loss of a row raises no alert, such as the nights of laptops.
+"""The hours of a silence that recurs, such as the nights of laptops.
 
 An instant is in milliseconds since the epoch, by the server's clock. A zone of None is this machine's zone, whatever
 zone `model.times` is set to: each profile has a zone of its own.
-
-A loss in quiet hours counts from the end of these hours. Quiet hours that overlap or touch are one period.
 """
 
 from __future__ import annotations
@@ -11,14 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """In the order of `date.weekday`."""
@@ -28,13 +22,13 @@ DAY_MINUTES: Final = 24 * 60
 _DAY: Final = timedelta(days=1)
 _DAY_MS: Final = _DAY / MS
 _MINUTE: Final = timedelta(minutes=1)
-_LONGEST_MS: Final = limits.QUIET_AT_MOST / MS
+_WEEK_MS: Final = 7 * _DAY_MS
 _NEAR_DAYS: Final = (2, 1, 0, -1)
 """Days before a moment's date on which hours that hold at the moment may begin: a zone may skip a whole day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuietHours:
+class RecurringHours:
     """Hours of some days, by the clocks of a zone: one table `[[quiet]]`.
 
     The hours begin and end when the clocks first show the time or a later time.
@@ -76,16 +70,11 @@ class QuietHours:
             return ""
         return "-".join(f"{at // 60:02}:{at % 60:02}" for at in (self.begin, self.end))
 
-    def until(self, at: float, zone: tzinfo | None) -> float | None:
-        """Return the end of the hours that hold at a moment; None outside the hours."""
-        try:
-            today = clock_time(at, zone).date()
-            spans = [self._span(today - days * _DAY, zone) for days in _NEAR_DAYS]
-        except (ValueError, OverflowError, OSError):  # no clock shows such a moment
-            return None
-        return max((end for begin, end in spans if begin <= at < end), default=None)
+    def span_at(self, at: float, zone: tzinfo | None) -> tuple[float, float] | None:
+        """Return begin and end of the hours that hold at a moment; None outside the hours."""
+        return _span_at(self, at, zone)
 
-    def _span(self, day: date, zone: tzinfo | None) -> tuple[float, float]:
+    def span_of(self, day: date, zone: tzinfo | None) -> tuple[float, float]:
         """Return begin and end of the hours of a day, or an empty span."""
         if day.weekday() not in self.days:
             return 0.0, 0.0
@@ -93,38 +82,26 @@ class QuietHours:
         return instant(day, self.begin, zone), instant(day, end, zone)
 
 
-def quiet_end(hours: Iterable[QuietHours], at: float, zone: tzinfo | None) -> float | None:
-    """Return the end of the quiet period that holds at a moment; None outside quiet hours.
-
-    After `limits.QUIET_AT_MOST`, the period ends with the current hours. So no row is quiet for ever.
-    """
-    return _period_end(tuple(hours), at, zone)
-
-
 @lru_cache(maxsize=4096)  # a table of a thousand rows asks about each row each second
-def _period_end(hours: tuple[QuietHours, ...], at: float, zone: tzinfo | None) -> float | None:
-    end = at
-    while end - at < _LONGEST_MS:
-        ends = [later for each in hours if (later := each.until(end, zone)) is not None]
-        if not ends:
-            break
-        end = max(ends)
-    return end if end > at else None
+def _span_at(hours: RecurringHours, at: float, zone: tzinfo | None) -> tuple[float, float] | None:
+    try:
+        today = clock_time(at, zone).date()
+        spans = [hours.span_of(today - days * _DAY, zone) for days in _NEAR_DAYS]
+    except (ValueError, OverflowError, OSError):  # no clock shows such a moment
+        return None
+    return max((span for span in spans if span[0] <= at < span[1]), key=lambda span: span[1], default=None)
 
 
 def near_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return a moment near `now` in a zone: `10:00`, or `Mon 10:00` if the moment is a day away."""
+    """Return a moment in a zone: `10:00`; `Mon 10:00` if a day from now; `2026-12-24 10:00` if a week from now."""
     try:
         when = clock_time(at, zone)
     except (ValueError, OverflowError, OSError):
         return clean("later")
+    if abs(at - now) >= _WEEK_MS:
+        return composed(f"{when:%Y-%m-%d %H:%M}")
     day = f"{DAYS[when.weekday()].capitalize()} " if abs(at - now) >= _DAY_MS else ""
     return composed(f"{day}{when:%H:%M}")
-
-
-def quiet_until_text(end: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return `quiet until 10:00`."""
-    return composed(f"quiet until {near_time_text(end, now, zone)}")
 
 
 def not_back_by_text(end: float, now: float, zone: tzinfo | None) -> SafeText:

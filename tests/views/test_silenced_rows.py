@@ -1,4 +1,4 @@
-"""Quiet rows on every channel: rule line, block, list, JSON, check, pane, Explain, report, hooks."""
+"""Silenced rows on every channel: rule line, block, list, JSON, check, pane, Explain, report, hooks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import reading
-from support.quiet import QuietNight, quiet_policies
+from support.silenced_night import SilencedNight, recurring_policies
 
-from envwatch.fleet.alerting.quiet import QuietHours
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.decision import HookRule, HookState
@@ -25,7 +25,7 @@ from envwatch.views.output.environment_list import environment_list_of_rows, rem
 from envwatch.views.output.formats import csv_of, json_of, line_of, summary_of, table_of
 from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane.layout import PaneLayout
-from envwatch.views.pane.state_details import quiet_lines
+from envwatch.views.pane.state_details import silence_lines
 from envwatch.views.report.markdown import markdown_of
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import ProfileReport, Report
@@ -40,34 +40,34 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block
 
 
-def evening() -> QuietNight:
-    """A laptop off in quiet hours, and a server off outside quiet hours."""
-    night = QuietNight().poll("16:00").poll("18:00").poll("18:00:05", "mac-1")
+def evening() -> SilencedNight:
+    """A laptop that went off in the hours of a silence, and a server that no silence covers."""
+    night = SilencedNight().poll("16:00").poll("18:00").poll("18:00:05", "mac-1")
     return night.poll("19:00", "mac-1").poll("19:00:05", "mac-1", "web-1").poll_until("19:00:20", "mac-1", "web-1")
 
 
-def morning() -> QuietNight:
+def morning() -> SilencedNight:
     night = evening()
     night.day += 1
     return night.poll("09:59:55", "mac-1").poll("10:00:05", "mac-1").poll("10:00:15", "mac-1")
 
 
-def block(night: QuietNight) -> Block:
+def block(night: SilencedNight) -> Block:
     return block_of(night.monitor, reading(night.at))
 
 
-def listing(night: QuietNight) -> EnvironmentList:
+def listing(night: SilencedNight) -> EnvironmentList:
     return environment_list_of_rows([*night.monitor.fleet.environments], night.monitor, View(), reading(night.at))
 
 
-def test_a_quiet_row_stands_outside_the_block_and_is_counted_by_its_word() -> None:
+def test_a_silenced_row_stands_outside_the_block_and_is_counted_by_its_word() -> None:
     found = block(evening())
-    assert found.asides == {Aside.QUIET: 1}
+    assert found.asides == {Aside.SILENCED: 1}
     assert [[row.environment.label for row in line.off] for line in found.lines] == [["web-1"]]
     assert counts_text(found, ascii_only=False) == "○1"
 
 
-def test_time_alone_moves_quiet_rows_into_the_block_at_the_end_of_the_hours() -> None:
+def test_time_alone_moves_silenced_rows_into_the_block_at_the_end() -> None:
     night = evening()
     end = block(night).changes_at
     night.day += 1
@@ -82,26 +82,28 @@ def test_time_alone_moves_quiet_rows_into_the_block_at_the_end_of_the_hours() ->
     assert why_text(not_back, night.monitor, reading(night.at)) == "not back by 10:00"
 
 
-def test_a_row_that_is_quiet_for_over_a_day_is_not_folded_away_as_old() -> None:
-    weekend = Monitor.create({NO_PROFILE: Limits()}, policies=quiet_policies(QuietHours(days=frozenset({5, 6}))))
-    night = QuietNight(monitor=weekend, day=10).poll("23:59")
+def test_a_row_that_is_silenced_for_over_a_day_is_not_folded_away_as_old() -> None:
+    weekend = Monitor.create(
+        {NO_PROFILE: Limits()}, policies=recurring_policies(RecurringHours(days=frozenset({5, 6})))
+    )
+    night = SilencedNight(monitor=weekend, day=10).poll("23:59")
     night.day = 11
     night.poll("00:10", "mac-1")
     night.day = 12
     night.poll("12:00", "mac-1")
     found, fleet = block(night), night.monitor.fleet
-    assert found.asides == {Aside.QUIET: 1}
-    quiet, loud = (arrange(fleet, View(), (), night.at, quiet=keys) for keys in (found.quiet, ()))
-    assert (quiet.old, loud.old) == (0, 1)
+    assert found.asides == {Aside.SILENCED: 1}
+    silenced, loud = (arrange(fleet, View(), (), night.at, silenced=keys) for keys in (found.silenced, ()))
+    assert (silenced.old, loud.old) == (0, 1)
 
 
-def test_a_list_says_until_when_a_row_is_quiet() -> None:
+def test_a_list_says_until_when_a_row_is_silenced() -> None:
     night = evening()
     found, now = listing(night), reading(night.at)
     rows = {row["name"]: row for row in json.loads(b"".join(json_of(found)))["environments"]}
-    assert (rows["mac-1"]["state"], rows["mac-1"]["reason"]) == ("offline", "quiet until 10:00")
+    assert (rows["mac-1"]["state"], rows["mac-1"]["reason"]) == ("offline", "silenced until 10:00")
     assert (rows["web-1"]["state"], rows["web-1"]["reason"]) == ("offline", "disconnected")
-    assert b'"quiet until 10:00"' in b"".join(csv_of(found))
+    assert b'"silenced until 10:00"' in b"".join(csv_of(found))
     whole = found.__class__(
         **{
             **{name: getattr(found, name) for name in found.__slots__},
@@ -111,8 +113,8 @@ def test_a_list_says_until_when_a_row_is_quiet() -> None:
     )
     table = b"".join(table_of(whole, width=None, encoding="utf-8", ascii_only=False)).decode()
     (line,) = [line for line in table.splitlines() if "mac-1" in line]
-    assert "disconnected · quiet until 10:00" in line
-    assert summary_of(whole, "host").startswith("5 environments at host: 1 off, 3 on, 1 quiet")
+    assert "disconnected · silenced until 10:00" in line
+    assert summary_of(whole, "host").startswith("5 environments at host: 1 off, 3 on, 1 silenced")
     line_text = line_of(whole, label=clean("acme"), age=timedelta(), encoding="utf-8", ascii_only=False)
     assert line_text == "○1 ●3 acme 0s\n".encode()
 
@@ -120,7 +122,7 @@ def test_a_list_says_until_when_a_row_is_quiet() -> None:
 @pytest.mark.parametrize(
     ("night", "text", "detail"),
     [
-        (evening, "1 problem in 5 environments (1 offline, 1 quiet): web-1", "web-1: offline (disconnected)"),
+        (evening, "1 problem in 5 environments (1 offline, 1 silenced): web-1", "web-1: offline (disconnected)"),
         (
             morning,
             "1 problem in 5 environments (1 offline): mac-1",
@@ -128,21 +130,19 @@ def test_a_list_says_until_when_a_row_is_quiet() -> None:
         ),
     ],
 )
-def test_check_counts_a_quiet_row_apart_and_from_the_end_of_the_hours_as_a_problem(
-    night: object, text: str, detail: str
-) -> None:
+def test_check_counts_a_silenced_row_apart_and_from_the_end_as_a_problem(night: object, text: str, detail: str) -> None:
     assert callable(night)
-    one: QuietNight = night()
+    one: SilencedNight = night()
     result = check_result_of(one.monitor, Metric.PROBLEMS, matcher_of(""), reading(one.at))
     assert result.text == text
     assert result.details[0].startswith(detail)
-    quiet = next(datum.value for datum in result.metrics(None, None) if datum.label == "quiet")
-    assert quiet == int("quiet" in text)
+    silenced = next(datum.value for datum in result.metrics(None, None) if datum.label == "silenced")
+    assert silenced == int("silenced" in text)
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(9.999, 0), (10.0, 1)])
 def test_check_without_a_past_waits_for_alert_after_from_the_end_of_the_hours(seconds: float, count: int) -> None:
-    night = QuietNight()
+    night = SilencedNight()
     night.off_at = {"mac-1": night.instant("18:00")}
     night.day += 1
     night.off_at = {"mac-1": night.off_at["mac-1"]}
@@ -151,40 +151,60 @@ def test_check_without_a_past_waits_for_alert_after_from_the_end_of_the_hours(se
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
-def explained(night: QuietNight) -> str:
+def explained(night: SilencedNight) -> str:
     rows = explanation_rows(night.row("mac-1"), night.monitor, reading(night.at), UTC, PaneLayout(200))
     return "\n".join("".join(piece.text for piece in row) for row in rows[:2])
 
 
-def test_pane_and_explanation_say_that_the_hours_decide() -> None:
+def marks(night: SilencedNight, name: str) -> list[tuple[str, str]]:
+    row, now = night.row(name), reading(night.at)
+    lines = silence_lines(night.monitor.silenced(row, now), row, night.monitor, now)
+    return [(line.label, line.text) for line in lines]
+
+
+def test_pane_and_explanation_say_until_when_a_row_is_silenced_and_from_when_the_loss_counts() -> None:
     night, later = evening(), morning()
-    (line,) = quiet_lines(night.row("mac-1"), night.monitor, reading(night.at))
-    assert line.text == "quiet until 10:00: the loss raises nothing before"
-    (line,) = quiet_lines(later.row("mac-1"), later.monitor, reading(later.at))
-    assert line.text == "quiet hours are over: not back by 10:00"
-    assert [*quiet_lines(night.row("web-1"), night.monitor, reading(night.at))] == []
-    assert "This environment is offline: disconnected, quiet until 10:00, since" in explained(night)
-    assert "the loss counts from the end of the hours" in explained(night)
+    assert marks(night, "mac-1") == [("silenced", "until 10:00")]
+    assert marks(later, "mac-1") == [("silenced", "the silence is over: not back by 10:00")]
+    assert marks(night, "web-1") == []
+    night.silence("web-1", lasts=timedelta(hours=2, minutes=30))
+    assert marks(night, "web-1") == [("silenced", "until 21:30 by ada: disks")]
+    assert "This environment is offline: disconnected, silenced until 10:00, since" in explained(night)
+    assert "A loss counts from the end of the silence" in explained(night)
     assert "This environment is offline: disconnected, not back by 10:00, since" in explained(later)
 
 
-def profile_report(night: QuietNight) -> ProfileReport:
+def test_a_silence_of_a_person_has_the_word_of_a_recurring_silence_in_list_json_and_report() -> None:
+    night = evening()
+    night.silence("web-1", "web-2")
+    rows = {row["name"]: row for row in json.loads(b"".join(json_of(listing(night))))["environments"]}
+    assert [rows[name]["reason"] for name in ("mac-1", "web-1")] == ["silenced until 10:00", "silenced until 20:00"]
+    assert rows["web-2"]["reason"] == night.row("web-2").reason, "an environment that is up"
+    remarks = {name: remarks_in(night.monitor, reading(night.at))[night.row(name).key] for name in ("mac-1", "web-2")}
+    assert remarks == {"mac-1": "silenced until 10:00", "web-2": "silenced until 20:00"}
+    assert {each.subject.name: each.silenced for each in profile_report(night).down} == {
+        "mac-1": "silenced until 10:00",
+        "web-1": "silenced until 20:00",
+    }
+
+
+def profile_report(night: SilencedNight) -> ProfileReport:
     until = WallMs(night.at)
     recorded = recorded_in(night.history, WallMs(until - 86_400_000), until, profile=clean("work"), host=clean("host"))
     assert recorded is not None
-    return report_of(recorded, night.monitor.policy_of(NO_PROFILE))
+    return report_of(recorded, night.monitor.policy_of(NO_PROFILE), night.monitor.silences)
 
 
-def report(night: QuietNight) -> str:
+def report(night: SilencedNight) -> str:
     until, profile = WallMs(night.at), profile_report(night)
     return markdown_of(Report(since=until, until=until, made_at=until, filter=None, profiles=[profile]), UTC)
 
 
-def test_the_report_lists_quiet_rows_apart_and_the_rows_that_are_not_back_as_one_incident() -> None:
+def test_the_report_lists_silenced_rows_apart_and_the_rows_that_are_not_back_as_one_incident() -> None:
     night = evening().poll("19:05", "mac-1", "mac-2", "web-1")
     text = report(night)
-    assert "## Still down: 1, and 2 in quiet hours" in text
-    assert "- in quiet hours: `mac-2` and `mac-1`" in text
+    assert "## Still down: 1, and 2 silenced" in text
+    assert "- silenced: `mac-2` and `mac-1`" in text
     night.day += 1
     text = report(night.poll("10:00:05", "mac-1", "mac-2").poll("10:00:15", "mac-1", "mac-2"))
     assert "2 not back by 10:00: `mac-1` and `mac-2`. None is back." in text
@@ -193,10 +213,10 @@ def test_the_report_lists_quiet_rows_apart_and_the_rows_that_are_not_back_as_one
 
 
 @pytest.mark.parametrize(("until", "down_s", "share"), [("10:00", 0, 1), ("10:00:05", 5, 60 / 65), ("10:01", 60, 0.5)])
-def test_availability_leaves_out_the_time_that_a_row_is_down_in_quiet_hours(
+def test_availability_leaves_out_the_time_that_a_row_is_down_and_silenced(
     until: str, down_s: int, share: float
 ) -> None:
-    night = QuietNight().poll("09:58").poll_until("09:58:55").poll("09:59", "mac-1", "web-1")
+    night = SilencedNight().poll("09:58").poll_until("09:58:55").poll("09:59", "mac-1", "web-1")
     availability = profile_report(night.poll_until(until, "mac-1", "web-1")).availability
     found = {str(each.subject.name): each for each in availability}
     laptop, server = found["mac-1"], found["web-1"]
@@ -205,8 +225,8 @@ def test_availability_leaves_out_the_time_that_a_row_is_down_in_quiet_hours(
     assert (server.down, server.outages) == (timedelta(seconds=60 + down_s), 1)
 
 
-def test_a_row_that_was_down_in_quiet_hours_all_the_time_has_no_availability() -> None:
-    night = QuietNight()
+def test_a_row_that_was_down_and_silenced_all_the_time_has_no_availability() -> None:
+    night = SilencedNight()
     night.off_at = {"mac-1": night.instant("18:00")}
     night.poll("19:00", "mac-1").poll_until("19:01", "mac-1")
     assert {each.subject.name for each in profile_report(night).availability} == {*night.names} - {"mac-1"}
@@ -237,8 +257,8 @@ def test_one_message_says_which_rows_are_not_back() -> None:
 
 
 @pytest.mark.parametrize(("back_at", "are_told"), [("08:00", False), ("10:30", True)])
-def test_a_hook_for_returns_is_told_of_a_return_after_the_hours_only(back_at: str, *, are_told: bool) -> None:
-    night = QuietNight().poll("16:00").poll("18:00", "mac-1")
+def test_a_hook_for_returns_is_told_of_a_return_after_the_silence_only(back_at: str, *, are_told: bool) -> None:
+    night = SilencedNight().poll("16:00").poll("18:00", "mac-1")
     night.day += 1
     night.poll("07:00", "mac-1")
     if are_told:

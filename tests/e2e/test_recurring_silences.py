@@ -1,4 +1,4 @@
-"""Quiet hours in the real program: the screen, `list`, `check`, `metrics`, and the messages of `watch --hooks`."""
+"""Recurring silences in the real program: the screen, `list`, `check`, `metrics`, and messages of `watch --hooks`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clock(minutes: float) -> str:
     return f"{datetime.now(UTC) + timedelta(minutes=minutes):%H:%M}"
 
 
-def quiet(begin: float, end: float) -> tuple[str, str]:
+def laptops(begin: float, end: float) -> tuple[str, str]:
     """Return the setting of hours for laptops, from and until so many minutes from now, and the end of the hours."""
     until = clock(end)
     return f'[{{ filter = "name:mac-*", hours = "{clock(begin)}-{until}" }}]', until
@@ -52,53 +52,53 @@ def run(home: Path, environ: dict[str, str], *arguments: str) -> tuple[int, str,
 
 
 @pytest.mark.parametrize(
-    ("arguments", "rule"), [((), "── 2 online · 1 quiet ─"), (("--ascii",), "-- 2 online - 1 quiet -")]
+    ("arguments", "rule"), [((), "── 2 online · 1 silenced ─"), (("--ascii",), "-- 2 online - 1 silenced -")]
 )
-def test_the_rule_line_counts_a_quiet_laptop_and_the_block_has_no_line(
+def test_the_rule_line_counts_a_silenced_laptop_and_the_block_has_no_line(
     arguments: Sequence[str], rule: str, tmp_path: Path
 ) -> None:
     with serving(rows("mac-1")) as server:
-        setting, until = quiet(-60, 61)
+        setting, until = laptops(-60, 61)
         environ = credentials(server) | {"ENVWATCH_QUIET": setting, "ENVWATCH_TIMEZONE": "UTC", "NO_COLOR": "1"}
         with Terminal.of_envwatch("--no-history", *arguments, home=tmp_path, environ=environ) as terminal:
             terminal.wait_for(f"^{re.escape(rule)}")
             assert terminal.display[1].startswith(rule), "the block has no line"
             assert re.search("2 on ", terminal.display[0])
             terminal.press("n")
-            terminal.wait_for("nothing needs a person: 1 quiet")
+            terminal.wait_for("nothing needs a person: 1 silenced")
             terminal.press("G")
             terminal.wait_for("off +[0-9]+m .*mac-1")
             terminal.press("\r")
-            terminal.wait_for(f"quiet until {until}: the loss raises nothing before")
+            terminal.wait_for(f"silenced +until {until}")
             terminal.press("E")
-            terminal.wait_for(f"This environment is offline: disconnected, quiet until {until}")
+            terminal.wait_for(f"This environment is offline: disconnected, silenced until {until}")
             server.rows = rows("mac-1", "web-1")
             terminal.press("\x1b", "\x1b", "r")
             terminal.wait_for("off .* NEW +web-1")
-            terminal.wait_for("1 online . 1 quiet")
+            terminal.wait_for("1 online . 1 silenced")
 
 
-def test_list_check_and_metrics_agree_on_a_quiet_laptop(tmp_path: Path) -> None:
+def test_list_check_and_metrics_agree_on_a_silenced_laptop(tmp_path: Path) -> None:
     with serving(rows("mac-1")) as server:
-        setting, until = quiet(-60, 61)
+        setting, until = laptops(-60, 61)
         environ = credentials(server) | {"ENVWATCH_QUIET": setting, "ENVWATCH_TIMEZONE": "UTC"}
         code, out, err = run(tmp_path, environ, "list", "-o", "json")
         reasons = {row["name"]: (row["state"], row["reason"]) for row in json.loads(out)["environments"]}
-        assert (code, reasons["mac-1"]) == (0, ("offline", f"quiet until {until}"))
+        assert (code, reasons["mac-1"]) == (0, ("offline", f"silenced until {until}"))
         code, out, err = run(tmp_path, environ, "list")
-        assert re.search(f"mac-1 +disconnected · quiet until {until}", out)
-        assert "2 on, 1 quiet" in err
+        assert re.search(f"mac-1 +disconnected · silenced until {until}", out)
+        assert "2 on, 1 silenced" in err
         code, out, err = run(tmp_path, environ, "check")
         assert (code, err) == (0, "")
-        assert out.startswith("ENVWATCH OK - no problem in 3 environments (1 quiet) | problems=0;;0;0;3 ")
-        assert " quiet=1;;;0;3 " in out
+        assert out.startswith("ENVWATCH OK - no problem in 3 environments (1 silenced) | problems=0;;0;0;3 ")
+        assert " silenced=1;;;0;3 " in out
         code, out, _ = run(tmp_path, environ, "metrics")
         assert (code, 'envwatch_alerting{profile="default"} 0.0' in out) == (0, True)
 
 
 def test_check_counts_a_laptop_that_is_not_back_from_the_end_of_the_hours(tmp_path: Path) -> None:
     with serving(rows("mac-1")) as server:
-        setting, ended = quiet(-60, -10)
+        setting, ended = laptops(-60, -10)
         environ = credentials(server) | {"ENVWATCH_QUIET": setting, "ENVWATCH_TIMEZONE": "UTC"}
         code, out, _ = run(tmp_path, environ, "check")
         assert code == 2
@@ -111,9 +111,9 @@ def test_check_counts_a_laptop_that_is_not_back_from_the_end_of_the_hours(tmp_pa
 SETTINGS: Final = 'interval = "1s"\nalert_after = "1s"\ntimezone = "UTC"\n'
 
 
-def test_watch_sends_nothing_about_a_quiet_laptop_and_one_message_about_a_power_cut(tmp_path: Path) -> None:
+def test_watch_sends_nothing_about_a_silenced_laptop_and_one_message_about_a_power_cut(tmp_path: Path) -> None:
     site = Site("mac-1", "mac-2", "web-1", "sentinel")
-    setting, _ = quiet(-60, 61)
+    setting, _ = laptops(-60, 61)
     settings = f"{SETTINGS}quiet = {setting}"
     with Desk(tmp_path, {"work": site}, settings, speed=1.0) as desk, desk.watching() as watch:
         site.close("mac-1")
@@ -128,7 +128,7 @@ def test_watch_sends_nothing_about_a_quiet_laptop_and_one_message_about_a_power_
 
 def test_after_a_restart_past_the_end_one_message_says_which_laptops_are_not_back(tmp_path: Path) -> None:
     site = Site("mac-1", "mac-2", "web-1", "sentinel")
-    setting, ended = quiet(-60, -10)
+    setting, ended = laptops(-60, -10)
     settings = f"{SETTINGS}quiet = {setting}"
     with Desk(tmp_path, {"work": site}, settings, speed=1.0) as desk:
         with desk.watching() as watch:
@@ -142,15 +142,15 @@ def test_after_a_restart_past_the_end_one_message_says_which_laptops_are_not_bac
             watch.end()
         with desk.watching():
             desk.lose_sentinel(site)
-        laptops, sentinel = desk.told()
-        assert (laptops.names, sentinel.names) == (("mac-1", "mac-2"), ("sentinel",)), desk.report()
-        assert laptops.summary.startswith(f"2 not back by {ended}: mac-1 and 1 other")
+        late, sentinel = desk.told()
+        assert (late.names, sentinel.names) == (("mac-1", "mac-2"), ("sentinel",)), desk.report()
+        assert late.summary.startswith(f"2 not back by {ended}: mac-1 and 1 other")
 
 
-def test_the_demo_has_a_laptop_in_quiet_hours(tmp_path: Path) -> None:
+def test_the_demo_has_a_silenced_laptop(tmp_path: Path) -> None:
     with Terminal.of_envwatch("demo", "--no-hints", home=tmp_path, columns=80, lines=24) as terminal:
-        terminal.wait_for("^── .* online .*· 1 quiet")
+        terminal.wait_for("^── .* online .*· 1 silenced")
         terminal.press("/macbook-air\r")
         terminal.wait_for(r"macbook-air 1/4\d")
         terminal.press("G", "\r")
-        terminal.wait_for("quiet until [0-9]{2}:00: the loss raises nothing before")
+        terminal.wait_for("silenced +until [0-9]{2}:00")

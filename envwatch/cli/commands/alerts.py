@@ -1,0 +1,270 @@
+"""`envwatch alerts`: which losses need a person, and why; a person's word about single rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
+from envwatch.cli.bootstrap import (
+    Profiles,
+    past_moment,
+    policies_for,
+    policy_for,
+    print_hint,
+    profiles_for,
+    server_in,
+    state_file,
+    user_name,
+)
+from envwatch.cli.streams import ProgressLine, confirm, print_error, stdout, write, write_table
+from envwatch.config.values import line, past
+from envwatch.model.clock import WallMs
+from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
+from envwatch.model.times import date_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from envwatch.config.settings import Settings
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.alert_policy import Word
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.outcome import Failed, Listed
+    from envwatch.views.report.past_losses import PastLosses
+
+_WORDS: Final = {"always": True, "never": False, "auto": None}
+_NAMES: Final = 3
+_NAME_CELLS: Final = 40
+_PAST: Final = past("a time in the past like 7d, 02:00 or yesterday, or ISO 8601")
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add arguments."""
+    parser.description = (
+        "List every environment, whether a loss needs a person, and the rule that decides:\n"
+        "`expect`, a word of `alerts set`, sandbox, `alert`, or the share of the last week up.\n"
+        "With --since, list the recorded outages that would have been told, by the present\n"
+        "rules; this reads the history and asks no server."
+    )
+    about = "table (default), or json"
+    parser.add_argument("-o", "--output", choices=("table", "json"), metavar="FORMAT", help=about)
+    about = "recorded outages from then on: 7d, yesterday, or ISO 8601"
+    parser.add_argument("--since", **valued("TIME", _PAST, about))
+    parser.add_shared(*QUERY_OPTIONS, "profile", "log_file", "log_level", "config")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (default: list)")
+    set_parser = actions.add_parser(
+        "set",
+        help="say whether losses of environments need a person",
+        description=(
+            "Say whether losses of environments need a person: always, never, or auto, as the rules\n"
+            "say. The word belongs to the row: all processes on this machine know the word from\n"
+            "their next poll on, and a row that replaces the row has the same word."
+        ),
+    )
+    about = "name or id of an environment, or a filter such as name:ci-*, whose present matches are marked"
+    set_parser.add_argument("what", **valued("NAME|QUERY", line, about))
+    set_parser.add_argument("word", choices=tuple(_WORDS), metavar="always|never|auto", help="the word")
+    set_parser.add_flag("--yes", "mark every environment without asking")
+    set_parser.add_shared("profile", "config")
+
+
+def run(options: Options) -> int:
+    """List the decisions or the past losses, or set a word."""
+    stdout()
+    if getattr(options, "action", None) == "set":
+        return _set(options)
+    since: str | None = getattr(options, "since", None)
+    return _list(options) if since is None else _list_past(options, past_moment(since))
+
+
+def _is_json(options: Options) -> bool:
+    return getattr(options, "output", "table") == "json"
+
+
+def _list(options: Options) -> int:
+    from envwatch.cli.one_listing import log_outcomes
+    from envwatch.query.language import parse
+    from envwatch.sources.poller import read_clocks
+    from envwatch.views.output import alert_decisions
+
+    profiles = profiles_for(options)
+    outcomes, monitor = _listed(profiles)
+    log_outcomes(outcomes, options)
+    found = [*_matching(options.filter, monitor, profiles)]
+    rows = alert_decisions.decided_rows(found, monitor, read_clocks())
+    if any(profile_state.listed is not None for profile_state in monitor.fleet):
+        if _is_json(options):
+            write(alert_decisions.json_of(rows))
+        else:
+            write_table(alert_decisions.table_of(rows))
+            print_error(alert_decisions.tally_text(rows))
+    print_hint(parse(options.filter), monitor.fleet)
+    return _report(outcomes, profiles)
+
+
+def _listed(profiles: Profiles) -> tuple[Mapping[SafeText, Listed | Failed], Monitor]:
+    import asyncio
+
+    from envwatch.cli.one_listing import fetch_all, monitor_after
+
+    policies_for(profiles)  # stop early if `expect_file` is unreadable
+    outcomes: dict[SafeText, Listed | Failed] = {}
+    asyncio.run(fetch_all(profiles, outcomes, ProgressLine()))
+    return outcomes, monitor_after(outcomes, profiles)
+
+
+def _report(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profiles) -> Exit:
+    from envwatch.cli.one_listing import report_failures
+    from envwatch.model.outcome import Failed
+
+    return report_failures({name: each for name, each in outcomes.items() if isinstance(each, Failed)}, profiles)
+
+
+def _matching(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
+    from envwatch.views.events.matching import matcher_of
+
+    for name, profile_state in monitor.fleet.by_profile.items():
+        matcher = matcher_of(query, clean(profiles[name].settings.profile))
+        at = profile_state.listed_at
+        for tracked in profile_state.environments.values() if at is not None else ():
+            if matcher.matches(tracked, at or 0.0):
+                yield tracked
+
+
+def _set(options: Options) -> int:
+    from envwatch.sources.poller import read_clocks
+    from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
+
+    profiles = profiles_for(options)
+    outcomes, monitor = _listed(profiles)
+    if code := _report(outcomes, profiles):
+        return code
+    rows, is_query = _chosen(options, monitor, profiles)
+    if is_query:
+        names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows[:_NAMES]]
+        count = counted(len(rows), "environment")
+        print_error(f"{clean(options.what)} matches {count} now: {enumerated(names, len(rows))}")
+        print_error("only these are marked: a row that comes later follows the rules")
+    if is_query and len(rows) == len(monitor.fleet) and not options.yes:
+        confirm("mark", "marked")
+    changes = _changes(rows, options.word, monitor)
+    _keep(changes)
+    now = read_clocks()
+    words = {key: word for key, word in {**monitor.words, **changes}.items() if word is not None}
+    monitor, _ = monitor.with_words(words, now)
+    print_error(answer_to_word(decided_rows(rows, monitor, now), "`envwatch alerts set`"))
+    return Exit.FINE
+
+
+def _chosen(options: Options, monitor: Monitor, profiles: Profiles) -> tuple[Sequence[TrackedEnvironment], bool]:
+    """Return the rows that an argument names, and whether the argument is a query; stop for none, or several names."""
+    from envwatch.query.language import Term, parse
+    from envwatch.views.table.table_view import by_name
+
+    what = clean(options.what.strip())
+    rows = [*monitor.fleet.environments]
+    if named := [row for row in rows if row.environment.id == what] or [
+        row for row in rows if row.environment.label == what
+    ]:
+        if len({(monitor.fleet.server_of(row.profile), row.environment.id) for row in named}) > 1:
+            ids = ", ".join(sorted(row.environment.id for row in named))
+            raise StopError(Exit.USAGE, f"{len(named):,} environments are called {what}: name one by its id: {ids}")
+        return named, False
+    check_query(options.what, "NAME|QUERY")
+    query = parse(options.what)
+    if not query.is_wildcard and not any(isinstance(term, Term) for term in query.terms):
+        raise StopError(Exit.FAILED, f"no environment is called {what}; a filter has a field: name:{what}*")
+    if not (found := by_name(_matching(options.what, monitor, profiles))):
+        print_hint(query, monitor.fleet)
+        raise StopError(Exit.FAILED, f"{what} matches none of {counted(len(rows), 'environment')}")
+    return found, True
+
+
+def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) -> Mapping[ServerKey, Word | None]:
+    from envwatch.fleet.alerting.alert_policy import Word
+
+    is_always = _WORDS[word]
+    value = None if is_always is None else Word(is_always, WallMs(time.time() * 1000), user_name())
+    return {(monitor.fleet.server_of(row.profile), row.environment.id): value for row in rows}
+
+
+def _keep(changes: Mapping[ServerKey, Word | None]) -> None:
+    from envwatch.storage.state_file import WORDS, merge
+
+    path = state_file("alerts-by-hand")
+    try:
+        aside = merge(path, WORDS, changes)
+    except OSError as error:
+        raise StopError(Exit.FAILED, f"cannot keep it: {error.strerror} ({os.fspath(path)})") from None
+    if aside is not None:
+        print_error(f"envwatch: set aside what was damaged: {aside}")
+
+
+def _list_past(options: Options, since: datetime) -> int:
+    from envwatch.cli.stored_history import recorded_settings_for
+    from envwatch.past.history import HistoryError
+    from envwatch.views.report import past_losses
+
+    all_settings = recorded_settings_for(options)
+    begin = WallMs(since.timestamp() * 1000)
+    parts: list[PastLosses] = []
+    stops: list[StopError] = []
+    for settings in all_settings:
+        try:
+            parts.append(_past_losses(settings, begin, options.filter, has_profiles=len(all_settings) > 1))
+        except HistoryError as error:
+            stops.append(StopError(Exit.FAILED, f"the history of {settings.profile} cannot be read: {error}"))
+        except StopError as error:
+            stops.append(error)
+    if not parts:
+        raise stops[0]
+    losses = past_losses.joined(parts)
+    if _is_json(options):
+        write(past_losses.json_of(losses))
+    else:
+        write_table(past_losses.table_of(losses))
+        print_error(past_losses.tally_text(losses))
+    for stop in stops:
+        print_error(f"envwatch: {stop}")
+    return max((stop.code for stop in stops), default=Exit.FINE)
+
+
+def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles: bool) -> PastLosses:
+    """Return a profile's recorded outages by the present rules; stop without records."""
+    from envwatch.cli.stored_history import base_url_of, past_of
+    from envwatch.cli.uptime_files import stored_record
+    from envwatch.fleet.alerting.alert_policy import word_for
+    from envwatch.storage.state_file import words_in
+    from envwatch.views.events.matching import matcher_of
+    from envwatch.views.report.past_losses import past_losses
+    from envwatch.views.report.profile_report import matching, recorded_in, report_of, rows_of
+
+    base_url, profile, until = base_url_of(settings), clean(settings.profile), WallMs(time.time() * 1000)
+    server = clean(server_in(base_url))
+    recorded = recorded_in(past_of(settings, base_url), since, until, profile=profile, host=server)
+    if recorded is None:
+        what = f"nothing was recorded of profile {profile} from {date_text(since, None)} on"
+        raise StopError(Exit.FAILED, f"{what}; the dashboard, `watch`, `serve` and `metrics` record")
+    if query:
+        recorded = matching(recorded, matcher_of(query, profile))
+    policy, words, record = (
+        policy_for(settings),
+        words_in(state_file("alerts-by-hand")),
+        stored_record(server, settings),
+    )
+    rows, now = rows_of(recorded), recorded.last.profile_state.clock.server_time(until)
+
+    def counts(id_: SafeText) -> bool:
+        if (row := rows.get(id_)) is None:
+            return False
+        row = replace(row, uptime=None if record is None else record.rows.get(id_))
+        return policy.decision(row, word_for(words, server, id_), now).counts
+
+    return past_losses(
+        report_of(recorded, policy).outages, counts, policy.alert_after, profile if has_profiles else EMPTY
+    )

@@ -1,0 +1,297 @@
+"""Silences: no alerts, because of planned work or at recurring hours.
+
+A person's silence lasts until a moment by this machine's wall clock, as a person names the end, and covers rows that
+are off already. A silence of the configuration recurs at hours by the server's clock, and covers only losses that begin
+in these hours. `storage` owns the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2s
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.alerting.acknowledgements import ServerKey, finite_number, keys_of, note_of
+from envwatch.fleet.problems import is_problem, went_off_at
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from datetime import timedelta, tzinfo
+
+    from envwatch.fleet.alerting.matcher import Matcher, MatcherOf
+    from envwatch.fleet.alerting.recurring_hours import RecurringHours
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerClock
+
+
+_LONGEST_NAME: Final = 80
+_LONGEST_QUERY: Final = 1_000
+
+_SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
+_MERGED_MS: Final = limits.SILENCES_MERGE_FOR / MS
+_NEVER: Final = WallMs(0.0)
+
+
+class Silence(NamedTuple):
+    """A silence of a query's or listed environments, once or at recurring hours."""
+
+    id: SafeText
+    at: WallMs = _NEVER
+    until: WallMs = _NEVER
+    note: SafeText = EMPTY
+    by: SafeText = EMPTY
+    """The user's name on this machine; empty for a silence of the configuration."""
+    matcher: Matcher | None = None
+    """None for `environments`."""
+    environments: frozenset[ServerKey] = frozenset()
+    """Under any profile; a silence of envwatch 1.0.0 covers every server."""
+    hours: RecurringHours | None = None
+    """The hours of a silence that recurs, which has neither `at` nor `until`."""
+    zone: tzinfo | None = None
+    """Zone of `hours`; None for this machine's zone."""
+    ends: SafeText = EMPTY
+    """`recurrence` of the silence whose hours a person ended at `until`; such an entry covers nothing."""
+
+    @property
+    def text(self) -> SafeText:
+        """Query and hours of a silence that recurs: `name:mac-* mon-fri 17:00-10:00`."""
+        if self.hours is None or self.matcher is None:
+            return EMPTY
+        return composed(" ".join(filter(None, (self.matcher.query, self.hours.days_text, self.hours.hours_text))))
+
+    @property
+    def recurrence(self) -> SafeText:
+        """The key of a silence that recurs, which depends on query, days and hours."""
+        return clean(blake2s(self.text.encode(), digest_size=8).hexdigest())
+
+    def holds(self, wall: float) -> bool:
+        """Whether a silence that does not recur is in force.
+
+        Not if the clock was set back behind the begin: the silence would last longer than asked for.
+        """
+        return self.at - _SLACK_MS <= wall < self.until
+
+    def covers(self, tracked: TrackedEnvironment, server: SafeText, now: float) -> bool:
+        """Whether the silence covers an environment (server's clock, ms)."""
+        return not self.environments.isdisjoint(keys_of(server, tracked.environment.id)) or (
+            self.matcher is not None and self.matcher.matches(tracked, now)
+        )
+
+    def ended(self, wall: WallMs, by: SafeText) -> Silence:
+        """Return the entry of the file that ends the silence now; of a recurring silence, the present hours."""
+        if self.hours is None:
+            return self._replace(until=wall)
+        return Silence(_id(self.text, wall, wall), at=wall, until=wall, by=by, ends=self.recurrence)
+
+
+Silences: TypeAlias = Mapping[SafeText, Silence]
+
+NO_SILENCES: Final[Silences] = {}
+
+
+def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeText, by: SafeText) -> Silence:
+    """Return a new silence of a query's environments."""
+    until = WallMs(at + lasts / MS)
+    return Silence(id=_id(matcher.query, at, until), matcher=matcher, at=at, until=until, note=note, by=by)
+
+
+def silence_of_environments(
+    keys: Iterable[ServerKey], at: WallMs, lasts: timedelta, note: SafeText, by: SafeText
+) -> Silence:
+    """Return a new silence of some environments."""
+    until, environments = WallMs(at + lasts / MS), frozenset(keys)
+    return Silence(
+        id=_id("\0".join(chain.from_iterable(sorted(environments))), at, until),
+        environments=environments,
+        at=at,
+        until=until,
+        note=note,
+        by=by,
+    )
+
+
+def _id(what: str, at: float, until: float) -> SafeText:
+    return clean(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
+
+
+def recurring_silences(tables: Iterable[tuple[Matcher, RecurringHours]], zone: tzinfo | None) -> tuple[Silence, ...]:
+    """Return the silences of the tables `[[quiet]]` in order: `quiet-1`, `quiet-2` and so on."""
+    return tuple(
+        Silence(composed(f"quiet-{number}"), matcher=matcher, hours=hours, zone=zone)
+        for number, (matcher, hours) in enumerate(tables, 1)
+    )
+
+
+class Silenced(NamedTuple):
+    """The time in which a row is or was silenced. Silences that touch are one time."""
+
+    silence: Silence
+    """A silence in force; if none is in force, the last silence."""
+    since: ServerMs
+    """The loss, or the later begin of a person's silence."""
+    until: ServerMs
+    end: float
+    """`until` by the clock of the silence that ends last, which is equal in all processes."""
+
+
+def counted_from(silenced: Silenced | None, tracked: TrackedEnvironment) -> float | None:
+    """Return the end of a silence, from which the row's loss counts (server's clock, ms).
+
+    None without a silence, and for a row that was no problem when the silence began.
+    """
+    return silenced.until if silenced is not None and is_problem(tracked, silenced.since) else None
+
+
+def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
+    tracked: TrackedEnvironment,
+    profile_state: ProfileState,
+    silences: Silences,
+    recurring: Sequence[Silence],
+    wall: WallMs,
+    off_at: float | None = None,
+) -> Silenced | None:
+    """Return the last time in which a row was silenced, which may last on; None if never.
+
+    A row that is up is silenced by a person's silence alone. `off_at` is an earlier loss (server's clock, ms): only
+    the silences at that moment and the silences that touch count.
+    """
+    clock, server = profile_state.clock, profile_state.server
+    now, is_up = clock.server_time(wall), off_at is None and tracked.verdict.is_up and not tracked.is_flapping
+    hours = [] if is_up else [each for each in recurring if each.covers(tracked, server, now)]
+    once = [
+        (min(clock.server_time(each.at), now), clock.server_time(each.until), each)
+        for each in silences.values()
+        if each.at - _SLACK_MS <= wall and each.covers(tracked, server, now)
+    ]
+    if not once and not hours:
+        return None
+    covering = _Covering(once, hours, silences, clock)
+    if off_at is not None or is_up:
+        return covering.merged(now if off_at is None else off_at, now)
+    off_at = min(went_off_at(tracked, profile_state.limits), now)
+    found = covering.merged(off_at, now)
+    for begin, _, _ in once:
+        later = covering.merged(begin, now) if begin > off_at else None
+        if later is not None and (found is None or later.until > found.until):
+            found = later
+    return found
+
+
+class _End(NamedTuple):
+    until: float
+    own: float
+    """`until` by the clock of the silence."""
+    silence: Silence
+
+
+class _Covering(NamedTuple):
+    """The silences of a row."""
+
+    once: Sequence[tuple[float, float, Silence]]
+    """Begin, end and silence."""
+    hours: Sequence[Silence]
+    all: Silences
+    clock: ServerClock
+
+    def at(self, moment: float) -> _End | None:
+        """Return the end of the silences that hold at a moment."""
+        ends = [_End(end, silence.until, silence) for begin, end, silence in self.once if begin <= moment < end]
+        for silence in self.hours:
+            if (span := hours_at(silence, moment, self.all, self.clock)) is not None:
+                ends.append(_End(span[1], span[1], silence))  # noqa: PERF401  usually none
+        return max(ends, key=attrgetter("until"), default=None)
+
+    def merged(self, since: float, now: float) -> Silenced | None:
+        """Return the time of the silences that hold at a moment, and of the silences that touch."""
+        last, until, present = None, since, None
+        while until - since < _MERGED_MS and (later := self.at(until)) is not None:
+            last, until = later, later.until
+            if present is None and until > now:
+                present = later.silence
+        return None if last is None else Silenced(present or last.silence, ServerMs(since), ServerMs(until), last.own)
+
+
+def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerClock) -> tuple[float, float] | None:
+    """Return begin and end of a recurring silence's hours that hold at a moment; a person may have ended the hours."""
+    if silence.hours is None or (span := silence.hours.span_at(moment, silence.zone)) is None:
+        return None
+    begin, end = span
+    for each in silences.values():
+        if each.ends and each.ends == silence.recurrence and begin <= (at := clock.server_time(each.until)) < end:
+            end = at
+    return (begin, end) if moment < end else None
+
+
+def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
+    """Return the content of a file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
+
+    In place of `query`, `environments` lists ids, and `servers` the servers in the same order. envwatch 1.0.0 reads
+    only the ids. `ends` is the key of a recurring silence whose present hours a person ended.
+    """
+    return {id_: _content(silence) for id_, silence in silences.items()}
+
+
+def _content(silence: Silence) -> dict[str, Any]:
+    what: dict[str, Any] = {}
+    if silence.ends:
+        what["ends"] = silence.ends
+    elif silence.matcher is not None:
+        what["query"] = silence.matcher.query
+    else:
+        keys = sorted(silence.environments)
+        what["environments"] = [id_ for _, id_ in keys]
+        if any(server for server, _ in keys):
+            what["servers"] = [server for server, _ in keys]
+    return what | {"at": silence.at, "until": silence.until, "note": silence.note, "by": silence.by}
+
+
+def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
+    """Return a file's silences; damaged entries and queries are dropped."""
+    found = (_silence_in(clean(raw_id, _LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
+    return {silence.id: silence for silence in found if silence is not None}
+
+
+def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | None:
+    if not isinstance(raw, dict):
+        return None
+    at, until = finite_number(raw.get("at")), finite_number(raw.get("until"))
+    query, ends = raw.get("query"), raw.get("ends")
+    note, by = raw.get("note", ""), raw.get("by", "")
+    if at is None or until is None or not isinstance(note, str) or not isinstance(by, str):
+        return None
+    matcher = matcher_of(query) if isinstance(query, str) and len(query) <= _LONGEST_QUERY else None
+    environments = _environments_in(raw)
+    ends = clean(ends, _LONGEST_NAME) if isinstance(ends, str) else EMPTY
+    if matcher is None and not environments and not ends:
+        return None
+    return Silence(
+        id=id_,
+        matcher=matcher,
+        environments=environments,
+        at=WallMs(at),
+        until=WallMs(until),
+        note=note_of(note),
+        by=clean(by, _LONGEST_NAME),
+        ends=ends,
+    )
+
+
+def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
+    ids, servers = raw.get("environments"), raw.get("servers")
+    if not isinstance(ids, list):
+        return frozenset()
+    if "servers" not in raw:
+        servers = [""] * len(ids)
+    if not isinstance(servers, list) or len(servers) != len(ids):
+        return frozenset()
+    return frozenset(
+        (clean(server), clean(id_))
+        for server, id_ in zip(servers, ids, strict=True)
+        if isinstance(server, str) and isinstance(id_, str)
+    )

@@ -1,0 +1,105 @@
+"""How much of the last watched week a row was up, and whether the row is permanent.
+
+Times are in ms of *watched time*: the time during which this machine's envwatch saw the fleet. Watched time that is
+seven days old weighs 1/e of watched time now. An outage counts when the row is back.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import lru_cache
+from math import exp, log
+from typing import Final, NamedTuple
+
+from envwatch.model import limits
+from envwatch.model.text import SafeText, composed
+from envwatch.model.times import MS, span
+
+_WINDOW_MS: Final = limits.UPTIME_WINDOW / MS
+_LONGEST_OUTAGE_MS: Final = limits.UPTIME_OUTAGE_AT_MOST / MS
+_ROUNDING: Final = 1e-9
+_DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
+
+
+def _weight(lasted_ms: float) -> float:
+    """Return the weight of the newest `lasted_ms` of watched time, in ms."""
+    return _WINDOW_MS * (1.0 - exp(-lasted_ms / _WINDOW_MS))
+
+
+_LEAST_WATCHED: Final = _weight(limits.UPTIME_KNOWN_AFTER / MS) * (1.0 - _ROUNDING)
+_LEAST_SHARE: Final = limits.PERMANENT_SHARE - _ROUNDING
+
+
+class Uptime(NamedTuple):
+    """A row's uptime up to a moment of watched time."""
+
+    up: float = 0.0
+    """Weight of the time up, in ms."""
+    watched: float = 0.0
+    """Weight of the time up or down, in ms."""
+    at: float = 0.0
+    """The moment: the profile's watched time."""
+    is_up: bool | None = True
+    """The state since then; None while nothing proves the state."""
+    is_first: bool = False
+    """Whether the first listing of the record had the row, connected for a day, on a system that does not sleep."""
+
+    @property
+    def share(self) -> float | None:
+        """The share of the watched time up, 0 to 1; None without watched time."""
+        return self.up / self.watched if self.watched > 0.0 else None
+
+    @property
+    def watched_for(self) -> timedelta:
+        """The watched time in the last seven days."""
+        left = 1.0 - self.watched / _WINDOW_MS
+        lasted_ms = -_WINDOW_MS * log(left) if left > 0.0 else _WINDOW_MS
+        return span(min(lasted_ms, _WINDOW_MS))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the row was watched for two days."""
+        return self.watched >= _LEAST_WATCHED
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the row is up nearly all the time. While a row is down, the answer does not change."""
+        return self.up >= _LEAST_SHARE * self.watched if self.is_known else self.is_first
+
+    def after(self, at: float, *, is_up: bool | None) -> Uptime:
+        """Return the uptime at a later moment, with the state from then on.
+
+        A row that is down stays down until the row is seen up: the outage counts then, for at most 12 hours.
+        """
+        if self.is_up is False:
+            if not is_up:
+                return self
+            return self._counted(min(at - self.at, _LONGEST_OUTAGE_MS), at)._replace(is_up=True)
+        counted = self._replace(at=at) if self.is_up is None else self._counted(at - self.at, at)
+        return counted._replace(is_up=is_up)
+
+    def _counted(self, lasted_ms: float, at: float) -> Uptime:
+        fresh, fade = _weight(lasted_ms), exp(-lasted_ms / _WINDOW_MS)
+        up = self.up * fade + (fresh if self.is_up else 0.0)
+        return self._replace(up=up, watched=self.watched * fade + fresh, at=at)
+
+
+def whole_percent(share: float) -> int:
+    """Return a share in whole percent, rounded down."""
+    return int(share * 100 + _ROUNDING)
+
+
+def share_text(share: float) -> SafeText:
+    """Return a share in whole percent, rounded down: `89 %`."""
+    return composed(f"{whole_percent(share)} %")
+
+
+@lru_cache(maxsize=16_384)  # `serve` words every row of each listing, and an uptime stays for ten minutes
+def uptime_text(uptime: Uptime) -> SafeText:
+    """Return `up 99 % of 7 days`, or why the uptime is not known yet."""
+    if uptime.is_known and uptime.share is not None:
+        days = int(uptime.watched_for / _DAY + _ROUNDING)
+        return composed(f"up {share_text(uptime.share)} of {days} days")
+    watched = f"watched for {int(uptime.watched_for / _HOUR + _ROUNDING)} of {limits.UPTIME_KNOWN_AFTER // _HOUR} h"
+    return composed(f"{watched}, and connected for a day before" if uptime.is_first else watched)

@@ -1,0 +1,159 @@
+"""When a loss counts: after a silence since the last sign of life, and a time listed as lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.builders import NOW, key_of, listed, reading, slept
+from support.policies import soon
+from support.watch_night import LIMITS, Night, beating, night
+
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.losses import Loss
+from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.watched_time import Span
+from envwatch.model.clock import MonotonicS, OffsetBounds, WallMs
+from envwatch.model.text import clean
+
+SECOND = timedelta(seconds=1)
+
+
+def counts_at(
+    silent_since: float,
+    noticed_at: float,
+    interval: timedelta = 5 * SECOND,
+    *,
+    kind: Kind = Kind.OFFLINE,
+    is_doubtful: bool = False,
+    **policy: Any,
+) -> float:
+    loss = Loss(
+        event=Event(kind=kind, at=NOW, id=clean("a")),
+        died=Span(NOW, NOW),
+        silent_since=MonotonicS(silent_since),
+        noticed_at=MonotonicS(noticed_at),
+        is_doubtful=is_doubtful,
+    )
+    return loss.counts_at(AlertPolicy(**policy), interval)
+
+
+@pytest.mark.parametrize(("noticed_at", "at"), [(5, 240), (180, 240), (181, 241), (600, 660)])
+def test_a_loss_counts_after_four_minutes_of_silence_and_one_minute_of_listings(noticed_at: float, at: float) -> None:
+    assert counts_at(0, noticed_at) == at
+
+
+@pytest.mark.parametrize(("alert_after", "listed_for"), [(0, 0), (12, 3), (236, 59), (240, 60), (600, 60)])
+def test_a_short_alert_after_asks_for_a_quarter_in_the_listings(alert_after: int, listed_for: float) -> None:
+    assert counts_at(0, 1_000, alert_after=alert_after * SECOND) == 1_000 + listed_for
+
+
+@pytest.mark.parametrize(
+    ("alert_after", "interval", "silent_for"),
+    [(240, 30, 240), (240, 50, 240), (240, 51, 239), (600, 30, 600), (600, 31, 259), (240, 290, 0), (240, 600, 0)],
+)
+def test_with_slow_polls_silence_and_interval_together_last_290_seconds(
+    alert_after: int, interval: int, silent_for: float
+) -> None:
+    assert counts_at(0, -1_000, interval * SECOND, alert_after=alert_after * SECOND) == silent_for
+
+
+@pytest.mark.parametrize(
+    ("blind_after", "alert_after", "at"), [(900, 240, 905), (900, 1_800, 1_800), (30, 240, 240), (None, 240, 240)]
+)
+def test_a_doubtful_loss_waits_for_blind_after(blind_after: int | None, alert_after: int, at: float) -> None:
+    lasts, silent_for = None if blind_after is None else blind_after * SECOND, alert_after * SECOND
+    assert counts_at(0, 5, is_doubtful=True, blind_after=lasts, alert_after=silent_for) == at
+    assert counts_at(0, 5, blind_after=lasts, alert_after=silent_for) == alert_after
+
+
+def test_flapping_counts_at_once() -> None:
+    assert counts_at(0, 5, kind=Kind.FLAPPING) == 5
+
+
+# The last sign of life, in seconds since the first listing
+
+
+def silences(one: Night) -> list[float]:
+    """Return the begin of each waiting loss's silence."""
+    return [loss.silent_since for loss in one.monitor.incidents.waiting]
+
+
+def beats(*beat_at: float, polls: range, skew_from: float = 1_000) -> Night:
+    """Poll a row with heartbeats at some seconds and a healthy row; from `skew_from` on, `Date` is an hour ahead."""
+    one = Night([], Monitor.create(LIMITS))
+    for one.now in polls:
+        at = NOW + one.now * 1000
+        newest = max(second for second in beat_at if second <= one.now)
+        listing = listed([beating("a", NOW + newest * 1000), beating("b", at - 1_000)], at)
+        if one.now >= skew_from:
+            ahead = (OffsetBounds(3_599_500, 3_600_500),)
+            listing = listing._replace(snapshot=listing.snapshot._replace(clock=ahead))
+        one.monitor, changes = one.monitor.apply(NO_PROFILE, listing, reading(at))
+        one.note(changes)
+    return one
+
+
+def test_a_lost_heartbeat_is_silent_since_the_heartbeat() -> None:
+    assert silences(beats(-7, 23, polls=range(0, 150, 5))) == [23]
+
+
+def test_a_heartbeat_of_uncertain_age_is_silent_since_the_listing_in_which_the_heartbeat_advanced() -> None:
+    one = beats(-7, 23, polls=range(0, 200, 5), skew_from=40)
+    assert {each.clock_suspect for each in one.monitor.fleet.environments} == {True}
+    assert silences(one) == [25]
+
+
+def test_a_closed_connection_is_silent_since_the_last_listing_with_the_connection() -> None:
+    assert silences(night("a", "b").poll().poll("a", after=7)) == [5]
+
+
+def test_a_vanished_row_is_silent_since_the_last_listing_with_the_row() -> None:
+    vanished = night("a", "b", "c").poll().poll(without=("a",)).poll(without=("a",), after=7)
+    assert [loss.event.kind for loss in vanished.monitor.incidents.waiting] == [Kind.GONE]
+    assert silences(vanished) == [5]
+
+
+def test_a_row_that_left_the_list_before_its_connection_closed_is_silent_since_the_last_listing_with_the_row() -> None:
+    assert silences(night("a", "b", "c").poll().poll(without=("a",)).poll("a")) == [5]
+
+
+def test_after_blindness_a_closed_connection_is_silent_since_the_last_listing_before() -> None:
+    assert silences(night("a", "b").poll().poll("a", after=600)) == [5]
+
+
+def test_after_blindness_a_lost_heartbeat_is_silent_since_the_heartbeat() -> None:
+    one = night("a", "b").poll()
+    one.now = 600
+    at = NOW + one.now * 1000
+    rows = [beating("a", at - 130_000), beating("b", at)]
+    one.monitor, _ = one.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+    assert silences(one) == [470]
+
+
+def test_a_sleep_of_this_machine_counts_as_silence() -> None:
+    one = night("a", "b").poll()
+    one.now = 3_600
+    at = NOW + one.now * 1000
+    one.monitor, _ = one.monitor.apply(NO_PROFILE, slept(NOW + 6_000, at), reading(at))
+    assert silences(one.poll("a")) == [5]
+
+
+def test_a_name_that_never_registered_is_silent_since_the_first_listing() -> None:
+    assert silences(night("a", policies=soon(expect=(clean("never"),))).poll()) == [0]
+
+
+def test_the_end_of_a_silence_begins_the_count() -> None:
+    one = night("a", "b")
+    silence = silence_of_environments([key_of("a")], WallMs(NOW), timedelta(seconds=60), clean(""), clean("me"))
+    one.monitor = one.monitor.with_silences({silence.id: silence})
+    assert silences(one.hold(55, "a")) == [0]
+    assert silences(one.poll("a")) == [60]
+
+
+@pytest.mark.parametrize(("up_s", "since"), [(59.999, [0]), (60, [70])])
+def test_a_return_of_under_a_minute_does_not_restart_the_count(up_s: float, since: list[float]) -> None:
+    assert silences(night("a", "b", policies={}).poll("a").poll().poll(after=up_s).poll("a")) == since

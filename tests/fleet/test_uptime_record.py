@@ -1,0 +1,286 @@
+"""The uptime record: which time is watched, which row has which uptime, and the file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, environment, failed, listed, reading, slept
+
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.matcher import EVERYTHING
+from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime import Uptime
+from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
+from envwatch.model.limits import Limits
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
+
+MINUTE: Final = 60.0
+HOUR: Final = 3_600.0
+HOUR_MS: Final = 3_600_000.0
+LONG_AGO: Final = NOW - 48 * HOUR_MS
+
+
+class Record:
+    """A monitor with an uptime record over scripted rows."""
+
+    def __init__(self, *names: str, record: UptimeRecord | None = None, policy: AlertPolicy | None = None) -> None:
+        self.names, self.seconds = list(names), 0.0
+        self.fields: dict[str, dict[str, Any]] = {name: {} for name in names}
+        self.events: list[Event] = []
+        monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy or AlertPolicy()})
+        self.monitor = monitor.with_uptime_record(NO_PROFILE, record or UptimeRecord())
+
+    @property
+    def at(self) -> float:
+        return NOW + self.seconds * 1000
+
+    def row(self, name: str, *, is_up: bool) -> Environment:
+        link = {"lastHeartbeat": self.at} if is_up else {"connectionId": None, "lastHeartbeat": None}
+        return environment(name, **({"connectedAt": LONG_AGO} | self.fields.get(name, {}) | link))
+
+    def poll(self, *down: str, after: float = 5.0, without: tuple[str, ...] = (), interval: float = 5.0) -> Record:
+        self.seconds += after
+        rows = [self.row(name, is_up=name not in down) for name in self.names if name not in without]
+        return self.apply(listed(rows, self.at, interval=timedelta(seconds=interval)))
+
+    def apply(self, outcome: Any) -> Record:
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, reading(self.at))
+        self.events += flatten(changes.events)
+        return self
+
+    def hold(self, seconds: float, *down: str) -> Record:
+        for _ in range(round(seconds / 60)):
+            self.poll(*down, after=60)
+        return self
+
+    @property
+    def record(self) -> UptimeRecord:
+        return self.monitor.uptime_records[NO_PROFILE]
+
+    def uptime(self, name: str) -> Uptime:
+        return self.record.rows[clean(name)]
+
+    def kinds(self, name: str) -> list[Kind]:
+        turns = (Kind.ALERTING, Kind.NOT_ALERTING)
+        return [event.kind for event in self.events if event.id == name and event.kind in turns]
+
+
+@pytest.mark.parametrize(
+    ("interval", "after", "watched_s"),
+    [(5, 5, 5), (5, 60, 60), (5, 60.001, 0), (30, 90, 90), (30, 90.001, 0), (300, 900, 900)],
+)
+def test_time_is_watched_between_listings_at_most_a_minute_or_three_intervals_apart(
+    interval: float, after: float, watched_s: float
+) -> None:
+    record = Record("a").poll(interval=interval).poll(after=after, interval=interval).record
+    assert record.watched_ms == pytest.approx(watched_s * 1000)
+
+
+def test_failed_polls_in_between_change_nothing() -> None:
+    record = Record("a").poll()
+    record.seconds += 20
+    record.apply(failed(at=record.at))
+    assert record.poll(after=20).record.watched_ms == pytest.approx(40_000)
+
+
+def test_no_time_is_watched_asleep() -> None:
+    record = Record("a").poll().poll()
+    asleep_at = record.at
+    record.seconds += 40
+    record.apply(slept(asleep_at, record.at))
+    assert record.poll(after=1).record.watched_ms == pytest.approx(5_000)
+
+
+def test_no_time_is_watched_in_quarantine() -> None:
+    names = [f"e{number}" for number in range(10)]
+    record = Record(*names).poll().poll()
+    for _ in range(2):
+        record.poll(without=tuple(names[:8]))
+    assert record.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
+    assert record.record.watched_ms == pytest.approx(5_000)
+    assert record.poll().poll().record.watched_ms == pytest.approx(10_000)
+
+
+def test_no_time_is_watched_while_all_heartbeats_stand_still() -> None:
+    record = Record(*(f"e{number}" for number in range(12))).poll().poll()
+    rows = [environment(f"e{number}", connectedAt=LONG_AGO, lastHeartbeat=record.at) for number in range(12)]
+    for _ in range(20):
+        record.seconds += 5
+        record.apply(listed(rows, record.at))
+    assert record.monitor.fleet.by_profile[NO_PROFILE].stall_detector.is_stalled
+    assert record.record.watched_ms == pytest.approx(5_000 + 55_000)  # the stall is known after a minute
+
+
+def test_time_of_a_row_with_a_doubtful_clock_is_neither_up_nor_down() -> None:
+    record = Record("a", "b").poll().hold(10 * MINUTE)
+    record.fields["a"] = {}
+    impossible = environment("a", connectedAt=LONG_AGO, lastHeartbeat=record.at + 90 * 24 * HOUR_MS)
+    for _ in range(10):
+        record.seconds += 60
+        record.apply(listed([impossible, record.row("b", is_up=True)], record.at))
+    assert record.uptime("a").is_up is None
+    record.hold(30 * MINUTE)
+    doubtful, usual = (record.uptime(name).after(record.record.watched_ms, is_up=True) for name in ("a", "b"))
+    assert usual.watched - doubtful.watched == pytest.approx(10 * 60_000, rel=0.02)
+    assert doubtful.share == 1.0
+
+
+def test_a_row_that_vanishes_is_down_until_it_returns() -> None:
+    record = Record("a", "b").poll().hold(20 * MINUTE)
+    for _ in range(4):
+        record.poll(without=("a",))
+    assert record.uptime("a").is_up is False
+    assert record.uptime("a").share == 1.0
+    record.seconds += 3 * HOUR
+    record.poll(without=("a",)).hold(20 * MINUTE)
+    assert record.uptime("a").share is not None
+    assert 0.9 < (record.uptime("a").share or 0) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_first"),
+    [
+        ({"connectedAt": NOW + 5_000 - 24 * HOUR_MS}, True),
+        ({"connectedAt": NOW + 5_000 - 24 * HOUR_MS + 1}, False),
+        ({"metadata": {"os": "darwin"}}, False),
+        ({"metadata": {"os": "win32"}}, False),
+        ({"metadata": None}, True),
+        ({"connectedAt": None}, False),
+    ],
+)
+def test_rows_of_the_first_listing_that_count_at_once(fields: dict[str, Any], *, is_first: bool) -> None:
+    record = Record("a", "b")
+    record.fields["a"] = fields
+    assert record.poll().uptime("a").is_first is is_first
+    assert (
+        record.poll("a")
+        .monitor.decision_of(record.monitor.fleet.by_profile[NO_PROFILE].environments[clean("a")], record.at)
+        .counts
+        is is_first
+    )
+
+
+def test_a_row_that_appears_later_or_is_down_at_first_does_not_count_at_once() -> None:
+    record = Record("a", "b").poll("a").poll()
+    record.names.append("late")
+    assert [record.poll().uptime(name).is_first for name in ("a", "b", "late")] == [False, True, False]
+
+
+def test_a_row_that_replaces_another_takes_the_uptime_over() -> None:
+    record = Record("old", "b")
+    listener = {"deviceId": "d", "listenerInstanceId": "server-0123456789abcdef"}
+    record.fields["old"] = {**listener, "firstSeenAt": LONG_AGO, "lastSeenAt": NOW + 2 * HOUR_MS}
+    record.poll().hold(HOUR).hold(20 * MINUTE, "old").hold(40 * MINUTE)
+    before = record.uptime("old").after(record.record.watched_ms, is_up=True)
+    record.fields["old"] |= {"lastSeenAt": record.at}
+    record.fields["new"] = {**listener, "connectedAt": record.at + 5_000, "firstSeenAt": record.at + 5_000}
+    record.names.append("new")
+    record.poll("old")
+    assert record.monitor.fleet.by_profile[NO_PROFILE].environments[clean("old")].replaced_by == "new"
+    assert clean("old") not in record.record.rows
+    assert record.uptime("new").is_up
+    assert record.uptime("new").share == pytest.approx(before.share, rel=1e-3)
+    assert record.hold(20 * MINUTE, "old").uptime("new").watched > before.watched
+
+
+def test_uptimes_of_rows_that_left_are_kept_for_two_weeks_of_watched_time() -> None:
+    rows = {clean("left"): Uptime(9e8, 1e9, at=1e9, is_up=True), clean("a"): Uptime(9e8, 1e9, at=1e9)}
+    record = Record("a", record=UptimeRecord(1e9, rows, has_begun=True)).poll().poll()
+    assert record.uptime("left").is_up is False
+    fortnight = 14 * 24 * HOUR_MS
+    old = replace(record.record, watched_ms=1e9 + fortnight - 20_000)
+    record.monitor = record.monitor.with_uptime_record(NO_PROFILE, old)
+    assert clean("left") in record.poll(after=15).record.rows
+    assert clean("left") not in record.hold(11 * MINUTE).record.rows
+    assert clean("a") in record.record.rows
+
+
+def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:
+    almost = Uptime(is_up=True).after(47.9 * HOUR_MS, is_up=True)
+    edge = Uptime(up=0.905e8, watched=1e8 * 3, at=almost.at)._replace(up=0.9001 * 3e8)
+    record = Record("new", "edge", "b", record=UptimeRecord(almost.at, {clean("new"): almost, clean("edge"): edge}))
+    record.poll().hold(5 * MINUTE)
+    assert (record.kinds("new"), record.kinds("edge")) == ([], [])
+    record.hold(10 * MINUTE)
+    assert record.kinds("new") == [Kind.ALERTING]
+    record.poll("edge").hold(HOUR, "edge")
+    assert record.kinds("edge") == []
+    record.hold(5 * MINUTE)
+    assert record.kinds("edge") == [Kind.NOT_ALERTING]
+
+
+def test_a_row_decided_by_another_rule_turns_without_an_event() -> None:
+    almost = Uptime(is_up=True).after(47.9 * HOUR_MS, is_up=True)
+    policy = AlertPolicy(alert=EVERYTHING)
+    record = Record("new", record=UptimeRecord(almost.at, {clean("new"): almost}), policy=policy).poll().hold(HOUR)
+    assert (record.uptime("new").is_permanent, record.kinds("new")) == (True, [])
+
+
+def test_the_refresh_of_many_rows_is_spread_over_listings() -> None:
+    record = Record(*(f"e{number}" for number in range(1_100))).poll()
+    for _ in range(10):
+        record.poll(after=60)
+    due = [uptime for uptime in record.record.rows.values() if uptime.at == 0.0]
+    assert len(due) == 600
+    for _ in range(2):
+        record.poll()
+    assert all(uptime.at > 0.0 for uptime in record.record.rows.values())
+
+
+UPTIMES = st.builds(
+    lambda watched, share, at, is_up: Uptime(round(watched * share), watched, at, is_up),
+    st.integers(0, 10**9),
+    st.floats(0, 1),
+    st.integers(0, 10**12),
+    st.sampled_from([True, False, None]),
+)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=9).map(clean), UPTIMES, max_size=5))
+def test_a_record_survives_the_file(rows: dict[Any, Uptime]) -> None:
+    record = UptimeRecord(1e12, rows, has_begun=True)
+    assert record_of(json.loads(json.dumps(content_of(record)))) == record
+
+
+def test_the_file_keeps_which_rows_count_at_once() -> None:
+    rows = {clean("a"): Uptime(is_first=True), clean("b"): Uptime(), clean("c"): Uptime(1e9, 1e9, is_first=True)}
+    found = record_of(content_of(UptimeRecord(1e9, rows)))
+    assert found is not None
+    assert [each.is_first for each in found.rows.values()] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"watched_ms": 3}, {"rows": {}}, {"watched_ms": -1, "rows": {}}, {"watched_ms": "3", "rows": {}}]
+)
+def test_no_record_in_a_file(content: dict[str, object]) -> None:
+    assert record_of(content) is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        3,
+        [],
+        [1, 2, 3],
+        [3, 2, 1, True],
+        [-1, 2, 1, True],
+        [1, 2, 11, True],
+        [1, 2, -1, True],
+        [1, 2, 1, 1],
+        ["1", 2, 1, True],
+    ],
+)
+def test_a_damaged_row_is_dropped_alone(row: object) -> None:
+    found = record_of({"watched_ms": 10, "rows": {"bad": row, "good": [1, 2, 3, None]}, "first": ["good", "bad"]})
+    assert found is not None
+    assert found.rows == {clean("good"): Uptime(1.0, 2.0, 3.0, is_up=None, is_first=True)}
