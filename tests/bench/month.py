@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import sys
 import time
 from collections import Counter
@@ -92,7 +91,6 @@ def _played(works: Sequence[_Work]) -> Iterator[_Month]:
 
 
 def _month(work: _Work) -> _Month:
-    os.nice(5)
     script = ordinary_month(work.seed, work.days)
     everybody = watchers(servers_in(script))
     if work.is_default_only:

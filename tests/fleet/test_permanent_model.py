@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import exp
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.permanent_model import KNOWN_FROM, LONGEST_OUTAGE, WEEK, PermanentModel
+
+from envwatch.fleet.uptime import Uptime
 
 
 def life(*pieces: tuple[float, bool | None]) -> PermanentModel:
@@ -54,3 +59,18 @@ def test_a_row_is_known_after_48_watched_hours(hours: float, *, is_permanent: bo
 def test_a_row_is_permanent_from_nine_tenths(outage: float, *, is_permanent: bool) -> None:
     half = (0.5 - outage / 2, True)
     assert life(*[half, (outage, False), half] * 3_000).is_permanent is is_permanent
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.floats(0.01, 60), st.sampled_from((True, False, None))), min_size=1, max_size=30))
+def test_the_uptime_of_a_row_agrees_with_the_model(pieces: list[tuple[float, bool | None]]) -> None:
+    known = list[tuple[float, bool | None]]()
+    for piece in pieces:
+        # The record takes doubtful time within an outage for a part of the outage.
+        if piece[1] is not None or not known or known[-1][1] is not False:
+            known.append(piece)
+    model, uptime, at = life(*known), Uptime(is_up=known[0][1]), 0.0
+    for (hours, _), (_, state) in pairwise([*known, known[-1]]):
+        at += hours * 3_600_000
+        uptime = uptime.after(at, is_up=state)
+    assert (uptime.share or 0.0) == pytest.approx(model.share, abs=1e-9)

@@ -22,7 +22,7 @@ _LAPTOP_SYSTEMS: Final = ("darwin", "darwin", "win32", "linux")
 SANDBOXES: Final = 16
 """Sandboxes that exist at a time, most of the day."""
 RUNNERS: Final = 12
-VMS: Final = 6
+VMS: Final = 2
 """Machines that live for days."""
 DESKS: Final = 4
 """Machines that are switched off at night."""

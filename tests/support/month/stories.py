@@ -6,8 +6,9 @@ share decides, and whether a message came within an hour.
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -19,9 +20,11 @@ from support.month.script import BEAT, BEGIN, DAY, HOUR, MINUTE, SECOND, Cause, 
 from support.month.watchers import Envwatch, EnvwatchAtDay, new_monitor
 from support.permanent_model import PermanentModel
 
+from envwatch.fleet import uptime_record
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
+from envwatch.fleet.uptime_record import with_uptimes
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 
 if TYPE_CHECKING:
@@ -199,27 +202,37 @@ STORIES: Final[Mapping[str, Story]] = {
 }
 
 
-def crowd(rows: int = 10_000, listings: int = 40) -> str:
-    """Return a line with the time per listing of a large fleet, of which some rows are lost and back."""
+def crowd(count: int = 10_000, listings: int = 40) -> str:
+    """Return a line with the time that the record of a large fleet takes, and the size of the file.
+
+    A listing comes each minute. In each listing, some rows are lost and some are back.
+    """
     monitor, times = new_monitor(AlertPolicy()), list[float]()
+    first = [environment(f"env-{number}", connectionName=f"name-{number}") for number in range(count)]
     for number in range(listings):
-        at = number * 10 * MINUTE
-        outcome, now = _listing([_row(each, at, is_up=(each + number) % 400 > 0) for each in range(rows)], at)
-        began = time.perf_counter()
+        at = number * MINUTE
+        rows = [
+            replace(row, last_heartbeat_at=ServerMs(float(BEGIN + at - place % BEAT)))
+            if (place + number) % 400
+            else replace(row, last_heartbeat_at=None, connection_id=None)
+            for place, row in enumerate(first)
+        ]
+        outcome, now = _listing(rows, at)
+        before, record = monitor.fleet.by_profile[NO_PROFILE], monitor.uptime_records[NO_PROFILE]
+        after, _ = before.apply(outcome)
+        began = time.process_time()
+        with_uptimes(after, record.apply(before, after)[1])
+        times.append(time.process_time() - began)
         monitor, _ = monitor.apply(NO_PROFILE, outcome, now)
-        times.append(time.perf_counter() - began)
-    slowest = max(times[1:])
-    return f"{rows:,} rows: median {median(times) * 1000:.0f} ms a listing, slowest {slowest * 1000:.0f} ms"
-
-
-def _row(number: int, at: int, *, is_up: bool) -> Environment:
-    beat_at = float(BEGIN + at - number % BEAT) if is_up else None
-    link = {} if is_up else {"connectionId": None, "connectedAt": None}
-    return environment(f"env-{number}", connectionName=f"name-{number}", lastHeartbeat=beat_at, **link)
+    size = len(json.dumps(uptime_record.content_of(monitor.uptime_records[NO_PROFILE])))
+    return (
+        f"{count:,} rows: the record takes {median(times) * 1000:.1f} ms of a listing, {max(times[1:]) * 1000:.1f} ms "
+        f"at most; the file has {size / 1024:,.0f} KiB"
+    )
 
 
 def _listing(environments: list[Environment], at: int) -> tuple[Listed, Clocks]:
     now = Clocks(WallMs(float(BEGIN + at)), MonotonicS(at / 1000))
     bounds = OffsetBounds.of_answer((BEGIN + at) // 1000 * 1000, now.wall, now.wall)
     page = ListedPage(environments, now.wall)
-    return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), now, now, timedelta(minutes=4)), now
+    return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), now, now, timedelta(minutes=1)), now

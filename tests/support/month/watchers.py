@@ -14,10 +14,12 @@ from support.month.script import DAY, EXPIRY, WATCHED_HOURS, Fault, Trouble
 
 from envwatch.cli.bootstrap import policy_for
 from envwatch.config.settings import all_settings_of
+from envwatch.fleet import uptime_record
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import Alerts, alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime_record import UptimeRecord, record_of
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 
@@ -75,15 +77,19 @@ class Naive(Watcher):
 
 
 def restarted(monitor: Monitor, now: Clocks) -> Monitor:
-    """Return the monitor after a restart, with the alert state as a file keeps it."""
+    """Return the monitor after a restart, with the alert state and the uptime record as files keep them."""
     content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
     following = new_monitor(monitor.policies[NO_PROFILE])
     state = alert_state(content, NO_PROFILE, now)
-    return following if state is None else following.with_alert_state(NO_PROFILE, state)
+    following = following if state is None else following.with_alert_state(NO_PROFILE, state)
+    record = record_of(json.loads(json.dumps(uptime_record.content_of(monitor.uptime_records[NO_PROFILE]))))
+    return following if record is None else following.with_uptime_record(NO_PROFILE, record)
 
 
 def new_monitor(policy: AlertPolicy) -> Monitor:
-    return Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
+    """Return a monitor that records the uptime of all rows."""
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
+    return monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
 
 
 class Envwatch(Watcher):
