@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from support import programs
 from support.byte_scanner import running, unlimited
-from support.pty_terminal import ENTER, Terminal
+from support.pty_terminal import ENTER, Terminal, environment
 from support.scripted_server import Scripted, down, up
 
 if TYPE_CHECKING:
@@ -46,5 +48,11 @@ def test_of_servers_laptops_and_jobs_that_all_go_down_the_block_names_the_server
             assert set(re.findall(r"[a-z]+-?[a-z0-9]*", line.partition("NEW")[2])) & set(ALL) == set(SERVERS)
             terminal.press("G", ENTER)
             terminal.wait_for(r"alerts +a loss needs nobody: watched for 0 of 48 h")
+            for name, word, shown in (("ci-0", "always", "5 off"), ("nas", "never", "4 of 5 off|4 off")):
+                command = [sys.executable, "-m", "envwatch", "alerts", "set", name, word]
+                ended = programs.run(command, environment(tmp_path, **environ))
+                assert (ended.returncode, word in ended.stderr.decode()) == (0, True)
+                terminal.wait_for(shown)
+            terminal.wait_for(r"^── 6 not alerting \(1 never\) ─")
             terminal.press("q", "q")
             assert terminal.wait_for_end() == 0
