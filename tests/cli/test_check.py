@@ -48,7 +48,13 @@ class Ended(NamedTuple):
 
 
 def environ_of(home: Path, url: str, **more: str) -> dict[str, str]:
-    keep = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(home), "XDG_STATE_HOME": str(home)}
+    keep = {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": str(home),
+        "XDG_STATE_HOME": str(home),
+        "ENVWATCH_ALERT": "id:*",
+    }
     return keep | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": url} | more
 
 
@@ -79,7 +85,7 @@ async def test_ranges_decide_the_exit_code(tmp_path: Path) -> None:
         first, *details = ended.out.splitlines()
         assert first.startswith("ENVWATCH CRITICAL - 2 problems in 4 environments (2 offline): web-1, web-2 | ")
         counts = "problems=2;;0;0;4 offline=2;;;0;4 late=0;;;0;4 online=2;;;0;4 missing=0;;;0;4 unknown=0;;;0;4"
-        for aside in ("old", "silenced", "ephemeral", "replaced", "outside", "gone"):
+        for aside in ("old", "silenced", "notalerting", "replaced", "gone"):
             counts += f" {aside}=0;;;0;4"
         assert re.fullmatch(rf"{counts} time=[0-9.]+s;;;0;10", first.split(" | ")[1])
         assert [line.split(",")[0] for line in details] == [
@@ -111,7 +117,7 @@ async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_
         ended = await checked(environ, "--config", str(config))
         assert (ended.code, ended.text) == (
             0,
-            "ENVWATCH OK - no problem in 4 environments (1 acked, 1 silenced, 1 outside alert)",
+            "ENVWATCH OK - no problem in 4 environments (1 acked, 1 silenced, 1 not alerting)",
         )
         assert server.seen[-1].query == {"limit": "100"}
         table = (await checked(environ, "list", "--config", str(config), command=ENVWATCH)).out
@@ -125,7 +131,7 @@ async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_
         }
         expect.write_text("build-1 # new\nweb-3\n", encoding="utf-8")
         ended = await checked(environ, "--config", str(config), "--expect", expect.name)
-        counts = "1 missing, 1 acked, 1 silenced, 1 outside alert"
+        counts = "1 missing, 1 acked, 1 silenced, 1 not alerting"
         assert (ended.code, ended.text) == (2, f"ENVWATCH CRITICAL - 1 problem in 5 environments ({counts}): build-1")
         expect.write_bytes(b"build-1\n\xff\n")
         ended = await checked(environ, "--expect", expect.name)

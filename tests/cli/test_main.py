@@ -74,7 +74,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(server: Server, home: Path) -> dict[str, str]:
-    return clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
+    return clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "ENVWATCH_ALERT": "id:*"}
 
 
 def clean_environ(home: Path) -> dict[str, str]:
@@ -279,6 +279,7 @@ def test_no_listing_needs_textual_or_rich(environ: dict[str, str]) -> None:
 def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_filter_language(
     environ: dict[str, str],
 ) -> None:
+    del environ["ENVWATCH_ALERT"]
     script = (
         "import sys; from envwatch.cli.arguments import options_in; "
         "from envwatch.cli.bootstrap import profiles_for, targets_for; targets_for(profiles_for(options_in([]))); "

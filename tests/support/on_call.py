@@ -182,7 +182,7 @@ class OnCall:
             return "gone in block" if machine.lacking else "off"
         if machine.name == RENAMED:
             return "replaced"
-        return "old" if machine.name in OLD else "silenced" if machine.name in self.silenced else "ephemeral"
+        return "old" if machine.name in OLD else "silenced" if machine.name in self.silenced else "not alerting"
 
 
 SCRIPT: Final[Mapping[int, Callable[[OnCall], None]]] = {

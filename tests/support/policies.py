@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.fleet.events import NO_PROFILE
 
 if TYPE_CHECKING:
@@ -13,5 +14,6 @@ if TYPE_CHECKING:
 
 
 def soon(**settings: Any) -> dict[SafeText, AlertPolicy]:
-    """Return the policy of a single profile: losses count after ten seconds."""
-    return {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=10), **settings)}
+    """Return the policy of a single profile: every row counts, and a loss after ten seconds."""
+    usual: dict[str, Any] = {"alert": EVERYTHING, "alert_after": timedelta(seconds=10)}
+    return {NO_PROFILE: AlertPolicy(**usual | settings)}

@@ -47,6 +47,11 @@ _UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>=$]*|P[^\x1b]*\x1b?|\][^\x07\x1b]*\
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return a child's environment, with the setting that every loss needs a person."""
+    return {"ENVWATCH_ALERT": "id:*", **without_settings(home, **more)}
+
+
+def without_settings(home: Path, **more: str) -> dict[str, str]:
     """Return a child's environment: a path, a separate home and a capable terminal."""
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
     usual = {"HOME": str(home), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(ROOT)}

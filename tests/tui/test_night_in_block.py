@@ -33,7 +33,7 @@ NOTHING: Final = ""
 KEYS: Final = [
     NOTHING, WAIT, "j", "k", "g", "G", "ctrl+d", "ctrl+u", "n", "n", "N", "x", "enter", "enter", "escape", "escape",
     "slash", "slash w e b enter", "slash o f f escape", *"1234560", "o", "b", "e", "E", "question_mark", "colon",
-    "a", "a k enter", "n a enter", "M", "M enter enter", "n M enter enter", "space", "y", "y s",
+    "a", "a k enter", "n a enter", "M", "M enter enter", "n M enter enter", "A", "A escape", "space", "y", "y s",
     "left_square_bracket", "L", "p", "m", "equals_sign",
 ]  # fmt: skip
 """Keys between two polls, simplest first."""
@@ -81,7 +81,7 @@ class Person:
                 return "escape"
             is_down = {name: night.machines[name].is_down for name in named}
             night.silenced.update(name for name in named if is_down[name] or name not in self._down)
-        elif re.match(r"Silence .* for .*\bend\b", box):
+        elif re.match(r"Silence .* for .*\bend\b", box) or " a loss needs " in box:
             return "escape"
         return "enter"
 
