@@ -54,7 +54,7 @@ def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY, *, at
 
 
 def run(home: Path, *arguments: str, **environ: str) -> Ended:
-    done = programs.run([sys.executable, "-m", "envwatch", *arguments], environment(home, **environ))
+    done = programs.run([sys.executable, "-m", "envwatch", *arguments], without_settings(home, **environ))
     assert KEY.encode() not in done.stdout + done.stderr
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -335,7 +335,7 @@ def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(t
 
     def output(*arguments: str, **environ: str) -> Ended:
         command = [sys.executable, "-m", "envwatch", *arguments]
-        environ = environment(home, PYTHONPATH=str(copy), **environ)
+        environ = without_settings(home, PYTHONPATH=str(copy), **environ)
         done = subprocess.run(command, env=environ, cwd=copy, capture_output=True, text=True, check=False)
         return Ended(done.returncode, done.stdout, done.stderr)
 

@@ -150,7 +150,7 @@ async def test_a_loss_in_the_gap_between_two_runs_is_sent_by_the_next_one(tmp_pa
 async def test_a_loss_that_waited_when_a_run_ended_is_sent_by_the_next_one(tmp_path: Path) -> None:
     first = await Run(tmp_path, NOW).watch(True, True, False)
     assert first.sent == []
-    assert (await first.later(4).watch(False, False)).sent == ["soon incident opened"]
+    assert (await first.later(3).watch(False, False, False)).sent == ["soon incident opened"]
 
 
 async def test_a_file_of_1_0_is_taken_over(tmp_path: Path, state_folder: Path) -> None:

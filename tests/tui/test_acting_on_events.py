@@ -99,7 +99,7 @@ async def test_one_event_acts_on_all_of_its_incident_that_is_still_lost() -> Non
 
 
 async def test_an_incident_that_is_open_is_acted_on_as_a_whole() -> None:
-    async with log(("bob", "cyd", "dan"), *[("bob", "cyd", "dan")] * 18) as stage:
+    async with log(("bob", "cyd", "dan"), *[("bob", "cyd", "dan")] * 48) as stage:
         (incident,) = stage.app.state.monitor.incidents.open
         assert len(incident.remaining) == 3
         stage.now += 5

@@ -15,6 +15,7 @@ from support.budget import examples
 from support.builders import NOW, environment, failed, listed
 from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
+from support.policies import soon
 from support.rewinding import (
     BACK,
     ESTIMATED_ANEW,
@@ -787,7 +788,7 @@ async def test_why_the_present_cannot_be_seen_is_said_at_the_end_of_the_line_of_
 
 
 async def test_nothing_rings_in_the_past_and_what_still_holds_rings_after_it() -> None:
-    async with lived((*LIFE, (60, (2,))), bell=True) as stage:
+    async with lived((*LIFE, (60, (2,))), bell=True, policies=soon()) as stage:
         await stage.tick(15)
         stage.app.sent.clear()
         await press(stage, BACK)

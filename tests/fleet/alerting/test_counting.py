@@ -10,6 +10,7 @@ from support.builders import NOW, key_of, listed, reading, slept
 from support.policies import soon
 from support.watch_night import LIMITS, Night, beating, night
 
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.losses import Loss
 from envwatch.fleet.alerting.silences import silence_of_environments
@@ -152,6 +153,12 @@ def test_the_end_of_a_silence_begins_the_count() -> None:
     one.monitor = one.monitor.with_silences({silence.id: silence})
     assert silences(one.hold(55, "a")) == [0]
     assert silences(one.poll("a")) == [60]
+
+
+def test_the_end_of_an_acknowledgement_leaves_the_last_sign_of_life() -> None:
+    one = Night(["a", "b"]).poll("a", after=0)
+    one.monitor = one.monitor.with_acks({key_of("a"): Ack(NOW - 600_000, clean("known"), NOW - 600_000)})
+    assert silences(one.poll("a")) == [-1]
 
 
 @pytest.mark.parametrize(("up_s", "since"), [(59.999, [0]), (60, [70])])
