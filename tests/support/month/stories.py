@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from support.builders import environment
 from support.month.playing import steps
 from support.month.scoring import moment, score
-from support.month.script import BEAT, BEGIN, DAY, HOUR, MINUTE, SECOND, Cause, Fault, Script, covered
+from support.month.script import BEAT, BEGIN, DAY, HOUR, SECOND, Cause, Fault, Script, covered
 from support.month.watchers import Envwatch, EnvwatchAtDay, new_monitor
 from support.permanent_model import PermanentModel
 
@@ -202,15 +202,15 @@ STORIES: Final[Mapping[str, Story]] = {
 }
 
 
-def crowd(count: int = 10_000, listings: int = 40) -> str:
+def crowd(count: int = 10_000, listings: int = 70) -> str:
     """Return a line with the time that the record of a large fleet takes, and the size of the file.
 
-    A listing comes each minute. In each listing, some rows are lost and some are back.
+    A listing comes every 10 s. In each listing, some rows are lost and some are back.
     """
     monitor, times = new_monitor(AlertPolicy()), list[float]()
     first = [environment(f"env-{number}", connectionName=f"name-{number}") for number in range(count)]
     for number in range(listings):
-        at = number * MINUTE
+        at = number * 10 * SECOND
         rows = [
             replace(row, last_heartbeat_at=ServerMs(float(BEGIN + at - place % BEAT)))
             if (place + number) % 400
@@ -235,4 +235,4 @@ def _listing(environments: list[Environment], at: int) -> tuple[Listed, Clocks]:
     now = Clocks(WallMs(float(BEGIN + at)), MonotonicS(at / 1000))
     bounds = OffsetBounds.of_answer((BEGIN + at) // 1000 * 1000, now.wall, now.wall)
     page = ListedPage(environments, now.wall)
-    return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), now, now, timedelta(minutes=1)), now
+    return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), now, now, timedelta(seconds=10)), now
