@@ -304,8 +304,8 @@ async def test_the_words_of_a_terminal_have_the_colours_of_their_states(tmp_path
         with Terminal.of_envwatch(*arguments, home=tmp_path, environ=environ, columns=120) as terminal:
             await asyncio.to_thread(terminal.wait_for, "initial +laptop of env-2 +offline, disconnected")
             assert await asyncio.to_thread(terminal.wait_for_end) == Exit.FINE
-        assert (b"Z  \x1b[1;31minitial\x1b[0m      laptop of env-2" in terminal.received) is not bool(plain)
-        assert (b"Z  \x1b[2minitial\x1b[0m      laptop of env-3" in terminal.received) is not bool(plain)
+        assert (b"Z  \x1b[1;31minitial\x1b[0m       laptop of env-2" in terminal.received) is not bool(plain)
+        assert (b"Z  \x1b[2minitial\x1b[0m       laptop of env-3" in terminal.received) is not bool(plain)
         assert (b"\x1b" in terminal.received) is not bool(plain)
 
 
