@@ -106,6 +106,7 @@ async def test_ranges_decide_the_exit_code(tmp_path: Path) -> None:
 async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_path: Path) -> None:
     async with faulty_server(rows(DOWN, DOWN, {}, DOWN)) as server:
         environ = environ_of(tmp_path, server.url)
+        del environ["ENVWATCH_ALERT"]
         silence = ("silence", "--filter", "name:web-1 profile:default", "--for", "2h")
         assert (await checked(environ, *silence, command=ENVWATCH)).code == 0
         ack = {"at": read_clocks().wall, "note": "known", "sign_at": DOWN["lastSeenAt"]}

@@ -44,8 +44,11 @@ class AlertPolicy:
     """Zone of the recurring silences; None for this machine's zone."""
 
     def silence_needed(self, interval: timedelta) -> timedelta:
-        """Return how long a row must be silent: `alert_after`, or less if the poll interval is long."""
-        if interval <= limits.SLOW_INTERVAL:
+        """Return how long a row must be silent: `alert_after`, or less if the poll interval is long.
+
+        An `alert_after` longer than `limits.SLOW_WAIT` is a person's choice, and stays.
+        """
+        if interval <= limits.SLOW_INTERVAL or self.alert_after > limits.SLOW_WAIT:
             return self.alert_after
         return min(self.alert_after, max(limits.SLOW_WAIT - interval, timedelta()))
 

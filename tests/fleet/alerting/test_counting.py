@@ -54,7 +54,16 @@ def test_a_short_alert_after_asks_for_a_quarter_in_the_listings(alert_after: int
 
 @pytest.mark.parametrize(
     ("alert_after", "interval", "silent_for"),
-    [(240, 30, 240), (240, 50, 240), (240, 51, 239), (600, 30, 600), (600, 31, 259), (240, 290, 0), (240, 600, 0)],
+    [
+        (240, 30, 240),
+        (240, 50, 240),
+        (240, 51, 239),
+        (290, 31, 259),
+        (291, 31, 291),
+        (600, 600, 600),
+        (240, 290, 0),
+        (240, 600, 0),
+    ],
 )
 def test_with_slow_polls_silence_and_interval_together_last_290_seconds(
     alert_after: int, interval: int, silent_for: float
