@@ -39,10 +39,10 @@ def by_uptime(name: str, watched_h: float, *, counts: bool = False) -> DecidedRo
         ([row(counts=True), row(rule=Rule.EXPECT, counts=True)], "2 rows count"),
         ([by_uptime("a", 48), by_uptime("b", 47.99)], "0 rows count, 1 not permanent, 1 watched for under two days"),
         ([by_uptime("a", 47.99, counts=True)], "1 row counts"),
+        ([row(rule=Rule.SYSTEM)], "0 rows count, 1 on a system that sleeps"),
         (
-            [row(rule=rule) for rule in (Rule.SYSTEM, Rule.ALERT, Rule.SANDBOX, Rule.SHARED, Rule.WORD, Rule.WORD)],
-            "0 rows count, 2 never, 1 by the serving host, 1 in a sandbox, 1 outside `alert`, "
-            "1 on a system that sleeps",
+            [row(rule=rule) for rule in (Rule.ALERT, Rule.SANDBOX, Rule.SHARED, Rule.WORD, Rule.WORD)],
+            "0 rows count, 2 never, 1 by the serving host, 1 in a sandbox, 1 outside `alert`",
         ),
     ],
 )
