@@ -59,7 +59,7 @@ def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | Non
     """Whether a row is flapping, missing, offline and not old, or gone for less than `GONE_IS_PROBLEM_FOR`.
 
     A late row is no problem, because late rows often recover within seconds. Nor is a replaced row, even when the
-    server drops the row, nor a sandbox's end.
+    server drops the row.
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE or presence is _LATE:

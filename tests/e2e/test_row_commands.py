@@ -117,7 +117,7 @@ def test_on_marked_rows_a_command_asks_and_runs_on_one_after_the_other_until_a_r
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("    ")
-        terminal.wait_for("4 marked: a, M, y and your commands act on them; esc unmarks")
+        terminal.wait_for("4 marked: a, A, M, y and your commands act on them; esc unmarks")
         terminal.press("W")
         terminal.wait_for(r"note on \S+, \S+ and 2 more|note on \S+ and 3 more|note on \S+, \S+, \S+ and \S+")
         assert " 4 marked " in terminal.display[0]

@@ -19,7 +19,8 @@ from support.markdown import HOSTILE, assert_is_harmless
 from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
-from envwatch.fleet.events import Kind
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
@@ -255,6 +256,15 @@ def test_what_was_lost_while_nothing_was_seen_is_not_said_to_be_lost_together(la
     assert line == "- 22:30 2 were found offline after a gap, all on pod `pod-1`: `ana` and `ben`. None is back."
     assert outages(night) == [("ana", "22:30:00", None), ("ben", "22:30:00", None)]
     assert [gap.cause for gap in report(night, 0.5).watch.gaps] == ["envwatch did not run"]
+
+
+def test_rows_that_need_nobody_are_counted_beside_the_rows_of_their_outage() -> None:
+    night = Night().add("ana", "ben", "mac-1").add("chen", podId="pod-2")
+    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("!id:mac-1"))})
+    night.until("22:10").lose("ana", "ben", "mac-1").until("22:40")
+    (line,) = [line for line in section(markdown(report(night)), "Lost together") if line]
+    what = "2 went offline together (+1 need nobody), all `pod pod-1`"
+    assert line == f"- 22:10 {what}: `ana`, `ben` and `mac-1`. None is back."
 
 
 def test_a_loss_that_a_single_listing_between_two_gaps_found_belongs_to_its_outage() -> None:

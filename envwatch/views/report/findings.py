@@ -157,14 +157,17 @@ def downtimes_of(
 
 
 def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Event]]]:
-    """Return losses and their groups, for each incident or group of two or more environments, oldest first."""
+    """Return losses and their groups, for each incident or group of two or more environments, oldest first.
+
+    The losses of an incident come before other losses of the same group, which need nobody.
+    """
     losses: dict[object, list[Event]] = defaultdict(list)
     groups: dict[object, list[Event]] = defaultdict(list)
     for event in events:
-        for loss in flatten([event]):
-            if not is_loss(loss) and loss.kind is not Kind.NOT_BACK:
-                continue
-            key = loss.incident or id(event)
+        found = [loss for loss in flatten([event]) if is_loss(loss) or loss.kind is Kind.NOT_BACK]
+        of_group = {loss.incident for loss in found if loss.incident is not None}
+        for loss in sorted(found, key=lambda loss: loss.incident is None):
+            key = loss.incident or (next(iter(of_group)) if len(of_group) == 1 else id(event))
             losses[key].append(loss)
             if event.members and not any(event is group for group in groups[key]):
                 groups[key].append(event)
@@ -197,9 +200,11 @@ def incidents_of(
         ends = [downtime.ended_at for downtime in by_place[place] if downtime.ended_at is not None]
         reasons = {group.reason for group in groups if group.kind is Kind.TOGETHER and group.of in LOSSES}
         pods = Counter({loss.id: loss.then.environment.pod_id for loss in losses if loss.then is not None}.values())
+        needless = {loss.id for loss in losses if loss.incident is None}
         incidents.append(
             values.ReportedIncident(
                 began_at=min(loss.at for loss in losses),
+                needless=len(needless) if len(needless) < len(ids) else 0,
                 kind=Counter(loss.kind for loss in losses).most_common(1)[0][0],
                 environments=tuple(map(facts.subject, ids)),
                 shared=reasons.pop() if len(reasons) == 1 else None,

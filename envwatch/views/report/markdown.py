@@ -216,15 +216,16 @@ def _incident_section(profile: values.ProfileReport, clock: ReportClock) -> _Sec
 
 
 def _incident_text(incident: values.ReportedIncident, clock: ReportClock) -> str:
-    count, still = len(incident.environments), incident.still_down
+    count, still = len(incident.environments) - incident.needless, incident.still_down
+    needless = f" (+{incident.needless:,} need nobody)" if incident.needless else ""
     where = f", all {code(incident.shared)}" if incident.shared else _pods_text(incident)
     if incident.kind is Kind.NOT_BACK:
         what = f"{count:,} not back by {clock.text(incident.began_at)}: {_names(incident.environments)}"
     else:
         seen, found = _LOST[incident.kind]
         how = f"were {found} after a gap" if incident.found_after_gap else f"{seen} together"
-        what = f"{clock.text(incident.began_at)} {count:,} {how}{where}: {_names(incident.environments)}"
-    back = count - len(still)
+        what = f"{clock.text(incident.began_at)} {count:,} {how}{needless}{where}: {_names(incident.environments)}"
+    back = len(incident.environments) - len(still)
     until = ""
     if incident.back_at is not None:
         lasted = span(incident.back_at - incident.began_at)

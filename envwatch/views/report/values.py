@@ -156,6 +156,8 @@ class ReportedIncident:
     """Losses in a gap may have happened separately."""
     still_down: Sequence[Subject]
     back_at: _Instant | None
+    needless: int = 0
+    """The number of environments, the last ones, whose loss needed nobody, beside losses that needed a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
