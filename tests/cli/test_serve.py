@@ -73,6 +73,8 @@ def listing(home: Path, url: str, key: str) -> list[dict[str, Any]]:
     ended = run(upstream(home, url, key), "list", "-o", "json")
     assert ended.returncode == Exit.FINE, ended.stderr
     rows = json.loads(ended.stdout)["environments"]
+    for row in rows:
+        row["unknown"].pop("envwatch", None)  # the decision of the serving host
     return sorted(
         ({name: value for name, value in row.items() if name not in AGES | DECISION} for row in rows),
         key=lambda r: r["id"],

@@ -135,7 +135,8 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         await stage.press("j")
         (text,) = stage.copied
         (expected,) = json.loads(b"".join(json_of(list_of(listed([row])))))["environments"]
-        assert list(json.loads(text).items()) == list((expected | {"acknowledged": "known"}).items())
+        here = {"acknowledged": "known", "alerting": True, "alerting_rule": "system"}
+        assert list(json.loads(text).items()) == list((expected | here).items())
         count = text.count("\n") + 1
         assert re.search(rf" JSON +{count} lines ", line)
         assert stage.news == f"sent to the clipboard: {count} lines"

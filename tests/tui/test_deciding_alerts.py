@@ -81,7 +81,7 @@ async def test_the_menu_begins_at_the_choice_in_force() -> None:
 
 
 async def test_always_makes_a_row_that_is_off_a_loss_of_this_moment() -> None:
-    async with staged(policies=soon()) as stage:
+    async with staged(policies=soon(alert=None)) as stage:
         await stage.show([laptop("mac", stage.at, is_up=False), row("web", stage.at)])
         assert not stage.app.state.block.lines
         stage.go_to("env-mac")

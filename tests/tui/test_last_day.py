@@ -101,10 +101,10 @@ async def test_a_new_hour_moves_the_cells_of_what_does_not_change_otherwise() ->
 
 
 async def test_the_pane_draws_the_day_once_there_is_one() -> None:
-    async with staged((80, 56), columns=SHOWN) as stage:
+    async with staged((80, 64), columns=SHOWN) as stage:
         await stage.show(rows_at(0))
         await stage.press("enter")
-        assert "uptime" not in stage.text
+        assert "uptime  " not in stage.text
         await stage.tick(30)
         await stage.show(rows_at(0))
         await stage.tick(30)
@@ -114,7 +114,7 @@ async def test_the_pane_draws_the_day_once_there_is_one() -> None:
         await seed(stage)
         await stage.press("enter")
         assert "── last 24 h ──" in stage.text
-        assert "uptime" not in stage.text
+        assert "uptime  " not in stage.text
         assert "1 outage: 1h 57m since" in stage.text
 
 

@@ -189,7 +189,8 @@ class DetailPane(Pager, StateNode):
                 is_acked=ack is not None,
                 is_silenced=silenced is not None,
             ),
-            state_details.alert_lines(line, monitor, now, zone) if state.rewound is None else (),
+            # The explanation has the decision, too. No history has the decisions of the past.
+            () if self.explains or state.rewound is not None else state_details.alert_lines(line, monitor, now, zone),
         )
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),

@@ -1,0 +1,111 @@
+"""The words and numbers of decisions about alerts, and the outages that would have been told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.tracked_environments import named
+
+from envwatch.fleet.alerting.alert_policy import Decision, Rule, Word
+from envwatch.fleet.uptime import Uptime
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.views.output.alert_decisions import DecidedRow, answer_to_word, new_names, tally_text
+from envwatch.views.report.past_losses import PastLosses, joined, past_losses
+from envwatch.views.report.past_losses import tally_text as past_tally
+from envwatch.views.report.values import Downtime, Subject
+
+HOUR = 3_600_000.0
+NEVER, ALWAYS = (Word(is_always, WallMs(0.0), clean("ann")) for is_always in (False, True))
+
+
+def row(name: str = "a", rule: Rule = Rule.UPTIME, *, counts: bool = False, word: Word | None = None) -> DecidedRow:
+    return DecidedRow(named(name), Decision(counts, rule, word))
+
+
+def by_uptime(name: str, watched_h: float, *, counts: bool = False) -> DecidedRow:
+    tracked = replace(named(name), uptime=Uptime().after(watched_h * HOUR, is_up=True))
+    return DecidedRow(tracked, Decision(counts, Rule.UPTIME))
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([], "0 rows count"),
+        ([row(counts=True)], "1 row counts"),
+        ([row(counts=True), row(rule=Rule.EXPECT, counts=True)], "2 rows count"),
+        ([by_uptime("a", 48), by_uptime("b", 47.99)], "0 rows count, 1 not permanent, 1 watched for under two days"),
+        ([by_uptime("a", 47.99, counts=True)], "1 row counts"),
+        ([row(rule=Rule.SYSTEM)], "0 rows count, 1 on a system that sleeps"),
+        (
+            [row(rule=rule) for rule in (Rule.ALERT, Rule.SANDBOX, Rule.SHARED, Rule.WORD, Rule.WORD)],
+            "0 rows count, 2 never, 1 by the serving host, 1 in a sandbox, 1 outside `alert`",
+        ),
+    ],
+)
+def test_the_rows_are_counted_by_the_reason(rows: list[DecidedRow], text: str) -> None:
+    assert tally_text(rows) == text
+
+
+def test_eight_new_rows_are_named_and_the_others_counted() -> None:
+    rows = [by_uptime(f"box-{number}", 10) for number in range(10)]
+    assert new_names(rows[:8]) == ", ".join(f"box-{number}" for number in range(8))
+    assert new_names(rows).endswith("box-7 and 2 more")
+    assert new_names([by_uptime("old", 50)]) == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([row("ci-7", Rule.WORD, word=NEVER)], "ci-7 never alerts now: A changes that"),
+        ([row(name, Rule.WORD, counts=True, word=ALWAYS) for name in "ab"], "a and b always alert now: A changes that"),
+        ([row("box", Rule.SANDBOX)], "box alerts as the rules say: a loss needs nobody: a managed sandbox"),
+        (
+            [row("a", Rule.SANDBOX), row("b", counts=True)],
+            "a and b alert as the rules say: a loss of 1 of these needs a person",
+        ),
+        (
+            [row("web", Rule.EXPECT, counts=True), row("b", Rule.WORD, word=NEVER)],
+            "web is in `expect`: a loss always needs a person",
+        ),
+    ],
+)
+def test_the_answer_to_a_word_says_what_is_in_force(rows: list[DecidedRow], text: str) -> None:
+    assert answer_to_word(rows, "A") == text
+
+
+def outage(id_: str, lasted_s: float, **values: Any) -> Downtime:
+    lasted = timedelta(seconds=lasted_s)
+    usual: dict[str, Any] = {"began_at": ServerMs(1.0), "ended_at": None, "reason": None, "incident": None}
+    return Downtime(subject=Subject(clean(id_), clean(id_)), lasted=lasted, seen=lasted, **usual | values)
+
+
+@pytest.mark.parametrize(("lasted_s", "found", "short"), [(239.999, 0, 1), (240, 1, 0)])
+def test_an_outage_of_the_length_of_alert_after_would_have_been_told(lasted_s: float, found: int, short: int) -> None:
+    losses = past_losses([outage("a", lasted_s)], lambda _: True, timedelta(minutes=4), EMPTY)
+    assert (len(losses.found), losses.short, losses.needless) == (found, short, 0)
+
+
+def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
+    def counts(id_: SafeText) -> bool:
+        return id_ != "laptop"
+
+    outages = [outage("b", 300, began_at=ServerMs(20.0)), outage("laptop", 300), outage("c", 10)]
+    one = past_losses(outages, counts, timedelta(minutes=4), clean("work"))
+    other = past_losses(
+        [outage("a", 300, began_at=ServerMs(10.0)), outage("z", 300, began_at=None)],
+        counts,
+        timedelta(minutes=4),
+        clean("home"),
+    )
+    losses = joined([one, other])
+    assert [(loss.profile, loss.outage.subject.id) for loss in losses.found] == [
+        ("home", "z"),
+        ("home", "a"),
+        ("work", "b"),
+    ]
+    assert past_tally(losses) == "3 outages would have been told, 1 too short, 1 of rows that do not count"
+    assert past_tally(PastLosses([])) == "0 outages would have been told"
