@@ -226,7 +226,7 @@ def test_the_demo_shows_a_day_without_a_loss_where_the_day_and_the_demo_meet_and
             terminal.wait_until(lambda: len({poll.run for poll in past.polls(*ALWAYS)}) == runs, f"{runs} runs")  # noqa: B023
             terminal.press("e")
             terminal.wait_for("13 came back together")
-            terminal.wait_for("13 went offline together: all pod p-4")
+            terminal.wait_for(r"7 went offline together \(\+6 need nobody\): all pod p-4")
             terminal.press(ESC)
             terminal.wait_for("⏎ Detail")
             terminal.press("{")
@@ -242,5 +242,5 @@ def test_the_demo_shows_a_day_without_a_loss_where_the_day_and_the_demo_meet_and
         events = [event for step in past.steps(WallMs(before.at + 1), first.at) for event in flatten(step.events)]
         assert len({event.id for event in events if event.id is not None}) <= most_changed
     done = programs.run([sys.executable, "-m", "envwatch", "report", "--profile", "demo"], environment(tmp_path))
-    assert "13 went offline together, all `pod p-4`" in done.stdout.decode()
+    assert "7 went offline together (+6 need nobody), all `pod p-4`" in done.stdout.decode()
     assert "## Still down: 1, 1 silenced, and 6 for over a day" in done.stdout.decode()

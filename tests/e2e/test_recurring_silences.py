@@ -145,12 +145,3 @@ def test_after_a_restart_past_the_end_one_message_says_which_laptops_are_not_bac
         late, sentinel = desk.told()
         assert (late.names, sentinel.names) == (("mac-1", "mac-2"), ("sentinel",)), desk.report()
         assert late.summary.startswith(f"2 not back by {ended}: mac-1 and 1 other")
-
-
-def test_the_demo_has_a_silenced_laptop(tmp_path: Path) -> None:
-    with Terminal.of_envwatch("demo", "--no-hints", home=tmp_path, columns=80, lines=24) as terminal:
-        terminal.wait_for("^── .* online .*· 1 silenced")
-        terminal.press("/macbook-air\r")
-        terminal.wait_for(r"macbook-air 1/4\d")
-        terminal.press("G", "\r")
-        terminal.wait_for("silenced +until [0-9]{2}:00")
