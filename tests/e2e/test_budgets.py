@@ -46,7 +46,7 @@ sys.exit(main())
 def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
     with serving(profile_state(100)) as server:
         command = (sys.executable, "-c", NOTE_MODULES, "--interval", "60")
-        with Terminal(command, environment(tmp_path, **credentials(server))) as terminal:
+        with Terminal(command, environment(tmp_path, **credentials(server), ENVWATCH_ALERT="")) as terminal:
             terminal.wait_until((tmp_path / "modules").exists, "a frame with data")
             imported = (tmp_path / "modules").read_text().split()
     assert "envwatch.tui.app" in imported
