@@ -293,6 +293,13 @@ def test_a_false_message_is_explained_by_what_happened_to_its_row(after: int, ca
     assert list(score(script, messages).kinds) == [f"false: {cause}", "false: end of a CI job"]
 
 
+def test_a_monitor_that_first_looks_in_the_morning_tells_what_dies_on_the_first_day() -> None:
+    script, watcher = some_script(length=DAY), EnvwatchAtDay(AlertPolicy())
+    script.down(0, 12 * HOUR, 13 * HOUR, Cause.CRASH)
+    watched(script, [watcher])
+    assert [message.ids for message in watcher.messages] == [{str(script.first[0].id)}]
+
+
 @pytest.mark.parametrize(("age", "is_new"), [(NEW_FOR - 1, True), (NEW_FOR, False)])
 def test_a_row_is_new_for_its_first_48_watched_hours(age: int, *, is_new: bool) -> None:
     script, blind_for = some_script(length=5 * DAY), 3 * HOUR

@@ -82,8 +82,10 @@ def restarted(monitor: Monitor, now: Clocks) -> Monitor:
     following = new_monitor(monitor.policies[NO_PROFILE])
     state = alert_state(content, NO_PROFILE, now)
     following = following if state is None else following.with_alert_state(NO_PROFILE, state)
-    record = record_of(json.loads(json.dumps(uptime_record.content_of(monitor.uptime_records[NO_PROFILE]))))
-    return following if record is None else following.with_uptime_record(NO_PROFILE, record)
+    if not (record := monitor.uptime_records[NO_PROFILE]).has_begun:
+        return following
+    kept = record_of(json.loads(json.dumps(uptime_record.content_of(record))))
+    return following if kept is None else following.with_uptime_record(NO_PROFILE, kept)
 
 
 def new_monitor(policy: AlertPolicy) -> Monitor:
