@@ -55,8 +55,7 @@ _INSTANTS = ("lastHeartbeat", "connectedAt", "firstSeenAt", "lastSeenAt")
 _MORE_MIB, _MORE_DESCRIPTORS = 8, 8
 """Largest growth from the end of the warm-up to the end of a run."""
 _CONFIG = """\
-alert = "!os:darwin"
-ephemeral = "name:ci-*"
+alert = "!os:darwin !name:ci-*"
 
 [[hooks]]
 name = "truth"
