@@ -25,6 +25,7 @@ from support.fake_clock import Script, World, error, poller_of
 from support.faulty_server import KEY, Faulty, faulty_server
 from support.memory_history import recorded
 from support.pty_terminal import environment as environment_of
+from support.pty_terminal import without_settings
 from support.recording import ALWAYS, DAY
 from support.recording import kinds as frame_kinds
 from support.recording import life as outcomes
@@ -469,6 +470,6 @@ def test_the_events_of_a_recording_need_no_terminal_library_and_no_network(life:
         "sys.exit(code or sorted({'textual', 'rich', 'httpx', 'click'} & set(sys.modules)) or 0)"
     )
     arguments = ["replay", str(life), "-o", "jsonl"]
-    done = programs.run([sys.executable, "-c", script, *arguments], environment_of(tmp_path))
+    done = programs.run([sys.executable, "-c", script, *arguments], without_settings(tmp_path))
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b'{"specversion":"1.0",')

@@ -16,7 +16,7 @@ from support.terminal_modes import is_fresh, modes_after
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 SIZE = 60
 ENVWATCH = (sys.executable, "-m", "envwatch")
-SHOWN = "● [0-9]+ on"
+SHOWN = "● [0-9]+ "
 
 PARENT = str(Path(__file__).with_name("parent_program.py"))
 
