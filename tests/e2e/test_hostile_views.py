@@ -121,7 +121,7 @@ COLUMNS = (
     ("KEY OWNER", "BRANCH"),
     ("WHY", "MODE"),
     ("VERSION", "SEEN", "FIRST"),
-    ("24H",),
+    ("24H", "UP7D"),
 )
 """Each column once, as many as fit."""
 
@@ -129,6 +129,7 @@ COLUMNS = (
 def see_columns(terminal: Terminal, titles: Sequence[str]) -> None:
     terminal.press("C")
     terminal.wait_for("Columns after")
+    terminal.wait_for(r"\[[x ]\] MODE")
     found = re.findall(r"\[([x ])\] ([0-9A-Z ]*[A-Z])", terminal.text)
     offered = [(mark, title) for mark, title in found if title != "META"]  # keys of the metadata come last
     assert len(offered) == sum(map(len, COLUMNS))
