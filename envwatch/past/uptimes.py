@@ -65,12 +65,12 @@ def _record(polls: Sequence[RecordedPoll], events: Iterable[Event], first: Momen
     rows: dict[SafeText, Uptime] = {}
     for id_, tracked in profile_state.environments.items():
         first_row = began.get(id_)
-        first_uptime = Uptime(
+        newest = Uptime(
             at=watched_by(until),
             is_up=tracked.verdict.is_up,
             is_first=first_row is not None and at is not None and is_server(first_row, at),
         )
-        rows[id_] = _uptime(states(tracked, by_row[id_], watched, since, until), watched_by, first_uptime)
+        rows[id_] = _uptime(states(tracked, by_row[id_], watched, since, until), watched_by, newest)
     return UptimeRecord(watched_by(until), rows, has_begun=True)
 
 
@@ -89,13 +89,13 @@ def _watched_by(watched: WatchedTime) -> Callable[[float], float]:
     return watched_by
 
 
-def _uptime(intervals: Iterable[Interval], watched_by: Callable[[float], float], without: Uptime) -> Uptime:
-    """Return the uptime after the intervals; `without` is the uptime without a known interval."""
+def _uptime(intervals: Iterable[Interval], watched_by: Callable[[float], float], now: Uptime) -> Uptime:
+    """Return the uptime after the intervals; `now` has the state that the newest listing found."""
     uptime = None
     for each in intervals:
         is_up, at = _STATES[each.state], watched_by(each.since)
         if uptime is not None:
             uptime = uptime.after(at, is_up=is_up)
         elif is_up is not None:
-            uptime = without._replace(at=at, is_up=is_up)
-    return uptime or without
+            uptime = now._replace(at=at, is_up=is_up)
+    return now if uptime is None else uptime.after(now.at, is_up=now.is_up)
