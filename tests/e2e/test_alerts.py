@@ -85,6 +85,12 @@ def test_a_dead_machine_is_one_message_four_minutes_after_its_last_heartbeat(tal
     assert 239 <= tale.notes["silent_s"] < 480, tale.text
 
 
+@needs_faketime
+@of(Fast("only_a_hook", 20))
+def test_with_nothing_but_a_hook_one_message_names_the_servers_alone(tale: Tale) -> None:
+    assert tale.names == [("opened", ["db", "nas", "web"])], tale.text
+
+
 @of(alert_stories.rename)
 def test_a_renamed_listener_is_an_event_and_no_incident_and_no_problem(tale: Tale) -> None:
     assert tale.names == [SENTINEL], tale.text

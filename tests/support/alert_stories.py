@@ -272,6 +272,27 @@ def dead_machine(home: Path, speed: float) -> Tale:
         return tale_of(desk, silent_s=silent_s)
 
 
+def only_a_hook(home: Path, speed: float) -> Tale:
+    """Servers, laptops and jobs go offline at once; the configuration has nothing about alerts but a hook."""
+    servers, others = ("db", "nas", "web"), ("mac-ana", "pc-ben", "ci-1", "ci-2")
+    site = Site(*servers, *others)
+    began_at = time.time() * 1000
+    for name, hours, system in [
+        *((name, 72, "linux") for name in servers),
+        ("mac-ana", 72, "darwin"),
+        ("pc-ben", 30, "win32"),
+        ("ci-1", 1, "linux"),
+        ("ci-2", 23.9, "linux"),
+    ]:
+        machine = site.machines[name]
+        machine.connected_at, machine.fields = began_at - hours * 3_600_000, {"metadata": {"os": system}}
+    with Desk(home, {"work": site}, speed=speed, every_row=False) as desk, desk.watching() as watch:
+        site.close(*servers, *others)
+        desk.wait_until(lambda: desk.is_told_of("web"), "the message about the servers")
+        desk.let_list(20, watch)
+        return tale_of(desk)
+
+
 def dark_site(home: Path, speed: float) -> Tale:
     """All machines of a fleet lose power at once."""
     site = Site(*(f"box-{number:02}" for number in range(12)))
@@ -476,6 +497,7 @@ def key_revoked(home: Path, speed: float) -> Tale:
 STORIES: dict[str, Story] = {
     "power_cut": PowerCut(30, ""),
     "dead_machine": dead_machine,
+    "only_a_hook": only_a_hook,
     "flapping": flapping,
     "service_down": service_down,
     "key_revoked": key_revoked,

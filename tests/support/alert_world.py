@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from support import programs
 from support.byte_scanner import running
 from support.faulty_server import KEY
-from support.pty_terminal import environment
+from support.pty_terminal import environment, without_settings
 from support.scripted_server import Scripted, down, up
 
 if TYPE_CHECKING:
@@ -200,6 +200,7 @@ class Desk:
         speed: seconds of this process in a real second.
         hooks: scripts by hook name; `$0` is the hook's file.
         more: further lines of the configuration.
+        every_row: whether a loss of any row needs a person, in place of the default.
     """
 
     def __init__(
@@ -211,8 +212,10 @@ class Desk:
         speed: float,
         hooks: dict[str, str] | None = None,
         more: str = "",
+        every_row: bool = True,
     ) -> None:
         self.home = home
+        self._every_row = every_row
         self.sites = sites
         self.speed = speed
         self._settings = settings
@@ -249,7 +252,8 @@ class Desk:
     def environ(self) -> dict[str, str]:
         faked = {name: os.environ[name] for name in _FAKETIME if name in os.environ}
         named = {"ENVWATCH_CONFIG": str(self.home / "config.toml"), "XDG_STATE_HOME": str(self.home / "state")}
-        return environment(self.home, SITE_KEY=KEY, **named, **faked)
+        usual = environment if self._every_row else without_settings
+        return usual(self.home, SITE_KEY=KEY, **named, **faked)
 
     @property
     def profiles(self) -> str:
