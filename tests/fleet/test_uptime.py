@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from math import exp
 from typing import Final
 
@@ -146,3 +147,7 @@ def test_a_share_is_rounded_down(share: float, text: str) -> None:
 )
 def test_an_uptime_in_words(uptime: Uptime, text: str) -> None:
     assert uptime_text(uptime) == text
+
+
+def test_the_watched_time_is_a_week_at_most() -> None:
+    assert Uptime(up=WEEK, watched=WEEK).watched_for == lived((True, 5_000.0)).watched_for == timedelta(days=7)

@@ -195,8 +195,9 @@ def test_a_row_that_replaces_another_takes_the_uptime_over() -> None:
 
 def test_uptimes_of_rows_that_left_are_kept_for_two_weeks_of_watched_time() -> None:
     rows = {clean("left"): Uptime(9e8, 1e9, at=1e9, is_up=True), clean("a"): Uptime(9e8, 1e9, at=1e9)}
-    record = Record("a", record=UptimeRecord(1e9, rows, has_begun=True)).poll().poll()
+    record = Record("a", record=UptimeRecord(1e9, rows, has_begun=True)).poll()
     assert record.uptime("left").is_up is False
+    record.poll()
     fortnight = 14 * 24 * HOUR_MS
     old = replace(record.record, watched_ms=1e9 + fortnight - 20_000)
     record.monitor = record.monitor.with_uptime_record(NO_PROFILE, old)
@@ -284,3 +285,10 @@ def test_a_damaged_row_is_dropped_alone(row: object) -> None:
     found = record_of({"watched_ms": 10, "rows": {"bad": row, "good": [1, 2, 3, None]}, "first": ["good", "bad"]})
     assert found is not None
     assert found.rows == {clean("good"): Uptime(1.0, 2.0, 3.0, is_up=None, is_first=True)}
+
+
+@pytest.mark.parametrize("first", [3, None, {"a": 1}, ["a", 3], [[]], "a"])
+def test_a_damaged_list_of_first_rows_names_nobody(first: object) -> None:
+    found = record_of({"watched_ms": 10, "rows": {"a": [1, 2, 3, True]}, "first": first})
+    assert found is not None
+    assert not found.rows[clean("a")].is_first
