@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import Target
     from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
+    from envwatch.storage.state_file import StateFormat
 
 _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
@@ -310,6 +311,19 @@ def host_of(credentials: Credentials) -> str:
 def server_in(base_url: str) -> str:
     """Return host, port and path: `envwatch serve` has several paths on a port."""
     return base_url.partition("://")[2]
+
+
+def keep_changes(name: str, state_format: StateFormat, changes: Mapping[Any, Any]) -> None:
+    """Change a state file; stop if that fails, and name a damaged file that was set aside."""
+    from envwatch.storage.state_file import merge
+
+    path = state_file(name)
+    try:
+        aside = merge(path, state_format, changes)
+    except OSError as error:
+        raise StopError(Exit.FAILED, f"cannot keep it: {error.strerror} ({os.fspath(path)})") from None
+    if aside is not None:
+        print_error(f"envwatch: set aside what was damaged: {aside}")
 
 
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:

@@ -79,7 +79,7 @@ class ProfileSettings:
     """How long a row must be silent before its loss counts as a problem and opens an incident. Under 3 minutes, one
     outage may be several messages."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
-    """Filter of 1.1.0, which the next version does not read: losses of matching environments need nobody. A warning
+    """Filter of 1.1.0, not read by the next version: a loss of a matching environment needs no person. A warning
     gives the line for `alert`."""
     # None stands for `false`.
     blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = setting(

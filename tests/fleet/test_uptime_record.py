@@ -37,6 +37,7 @@ class Record:
         self.names, self.seconds = list(names), 0.0
         self.fields: dict[str, dict[str, Any]] = {name: {} for name in names}
         self.events: list[Event] = []
+        self.ends: list[str | None] = []
         monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy or AlertPolicy()})
         self.monitor = monitor.with_uptime_record(NO_PROFILE, record or UptimeRecord())
 
@@ -56,6 +57,7 @@ class Record:
     def apply(self, outcome: Any) -> Record:
         self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, reading(self.at))
         self.events += flatten(changes.events)
+        self.ends += [incident.ended_by for incident in changes.resolved]
         return self
 
     def hold(self, seconds: float, *down: str) -> Record:
@@ -218,6 +220,24 @@ def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:
     assert record.kinds("edge") == []
     record.hold(5 * MINUTE)
     assert record.kinds("edge") == [Kind.NOT_ALERTING]
+
+
+@pytest.mark.parametrize(
+    ("lost", "text"),
+    [
+        (("edge",), "counts no more: up 89 % of 6 days; `A` changes that"),
+        (("edge", "safe"), "laptop of edge counts no more: up 89 % of 6 days; `A` changes that"),
+        (("edge", "verge"), "2 of these count no more: up 89 % of 6 days; `A` changes that"),
+        (("safe",), None),
+    ],
+)
+def test_the_end_of_an_incident_says_which_rows_count_no_more(lost: tuple[str, ...], text: str | None) -> None:
+    always = Uptime(is_up=True).after(150 * HOUR_MS, is_up=True)
+    edge = always._replace(up=0.9001 * always.watched)
+    rows = {clean("edge"): edge, clean("verge"): edge, clean("safe"): always, clean("b"): always}
+    record = Record(*rows, record=UptimeRecord(always.at, rows)).poll().hold(HOUR, *lost)
+    assert record.ends == []
+    assert record.hold(5 * MINUTE).ends == [text]
 
 
 def test_a_row_decided_by_another_rule_turns_without_an_event() -> None:

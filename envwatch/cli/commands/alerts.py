@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
 from envwatch.cli.bootstrap import (
     Profiles,
+    keep_changes,
     past_moment,
     policies_for,
     policy_for,
@@ -48,8 +48,8 @@ def add_arguments(parser: Parser) -> None:
     parser.description = (
         "List every environment, whether a loss needs a person, and the rule that decides:\n"
         "`expect`, a word of `alerts set`, sandbox, `alert`, or the share of the last week up.\n"
-        "With --since, list the recorded outages that would have been told, by the present\n"
-        "rules; this reads the history and asks no server."
+        "With --since, list the recorded outages of rows that count now, if long enough for a\n"
+        "message; this reads the history and asks no server."
     )
     about = "table (default), or json"
     parser.add_argument("-o", "--output", choices=("table", "json"), metavar="FORMAT", help=about)
@@ -138,6 +138,7 @@ def _matching(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[Trac
 
 def _set(options: Options) -> int:
     from envwatch.sources.poller import read_clocks
+    from envwatch.storage.state_file import WORDS
     from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
 
     profiles = profiles_for(options)
@@ -153,7 +154,7 @@ def _set(options: Options) -> int:
     if is_query and len(rows) == len(monitor.fleet) and not options.yes:
         confirm("mark", "marked")
     changes = _changes(rows, options.word, monitor)
-    _keep(changes)
+    keep_changes("alerts-by-hand", WORDS, changes)
     now = read_clocks()
     words = {key: word for key, word in {**monitor.words, **changes}.items() if word is not None}
     monitor, _ = monitor.with_words(words, now)
@@ -191,18 +192,6 @@ def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) ->
     is_always = _WORDS[word]
     value = None if is_always is None else Word(is_always, WallMs(time.time() * 1000), user_name())
     return {(monitor.fleet.server_of(row.profile), row.environment.id): value for row in rows}
-
-
-def _keep(changes: Mapping[ServerKey, Word | None]) -> None:
-    from envwatch.storage.state_file import WORDS, merge
-
-    path = state_file("alerts-by-hand")
-    try:
-        aside = merge(path, WORDS, changes)
-    except OSError as error:
-        raise StopError(Exit.FAILED, f"cannot keep it: {error.strerror} ({os.fspath(path)})") from None
-    if aside is not None:
-        print_error(f"envwatch: set aside what was damaged: {aside}")
 
 
 def _list_past(options: Options, since: datetime) -> int:

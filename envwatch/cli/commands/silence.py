@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for, print_hint, profiles_for, state_file, user_name
+from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, profiles_for, state_file, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, write, write_table
 from envwatch.config.values import duration, line
 from envwatch.model import limits
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.silences import Silence, Silences
+    from envwatch.fleet.alerting.silences import Silence
 
 _ACTIONS: Final = {
     "list": "print the silences: current, and recurring ones of the configuration",
@@ -86,13 +85,15 @@ def _make(options: Options) -> int:
     if not options.filter or lasts is None:
         missing = "--for TIME" if options.filter else "--filter QUERY"
         raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
+    from envwatch.storage.state_file import SILENCES
+
     note = note_of(getattr(options, "note", ""))
     silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
     matching, is_everything = _matching(options)
     print_error(f"{_what(silence)} {matching}")
     if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
         confirm("silence", "silenced")
-    _change({silence.id: silence})
+    keep_changes("silences", SILENCES, {silence.id: silence})
     write(f"{silence.id}\n".encode())
     print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
     return Exit.FINE
@@ -156,6 +157,7 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
 
 def _end(id_: str, settings: Sequence[Settings]) -> int:
     from envwatch.model.clock import WallMs
+    from envwatch.storage.state_file import SILENCES
 
     name, found = shortened(clean(id_), 40), [each for each in _listed(settings) if each.silence.id == clean(id_)]
     if not found:
@@ -166,7 +168,7 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
     if listed.until is None:
         raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(listed.silence)}")
     ended = listed.silence.ended(WallMs(time.time() * 1000), user_name())
-    _change({ended.id: ended})
+    keep_changes("silences", SILENCES, {ended.id: ended})
     print_error(f"ended: {_what(listed.silence)}")
     return Exit.FINE
 
@@ -208,18 +210,6 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
     recurring = dict.fromkeys(silence for each in settings for silence in silences_policy(each).silences)
     hours = [(each, hours_at(each, now, silences, ServerClock()) or (None, None)) for each in recurring]
     return sorted(once, key=lambda each: each.silence.until) + [_Listed(each, *span) for each, span in hours]
-
-
-def _change(changes: Silences) -> None:
-    from envwatch.storage.state_file import SILENCES, merge
-
-    path = state_file("silences")
-    try:
-        aside = merge(path, SILENCES, changes)
-    except OSError as error:
-        raise StopError(Exit.FAILED, f"cannot keep it: {error.strerror} ({os.fspath(path)})") from None
-    if aside is not None:
-        print_error(f"envwatch: set aside what was damaged: {aside}")
 
 
 def _what(silence: Silence) -> SafeText:

@@ -37,6 +37,8 @@ def finite_number(raw: object) -> float | None:
 
 
 LONGEST_NOTE: Final = 200
+LONGEST_NAME: Final = 80
+"""Most characters of a user's name on this machine, or of an id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import ServerKey, finite_number
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NAME, ServerKey, finite_number
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.uptime import uptime_text
 from envwatch.model import limits
@@ -86,8 +86,6 @@ class Word(NamedTuple):
     by: SafeText
     """The user's name on this machine."""
 
-
-_LONGEST_NAME: Final = 80
 
 Words: TypeAlias = "Mapping[ServerKey, Word]"
 
@@ -190,4 +188,4 @@ def _word_in(raw: object) -> tuple[ServerKey, Word] | None:
         return None
     if not (isinstance(server, str) and isinstance(id_, str) and isinstance(by, str)):
         return None
-    return (clean(server), clean(id_)), Word(alerts == "always", WallMs(at), clean(by, _LONGEST_NAME))
+    return (clean(server), clean(id_)), Word(alerts == "always", WallMs(at), clean(by, LONGEST_NAME))

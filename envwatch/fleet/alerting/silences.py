@@ -13,7 +13,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import ServerKey, finite_number, keys_of, note_of
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NAME, ServerKey, finite_number, keys_of, note_of
 from envwatch.fleet.problems import is_problem, went_off_at
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerClock
 
 
-_LONGEST_NAME: Final = 80
 _LONGEST_QUERY: Final = 1_000
 
 _SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
@@ -257,7 +256,7 @@ def _content(silence: Silence) -> dict[str, Any]:
 
 def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
     """Return a file's silences; damaged entries and queries are dropped."""
-    found = (_silence_in(clean(raw_id, _LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
+    found = (_silence_in(clean(raw_id, LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
     return {silence.id: silence for silence in found if silence is not None}
 
 
@@ -271,7 +270,7 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
         return None
     matcher = matcher_of(query) if isinstance(query, str) and len(query) <= _LONGEST_QUERY else None
     environments = _environments_in(raw)
-    ends = clean(ends, _LONGEST_NAME) if isinstance(ends, str) else EMPTY
+    ends = clean(ends, LONGEST_NAME) if isinstance(ends, str) else EMPTY
     if matcher is None and not environments and not ends:
         return None
     return Silence(
@@ -281,7 +280,7 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
         at=WallMs(at),
         until=WallMs(until),
         note=note_of(note),
-        by=clean(by, _LONGEST_NAME),
+        by=clean(by, LONGEST_NAME),
         ends=ends,
     )
 

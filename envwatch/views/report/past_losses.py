@@ -1,4 +1,4 @@
-"""The recorded outages that would have been told by the present rules, for `envwatch alerts --since`."""
+"""The recorded outages of rows that count by the present rules, for `envwatch alerts --since`."""
 
 from __future__ import annotations
 
