@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from support.app_harness import Stage, running
 from support.builders import NOW, listed
+from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
 from support.rewinding import (
     BACK,
@@ -154,6 +156,31 @@ async def test_escape_does_not_leave_a_replay_and_help_opens() -> None:
         assert "nothing to leave here" in stage.news
         await stage.press("question_mark")
         assert " Keys " in stage.text
+
+
+async def test_a_key_before_the_recording_is_read_counts_from_its_beginning() -> None:
+    class Slow(MemoryHistory):
+        gate = threading.Event()
+
+        def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
+            with held_by_the_test():
+                assert self.gate.wait(60)
+            return super().polls(since, until)
+
+    history = recorded((listed(rows(NOW + at * 1000, *lost), NOW + at * 1000) for at, lost in LIFE), Slow())
+    for key, at in (("L", 20), (FORWARD, 5)):
+        Slow.gate.clear()
+        try:
+            async with replayed(history, plays=False) as stage:
+                await stage.press(key)
+                Slow.gate.set()
+                await until(stage, lambda: stage.app.state.rewound.day is not None)  # type: ignore[union-attr]
+                await settle(stage)
+                assert seconds(stage) == at
+                assert "08:53:20" in stage.lines[1]
+                assert "08:53:40" in stage.lines[1]
+        finally:
+            Slow.gate.set()
 
 
 async def test_an_empty_recording_and_one_that_cannot_be_read_say_so() -> None:

@@ -178,7 +178,7 @@ class TimeMachine:
         self._screen.answer(text)
 
     def _run(self) -> None:
-        if not self._is_running:
+        if not self._is_running and (self._replay is None or self._replay.has_begun):
             self._is_running = True
             self._screen.run_worker(self._take_all())
             if self._rewound is None:
@@ -308,12 +308,19 @@ class TimeMachine:
         try:
             ends = await self.reader.ends()
         except HistoryError as error:
+            self._goals.clear()
             self._answer(f"cannot read the recording: {error}")
-            return
-        if ends is None:
-            self._answer(state_style.EMPTY_RECORDING)
         else:
-            self.go(AtTime(self._replay.begins(*ends)))
+            if ends is None:
+                self._goals.clear()
+                self._answer(state_style.EMPTY_RECORDING)
+            else:
+                # Keys that were pressed during the read count from the beginning.
+                self._goals.appendleft(AtTime(self._replay.begins(*ends)))
+        finally:
+            self._replay.has_begun = True
+        if self._goals:
+            self._run()
 
     def pause(self) -> bool:
         if self._replay is None:
@@ -341,6 +348,8 @@ class ReplayClock:
         self._reached: MonotonicS | None = None
         """When the replay reached `_at`, or None if the time since then does not count."""
         self.end = WallMs(0)
+        self.has_begun = False
+        """Whether the ends of the recording were read; goals wait for that."""
 
     @property
     def playing(self) -> Playing:
