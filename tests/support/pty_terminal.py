@@ -80,8 +80,8 @@ class ChangedScreen(pyte.Screen):
         row, found, is_second_half = self.buffer[y], list[str](), False
         for x in range(self.columns):
             if not is_second_half:
-                found.append(text := row[x].data)
-                is_second_half = text[0] > "\x7f" and wcwidth(text[0]) == 2
+                found.append(text := row[x].data)  # empty where a narrow character replaced a wide one's first half
+                is_second_half = text > "\x7f" and wcwidth(text[0]) == 2
             else:
                 is_second_half = False
         return "".join(found)
