@@ -283,7 +283,7 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(envwatch.__path__, "envwatch."):
         if module.name != "envwatch.__main__":
             import_module(module.name)
-    for name in (*_LATE, "support.app_harness"):
+    for name in (*_LATE, "support.app_harness", "support.frozen"):
         import_module(name)
 
 
