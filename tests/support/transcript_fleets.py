@@ -108,7 +108,11 @@ def _hostile(now: float) -> list[dict[str, Any]]:
 def _damaged(now: float) -> list[dict[str, Any]]:
     """Return rows that are unreadable, or have impossible times."""
     rows = [*healthy(now), *(up(f"node-{number}", now) for number in range(1, 13))]
-    return [*rows, {"id": 7}, up("clock-1", now, lastHeartbeat=now + 3 * DAY, lastSeenAt=now + 3 * DAY)]
+    return [
+        *rows,
+        up("bad-1", now, connectionName=5),
+        up("clock-1", now, lastHeartbeat=now + 3 * DAY, lastSeenAt=now + 3 * DAY),
+    ]
 
 
 def _without_date(reply: Reply) -> Reply:
