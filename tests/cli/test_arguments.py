@@ -76,39 +76,6 @@ def test_every_option_with_a_duration_reads_the_same_texts_and_explains_a_wrong_
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("lst", "there is no command lst; did you mean list?; see `envwatch --help`"),
-        ("hello", "there is no command hello; there are dashboard, demo, replay, list, "),
-        ("list -o jsno", "-o/--output must be one of table, json, jsonl, csv, name, line; did you mean json?; see "),
-        ("list -o", "-o/--output needs a value; see `envwatch list --help`"),
-        ("list --interval 5s", "`envwatch list` takes no --interval; see `envwatch list --help`"),
-        ("list --outptu json", "`envwatch list` takes no --outptu; did you mean --output?; see `envwatch list --help`"),
-        ("demo --scenario noon", "--scenario must be one of calm, outage, night; see `envwatch demo --help`"),
-        ("list json", "`envwatch list` takes no argument json: every value stands after its option; see "),
-        ("--online-only=yes", "--online-only takes no value; see `envwatch --help`"),
-        ("--interval 0", "--interval: must be 1s to 10m, written like 45s, 2m or a number of seconds; see "),
-        ("config", "ACTION is missing; see `envwatch config --help`"),
-        ("config shwo", "there is no action shwo; did you mean show?; see `envwatch config --help`"),
-        ("config show --interval", "--interval needs a value; see `envwatch config show --help`"),
-        ("--verison", "`envwatch` takes no --verison; did you mean --version?; see `envwatch --help`"),
-        (
-            "list --key sk-let-1",
-            "no option takes the API key, because every user of a machine can read options: ",
-        ),
-        ("--api-key=sk-let-1", "no option takes the API key, "),
-        ("list sk-let-0123456789abcdef", "`envwatch list` takes no argument …: "),
-        ("sk-let-0123456789abcdef", "there is no command …; there are "),
-    ],
-)
-def test_a_mistake_is_named_in_plain_words_with_the_nearest_that_exists(line: str, message: str) -> None:
-    with pytest.raises(StopError) as caught:
-        options_in(line.split())
-    assert str(caught.value).startswith(message)
-    assert "sk-let" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
     "arguments",
     [
         ("--interval", "1", "--page-size", "1"),

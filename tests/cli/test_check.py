@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from support import programs
 from support.builders import wire_row
-from support.faulty_server import KEY, Faulty, How, Stop, Where, edits, faulty_server, says
+from support.faulty_server import KEY, Faulty, How, Stop, Where, faulty_server, says
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.sources.poller import read_clocks
@@ -77,32 +77,6 @@ def rows(*changes: dict[str, Any]) -> list[dict[str, Any]]:
 DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": read_clocks().wall - 3_600_000}
 
 
-async def test_ranges_decide_the_exit_code(tmp_path: Path) -> None:
-    async with faulty_server(rows(DOWN, DOWN, {}, {"currentMode": "unrestricted"})) as server:
-        environ = environ_of(tmp_path, server.url)
-        ended = await checked(environ)
-        assert (ended.code, ended.err) == (2, "")
-        first, *details = ended.out.splitlines()
-        assert first.startswith("ENVWATCH CRITICAL - 2 problems in 4 environments (2 offline): web-1, web-2 | ")
-        counts = "problems=2;;0;0;4 offline=2;;;0;4 late=0;;;0;4 online=2;;;0;4 missing=0;;;0;4 unknown=0;;;0;4"
-        for aside in ("old", "silenced", "notalerting", "replaced", "gone"):
-            counts += f" {aside}=0;;;0;4"
-        assert re.fullmatch(rf"{counts} time=[0-9.]+s;;;0;10", first.split(" | ")[1])
-        assert [line.split(",")[0] for line in details] == [
-            "web-1: offline (disconnected)",
-            "web-2: offline (disconnected)",
-        ]
-        for code, arguments in {
-            0: ("-w", "2", "-c", "5"),
-            1: ("-w", "1", "--critical=2"),
-            2: ("--of", "online", "-c", "3:", "--filter", "name:web-* profile:default"),
-            3: ("-c", "5", "--filter", "name:no-such"),
-        }.items():
-            assert (await checked(environ, *arguments)).code == code, arguments
-        ended = await checked(environ, "--of", "unrestricted", "--warning", "@1:5")
-        assert (ended.code, ended.text) == (1, "ENVWATCH WARNING - 1 of 4 unrestricted: web-4")
-
-
 async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_path: Path) -> None:
     async with faulty_server(rows(DOWN, DOWN, {}, DOWN)) as server:
         environ = environ_of(tmp_path, server.url)
@@ -159,31 +133,6 @@ async def test_what_a_served_host_says_has_its_address_once(tmp_path: Path) -> N
         host = server.url.removeprefix("http://")
         ended = await checked(environ_of(tmp_path, server.url))
         assert ended.failure == f"server unavailable: {host}: envwatch serve has no listing yet"
-
-
-async def test_whatever_keeps_it_from_knowing_is_unknown(tmp_path: Path) -> None:
-    async with faulty_server(rows({}, {})) as server:
-        environ = environ_of(tmp_path, server.url)
-        server.break_page(0, says(503, Retry_After="7"))
-        assert "server unavailable" in (await checked(environ)).failure
-        server.break_page(0, edits(lambda page: page.update(connections=[])))
-        ended = await checked(environ)
-        assert (ended.code, ended.text) == (
-            3,
-            "ENVWATCH UNKNOWN - the listing is empty, and no environment is expected",
-        )
-        server.break_page(0, edits(lambda page: page["connections"].extend([{"id": "env-99"}])))
-        server.rows = rows(*[{}] * 20)
-        ended = await checked(environ)
-        assert (ended.code, ended.text) == (3, "ENVWATCH UNKNOWN - no problem in 21 environments (1 unknown)")
-        assert ended.out.splitlines()[1] == "unknown: 1 row could not be read (env-99)"
-        assert (await checked(environ, "-c", "1")).code == 0
-    assert "unreachable" in (await checked(environ)).failure
-    async with faulty_server(rows({})) as server:
-        wrong = environ_of(tmp_path, server.url, LETTA_API_KEY="sk-let-wrong")
-        assert "key refused" in (await checked(wrong)).failure
-        assert "no API key" in (await checked(wrong | {"LETTA_API_KEY": ""})).failure
-        assert "there are no profiles" in (await checked(wrong, "--profile", "work")).failure
 
 
 async def test_times_in_another_unit_are_unknown_where_the_rows_could_decide(tmp_path: Path) -> None:
@@ -253,40 +202,6 @@ async def test_an_acknowledgement_of_1_0_0_lasts_while_the_environment_is_down_o
         (state / "acknowledged.json").write_text(json.dumps({"env-1": ack}), encoding="utf-8")
         ended = await checked(environ, "--config", config, "--profile", ",".join(names))
         assert (ended.code, ended.text) == (0, "ENVWATCH OK - no problem in 4 environments (1 acked)")
-
-
-async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:
-    async with faulty_server(rows(DOWN, {})) as server:
-        config = write_profiles(tmp_path, work=server.url, home=server.url, away="http://127.0.0.1:1")
-        environ = environ_of(tmp_path, "", K=KEY)
-        ended = await checked(environ, "--config", config, "--profile", "work,home", "-c", "2")
-        assert (ended.code, ended.text) == (
-            0,
-            "ENVWATCH OK - 2 problems in 4 environments (2 offline): work: web-1, home: web-1",
-        )
-        ended = await checked(environ, "--config", config, "--profile", "work,away")
-        assert ended.failure.startswith("profile away: unreachable: 127.0.0.1:1")
-        ended = await checked(environ, "--config", config, "--profile", "work,home", "--expect", "x")
-        assert ended.failure.startswith("--expect is for one profile")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("check", "-c", "20:10"), "-c/--critical: 20:10 is no range: its start, 20, is greater"),
-        (("check", "-w", "5%"), "-w/--warning: 5% is no range; write 10, 10:, ~:10, "),
-        (("check", "--no-such"), "`envwatch check` takes no --no-such"),
-        (("check", "--of", "sleepy"), "--of must be one of problems, offline, late"),
-        (("check", "--filter", "status:sleepy"), "--filter: "),
-        (("check", "--timeout", "0"), "must be 1s to 10m"),
-        (("--interval", "never", "check"), "--interval: must be 1s"),
-        (("--online-only", "check"), "takes no --online-only"),
-        (("--api-key=x", "check"), "no option takes the API key"),
-        (("check", "--of", "online"), "--of online needs a range"),
-    ],
-)
-async def test_a_wrong_option_is_unknown_and_no_alert(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    assert words in (await checked(environ_of(tmp_path, ""), *arguments, command=ENVWATCH)).failure
 
 
 async def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:

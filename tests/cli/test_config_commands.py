@@ -64,43 +64,6 @@ def rows(output: str) -> dict[str, list[str]]:
     return {name: rest for name, *rest in parts}
 
 
-def test_the_path_is_in_the_users_folder_or_as_the_user_names_it(tmp_path: Path) -> None:
-    assert run(tmp_path, "config", "path") == (0, f"{tmp_path}/.config/envwatch/config.toml\n", "")
-    assert run(tmp_path, "config", "path", XDG_CONFIG_HOME="/x").out == "/x/envwatch/config.toml\n"
-    assert run(tmp_path, "config", "path", ENVWATCH_CONFIG="/y.toml").out == "/y.toml\n"
-    assert run(tmp_path, "config", "path", "--config", "/z.toml", ENVWATCH_CONFIG="/y.toml").out == "/z.toml\n"
-
-
-def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
-    ended = run(tmp_path, "config", "show")
-    assert (ended.code, ended.err) == (0, "")
-    shown = rows(ended.out)
-    assert shown["config"] == [f"{tmp_path}/.config/envwatch/config.toml", "not there"]
-    assert shown["profile"] == ["default", "default"]
-    assert shown["interval"] == ["5s", "default"]
-    assert {*COMMON} <= shown.keys()
-    assert shown["api_key"][0] == "-"
-    assert "https://chat.letta.com/preferences/api-keys" in shown["api_key"][1]
-    assert run(tmp_path, "config", "validate").code == 0
-    assert not (tmp_path / ".config").exists()
-
-
-def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_path: Path) -> None:
-    path = config_file(tmp_path, 'sort = "mode"\n[profiles.work]\nbase_url = "https://w.example"\ninterval = "1m"\n')
-    environ = {"LETTA_API_KEY": KEY, "ENVWATCH_PAGE_SIZE": "7", "ENVWATCH_BLIND_AFTER": "false"}
-    shown = rows(run(tmp_path, "config", "show", "--profile", "work", "--online-only", **environ).out)
-    assert shown["config"] == [str(path), "read"]
-    assert shown["profile"] == ["work", "--profile"]
-    assert shown["api_key"] == ["********", "LETTA_API_KEY"]
-    assert shown["base_url"] == ["https://w.example", f"{path}:3"]
-    assert shown["sort"] == ["mode", f"{path}:1"]
-    assert shown["interval"] == ["1m", f"{path}:4"]
-    assert shown["page_size"] == ["7", "ENVWATCH_PAGE_SIZE"]
-    assert shown["blind_after"] == ["false", "ENVWATCH_BLIND_AFTER"]
-    assert shown["online_only"] == ["true", "--online-only"]
-    assert shown["late_after"] == ["45s", "default"]
-
-
 def test_key_and_address_are_shown_with_their_origins(tmp_path: Path) -> None:
     text = '[profiles.a]\napi_key_env = "A_KEY"\nbase_url = "https://a.example"\n[profiles.b]\napi_key_env = "A_KEY"\n'
     path = config_file(tmp_path, text)
@@ -115,48 +78,6 @@ def test_key_and_address_are_shown_with_their_origins(tmp_path: Path) -> None:
     assert shown(ENVWATCH_PROFILE="a") == ("LETTA_API_KEY", ["https://c.example", "LETTA_BASE_URL"])
     del environ["LETTA_API_KEY"]
     assert shown(ENVWATCH_PROFILE="a") == ("A_KEY", ["https://a.example", f"{path}:3"])
-
-
-def test_of_several_profiles_each_is_shown_in_a_block_of_its_own(tmp_path: Path) -> None:
-    text = '[profiles.a]\napi_key_env = "A_KEY"\n[profiles.b]\nbase_url = "https://b.example"\n'
-    path = config_file(tmp_path, text)
-    environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
-    ended = run(tmp_path, "config", "show", "--profile", "b,a", **environ)
-    assert (ended.code, ended.err) == (0, "")
-    b, a = map(rows, ended.out.split("\n\n"))
-    assert (b["config"], b["profile"]) == ([str(path), "read"], ["b", "--profile"])
-    assert b["api_key"][0] == "-"
-    assert "profile b names no key" in b["api_key"][1]
-    assert (a["api_key"], a["base_url"]) == (["********", "A_KEY"], ["https://api.letta.com", "default"])
-
-
-def test_what_is_remembered_is_shown_as_such(tmp_path: Path) -> None:
-    state = tmp_path / ".local" / "state" / "envwatch" / "state.json"
-    state.parent.mkdir(parents=True)
-    state.write_text('{"theme": "nord", "sort": "no such column"}')
-    shown = rows(run(tmp_path, "config", "show").out)
-    assert (shown["theme"], shown["sort"]) == (["nord", "remembered"], ["problems", "default"])
-
-
-def test_a_good_file_is_fine_and_a_bad_one_is_reported_line_by_line(tmp_path: Path) -> None:
-    path = config_file(tmp_path, 'theme = "nord"\n[keys]\nrow.explain = "z"\n')
-    fine = f"{path}: fine; checked 1 setting, the keys of 1 action, ENVWATCH_BELL\n"
-    assert run(tmp_path, "config", "validate", ENVWATCH_BELL="on") == (0, "", fine)
-    config_file(tmp_path, 'them = "nord"\n[profiles.a]\nintervall = 5\n')
-    ended = run(tmp_path, "config", "validate")
-    lines = [f"envwatch: {path}:1: them is no setting; did you mean theme?"]
-    lines += [f"envwatch: {path}:3: profiles.a.intervall is no setting; did you mean interval?"]
-    assert (ended.code, ended.out, ended.err.splitlines()) == (2, "", lines)
-
-
-def test_an_old_setting_is_a_warning_of_validate_and_of_each_start(tmp_path: Path) -> None:
-    path = config_file(tmp_path, 'ephemeral = "name:ci-*"\n')
-    warning = f'envwatch: {path}:1: the next version does not read ephemeral: write alert = "!name:ci-*"\n'
-    validated = run(tmp_path, "config", "validate")
-    assert (validated.code, validated.err.count(warning)) == (0, 1)
-    for command in (["list"], ["alerts"], ["check"], ["watch", "--for", "1s"]):
-        ended = run(tmp_path, *command, LETTA_API_KEY=KEY, LETTA_BASE_URL="http://127.0.0.1:9")
-        assert ended.err.count(warning) == 1, command
 
 
 @pytest.mark.parametrize(("alert_after", "is_short"), [("179s", True), ("3m", False)])
@@ -354,26 +275,12 @@ def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(t
     assert in_schema["description"] == "How many doors are open."
 
 
-def test_a_missing_file_is_an_error_only_if_the_user_named_it(tmp_path: Path) -> None:
-    for arguments in (("config", "validate"), ("config", "show"), ("list",)):
-        ended = run(tmp_path, *arguments, "--config", "/nowhere.toml", LETTA_API_KEY=KEY)
-        assert ended == (2, "", "envwatch: /nowhere.toml: cannot be read: No such file or directory\n")
-
-
 @pytest.mark.parametrize("arguments", [("config", "validate"), ("config", "show"), ("list",)])
 def test_a_folder_that_cannot_be_entered_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     folder = tmp_path / ("x" * 300)  # which not even root can enter
     ended = run(tmp_path, *arguments, LETTA_API_KEY=KEY, XDG_CONFIG_HOME=str(folder))
     line = f"envwatch: {folder}/envwatch/config.toml: cannot be read: File name too long\n"
     assert ended == (2, "", line)
-
-
-def test_a_bad_file_stops_every_command_with_one_line(tmp_path: Path) -> None:
-    path = config_file(tmp_path, "a = 1\nb = 2\nc = 3\n")
-    for arguments in (("list",), ("config", "show")):
-        ended = run(tmp_path, *arguments, LETTA_API_KEY=KEY)
-        others = "the first of several mistakes: `envwatch config validate` lists all"
-        assert ended == (2, "", f"envwatch: {path}:1: a is no setting ({others})\n")
 
 
 def test_a_key_in_the_file_is_never_repeated(tmp_path: Path) -> None:
@@ -397,12 +304,6 @@ def test_the_example_with_every_setting_fits_the_schema(tmp_path: Path) -> None:
     table = tomllib.loads(example)
     in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
     assert in_example == set(schema["properties"]) - {"ephemeral"}, "ephemeral is for files of 1.1.0"
-
-
-@pytest.mark.parametrize("arguments", [("config",), ("config", "write"), ("demo", "--profile", "a")])
-def test_a_wrong_value_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    ended = run(tmp_path, *arguments)
-    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
 
 
 async def test_a_listing_uses_the_settings_of_its_profile(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ from support.pty_terminal import Terminal, environment
 from support.scripted_server import up
 
 import envwatch
-from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.doctor import check, machine
 from envwatch.cli.doctor import server as way
 from envwatch.cli.doctor.check import CheckStatus, findings_of
@@ -528,23 +527,6 @@ def test_a_poor_machine_gets_a_fix_beside_each_failure_on_80_columns(tmp_path: P
     text = " ".join(" ".join(lines).split())
     skipped = f"{len([*WAY, 'hooks', 'ping'])} not checked"
     assert f"envwatch does not work here: 3 failures (config, terminal, state), {skipped}" in text
-
-
-@pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}], ids=str)
-def test_a_failure_has_the_colour_of_a_loss_in_a_terminal(tmp_path: Path, more: dict[str, str]) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text("interval = 0\n")
-    with Terminal([*ENVWATCH, "doctor"], environment(tmp_path, ENVWATCH_CONFIG=str(config), **more)) as terminal:
-        assert terminal.wait_for_end() == 1
-    assert (b"\x1b[1;31mFAIL\x1b[0m  config " in terminal.received) is not bool(more)
-    assert (b"\x1b" in terminal.received) is not bool(more)
-
-
-@pytest.mark.parametrize("arguments", [("--interval", "5"), ("--filter", "a"), ("extra",), ("--json=yes",)])
-def test_options_that_change_nothing_are_refused(arguments: tuple[str, ...]) -> None:
-    with pytest.raises(StopError) as caught:
-        options_in(["doctor", *arguments])
-    assert caught.value.code == 2
 
 
 async def test_the_rows_that_count_are_counted_and_rows_watched_for_under_two_days_are_named(

@@ -80,16 +80,6 @@ key_env = "PD_KEY"
     assert not {secret for secret in (KEY, ROUTING_KEY, "t0") if secret in out + err}
 
 
-async def test_a_configuration_without_hooks_or_with_a_bad_one_ends_before_anything_is_asked(tmp_path: Path) -> None:
-    async with faulty_server(wire_rows(1)) as server:
-        none = environ_of(tmp_path, "", LETTA_BASE_URL=server.url)
-        why = f"there are no hooks: {none['ENVWATCH_CONFIG']} has no [[hooks]]; `envwatch config init` explains hooks"
-        assert await ended(none, "watch", "--hooks") == (2, "", f"envwatch: {why}\n")
-        bad = environ_of(tmp_path, '[[hooks]]\nname = "duty"\nurl_env = "CHAT"\n', LETTA_BASE_URL=server.url)
-        assert await ended(bad, "watch", "--hooks") == (2, "", "envwatch: hook duty: CHAT is not set\n")
-        assert server.seen == []
-
-
 @contextmanager
 def watching(environ: Mapping[str, str], home: Path, number: int) -> Iterator[programs.Program]:
     arguments = ["watch", "--hooks", "--interval=1s"]

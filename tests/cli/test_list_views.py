@@ -1,4 +1,4 @@
-"""`list` with a view, chosen columns, an order and keys of the metadata, against a real server."""
+"""`list` with chosen columns and keys of the metadata, against a real server."""
 
 from __future__ import annotations
 
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONG_KEY = "k" * 80
-
-CONFIG = """
-view = "gpu"
-filter = "name:nothing"
-
-[views.gpu]
-key = "V"
-filter = "name:gpu-*"
-columns = ["name", "24h", "meta.team", "version"]
-sort = "meta.rack"
-
-[views.wrong]
-sort = "24h"
-"""
 
 
 class Ended(NamedTuple):
@@ -65,57 +51,11 @@ async def server() -> AsyncIterator[Faulty]:
         yield faulty
 
 
-async def listed(server: Faulty, folder: Path, *arguments: str, config: str = CONFIG, **more: str) -> Ended:
-    path = folder / "config.toml"
-    path.write_text(config)
-    environ = environment(folder, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url, ENVWATCH_CONFIG=str(path), **more)
+async def listed(server: Faulty, home: Path, *arguments: str, **more: str) -> Ended:
+    environ = environment(home, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url, **more)
     command = [sys.executable, "-m", "envwatch", "list", *arguments]
     done = await asyncio.to_thread(programs.run, command, environ)
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def rows_of(table: str) -> list[list[str]]:
-    return [line.split() for line in table.splitlines()]
-
-
-async def test_a_value_of_a_filter_without_a_match_has_a_hint_on_standard_error(server: Faulty, tmp_path: Path) -> None:
-    ended = await listed(server, tmp_path, "--filter", "mode:unrestrcted", "-o", "name")
-    assert (ended.code, ended.out) == (0, "")
-    assert ended.err == "envwatch: no environment has mode:unrestrcted; did you mean mode:unrestricted?\n"
-    assert (await listed(server, tmp_path, "--filter", "mode:standard", "-o", "name")).err == ""
-
-
-async def test_a_view_chooses_rows_columns_and_order(server: Faulty, tmp_path: Path) -> None:
-    titles, *found = rows_of((await listed(server, tmp_path, "--view", "gpu")).out)
-    assert titles == ["STATE", "SEEN", "NAME", "META.TEAM", "VERSION"]
-    assert [row[3:] for row in found] == [
-        ["gpu-2", "ml", "0.34.1"],
-        ["gpu-1", "ml", "0.34.1"],
-        ["gpu-3", "–", "0.34.1"],
-    ]
-
-
-async def test_an_option_takes_precedence_over_its_part_of_the_view(server: Faulty, tmp_path: Path) -> None:
-    options = ("--view", "gpu", "--filter", "meta.team:ml", "--sort", "name", "--columns", "meta.rack")
-    titles, *found = rows_of((await listed(server, tmp_path, *options)).out)
-    assert titles[3:] == ["META.RACK"]
-    assert [row[3:] for row in found] == [["gpu-1", "10"], ["gpu-2", "9"], ["off", "–"]]
-    problems = await listed(server, tmp_path, "--view", "gpu", "--sort", "problems", "-o", "name")
-    assert problems.out.split() == ["gpu-1", "gpu-2", "gpu-3"]
-
-
-async def test_the_first_view_and_filter_of_the_dashboard_hide_nothing(server: Faulty, tmp_path: Path) -> None:
-    ended = await listed(server, tmp_path, "-o", "name")
-    assert sorted(ended.out.split()) == ["gpu-1", "gpu-2", "gpu-3", "off", "web-1"]
-    assert ended.out == (await listed(server, tmp_path, "-o", "name", ENVWATCH_VIEW="gpu")).out
-
-
-async def test_a_built_in_view_is_the_preset_of_the_document(server: Faulty, tmp_path: Path) -> None:
-    document = json.loads((await listed(server, tmp_path, "--view", "offline", "-o", "json")).out)
-    assert (document["preset"], document["filter"], document["total_unfiltered"]) == ("offline", None, 5)
-    assert [row["name"] for row in document["environments"]] == ["off"]
-    summary = (await listed(server, tmp_path, "--view", "offline")).err
-    assert summary.startswith("1 of 5 environments")
 
 
 async def test_json_and_csv_have_exactly_the_chosen_columns(server: Faulty, tmp_path: Path) -> None:
@@ -154,30 +94,6 @@ async def test_hostile_keys_print_no_control_character(output: str, server: Faul
         ascii_only = await listed(server, tmp_path, "--columns", keys, "--ascii", PYTHONIOENCODING="ascii")
         assert ascii_only.code == 0
         assert ascii_only.out.isascii()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--view", "gpuu"), "--view: names no view; did you mean gpu?"),
-        (("--columns", "nmae"), "--columns: must be a list of state, for, beat, name"),
-        (("--columns", "name,24h"), "--columns: cannot have 24h, which only the dashboard knows"),
-        (("--sort", "verison"), "--sort: must be one of problems, state, for, beat"),
-        (("--sort", "meta."), "--sort: must be one of problems, state"),
-    ],
-)
-async def test_a_mistake_is_one_line_before_the_first_request(
-    arguments: tuple[str, ...], message: str, server: Faulty, tmp_path: Path
-) -> None:
-    ended = await listed(server, tmp_path, *arguments)
-    assert (ended.code, ended.out, ended.err.startswith(f"envwatch: {message}")) == (2, "", True)
-    assert len(ended.err.splitlines()) == 1
-    assert server.seen == []
-
-
-async def test_the_history_column_of_a_view_is_left_out(server: Faulty, tmp_path: Path) -> None:
-    ended = await listed(server, tmp_path, "--view", "wrong", "-o", "name")
-    assert (ended.code, len(ended.out.split())) == (0, 5)
 
 
 async def test_validate_names_every_mistake_of_a_view_with_file_and_line(server: Faulty, tmp_path: Path) -> None:

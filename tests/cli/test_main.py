@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import fcntl
-import io
 import json
 import os
 import pty
@@ -25,13 +23,10 @@ from support import programs
 from support.budget import first_quick
 from support.builders import wire_row, wire_rows
 from support.documents import promises
-from support.faulty_server import How, Stop, Where, edits, faulty_server, says, sends, skewed
+from support.faulty_server import How, Stop, Where, edits, faulty_server, says, skewed
 
-from envwatch import __version__
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
-from envwatch.model.limits import Limits
-from envwatch.model.text import cells
 from envwatch.views.output.formats import ListFormat
 
 if TYPE_CHECKING:
@@ -140,39 +135,6 @@ def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str
     assert len({tuple(row) for row in document["environments"]}) == 1
 
 
-def test_the_other_formats_hold_the_same(environ: dict[str, str]) -> None:
-    lines = run(environ, "list", "-o", "jsonl")
-    rows = [json.loads(line) for line in lines.out.splitlines()]
-    sheet = run(environ, "list", "--output=csv")
-    assert (lines.code, lines.err, sheet.code, sheet.err) == (0, "", 0, "")
-    assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == [row["id"] for row in rows]
-    names = run(environ, "list", "-o", "name")
-    assert names.out.decode().splitlines() == [row["name"] or row["id"] for row in rows]
-    table = run(environ, "list")
-    assert table.code == 0
-    assert len(table.out.splitlines()) == len(rows) + 1 == 131
-    assert re.fullmatch(r"130 environments at 127\.0\.0\.1:\d+: \d+ off, \d+ late, \d+ on, \d+ old\n", table.err)
-
-
-def test_one_line_is_all_that_is_printed_with_a_listing_and_without(environ: dict[str, str], home: Path) -> None:
-    host = environ["LETTA_BASE_URL"].removeprefix("http://")
-    ended = run(environ, "list", "-o", "line")
-    assert re.fullmatch(rf"○\d+ ◐\d+ ●\d+ {host} \d+s\n", ended.out.decode())
-    assert (ended.code, ended.err) == (0, "")
-    ended = run(environ, "list", "-o", "line", "--ascii", "--filter", "no-such-thing")
-    assert re.fullmatch(rf"\+0 {host} \d+s\n", ended.out.decode())
-    config = home / "config.toml"
-    config.write_text('[profiles.acme]\napi_key_env = "A"\n[profiles.lab]\napi_key_env = "L"\n')
-    text = config.read_text().replace("\napi", f'\nbase_url = "{environ["LETTA_BASE_URL"]}"\napi')
-    config.write_text(text)
-    environ |= {"ENVWATCH_CONFIG": str(config), "A": KEY, "L": "sk-let-refused-refused"}
-    ended = run(environ, "list", "-o", "line", "--profile", "lab")
-    assert (ended.code, ended.out, ended.err) == (4, b"? lab key refused\n", "")
-    ended = run(environ, "list", "-o", "line", "--profile", "acme,lab")
-    assert re.fullmatch(r"○\d+ ◐\d+ ●\d+ acme lab\? \d+s\n", ended.out.decode())
-    assert (ended.code, ended.err) == (4, "")
-
-
 FILTERS: dict[str, Callable[[Any], bool]] = {
     "status:late,offline": lambda row: row["state"] in {"late", "offline"},
     "status:online beat:>=45s": lambda row: row["state"] == "late",
@@ -194,46 +156,6 @@ def test_a_filter_finds_what_it_says_and_changes_no_order(environ: dict[str, str
         wanted = [row["id"] for row in everything if is_wanted(row)]
         assert (document["filter"], [row["id"] for row in document["environments"]]) == (query, wanted)
         assert (document["counts"]["total"], document["total_unfiltered"]) == (len(wanted), 130)
-
-
-def test_a_wrong_status_of_a_filter_gets_the_nearest_one(environ: dict[str, str]) -> None:
-    for command in ("list", "watch", "wait"):
-        ended = run(environ, command, *([] if command == "wait" else ["--filter"]), "status:ofline")
-        assert ended.code == 2
-        assert "there is no status ofline; did you mean status:offline? (at character 8: ofline)" in ended.line
-
-
-def test_a_filter_finds_the_same_in_every_format(environ: dict[str, str]) -> None:
-    lines = run(environ, "--filter", "status:offline", "list", "-o", "jsonl")
-    wanted = [json.loads(line)["id"] for line in lines.out.splitlines()]
-    assert len(wanted) > 5
-    sheet = run(environ, "list", "--filter=status:offline", "-o", "csv")
-    assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == wanted
-    table = run(environ, "list", "--filter", "status:offline")
-    assert len(table.out.splitlines()) == len(wanted) + 1
-    summary = rf"{len(wanted)} of 130 environments at 127\.0\.0\.1:\d+: (\d+) off, 0 on, (\d+) old\n"
-    match = re.fullmatch(summary, table.err)
-    assert match is not None
-    assert sum(map(int, match.groups())) == len(wanted)
-    assert (lines.code, lines.err, sheet.code, sheet.err, table.code) == (0, "", 0, "", 0)
-
-
-def test_a_listing_hides_nothing_because_of_file_or_variable(environ: dict[str, str], home: Path) -> None:
-    config = home / "config.toml"
-    config.write_text('filter = "status:late"\n')
-    environ |= {"ENVWATCH_CONFIG": str(config), "ENVWATCH_FILTER": "no-such-thing"}
-    ended = run(environ, "list", "-o", "json")
-    document = json.loads(ended.out)
-    assert (ended.code, document["filter"], document["counts"]["total"]) == (0, None, 130)
-    assert run(environ, "list").err.startswith("130 environments at ")
-    assert json.loads(run(environ, "list", "--filter", "", "-o", "json").out)["counts"]["total"] == 130
-
-
-def test_a_mistake_in_a_filter_is_reported_before_the_first_request(environ: dict[str, str]) -> None:
-    del environ["LETTA_API_KEY"]
-    ended = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list", "--filter", "web stauts:late")
-    assert ended.code == 2
-    assert re.fullmatch(r"envwatch: --filter: there is no field stauts; .* \(at character 5: stauts\)", ended.line)
 
 
 @pytest.mark.parametrize("command", first_quick([(), ("demo",)]))
@@ -314,16 +236,6 @@ def test_help_and_refusals_import_nothing_slow(environ: dict[str, str], argument
     assert ended.err.endswith("slow: []")
 
 
-def test_the_help_of_the_dashboard_names_every_variable_and_exit_code(environ: dict[str, str]) -> None:
-    ended = run(environ | {"PYTHONIOENCODING": "ascii"}, "dashboard", "--help")
-    assert (ended.code, ended.err) == (0, "")
-    words = ("demo", "list", "LETTA_API_KEY", "LETTA_BASE_URL", "examples:", "  0 fine", "2 usage", "3 no", "4 key")
-    assert [word for word in words if word not in ended.out.decode()] == []
-    assert f"default {Limits().interval.total_seconds():g}s)" in ended.out.decode()
-    assert f"default {Limits().page_size})" in ended.out.decode()
-    assert run(environ, "--version").out.decode() == f"envwatch {__version__}\n"
-
-
 @pytest.mark.parametrize("arguments", [(KEY,), ("--api-key", KEY), (f"--api-key={KEY}",), ("list", KEY), ("-k", KEY)])
 def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(
     environ: dict[str, str], arguments: tuple[str, ...]
@@ -331,12 +243,6 @@ def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(
     ended = run(environ, *arguments)
     assert ended.code == 2
     assert KEY not in ended.line
-
-
-def test_without_a_key_the_line_says_where_to_get_one(home: Path) -> None:
-    ended = run(clean_environ(home), "list")
-    assert ended.code == 2
-    assert "https://chat.letta.com/preferences/api-keys" in ended.line
 
 
 def test_a_key_that_cannot_be_one_is_not_repeated(environ: dict[str, str]) -> None:
@@ -369,40 +275,6 @@ def test_http_to_another_machine_is_refused(environ: dict[str, str]) -> None:
     ended = run(environ | {"LETTA_BASE_URL": "http://api.letta.com"}, "list")
     assert ended.code == 2
     assert ended.line.endswith("(see LETTA_BASE_URL)")
-
-
-def test_a_wrong_key_is_an_exit_code_of_its_own(environ: dict[str, str]) -> None:
-    ended = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "-o", "json")
-    assert ended.code == 4
-    assert "key refused" in ended.line
-    assert ended.line.endswith("Is the key from LETTA_API_KEY right, and still valid?")
-    assert "somebody" not in ended.err
-
-
-def test_a_server_that_is_not_there_is_unreachable(environ: dict[str, str]) -> None:
-    ended = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list")
-    assert ended.code == 3
-    assert "127.0.0.1:9" in ended.line
-
-
-async def test_every_failure_of_the_server_has_its_exit_code_and_one_line(home: Path) -> None:
-    async with faulty_server(wire_rows(3)) as faulty:
-        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
-        faults = {
-            says(403, '{"error":"only for pro"}'): 4,
-            says(404, '{"detail":"Not Found"}'): 3,
-            says(429, '{"error":"slow down"}', **{"Retry-After": "60"}): 3,
-            says(502, "<html>Bad Gateway</html>"): 3,
-            says(200, "<html>Welcome</html>"): 3,
-            says(302, "", Location="https://elsewhere.example.com/"): 3,
-            sends(b"SSH-2.0-OpenSSH_9.6\r\n"): 3,
-            Stop(Where.BODY, How.RESET): 3,
-        }
-        for fault, code in faults.items():
-            faulty.heal()
-            faulty.break_page(0, fault)
-            ended = await run_beside(environ, "list", "-o", "json")
-            assert (ended.code, len(ended.line) > 30) == (code, True)
 
 
 async def test_a_failure_names_the_host_once_and_the_page_if_it_is_not_the_first(home: Path) -> None:
@@ -494,16 +366,6 @@ async def test_what_is_wrong_with_the_clocks_is_said_and_changes_no_state(
         said.replace("7s", "6s"),
         said.replace("1h", "59m 59s"),
     }
-
-
-async def test_rows_that_cannot_be_read_are_reported_beside_the_others(home: Path) -> None:
-    rows = [*wire_rows(20), wire_row("env-bad", connectionName=5)]
-    async with faulty_server(rows) as faulty:
-        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
-        ended = await run_beside(environ, "list", "-o", "json")
-        assert ended.code == 0
-        assert json.loads(ended.out)["complete"] is False
-        assert "incomplete: 1 row could not be read (env-bad)" in ended.err
 
 
 async def test_ctrl_c_ends_a_listing_that_hangs_quietly(home: Path) -> None:
@@ -610,19 +472,6 @@ def test_a_log_that_cannot_be_written_is_reported_and_the_listing_is_there_all_t
     assert [line.partition(":")[2][:12] for line in refused.err.splitlines()] == [" cannot writ", " key refused"]
 
 
-def test_a_log_that_can_be_written_causes_no_message(environ: dict[str, str], home: Path) -> None:
-    log = home / " log "
-    assert run(environ, "list", "-o", "jsonl", "--log-file", str(log)).err == ""
-    assert log.read_text().count("\n") == 1
-
-
-@pytest.mark.parametrize("command", first_quick([("list",), ("demo",), ()]))
-def test_an_empty_path_is_no_place_for_a_log(environ: dict[str, str], command: tuple[str, ...]) -> None:
-    ended = run(environ, *command, "--log-file", "")
-    assert ended.code == 2
-    assert "--log-file: must be a path" in ended.line
-
-
 def test_a_closed_standard_output_is_reported(environ: dict[str, str]) -> None:
     command = ("sh", "-c", 'exec "$0" "$@" >&-', *ENVWATCH)
     ended = run(environ, "list", command=command)
@@ -661,40 +510,6 @@ def test_no_locale_makes_a_listing_fail(environ: dict[str, str], locale: dict[st
     assert [line[:1] == b"{" for line in lines] == [False] * 131 + [True] * 130
     assert b"".join(table).isascii() or locale != {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     assert "東京" in b"".join(documents).decode()
-
-
-@pytest.mark.parametrize(("columns", "titles"), [(60, b"SEEN  NAME"), (80, b"WHY")])
-def test_the_table_fits_the_terminal_and_has_colours_only_where_they_are_wanted(
-    environ: dict[str, str], columns: int, titles: bytes
-) -> None:
-    tables = []
-    for more in ({}, {"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        with terminal(environ | more, "list", columns=columns) as (process, ours):
-            seen = screen_until(ours)
-            assert process.wait(TIMEOUT_S) == 0
-        assert titles in seen
-        assert (b"\x1b[1;31m\xe2\x97\x8b offline\x1b[0m" in seen) is not bool(more)
-        assert (b"\x1b" in seen) is not bool(more)
-        lines = re.sub(rb"\x1b\[[0-9;]*m", b"", seen).decode().split("\r\n")
-        assert len(lines) == 134
-        assert CLOCK.fullmatch(lines[-2] + "\n")
-        assert max(map(cells, lines[:-3])) <= columns
-        tables.append([re.sub(" +[0-9]+s", " age", line) for line in lines[:-3]])
-    assert tables[0] == tables[1] == tables[2]
-    names = sorted(run(environ, "list", "-o", "name").out.decode().splitlines(), key=cells)
-    assert cells(names[-1]) > 40
-    for name in names:
-        if cells(name) <= 20 and name.isascii():
-            assert any(f" {name}" in line for line in tables[0]), "a name of 20 cells is whole"
-
-
-@pytest.mark.parametrize("arguments", first_quick([(), ("demo",), ("--interval", "2")]))
-def test_the_dashboard_without_a_terminal_points_to_the_listing(
-    environ: dict[str, str], arguments: tuple[str, ...]
-) -> None:
-    ended = run(environ, *arguments)
-    assert ended.code == 2
-    assert "`envwatch list`" in ended.line
 
 
 @pytest.mark.parametrize("name", first_quick(["dumb", ""]))

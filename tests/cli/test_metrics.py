@@ -139,24 +139,6 @@ async def test_a_poll_that_fails_is_a_series_a_line_and_an_exit_code(
     assert series.of_environments == set()
 
 
-async def test_of_two_profiles_the_one_that_fails_is_named_and_the_other_has_its_series(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    async with faulty_server(fresh(2)) as one, faulty_server(fresh(2)) as two:
-        two.break_every_page(says(500, "{}"))
-        config.write_text(
-            "".join(
-                f'[profiles.{name}]\nbase_url = "{server.url}"\napi_key_env = "K"\n'
-                for name, server in (("one", one), ("two", two))
-            )
-        )
-        done = await ended(one, tmp_path, "--profile=one,two", f"--config={config}", K=KEY)
-    series = Series.read(done.out)
-    assert done.code == Exit.UNREACHABLE
-    assert done.err.startswith("envwatch: profile two: server error")
-    assert {labels["profile"] for labels in series.of(UP)} == {"one"}
-    assert (series.value("envwatch_up", profile="one"), series.value("envwatch_up", profile="two")) == (1, 0)
-
-
 async def test_with_once_the_file_stays_and_everybody_may_read_it(tmp_path: Path) -> None:
     async with faulty_server(fresh(2)) as server:
         assert (await ended(server, tmp_path, "--once", "--textfile=a.prom")).code == Exit.FINE
@@ -220,10 +202,3 @@ def test_without_its_package_one_line_says_how_to_get_it(monkeypatch: pytest.Mon
         metrics.run(options_in(["metrics"]))
     assert stopped.value.code is Exit.USAGE
     assert str(stopped.value).endswith("such as `uv tool install '.[metrics]'`")
-
-
-@pytest.mark.parametrize("largest", ["-1", "many", "100001"])
-def test_a_limit_is_a_number(largest: str) -> None:
-    with pytest.raises(StopError) as stopped:
-        options_in(["metrics", "--largest", largest])
-    assert stopped.value.code is Exit.USAGE

@@ -120,26 +120,6 @@ def test_what_was_acknowledged_on_another_server_is_not_reported(
     assert ("Ana looks into it" in out) is is_known
 
 
-def test_of_several_profiles_those_that_have_a_history_are_printed(
-    machine: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    remember(machine)
-    code, out, err = run(capfd, machine, "--profile", "home,work", "--since", "10m")
-    assert code == 1
-    assert out.count("# envwatch: ") == 1
-    assert err.startswith("envwatch: nothing was recorded of profile home on home.example from ")
-    assert err.endswith("; the setting `history` is false, so nothing is recorded\n")
-
-
-def test_without_a_history_it_says_what_records_one(machine: Path) -> None:
-    remember(machine)
-    config = ("--config", str(machine / "config.toml"), "--profile", "work")
-    code, line = refusal(*config, "--since", "2h", "--until", "1h")
-    assert code == 1
-    assert line.startswith("nothing was recorded of profile work on work.example from ")
-    assert line.endswith("; the dashboard, `watch`, `serve` and `metrics` record; for the demo, use --profile demo")
-
-
 def test_left_out_records_are_named_with_the_profile_if_there_are_several(
     machine: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,21 +133,6 @@ def test_left_out_records_are_named_with_the_profile_if_there_are_several(
     assert (code, err) == (0, f"envwatch: {line}\n")
     assert f"\n- {line.replace(': it', ': `it')}`\n" in out
     assert run(capfd, machine, "--profile", "home,work", "--since", "2d")[::2] == (0, f"envwatch: work: {line}\n")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (("--since", "1h", "--until", "2h"), "the period begins at .*, which is not before its end, "),
-        (("--since", "tomorrow"), "--since: must be a time in the past like 8h"),
-        (("--until", "2999-01-01"), "must be a time in the past like 8h"),
-        (("-o", "html"), "must be one of md, json"),
-    ],
-)
-def test_a_wrong_period_or_format_is_one_line(machine: Path, arguments: tuple[str, ...], line: str) -> None:
-    with pytest.raises(StopError, match=line) as raised:
-        run_command(options_in(["report", "--config", str(machine / "config.toml"), "--profile", "work", *arguments]))
-    assert raised.value.code == 2
 
 
 def recording(machine: Path, ends: float) -> Path:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,68 +26,6 @@ def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]
     environ |= variables
     ended = programs.run([sys.executable, "-m", "envwatch", "silence", *arguments], environ)
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
-
-
-def test_a_silence_is_made_listed_and_ended(tmp_path: Path) -> None:
-    code, out, err = run(tmp_path, "--filter", "pod:p-7", "--for", "2h", "--note", "new disks")
-    id_ = out.strip()
-    assert (code, len(id_)) == (0, 8)
-    looked, made = err.splitlines()
-    assert looked.startswith("pod:p-7 matches an unknown number of environments: no API key")
-    assert made.endswith("Z: pod:p-7")
-    code, out, _ = run(tmp_path, "list", "-o", "json")
-    (silence,) = json.loads(out)
-    assert (silence["id"], silence["query"], silence["note"]) == (id_, "pod:p-7", "new disks")
-    title, row = run(tmp_path, "list")[1].splitlines()
-    assert title.split() == ["ID", "UNTIL", "WHAT", "NOTE", "BY"]
-    assert row.split()[0] == id_
-    assert run(tmp_path, "end", id_) == (0, "", "ended: pod:p-7\n")
-    assert run(tmp_path, "list") == (0, "", "nothing is silenced\n")
-    code, out, err = run(tmp_path, "end", id_)
-    assert (code, out) == (1, "")
-    assert err == f"envwatch: there is no silence {id_}; `envwatch silence list` prints the current silences\n"
-
-
-CONFIG = """
-[[quiet]]
-filter = "name:mac-*"
-days = "mon-sun"
-hours = "{}"
-[profiles.home]
-[profiles.work]
-[[profiles.work.quiet]]
-days = "sat"
-"""
-
-
-def test_recurring_silences_are_listed_and_the_present_hours_are_ended(tmp_path: Path) -> None:
-    now = datetime.now(UTC)
-    hours = "-".join(f"{now + timedelta(hours=each):%H:00}" for each in (-2, 3))
-    (tmp_path / "config.toml").write_text(CONFIG.format(hours))
-    options = ("--config", str(tmp_path / "config.toml"), "--profile")
-    (silence,) = json.loads(run(tmp_path, "list", "-o", "json", *options, "home")[1])
-    assert (silence["id"], silence["query"], silence["days"], silence["hours"]) == ("quiet-1", "name:mac-*", "", hours)
-    assert silence["at"] < f"{now:%Y-%m-%dT%H:%M:%S}" < silence["until"]
-    _, row = run(tmp_path, "list", *options, "home")[1].splitlines()
-    assert re.fullmatch(rf"quiet-1  20.*Z  name:mac-\* {hours}  -     -", row)
-    assert run(tmp_path, "end", "quiet-1", *options, "home") == (0, "", f"ended: name:mac-* {hours}\n")
-    _, row = run(tmp_path, "list", *options, "home")[1].splitlines()
-    assert re.fullmatch(rf"quiet-1  -  +name:mac-\* {hours}  -     -", row)
-    code, out, err = run(tmp_path, "end", "quiet-1", *options, "home")
-    assert (code, out, err) == (1, "", f"envwatch: quiet-1 is not in force now: name:mac-* {hours}\n")
-    (entry,) = json.loads((tmp_path / "envwatch" / "silences.json").read_text()).values()
-    assert (entry.keys(), entry["at"] == entry["until"]) == ({"ends", "at", "until", "note", "by"}, True)
-    code, _, err = run(tmp_path, "end", "quiet-1", *options, "home,work")
-    assert (code, err) == (2, "envwatch: several profiles have a silence quiet-1: choose one with --profile\n")
-
-
-@pytest.mark.parametrize("arguments", [("--filter", "x"), ("--for", "2h"), ()])
-def test_what_is_missing_is_named(arguments: tuple[str, ...]) -> None:
-    from envwatch.cli.commands.silence import run as run_command  # noqa: PLC0415
-
-    with pytest.raises(StopError, match="a silence needs --f") as raised:
-        run_command(options_in(["silence", *arguments]))
-    assert raised.value.code == 2
 
 
 @pytest.mark.parametrize("text", ["5", "", "2x", "59s", "366d", "-1h", "1h 30m", "h", "٣h"])
@@ -121,21 +57,6 @@ def variables(server: Server) -> dict[str, str]:
 
 def held(folder: Path) -> list[str]:
     return [silence["query"] for silence in json.loads(run(folder, "list", "-o", "json")[1])]
-
-
-def test_a_new_silence_says_what_its_filter_matches_now(tmp_path: Path, server: Server) -> None:
-    for query, text in {
-        "name:chen-nas": "matches 1 of 12 environments now: chen-nas",
-        "name:no-such": "matches none of 12 environments now",
-        "!name:chen-nas": r"matches 11 of 12 environments now: \S+.*, .*, .* and 8 more",
-    }.items():
-        code, _, err = run(tmp_path, "--filter", query, "--for=1h", **variables(server))
-        assert code == 0
-        assert re.match(f"{re.escape(query)} {text}\nsilenced until .*: {re.escape(query)}\n$", err), err
-    away = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://127.0.0.1:9"}
-    code, _, err = run(tmp_path, "--filter", "name:away", "--for=1h", **away)
-    assert (code, held(tmp_path)[-1]) == (0, "name:away")
-    assert err.startswith("name:away matches an unknown number of environments: unreachable: 127.0.0.1:9: ")
 
 
 @pytest.mark.parametrize("query", ["*", "!name:no-such"])

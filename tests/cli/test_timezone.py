@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-import signal
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support import programs
-from support.builders import wire_rows
-from support.faulty_server import KEY, faulty_server
-from support.pty_terminal import environment
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.bootstrap import all_settings_for, display_settings_of, past_moment
@@ -73,33 +65,3 @@ def test_a_moment_without_an_offset_has_come_in_the_zone_or_not(zone: str, *, ha
     with pytest.raises(StopError, match=r"has not come yet: here it is [-0-9]{10} [:0-9]{8}Z$") as stop:
         past_moment(options.since)
     assert stop.value.code is Exit.USAGE
-
-
-@pytest.mark.parametrize(("zone", "offset"), [("Asia/Kathmandu", "+05:45"), ("UTC", "Z")])
-async def test_watch_and_its_log_have_the_times_of_the_zone(tmp_path: Path, zone: str, offset: str) -> None:
-    command = [sys.executable, "-m", "envwatch", "watch", "--initial", "--interval=1s", f"--log-file={tmp_path}/log"]
-    async with faulty_server(wire_rows(1)) as server:
-        environ = environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url, ENVWATCH_TIMEZONE=zone)
-        process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=asyncio.subprocess.PIPE)
-        try:
-            assert process.stdout is not None
-            line = (await process.stdout.readline()).decode()
-        finally:
-            process.send_signal(signal.SIGTERM)
-            await process.wait()
-    assert re.match(rf"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d{re.escape(offset)}  initial ", line)
-    log = (tmp_path / "log").read_text().splitlines()
-    assert log
-    assert all(("+00:00" if zone == "UTC" else offset) in each.split()[0] for each in log)
-
-
-@pytest.mark.parametrize(("zone", "has_passed"), [("Pacific/Kiritimati", True), ("UTC", False)])
-async def test_the_end_of_watch_is_of_the_zone(tmp_path: Path, zone: str, *, has_passed: bool) -> None:
-    text = f"{datetime.now(UTC) + timedelta(hours=7):%Y-%m-%d %H:%M}"
-    command = [sys.executable, "-m", "envwatch", "watch", "--interval=1s", "--for=1s", "--until", text]
-    async with faulty_server(wire_rows(1)) as server:
-        environ = environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url, ENVWATCH_TIMEZONE=zone)
-        done = await asyncio.to_thread(programs.run, command, environ)
-    assert done.returncode == (Exit.USAGE if has_passed else Exit.FINE)
-    here = r"--until: must be in the future: here it is [-0-9]{10} [:0-9]{8}\+14\n"
-    assert re.search(here if has_passed else f"until {text}:00Z\n", done.stderr.decode())

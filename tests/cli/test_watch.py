@@ -20,7 +20,7 @@ from support.builders import key_of, wire_row, wire_rows
 from support.faulty_server import KEY, Faulty, faulty_server, says
 from support.pty_terminal import Terminal, environment
 
-from envwatch.cli.arguments import Exit, StopError, options_in
+from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.commands.watch import stream_of
 from envwatch.config.settings import DEFAULT, Sources, settings_of
 from envwatch.fleet.alerting.acknowledgements import Ack
@@ -28,7 +28,6 @@ from envwatch.model.text import clean
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
@@ -229,48 +228,6 @@ def test_a_built_in_view_of_watch_is_a_filter() -> None:
     assert str(stream_of(options, settings, {}, clean("default")).query) == "name:a status:offline,gone"
 
 
-async def test_a_view_that_does_not_exist_is_one_line_before_the_first_request(tmp_path: Path) -> None:
-    async with faulty_server(fresh(1)) as server:
-        async with running(environ_for(server, tmp_path), tmp_path, "watch", "--view", "zzz") as watch:
-            assert await watch.ended() == Exit.USAGE
-        assert server.seen == []
-    assert (tmp_path / "errors").read_text() == ("envwatch: --view: names no view: a table [views.NAME] makes a view\n")
-
-
-@pytest.mark.slow
-async def test_a_key_that_stays_refused_ends_it_with_4(tmp_path: Path) -> None:
-    async with faulty_server(fresh(1)) as server:
-        async with running(environ_for(server, tmp_path, key="wrong-key-wrong-key"), tmp_path, "watch") as watch:
-            assert (await watch.line()).split()[1] == "refused"
-            assert await watch.ended(within=30 + TIMEOUT_S) == Exit.AUTHENTICATION  # retries after 30 s
-            assert "envwatch: refused again: " in watch.errors.read_text()
-        assert len(server.seen) == 2
-
-
-async def test_wait_has_a_code_for_each_end_and_prints_the_names_that_match(tmp_path: Path) -> None:
-    async def run(server: Faulty, *arguments: str, key: str = KEY) -> subprocess.CompletedProcess[bytes]:
-        command = [*ENVWATCH, "wait", "--interval=1s", *arguments]
-        return await asyncio.to_thread(programs.run, command, environ_for(server, tmp_path, key=key))
-
-    async with faulty_server(fresh(3, **OFF)) as server, faulty_server([]) as failing:
-        failing.break_every_page(says(500))
-        met, absent, missed, refused, failed = await asyncio.gather(
-            run(server, "mode:standard", "!env-1", "--count", "2"),
-            run(server, "--absent", "pod:p-9"),
-            run(server, "mode:standard", "--count=4", "--timeout=2s"),
-            run(server, "mode:standard", "--timeout=2s", key="wrong-key-wrong-key"),
-            run(failing, "--absent", "pod:p-9", "--timeout=2s"),
-        )
-    assert (met.returncode, met.stdout, met.stderr) == (Exit.FINE, b"laptop of env-2\nlaptop of env-3\n", b"")
-    assert (absent.returncode, absent.stdout, absent.stderr) == (Exit.FINE, b"", b"")
-    assert (missed.returncode, missed.stdout) == (Exit.FAILED, b"")
-    assert missed.stderr == b"envwatch: after 2s, 3 of 4 match: mode:standard\n"
-    assert refused.returncode == Exit.AUTHENTICATION
-    assert refused.stderr.startswith(b"envwatch: after 2s: key refused: 127.0.")
-    assert failed.returncode == Exit.UNREACHABLE
-    assert failed.stderr.startswith(b"envwatch: after 2s, nothing can be known: server error: ")
-
-
 async def test_wait_comes_back_when_it_comes_about(tmp_path: Path) -> None:
     arguments = ("wait", "--interval=1s", "appeared*env-2")
     async with (
@@ -292,84 +249,6 @@ async def test_a_terminal_gets_one_line_of_progress_and_nothing_stays_of_it(tmp_
             await asyncio.to_thread(terminal.wait_for, "after 2s, 0 of 1 match: pod:p-9")
             assert "waiting" not in terminal.text
         assert b"\x1b" not in terminal.received
-
-
-@pytest.mark.parametrize("plain", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
-async def test_the_words_of_a_terminal_have_the_colours_of_their_states(tmp_path: Path, plain: dict[str, str]) -> None:
-    now = time.time() * 1000
-    down = [wire_row(id_, **OFF, lastSeenAt=now - ago) for id_, ago in {"env-2": 60_000, "env-3": 1e9}.items()]
-    async with faulty_server([*fresh(1), *down]) as server:
-        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url, **plain}
-        arguments = ("watch", "--initial", "--for=1s", "--interval=1s")
-        with Terminal.of_envwatch(*arguments, home=tmp_path, environ=environ, columns=120) as terminal:
-            await asyncio.to_thread(terminal.wait_for, "initial +laptop of env-2 +offline, disconnected")
-            assert await asyncio.to_thread(terminal.wait_for_end) == Exit.FINE
-        assert (b"Z  \x1b[1;31minitial\x1b[0m       laptop of env-2" in terminal.received) is not bool(plain)
-        assert (b"Z  \x1b[2minitial\x1b[0m       laptop of env-3" in terminal.received) is not bool(plain)
-        assert (b"\x1b" in terminal.received) is not bool(plain)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        ("watch --for 5x", "--for: must be 1s to 365d, written like 45s, 2m or a number of seconds"),
-        ("watch --for 0s", "--for: must be 1s to 365d"),
-        ("watch --until noon", "--until: must be a time like 15:30"),
-        ("watch --until 2020-01-01T00:00Z", "--until: must be in the future: here it is "),
-        ("watch --filter pdo:x", "--filter: "),
-        ("watch --since 2999-01-01", "--since: must be in the past, like 8h, 02:13"),
-        ("watch -o csv", "output must be one of text, jsonl"),
-        ("wait", "QUERY is missing"),
-        ("wait x --count 0", "--count: must be a whole number from 1 to 100000"),
-        ("wait x --timeout soon", "--timeout: must be 1s to 365d"),
-    ],
-)
-def test_a_wrong_argument_is_one_line_before_anything_is_asked(arguments: str, line: str) -> None:
-    with pytest.raises(StopError) as stop:
-        options_in(arguments.split())
-    assert stop.value.code is Exit.USAGE
-    assert line in str(stop.value)
-    assert "\n" not in str(stop.value)
-
-
-async def test_it_says_once_on_standard_error_and_in_the_log_why_polls_are_slow_and_which_setting_helps(
-    tmp_path: Path,
-) -> None:
-    log = tmp_path / "log"
-    command = [*ENVWATCH, "watch", "--interval", "1", "--for", "6s"]
-    async with faulty_server(fresh(200)) as server:
-        environ = environ_for(server, tmp_path)
-        twice_the_budget = environ_for(server, tmp_path / "fast", ENVWATCH_REQUESTS_PER_MINUTE="120")
-        slow, fast = await asyncio.gather(
-            asyncio.to_thread(programs.run, [*command, "--log-file", str(log)], environ),
-            asyncio.to_thread(programs.run, command, twice_the_budget),
-        )
-    assert (slow.returncode, fast.returncode) == (0, 0)
-    line = (
-        "polls come every 2s, not every 1s: 2 pages at 60 requests a minute take 2s; "
-        "`requests_per_minute = 120` helps, a greater `page_size` may help (`envwatch doctor` measures)"
-    )
-    assert slow.stderr.decode().splitlines()[1:] == [f"envwatch: {line}"]
-    assert log.read_text().count(line) == 1
-    assert len(fast.stderr.decode().splitlines()) == 1, fast.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (("wait", "pdo:x"), b"envwatch: QUERY: "),
-        (("wait", ""), b"envwatch: QUERY is empty"),
-        (
-            ("wait", "x", "--absent", "--count", "2"),
-            b"envwatch: --absent waits until no environment matches: leave out --count",
-        ),
-    ],
-)
-def test_a_wrong_query_to_wait_for_is_one_line_too(arguments: tuple[str, ...], line: bytes, tmp_path: Path) -> None:
-    done = programs.run([*ENVWATCH, *arguments], environment(tmp_path))
-    assert (done.returncode, done.stdout) == (Exit.USAGE, b"")
-    assert done.stderr.startswith(line)
-    assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("arguments", first_quick([("wait", "mode:standard"), ("watch", "--for", "1s")]))
