@@ -11,6 +11,7 @@ import math
 import os
 import pwd
 import random
+import re
 import selectors
 import signal
 import socket
@@ -45,8 +46,8 @@ PROCESS: Final = 4242
 _BOOTED_S: Final = 1_000_000.0
 """The monotonic clock at the start."""
 SIGNAL_AFTER_S: Final = 7.0
-_BUSY: Final = ("in_thread", "asyncio-waitpid")
-"""Names of threads that wake the event loop at the end."""
+_BUSY: Final = re.compile("in_thread|asyncio-waitpid|_do_shutdown")
+"""Names of threads that wake the event loop at the end; the last thread ends the loop's executor."""
 _DATED: Final = [
     module
     for name, module in [*sys.modules.items()]
@@ -121,7 +122,7 @@ class _Selector(selectors.DefaultSelector):
         return super().select(None)
 
     def _is_busy(self) -> bool:
-        if self.calls or any(thread.name.startswith(_BUSY) for thread in threading.enumerate()):
+        if self.calls or any(_BUSY.search(thread.name) for thread in threading.enumerate()):
             return True
         keys = [*self.get_map().values()][1:]  # the first key is the loop's own pipe
         return any(key.events & selectors.EVENT_WRITE or not self._hangs for key in keys)

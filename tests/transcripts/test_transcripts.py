@@ -31,10 +31,11 @@ DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "without-a-screen.md"
 @pytest.mark.skipif(sys.platform != "linux", reason="folders and the words of errors are those of Linux")
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_command_prints_the_bytes_of_the_transcript(section: Section) -> None:
-    differences = difflib.unified_diff(
-        section.lines, section.played(), "transcript", "present output", n=30, lineterm=""
-    )
-    assert (text := "\n".join(differences)) == "", f"\n{text}\n\nwrite.py in this folder writes the present output"
+    lines = difflib.unified_diff(section.lines, section.played(), "transcript", "present output", n=9, lineterm="")
+    if differences := "\n".join(lines):
+        pytest.fail(
+            f"{differences}\n\n`uv run python tests/transcripts/write.py` writes the present output", pytrace=False
+        )
 
 
 def _commands() -> list[Command]:
