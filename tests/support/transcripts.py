@@ -182,9 +182,9 @@ def _answer(command: Command, fleet: str, home: Path) -> Iterator[str]:
             code, out, err = _run(command, fleet, home)
         except TimeoutExpired:
             raise TimeoutError(f"does not end within {TIMEOUT_S:g} s: {shlex.join(command.words)}") from None
-    out_lines = _piped(_escaped(_fixed(out, home)), command.pipe)
+    out_lines = _piped(escaped(_fixed(out, home)), command.pipe)
     yield from (f"| {line}".rstrip() for line in out_lines)
-    yield from (f"! {line}".rstrip() for line in _escaped(_fixed(err, home)))
+    yield from (f"! {line}".rstrip() for line in escaped(_fixed(err, home)))
     if code:
         yield f"exit {code}"
 
@@ -265,7 +265,7 @@ def _fixed(output: bytes, home: Path) -> bytes:
     return output
 
 
-def _escaped(output: bytes) -> list[str]:
+def escaped(output: bytes) -> list[str]:
     """Return the lines of an output, reversibly: each character is visible."""
     if not output:
         return []

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from hypothesis import example, given, strategies
 from support.parsers import options_of, parsers
-from support.transcripts import Command, Section, command_of, transcripts
+from support.transcripts import Command, Section, command_of, escaped, transcripts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -36,6 +37,32 @@ def test_every_command_prints_the_bytes_of_the_transcript(section: Section) -> N
         pytest.fail(
             f"{differences}\n\n`uv run python tests/transcripts/write.py` writes the present output", pytrace=False
         )
+
+
+_ESCAPE: Final = re.compile(r"\\(?:\\|x(..)|u(....)|U(........))")
+
+
+def _unescaped(lines: Sequence[str]) -> bytes:
+    """Return the output whose lines were escaped."""
+
+    def character(match: re.Match[str]) -> str:
+        byte, *wide = match.groups()
+        if byte is not None:
+            return bytes.fromhex(byte).decode(errors="surrogateescape")
+        return next((chr(int(code, 16)) for code in wide if code is not None), "\\")
+
+    text = "".join(f"{line}\n" for line in lines)
+    if re.search(r"(?<!\\)(\\\\)*\\\n\Z", text):
+        text = text.removesuffix("\\\n")
+    return _ESCAPE.sub(character, text).encode(errors="surrogateescape")
+
+
+@given(strategies.binary() | strategies.text().map(str.encode))
+@example(b"a \n\\x20\n\xff\xc3\xbf\x1b[0m\xe2\x80\xae\n\\")
+def test_escapes_lose_no_byte_and_leave_nothing_invisible(output: bytes) -> None:
+    lines = escaped(output)
+    assert all(line.isprintable() and line == line.rstrip() for line in lines)
+    assert _unescaped(lines) == output
 
 
 def _commands() -> list[Command]:
