@@ -17,7 +17,9 @@ from support.fake_clock import Script, World, walk
 from support.hostile_fleet import TITLE
 from support.night import ZONE, Night
 from support.rewinding import settle, until
+from textual.command import CommandPalette
 
+from envwatch import __version__
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
@@ -30,6 +32,9 @@ from envwatch.tui.arguments import SilenceControl
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from textual.worker import Worker
+
+    from envwatch.model.outcome import Listed, Outcome
     from envwatch.sources.poller import PollSchedule
 
 INTERVAL_S: Final = 5
@@ -70,7 +75,7 @@ def _earlier_run() -> Night:
     night.add(*LAPTOPS, podId=None, metadata=_LAPTOP).add(LATE, podId=None, metadata=_SERVER)
     night.add("job-4f2a", "job-77c1", podId=None, deviceId="sandbox-agent", metadata=_SERVER)
     night.add("old-jenkins", "old-nas", down_h=80, podId="p-3", metadata=_SERVER)
-    night.change("gpu-1", currentMode="unrestricted").change("chen-imac", version="0.33.7")
+    night.change("chen-imac", version="0.33.7").until("02:15").change("gpu-1", currentMode="unrestricted")
     night.until("02:20").lose("divya-mini").until("02:30").lose("job-77c1")
     night.until("02:35").change("queue-1", version="0.34.13").until("02:48").lose("build-3", "build-4")
     while night.at < _THREE:
@@ -95,6 +100,7 @@ class Watch:
     stage: Stage
     night: Night
     planned: _PlannedPoller
+    readable: asyncio.Queue[SafeText]
     frames: list[str] = field(default_factory=list)
 
     def see(self, cause: str) -> None:
@@ -104,46 +110,58 @@ class Watch:
         assert {*map(cell_len, lines)} == {columns}
         assert len(lines) == rows
         edge, time = "═" * columns, clock_text(self.stage.at, ZONE).partition("+")[0]
-        self.frames.append("\n".join((f"{time}  {cause}", edge, *(line.rstrip() for line in lines), edge, "")))
+        drawn = (line.replace(__version__, "VERSION").rstrip() for line in lines)
+        self.frames.append("\n".join((f"{time}  {cause}", edge, *drawn, edge, "")))
 
     async def press(self, *keys: str, to: str = "") -> None:
         """Press keys, or type texts, and keep the frame after the last key."""
         await self.stage.press(*(name for key in keys for name in _names(key)))
-        await settle(self.stage)
+        await self._settle()
         self.see(": ".join(filter(None, (" ".join(keys), to))))
 
-    async def begin(self) -> None:
-        """Show the first listing, and the recording of the earlier run."""
-        await self.poll()
-        await self.read_past()
+    async def _settle(self) -> None:
+        """Wait until no moment is read and no command is searched."""
+        if self.stage.app.time_machine.is_moving:
+            await settle(self.stage)
+        palette = self.stage.app.screen
+        if isinstance(palette, CommandPalette):
+            await until(self.stage, lambda: all(worker.is_finished for worker in _searches(palette)))
 
     async def read_past(self) -> None:
         """Let the app read the recording of the earlier run."""
         began_at = self.stage.app.state.monitor.watched[NO_PROFILE].began_at
-        self.stage.app._inputs.readable.put_nowait(NO_PROFILE)  # noqa: SLF001  what the recorder does
+        self.readable.put_nowait(NO_PROFILE)
         await until(self.stage, lambda: self.stage.app.state.monitor.watched[NO_PROFILE].began_at != began_at)
-        await self.stage.tick(0)
 
     async def poll(self, event: str = "", after: float = INTERVAL_S) -> None:
         """Show the next listing; keep the frame if the listing shows an event."""
+        await self._take(self.listing(after), event)
+
+    def listing(self, after: float = INTERVAL_S) -> Listed:
+        """Return the result of the next poll."""
         self.stage.now += after
         at = self.night.at = round(self.stage.at)
         beat_at = at - 10_000 if at >= _BEATS_AGAIN_AT else _LAST_BEAT_AT
         self.night.change(LATE, lastHeartbeat=beat_at, lastSeenAt=beat_at)
         self.planned.next_at = None
-        await self._take(self.night.listing()._replace(interval=timedelta(seconds=INTERVAL_S)), event)
+        return self.night.listing()._replace(interval=timedelta(seconds=INTERVAL_S))
 
     async def fail(self, cause: Cause, event: str = "", after: float = INTERVAL_S) -> None:
         """Let the next poll fail; keep the frame if the failure is an event."""
         self.stage.now += after
+        pages = 1 if cause is Cause.TIMEOUT else 0
         self.planned.next_at = self.stage.clocks().monotonic + 2 * INTERVAL_S
-        await self._take(failed(cause, self.stage.at)._replace(message=clean(FAILURES[cause])), event)
+        failure = failed(cause, self.stage.at, pages_read=pages)
+        await self._take(failure._replace(message=clean(FAILURES[cause])), event)
 
-    async def _take(self, outcome: Any, event: str) -> None:
+    async def _take(self, outcome: Outcome, event: str) -> None:
         await self.stage.take(outcome)
-        await self.stage.tick(0)
         if event:
             self.see(event)
+
+
+def _searches(palette: CommandPalette) -> list[Worker[object]]:
+    return [worker for worker in palette.workers if worker.node is palette]
 
 
 def _names(key: str) -> list[str]:
@@ -159,21 +177,27 @@ def _name(character: str) -> str:
 
 
 @asynccontextmanager
-async def watching(size: tuple[int, int]) -> AsyncIterator[Watch]:
-    """Start a dashboard at 03:00, before the first poll."""
+async def watching(size: tuple[int, int], *, is_listed: bool) -> AsyncIterator[Watch]:
+    """Start a dashboard at 03:00: before the first poll, or with a listing and the recording of the earlier run."""
     night, planned = _earlier_run().branch(), _PlannedPoller(Script(World(), walk()), Limits())
+    readable = asyncio.Queue[SafeText]()
     use_zone(ZONE)
     stage = Stage(
         now=(night.at - NOW) / 1000,
         poller=planned,
         record=night.history.record,
         pasts={NO_PROFILE: night.history},
-        readable=asyncio.Queue[SafeText](),
+        readable=readable,
         policies={NO_PROFILE: POLICY},
         silence_control=SilenceControl(user=clean("ana")),
     )
+    watch = Watch(stage, night, planned, readable)
     try:
+        if is_listed:
+            await stage.app.take(NO_PROFILE, watch.listing())
         async with running(stage, size):
-            yield Watch(stage, night, planned)
+            if is_listed:
+                await watch.read_past()
+            yield watch
     finally:
         use_zone(None)

@@ -29,25 +29,21 @@ async def first_frames(watch: Watch) -> None:
 
 
 async def pod_down(watch: Watch) -> None:
-    await watch.begin()
     watch.night.lose(*WEB)
     await watch.poll("pod p-7 goes down")
-    await watch.press("n", to="the newest loss")
-    await watch.press("enter", to="the members and the remedy")
-    await watch.press("escape", "x", to="the members in the block")
-    await watch.press("j", "enter", to="the detail of a member")
-    await watch.press("E", to="explain the member's state")
+    await watch.press("n", "enter", to="the newest loss: its members and the remedy")
+    await watch.press("escape", "E", to="explain the first member")
+    await watch.press("E", "enter", to="the member's detail")
     watch.night.restore("web-2")
     await watch.poll("web-2 is back")
     await watch.press("escape", "k", "x", to="fold the members again")
 
 
 async def acknowledge(watch: Watch) -> None:
-    await watch.begin()
     watch.night.lose(*WEB)
     await watch.poll()
-    await watch.press("n", "a", to="ask for a note")
-    await watch.press("disk swap, back at 04:00", "enter")
+    await watch.press("n", "a", "disk swap, back at 04:00", to="type a note")
+    await watch.press("enter")
     watch.night.restore(*WEB[:8])
     await watch.poll("eight of twelve are back")
     await watch.press("j", "j", "j", "a", ", or 05:00", to="change the note")
@@ -60,7 +56,6 @@ async def acknowledge(watch: Watch) -> None:
 
 
 async def silence(watch: Watch) -> None:
-    await watch.begin()
     await watch.press("n", "n", "n", "M", to="silence an incident")
     await watch.press("down", "enter", "new disks", to="for an hour")
     await watch.press("enter")
@@ -71,7 +66,6 @@ async def silence(watch: Watch) -> None:
 
 
 async def filter_rows(watch: Watch) -> None:
-    await watch.begin()
     await watch.press("/", to="examples")
     await watch.press("mod:unres", "enter", to="a wrong field")
     await watch.press("ctrl+u", "mode:unres", to="the right field")
@@ -79,11 +73,10 @@ async def filter_rows(watch: Watch) -> None:
     await watch.press("/", " zzz", "enter", "enter", to="nothing matches, and nothing to open")
     await watch.press("escape", to="clear the filter")
     await watch.press("/", "web", to="type another filter")
-    await watch.press("escape", "4", to="cancel; the rows that are down")
+    await watch.press("escape", "4", "/", "job", "enter", to="cancel; of the rows that are down, the jobs")
 
 
 async def arrange(watch: Watch) -> None:
-    await watch.begin()
     await watch.press("o", to="sort by …")
     await watch.press("n", "enter", "o", "o", to="by name, inverted")
     await watch.press("b", to="group by …")
@@ -96,7 +89,6 @@ async def arrange(watch: Watch) -> None:
 
 
 async def event_log(watch: Watch) -> None:
-    await watch.begin()
     watch.night.lose(*WEB)
     await watch.poll()
     await watch.press("e", to="the event log")
@@ -109,7 +101,6 @@ async def event_log(watch: Watch) -> None:
 
 
 async def past(watch: Watch) -> None:
-    await watch.begin()
     await watch.poll()
     await watch.press("[", to="one listing back")
     await watch.press("{", to="the event before")
@@ -123,7 +114,6 @@ async def past(watch: Watch) -> None:
 
 
 async def alerts_and_marks(watch: Watch) -> None:
-    await watch.begin()
     await watch.press("n", "n", "A", to="does a loss of this row need a person?")
     await watch.press("n", "enter", to="never")
     await watch.press("/", "edge", "enter", "A", to="the decision in force")
@@ -137,18 +127,18 @@ async def alerts_and_marks(watch: Watch) -> None:
 
 
 async def trouble(watch: Watch) -> None:
-    await watch.begin()
     await watch.press("?", to="help")
     await watch.press("ctrl+d", to="the next page")
-    await watch.press("escape", ":", "sil", to="the palette")
+    await watch.press("escape", ":", to="the palette")
+    await watch.press("sil")
     await watch.press("escape", "s", to="a key of another program")
     await watch.fail(Cause.TIMEOUT, "a poll fails")
     await watch.fail(Cause.TIMEOUT, "STALE", after=15)
     await watch.press("E", to="explain a stale state")
     await watch.fail(Cause.TIMEOUT, "BLIND", after=45)
-    await watch.fail(Cause.UNAUTHORIZED, "the key is refused")
-    await watch.press("escape", "e", to="the log of the failures")
-    await watch.press("escape")
+    await watch.fail(Cause.UNAUTHORIZED)
+    await watch.press("escape", to="the key is refused")
+    await watch.press("e", to="the log of the failures")
     await watch.poll("the key is accepted")
 
 
@@ -171,7 +161,7 @@ STORIES: Final[dict[str, Story]] = {
 
 async def told(story: str, size: Size) -> str:
     """Return the frames of a story."""
-    async with watching(size) as watch:
+    async with watching(size, is_listed=STORIES[story] is not first_frames) as watch:
         await STORIES[story](watch)
     return "\n".join(watch.frames)
 

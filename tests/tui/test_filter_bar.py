@@ -180,16 +180,6 @@ async def test_a_value_without_a_match_has_a_hint_while_typing_and_above_the_emp
         assert "name:" in stage.lines[-3]
 
 
-async def test_after_a_mistake_is_mended_enter_keeps_the_line() -> None:
-    async with box() as stage:
-        await stage.type("mode:")
-        await stage.press("enter", "u")
-        assert stage.lines[-3].startswith(" tab  unrestricted ")
-        await stage.press("enter")
-        assert not stage.app.dashboard.query_one(FilterBar).display
-        assert stage.names == ["bob"]
-
-
 async def test_escape_restores_the_filter_from_before_and_then_clears_it() -> None:
     async with box() as stage:
         for text in ("zz", "x foo:", ""):
@@ -203,11 +193,3 @@ async def test_escape_restores_the_filter_from_before_and_then_clears_it() -> No
             await stage.press("escape")
             assert len(stage.names) == 3, text
             await stage.press("slash")
-
-
-async def test_the_footer_shows_what_enter_and_escape_do_in_the_filter_bar() -> None:
-    async with box() as stage:
-        assert "⏎ Keep the filter  tab Complete the word  esc Cancel the change  F1 Help" in stage.lines[-1]
-        assert "Back" not in stage.lines[-1]
-        await stage.press("escape")
-        assert "Cancel" not in stage.lines[-1]
