@@ -61,21 +61,6 @@ def test_keys_move_the_cursor(terminal: Terminal) -> None:
     terminal.wait_for_cursor(1)
 
 
-def test_the_detail_pane_opens_over_the_table_and_closes_again(terminal: Terminal) -> None:
-    name, top = cursor_name(terminal), titles_line(terminal)
-    terminal.press(ENTER)
-    terminal.wait_for("^ no live connection · last sign of life ")
-    terminal.wait_for_no(HEADER)
-    assert terminal.part(top, 0).strip() == name
-    assert terminal.display[top + 1].startswith(" ○ OFFLINE for ")
-    assert cursor_name(terminal) == name, "the block stays above the pane"
-    terminal.press("G")
-    terminal.wait_for("^ org ")
-    terminal.press(ESC)
-    terminal.wait_for(HEADER)
-    assert cursor_name(terminal) == name
-
-
 def test_after_a_filter_the_cursor_stays_visible_on_the_header_of_its_folded_row(
     terminal: Terminal,
 ) -> None:

@@ -147,26 +147,6 @@ async def test_a_word_that_may_become_a_field_counts_where_it_finds_something_an
         assert " bo beat 0/3 " in stage.lines[0]
 
 
-MISTAKES = {
-    "foo:bar": "there is no field",
-    "status:ofline": "did you mean status:offline?",
-    "mode:": "needs",
-    "beat:>90": "of what?",
-    'name:"buil': "quote",
-}
-
-
-async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there() -> None:
-    async with box() as stage:
-        for text, mistake in MISTAKES.items():
-            await stage.type(text)
-            await stage.press("enter")
-            assert stage.app.dashboard.query_one(FilterBar).input.has_focus, text
-            assert mistake in stage.lines[-3], text
-            assert stage.lines[-2].strip() == text
-            await opened_anew(stage)
-
-
 async def test_a_value_without_a_match_has_a_hint_while_typing_and_above_the_empty_table() -> None:
     hint = "no environment has mode:unrestrcted; did you mean mode:unrestricted?"
     async with box() as stage:

