@@ -647,3 +647,13 @@ async def test_the_sentence_about_a_quiet_fleet_is_never_cut(width: int, rest: s
     async with staged((width, 24)) as stage:
         await stage.show(beating(3))
         assert stage.news == f"nothing has changed since 08:53:20{rest}"
+
+
+async def test_the_first_line_of_the_news_repeats_no_event_below() -> None:
+    async with staged((80, 24)) as stage:
+        await stage.show(beating(4, stage.at))
+        for stage.now, lost in ((5, 1), (10, 3)):
+            down = [environment(f"env-{n}", connectionId=None) for n in range(1, lost + 1)]
+            await stage.show([*down, *beating(4, stage.at)[lost:]])
+        news = [line for line in stage.lines if "went offline" in line]
+        assert [re.findall("env-[0-9]", line) for line in news] == [["env-2", "env-3"], ["env-1"]]
