@@ -114,9 +114,10 @@ class Watch:
         self.frames.append("\n".join((f"{time}  {cause}", edge, *drawn, edge, "")))
 
     async def press(self, *keys: str, to: str = "") -> None:
-        """Press keys, or type texts, and keep the frame after the last key."""
-        await self.stage.press(*(name for key in keys for name in _names(key)))
-        await self._settle()
+        """Press keys, or type texts, one after the other, and keep the frame after the last key."""
+        for key in keys:
+            await self.stage.press(*_names(key))
+            await self._settle()
         self.see(": ".join(filter(None, (" ".join(keys), to))))
 
     async def _settle(self) -> None:
