@@ -54,8 +54,9 @@ FAILURES: Final = {
 }
 
 _THREE: Final = Night("2026-11-25 03:00").at
-_BEATS_AGAIN_AT: Final = _THREE + 40_000
 _LAST_BEAT_AT: Final = _THREE - 50_000
+"""The late row's newest heartbeat until `_BEATS_AGAIN_AT`, in milliseconds."""
+_BEATS_AGAIN_AT: Final = _THREE + 40_000
 
 _SERVER: Final[dict[str, Any]] = {"lettaCodeVersion": "0.34.12", "os": "linux", "gitBranch": "main"}
 _LAPTOP: Final[dict[str, Any]] = {**_SERVER, "os": "darwin", "gitBranch": "feat/login"}

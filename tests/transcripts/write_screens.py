@@ -28,6 +28,7 @@ def write(names: Collection[str] = ()) -> None:
     """
     if unknown := sorted(set(names) - STORIES.keys()):
         raise SystemExit(f"no story {', '.join(unknown)}; the stories: {', '.join(STORIES)}")
+    _prepare()
     FOLDER.mkdir(exist_ok=True)
     written = {file_of(story, size): (story, size) for story in names or STORIES for size in SIZES}
     for path, (story, size) in written.items():
@@ -37,8 +38,12 @@ def write(names: Collection[str] = ()) -> None:
             path.unlink()
 
 
-if __name__ == "__main__":
+def _prepare() -> None:
+    """Set up this process as `tests/conftest.py` does."""
     collector.relax()
     idle.install()
     stylesheets.share()
+
+
+if __name__ == "__main__":
     write(sys.argv[1:])
