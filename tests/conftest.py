@@ -51,7 +51,7 @@ def local_zone_of_the_machine() -> Iterator[None]:
     use_zone(None)
 
 
-LONG = ("transcripts", "e2e", "tui", "cli", "storage", "demo")
+LONG = ("e2e", "transcripts", "tui", "cli", "storage", "demo")
 """Folders of slow files, slowest first: a slow file started last would keep the workers waiting."""
 
 

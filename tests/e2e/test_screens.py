@@ -11,18 +11,12 @@ import pytest
 from support.demo_screen import HEADER, cursor_name, demo, quit_with, rows, titles_line
 from support.pty_terminal import ENTER, ESC, Terminal
 
-from envwatch.model.text import natural_key
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def is_cursor_from(terminal: Terminal, line: int) -> bool:
     return terminal.cursor_line >= line
-
-
-def wait_for_rows(terminal: Terminal, pattern: str) -> None:
-    terminal.wait_until(lambda: (found := rows(terminal)) and all(re.match(pattern, row) for row in found), pattern)
 
 
 @pytest.fixture(scope="module")
@@ -67,37 +61,6 @@ def test_keys_move_the_cursor(terminal: Terminal) -> None:
     terminal.wait_for_cursor(1)
 
 
-def test_the_detail_pane_opens_over_the_table_and_closes_again(terminal: Terminal) -> None:
-    name, top = cursor_name(terminal), titles_line(terminal)
-    terminal.press(ENTER)
-    terminal.wait_for("^ no live connection · last sign of life ")
-    terminal.wait_for_no(HEADER)
-    assert terminal.part(top, 0).strip() == name
-    assert terminal.display[top + 1].startswith(" ○ OFFLINE for ")
-    assert cursor_name(terminal) == name, "the block stays above the pane"
-    terminal.press("G")
-    terminal.wait_for("^ org ")
-    terminal.press(ESC)
-    terminal.wait_for(HEADER)
-    assert cursor_name(terminal) == name
-
-
-def test_filter_words_are_kept_by_enter_and_cleared_by_esc(terminal: Terminal) -> None:
-    terminal.press("/laptop")
-    terminal.wait_for(r" 3/4\d")
-    terminal.wait_until(lambda: len(rows(terminal)) == 3, "three rows")
-    assert all("laptop" in row for row in rows(terminal))
-    terminal.press(" lukas")
-    terminal.wait_for(r" 1/4\d")
-    terminal.press(ENTER)
-    terminal.wait_for("/ Filter")
-    terminal.wait_until(lambda: len(rows(terminal)) == 1, "one row")
-    terminal.wait_until(lambda: cursor_name(terminal) == "lukas-laptop-6", "the first match under the cursor")
-    terminal.press(ESC)
-    terminal.wait_for_no("[0-9]/[0-9]+  ")
-    assert cursor_name(terminal) == "lukas-laptop-6"
-
-
 def test_after_a_filter_the_cursor_stays_visible_on_the_header_of_its_folded_row(
     terminal: Terminal,
 ) -> None:
@@ -128,15 +91,6 @@ def test_keys_in_one_packet_with_the_slash_go_into_the_filter_bar_only(terminal:
     terminal.wait_for_no("[0-9]/[0-9]+  ")
 
 
-def test_digits_show_a_part_of_the_fleet(terminal: Terminal) -> None:
-    for key, glyph in (("2", "[●◐]"), ("3", "◐"), ("4", "○")):
-        terminal.press(key)
-        wait_for_rows(terminal, f"..{glyph}")
-        terminal.wait_for("[0-9]/[0-9]+  ")
-    terminal.press("0")
-    terminal.wait_for_no("[0-9]/[0-9]+  ")
-
-
 def test_n_goes_to_the_only_loss_and_says_that_there_is_no_other_and_big_n_goes_back(terminal: Terminal) -> None:
     terminal.press("G", "x")  # rows that are off for long need nobody, folded or not
     terminal.wait_for("^ ►▾ offline for over 24 h")
@@ -150,21 +104,6 @@ def test_n_goes_to_the_only_loss_and_says_that_there_is_no_other_and_big_n_goes_
     terminal.wait_for("^ ►▾ offline for over 24 h")
     terminal.press("x")
     terminal.wait_for("^ ►▸ offline for over 24 h")
-
-
-def test_the_order_can_be_chosen(terminal: Terminal) -> None:
-    terminal.press(".")
-    terminal.wait_for("sorted by STATE")
-    terminal.press("...")
-    terminal.wait_for("NAME▲")
-    shown = [terminal.part(y, 20, 42).strip() for y in range(titles_line(terminal) + 1, 22)]
-    assert shown == sorted(shown, key=natural_key)
-    terminal.press("I")
-    terminal.wait_for("NAME▼")
-    terminal.press(",")
-    terminal.wait_for("BEA▲ NAME")
-    terminal.press("0")
-    terminal.wait_for_no("SORT|NAME▼|BEA▲")
 
 
 def test_times_and_interval_answer_in_the_news_bar(terminal: Terminal) -> None:

@@ -96,9 +96,10 @@ class Stage:
         profiles: Sequence[SafeText] = (NO_PROFILE,),
         poller: Poller | None = None,
         is_drawn_when_idle: bool = True,
+        now: float = 0.0,
         **options: Any,
     ) -> None:
-        self.now = 0.0
+        self.now = now
         """Seconds since `NOW`, on all clocks."""
         self._queue: asyncio.Queue[tuple[SafeText, Outcome]] = asyncio.Queue()
         self.poller = poller or Poller(Script(World(), walk()), Limits())

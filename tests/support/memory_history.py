@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,12 @@ class MemoryHistory:
         self._polls: list[RecordedPoll] = []
         self._moments: list[Moment] = []
         self._steps: list[RecordedStep] = []
+
+    def branch(self) -> MemoryHistory:
+        """Return a history with the same past, for another future."""
+        branch = copy(self)
+        branch._polls, branch._moments, branch._steps = [*self._polls], [*self._moments], [*self._steps]  # noqa: SLF001  of this class
+        return branch
 
     def start_run(self) -> None:
         self._run = len(self._polls) + 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime, timedelta
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 from zoneinfo import ZoneInfo
 
@@ -20,10 +22,12 @@ from envwatch.model.text import clean
 from envwatch.past.earlier_runs import changes_between_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.model.environment import Environment
-    from envwatch.model.outcome import Outcome
+    from envwatch.model.outcome import Listed, Outcome
+    from envwatch.model.text import SafeText
     from envwatch.past.history import Moment
 
 ZONE: Final = ZoneInfo("Europe/Berlin")
@@ -41,6 +45,7 @@ class Night:
         compares_runs: whether changes between two runs are recorded.
         skew_ms: how far this machine's clock is ahead of the server's.
         latency_ms: from a listing's request to the answer.
+        policies: alert policies by profile.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Night:
         compares_runs: bool = True,
         skew_ms: int = 0,
         latency_ms: int = 0,
+        policies: Mapping[SafeText, AlertPolicy] = MappingProxyType({}),
     ) -> None:
         self.history = MemoryHistory()
         self.at = int(datetime.fromisoformat(begins).replace(tzinfo=ZONE).timestamp() * 1000)
@@ -58,13 +64,14 @@ class Night:
         self._compares_runs = compares_runs
         self._skew_ms = skew_ms
         self._latency_ms = latency_ms
+        self._policies = policies
         self._rows: dict[str, dict[str, Any]] = {}
         self._unlisted: set[str] = set()
         self._start_run()
 
     def _start_run(self) -> None:
         self.history.start_run()
-        self.monitor = Monitor.create({NO_PROFILE: Limits()})
+        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=self._policies)
         self._is_first = True
 
     @property
@@ -122,9 +129,21 @@ class Night:
         self.monitor = self.monitor.with_acks({key_of(name): ack})
         return self
 
+    def branch(self) -> Night:
+        """Return a night that goes on from here, independently of this night."""
+        branch = copy(self)
+        branch.history = self.history.branch()
+        branch._rows = {name: dict(row) for name, row in self._rows.items()}  # noqa: SLF001  of this class
+        branch._unlisted = set(self._unlisted)  # noqa: SLF001  of this class
+        return branch
+
+    def listing(self) -> Listed:
+        """Return the result of a poll now, without a change of the monitor or the history."""
+        return self._listed(self._listing())
+
     def poll(self, count: int = 1) -> Self:
         for _ in range(count):
-            self._take(self._listed(self._listing()))
+            self._take(self.listing())
         return self
 
     def until(self, clock: str) -> Self:
@@ -164,7 +183,7 @@ class Night:
             self._take(self._listed([]))
         return self
 
-    def _listed(self, rows: Sequence[Environment]) -> Outcome:
+    def _listed(self, rows: Sequence[Environment]) -> Listed:
         outcome = listed(rows, self.at, skew=self._skew_ms, interval=timedelta(milliseconds=self._step_ms))
         return outcome._replace(ended=reading(self.at + self._latency_ms, self._skew_ms))
 

@@ -419,16 +419,6 @@ async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_m
             assert stage.cursor == cursor, key
 
 
-async def test_the_first_n_stays_on_the_newest_loss_and_says_so() -> None:
-    async with dashboard() as stage:
-        await stage.press("n")
-        assert (stage.cursor, stage.news) == ("ada", "the newest loss: n again goes to the next")
-        await stage.press("n")
-        assert stage.cursor == "bob"
-        await stage.press("n")
-        assert stage.cursor == "ada"
-
-
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with late(keep_acks=kept.append) as stage:

@@ -24,7 +24,6 @@ from envwatch.tui.screens.help import SECTIONS, HelpScreen
 from envwatch.tui.state import StateNode
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
-from envwatch.tui.widgets.news_bar import NewsBar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,25 +43,6 @@ def fleet_of_three(at: float) -> list[Environment]:
         environment("env-2", connectionName="bob", lastHeartbeat=at - 60_000),
         environment("env-3", connectionName="cyd", connectionId=None, lastHeartbeat=None),
     ]
-
-
-async def test_before_the_first_listing_the_screen_says_that_it_asks() -> None:
-    async with staged() as stage:
-        assert "asking" in stage.lines[0]
-        assert not re.search("[0-9] on", stage.lines[0])
-
-
-async def test_a_listing_fills_status_bar_table_and_news_bar() -> None:
-    async with staged((100, 24)) as stage:
-        await stage.show(fleet_of_three(stage.at))
-        assert re.search("● 1 on  ◐ 1 late  ○ 1 off  1 new  1 unrestricted +live 0s", stage.lines[0])
-        assert [line.split() for line in stage.block] == [["▌►○", "off", "12s", "NEW", "cyd", "disconnected"]]
-        assert stage.rule == f"── 2 online {'─' * 88}"
-        assert [line.split()[:5] for line in stage.body] == [
-            ["◐", "late", "15s", "60s", "bob"],
-            ["●", "on", "1h", "10s", "ada"],
-        ]
-        assert stage.news.startswith("nothing has changed since")
 
 
 async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
@@ -132,20 +112,6 @@ async def test_ages_tick_and_no_verdict_changes_by_the_clock_alone() -> None:
         assert "1 on" in stage.lines[0]
 
 
-async def test_data_is_not_called_live_while_polls_fail() -> None:
-    async with staged() as stage:
-        await stage.show(fleet_of_three(stage.at))
-        await stage.tick(5)
-        await stage.take(failed(at=stage.at))
-        await stage.tick(7)
-        assert "failing 12s" in stage.lines[0]
-        assert "live" not in stage.lines[0]
-        await stage.tick(4)
-        assert "STALE 16s" in stage.lines[0]
-        await stage.show(fleet_of_three(stage.at))
-        assert "live 0s" in stage.lines[0]
-
-
 async def test_old_data_is_stale_then_blind() -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))
@@ -182,25 +148,6 @@ async def test_a_row_that_cannot_be_read_is_named_and_its_verdict_reads_unknown(
         assert row.split()[:2] == ["▌►?", "off"]
 
 
-async def test_a_failed_poll_keeps_the_rows_and_says_why_and_when_it_tries_again() -> None:
-    async with staged() as stage:
-        await stage.show(fleet_of_three(stage.at))
-        before = [*stage.block, stage.rule, *stage.body]
-        await stage.take(failed(Cause.TIMEOUT, stage.at, pages_read=2))
-        assert [*stage.block, stage.rule, *stage.body] == before
-        assert stage.news.startswith("timeout · partial (2/?): timeout ")
-        await stage.show(fleet_of_three(stage.at))
-        assert stage.news.startswith("nothing has changed since")
-
-
-async def test_a_failure_before_the_first_listing_is_not_shown_as_an_empty_fleet() -> None:
-    async with staged() as stage:
-        await stage.take(failed(Cause.UNREACHABLE))
-        assert "no data yet" in stage.lines[0]
-        assert "No environments" not in "\n".join(stage.lines)
-        assert "unreachable" in stage.news
-
-
 @pytest.mark.parametrize("wait", [None, timedelta(0), timedelta(seconds=60)])
 async def test_before_the_first_listing_an_error_stands_once_with_the_keys_that_work(wait: timedelta | None) -> None:
     message = clean("too many requests, error 1015")
@@ -215,28 +162,6 @@ async def test_before_the_first_listing_an_error_stands_once_with_the_keys_that_
         assert stage.text.count("1015") == 2, "a short screen may cut the sentence in the table"
         await stage.press("e")
         assert "polls fail · rate limited: too many requests" in stage.text
-
-
-async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
-    async with staged() as stage:
-        await stage.show(beating(3))
-        stage.now = 5
-        await stage.show([environment("env-1", connectionId=None), *beating(3)[1:]])
-        stage.now = 10
-        await stage.show(
-            [environment("env-1", connectionId=None), environment("env-2", currentMode="unrestricted"), beating(3)[2]]
-        )
-        assert re.search("△  laptop of env-2  mode standard → unrestricted !", stage.news)
-        await stage.press("e")
-        assert isinstance(stage.app.screen, EventLogScreen)
-        title = next(y for y, line in enumerate(stage.lines) if line.startswith(" events "))
-        assert re.search("^ events  watched since .* 2 events $", stage.lines[title])
-        assert "laptop of env-2" in stage.lines[title + 1]
-        assert re.search("○  laptop of env-1 +went offline · disconnected", stage.lines[title + 2])
-        await stage.press("j", "enter")
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.dashboard.table.cursor is not None
-        assert stage.app.dashboard.table.cursor.environment.id == "env-1"
 
 
 async def test_the_log_goes_to_a_row_that_the_filter_hides() -> None:
@@ -447,20 +372,6 @@ async def test_no_line_shows_a_key_without_its_label_or_cuts_a_word(widths: tupl
             assert not re.search(r" (0|0s|0s a|0s ag)$", stage.news), width
 
 
-async def test_words_filter_while_they_are_typed_and_escape_takes_them_away() -> None:
-    async with staged() as stage:
-        await stage.show(fleet_of_three(stage.at))
-        await stage.press("slash", *"BO")
-        assert [tracked.environment.name for tracked in stage.app.dashboard.table.rows] == ["bob"]
-        assert " BO 1/3 " in stage.lines[0]
-        await stage.press("enter")
-        assert " BO 1/3 " in stage.lines[0]
-        await stage.press("escape")
-        assert stage.names == ["bob", "ada"]
-        await stage.press("slash", *"zz", "escape")
-        assert stage.names == ["bob", "ada"]
-
-
 async def test_the_status_bar_counts_the_newest_listing_and_nothing_while_blind() -> None:
     async with staged((120, 24)) as stage:
         for modes in (["unrestricted", "unrestricted"], ["unrestricted", "standard"], ["standard", "standard"]):
@@ -474,21 +385,6 @@ async def test_the_status_bar_counts_the_newest_listing_and_nothing_while_blind(
         assert "unrestricted" not in stage.lines[0]
 
 
-NARROWED = {"2": " online 3/3 ", "2/standard\r": " online standard 3/3 ", "/standard\r21": " standard 3/3 "}
-
-
-async def test_the_status_bar_shows_what_narrows_the_view() -> None:
-    async with staged((100, 24)) as stage:
-        await stage.show(beating(3, stage.at))
-        for keys, badge in NARROWED.items():
-            assert "3/3" not in stage.lines[0], keys
-            await stage.press(*(_KEYS.get(key, key) for key in keys))
-            assert badge in stage.lines[0], keys
-            await stage.tick(5)
-            assert badge in stage.lines[0], keys
-            await stage.press("0")
-
-
 @pytest.mark.parametrize(
     "width", [80, pytest.param(60, marks=pytest.mark.slow), pytest.param(120, marks=pytest.mark.slow)]
 )
@@ -499,16 +395,6 @@ async def test_a_long_query_is_cut_before_anything_else_and_never_its_count(widt
         await stage.type(f"/{'laptop ' * (width // 8)}")
         assert re.search("laptop.*… 3/3 ", stage.lines[0])
         assert {"●", "3", "live"} <= set(before) & set(stage.lines[0].split())
-
-
-async def test_a_kept_filter_can_be_continued() -> None:
-    async with staged() as stage:
-        await stage.show(fleet_of_three(stage.at))
-        await stage.type("/standard")
-        await stage.press("enter")
-        await stage.type("/bo")
-        assert str(stage.app.dashboard.view.query) == "standard bo"
-        assert stage.names == ["bob"]
 
 
 async def test_the_digit_keys_type_into_the_filter_when_it_has_the_keys() -> None:
@@ -567,17 +453,6 @@ async def test_the_pane_does_not_open_over_the_reason_why_the_table_is_empty() -
                 stage.app.answer("")
                 await stage.pilot.pause()
                 assert "nothing to open" not in stage.news, (is_listed, key)
-
-
-async def test_enter_opens_nothing_when_the_filter_matches_nothing() -> None:
-    async with staged((120, 30)) as stage:
-        await stage.show(beating(3, stage.at))
-        await stage.type("/zzz")
-        await stage.press("enter", "enter")
-        assert stage.news.startswith("nothing to open: nothing matches the filter")
-        assert stage.table.has_focus
-        await stage.press("v")
-        assert not stage.app.dashboard.query_one("#detail").display
 
 
 async def test_a_pane_over_the_table_makes_way_for_the_reason_why_nothing_is_shown() -> None:
@@ -767,22 +642,18 @@ async def test_an_end_that_is_requested_while_the_first_screen_is_built_is_no_cr
     assert (app.crash, app.return_code) == (None, 143)
 
 
-async def test_a_rule_parts_several_events_from_the_table() -> None:
-    async with staged((80, 24)) as stage:
-        await stage.show(beating(3))
-        assert "─" not in "".join(stage.lines[-3:])
-        stage.now = 5
-        await stage.show([environment("env-1", connectionId=None), *beating(3, stage.at)[1:]])
-        stage.now = 10
-        await stage.show(beating(3, stage.at))
-        rule, back, lost = stage.lines_of(stage.app.dashboard.query_one(NewsBar))
-        assert rule == "─" * 80
-        assert "back online" in back
-        assert "went offline" in lost
-
-
 @pytest.mark.parametrize(("width", "rest"), [(66, ", when envwatch began to watch"), (65, "")])
 async def test_the_sentence_about_a_quiet_fleet_is_never_cut(width: int, rest: str) -> None:
     async with staged((width, 24)) as stage:
         await stage.show(beating(3))
         assert stage.news == f"nothing has changed since 08:53:20{rest}"
+
+
+async def test_the_first_line_of_the_news_repeats_no_event_below() -> None:
+    async with staged((80, 24)) as stage:
+        await stage.show(beating(4, stage.at))
+        for stage.now, lost in ((5, 1), (10, 3)):
+            down = [environment(f"env-{n}", connectionId=None) for n in range(1, lost + 1)]
+            await stage.show([*down, *beating(4, stage.at)[lost:]])
+        news = [line for line in stage.lines if "went offline" in line]
+        assert [re.findall("env-[0-9]", line) for line in news] == [["env-2", "env-3"], ["env-1"]]

@@ -288,22 +288,6 @@ async def test_the_help_on_a_dialog_shows_its_keys_before_all_others() -> None:
         assert text.index(" Here") < text.index("Show or hide") < text.index(" Move")
 
 
-async def test_the_palette_has_a_line_a_command_with_its_key_at_the_right_edge() -> None:
-    async with staged((80, 24)) as stage:
-        await stage.show(problems_and_old(stage.at))
-        await stage.press("colon")
-        listed = stage.app.screen.query_one(CommandList)
-        async with asyncio.timeout(30):
-            while not listed.option_count:
-                await stage.pilot.pause()
-        await settle(stage)
-        lines = [line for line in stage.lines if line.startswith("│ ")]
-        assert len(lines) >= 14
-        assert re.fullmatch(r"│ Filter +/ *.│", lines[0])
-        ends = {len(line.rstrip(" │▁▂▃▄▅▆▇█")) for line in lines if re.search(r"  \S *.?│$", line)}
-        assert len(ends) == 1
-
-
 async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
     async with staged((80, 140), keymap={}) as stage:
         await stage.press("question_mark")

@@ -52,18 +52,6 @@ async def test_on_a_group_header_enter_folds_or_opens_it() -> None:
         assert "y Copy" in foot(stage)
 
 
-async def test_a_dialog_shows_its_own_keys_and_none_of_the_dashboard() -> None:
-    async with staged() as stage:
-        await stage.show([environment(connectionId=None)])
-        for key in ("o", "b", "ctrl+s", "C", "y", "a", "colon"):
-            await stage.press(key)
-            assert "esc C" in foot(stage), key
-            assert "q Quit" not in foot(stage), key
-            assert "live 0s" in stage.lines[0], key
-            assert re.match("▌ ○ off +12s NEW +laptop of env-1 +disconnected", stage.lines[1]), key
-            await close(stage)
-
-
 async def test_the_palette_asks_with_a_sign_that_ascii_has() -> None:
     async with staged(ascii_only=True) as stage:
         await stage.show(beating(3))

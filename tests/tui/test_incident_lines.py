@@ -27,30 +27,6 @@ def lost(name: str, ago: float) -> Any:
 ROWS = [lost("web-1", 5_000), lost("web-2", 9_000), lost("bob", 600_000), environment("env-dan", connectionName="dan")]
 
 
-async def test_explain_on_an_incident_unfolds_it_and_explains_its_first_member() -> None:
-    async with staged() as stage:
-        await stage.show(ROWS)
-        await stage.press("E")
-        assert stage.cursor == "web-1"
-        assert "This environment is offline: disconnected" in stage.text
-        await stage.press("E")
-        assert "This environment is offline" not in stage.text
-
-
-async def test_durations_and_names_stand_below_each_other_in_the_block() -> None:
-    async with staged((100, 24)) as stage:
-        await stage.show(ROWS)
-        stage.now = 5
-        await stage.show([environment("env-web-1", connectionName="web-1"), *ROWS[1:]])
-        some, one = stage.block
-        assert "○ 1 of 2 off" in some
-        assert some.index("web-2") == one.index("bob")
-        ends = [re.search(r"off +\d+[sm]", line) for line in (some, one)]
-        assert len({end.end() for end in ends if end is not None}) == 1
-        await stage.press("x")
-        assert stage.block[1].index("web-2") == some.index("web-2")
-
-
 async def test_members_that_are_back_do_not_unfold_and_are_explained_in_the_table() -> None:
     async with staged((100, 24)) as stage:
         await stage.show(ROWS)
@@ -63,17 +39,6 @@ async def test_members_that_are_back_do_not_unfold_and_are_explained_in_the_tabl
         assert [sum("web-1" in line for line in lines) for lines in (stage.block, stage.body)] == [1, 1]
         await stage.press("E")
         assert stage.cursor == "web-1"
-
-
-async def test_enter_on_an_incident_shows_each_member_and_what_helps() -> None:
-    async with staged() as stage:
-        await stage.show(ROWS)
-        await stage.press("enter")
-        assert stage.block[0].startswith("▌►○ 2 off   5s NEW  web-1, web-2")
-        below = stage.text.split("──", 2)[2]
-        assert "letta server --computer-name=web-1" in below
-        assert "web-2 · disconnected" in below
-        assert "bob · disconnected" not in below
 
 
 async def test_an_incident_of_several_kinds_has_advice_for_each_kind() -> None:
@@ -127,8 +92,8 @@ async def test_every_guessed_key_leads_to_a_binding_and_to_the_key_of_the_user()
         assert stage.news == "s does nothing here: S sorts"
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80, 140])
-async def test_help_and_quit_stay_in_the_footer_at_any_width(columns: int) -> None:
+@pytest.mark.parametrize("columns", [40, 60])
+async def test_help_and_quit_stay_in_the_footer_of_a_narrow_screen(columns: int) -> None:
     async with staged((columns, 24)) as stage:
         await stage.show(ROWS)
         assert stage.lines[-1].rstrip().endswith("? Help  q Quit")

@@ -75,15 +75,6 @@ def whole(stage: Stage) -> str:
     return re.sub(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}\S* · ", "", text)
 
 
-async def test_the_title_counts_the_events_and_a_name_of_its_own_needs_no_id() -> None:
-    async with log() as stage:
-        assert re.fullmatch(" events  watched since .* 3 events ", title(stage))
-        assert len(events(stage)) == 3
-        await stage.press("G")
-        assert events(stage)[-1].startswith("bob went offline")
-        assert whole(stage).startswith("bob · went offline")
-
-
 async def test_all_of_the_event_under_the_cursor_stands_below_with_its_date() -> None:
     async with log((60, 16)) as stage:
         assert whole(stage).startswith("12 appeared together: mass-0, mass-1, ")

@@ -48,10 +48,6 @@ async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilence
     await stage.tick(0)
 
 
-def in_force(stage: Stage) -> list[Silence]:
-    return [each for each in stage.app.state.monitor.silences.values() if each.holds(stage.app.state.now.wall)]
-
-
 async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
     kept: list[dict[SafeText, Any]] = []
     control = SilenceControl(SharedEntries(keep=lambda changes: kept.append(dict(changes))), user=clean("ada"))
@@ -108,19 +104,6 @@ async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keep
         await lose(stage)
         assert stage.app.state.monitor.silences == {}
         assert stage.app.sent == [BELL]
-
-
-async def test_big_m_asks_for_how_long_and_why_and_ends_it_again() -> None:
-    async with staged() as stage:
-        await stage.show([environment("env-1", connectionId=None)])
-        await stage.press("M", "down", "enter")
-        await stage.type("moving")
-        await stage.press("enter")
-        (silence,) = stage.app.state.monitor.silences.values()
-        assert [*silence.environments, silence.note] == [key_of("env-1"), "moving"]
-        assert silence.until - silence.at == 3_600_000
-        await stage.press("M", "e", "enter")
-        assert not in_force(stage)
 
 
 async def test_what_recovers_while_the_reason_is_typed_is_not_silenced() -> None:
@@ -215,16 +198,6 @@ async def test_a_silenced_row_is_the_last_of_the_table_and_a_row_that_needs_a_pe
         await stage.show(unchanged)
         assert stage.names == ["a"]
         assert "laptop of env-b" in stage.block[0]
-
-
-async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
-    async with staged(size=(80, 24)) as stage:
-        await stage.show(rows(stage.at))
-        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
-        await stage.press("j", "k", "M")
-        assert "end  1 current silence" in stage.text
-        await stage.press("enter")
-        assert not in_force(stage)
 
 
 async def test_big_m_ends_the_present_hours_of_a_silence_that_recurs() -> None:

@@ -49,7 +49,6 @@ from envwatch.model.text import EMPTY, clean
 from envwatch.model.times import use_zone
 from envwatch.past.history import NO_EVENTS, HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.status_bar import DayBar
 from envwatch.views.command_context import CommandSettings, RowCommand
 from envwatch.views.pane.legend import day_entries
@@ -515,20 +514,6 @@ async def test_a_time_is_gone_to() -> None:
         for text, at in (("8s ago", 10), ("08:53:31", 10), ("2025-10-09T08:53:29Z", 5), ("08:53", 0)):
             await go_to(stage, text)
             assert (seconds(stage), is_rewound(stage)) == (at, True), text
-
-
-async def test_a_mistake_in_a_time_is_said_in_the_prompt_with_examples() -> None:
-    async with lived() as stage:
-        for text in ("tomorrow", "", "25:00", "2099-01-01"):
-            await stage.press("T")
-            await stage.type(text)
-            await stage.press("enter")
-            assert isinstance(stage.app.screen, Prompt)
-            assert stage.lines[-1].split() == ["⏎", "Go", "esc", "Cancel", "F1", "Help"]
-            assert "3m ago, 02:13" in stage.text, text
-            await stage.type("5")
-            assert "moment in the past" not in stage.text
-            await stage.press("escape")
 
 
 async def test_a_time_before_the_history_and_one_in_a_gap_say_so() -> None:

@@ -18,7 +18,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from envwatch.fleet.alerting.losses import LOSSES
-from envwatch.fleet.events import BY_ANY_LISTING, Kind, flatten
+from envwatch.fleet.events import BY_ANY_LISTING, Event, Kind, flatten
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, composed, counted, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span
@@ -32,7 +32,6 @@ from envwatch.views.table.table_view import id_tail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.outcome import Failed
     from envwatch.sources.poller import PollSchedule
@@ -108,14 +107,19 @@ class NewsBar(TextLine, StateNode):
 
     def _newest_rows(self) -> Sequence[Row]:
         self.cut_text = EMPTY
-        first, chosen = self._message() or self._trouble(), None
+        first, chosen, told = self._message() or self._trouble(), None, list[Event]()
         if first is None:
             if not self.room:
                 return self._doubt() or []
             chosen = headline(self.state.monitor.event_log, self._server_now)
-            first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
+            first = None if self._is_fresh(chosen) else self._doubt()
+            if first is None:
+                row, told = self._headline_row(chosen)
+                first = [row]
         events = reversed(self.state.monitor.event_log)
-        others = (event for event in events if event is not chosen and not self._is_trouble(event))
+        others = (
+            event for event in events if event is not chosen and event not in told and not self._is_trouble(event)
+        )
         rows = [self._event_row(event) for event in islice(others, max(self.room - len(first), 0))]
         if not rows or self.room < _LINES_WITH_RULE:
             return [*first, *rows]
@@ -229,14 +233,15 @@ class NewsBar(TextLine, StateNode):
         profile_state = fleet.by_profile.get(event.profile) or next(iter(fleet))
         return profile_state.clock.server_time(self.state.now.wall)
 
-    def _headline_row(self, event: Event | None) -> Row:
+    def _headline_row(self, event: Event | None) -> tuple[Row, list[Event]]:
+        """Return the line of an event, and the poll's other events in the line."""
         if event is None:
             since = watched_since(self.state.monitor.fleet, self.state.now, self.options.zone)
             text = "" if since is None else f"nothing has changed since {since}"
             reason = ", when envwatch began to watch"
             if text and len(text + reason) <= self.size.width - 2:
                 text += reason
-            return [Part(text, "faint", cut_at=CUT_AT)], []
+            return ([Part(text, "faint", cut_at=CUT_AT)], []), []
         log = self.state.monitor.event_log
         same_poll = log.with_poll_of(event)
         shown, others = merged(event, same_poll)
@@ -244,7 +249,7 @@ class NewsBar(TextLine, StateNode):
         right = [Part(f"{back:,} back", "online", 8)] if (back := returned_since(shown, log)) else []
         if others:
             right.append(Part(counted(others, "other change"), "faint", _OTHERS))
-        return self._event_row(shown, also, right)
+        return self._event_row(shown, also, right), [*(shown.members if shown is not event else ()), *also]
 
     def _event_row(self, event: Event, also: Iterable[Event] = (), right: Sequence[Part] = ()) -> Row:
         glyphs, zone = self.options.glyphs, self.options.zone
