@@ -2,7 +2,8 @@
 
 A mutant is the package with one random change of one expression: a comparison, `and`, a condition, a number, `min`, a
 sum, a call that is left out. The tests of the same package should fail for each mutant: a surviving mutant is a rule
-that no test wants. Mutants run in a copy of the tree, so an interrupted run leaves the tree unchanged.
+that no test wants. Mutants run in a copy of the tree, so an interrupted run leaves the tree unchanged. The tests that
+execute the changed line run first, and the others only if the mutant survives.
 
 Results are lines of JSON in a folder outside the tree. A run that is started again goes on where the last run stopped,
 as long as the package and its tests are unchanged. `--shard 2/4` takes a part; shards may share the folder and run at
@@ -31,6 +32,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from coverage import CoverageData
 from platformdirs import user_cache_path
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ PACKAGES: Final[Mapping[str, Package]] = {
 _SLOWER: Final = 5
 """A mutant whose tests take this many times as long as the tests of the right code never ends."""
 _LEAST_S: Final = 60.0
+_LONGEST_S: Final = 3_600.0
+_PLUGIN: Final = "traced_tests"
+"""The module that tells coverage which test runs."""
 
 _COMPARISONS: Final[Mapping[type[ast.cmpop], tuple[str, str]]] = {
     ast.Lt: ("<", "<="),
@@ -86,6 +91,8 @@ class Mutant:
     end: int
     old: str
     new: str
+    statement: range
+    """Lines of the statement, without its body."""
 
     @property
     def text(self) -> str:
@@ -99,12 +106,12 @@ class Mutant:
 def mutants_of(path: Path, root: Path = ROOT) -> Iterator[Mutant]:
     """Yield every possible mutant of a file, in the order of the syntax tree."""
     source = _Source(path.read_bytes())
-    for node in _behaviour(ast.parse(source.data)):
+    for node, statement in _behaviour(ast.parse(source.data)):
         for begin, end, new in (*source.changed_operators(node), *source.changed_values(node)):
             line = source.data.count(b"\n", 0, begin) + 1
             column = begin - source.starts[line - 1]
             old = source.data[begin:end].decode()
-            yield Mutant(str(path.relative_to(root)), line, column, begin, end, old, new)
+            yield Mutant(str(path.relative_to(root)), line, column, begin, end, old, new, statement)
 
 
 class _Source:
@@ -159,20 +166,33 @@ class _Source:
                 yield *self._span(node), "pass"
 
 
-def _behaviour(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a tree except annotations, decorators, messages, and what only a type checker reads."""
+def _behaviour(tree: ast.AST, statement: range = range(0)) -> Iterator[tuple[ast.AST, range]]:
+    """Yield the nodes of a tree with the lines of their statements.
+
+    Left out are annotations, decorators, messages, and what only a type checker reads.
+    """
     match tree:
         case ast.Raise() | ast.JoinedStr():
             return
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return
-    yield tree
+    if isinstance(tree, ast.stmt | ast.match_case):
+        statement = _lines(tree)
+    yield tree, statement
     for name, value in ast.iter_fields(tree):
         if name in {"annotation", "returns", "decorator_list"}:
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from _behaviour(child)
+                yield from _behaviour(child, statement)
+
+
+def _lines(statement: ast.stmt | ast.match_case) -> range:
+    first = statement.pattern.lineno if isinstance(statement, ast.match_case) else statement.lineno
+    match getattr(statement, "body", None):
+        case [ast.stmt(lineno=after), *_]:
+            return range(first, max(after, first + 1))
+    return range(first, (getattr(statement, "end_lineno", None) or first) + 1)
 
 
 def chosen(code: str, seed: int, count: int) -> list[Mutant]:
@@ -202,31 +222,43 @@ class Tests:
     def __init__(self, copy: Path, paths: Sequence[str], *, is_whole: bool) -> None:
         self._copy, self._paths, self._is_whole = copy, paths, is_whole
         begun = time.monotonic()
-        if failed := self._failed_tests(_LEAST_S * 60, []):
+        traced = ["-m", "coverage", "run", "--include", "envwatch/*", "-m", "pytest", "-p", _PLUGIN]
+        if failed := self._failed_tests(traced, paths, _LONGEST_S):
             sys.exit(f"mutants: the tests fail without a mutant: {', '.join(failed)}")
         self.seconds = time.monotonic() - begun
+        """Time of all tests with the trace of lines, about twice their usual time."""
+        self._lines = CoverageData(str(copy / ".coverage"))
+        self._lines.read()
 
     def run(self, mutant: Mutant) -> Result:
         path = self._copy / mutant.path
         source = path.read_bytes()
+        covering = self._covering(mutant)
         begun = time.monotonic()
         path.write_bytes(mutant.applied(source))
         try:
-            failed = self._failed_tests(max(_SLOWER * self.seconds, _LEAST_S), self._nearest(path))
+            failed = self._failed(covering) if covering else []
+            if not failed and not (covering and self._is_whole):
+                failed = self._failed(self._paths)
         finally:
             path.write_bytes(source)
         return Result(mutant.text, failed, round(time.monotonic() - begun, 1))
 
-    def _nearest(self, path: Path) -> list[str]:
-        """Return the tests that are named after the module: most kills are theirs, so these tests run first."""
-        folders = [self._copy / each for each in self._paths]
-        found = [test for folder in folders for test in folder.rglob(f"test_{path.stem}.py")]
-        return [] if self._is_whole else [str(test.relative_to(self._copy)) for test in found]
+    def _covering(self, mutant: Mutant) -> list[str]:
+        """Return the tests that execute the statement; none if it is executed at an import."""
+        contexts = self._lines.contexts_by_lineno(str(self._copy / mutant.path))
+        tests = {test for line in mutant.statement for test in contexts.get(line, ())}
+        return [] if "" in tests else sorted(tests)
 
-    def _failed_tests(self, limit_s: float, first: Sequence[str]) -> list[str]:
-        command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-n0", "-p", "no:cacheprovider", "--no-header"]
-        command += ["--hypothesis-seed", "0", *([] if self._is_whole else ["-x"]), *first, *self._paths]
-        environ = {**os.environ, "PYTHONPATH": str(self._copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    def _failed(self, tests: Sequence[str]) -> list[str]:
+        return self._failed_tests(["-m", "pytest"], tests, max(_SLOWER * self.seconds, _LEAST_S))
+
+    def _failed_tests(self, runner: Sequence[str], tests: Sequence[str], limit_s: float) -> list[str]:
+        names = self._copy / "tests-to-run"
+        names.write_text("\n".join(tests))
+        command = [sys.executable, *runner, "-q", "-rfE", "-n0", "-p", "no:cacheprovider", "--no-header"]
+        command += ["--hypothesis-seed", "0", *([] if self._is_whole else ["-x"]), f"@{names}"]
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self._copy), str(Path(__file__).parent)])}
         with subprocess.Popen(
             command,
             cwd=self._copy,
@@ -235,18 +267,18 @@ class Tests:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-        ) as tests:
+        ) as process:
             try:
-                output, _ = tests.communicate(timeout=limit_s)
+                output, _ = process.communicate(timeout=limit_s)
             except subprocess.TimeoutExpired:
-                os.killpg(tests.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
                 return ["the tests do not end"]
             except BaseException:
-                os.killpg(tests.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
                 raise
         lines = [line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
         failed = [line.partition(" - ")[0].partition(" ")[2] for line in lines]
-        return failed or ([] if tests.returncode == 0 else [f"pytest ended with {tests.returncode}"])
+        return failed or ([] if process.returncode == 0 else [f"pytest ended with {process.returncode}"])
 
 
 @contextmanager
