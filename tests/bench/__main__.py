@@ -1,6 +1,6 @@
 """Measures every speed budget against a reference in the same run: `uv run python tests/bench [NAME ...]`.
 
-`month` measures the quality of alerts: see `month.py`.
+`month` measures the quality of alerts: see `month.py`. `mutants` measures the strength of the tests: see `mutants.py`.
 
 A figure above the budget is no error, because the machine's load is unknown: read the ratios. Exit code 1 means that
 entries of `budgets.toml` and findings do not match; standard error has the details.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import month
+import mutants
 from findings import HEAD, found_by
 from support.budgets import BUDGETS, OTHER_TESTS, Budget, faults
 
@@ -67,8 +68,8 @@ ON_REQUEST = {
 
 def main(names: Iterable[str]) -> None:
     names = list(names) or [*BENCHES]
-    if names[:1] == ["month"]:
-        month.main(names[1:])
+    if names[:1] in (["month"], ["mutants"]):
+        {"month": month, "mutants": mutants}[names[0]].main(names[1:])
         return
     every = BENCHES | ON_REQUEST
     if unknown := set(names) - every.keys():

@@ -1,4 +1,7 @@
-"""Number of examples for a property: few by default, all under `--hypothesis-profile deep`, as in `.ci/run`."""
+"""Number of examples for a property: few by default, more with `--hypothesis-profile deep`, as in `.ci/run`.
+
+All examples of `--hypothesis-profile thorough` take over half an hour.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,30 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEEP = 100
-"""Default number of examples in the profile `deep`."""
+THOROUGH = 100
+"""Number of examples in the profile `thorough`, for a property that names no number."""
+
+DEEP = 40
+"""The same in the profile `deep`."""
 
 QUICK = 10
-"""Default number of examples in the default profile."""
+"""The same in the default profile."""
 
 
 def register() -> None:
-    """Register both profiles and load the quick one; pytest's option loads another afterwards.
+    """Register the profiles and load the quick one; pytest's option loads another afterwards.
 
     No deadline, because machines under load are slow.
     """
+    settings.register_profile("thorough", max_examples=THOROUGH, deadline=None, print_blob=True)
     settings.register_profile("deep", max_examples=DEEP, deadline=None, print_blob=True)
     settings.register_profile("quick", max_examples=QUICK, deadline=None, print_blob=True)
     settings.load_profile("quick")
 
 
-def examples(deep: int) -> int:
-    """Return the present number of examples for a property with `deep` examples in the profile `deep`."""
-    return max(deep * settings().max_examples // DEEP, 1)
+def examples(thorough: int) -> int:
+    """Return the present number of examples for a property with `thorough` examples in the profile `thorough`."""
+    return max(thorough * settings().max_examples // THOROUGH, 1)
 
 
 def first_quick(values: Sequence[Any]) -> list[Any]:

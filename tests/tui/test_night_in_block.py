@@ -130,7 +130,7 @@ def named(pressed: Sequence[str]) -> str:
     return "  ".join(f"{POLLS[place // PER_POLL]}s: {keys}" for place, keys in enumerate(pressed) if keys)
 
 
-@settings(max_examples=examples(5), deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(PRESSED)
 def test_on_every_screen_of_a_night_the_block_is_true_whatever_keys_are_pressed(pressed: list[str]) -> None:
     note(named(pressed))
@@ -138,7 +138,7 @@ def test_on_every_screen_of_a_night_the_block_is_true_whatever_keys_are_pressed(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(5), deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(PRESSED, st.sampled_from([(60, 20), (40, 8), (120, 36)]))
 def test_in_every_size_the_block_is_true_whatever_keys_are_pressed(pressed: list[str], size: tuple[int, int]) -> None:
     note(f"{size}: {named(pressed)}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.budget import DEEP, examples
+from support.budget import THOROUGH, examples
 from support.builders import NOW, beating, listed
 from support.eventful_life import plain_life
 from support.exact import exact
@@ -289,7 +289,7 @@ def chunk(kind: int, body: bytes) -> bytes:
 
 
 def test_a_recording_of_1_0_that_is_cut_anywhere_loses_its_end_alone(golden: tuple[list[Moment], list[Event]]) -> None:
-    for length in range(len(GOLDEN) - 1, len(LINE) + 200, -1_009 * (DEEP // examples(DEEP))):
+    for length in range(len(GOLDEN) - 1, len(LINE) + 200, -1_009 * (THOROUGH // examples(THOROUGH))):
         path = write_bytes(GOLDEN[:length])
         assert is_prefix(path, *golden)
         assert read(path)[2]
