@@ -120,7 +120,7 @@ def _with_row(loss: Event, monitor: Monitor) -> Event:
 
 def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:
     """Return the state with new events, without events that newer events undo."""
-    if not state.rule.kinds or not events:
+    if not state.rule.kinds:
         return state
     waiting = dict(state.waiting)
     for event, group in leaves(events):
