@@ -367,6 +367,18 @@ async def test_a_hook_is_failing_from_ten_minutes_until_it_delivers() -> None:
         assert len(one.news) == 3
 
 
+@pytest.mark.parametrize(("second", "is_failing"), [(599, False), (600, True)])
+async def test_a_hook_without_waiting_messages_is_failing_by_the_next_failure(
+    second: float, *, is_failing: bool
+) -> None:
+    async with scene(WRONG, WRONG) as one:
+        one.put("a")
+        await one.time.pass_to(second)
+        one.put("b")
+        await one.time.settle()
+        assert (H in one.runner.failing()) is is_failing
+
+
 async def test_a_hook_that_failed_for_less_than_ten_minutes_and_has_nothing_to_send_is_not_failing() -> None:
     async with scene(is_up=False) as one:
         one.put("open 1")
