@@ -399,6 +399,15 @@ async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() ->
     assert [report.text for report in reports] == ["hook h: 2 messages not sent, as envwatch ends"]
 
 
+async def test_the_end_waits_for_the_messages_of_a_moment_ago() -> None:
+    time, reports = VirtualTime(), list[HookReport]()
+    fine = Receiver(time)
+    async with Runner({H: fine}, reports.append, time.runtime) as runner:
+        runner.put(H, message("a"))
+    assert fine.sent == ["a"]
+    assert [report.text for report in reports] == ["hook h: sent: a"]
+
+
 async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_in_the_end() -> None:
     answers = [Answer(429, headers=("Retry-After: 7",)), Answer(500), Answer(404), Answer(302), Answer(breaks=True)]
     time, reports, rests = VirtualTime(), list[HookReport](), list[float]()
