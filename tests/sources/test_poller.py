@@ -18,7 +18,8 @@ from support.budget import examples
 from support.fake_clock import Script, World, error, outcomes_of, poller_of, walk
 
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, Slept, Snapshot
+from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Slept, Snapshot, SourceError
+from envwatch.model.text import clean
 from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, RefreshDelay, Runtime
 
 if TYPE_CHECKING:
@@ -616,6 +617,59 @@ async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
         PollSchedule(True, timedelta(0, 5)),
         PollSchedule(False, timedelta(0, 5), 5),
     ]
+
+
+# Relays
+
+
+def relayed(retry_after: float | None = None) -> SourceError:
+    wait = None if retry_after is None else timedelta(seconds=retry_after)
+    return SourceError(Cause.UNAVAILABLE, clean("no listing"), retry_after=wait, is_relayed=True)
+
+
+@pytest.mark.parametrize(("random", "gap"), [(0.0, 4.5), (0.5, 5.0)])
+async def test_a_relay_without_a_listing_is_asked_at_the_usual_pace(random: float, gap: float) -> None:
+    script = Script(world := World(random), relayed())
+    await outcomes_of(poller_of(world, script), 200)
+
+    assert {round(each, 6) for each in gaps(script)} == {gap}
+
+
+async def test_a_retry_after_of_a_relay_is_obeyed() -> None:
+    script = Script(world := World(), relayed(30))
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 30, 60, 90]
+
+
+async def test_another_failure_than_a_relays_backs_off_as_ever() -> None:
+    other = SourceError(Cause.UNAVAILABLE, clean("down"))
+    script = Script(world := World(0.5), *[relayed()] * 3, other)
+    await outcomes_of(poller_of(world, script), 12)
+
+    assert gaps(script)[:3] == [5, 5, 5]
+    assert gaps(script)[-1] == 30
+
+
+async def test_outcomes_of_a_slow_relay_have_the_longer_interval_and_polls_keep_their_own() -> None:
+    slow = Snapshot(pages=(), requests=1, served=RelayInfo(1.0, timedelta(seconds=60)))
+    script = Script(world := World(), slow, slow, relayed())
+    outcomes = await outcomes_of(poller_of(world, script), 4)
+
+    assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed | Failed)] == [
+        timedelta(seconds=60)
+    ] * 4
+    assert script.asked_at == [0, 5, 10, 15]
+
+
+async def test_polls_follow_the_requests_whatever_the_age_of_a_relayed_listing() -> None:
+    old = Snapshot(pages=(), requests=1, served=RelayInfo(50.0))
+    script = Script(world := World(), old)
+    outcomes = await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 5, 10]
+    asked = [float(outcome.asked.monotonic) for outcome in outcomes if isinstance(outcome, Listed)]
+    assert asked == [-50, -45, -40]
 
 
 # Sleep
