@@ -287,6 +287,10 @@ def test_no_record_in_a_file(content: dict[str, object]) -> None:
     assert record_of(content) is None
 
 
+def test_a_record_in_a_file_may_have_no_watched_time() -> None:
+    assert record_of({"watched_ms": 0, "rows": {}}) == UptimeRecord(has_begun=True)
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -23,7 +23,7 @@ from envwatch.model.text import clean
 from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, RefreshDelay, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 
 @pytest.fixture(autouse=True)
@@ -128,10 +128,10 @@ async def test_a_wanted_interval_holds_from_the_last_poll_on() -> None:
     script = Script(world := World())
     poller = poller_of(world, script, Limits(interval=timedelta(seconds=60)))
     world.schedule(3, lambda: poller.want_interval(timedelta(seconds=10)))
-    world.schedule(12, lambda: poller.want_interval(timedelta(seconds=1)))
+    world.schedule(12.5, lambda: poller.want_interval(timedelta(seconds=1)))
     await outcomes_of(poller, 5)
 
-    assert script.asked_at == [0, 10, 12, 13, 14]
+    assert script.asked_at == [0, 10, 12.5, 13.5, 14.5]
 
 
 @pytest.mark.parametrize(
@@ -409,10 +409,10 @@ async def test_a_pause_lasts_until_it_is_ended() -> None:
     stances: list[PollSchedule] = []
     world.schedule(6, lambda: poller.pause(paused=True))
     world.schedule(600, lambda: stances.append(poller.schedule))
-    world.schedule(1_001, lambda: poller.pause(paused=False))
+    world.schedule(1_000.5, lambda: poller.pause(paused=False))
     await outcomes_of(poller, 4)
 
-    assert script.asked_at == [0, 5, 1_001, 1_006]
+    assert script.asked_at == [0, 5, 1_000.5, 1_005.5]
     assert stances == [PollSchedule(False, timedelta(seconds=5), is_paused=True)]
 
 
@@ -554,6 +554,17 @@ async def test_a_refresh_returns_its_delay() -> None:
     ]
 
 
+@pytest.mark.parametrize(("asks_at", "left_s"), [(0.75, 0.25), (1, None), (1.25, None)])
+async def test_a_refresh_within_a_second_of_a_poll_has_a_delay(asks_at: float, left_s: float | None) -> None:
+    poller = poller_of(world := World(), Script(world))
+    waits: list[RefreshDelay | None] = []
+    world.schedule(asks_at, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 2)
+
+    delay = None if left_s is None else RefreshDelay(timedelta(seconds=left_s), is_forbidden=False)
+    assert waits == [delay]
+
+
 @pytest.mark.parametrize(("asks_at", "asked_at"), [(600.999, []), (601, [601])])
 @pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.SERVER, Cause.FORBIDDEN])
 async def test_there_is_no_poll_before_the_server_said_whether_paused_or_forbidden(
@@ -603,6 +614,17 @@ async def test_a_refresh_during_a_poll_polls_once_more_after_it() -> None:
     await outcomes_of(poller, 3)
 
     assert script.asked_at == [0, 3, 8]
+
+
+async def test_the_pages_of_a_poll_are_counted_anew() -> None:
+    poller = poller_of(world := World(), Script(world, takes=3))
+    pages: list[int] = []
+    world.schedule(1, lambda: poller.note_pages(7, 700))
+    for moment in (2, 6):
+        world.schedule(moment, lambda: pages.append(poller.pages_read))
+    await outcomes_of(poller, 2)
+
+    assert pages == [7, 0]
 
 
 async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
@@ -713,6 +735,38 @@ async def test_but_a_retry_after_is_obeyed_through_sleep() -> None:
     await outcomes_of(poller_of(world, script), 3)
 
     assert script.asked_at == [0, 540]
+
+
+async def test_a_poll_that_sleep_brought_forward_is_not_early() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)), walk(12))
+    poller = poller_of(world, script)
+    world.schedule(100.5, lambda: world.suspend(60))
+    world.schedule(542, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 540, 542]
+
+
+async def test_sleep_counts_as_waiting_for_the_budget() -> None:
+    script = Script(world := World(), walk(100))
+    poller = poller_of(world, script)
+    world.schedule(10.5, lambda: world.suspend(60))
+    for moment in (20, 25):
+        world.schedule(moment, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 20, 140]
+
+
+@pytest.mark.parametrize("happens", [lambda world: world.stop(20), lambda world: world.suspend(-60)])
+async def test_a_process_that_stood_still_and_a_wall_clock_set_back_are_no_waiting(
+    happens: Callable[[World], None],
+) -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)))
+    world.schedule(100.5, lambda: happens(world))
+    await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 600]
 
 
 async def test_and_through_sleep_after_sleep() -> None:
