@@ -120,6 +120,15 @@ async def test_a_command_that_stops_reading_is_killed() -> None:
     assert str(error) == "did not end within 0.5 s, and was killed"
 
 
+@pytest.mark.parametrize(("size", "is_killed"), [(64 * 1024, False), (64 * 1024 + 1, True)])
+async def test_a_command_may_print_64_kib(size: int, *, is_killed: bool) -> None:
+    script = f"head -c {size} /dev/zero"
+    if is_killed:
+        assert str(await failure_of(shell(script))) == "printed more than 64 KiB, and was killed"
+    else:
+        await shell(script).send(message())
+
+
 async def test_a_command_that_floods_its_output_is_killed() -> None:
     error = await failure_of(shell("yes"))
     assert str(error) == "printed more than 64 KiB, and was killed"
