@@ -20,7 +20,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.fleet.run_before import with_run_before
+from envwatch.fleet.run_before import with_memory_of_run, with_run_before
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
@@ -357,6 +357,16 @@ def test_the_rule_is_off_once_the_server_changes_when_a_row_was_first_seen(moved
     assert (replaced(profile_state) == {}) is is_off
     assert profile_state.has_moved_identity is is_off
     assert is_problem(profile_state.environments[old().id], NOW) is is_off
+
+
+@pytest.mark.parametrize(("moved_ms", "is_off"), [(999, False), (10_000, True)])
+def test_the_rule_is_off_if_the_server_changed_when_one_row_was_first_seen_between_two_runs(
+    moved_ms: int, *, is_off: bool
+) -> None:
+    rows = [old(), new(), environment("env-8")]
+    before = after(*rows, environment("env-9", firstSeenAt=NOW - 50_000))
+    first = after(*rows, environment("env-9", firstSeenAt=NOW - 50_000 + moved_ms))
+    assert with_memory_of_run(first, before, NOW).has_moved_identity is is_off
 
 
 def test_a_row_that_changes_its_device_ends_what_rested_on_the_device() -> None:
