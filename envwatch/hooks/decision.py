@@ -127,7 +127,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
         topic = _topic_of(event)
         before = waiting.get(topic)
         # An environment that is lost and then gone counts from the first event.
-        is_longer = before is not None and {event.kind, before.event.kind} <= LOSSES
+        is_longer = before is not None and event.kind in LOSSES and before.event.kind in LOSSES
         if before is not None and _undoes(event, before.event):
             del waiting[topic]  # neither state lasted, so neither event is sent
         elif event.kind in state.rule.kinds and (event.id is None or state.rule.matches(event)):

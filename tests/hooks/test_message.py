@@ -198,6 +198,12 @@ def test_an_event_without_a_recorded_row_has_id_and_name() -> None:
     assert [message.variables[f"ENVWATCH_{name}"] for name in ("ID", "NAME", "POD")] == ["env-1", "web", ""]
 
 
+def test_a_long_reason_makes_a_summary_of_a_thousand_characters() -> None:
+    long = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"), reason=clean("x" * 5_000, 5_000))
+    message = message_of(Fired(long), clean("pager"), CONTEXT, hooked("web").monitor, reading())
+    assert (len(message.summary), message.summary[-2:]) == (1_000, "x…")
+
+
 def test_the_text_of_a_failed_delivery_is_one_clean_line() -> None:
     assert str(DeliveryError("no\x1b[31m such\nteam")) == clean("no\x1b[31m such\nteam")
 

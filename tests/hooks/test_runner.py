@@ -296,6 +296,20 @@ async def test_the_end_of_an_incident_that_an_earlier_run_opened_is_sent() -> No
         assert one.receiver.sent == ["end 1"]
 
 
+async def test_an_incident_whose_end_was_given_up_is_forgotten() -> None:
+    async with scene() as one:
+        one.put("open 1")
+        await one.until_done()
+        one.receiver.failures = [WRONG, DOWN]
+        one.put("end 1")
+        await one.time.settle()
+        one.put("open 1/again")
+        await one.time.settle()
+        one.put("end 1")
+        assert one.unsent == []
+        assert one.texts[-1] == "hook h: nothing sent, as the incident is over: end 1"
+
+
 async def test_the_newest_state_of_an_incident_is_sent() -> None:
     async with scene(DOWN, takes_s=10) as one:
         one.put("open 1/first")
