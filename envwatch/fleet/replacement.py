@@ -180,7 +180,8 @@ def _beat_together(one: TrackedEnvironment, other: TrackedEnvironment) -> bool:
     """
     rows = (one.environment, other.environment)
     together_from = max(row.first_seen_at if row.connected_at is None else row.connected_at for row in rows)
-    return all((row.last_heartbeat_at or 0.0) - together_from >= _SIGN_OF_LIFE_MS for row in rows)
+    beats = [row.last_heartbeat_at for row in rows]
+    return all(beat_at is not None and beat_at - together_from >= _SIGN_OF_LIFE_MS for beat_at in beats)
 
 
 def _remembering(

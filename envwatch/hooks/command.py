@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _LOOK_S: Final = 0.05
 """Seconds between checks for the end: a child may keep the output open."""
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = limits.HOOK_OUTPUT_BYTES
 _LOGGED: Final = 500
 """Characters from the output's end, where errors stand."""
 
@@ -117,7 +117,7 @@ class _Exchange:
 
     @property
     def text(self) -> SafeText:
-        lines = bytes(self._output[-4 * _LOGGED :]).decode(errors="replace").split("\n")
+        lines = self._output.decode(errors="replace").split("\n")
         return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])
 
     def until_end(self, is_over: threading.Event, time_limit_s: float) -> None:
@@ -127,7 +127,7 @@ class _Exchange:
             if left <= 0:
                 raise DeliveryError(f"did not end within {time_limit_s:g} s, and was killed")
             has_ended = self._process.poll() is not None
-            for key, _ in self._selector.select(0 if has_ended else min(left, _LOOK_S)):
+            for key, _ in self._selector.select(min(left, _LOOK_S)):
                 self._move(key.fileobj)  # type: ignore[arg-type]  # the streams that were registered
             if has_ended:
                 return

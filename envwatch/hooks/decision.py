@@ -120,14 +120,14 @@ def _with_row(loss: Event, monitor: Monitor) -> Event:
 
 def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:
     """Return the state with new events, without events that newer events undo."""
-    if not state.rule.kinds or not events:
+    if not state.rule.kinds:
         return state
     waiting = dict(state.waiting)
     for event, group in leaves(events):
         topic = _topic_of(event)
         before = waiting.get(topic)
         # An environment that is lost and then gone counts from the first event.
-        is_longer = before is not None and {event.kind, before.event.kind} <= LOSSES
+        is_longer = before is not None and event.kind in LOSSES and before.event.kind in LOSSES
         if before is not None and _undoes(event, before.event):
             del waiting[topic]  # neither state lasted, so neither event is sent
         elif event.kind in state.rule.kinds and (event.id is None or state.rule.matches(event)):

@@ -144,7 +144,7 @@ def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText
     if incident.is_storm:
         text = f"storm: {text}"
     if resolved_at is not None:
-        lasted = long_age(span(max(resolved_at - incident.began_at, 0.0)))
+        lasted = long_age(span(resolved_at - incident.began_at))
         reason = f" ({incident.ended_by})" if incident.ended_by else ""
         text = f"resolved after {lasted}{reason}: {text}"
     return clean(text, _SUMMARY_CELLS)

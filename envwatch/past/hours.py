@@ -199,5 +199,5 @@ def availability_text(availability: Availability) -> SafeText | None:
 
 def percent_text(share: float) -> SafeText:
     """Return a percentage: 100 % only without a gap, 0 % only for no time at all."""
-    permille = 1000 if share == 1 else max(min(floor(share * 1000), 999), 1 if share > 0 else 0)
+    permille = max(floor(share * 1000), 1 if share > 0 else 0)
     return clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

@@ -20,7 +20,7 @@ from envwatch.fleet.alerting.losses import (
     death_interval,
     key_of,
 )
-from envwatch.fleet.events import leaves
+from envwatch.fleet.events import Kind, leaves
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import HEARTBEAT_LOST
 from envwatch.fleet.problems import went_off_at
@@ -198,7 +198,9 @@ def _lost_at(at: float, losses: Mapping[_Place, Loss], returned: Mapping[_Place,
 def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monitor, now: Clocks) -> Loss:
     profile_state, tracked = monitor.fleet.by_profile[event.profile], monitor.fleet.tracked(key_of(event))
     earliest, silent_since = (event.at - each * (profile_state.interval / MS) for each in (_LISTING_INTERVALS, 1))
-    if tracked is not None and tracked.verdict == HEARTBEAT_LOST:
+    if event.kind is Kind.NOT_BACK:
+        earliest = silent_since = event.at
+    elif tracked is not None and tracked.verdict == HEARTBEAT_LOST:
         earliest = silent_since = min(earliest, tracked.environment.last_seen_alive_at)
     at = profile_state.clock.server_time(now.wall)
     return Loss(

@@ -53,9 +53,9 @@ def recorded_uptimes(past: Past) -> UptimeRecord:
 def _record(polls: Sequence[RecordedPoll], events: Iterable[Event], first: Moment, last: Moment) -> UptimeRecord:
     profile_state = last.profile_state
     watched = WatchedTime.recorded(polls, events, profile_state.clock)
-    since, until = watched.began_at, watched.until
-    if since is None or until is None:
+    if not watched.spans:
         return UptimeRecord()
+    since, until = watched.spans[0].since, watched.spans[-1].until
     by_row: dict[SafeText, list[Event]] = defaultdict(list)
     for event, _ in leaves(events):
         if event.id is not None:
@@ -75,14 +75,12 @@ def _record(polls: Sequence[RecordedPoll], events: Iterable[Event], first: Momen
 
 
 def _watched_by(watched: WatchedTime) -> Callable[[float], float]:
-    """Return a function that returns the watched time up to a moment (server's clock), in ms."""
+    """Return a function that returns the watched time up to a moment since the begin (server's clock), in ms."""
     begins = [each.since for each in watched.spans]
     sums = [0.0, *accumulate(each.until - each.since for each in watched.spans)]
 
     def watched_by(at: float) -> float:
         place = bisect_right(begins, at) - 1
-        if place < 0:
-            return 0.0
         span = watched.spans[place]
         return sums[place] + min(at, span.until) - span.since
 

@@ -137,8 +137,7 @@ class Poller:
         """A relay's time between listings, from the newest listing."""
         self._is_relayed = False
         self._refusals = 0
-        self._failing_since = 0.0
-        self._started_at = self._forbidden_until = float("-inf")
+        self._failing_since = self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
         """The monotonic second from which the budget covers all polls."""
         self._was_early = False

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading
 
-from envwatch.fleet.problems import counts_at
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.text import clean
 from envwatch.views.state_style import glyph_of, style_of
 
 ROWS = st.sampled_from(
@@ -53,6 +57,52 @@ def test_the_counts_are_those_of_the_rows(
     assert {
         glyph_of(presence, ascii_only=False): counts.with_presence(presence) for presence in counts.presences
     } == shown
+
+
+A, B, ONE, TWO = clean("a"), clean("b"), clean("1.0"), clean("2.0")
+
+
+def test_the_counts_of_two_profiles_are_the_sums() -> None:
+    one = Counts(presences={Presence.ONLINE: 1}, unknown=2, flapping=3, unrestricted=4, behind=5, newest=ONE)
+    other = Counts(presences={Presence.ONLINE: 10, Presence.GONE: 60}, unknown=20, flapping=30, unrestricted=40)
+    both = one + replace(other, mostly_behind=frozenset({A})) + Counts(mostly_behind=frozenset({B}))
+    assert both == Counts(
+        presences={Presence.ONLINE: 11, Presence.GONE: 60},
+        unknown=22,
+        flapping=33,
+        unrestricted=44,
+        behind=5,
+        newest=ONE,
+        mostly_behind=frozenset({A, B}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "newest"),
+    [
+        (Counts(behind=1, newest=ONE), Counts(behind=1, newest=ONE), ONE),
+        (Counts(behind=1, newest=ONE), Counts(behind=1, newest=TWO), None),
+        (Counts(behind=1, newest=ONE), Counts(behind=0, newest=TWO), ONE),
+        (Counts(newest=ONE), Counts(newest=ONE), None),
+    ],
+)
+def test_profiles_with_old_versions_have_one_newest_version_or_none(
+    one: Counts, other: Counts, newest: str | None
+) -> None:
+    assert (one + other).newest == newest
+
+
+def test_flapping_rows_unrestricted_rows_and_rows_behind_are_counted_while_up() -> None:
+    old = {"metadata": {"lettaCodeVersion": "0.30.0"}}
+    states: list[dict[str, Any]] = [{}, {}, {"currentMode": "unrestricted"}, old, old | {"connectionId": None}]
+    states.append({"currentMode": "unrestricted", "connectionId": None})
+    rows = [environment(f"env-{n}", **each) for n, each in enumerate(states)]
+    profile_state, _ = ProfileState().apply(listed(rows))
+    flapping = replace(profile_state.environments[clean("env-0")], is_flapping=True)
+    replaced = replace(profile_state.environments[clean("env-1")], is_flapping=True, replaced_by=clean("env-2"))
+    changed = {**profile_state.environments, flapping.environment.id: flapping, replaced.environment.id: replaced}
+    counts = counts_at(replace(profile_state, environments=changed), reading())
+    assert (counts.flapping, counts.unrestricted, counts.behind, counts.newest) == (1, 1, 1, "0.34.12")
 
 
 @pytest.mark.parametrize(("seconds", "unknown"), [(60, 0), (60.001, 2)])

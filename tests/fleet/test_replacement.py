@@ -19,9 +19,10 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.recent_changes import ChangeTag
-from envwatch.fleet.run_before import with_run_before
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.run_before import with_memory_of_run, with_run_before
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.past.earlier_runs import changes_between_runs
 from envwatch.past.history import Moment
@@ -86,6 +87,14 @@ def test_one_listing_shows_that_a_computer_was_renamed() -> None:
     )
     assert not is_problem(tracked, NOW)
     assert not tracked.is_unhealthy
+
+
+@pytest.mark.parametrize(("seen_at", "moved_at"), [(-5_000, -5_000), (0, 0), (3_600_000, 0)])
+def test_a_row_that_was_replaced_at_the_first_listing_moved_when_the_new_row_was_first_seen(
+    seen_at: float, moved_at: float
+) -> None:
+    change = after(old(), new(firstSeenAt=NOW + seen_at)).environments[old().id].last_change
+    assert change == RecentChange(ChangeTag.MOVED, ServerMs(NOW + moved_at))
 
 
 @pytest.mark.parametrize(("before_ms", "is_one"), [(-1, True), (0, True), (5_000, True), (5_001, False)])
@@ -348,6 +357,16 @@ def test_the_rule_is_off_once_the_server_changes_when_a_row_was_first_seen(moved
     assert (replaced(profile_state) == {}) is is_off
     assert profile_state.has_moved_identity is is_off
     assert is_problem(profile_state.environments[old().id], NOW) is is_off
+
+
+@pytest.mark.parametrize(("moved_ms", "is_off"), [(999, False), (10_000, True)])
+def test_the_rule_is_off_if_the_server_changed_when_one_row_was_first_seen_between_two_runs(
+    moved_ms: int, *, is_off: bool
+) -> None:
+    rows = [old(), new(), environment("env-8")]
+    before = after(*rows, environment("env-9", firstSeenAt=NOW - 50_000))
+    first = after(*rows, environment("env-9", firstSeenAt=NOW - 50_000 + moved_ms))
+    assert with_memory_of_run(first, before, NOW).has_moved_identity is is_off
 
 
 def test_a_row_that_changes_its_device_ends_what_rested_on_the_device() -> None:

@@ -201,7 +201,7 @@ def test_a_fault_of_the_platform_is_seen_in_every_heartbeat(fault: Fault, beats:
 def test_the_same_seed_gives_the_same_needs_and_listings() -> None:
     def life(seed: int) -> tuple[list[Need], list[Step]]:
         script = ordinary_month(seed, 1)
-        return script.needs(), list(islice(steps(script), 400))
+        return script.needs(), list(islice(steps(script), 100))
 
     assert life(1) == life(1)
     assert life(1) != life(2)

@@ -114,6 +114,21 @@ async def test_a_command_that_hangs_is_killed() -> None:
     assert str(error) == "did not end within 0.2 s, and was killed"
 
 
+async def test_a_command_that_stops_reading_is_killed() -> None:
+    part_of_it = shell("head -c 4096 >/dev/null; exec sleep 1000", time_limit=timedelta(seconds=0.5))
+    error = await failure_of(part_of_it, cloud_event=b"x" * 1_000_000)
+    assert str(error) == "did not end within 0.5 s, and was killed"
+
+
+@pytest.mark.parametrize(("size", "is_killed"), [(64 * 1024, False), (64 * 1024 + 1, True)])
+async def test_a_command_may_print_64_kib(size: int, *, is_killed: bool) -> None:
+    script = f"head -c {size} /dev/zero"
+    if is_killed:
+        assert str(await failure_of(shell(script))) == "printed more than 64 KiB, and was killed"
+    else:
+        await shell(script).send(message())
+
+
 async def test_a_command_that_floods_its_output_is_killed() -> None:
     error = await failure_of(shell("yes"))
     assert str(error) == "printed more than 64 KiB, and was killed"
@@ -131,11 +146,13 @@ async def test_a_child_that_outlives_its_command_delays_nothing(tmp_path: Path) 
 
 async def test_a_command_is_killed_with_its_children_when_its_caller_is_cancelled(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    sending = asyncio.ensure_future(shell(f"sleep 1000 & echo $$ $! > {pids}; wait").send(message()))
+    patient = shell(f"sleep 1000 & echo $$ $! > {pids}; wait", time_limit=timedelta(hours=1))
+    sending = asyncio.ensure_future(patient.send(message()))
     command, child = map(int, (await until_there(pids)).split())
     sending.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sending
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(asyncio.CancelledError):
+            await sending
     assert not is_running(command)
     await until_ended(child)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,9 +12,12 @@ from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_state import AlertState
+from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.matching import event_test, matcher_of
 
@@ -24,7 +28,9 @@ BOTH = (Kind.OFFLINE, Kind.ONLINE)
 
 
 def test_an_incident_is_sent_once_when_it_opens_and_once_when_it_resolves() -> None:
-    assert hooked("a", "b").hold(60, "a").hold(65).said == ["opened a", "resolved a"]
+    one = hooked("a", "b").hold(60, "a").hold(65)
+    assert one.said == ["opened a", "resolved a"]
+    assert one.state.announced == frozenset()
 
 
 def test_five_hundred_lost_together_are_one_message_and_one_when_all_are_back() -> None:
@@ -49,6 +55,19 @@ def test_the_filter_sees_the_environment_as_it_was_before_it_was_lost() -> None:
     in_pod = {"matches": event_test("pod:pod-1")}
     assert hooked("a", rule=in_pod).hold(30, "a").said == ["opened a"]
     assert hooked("a", rule={"matches": event_test("pod:pod-2")}).hold(30, "a").said == []
+    in_mode = {"matches": event_test("mode:unrestricted")}
+    assert hooked("a", rule=in_mode).poll(currentMode="unrestricted").hold(30, "a").said == ["opened a"]
+
+
+@pytest.mark.parametrize(("query", "said"), [("os:linux", ["opened a"]), ("os:darwin", [])])
+def test_the_filter_sees_the_present_row_of_a_loss_in_an_earlier_run(query: str, said: list[str]) -> None:
+    ((_, opened),) = hooked("a", "b").hold(20, "a").fired
+    assert isinstance(opened.subject, Incident)
+    losses = tuple(replace(loss, then=None) for loss in opened.subject.losses)
+    state = AlertState(looked_at=WallMs(NOW), open=(opened.subject._replace(losses=losses),))
+    after = hooked("a", "b", rule={"matches": event_test(query)})
+    after.monitor = after.monitor.with_alert_state(NO_PROFILE, state)
+    assert after.hold(60, "a").said == said
 
 
 def test_what_the_filter_finds_in_a_mass_sends_all_of_it() -> None:
@@ -173,12 +192,55 @@ def test_a_mode_that_changes_back_in_time_is_not_sent() -> None:
     assert one.wait(0.1).said == ["mode a"]
 
 
+def test_a_mode_that_changes_again_is_sent_after_the_time_of_the_last_change() -> None:
+    one = hooked("a", on=(Kind.MODE,), after=60).poll(currentMode="unrestricted").wait(30).poll(currentMode="plan")
+    assert one.wait(59.9).said == []
+    assert one.wait(0.1).said == ["mode a"]
+
+
+def test_a_change_that_the_filter_does_not_find_replaces_the_change_before() -> None:
+    to_unrestricted = {"matches": event_test("mode:unrestricted")}
+    one = hooked("a", on=(Kind.MODE,), after=30, rule=to_unrestricted)
+    assert one.poll(currentMode="unrestricted").wait(30).said == ["mode a"]
+    one = hooked("a", on=(Kind.MODE,), after=30, rule=to_unrestricted)
+    assert one.poll(currentMode="unrestricted").poll(currentMode="plan").wait(30).said == []
+
+
+def test_changes_of_two_kinds_in_one_listing_are_sent_each() -> None:
+    one = hooked("a", on=(Kind.MODE, Kind.RENAMED)).poll(currentMode="plan", connectionName="b")
+    assert sorted(one.said) == ["mode b", "renamed b"]
+
+
+@pytest.mark.parametrize(("failures", "said"), [(13, []), (40, ["blind None", "visible again None"])])
+def test_a_blindness_that_does_not_hold_is_not_sent_and_nor_is_its_end(failures: int, said: list[str]) -> None:
+    one = hooked("a", on=(Kind.BLIND, Kind.VISIBLE), after=60)
+    for _ in range(failures):
+        one.fail()
+    assert one.hold(120).said == said
+
+
+def test_a_row_that_was_off_at_the_first_listing_is_sent_when_online() -> None:
+    one = hooked(on=BOTH)
+    one.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+    one.names = ["a", "b"]
+    assert one.poll("a").poll().said == ["online a"]
+
+
+@pytest.mark.parametrize(("back_at", "said"), [(40, []), (60, []), (65, ["online a"])])
+def test_a_return_in_a_silence_is_not_sent_after_the_silence(back_at: float, said: list[str]) -> None:
+    silence = silence_of_query(matcher_of("name:a"), WallMs(NOW), timedelta(minutes=1), clean(""), clean("me"))
+    one = hooked("a", "b", on=BOTH, after=30, silences={silence.id: silence})
+    assert one.hold(20).hold(back_at - 25, "a").hold(60).said == said
+
+
 def test_a_group_is_one_message_with_the_members_that_the_filter_finds() -> None:
     names = [f"e{number:02}" for number in range(20)]
     two = {"matches": event_test("name:e01,e02")}
     assert hooked(*names, on=BOTH, rule=two).hold(20, *names).said == ["offline e01+e02"]
     one = {"matches": event_test("name:e01")}
-    assert hooked(*names, on=BOTH, rule=one).hold(20, *names).said == ["offline e01"]
+    ((_, fired),) = hooked(*names, on=BOTH, rule=one).hold(20, *names).fired
+    assert isinstance(fired.subject, Event)
+    assert (fired.subject.kind, fired.subject.id, fired.subject.members) == (Kind.OFFLINE, "e01", ())
 
 
 def test_what_the_alert_policy_does_not_find_sends_nothing() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +13,15 @@ from cloudevents.core.v1.event import CloudEvent
 from support.builders import NOW, reading
 from support.hooked import Hooked, hooked
 
-from envwatch.fleet.events import Kind
-from envwatch.hooks.message import Context, Message, message_of
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.silences import silence_of_query
+from envwatch.fleet.events import Event, Kind
+from envwatch.hooks.decision import Fired
+from envwatch.hooks.message import Context, DeliveryError, Message, message_of
+from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +52,73 @@ def test_an_incident_of_one_environment_says_which_and_why() -> None:
     assert (first["type"], last["type"]) == ("envwatch.incident.opened", "envwatch.incident.resolved")
     assert first["subject"] == last["subject"] == first["data"]["incident"]
     assert first["id"] != last["id"]
-    assert first["data"]["environments"][0]["pod_id"] == "pod-1"
+    (loss,) = first["data"]["environments"]
+    assert (loss["id"], loss["device_id"], loss["pod_id"]) == ("web", "device-of-web", "pod-1")
     assert (first["data"]["resolved_at"], last["data"]["resolved_at"]) == (None, "2025-10-09T08:54:45.000Z")
+
+
+def test_an_incident_has_its_begin_and_its_end() -> None:
+    opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(65))
+    began, ended = "2025-10-09T08:53:25.000Z", "2025-10-09T08:54:45.000Z"
+    assert [each.variables["ENVWATCH_TIME"] for each in (opened, resolved)] == [began, ended]
+    assert [event_of(each)["data"]["began_at"] for each in (opened, resolved)] == [began, began]
+    assert [each.variables["ENVWATCH_REASON"] for each in (opened, resolved)] == ["disconnected", "disconnected"]
+    assert [each.is_resolved for each in (opened, resolved)] == [False, True]
+
+
+def test_losses_together_have_the_shared_values_as_reason_and_component() -> None:
+    names = list("abcd")
+    shared = "pod pod-1, organization org-1, os linux"
+    (mass,) = messages(hooked(*names).hold(20, *names))
+    assert mass.variables["ENVWATCH_REASON"].startswith(shared)
+    assert mass.pagerduty is not None
+    payload: Any = mass.pagerduty["payload"]
+    assert payload["component"].startswith(shared)
+    assert payload["custom_details"]["environments"] == names
+
+
+@pytest.mark.parametrize(("profile", "told"), [("work", "work"), ("", None)])
+def test_a_message_tells_the_profile_of_a_configuration(profile: str, told: str | None) -> None:
+    ((at, fired),) = (one := hooked("web", "b").hold(20, "web")).fired
+    context = replace(CONTEXT, profile=profile)
+    opened = message_of(fired, clean("pager"), context, one.monitor, reading(NOW + at * 1000))
+    assert event_of(opened)["data"]["profile"] == told
+    assert opened.pagerduty is not None
+    assert opened.pagerduty["payload"]["custom_details"].get("profile") == told  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("name", "told"), [("laptop", "laptop"), (None, "web")])
+def test_pagerduty_gets_the_name_of_a_row_or_else_the_id(name: str | None, told: str) -> None:
+    ((at, fired),) = (one := hooked("web").hold(20, "web")).fired
+    assert isinstance(fired.subject, Incident)
+    (loss,) = fired.subject.losses
+    named = fired.subject._replace(losses=(replace(loss, name=None if name is None else clean(name)),))
+    opened = message_of(Fired(named), clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
+    assert opened.pagerduty is not None
+    payload: Any = opened.pagerduty["payload"]
+    assert (payload["component"], payload["custom_details"]["environments"]) == (told, [told])
+
+
+def test_silenced_losses_of_the_same_moment_are_counted() -> None:
+    silence = silence_of_query(matcher_of("name:b"), WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
+    (opened,) = messages(hooked("a", "b", "c", silences={silence.id: silence}).hold(20, "a", "b"))
+    assert opened.summary == "a went offline · disconnected · was on for 1h (+1 silenced)"
+
+
+@pytest.mark.parametrize(("count", "last"), [(20, "e19: "), (21, "and 1 more")])
+def test_people_get_twenty_lines_of_losses(count: int, last: str) -> None:
+    names = [f"e{number:02}" for number in range(count)]
+    (opened,) = messages(hooked(*names).hold(20, *names))
+    assert opened.text.splitlines()[-1].startswith(last)
+
+
+def test_programs_get_a_thousand_losses() -> None:
+    ((at, fired),) = (one := hooked("web").hold(20, "web")).fired
+    assert isinstance(fired.subject, Incident)
+    many = fired.subject._replace(losses=fired.subject.losses * 1_001)
+    opened = message_of(Fired(many), clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
+    data = event_of(opened)["data"]
+    assert (data["count"], len(data["environments"])) == (1_001, 1_000)
 
 
 def test_the_variables_have_the_row_and_what_happened() -> None:
@@ -99,6 +171,7 @@ def test_an_event_is_the_cloud_event_that_watch_prints() -> None:
     event = event_of(offline)
     assert (event["type"], event["subject"]) == ("envwatch.environment.offline", "web")
     assert event["data"]["name"] == "web"
+    assert offline.summary.startswith("web went offline")
     assert offline.pagerduty is None
     assert (offline.variables["ENVWATCH_EVENT"], offline.variables["ENVWATCH_COUNT"]) == ("offline", "1")
     assert offline.variables["ENVWATCH_INCIDENT"] == event["data"]["incident"]
@@ -113,8 +186,26 @@ def test_a_group_and_the_fleet_have_no_row() -> None:
     for _ in range(20):
         one.fail()
     (blind,) = messages(one)
+    assert blind.summary.startswith("blind: ")
     assert blind.variables["ENVWATCH_EVENT"] == "blind"
     assert blind.variables.keys() == ROW_VARIABLES | EVENT_VARIABLES
+
+
+def test_an_event_without_a_recorded_row_has_id_and_name() -> None:
+    bare = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"))
+    one = hooked("web")
+    message = message_of(Fired(bare), clean("pager"), CONTEXT, one.monitor, reading())
+    assert [message.variables[f"ENVWATCH_{name}"] for name in ("ID", "NAME", "POD")] == ["env-1", "web", ""]
+
+
+def test_a_long_reason_makes_a_summary_of_a_thousand_characters() -> None:
+    long = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"), reason=clean("x" * 5_000, 5_000))
+    message = message_of(Fired(long), clean("pager"), CONTEXT, hooked("web").monitor, reading())
+    assert (len(message.summary), message.summary[-2:]) == (1_000, "x…")
+
+
+def test_the_text_of_a_failed_delivery_is_one_clean_line() -> None:
+    assert str(DeliveryError("no\x1b[31m such\nteam")) == clean("no\x1b[31m such\nteam")
 
 
 @pytest.mark.parametrize("name", ["a\x1b]52;c;x\x07b", "x" * 5_000, "a\nb|c", "$(reboot)"])

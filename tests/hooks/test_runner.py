@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +23,6 @@ from envwatch.sources.letta.network_settings import checked_hook_url
 from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator
 
     from envwatch.hooks.message import Message
@@ -164,9 +164,10 @@ async def test_an_opening_is_tried_as_long_as_its_incident_is_open() -> None:
 async def test_any_other_message_is_given_up_after_half_an_hour(summary: str, failures: int, *, sent: bool) -> None:
     asks = DeliveryError("busy", wait=timedelta(minutes=5))
     async with scene(*[asks] * failures) as one:
+        await one.time.pass_by(900)
         one.put(summary)
         await one.until_done()
-        assert one.receiver.tried_at[-1] == 1800
+        assert one.receiver.tried_at[-1] == 900 + 1_800
         assert one.receiver.sent == [summary] * sent
         assert any(f"given up: {summary}" in text for text in one.texts) is not sent
 
@@ -177,6 +178,19 @@ async def test_the_failure_of_one_message_gives_up_those_that_are_too_old() -> N
         await one.time.pass_by(2_400)
         assert one.unsent == ["open 1"]
         assert sum("given up: " in text for text in one.texts) == 2
+
+
+async def test_all_is_done_when_the_newest_message_is_delivered() -> None:
+    async with scene(takes_s=10) as one:
+        one.put("a")
+        await one.until_done()
+        one.put("b")
+        async with asyncio.TaskGroup() as tasks:
+            done = tasks.create_task(one.runner.all_done())
+            await one.time.pass_by(9)
+            assert not done.done()
+            await one.time.pass_by(1)
+        assert one.receiver.sent == ["a", "b"]
 
 
 async def test_what_cannot_succeed_is_not_tried_again() -> None:
@@ -282,6 +296,20 @@ async def test_the_end_of_an_incident_that_an_earlier_run_opened_is_sent() -> No
         assert one.receiver.sent == ["end 1"]
 
 
+async def test_an_incident_whose_end_was_given_up_is_forgotten() -> None:
+    async with scene() as one:
+        one.put("open 1")
+        await one.until_done()
+        one.receiver.failures = [WRONG, DOWN]
+        one.put("end 1")
+        await one.time.settle()
+        one.put("open 1/again")
+        await one.time.settle()
+        one.put("end 1")
+        assert one.unsent == []
+        assert one.texts[-1] == "hook h: nothing sent, as the incident is over: end 1"
+
+
 async def test_the_newest_state_of_an_incident_is_sent() -> None:
     async with scene(DOWN, takes_s=10) as one:
         one.put("open 1/first")
@@ -293,6 +321,15 @@ async def test_the_newest_state_of_an_incident_is_sent() -> None:
         one.put("open 1/fourth", "end 1")
         await one.until_done()
         assert one.receiver.sent == ["open 1/third", "end 1"], "the receiver knows of the incident, so its end is sent"
+
+
+async def test_a_newer_end_keeps_the_place_of_the_waiting_end() -> None:
+    async with scene(takes_s=10) as one:
+        one.put("a")
+        await one.time.pass_by(5)
+        one.put("end 1", "b", "end 1/newer")
+        await one.until_done()
+        assert one.receiver.sent == ["a", "end 1/newer", "b"]
 
 
 async def test_a_new_opening_does_not_wait_for_the_rest_and_does_not_make_the_rest_longer() -> None:
@@ -344,6 +381,18 @@ async def test_a_hook_is_failing_from_ten_minutes_until_it_delivers() -> None:
         assert len(one.news) == 3
 
 
+@pytest.mark.parametrize(("second", "is_failing"), [(599, False), (600, True)])
+async def test_a_hook_without_waiting_messages_is_failing_by_the_next_failure(
+    second: float, *, is_failing: bool
+) -> None:
+    async with scene(WRONG, WRONG) as one:
+        one.put("a")
+        await one.time.pass_to(second)
+        one.put("b")
+        await one.time.settle()
+        assert (H in one.runner.failing()) is is_failing
+
+
 async def test_a_hook_that_failed_for_less_than_ten_minutes_and_has_nothing_to_send_is_not_failing() -> None:
     async with scene(is_up=False) as one:
         one.put("open 1")
@@ -362,6 +411,15 @@ async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() ->
     assert hangs.running == 0
     assert [str(each.summary) for each in runner.unsent(H)] == ["a", "b"]
     assert [report.text for report in reports] == ["hook h: 2 messages not sent, as envwatch ends"]
+
+
+async def test_the_end_waits_for_the_messages_of_a_moment_ago() -> None:
+    time, reports = VirtualTime(), list[HookReport]()
+    fine = Receiver(time)
+    async with Runner({H: fine}, reports.append, time.runtime) as runner:
+        runner.put(H, message("a"))
+    assert fine.sent == ["a"]
+    assert [report.text for report in reports] == ["hook h: sent: a"]
 
 
 async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_in_the_end() -> None:

@@ -95,6 +95,27 @@ async def test_a_refusal_whose_words_do_not_come_is_one_all_the_same(*, stalls: 
     assert str(error) == "127.0.0.1 answers 400: no te"
 
 
+async def test_the_words_of_a_refusal_may_come_in_parts() -> None:
+    parts = "".join(f"{len(part)}\r\n{part}\r\n" for part in ("no te", "am", ""))
+    error = await refusal(Answer(400, parts, headers=("Transfer-Encoding: chunked",)))
+    assert str(error) == "127.0.0.1 answers 400: no team"
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "nearest"),
+    [
+        ("https://255.255.255.255/hook", "", "255.255.255.255:443"),
+        ("https://255.255.255.255:8443/hook", "", "255.255.255.255:8443"),
+        ("https://hooks.example/hook", "http://255.255.255.255", "255.255.255.255:80"),
+    ],
+)
+async def test_a_service_or_a_proxy_without_a_route_is_named_with_the_port(url: str, proxy: str, nearest: str) -> None:
+    service = WebService(checked_hook_url(url), {"HTTPS_PROXY": proxy} if proxy else {})
+    with pytest.raises(DeliveryError) as caught:
+        await service.send(message())
+    assert nearest in str(caught.value)
+
+
 async def test_a_service_that_stalls_is_left_after_the_time_limit() -> None:
     error = await refusal(Answer(stalls=True), time_limit=timedelta(seconds=0.5))
     assert str(error) == "127.0.0.1 does not answer in time"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from math import nextafter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from envwatch.fleet.presence import GONE
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.past.hours import Availability, availability_text
+from envwatch.past.hours import Availability, availability_text, percent_text
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -110,11 +111,24 @@ def test_a_day_that_lacks_less_than_a_minute_is_whole(missing_ms: float, text: s
 
 @pytest.mark.parametrize(
     ("share", "percent"),
-    [(1.0, "100"), (0.99999, "99.9"), (0.9999, "99.9"), (0.992, "99.2"), (0.5, "50.0"), (0.0001, "0.1"), (0.0, "0")],
+    [
+        (1.0, "100"),
+        (0.99999, "99.9"),
+        (0.9999, "99.9"),
+        (0.9989, "99.8"),
+        (0.992, "99.2"),
+        (0.5, "50.0"),
+        (0.0001, "0.1"),
+        (0.0, "0"),
+    ],
 )
 def test_all_and_nothing_are_never_rounded_to(share: float, percent: str) -> None:
     known = timedelta(hours=3, minutes=4)
     assert availability_text(Availability(known * share, known)) == f"up {percent} % of the 3h 4m watched in 24h"
+
+
+def test_the_greatest_share_below_one_is_not_all() -> None:
+    assert percent_text(nextafter(1.0, 0.0)) == "99.9 %"
 
 
 def test_one_second_down_in_a_day_shows() -> None:

@@ -15,10 +15,14 @@ from support.memory_history import MemoryHistory, recorded
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.presence import Reason
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.tracking import CLOCK_ERROR_MS
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.past.earlier_runs import EarlierRuns
+from envwatch.model.text import clean
+from envwatch.model.times import MS
+from envwatch.past.earlier_runs import LACKED, EarlierRuns, changes_between_runs
 from envwatch.past.history import HistoryError, Moment
 
 if TYPE_CHECKING:
@@ -62,10 +66,14 @@ def test_the_last_moment_is_that_of_the_last_listing_before_this_run_however_lon
     last = read(history, HOUR).last
     assert last is not None
     assert last.now.wall == at(5_000)
-    for days in (3, 31):
+    for days in (3, 30):
         assert read(history, days * 24 * HOUR).last == read(history, HOUR + 1).last
-    assert read(history, 33 * 24 * HOUR).last is None
     assert read(MemoryHistory(), 0) == EarlierRuns(NO_PROFILE, (), [], None)
+
+
+@pytest.mark.parametrize(("later_ms", "is_found"), [(0, True), (1, False)])
+def test_the_last_listing_is_sought_for_31_days(later_ms: float, *, is_found: bool) -> None:
+    assert (read(polls_at(0), 1 + 31 * 24 * HOUR + later_ms).last is not None) is is_found
 
 
 def test_a_damaged_moment_costs_neither_polls_nor_events() -> None:
@@ -86,6 +94,14 @@ def test_gaps_are_the_times_between_runs_that_were_blind() -> None:
     assert spans(read(history, HOUR).gaps(at(-59_000))) == [(70_000, 130_001)]
     assert spans(read(history, HOUR).gaps(at(-HOUR))) == [(-HOUR, 0), (70_000, 130_001)]
     assert read(MemoryHistory(), HOUR).gaps(at(0)) == []
+
+
+@pytest.mark.parametrize("intervals", [(60, 5), (5, 60)])
+def test_a_gap_is_longer_than_the_patience_of_the_slower_run(intervals: tuple[float, float]) -> None:
+    history = MemoryHistory()
+    for interval_s, ms in zip(intervals, (0, 180_000), strict=True):
+        recorded([listed(beating(2, NOW + ms), NOW + ms, interval=timedelta(seconds=interval_s))], history)
+    assert read(history, HOUR).gaps(at(0)) == []
 
 
 def test_gaps_are_placed_on_the_servers_clock() -> None:
@@ -138,6 +154,84 @@ def test_before_a_listing_nothing_is_known_of_the_time_between() -> None:
 def test_a_gap_begins_when_it_is_asked_for_at_the_earliest() -> None:
     assert spans(read(polls_at(0), HOUR).until_now(first_at(HOUR), at(MINUTE))) == [(MINUTE, HOUR)]
     assert spans(read(MemoryHistory(), HOUR).until_now(first_at(HOUR), at(0))) == [(0, HOUR)]
+
+
+def last_of(*listings: list[Environment], every_ms: float = 5_000) -> Moment:
+    history = recorded(listed(rows, NOW + n * every_ms) for n, rows in enumerate(listings))
+    return history.moment(history.polls(WallMs(0), at(DAY / MS))[-1])
+
+
+@pytest.mark.parametrize(
+    ("listed_at", "dated_at"),
+    [(5_010, 5_010), (5_000, 5_001), (5_001 - CLOCK_ERROR_MS, 5_001), (5_000 - CLOCK_ERROR_MS, 5_000 - CLOCK_ERROR_MS)],
+)
+def test_a_change_is_dated_after_the_last_run_within_the_error_of_two_clocks(listed_at: float, dated_at: float) -> None:
+    changed = first_at(listed_at, [environment(connectionId=None), *beating(2)[1:]])
+    (event,) = changes_between_runs(last_of(beating(2), beating(2)), changed)
+    assert (event.kind, event.at - NOW) == (Kind.OFFLINE, dated_at)
+    assert event.reason == Reason.DISCONNECTED.value
+
+
+def test_changes_in_a_blind_time_are_a_group_without_durations() -> None:
+    changed = first_at(HOUR, [environment(connectionId=None)])
+    (group,) = changes_between_runs(last_of(beating(2)), changed)
+    assert (group.kind, group.reason, group.since) == (Kind.WHILE_BLIND, NOT_RUNNING, NOW)
+    assert [(each.kind, each.lasted) for each in group.members] == [(Kind.OFFLINE, None), (Kind.GONE, None)]
+
+
+ROW = environment("env-1")
+OFF = environment("env-1", connectionId=None)
+BARE: dict[str, Any] = {"connectionId": None, "currentMode": None, "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    ("before", "first", "changes"),
+    [
+        ([beating(2)], beating(1), [(Kind.GONE, LACKED)]),
+        ([beating(2), beating(1)], beating(1), [(Kind.GONE, Reason.ABSENT)]),
+        ([beating(2), beating(1), beating(1)], beating(1), []),
+        ([beating(1)], beating(2), [(Kind.APPEARED, None)]),
+        ([beating(2), beating(1), beating(1)], beating(2), [(Kind.RETURNED, None)]),
+        ([[OFF]], [environment("env-1", **BARE)], []),
+        ([[ROW]], [environment("env-1", **BARE)], [(Kind.OFFLINE, Reason.DISCONNECTED)]),
+        ([[OFF]], [environment("env-1", currentMode="unrestricted")], [(Kind.ONLINE, None), (Kind.MODE, None)]),
+    ],
+)
+def test_changes_between_runs_are_changes_of_listed_rows(
+    before: list[list[Environment]], first: list[Environment], changes: list[tuple[Kind, str | None]]
+) -> None:
+    """The server drops values of a row that is offline."""
+    listed_at = len(before) * 5_000
+    found = changes_between_runs(last_of(*before), first_at(listed_at, first))
+    assert [(event.kind, event.reason) for event in found] == changes
+
+
+def test_a_row_with_an_unreadable_entry_in_the_first_listing_is_not_gone() -> None:
+    outcome = listed(beating(1), NOW + 5_000)
+    unreadable = outcome.snapshot._replace(rejected=1, rejected_ids=frozenset({clean("env-2")}))
+    history = recorded([outcome._replace(snapshot=unreadable)])
+    first = history.moment(history.polls(WallMs(0), at(HOUR))[0])
+    assert changes_between_runs(last_of(beating(3)), first)[0].id == "env-3"
+    assert len(changes_between_runs(last_of(beating(3)), first)) == 1
+
+
+def test_a_row_that_returns_offline_has_no_values_from_before() -> None:
+    gone = last_of(beating(2), beating(1), beating(1))
+    bare = environment("env-2", **BARE)
+    returned, *_ = changes_between_runs(gone, first_at(15_000, [*beating(1), bare]))
+    assert returned.kind is Kind.RETURNED
+    assert returned.then is not None
+    assert returned.then.environment == bare
+
+
+def test_a_row_that_flapped_before_the_first_listing_has_not_become_steady() -> None:
+    flaps = [
+        [environment(connectionId="conn-1" if n % 2 else None, lastHeartbeat=NOW + n * 30_000 - 1_000)]
+        for n in range(20)
+    ]
+    last = last_of(*flaps, every_ms=30_000)
+    assert last.profile_state.environments[clean("env-1")].is_flapping
+    assert changes_between_runs(last, first_at(20 * 30_000, flaps[-1])) == []
 
 
 STATES: tuple[dict[str, Any], ...] = (

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.builders import beating, environment, listed, reading
 
@@ -54,8 +54,9 @@ def test_cells_are_hours_of_the_clock_in_the_zone(now_ms: float, offset: timedel
     assert first_hour(ServerMs(MIDNIGHT + now_ms), timezone(offset)) == MIDNIGHT - hours_before * HOUR_MS
 
 
-def test_an_instant_beyond_the_calendar_has_hours_too() -> None:
-    assert first_hour(ServerMs(1e17), UTC) <= 1e17 - 23 * HOUR_MS
+def test_an_instant_beyond_the_calendar_has_hours_without_an_offset() -> None:
+    beyond = ServerMs(80_000_000 * HOUR_MS)
+    assert first_hour(beyond, timezone(timedelta(minutes=30))) == beyond - HOURS * HOUR_MS
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,16 @@ def test_a_new_hour_is_watched_from_its_first_moment_while_data_is_recent() -> N
     assert cells_of(LastDays(monitor, reading(at(1.1)), UTC), monitor)[-1] == "?"
 
 
+def test_a_new_hour_is_watched_from_its_first_moment_in_a_zone_off_by_a_quarter() -> None:
+    nepal = timezone(timedelta(hours=5, minutes=45))
+    before, after = monitor_at(0.2499), monitor_at(0.2503)
+    days = LastDays(before, reading(at(0.2502)), nepal)
+    assert cells_of(days, before)[-2:] == "uu"
+    days = LastDays(before, reading(at(0.2502) + 60_000), nepal)
+    assert cells_of(days, before)[-2:] == "u?"
+    assert cells_of(days.as_of(after, reading(at(0.2503)), nepal), after)[-2:] == "uu"
+
+
 def test_rows_without_events_share_a_result_and_rows_with_events_keep_theirs() -> None:
     monitor = monitor_at(0.1, *OUTAGE)
     days = LastDays(monitor, reading(at(0.1)), UTC)
@@ -190,6 +201,30 @@ def test_an_event_a_gap_another_state_and_an_hour_are_seen_at_once() -> None:
     assert cells_of(days.as_of(monitor, reading(at(0.1)), timezone(timedelta(minutes=30))), monitor) != before
 
 
+@pytest.mark.parametrize(("watched_ms", "has_hour"), [(HOUR_MS - 1, False), (HOUR_MS, True)])
+def test_an_hour_of_the_last_day_is_recorded_of_any_profile(watched_ms: float, *, has_hour: bool) -> None:
+    """No profile was seen in the last three hours."""
+    short, long = clean("short"), clean("long")
+    monitor = Monitor.create({short: Limits(), long: Limits()})
+    for profile in (short, long):
+        outcome = listed(beating(1, at(-3)), at(-3))
+        monitor, _ = monitor.apply(profile, outcome, outcome.ended)
+
+    def recorded_hour(since: ServerMs, until: float) -> bool:
+        watched = {short: WatchedTime((Span(at(-5), at(-4.5)),)), long: WatchedTime((Span(since, ServerMs(until)),))}
+        days = LastDays(replace(monitor, watched=watched), reading(at(0)), UTC)
+        assert days.has_hour is days.has_hour
+        return days.has_hour
+
+    assert recorded_hour(at(-6), at(-6) + watched_ms) is has_hour
+    assert not recorded_hour(at(-49), at(-47))
+
+
+def test_a_share_of_half_a_second_is_a_share() -> None:
+    monitor = monitor_at(0, since=-0.5 / 3_600)
+    assert LastDays(monitor, reading(at(0)), UTC).share(row_of(monitor)) == 1
+
+
 def test_it_sorts_by_the_share_of_time_up() -> None:
     monitor = monitor_at(0, *OUTAGE, change(Kind.OFFLINE, -7, "env-2"), change(Kind.ONLINE, -4, "env-2"))
     days = LastDays(monitor, reading(at(0)), UTC)
@@ -206,6 +241,8 @@ def test_a_state_that_is_not_known_has_no_share() -> None:
 
 
 @given(st.integers(0, 150), st.integers(0, 150), st.booleans())
+@example(1, 60, True)
+@example(1, 60, False)
 def test_a_share_that_is_carried_on_is_the_one_worked_out_anew(first: int, later: int, is_down: bool) -> None:  # noqa: FBT001  drawn
     first, later = sorted((first, later))
     events = OUTAGE[: 1 if is_down else 2]
@@ -224,7 +261,7 @@ def test_a_share_that_is_carried_on_is_the_one_worked_out_anew(first: int, later
     assert days.share(row_of(one)) is not None
     carried = days.as_of(other, reading(at(later / 60)), UTC)
     anew = LastDays(other, reading(at(later / 60)), UTC)
-    assert carried.share(row_of(other)) == pytest.approx(anew.share(row_of(other)))
+    assert carried.share(row_of(other)) == pytest.approx(anew.share(row_of(other)), rel=1e-12)
     assert carried.cells(row_of(other)) == anew.cells(row_of(other))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
@@ -17,11 +18,12 @@ from support.budget import examples
 from support.fake_clock import Script, World, error, outcomes_of, poller_of, walk
 
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, Slept, Snapshot
+from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Slept, Snapshot, SourceError
+from envwatch.model.text import clean
 from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, RefreshDelay, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +109,14 @@ async def test_the_schedule_says_which_requests_and_which_budget_lengthen_the_in
     assert (poller.schedule.requests, poller.schedule.requests_per_minute) == reason
 
 
+@pytest.mark.parametrize(("requests", "takes", "is_slow"), [(1, 0, False), (6, 0, True), (1, 6, True), (5, 5, False)])
+async def test_polls_are_slow_by_the_budget_or_by_the_duration(requests: int, takes: float, *, is_slow: bool) -> None:
+    poller = poller_of(world := World(), Script(world, walk(requests), takes=takes))
+    assert (poller.pages_read, poller.schedule.is_slow) == (0, False)
+    await outcomes_of(poller, 1)
+    assert poller.schedule.is_slow is is_slow
+
+
 async def test_the_interval_shrinks_again_with_the_listing() -> None:
     script = Script(world := World(), walk(20), walk(1))
     await outcomes_of(poller_of(world, script, Limits(requests_per_minute=120)), 3)
@@ -118,20 +128,20 @@ async def test_a_wanted_interval_holds_from_the_last_poll_on() -> None:
     script = Script(world := World())
     poller = poller_of(world, script, Limits(interval=timedelta(seconds=60)))
     world.schedule(3, lambda: poller.want_interval(timedelta(seconds=10)))
-    world.schedule(12, lambda: poller.want_interval(timedelta(seconds=1)))
+    world.schedule(12.5, lambda: poller.want_interval(timedelta(seconds=1)))
     await outcomes_of(poller, 5)
 
-    assert script.asked_at == [0, 10, 12, 13, 14]
+    assert script.asked_at == [0, 10, 12.5, 13.5, 14.5]
 
 
 @pytest.mark.parametrize(
     ("wanted", "interval"),
     [
-        (timedelta(), FASTEST),
+        (timedelta(), timedelta(seconds=1)),
         (FASTEST, FASTEST),
         (timedelta(seconds=7), timedelta(seconds=7)),
         (SLOWEST, SLOWEST),
-        (timedelta.max, SLOWEST),
+        (timedelta.max, timedelta(minutes=10)),
     ],
 )
 async def test_a_wanted_interval_has_bounds(wanted: timedelta, interval: timedelta) -> None:
@@ -399,10 +409,10 @@ async def test_a_pause_lasts_until_it_is_ended() -> None:
     stances: list[PollSchedule] = []
     world.schedule(6, lambda: poller.pause(paused=True))
     world.schedule(600, lambda: stances.append(poller.schedule))
-    world.schedule(1_001, lambda: poller.pause(paused=False))
+    world.schedule(1_000.5, lambda: poller.pause(paused=False))
     await outcomes_of(poller, 4)
 
-    assert script.asked_at == [0, 5, 1_001, 1_006]
+    assert script.asked_at == [0, 5, 1_000.5, 1_005.5]
     assert stances == [PollSchedule(False, timedelta(seconds=5), is_paused=True)]
 
 
@@ -544,6 +554,17 @@ async def test_a_refresh_returns_its_delay() -> None:
     ]
 
 
+@pytest.mark.parametrize(("asks_at", "left_s"), [(0.75, 0.25), (1, None), (1.25, None)])
+async def test_a_refresh_within_a_second_of_a_poll_has_a_delay(asks_at: float, left_s: float | None) -> None:
+    poller = poller_of(world := World(), Script(world))
+    waits: list[RefreshDelay | None] = []
+    world.schedule(asks_at, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 2)
+
+    delay = None if left_s is None else RefreshDelay(timedelta(seconds=left_s), is_forbidden=False)
+    assert waits == [delay]
+
+
 @pytest.mark.parametrize(("asks_at", "asked_at"), [(600.999, []), (601, [601])])
 @pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.SERVER, Cause.FORBIDDEN])
 async def test_there_is_no_poll_before_the_server_said_whether_paused_or_forbidden(
@@ -595,6 +616,17 @@ async def test_a_refresh_during_a_poll_polls_once_more_after_it() -> None:
     assert script.asked_at == [0, 3, 8]
 
 
+async def test_the_pages_of_a_poll_are_counted_anew() -> None:
+    poller = poller_of(world := World(), Script(world, takes=3))
+    pages: list[int] = []
+    world.schedule(1, lambda: poller.note_pages(7, 700))
+    for moment in (2, 6):
+        world.schedule(moment, lambda: pages.append(poller.pages_read))
+    await outcomes_of(poller, 2)
+
+    assert pages == [7, 0]
+
+
 async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
     script = Script(world := World(), takes=2)
     poller = poller_of(world, script)
@@ -607,6 +639,59 @@ async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
         PollSchedule(True, timedelta(0, 5)),
         PollSchedule(False, timedelta(0, 5), 5),
     ]
+
+
+# Relays
+
+
+def relayed(retry_after: float | None = None) -> SourceError:
+    wait = None if retry_after is None else timedelta(seconds=retry_after)
+    return SourceError(Cause.UNAVAILABLE, clean("no listing"), retry_after=wait, is_relayed=True)
+
+
+@pytest.mark.parametrize(("random", "gap"), [(0.0, 4.5), (0.5, 5.0)])
+async def test_a_relay_without_a_listing_is_asked_at_the_usual_pace(random: float, gap: float) -> None:
+    script = Script(world := World(random), relayed())
+    await outcomes_of(poller_of(world, script), 200)
+
+    assert {round(each, 6) for each in gaps(script)} == {gap}
+
+
+async def test_a_retry_after_of_a_relay_is_obeyed() -> None:
+    script = Script(world := World(), relayed(30))
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 30, 60, 90]
+
+
+async def test_another_failure_than_a_relays_backs_off_as_ever() -> None:
+    other = SourceError(Cause.UNAVAILABLE, clean("down"))
+    script = Script(world := World(0.5), *[relayed()] * 3, other)
+    await outcomes_of(poller_of(world, script), 12)
+
+    assert gaps(script)[:3] == [5, 5, 5]
+    assert gaps(script)[-1] == 30
+
+
+async def test_outcomes_of_a_slow_relay_have_the_longer_interval_and_polls_keep_their_own() -> None:
+    slow = Snapshot(pages=(), requests=1, served=RelayInfo(1.0, timedelta(seconds=60)))
+    script = Script(world := World(), slow, slow, relayed())
+    outcomes = await outcomes_of(poller_of(world, script), 4)
+
+    assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed | Failed)] == [
+        timedelta(seconds=60)
+    ] * 4
+    assert script.asked_at == [0, 5, 10, 15]
+
+
+async def test_polls_follow_the_requests_whatever_the_age_of_a_relayed_listing() -> None:
+    old = Snapshot(pages=(), requests=1, served=RelayInfo(50.0))
+    script = Script(world := World(), old)
+    outcomes = await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 5, 10]
+    asked = [float(outcome.asked.monotonic) for outcome in outcomes if isinstance(outcome, Listed)]
+    assert asked == [-50, -45, -40]
 
 
 # Sleep
@@ -650,6 +735,38 @@ async def test_but_a_retry_after_is_obeyed_through_sleep() -> None:
     await outcomes_of(poller_of(world, script), 3)
 
     assert script.asked_at == [0, 540]
+
+
+async def test_a_poll_that_sleep_brought_forward_is_not_early() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)), walk(12))
+    poller = poller_of(world, script)
+    world.schedule(100.5, lambda: world.suspend(60))
+    world.schedule(542, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 540, 542]
+
+
+async def test_sleep_counts_as_waiting_for_the_budget() -> None:
+    script = Script(world := World(), walk(100))
+    poller = poller_of(world, script)
+    world.schedule(10.5, lambda: world.suspend(60))
+    for moment in (20, 25):
+        world.schedule(moment, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 20, 140]
+
+
+@pytest.mark.parametrize("happens", [lambda world: world.stop(20), lambda world: world.suspend(-60)])
+async def test_a_process_that_stood_still_and_a_wall_clock_set_back_are_no_waiting(
+    happens: Callable[[World], None],
+) -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)))
+    world.schedule(100.5, lambda: happens(world))
+    await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 600]
 
 
 async def test_and_through_sleep_after_sleep() -> None:
@@ -810,9 +927,14 @@ async def test_the_real_runtime_waits_for_an_event_or_for_a_time() -> None:
     real = Runtime()
     event = asyncio.Event()
     await real.wait(event, 0)
+    waiting = asyncio.ensure_future(real.wait(event, 3_600))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
     event.set()
-    await real.wait(event, 3_600)
+    await waiting
 
     assert 0 <= real.random() < 1
-    assert real.clocks().wall > 1.7e12
+    before = time.time_ns() // 1_000_000
+    assert before <= real.clocks().wall <= time.time_ns() // 1_000_000 + 1
     assert real.clocks().monotonic <= real.clocks().monotonic

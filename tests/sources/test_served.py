@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import wire_row, wire_rows
 from support.documents import names, page
-from support.fake_clock import Script, World, outcomes_of, poller_of
 from support.faulty_server import KEY, Faulty, Reply, faulty_server, says
 
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Snapshot, SourceError
-from envwatch.model.text import clean
+from envwatch.model.outcome import Cause, RelayInfo, Snapshot, SourceError
 from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 from envwatch.sources.letta.pagination import age_in
@@ -242,57 +240,3 @@ async def test_no_key_and_no_control_character_comes_back_in_its_words(server: F
     assert KEY not in message
     assert message.isprintable()
     assert len(message) < 300
-
-
-def relayed(retry_after: float | None = None) -> SourceError:
-    wait = None if retry_after is None else timedelta(seconds=retry_after)
-    return SourceError(Cause.UNAVAILABLE, clean("no listing"), retry_after=wait, is_relayed=True)
-
-
-@pytest.mark.parametrize(("random", "gap"), [(0.0, 4.5), (0.5, 5.0)])
-async def test_a_server_that_is_well_is_asked_at_the_usual_pace_however_long_it_has_no_listing(
-    random: float, gap: float
-) -> None:
-    script = Script(world := World(random), relayed())
-    await outcomes_of(poller_of(world, script), 200)
-
-    gaps = {round(after - before, 6) for before, after in zip(script.asked_at, script.asked_at[1:], strict=False)}
-    assert gaps == {gap}
-
-
-async def test_its_retry_after_is_obeyed() -> None:
-    script = Script(world := World(), relayed(30))
-    await outcomes_of(poller_of(world, script), 4)
-
-    assert script.asked_at == [0, 30, 60, 90]
-
-
-async def test_another_failure_after_that_backs_off_as_ever() -> None:
-    other = SourceError(Cause.UNAVAILABLE, clean("down"))
-    script = Script(world := World(0.5), *[relayed()] * 3, other)
-    await outcomes_of(poller_of(world, script), 12)
-
-    gaps = [after - before for before, after in zip(script.asked_at, script.asked_at[1:], strict=False)]
-    assert gaps[:3] == [5, 5, 5]
-    assert gaps[-1] == 30
-
-
-async def test_outcomes_carry_the_longer_interval_and_polls_keep_their_own() -> None:
-    slow = Snapshot(pages=(), requests=1, served=RelayInfo(1.0, timedelta(seconds=60)))
-    script = Script(world := World(), slow, slow, relayed())
-    outcomes = await outcomes_of(poller_of(world, script), 4)
-
-    assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed | Failed)] == [
-        timedelta(seconds=60)
-    ] * 4
-    assert script.asked_at == [0, 5, 10, 15]
-
-
-async def test_polls_follow_the_requests_whatever_the_age_of_what_they_bring() -> None:
-    old = Snapshot(pages=(), requests=1, served=RelayInfo(50.0))
-    script = Script(world := World(), old)
-    outcomes = await outcomes_of(poller_of(world, script), 3)
-
-    assert script.asked_at == [0, 5, 10]
-    asked = [float(outcome.asked.monotonic) for outcome in outcomes if isinstance(outcome, Listed)]
-    assert asked == [-50, -45, -40]

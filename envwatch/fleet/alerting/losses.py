@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import Enum, auto
 from hashlib import blake2s
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
@@ -173,9 +174,9 @@ def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
     if len(by_start) > limits.MOST_LOSSES_WAITING:
         return [by_start]
     found: list[list[Loss]] = []
-    latest = ServerMs(0.0)
+    latest = -inf
     for loss in by_start:
-        if found and loss.died.since <= latest:
+        if loss.died.since <= latest:
             found[-1].append(loss)
             latest = max(latest, loss.died.until)
         else:

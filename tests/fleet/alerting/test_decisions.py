@@ -186,11 +186,12 @@ def test_a_damaged_word_is_dropped_alone(damage: dict[str, Any]) -> None:
 
 
 class Watch:
-    """A monitor over one row and a second that stays up, with listings five seconds apart."""
+    """A monitor over one row and another row, with listings five seconds apart."""
 
     def __init__(self, policy: AlertPolicy, **row: Any) -> None:
         self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
         self.row, self.seconds = row, 0.0
+        self.other: dict[str, Any] = {}
         self.opened, self.resolved, self.kinds = 0, list[str | None](), list[Kind]()
 
     def poll(self, count: int = 1, **changes: Any) -> Watch:
@@ -199,7 +200,7 @@ class Watch:
             at = NOW + self.seconds * 1000
             rows = [
                 environment("env-1", **({"lastHeartbeat": at} | self.row | changes)),
-                environment("env-2", lastHeartbeat=at),
+                environment("env-2", **({"lastHeartbeat": at} | self.other)),
             ]
             self.monitor, changed = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
             self.opened += len(changed.opened)
@@ -224,6 +225,16 @@ def test_never_ends_the_incident_of_a_row() -> None:
     watch.say(NEVER).poll(**DOWN)
     assert (watch.resolved, watch.kinds) == (["set to never by ann"], [Kind.NOT_ALERTING])
     assert watch.poll(20).poll(20, **DOWN).opened == 1
+
+
+def test_an_incident_of_two_rows_whose_other_row_is_back_does_not_end_by_a_word() -> None:
+    watch = Watch(SOON).poll()
+    watch.other = DOWN
+    watch.poll(20, **DOWN)
+    assert watch.opened == 1
+    watch.other = {}
+    watch.say(NEVER).poll(20, **DOWN)
+    assert watch.resolved == [None]
 
 
 def test_always_makes_a_row_that_is_off_lost_at_that_moment() -> None:

@@ -142,7 +142,7 @@ RESTARTS: Final = st.dictionaries(
 
 
 @given(lives(), RESTARTS)
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_watch_that_is_ended_and_started_announces_what_an_uninterrupted_watch_announces(
     life: Life, restarts: Mapping[int, tuple[int, bool]]
 ) -> None:

@@ -174,6 +174,12 @@ def test_laptops_that_go_off_at_other_moments_are_not_counted_in_the_message() -
     assert (night.lost(), night.opened[0].silenced) == ([{"web-1"}], 2)
 
 
+def test_a_silenced_loss_of_the_moment_of_one_loss_is_counted_with_all_losses_of_the_incident() -> None:
+    night = SilencedNight().poll("19:00").poll("19:00:05", "mac-1").poll("19:00:10", "mac-1", "web-1")
+    night.poll("19:00:15", "mac-1", "web-1", "web-2")
+    assert [(len(each.losses), each.silenced) for each in night.opened] == [(2, 1)]
+
+
 def test_a_silence_of_a_person_that_ends_within_the_hours_leaves_the_row_silenced() -> None:
     night = SilencedNight().poll("20:00")
     night.silence("mac-1")
