@@ -5,6 +5,7 @@ Both sides of a comparison are cleaned text, so a pasted control character match
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -42,7 +43,8 @@ class MatchContext(NamedTuple):
     """Set only for a single profile, whose rows lack the name."""
 
 
-_NOWHERE = MatchContext(0.0)
+TIMELESS: Final = MatchContext(math.nan)
+"""For texts, which do not depend on the time."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 
@@ -129,7 +131,7 @@ class TextField(Field):
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
         """Return the values for completion, or a single None without values."""
-        return [text for text in self.texts(tracked, _NOWHERE) if text] or [None]
+        return [text for text in self.texts(tracked, TIMELESS) if text] or [None]
 
     def _missing(self) -> Test:
         texts = self.texts
