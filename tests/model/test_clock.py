@@ -9,7 +9,6 @@ from support.budget import examples
 from support.builders import NOW
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, WallMs
-from envwatch.model.limits import CLOCK_SAMPLES
 
 DAY = 86_400_000
 
@@ -49,7 +48,7 @@ def test_answers_that_contradict_each_other_start_over_with_the_newest() -> None
 
 
 def test_only_the_last_twelve_answers_count() -> None:
-    narrow_and_old = [(400.0, 600.0)] + [(0.0, 1000.0)] * (CLOCK_SAMPLES - 1)
+    narrow_and_old = [(400.0, 600.0)] + [(0.0, 1000.0)] * 11
 
     assert clock_of(*narrow_and_old).bounds == OffsetBounds(400, 600)
     assert clock_of(*narrow_and_old, (0, 1000)).bounds == OffsetBounds(0, 1000)
@@ -78,7 +77,7 @@ def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
     bounds = clock.bounds
     assert bounds is not None
     assert bounds.low <= -skew <= bounds.high
-    assert len(clock.samples) == min(len(answers), CLOCK_SAMPLES)
+    assert len(clock.samples) == min(len(answers), 12)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

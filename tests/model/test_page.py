@@ -14,10 +14,12 @@ from support.builders import TEXT_MEMBERS, environment, page_bytes, wire_row
 
 from envwatch.model.environment import Environment
 from envwatch.model.page import Page, PageError, environment_of, page_of
-from envwatch.model.text import BITS, DEPTH, LONGEST, clean, clean_key, cleaned
+from envwatch.model.text import clean, clean_key, cleaned
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
+LONGEST, DEPTH, BITS = 1024, 32, 13_000
 
 quick = settings(max_examples=examples(100), deadline=None)
 
