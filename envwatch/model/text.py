@@ -352,8 +352,9 @@ def _head(text: str, room: int) -> str:
 
 
 def _tail(text: str, room: int) -> str:
+    """Return the end of a text that is wider than `room`."""
     if text.isascii():
-        return text[max(len(text) - room, 0) :]
+        return text[len(text) - room :]
     start = len(text)
     for index in range(len(text) - 1, -1, -1):
         width = _width(text[index])

@@ -10,6 +10,7 @@ import math
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from itertools import dropwhile
 
 from envwatch.model.text import SafeText, clean
 
@@ -211,9 +212,8 @@ def long_age(age: timedelta | None) -> SafeText:
         return NOTHING
     seconds = int(age.total_seconds())
     counts = (seconds // _DAY, seconds % _DAY // _HOUR, seconds % _HOUR // _MINUTE, seconds % _MINUTE)
-    parts = list(zip(counts, "dhms", strict=True))
-    largest = next((index for index, count in enumerate(counts) if count), 0)
-    return clean(" ".join(f"{count}{unit}" for count, unit in parts[largest : largest + 2] if count) or "0s")
+    largest = list(dropwhile(lambda part: not part[0], zip(counts, "dhms", strict=True)))[:2]
+    return clean(" ".join(f"{count}{unit}" for count, unit in largest if count) or "0s")
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:

@@ -186,6 +186,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
         (timezone(timedelta(hours=1)), "14:41:07+01", "2026-10-04 14:41:07+01"),
         (timezone(timedelta(hours=-3, minutes=-30)), "10:11:07-03:30", "2026-10-04 10:11:07-03:30"),
         (INDIA, "19:11:07+05:30", "2026-10-04 19:11:07+05:30"),
+        (timezone(timedelta(minutes=53, seconds=28)), "14:34:35+00:53", "2026-10-04 14:34:35+00:53"),
         (timezone(timedelta(hours=14)), "03:41:07+14", "2026-10-05 03:41:07+14"),
     ],
 )

@@ -95,11 +95,18 @@ def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: flo
     ("wall_s", "monotonic_s", "expected"),
     [
         (105, 105, (105, 105)),
+        (100.5, 100.5, (100.5, 100.5)),
         (98, 98, (100, 100)),
         (3_698, 98, (3_698, 100)),
         (-3_502, 98, (-3_500, 100)),
     ],
-    ids=["later", "earlier", "earlier, and the wall clock was set ahead", "earlier, and the wall clock was set back"],
+    ids=[
+        "later",
+        "a little later",
+        "earlier",
+        "earlier, and the wall clock was set ahead",
+        "earlier, and the wall clock was set back",
+    ],
 )
 def test_a_reading_not_before_another_follows_a_wall_clock_that_was_set(
     wall_s: float, monotonic_s: float, expected: tuple[float, float]

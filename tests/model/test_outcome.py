@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, beating, environment, failed, listed, slept
+from support.builders import NOW, beating, environment, failed, listed, reading, slept
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, WallMs
-from envwatch.model.outcome import Cause, ListedPage, ListingCost, PollResult, RelayInfo, Snapshot
+from envwatch.model.outcome import Cause, Failed, ListedPage, ListingCost, PollResult, RelayInfo, Snapshot, SourceError
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
@@ -80,6 +81,16 @@ def test_a_listing_costs_requests_rows_and_time(
 
     assert outcome.cost == cost
     assert outcome._replace(ended=ended).cost == cost._replace(took=timedelta(seconds=2.5))
+
+
+def test_a_count_that_is_not_given_is_nothing() -> None:
+    snapshot = Snapshot(())
+
+    assert (snapshot.rejected, snapshot.requests, snapshot.received) == (0, 0, 0)
+    assert ListingCost() == ListingCost(1, 0, 0, is_paged=False, took=timedelta())
+    assert SourceError(Cause.TIMEOUT, clean("late")).pages_read == 0
+    assert Failed(Cause.TIMEOUT, clean("late"), reading(), reading(), timedelta()).pages_read == 0
+    assert str(SourceError(Cause.TIMEOUT, clean("late"))) == "late"
 
 
 def test_each_kind_of_outcome_has_a_result() -> None:

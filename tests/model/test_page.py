@@ -411,6 +411,15 @@ def test_a_row_that_has_not_changed_is_the_very_same_object() -> None:
     assert [any(row is known for known in before) for row in page.environments] == [False, True, False]
 
 
+def test_one_changed_row_of_a_large_page_leaves_the_other_rows_the_same_objects() -> None:
+    rows = [wire_row(f"env-{number}", metadata={"note": "x" * 1_000}) for number in range(300)]
+    known = {row.id: row for row in page_of(page_bytes(rows)).environments}
+
+    again = page_of(page_bytes([wire_row("env-0", metadata={"note": "y"}), *rows[1:]]), known).environments
+
+    assert [row is known[row.id] for row in again] == [False] + [True] * 299
+
+
 @pytest.mark.parametrize("value", [None, [], "row", 5])
 def test_a_value_that_is_no_object_is_no_row(value: JsonValue) -> None:
     with pytest.raises(ValueError, match="no object"):

@@ -48,6 +48,17 @@ def test_a_row_that_has_not_changed_stays_the_very_same_object() -> None:
     assert page_of(page_bytes([wire_row()]), {before.id: before}, Pool()).environments[0] is before
 
 
+def test_a_value_that_is_new_in_a_known_row_is_shared() -> None:
+    pool = Pool()
+    known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
+    rows = [wire_row(id_, metadata={"rack": [1, 2]}) for id_ in ("env-1", "env-2")]
+    one, other = page_of(page_bytes(rows), known, pool).environments
+
+    assert one.metadata is not None
+    assert other.metadata is not None
+    assert one.metadata["rack"] is other.metadata["rack"]
+
+
 def test_no_more_values_are_kept_than_are_worth_it() -> None:
     pool = Pool()
     for number in range(LIMIT + 10):

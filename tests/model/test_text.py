@@ -198,6 +198,8 @@ def test_escapes_count_towards_the_limit() -> None:
     assert clean("ab\x1b", 6) == r"ab\x1b"
     assert clean("abc\x1b", 6) == r"abc\x…"
     assert clean("\x1b", 1) == "…"
+    assert clean("ab\ufe0f", 3) == "ab"
+    assert clean("abc\ufe0f", 3) == "ab…"
 
 
 # Width
@@ -292,6 +294,7 @@ def test_an_ellipsis_wider_than_the_column_is_cut_itself() -> None:
     assert shortened(clean("abcdef"), 3, ellipsis="...") == "..."
     assert shortened(clean("abcdef"), 2, ellipsis="...") == ".."
     assert shortened(clean("abcdef"), 4, ellipsis="...") == "a..."
+    assert shortened(clean("abcdef"), -1, ellipsis="..") == ""
 
 
 @quick
@@ -475,7 +478,9 @@ def test_cleaning_needs_no_terminal_library() -> None:
     ],
 )
 def test_the_most_similar_known_word_is_offered(word: str, similarity: float, said: str) -> None:
-    assert did_you_mean(word, ["name", "pod", "version", "versions"], similarity=similarity) == said
+    known = ["name", "pod", "version", "versions"]
+    assert did_you_mean(word, known, similarity=similarity) == said
+    assert similarity != 0.6 or did_you_mean(word, known) == said
 
 
 @pytest.mark.parametrize(

@@ -471,6 +471,8 @@ def test_typed_control_characters_match_the_escapes_on_the_screen() -> None:
         ("branch:\ufe0f", "\ufe0f", "a value is missing"),
         ("os:linux,!darwin", "!darwin", "!os:darwin"),
         ("name:>5", ">5", 'name:">5"'),
+        (f"name:>{'5' * 19}", f">{'5' * 19}", f'quote it: name:">{"5" * 19}"'),
+        (f"name:>{'5' * 20}", f">{'5' * 20}", f'quote it: name:">{"5" * 18}…"'),
         ("beat:>90", "90", "90s"),
         ("beat:>1234567", "1234567", "1234567 of what? Write 1234567s, "),
         ("beat:>20261124", "20261124", "write a duration like 1h30m or a date like 2026-11-24T03:00"),
