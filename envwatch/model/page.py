@@ -76,10 +76,11 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
+    """Return the end of the object that begins at `start`."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
-        if depth + change <= 0 and change < 0:
+        if depth + change <= 0:
             return token.start() + depth
         depth += change
     return None

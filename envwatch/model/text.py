@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
@@ -36,8 +37,6 @@ DEPTH: Final = 32
 
 BITS: Final = 13_000
 """The largest size of a whole number: 3,914 digits, while Python prints up to 4,300."""
-
-_ESCAPE: Final = 10
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
@@ -115,7 +114,7 @@ def composed(text: str) -> SafeText:
     """Return a text composed of clean texts, of any length."""
     if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # inlined, as a call costs as much
         return SafeText(text)
-    return clean(text, _ESCAPE * len(text))
+    return clean(text, sys.maxsize)
 
 
 def clean_key(text: str) -> SafeText:
@@ -356,7 +355,7 @@ def _tail(text: str, room: int) -> str:
     if text.isascii():
         return text[len(text) - room :]
     start = len(text)
-    for index in range(len(text) - 1, -1, -1):
+    for index in reversed(range(len(text))):
         width = _width(text[index])
         room -= width
         if room < 0:

@@ -161,7 +161,7 @@ def _time_ago(text: str) -> timedelta | None:
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
     """Return a local time's instants: two if the clocks go back."""
     first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
-    return (first, second) if first < second else (first,)
+    return tuple(at for at in (first, second) if at >= first)
 
 
 def zone_of(style: TimeStyle) -> tzinfo | None:
@@ -196,9 +196,9 @@ def _in_one_unit(seconds: int, seconds_below: int) -> SafeText:
 
 
 def minutes_age(age: timedelta) -> SafeText:
-    """Return `short_age` in whole minutes, so that the text seldom changes: `<1m`, `1m`."""
-    minutes = int(age.total_seconds()) // _MINUTE
-    return clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
+    """Return `short_age` without seconds, so that the text seldom changes: `<1m`, `1m`."""
+    seconds = int(age.total_seconds())
+    return clean("<1m") if seconds < _MINUTE else _in_one_unit(seconds, _MINUTE)
 
 
 def seconds_up(duration: timedelta) -> timedelta:

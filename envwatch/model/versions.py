@@ -64,7 +64,7 @@ def end_of_range(version: str) -> VersionKey:
 
 
 def _parts(release: str) -> VersionKey:
-    return tuple(_part(part, 2, -1) for part in release.split("."))
+    return tuple(_part(part, 2, -math.inf) for part in release.split("."))
 
 
 def _part(part: str, weight: int, word: float) -> tuple[int, float, str]:

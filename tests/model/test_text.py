@@ -89,6 +89,8 @@ quick = settings(max_examples=examples(150), deadline=None)
         ("\u200d\U0001f469", "\\u200d\U0001f469"),
         ("\U0001f469\u200d\u200d\U0001f4bb", "\U0001f469\\u200d\\u200d\U0001f4bb"),
         ("\U0001f469\u200da", "\U0001f469\\u200da"),
+        ("\U0001f469\U0001f3fd\ufe0f\u200d\U0001f4bb", "\U0001f469\\U0001f3fd\U0001f4bb"),
+        ("\U0001f469\ufe0f\ufe0f\ufe0f\u200d\U0001f4bb", "\U0001f469\\u200d\U0001f4bb"),
         ("\u2800\u200d\U0001f469", "\\u2800\\u200d\U0001f469"),
         ("\U0001f469\u202e\U0001f4bb", "\U0001f469\\u202e\U0001f4bb"),
     ],
