@@ -30,7 +30,7 @@ from envwatch.model.times import (
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 YEAR = 365 * DAY
 
-AGES = st.timedeltas(timedelta(), timedelta(days=400_000))
+AGES = st.floats(allow_nan=False, allow_infinity=True).map(span)
 
 
 def age(seconds: float) -> timedelta:
@@ -110,6 +110,27 @@ def test_a_long_age_has_two_units(seconds: float, text: str) -> None:
 
 def test_an_unknown_age_is_a_dash() -> None:
     assert {short_age(None), state_age(None), long_age(None), date_text(None, UTC)} == {"–"}
+
+
+@given(st.integers(0, 86_400 * 30))
+def test_the_time_in_a_state_repaints_at_most_once_a_minute_after_the_first(second: int) -> None:
+    texts = {state_age(timedelta(seconds=second + later)) for later in range(60)}
+    assert len(texts) <= (60 if second < 60 else 2)
+
+
+@given(AGES, AGES)
+def test_of_two_ages_with_one_unit_the_longer_reads_longer(one: timedelta, other: timedelta) -> None:
+    first, second = short_age(min(one, other)), short_age(max(one, other))
+    if first[-1] == second[-1]:
+        assert int(first[:-1]) <= int(second[:-1])
+
+
+@given(AGES)
+def test_a_long_age_never_claims_more_than_has_passed(age: timedelta) -> None:
+    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+    claimed = sum(int(part[:-1]) * units[part[-1]] for part in long_age(age).split())
+    assert claimed <= age.total_seconds()
+    assert age.total_seconds() - claimed < max(units[long_age(age).split()[0][-1]], 1)
 
 
 @given(AGES)
@@ -201,6 +222,12 @@ def test_a_naive_date_has_no_offset_to_show() -> None:
 @pytest.mark.parametrize("at", [1e300, -1e300, float("inf"), float("nan")])
 def test_an_instant_outside_the_calendar_has_no_text(at: float) -> None:
     assert (moment(at, UTC), clock_text(at, UTC), date_text(at, UTC)) == (None, "–", "–")
+
+
+@given(st.floats(allow_nan=False))
+def test_no_number_of_the_api_breaks_an_instant(at: float) -> None:
+    assert date_text(at, UTC)
+    assert clock_text(at, None)
 
 
 @given(st.integers(-60_000_000_000_000, 200_000_000_000_000))

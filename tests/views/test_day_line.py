@@ -131,6 +131,15 @@ def test_another_hour_has_a_label_where_a_mark_or_the_visible_moment_is_in_the_w
     assert labelled(day(event(3.2)), 50, at=5.2) == [(5, "10h"), (20, "13h"), *clear[3:]]
 
 
+def test_the_even_labels_come_first_then_the_roundest_times_that_are_two_cells_apart() -> None:
+    half_an_hour = Day(BEGIN, BEGIN + HOUR / 2)
+    tens = [(4, "09:10"), (8, "09:20")]
+    assert hour_labels(half_an_hour, 12, UTC) == [(6, "09:15"), *tens, (2, "09:05"), (10, "09:25")]
+    assert hour_labels(half_an_hour, 11, UTC) == [(5, "09:15"), (3, "09:10"), (7, "09:20")]
+    assert hour_labels(Day(BEGIN, BEGIN + 30 * HOUR), 60, UTC)[:2] == [(6, "12h"), (18, "18h")]
+    assert hour_labels(Day(BEGIN, BEGIN), 60, UTC) == hour_labels(half_an_hour, 0, UTC) == []
+
+
 def test_hours_are_those_of_the_zone_also_where_the_clocks_change() -> None:
     noon_before = 1_774_695_600_000.0
     """2026-03-28 11:00 UTC, 12:00 in Berlin; the clocks change at 01:00 UTC."""

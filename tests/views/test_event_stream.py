@@ -22,6 +22,7 @@ from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.events.event_stream import EventFormat, EventStream
+from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -121,6 +122,8 @@ def text(query: str = "", *, initial: bool = False) -> EventStream:
     return EventStream(sources=SOURCES, query=parse(query), has_initial=initial)
 
 
+LOOKS = {"up": "online", "late": "late", "off": "offline", "old": "gone"}
+
 OFF = {"connectionId": None, "lastHeartbeat": None}
 FIRST = listed([*beating(2), environment("env-3", podId="p-7")])
 THEN = listed([environment("env-1", **OFF), *beating(2)[1:], environment("env-3", podId=None, **OFF)], NOW + 5_000)
@@ -186,6 +189,20 @@ def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: s
     assert [event["subject"] for event in past] == ids
     words = [line.decode() for line in text(query).past_lines(changes.events, monitor.fleet)]
     assert words == lines(text(query), FIRST, THEN)
+
+
+def test_a_first_line_has_the_colour_of_the_state_and_of_a_loss_only_if_the_loss_needs_a_person() -> None:
+    rows = [
+        environment("up", lastHeartbeat=NOW),
+        environment("late", lastHeartbeat=NOW - 60_000),
+        environment("off", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 60_000),
+        environment("old", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 2 * 86_400_000),
+    ]
+    found = lines(replace(text(initial=True), has_colours=True), listed(rows))
+    codes = {line.split(" of ")[1].split()[0]: line.partition("\x1b[")[2].partition("m")[0] for line in found}
+    plain = {name: painted(clean("x"), style).partition("\x1b[")[2].partition("m")[0] for name, style in LOOKS.items()}
+    assert codes == plain
+    assert all(line.count("\x1b[") == 2 and "initial" in line for line in found if "of up" not in line)
 
 
 @pytest.mark.parametrize(("minutes", "offset"), [(0, "Z"), (345, "+05:45")])

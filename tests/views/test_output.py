@@ -234,6 +234,15 @@ def test_state_age_and_filter_are_of_the_moment_when_the_page_of_the_row_was_req
     assert decoded(listing)["taken_at"] == "2025-10-09T08:53:20.000Z"
 
 
+def test_a_row_with_an_impossible_time_is_judged_when_the_page_was_requested_too() -> None:
+    pages = (
+        ListedPage([environment("first")], WallMs(NOW)),
+        ListedPage([environment("untimed", lastHeartbeat=NOW * 1000)], WallMs(NOW + 2_000)),
+    )
+    listing = list_of(Listed(Snapshot(pages=pages), reading(), reading(), timedelta(seconds=5)))
+    assert {row.tracked.environment.id: row.judged_at for row in listing.rows} == {"first": NOW, "untimed": NOW + 2_000}
+
+
 @pytest.mark.parametrize("skew", [-86_400_000.0, 0.0, 86_400_000.0])
 def test_a_wrong_local_clock_changes_nothing(skew: float) -> None:
     rows = fleet_of_each_state()

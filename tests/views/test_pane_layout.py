@@ -141,6 +141,25 @@ def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, wid
     assert all(row.endswith(" \\") for row in rows[:-1])
 
 
+@pytest.mark.parametrize(
+    ("width", "first", "rows"),
+    [
+        (8, None, ["ab cd ef"]),
+        (7, None, ["ab cd \\", "ef"]),
+        (6, None, ["ab \\", "cd ef"]),
+        (5, None, ["ab \\", "cd ef"]),
+        (4, None, ["ab \\", "cd \\", "ef"]),
+        (8, 7, ["ab cd \\", "ef"]),
+        (8, 5, ["ab \\", "cd ef"]),
+        (5, 8, ["ab cd ef"]),
+    ],
+)
+def test_a_row_of_a_command_has_room_for_the_mark_unless_it_is_the_last(
+    width: int, first: int | None, rows: list[str]
+) -> None:
+    assert command_rows(clean("ab cd ef"), width, clean(" \\"), first=first) == rows
+
+
 @given(COMMANDS.map("".join))
 def test_any_text_is_broken_only_at_spaces_outside_quotes_and_before_comments(text: str) -> None:
     parts = shell_arguments(clean(text))
