@@ -121,7 +121,7 @@ def _keeps_beyond_ascii(data: bytes) -> bool:
 
 
 def _follows_letters(mark: str, text: str) -> bool:
-    return all(before[-1:].isalpha() and _is_kept(before[-1:]) for before in text.split(mark)[:-1])
+    return all((last := before[-1:]).isalpha() and _is_kept(last) for before in text.split(mark)[:-1])
 
 
 @lru_cache(maxsize=4096)

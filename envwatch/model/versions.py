@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.text import SafeText
 
-VersionKey: TypeAlias = tuple[tuple[int] | tuple[int, float, str], ...]
+VersionKey: TypeAlias = tuple[tuple[float] | tuple[int, float, str], ...]
 """A version's parts and an end mark. The mark sorts a release above the release with a suffix."""
 
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
@@ -51,7 +51,7 @@ def version_key(version: str) -> VersionKey:
     parts = _parts(_ZEROS.sub("", release))
     if not suffix:
         return (*parts, (1,))
-    return (*parts, *(_part(part, 0, math.inf) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (-1,))
+    return (*parts, *(_part(part, 0, math.inf) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (-math.inf,))
 
 
 def end_of_range(version: str) -> VersionKey:
@@ -60,7 +60,7 @@ def end_of_range(version: str) -> VersionKey:
     A release covers versions with suffixes and with further parts.
     """
     parts = _parts(version.removeprefix("v")) if is_release(version) else version_key(version)
-    return (*parts, (3,))
+    return (*parts, (math.inf,))
 
 
 def _parts(release: str) -> VersionKey:

@@ -193,6 +193,13 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
     assert cells(column.title) <= column.width + 1
 
 
+@pytest.mark.parametrize(
+    ("left_s", "text"), [(50, "off in 50 s"), (0.6, "off in 1 s"), (0, "off next poll"), (-1, "off next poll")]
+)
+def test_a_late_row_says_when_the_row_is_off(left_s: float, text: str) -> None:
+    assert COLUMNS["why"].text(late("a", 100 - left_s), NOW, LIMITS) == text
+
+
 def test_ages_are_those_at_the_given_moment() -> None:
     assert COLUMNS["beat"].text(tracked(), NOW, LIMITS) == "12s"
     assert COLUMNS["up"].text(tracked(), NOW, LIMITS) == "1h"

@@ -64,6 +64,29 @@ def test_a_cell_shows_its_gravest_event_in_the_colour_of_what_it_is() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "style"),
+    [
+        (event(2.1, Kind.MODE, after="unrestricted"), event(2.2, Kind.ONLINE), "unrestricted"),
+        (event(2.1, Kind.KEY_REFUSED), event(2.2, Kind.ONLINE), "late"),
+        (event(2.1, Kind.ONLINE), event(2.2, Kind.VERSION), "online"),
+        (event(2.1, Kind.RECONNECTED), event(2.2, Kind.VERSION), "plain"),
+        (event(2.1, Kind.VERSION), event(2.2, Kind.RECONNECTED), "online"),
+        (event(2.1, Kind.MODE, after="unrestricted"), event(2.2, Kind.OFFLINE), "offline"),
+    ],
+)
+def test_a_cell_shows_the_newest_of_its_gravest_events(first: Event, second: Event, style: str) -> None:
+    assert [run.style for run in runs(day(first, second), None, 10)] == ["faint", style, "faint"]
+
+
+@pytest.mark.parametrize(
+    ("ms", "is_on_line"), [(-0.001, False), (0, True), (10 * HOUR, True), (10 * HOUR + 864_000, True)]
+)
+def test_a_line_covers_a_hundredth_of_a_day_after_the_end(ms: float, *, is_on_line: bool) -> None:
+    assert day().covers(BEGIN + ms) is is_on_line
+    assert not day().covers(BEGIN + 10 * HOUR + 864_000.001)
+
+
 def test_the_cell_where_one_stands_keeps_the_sign_of_its_event() -> None:
     (before, here, after) = runs(day(event(2.5)), BEGIN + 2.5 * HOUR, 10)
     assert (before.text, here, after.text) == ("──", ("○", "rewound"), "───────")

@@ -20,13 +20,14 @@ from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
 from envwatch.past.history import DamagedError, LeftOut
 from envwatch.views.events.matching import matcher_of
+from envwatch.views.report.findings import losses_together
 from envwatch.views.report.markdown import ReportClock, markdown_of
 from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
 from envwatch.views.report.values import ProfileReport, Report, json_of
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment, Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
+
+
+def loss_of(id_: str, incident: str | None = None) -> Event:
+    return Event(
+        kind=Kind.OFFLINE, at=ServerMs(0.0), id=clean(id_), incident=None if incident is None else clean(incident)
+    )
 
 
 def recorded(past: Past, until: float, hours: float = 8) -> Recorded:
@@ -85,6 +92,20 @@ def test_a_quiet_night_is_three_sentences_and_what_was_looked_at() -> None:
         "",
         fine,
     ]
+
+
+def test_losses_together_are_the_losses_of_an_incident_or_of_a_group_with_the_groups() -> None:
+    first, second = (loss_of(id_, "inc-1") for id_ in ("a", "b"))
+    others = [loss_of(id_) for id_ in ("c", "d")]
+    group = Event(kind=Kind.TOGETHER, at=ServerMs(0.0), of=Kind.OFFLINE, members=(others[0], second, others[1]))
+    assert losses_together([first, second]) == [([first, second], [])]
+    assert losses_together([first, first, *others]) == []
+    assert losses_together([first, group]) == [([first, second, *others], [group])]
+    assert losses_together([replace(group, members=tuple(others))]) == [
+        (others, [replace(group, members=tuple(others))])
+    ]
+    two = replace(group, members=(first, loss_of("e", "inc-2"), others[0], others[1]))
+    assert losses_together([two]) == [(others, [two])]
 
 
 # Long lists.

@@ -19,6 +19,7 @@ from envwatch.views.pane.legend import state_entries
 from envwatch.views.state_style import (
     PRESENCE_STYLES,
     clock_text_of,
+    clock_warning,
     doubt_text,
     glyph_of,
     hooks_text,
@@ -89,6 +90,22 @@ def test_a_quarantine_whose_time_is_over_waits_for_listings() -> None:
 )
 def test_failing_hooks_are_counted_from_the_first_failure(failing: dict[str, int], text: str | None) -> None:
     assert hooks_text({clean(name): WallMs(NOW + ms) for name, ms in failing.items()}, UTC) == text
+
+
+def test_a_warning_about_clocks_names_the_fault_or_the_machine_s_error() -> None:
+    exact, _ = watched([listed(beating(1))])
+    assert clock_warning(exact) is None
+    assert clock_warning(watched([listed(beating(1), skew=-90_000)])[0]) == (
+        "this machine's clock is 1m 30s behind the server's; ages are by the server's"
+    )
+    wrong_date = replace(exact, date_error=600_000.0)
+    assert wrong_date.clock_fault is not None
+    assert wrong_date.clock_fault.judged_by is not None
+    assert clock_warning(wrong_date) == wrong_date.clock_fault.text
+    assert clock_text_of(replace(tracked(), clock_suspect=True), wrong_date) == wrong_date.clock_fault.text
+    untimed, _ = watched([listed(beating(2, lastHeartbeat=NOW * 1000))])
+    assert untimed.clock_fault is not None
+    assert clock_warning(untimed) is None
 
 
 def test_a_row_with_a_doubtful_clock_says_why_and_other_rows_do_not() -> None:
