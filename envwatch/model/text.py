@@ -285,7 +285,7 @@ def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) ->
     """
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
-    found = get_close_matches(word, list(known), n=1, cutoff=similarity)
+    found = get_close_matches(word, list(known), cutoff=similarity)
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -54,6 +54,8 @@ def test_events_are_marks_gaps_are_blank_and_one_cell_says_where_one_stands() ->
     assert text(line) == "──○──  ──●"
     assert text(line, 1.2) == "─┃○──  ──●"
     assert text(line, 1.2, ascii_only=True) == "-|x--  --+"
+    assert text(line, width=1) == "○"
+    assert day_cells(line, 0, ascii_only=False) == []
 
 
 def test_a_cell_shows_its_gravest_event_in_the_colour_of_what_it_is() -> None:

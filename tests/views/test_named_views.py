@@ -76,6 +76,26 @@ def test_a_changed_view_has_a_star_until_the_change_is_undone(changed: dict[str,
     assert replace(other, **{name: getattr(chosen, name) for name in changed}).name == "gpu"
 
 
+@pytest.mark.parametrize(
+    ("changed", "has_query", "has_order"),
+    [
+        ({}, True, True),
+        ({"query": parse("name:other")}, False, True),
+        ({"sort": None}, True, False),
+        ({"is_inverted": True}, True, False),
+        ({"group": None}, True, False),
+        ({"view_columns": None}, True, True),
+    ],
+)
+def test_a_view_has_the_query_or_the_order_of_its_named_view(
+    changed: dict[str, object], *, has_query: bool, has_order: bool
+) -> None:
+    view = replace(GPU.chosen(View()), **changed)  # type: ignore[arg-type]
+    assert (view.has_named_query, view.has_named_order) == (has_query, has_order)
+    assert not View().has_named_query
+    assert not View().has_named_order
+
+
 def test_folding_and_the_baseline_change_no_view() -> None:
     chosen = replace(GPU.chosen(View()), folded=frozenset(), baseline=Baseline.from_environments([], NOW))
     assert chosen.name == "gpu"

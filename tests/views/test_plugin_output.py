@@ -127,6 +127,13 @@ def test_a_text_has_400_cells_and_a_detail_has_200() -> None:
     assert output_of(PluginStatus.OK, clean("x" * 400)) == f"ENVWATCH OK - {'x' * 400}\n"
 
 
+@pytest.mark.parametrize(("last", "rest"), [(48, []), (49, ["and 1 more"])])
+def test_details_leave_room_for_the_count_of_the_rest(last: int, rest: list[str]) -> None:
+    details = [clean("a" * 199)] * 20 + [clean("b" * last)]
+    _, *shown = output_of(PluginStatus.OK, clean("t"), details=details).splitlines()
+    assert shown == (details[:20] + rest if rest else details)
+
+
 def test_details_beyond_4_kib_are_counted() -> None:
     details = [clean(f"name-{number}: offline") for number in range(1_000)]
     output = output_of(PluginStatus.OK, clean("text"), details=details)

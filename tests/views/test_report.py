@@ -503,6 +503,12 @@ def test_a_report_begins_with_the_first_readable_moment() -> None:
     assert found.left_out == []
 
 
+def test_a_report_begins_with_the_last_poll_before_the_period() -> None:
+    night = Night().add("ana").until("22:30").add("ben").until("23:00")
+    found = recorded(night.history, night.wall, 0.5)
+    assert night.wall - HOUR_MS / 2 - 30_000 <= found.first.now.wall < night.wall - HOUR_MS / 2
+
+
 def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end() -> None:
     night = eventful_night()
     of_pod = matching(recorded(night.history, night.at), matcher_of("pod:p-7"))

@@ -61,6 +61,7 @@ def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tupl
     outcomes = [listed(beating(6)), listed(beating(rows), NOW + 5_000)]
     state = watched(outcomes)[0]
     assert quarantine_badge(state, reading(NOW + 12_500)) == badge
+    assert quarantine_badge(state, reading(NOW + 5_000)) == (badge[0], "0s")
     told = quarantine_text(state, reading(NOW + 12_500), UTC)
     shown = "rows are as of 08:53:20Z" if rows == 0 else "missing rows stay unchanged"
     assert told is not None
