@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain, pairwise
+from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -24,7 +25,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.matching import matcher_of
@@ -33,7 +34,7 @@ from envwatch.views.output.environment_list import EnvironmentList
 from envwatch.views.output.formats import line_of, summary_of
 from envwatch.views.state_style import glyph_of
 from envwatch.views.table.arrangement import arrange
-from envwatch.views.table.block import NO_BLOCK, Aside, block_of
+from envwatch.views.table.block import NO_BLOCK, Aside, Block, BlockLine, block_of
 from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import View
 
@@ -136,6 +137,16 @@ def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines() -> None:
     assert (flaps.block.presences[Presence.ONLINE], flaps.asides) == (2, {})
     missing = night("b+", policies={NO_PROFILE: AlertPolicy(expect=(clean("a"),))})
     assert missing.lines == ["miss: a NEW"]
+
+
+def test_no_block_counts_nothing() -> None:
+    assert (NO_BLOCK.unknown, NO_BLOCK.never, NO_BLOCK.silenced_up, NO_BLOCK.aside_counts) == (0, 0, 0, [])
+    asides = {Aside.OLD: 1, Aside.NOT_ALERTING: 1_007}
+    assert Block(asides=asides).aside_counts == [(1, "old"), (1_007, "not alerting")]
+    assert Block(asides=asides, never=1_002).aside_counts == [(1, "old"), (1_007, "not alerting (1,002 never)")]
+    assert (NO_BLOCK.newest, NO_BLOCK.changes_at) == (None, inf)
+    line = BlockLine(("incident", NO_PROFILE, "1"), NO_PROFILE, 1, WallMs(0.0), WallMs(0.0))
+    assert (line.acked, line.is_acked, line.is_open, line.fresh_losses(0.0)) == (0, False, False, 0)
 
 
 def test_a_late_row_is_not_in_the_block() -> None:

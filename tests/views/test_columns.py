@@ -81,6 +81,9 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
         70: ["name", "mode", "version"],
         80: ["name", "mode", "version", "branch"],
     }
+    assert name_in(fitting(10, terminal=120)) == 1
+    assert fitting(300, terminal=159)[-1][0].id == "directory"
+    assert [column.id for column, _ in fitting(300, terminal=160)][-11:-8] == ["directory", "why", "24h"]
     beside = fitting(120 - 46 - SCROLLBAR, terminal=120)
     assert [(column.id, width) for column, width in beside[3:]] == [("name", 25), ("mode", 13), ("version", 9)]
 
@@ -114,7 +117,9 @@ WIDEST = "why=24 24h=24 device=14 connection=14 node=9 owner=12 update=7 seen=5 
         (1, "", False, "name=1"),
         (40, "", False, "name=18"),
         (80, "", False, "name=24 mode=13 version=9 branch=10"),
+        (70, "", False, "name=19 mode=13 version=9"),
         (80, "", True, "name=20 profile=9 mode=13 version=9"),
+        (105, "", True, "name=24 profile=9 mode=13 version=9 branch=12 up=5 os=6"),
         (99, "", False, "name=25 mode=13 version=9 branch=24"),
         (99, "", True, "name=21 profile=9 mode=13 version=9 branch=22"),
         (100, "", False, "name=25 mode=13 version=9 branch=16 up=5 os=6"),

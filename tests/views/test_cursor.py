@@ -16,7 +16,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import arrange, lines_of
+from envwatch.views.table.arrangement import Arrangement, arrange, lines_of
 from envwatch.views.table.block import Block, BlockLine
 from envwatch.views.table.cursor import More, RowCursor, kept_top
 from envwatch.views.table.table_view import GroupHeader, Preset, View, group_key
@@ -136,6 +136,43 @@ def name_of(line: Line | TableLine) -> str:
 
 
 # The screen.
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "top", "cursor", "kept"),
+    [
+        ("abcdefgh", "abcdefgh", 2, None, 2),
+        ("abcdefgh", "xabcdefgh", 2, None, 3),
+        ("abcdefgh", "xyabcdefgh", 0, None, 0),
+        ("abcdefgh", "bcdefgh", 2, None, 1),
+        ("abcdefgh", "cdefgh", 1, None, 0),
+        ("abcdefgh", "xabcdefgh", 2, (3, 6), 5),
+        ("abcdefgh", "xabcdefgh", 2, (2, 3), 3),
+        ("abcdefgh", "xabcdefgh", 2, (4, 5), 3),
+        ("abcdefgh", "xabcdefgh", 2, (5, 6), 3),
+        ("abcdefgh", "xabcdefgh", 2, (5, 0), 3),
+        ("abcdefgh", "xabcdefgh", 2, (1, 0), 3),
+        ("abcdefgh", "abcdefgh", 2, (4, 0), 0),
+        ("abcdefgh", "abcdefgh", 2, (2, 7), 5),
+        ("abcdefgh", "xabcdefgh", 0, (0, 1), 1),
+        ("abcdefgh", "ab", 5, None, 0),
+        ("abcdefgh", "uvwxyz", 3, None, 3),
+        ("abcdefgh", "uvwxyz", 5, None, 3),
+    ],
+)
+def test_visible_lines_stay_where_most_of_them_are(
+    before: str, after: str, top: int, cursor: tuple[int, int] | None, kept: int
+) -> None:
+    was, now = (
+        [online(f"{letter}{number}" if letter == "x" else letter) for number, letter in enumerate(each)]
+        for each in (before, after)
+    )
+    assert kept_top(was, now, top, 3, cursor) == kept
+
+
+def test_nothing_hidden_and_no_rows_count_nothing() -> None:
+    assert More() == More(lines=0, fresh=0, members=0)
+    assert Arrangement() == Arrangement(rows=(), old=0, wall=0.0)
 
 
 def test_an_empty_table_has_no_cursor_and_moving_it_is_harmless() -> None:

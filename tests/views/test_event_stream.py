@@ -21,7 +21,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.events.event_stream import EventFormat, EventStream
+from envwatch.views.events.event_stream import EventFormat, EventStream, Layout
 from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
@@ -127,6 +127,13 @@ LOOKS = {"up": "online", "late": "late", "off": "offline", "old": "gone"}
 OFF = {"connectionId": None, "lastHeartbeat": None}
 FIRST = listed([*beating(2), environment("env-3", podId="p-7")])
 THEN = listed([environment("env-1", **OFF), *beating(2)[1:], environment("env-3", podId=None, **OFF)], NOW + 5_000)
+
+
+def test_a_line_has_columns_and_a_profile_only_with_room_for_the_profile() -> None:
+    words = clean("offline"), clean("work"), clean("web"), clean("disconnected")
+    assert Layout(5).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       web    disconnected"
+    assert Layout(5, 6).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       work    web    disconnected"
+    assert Layout(1).line(1e300, *words[:3], clean("")) == "–  offline       web"
 
 
 def test_the_first_listing_is_written_only_if_asked_for() -> None:

@@ -121,6 +121,14 @@ def test_every_built_in_view_has_its_key_and_an_id_of_its_own() -> None:
     assert (GPU.id, GPU._replace(name="late").id) == ("view.gpu", "view.late")
 
 
+def test_a_view_is_described_by_the_rows_or_the_name() -> None:
+    assert [view.description for view in BUILT_IN_VIEWS.values()] == [
+        *(f"Show {preset}" for preset in Preset),
+        "Reset the view except the columns",
+    ]
+    assert GPU.description == "View: gpu"
+
+
 def test_a_row_is_of_the_view_by_its_metadata() -> None:
     view = NamedView(name="ml", filter="meta.team:ml").chosen(View())
     assert view.query == parse("meta.team:ml")

@@ -142,6 +142,25 @@ def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, wid
 
 
 @pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        (DetailLine("name", clean("x" * 21)), [f"name     {'x' * 21}"]),
+        (DetailLine("name", clean("x" * 16), letter="d"), [f"name     {'x' * 16}  y d"]),
+        (DetailLine("name", clean("x" * 17), letter="d"), [f"name     {'x' * 16}  y d", "         x"]),
+        (DetailLine("name", clean("x" * 10), letter="d"), [f"name     {'x' * 10}        y d"]),
+        (DetailLine("a long label", clean("x"), letter="d"), ["a long label               y d", "         x"]),
+        (DetailLine("deep", clean("x"), depth=2), ["    deep x"]),
+        (DetailLine("deep", clean("x"), depth=3), ["      deep", "         x"]),
+        (DetailLine("name", clean("")), ["name     "]),
+    ],
+)
+def test_a_labelled_line_has_the_text_in_the_tenth_cell_and_the_letter_at_the_right_edge(
+    line: DetailLine, rows: list[str]
+) -> None:
+    assert texts(PaneLayout(30).rows(line)) == rows
+
+
+@pytest.mark.parametrize(
     ("width", "first", "rows"),
     [
         (8, None, ["ab cd ef"]),

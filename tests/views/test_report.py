@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
@@ -29,7 +30,7 @@ from envwatch.past.history import DamagedError, LeftOut
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.report.findings import losses_together
 from envwatch.views.report.markdown import ReportClock, markdown_of
-from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
+from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of, rows_of
 from envwatch.views.report.values import ProfileReport, Report, json_of
 
 if TYPE_CHECKING:
@@ -158,6 +159,20 @@ def test_times_are_short_and_the_zone_is_named_once_or_with_each(
     text = lines(night, hours)
     assert text[2] == headline
     assert any(line.startswith(f"- `ana` offline {lost} (30s): disconnected") for line in text)
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("UTC", "times in UTC"),
+        ("Europe/Berlin", "times in CET (UTC+1)"),
+        ("Asia/Kathmandu", "times in UTC+5:45"),
+        ("America/Sao_Paulo", "times in UTC-3"),
+    ],
+)
+def test_a_zone_is_named_by_letters_and_the_offset(zone: str, text: str) -> None:
+    night = Night().add("ana").poll(2)
+    assert f"), {text}." in markdown_of(whole(report(night, 1)), ZoneInfo(zone))
 
 
 def outages(night: Night, hours: float = 1) -> list[tuple[str, str | None, str | None]]:
@@ -507,6 +522,17 @@ def test_a_report_begins_with_the_last_poll_before_the_period() -> None:
     night = Night().add("ana").until("22:30").add("ben").until("23:00")
     found = recorded(night.history, night.wall, 0.5)
     assert night.wall - HOUR_MS / 2 - 30_000 <= found.first.now.wall < night.wall - HOUR_MS / 2
+
+
+def test_the_rows_of_a_period_are_the_newest_states_of_all_rows_in_the_period() -> None:
+    night = Night().add("ana", "ben").until("22:10").add("chen").until("22:20").remove("chen")
+    night.change("ana", version="0.35.0").until("23:50")
+    whole_period = recorded(night.history, night.wall, 2)
+    found = rows_of(whole_period)
+    assert found.keys() == {"ana", "ben", "chen"}
+    nobody = replace(whole_period.last, profile_state=replace(whole_period.last.profile_state, environments={}))
+    assert rows_of(replace(whole_period, last=nobody)).keys() == found.keys()
+    assert rows_of(replace(whole_period, last=nobody))[clean("ana")].environment.version == "0.35.0"
 
 
 def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end() -> None:
