@@ -22,6 +22,7 @@ from support.night import HOUR_MS, ZONE, Night, eventful_night
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
@@ -274,6 +275,16 @@ def test_what_cannot_be_judged_is_named_and_is_not_said_to_be_down() -> None:
     assert "2 of 3 up, 1 not known (`clock`), by the listing of 22:09 (30s old)." in markdown(profile).splitlines()
     assert not profile.down
     assert [each.subject.name for each in profile.availability] == ["ana", "ben"]
+
+
+def test_a_row_that_never_had_a_possible_time_is_not_known_and_not_down() -> None:
+    night = Night().add("ana", "ben").poll(2)
+    found = recorded(night.history, night.wall, 1)
+    state = found.last.profile_state
+    rows = {**state.environments, clean("ana"): replace(state.environments[clean("ana")], verdict=UNTIMED)}
+    profile = report_of(replace(found, last=replace(found.last, profile_state=replace(state, environments=rows))))
+    assert "1 of 2 up, 1 not known (`ana`), by the listing of" in markdown(profile)
+    assert not profile.down
 
 
 def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
