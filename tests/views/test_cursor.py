@@ -261,6 +261,18 @@ def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
     assert (screen.shown, screen.cursor.is_due) == ("acbd", False)
 
 
+def test_steady_rows_keep_old_rows_apart_at_the_end() -> None:
+    rows = [online("a"), online("b"), offline("o", 90_000), offline("p", 99_000)]
+    cursor = RowCursor()
+    for number, fleet in enumerate((rows, [*rows[1:], online("d")], [*rows[1:3], online("d")])):
+        arrangement = arrange(fleet_of(fleet), View(), ALL, NOW)
+        cursor.take(arrangement, lambda each: lines_of(each, View()), is_steady=number > 0)
+    titles = [line.title if isinstance(line, GroupHeader) else line.environment.name for line in cursor.table_lines]
+    assert titles == ["b", "d", "offline for over 24 h"]
+    (old,) = [line for line in cursor.table_lines if isinstance(line, GroupHeader)]
+    assert [row.environment.name for row in old.environments] == ["o"]
+
+
 def test_rows_leave_and_enter_the_block_while_rows_are_steady() -> None:
     screen = Screen().take("a+ bx c+", incident("b"))
     screen.take("ax b+ c+ d+", incident("a"), is_steady=True)
