@@ -157,6 +157,8 @@ def name_of(line: Line | TableLine) -> str:
         ("abcdefgh", "xabcdefgh", 0, (0, 1), 1),
         ("abcdefgh", "ab", 5, None, 0),
         ("abcdefgh", "uvwxyz", 3, None, 3),
+        ("abcdefghijklm", "abcdxefghijklm", 1, None, 1),
+        ("abcdefghijklm", "abxcdefghijklm", 1, None, 2),
         ("abcdefgh", "uvwxyz", 5, None, 3),
     ],
 )

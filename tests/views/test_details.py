@@ -46,6 +46,18 @@ def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
     return by_label(all_lines(profile_state.environments[row.id], profile_state))
 
 
+def test_a_long_path_keeps_the_end_and_a_long_id_both_ends_and_what_can_be_copied_has_a_letter() -> None:
+    profile_state = fleet_of(environment())
+    (tracked,) = profile_state.environments.values()
+    lines = {
+        line.label: line for line in [*about_lines(tracked, profile_state, None, TimeStyle.UTC), *id_lines(tracked)]
+    }
+    fits = {label: (line.fit, line.letter) for label, line in lines.items()}
+    assert fits["in"] == (Fit.END, "w")
+    assert fits["device"] == (Fit.ENDS, "d")
+    assert fits["pod"] == (Fit.ENDS, "")
+
+
 def test_a_healthy_environment_has_a_line_for_each_known_field() -> None:
     assert lines_of() == {
         "mode": "standard · normal approvals",

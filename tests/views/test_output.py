@@ -29,7 +29,7 @@ from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
-from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
+from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged, ordered_by
 from envwatch.views.output.formats import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
 from envwatch.views.table.block import Aside, Block
 from envwatch.views.table.columns import COLUMNS
@@ -344,6 +344,26 @@ def test_every_title_of_the_table_is_the_name_of_a_column_that_can_be_chosen() -
     assert lines[0] == ["STATE", "SEEN", "NAME", "BEAT"]
     assert lines[2][2] == lines[2][-1] == "12s"
     assert [row["seen"] for row in rows_of_csv(chosen)] == [line[2] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [("for", "late up later down"), ("meta.rack", "down later late up"), ("name", "down late later up")],
+)
+def test_a_list_is_sorted_by_a_column_with_rows_without_a_value_last(column: str, order: str) -> None:
+    racks = {"up": None, "late": "10", "later": "9", "down": "-1"}
+    beats = {"up": 10, "late": 50, "later": 100, "down": 300}
+    rows = [
+        environment(
+            name,
+            connectionName=name,
+            lastHeartbeat=NOW - age * 1_000,
+            connectedAt=NOW - 9_000,
+            metadata={"rack": racks[name]},
+        )
+        for name, age in beats.items()
+    ]
+    assert " ".join(ids(ordered_by(listing_of(*rows), column))) == order
 
 
 def test_the_columns_of_the_table_are_aligned() -> None:
