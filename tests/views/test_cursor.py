@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW
-from support.tracked_environments import ALL, fleet_of, late, offline, online
+from support.tracked_environments import ALL, fleet_of, late, named, offline, online
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
@@ -301,6 +301,15 @@ def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None
     assert header is not None
     assert header.key == OS
     assert Screen().take("a+").cursor.heading() is None
+    grouped = Screen().take("a+ b~ c+", view=View(group="mode", folded=frozenset()))
+    grouped.go(0)
+    assert grouped.cursor.heading() is grouped.cursor.lines[0]
+    two = [named("a", currentMode="strict"), named("b", currentMode="standard")]
+    cursor = RowCursor()
+    view = View(group="mode")
+    cursor.take(arrange(fleet_of(two), view, ALL, NOW), lambda each: lines_of(each, view))
+    cursor.move_to(1)
+    assert cursor.heading() is cursor.lines[0]
 
 
 def test_what_is_visible_stays_where_it_is_when_late_rows_come_above() -> None:

@@ -546,6 +546,11 @@ def test_the_rows_of_a_period_are_the_newest_states_of_all_rows_in_the_period() 
     assert rows_of(replace(whole_period, last=nobody))[clean("ana")].environment.version == "0.35.0"
 
 
+def test_the_json_is_indented_by_two_spaces_and_has_a_version() -> None:
+    night = Night().add("ana").poll(2)
+    assert json_of(whole(report(night, 1))).startswith(b'{\n  "version": 1,\n  "since": "2026-11-24T')
+
+
 def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end() -> None:
     night = eventful_night()
     of_pod = matching(recorded(night.history, night.at), matcher_of("pod:p-7"))
