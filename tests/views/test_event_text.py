@@ -180,7 +180,7 @@ LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
                 reason=NOT_RUNNING,
                 members=(
                     *(event(Kind.VERSION, field="version"),) * 3,
-                    event(Kind.MODE, after="standard"),
+                    *(event(Kind.MODE, after="standard"),) * 2,
                     event(Kind.APPEARED, after="online"),
                     event(Kind.ONLINE),
                     event(Kind.RETURNED, after="online"),
@@ -189,7 +189,7 @@ LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
                     *(event(Kind.OFFLINE),) * 2,
                 ),
             ),
-            "in 3h 12m since the last run: 2 offline, 1 gone, 1 unrestricted, 2 back, 1 new, 1 mode, 3 versions",
+            "in 3h 12m since the last run: 2 offline, 1 gone, 1 unrestricted, 2 back, 1 new, 2 modes, 3 versions",
         ),
         (
             event(

@@ -22,14 +22,14 @@ from support.night import HOUR_MS, ZONE, Night, eventful_night
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.presence import UNTIMED
+from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
 from envwatch.past.history import DamagedError, LeftOut
 from envwatch.views.events.matching import matcher_of
-from envwatch.views.report.findings import losses_together
+from envwatch.views.report.findings import first_after, losses_together
 from envwatch.views.report.markdown import ReportClock, markdown_of
 from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of, rows_of
 from envwatch.views.report.values import ProfileReport, Report, json_of
@@ -37,6 +37,7 @@ from envwatch.views.report.values import ProfileReport, Report, json_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from envwatch.fleet.presence import Verdict
     from envwatch.past.history import Moment, Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
@@ -285,6 +286,25 @@ def test_a_row_that_never_had_a_possible_time_is_not_known_and_not_down() -> Non
     profile = report_of(replace(found, last=replace(found.last, profile_state=replace(state, environments=rows))))
     assert "1 of 2 up, 1 not known (`ana`), by the listing of" in markdown(profile)
     assert not profile.down
+
+
+@pytest.mark.parametrize(("less_ms", "is_old"), [(0, True), (1, False)])
+@pytest.mark.parametrize("verdict", [GONE, DISCONNECTED])
+def test_a_row_is_old_from_a_day_on(verdict: Verdict, less_ms: float, *, is_old: bool) -> None:
+    night = Night().add("ana", "ben").poll(2)
+    found = recorded(night.history, night.wall, 1)
+    state = found.last.profile_state
+    since = ServerMs(state.clock.server_time(found.last.now.wall) - 86_400_000 + less_ms)
+    lost = replace(state.environments[clean("ana")], verdict=verdict, since_at=since)
+    lost = replace(lost, environment=replace(lost.environment, last_heartbeat_at=None, last_seen_at=since))
+    rows = {**state.environments, clean("ana"): lost}
+    profile = report_of(replace(found, last=replace(found.last, profile_state=replace(state, environments=rows))))
+    assert [(each.subject.name, each.is_old) for each in profile.down] == [("ana", is_old)]
+
+
+@pytest.mark.parametrize(("at", "first"), [(0.5, 1.0), (1.0, 2.0), (1.5, 2.0), (2.0, 9.0), (5.0, 9.0)])
+def test_the_first_of_moments_after_a_moment(at: float, first: float) -> None:
+    assert first_after([ServerMs(1.0), ServerMs(2.0)], ServerMs(at), ServerMs(9.0)) == first
 
 
 def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
