@@ -30,7 +30,17 @@ from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
 from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged, ordered_by
-from envwatch.views.output.formats import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
+from envwatch.views.output.formats import (
+    ROW_NAMES,
+    csv_of,
+    json_of,
+    jsonl_of,
+    line_of,
+    names_of,
+    row_json_of,
+    summary_of,
+    table_of,
+)
 from envwatch.views.table.block import Aside, Block
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import in_default_order
@@ -144,6 +154,12 @@ def test_the_json_is_exactly_this() -> None:
 def test_the_json_written_row_by_row_is_formatted_as_one_document(rows: int) -> None:
     listing = listing_of(*fleet_of_each_state()[:rows])
     assert whole(json_of(listing)) == to_json(decoded(listing), indent=2) + b"\n"
+
+
+def test_a_single_row_is_an_object_indented_by_two_spaces() -> None:
+    text = row_json_of(listing_of(environment()))
+    assert text.startswith('{\n  "id": "env-1",\n  "name": ')
+    assert json.loads(text) == decoded(listing_of(environment()))["environments"][0]
 
 
 def test_missing_values_are_null_and_no_field_is_left_out() -> None:
