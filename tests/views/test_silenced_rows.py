@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import reading
+from support.builders import environment, listed, reading
 from support.silenced_night import SilencedNight, recurring_policies
 
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
@@ -89,6 +89,20 @@ def test_time_alone_moves_silenced_rows_into_the_block_at_the_end() -> None:
     assert [row.environment.label for row in not_back.off] == ["mac-1"]
     assert not_back.noticed_at == end
     assert why_text(not_back, night.monitor, reading(night.at)) == "not back by 10:00"
+
+
+@pytest.mark.parametrize("skew", [-600_000, 0, 600_000])
+def test_the_end_of_a_silence_is_by_the_clock_of_this_machine(skew: float) -> None:
+    night = SilencedNight()
+    monitor = night.monitor
+    for time, is_up in (("16:00", True), ("18:00", False)):
+        at = night.instant(time)
+        row = environment("mac-1", connectionName="mac-1", connectionId="c" if is_up else None, lastHeartbeat=at)
+        monitor, _ = monitor.apply(NO_PROFILE, listed([row], at, skew=skew), reading(at, skew))
+    found = block_of(monitor, reading(night.instant("18:00"), skew))
+    night.day += 1
+    assert found.asides == {Aside.SILENCED: 1}
+    assert found.changes_at == night.instant("10:00") + skew
 
 
 def test_a_row_that_is_silenced_for_over_a_day_is_not_folded_away_as_old() -> None:
