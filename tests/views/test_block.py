@@ -139,6 +139,14 @@ def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines() -> None:
     assert missing.lines == ["miss: a NEW"]
 
 
+def test_time_alone_changes_the_lines_at_the_first_end_of_a_silence() -> None:
+    one = night("a+ b+ c+").poll("ax bx c+").silence("a", seconds=7_200)
+    later = replace(one.monitor, silences=one.monitor.silences)
+    one = one.silence("b", seconds=3_600)
+    both = one.monitor.with_silences({**later.silences, **one.monitor.silences})
+    assert block_of(both, one.clocks).changes_at == one.clocks.wall + 3_600_000
+
+
 def test_no_block_counts_nothing() -> None:
     assert (NO_BLOCK.unknown, NO_BLOCK.never, NO_BLOCK.silenced_up, NO_BLOCK.aside_counts) == (0, 0, 0, [])
     asides = {Aside.OLD: 1, Aside.NOT_ALERTING: 1_007}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC
 from itertools import pairwise
@@ -312,6 +313,15 @@ def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> N
 )
 def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
     assert lines_of(metadata={"machine": {"memoryBytes": memory}})
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(1, "1 Byte"), (2**34, "16.0 GiB"), (2**59, "512.0 PiB"), (2**60, None), (0, None), (-1, None), (True, None)],
+)
+def test_a_size_of_memory_is_shown_if_a_machine_may_have_the_memory(size: float, shown: str | None) -> None:
+    text = " ".join(lines_of(metadata={"machine": {"memoryBytes": size}}).values())
+    assert shown in text if shown else not re.search("[0-9] (Byte|[A-Z]iB)", text)
 
 
 def test_churn_counts_changes_of_connection() -> None:

@@ -20,7 +20,9 @@ from support.markdown import HOSTILE, assert_is_harmless
 from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
 from envwatch.fleet.watched_time import Span
@@ -300,6 +302,39 @@ def test_a_row_is_old_from_a_day_on(verdict: Verdict, less_ms: float, *, is_old:
     rows = {**state.environments, clean("ana"): lost}
     profile = report_of(replace(found, last=replace(found.last, profile_state=replace(state, environments=rows))))
     assert [(each.subject.name, each.is_old) for each in profile.down] == [("ana", is_old)]
+
+
+def rows_down(**since_s: float) -> Recorded:
+    """Return a period at whose end some rows are off, each since some seconds."""
+    night = Night().add(*since_s).poll(2)
+    found = recorded(night.history, night.wall, 1)
+    state = found.last.profile_state
+    at = state.clock.server_time(found.last.now.wall)
+    rows = {
+        id_: replace(row, verdict=DISCONNECTED, since_at=ServerMs(at - since_s[id_] * 1_000))
+        for id_, row in state.environments.items()
+    }
+    return replace(found, last=replace(found.last, profile_state=replace(state, environments=rows)))
+
+
+def test_rows_that_need_a_person_come_first_then_acknowledged_silenced_and_old_rows_each_the_newest_first() -> None:
+    found = rows_down(older=70, newest=60, acked=50, silenced=40, old=90_000)
+    acks = {clean("acked"): Ack(found.last.now.wall, clean(""))}
+    found = replace(found, last=replace(found.last, acks=acks))
+    silence = silence_of_query(
+        matcher_of("id:silenced"), WallMs(found.last.now.wall - 60_000), timedelta(hours=1), clean(""), clean("ana")
+    )
+    profile = report_of(found, silences={"1": silence})
+    assert [each.subject.name for each in profile.down] == ["newest", "older", "acked", "silenced", "old"]
+
+
+@pytest.mark.parametrize(("more_s", "is_silenced"), [(0, False), (1, True)])
+def test_a_silence_that_ends_now_is_over(more_s: float, *, is_silenced: bool) -> None:
+    found = rows_down(ana=70)
+    begin, lasts = WallMs(found.last.now.wall - 3_600_000), timedelta(seconds=3_600 + more_s)
+    silence = silence_of_query(matcher_of("ana"), begin, lasts, clean(""), clean("ana"))
+    (down,) = report_of(found, silences={"1": silence}).down
+    assert (down.silenced is not None) is is_silenced
 
 
 @pytest.mark.parametrize(("at", "first"), [(0.5, 1.0), (1.0, 2.0), (1.5, 2.0), (2.0, 9.0), (5.0, 9.0)])
