@@ -324,8 +324,21 @@ def test_rows_that_need_a_person_come_first_then_acknowledged_silenced_and_old_r
     silence = silence_of_query(
         matcher_of("id:silenced"), WallMs(found.last.now.wall - 60_000), timedelta(hours=1), clean(""), clean("ana")
     )
-    profile = report_of(found, silences={"1": silence})
+    profile = report_of(found, silences={clean("1"): silence})
     assert [each.subject.name for each in profile.down] == ["newest", "older", "acked", "silenced", "old"]
+
+
+def test_an_incident_began_with_the_first_loss_and_is_of_the_most_frequent_kind() -> None:
+    found = rows_down(ana=70, ben=60, chen=50)
+    rows = found.last.profile_state.environments
+    kinds = {"ana": Kind.GONE, "ben": Kind.OFFLINE, "chen": Kind.OFFLINE}
+    losses = [
+        replace(rows[clean(name)].event(kind, ServerMs(found.last.now.wall - ago_s * 1_000)), incident=clean("inc-1"))
+        for (name, kind), ago_s in zip(kinds.items(), (60, 70, 50), strict=True)
+    ]
+    (incident,) = report_of(replace(found, events=losses)).incidents
+    assert (incident.began_at, incident.kind) == (found.last.now.wall - 70_000, Kind.OFFLINE)
+    assert (incident.needless, incident.back_at, len(incident.still_down)) == (0, None, 3)
 
 
 @pytest.mark.parametrize(("more_s", "is_silenced"), [(0, False), (1, True)])
@@ -333,7 +346,7 @@ def test_a_silence_that_ends_now_is_over(more_s: float, *, is_silenced: bool) ->
     found = rows_down(ana=70)
     begin, lasts = WallMs(found.last.now.wall - 3_600_000), timedelta(seconds=3_600 + more_s)
     silence = silence_of_query(matcher_of("ana"), begin, lasts, clean(""), clean("ana"))
-    (down,) = report_of(found, silences={"1": silence}).down
+    (down,) = report_of(found, silences={clean("1"): silence}).down
     assert (down.silenced is not None) is is_silenced
 
 
