@@ -147,6 +147,16 @@ def test_time_alone_changes_the_lines_at_the_first_end_of_a_silence() -> None:
     assert block_of(both, one.clocks).changes_at == one.clocks.wall + 3_600_000
 
 
+@pytest.mark.parametrize(("home", "work"), [("az", "b"), ("b", "az")])
+def test_equally_old_lines_are_in_the_order_of_the_first_names(home: str, work: str) -> None:
+    names = clean("home"), clean("work")
+    one = BlockNight(Monitor.create(dict.fromkeys(names, Limits())))
+    for profile, lost in zip(names, (home, work), strict=True):
+        one.poll(dict.fromkeys(lost, "x"), after=0, profile=profile, lost=dict.fromkeys(lost, 300))
+    assert len({line.noticed_at for line in one.block.lines}) == 1
+    assert [len(line.members) for line in one.block.lines] == [2, 1]
+
+
 def test_no_block_counts_nothing() -> None:
     assert (NO_BLOCK.unknown, NO_BLOCK.never, NO_BLOCK.silenced_up, NO_BLOCK.aside_counts) == (0, 0, 0, [])
     asides = {Aside.OLD: 1, Aside.NOT_ALERTING: 1_007}

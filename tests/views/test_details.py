@@ -47,6 +47,16 @@ def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
     return by_label(all_lines(profile_state.environments[row.id], profile_state))
 
 
+@pytest.mark.parametrize(
+    ("mode", "style"), [("fullAccess", "bold unrestricted"), ("unrestricted", "bold unrestricted"), ("strict", "")]
+)
+def test_only_the_mode_that_approves_everything_is_marked(mode: str, style: str) -> None:
+    profile_state = fleet_of(environment(currentMode=mode))
+    (tracked,) = profile_state.environments.values()
+    (line,) = [each for each in about_lines(tracked, profile_state, None, TimeStyle.UTC) if each.label == "mode"]
+    assert line.style == style
+
+
 def test_a_long_path_keeps_the_end_and_a_long_id_both_ends_and_what_can_be_copied_has_a_letter() -> None:
     profile_state = fleet_of(environment())
     (tracked,) = profile_state.environments.values()
