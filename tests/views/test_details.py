@@ -325,6 +325,13 @@ def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
     assert lines_of(metadata={"machine": {"memoryBytes": memory}})
 
 
+@pytest.mark.parametrize(("count", "rest"), [(60, None), (61, "1 more"), (1_059, "999 more"), (1_060, "1000 and more")])
+def test_sixty_lines_of_unknown_fields_are_shown_and_the_rest_is_counted(count: int, rest: str | None) -> None:
+    found = lines_of(metadata={f"key-{number:04}": number for number in range(count)})
+    assert len([label for label in found if label.startswith("key-")]) == 60
+    assert found.get("…") == rest
+
+
 @pytest.mark.parametrize(
     ("size", "shown"),
     [(1, "1 Byte"), (2**34, "16.0 GiB"), (2**59, "512.0 PiB"), (2**60, None), (0, None), (-1, None), (True, None)],

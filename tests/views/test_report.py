@@ -341,6 +341,13 @@ def test_an_incident_began_with_the_first_loss_and_is_of_the_most_frequent_kind(
     assert (incident.needless, incident.back_at, len(incident.still_down)) == (0, None, 3)
 
 
+def test_an_incident_lasts_until_the_last_row_is_back() -> None:
+    night = Night().add("ana", "ben", "chen").until("22:10").lose("ana", "ben").until("22:20").restore("ana")
+    night.until("22:30").restore("ben").until("22:40")
+    (line,) = [line for line in section(markdown(report(night, 1)), "Lost together") if line]
+    assert line.endswith("`ana` and `ben`. All back within 20m.")
+
+
 @pytest.mark.parametrize(("more_s", "is_silenced"), [(0, False), (1, True)])
 def test_a_silence_that_ends_now_is_over(more_s: float, *, is_silenced: bool) -> None:
     found = rows_down(ana=70)
