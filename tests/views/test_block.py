@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.block_night import DAY, BlockNight, row
 from support.budget import examples
-from support.builders import NOW, listed
+from support.builders import NOW, listed, reading
 from support.policies import soon
 from support.tracked_environments import ALL
 
@@ -144,7 +144,10 @@ def test_time_alone_changes_the_lines_at_the_first_end_of_a_silence() -> None:
     later = replace(one.monitor, silences=one.monitor.silences)
     one = one.silence("b", seconds=3_600)
     both = one.monitor.with_silences({**later.silences, **one.monitor.silences})
-    assert block_of(both, one.clocks).changes_at == one.clocks.wall + 3_600_000
+    ends = [one.clocks.wall + seconds * 1_000 for seconds in (3_600, 7_200)]
+    assert block_of(both, one.clocks).changes_at == ends[0]
+    found = [block_of(both, reading(end)).changes_at for end in (ends[0] - 1, ends[0], ends[1])]
+    assert found == [ends[0], ends[1], inf]
 
 
 @pytest.mark.parametrize(("home", "work"), [("az", "b"), ("b", "az")])
@@ -155,6 +158,17 @@ def test_equally_old_lines_are_in_the_order_of_the_first_names(home: str, work: 
         one.poll(dict.fromkeys(lost, "x"), after=0, profile=profile, lost=dict.fromkeys(lost, 300))
     assert len({line.noticed_at for line in one.block.lines}) == 1
     assert [len(line.members) for line in one.block.lines] == [2, 1]
+
+
+@pytest.mark.parametrize("skew", [-600_000, 0, 600_000])
+def test_the_times_of_a_line_are_by_the_clock_of_this_machine(skew: float) -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+    for at, state in ((NOW, "+"), (NOW + 5_000, "x")):
+        monitor, _ = monitor.apply(
+            NO_PROFILE, listed([row("a", state, at, at - 1_000)], at, skew=skew), reading(at, skew)
+        )
+    (line,) = block_of(monitor, reading(NOW + 5_000, skew)).lines
+    assert (line.began_at, line.noticed_at, line.losses_at) == (at + skew, at + skew, (at + skew,))
 
 
 def test_no_block_counts_nothing() -> None:
