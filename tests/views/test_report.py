@@ -339,6 +339,16 @@ def test_an_incident_began_with_the_first_loss_and_is_of_the_most_frequent_kind(
     (incident,) = report_of(replace(found, events=losses)).incidents
     assert (incident.began_at, incident.kind) == (found.last.now.wall - 70_000, Kind.OFFLINE)
     assert (incident.needless, incident.back_at, len(incident.still_down)) == (0, None, 3)
+    assert not incident.found_after_gap
+    gap = Event(kind=Kind.WHILE_BLIND, at=losses[0].at, members=(losses[0],))
+    (incident,) = report_of(replace(found, events=[gap, *losses[1:]])).incidents
+    assert (incident.found_after_gap, incident.shared) == (True, None)
+    groups = [
+        Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=losses[1].at, members=tuple(losses[1:]), reason=clean("pod p-1")),
+        Event(kind=Kind.TOGETHER, of=Kind.ONLINE, at=losses[0].at, members=(losses[0],), reason=clean("pod p-2")),
+    ]
+    (incident,) = report_of(replace(found, events=[gap, *groups])).incidents
+    assert (incident.found_after_gap, incident.shared) == (True, "pod p-1")
 
 
 def test_an_incident_lasts_until_the_last_row_is_back() -> None:
