@@ -41,11 +41,9 @@ class Clocks(NamedTuple):
         The wall clock may have been set, so the wall time of a later `other` is clamped: from `self.wall` to
         `self.wall` plus the monotonic difference.
         """
-        ahead_s = other.monotonic - self.monotonic
-        if ahead_s <= 0:
-            return self
-        wall = WallMs(self.wall + ahead_s * 1000)
-        return Clocks(max(self.wall, min(other.wall, wall)), other.monotonic)
+        monotonic = max(self.monotonic, other.monotonic)
+        wall = WallMs(self.wall + (monotonic - self.monotonic) * 1000)
+        return Clocks(max(self.wall, min(other.wall, wall)), monotonic)
 
 
 class OffsetBounds(NamedTuple):

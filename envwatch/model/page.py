@@ -76,10 +76,11 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
+    """Return the end of the object that begins at `start`."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
-        if depth + change <= 0 and change < 0:
+        if depth + change <= 0:
             return token.start() + depth
         depth += change
     return None
@@ -120,7 +121,7 @@ def _keeps_beyond_ascii(data: bytes) -> bool:
 
 
 def _follows_letters(mark: str, text: str) -> bool:
-    return all(before[-1:].isalpha() and _is_kept(before[-1:]) for before in text.split(mark)[:-1])
+    return all((last := before[-1:]).isalpha() and _is_kept(last) for before in text.split(mark)[:-1])
 
 
 @lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
@@ -36,8 +37,6 @@ DEPTH: Final = 32
 
 BITS: Final = 13_000
 """The largest size of a whole number: 3,914 digits, while Python prints up to 4,300."""
-
-_ESCAPE: Final = 10
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
@@ -115,7 +114,7 @@ def composed(text: str) -> SafeText:
     """Return a text composed of clean texts, of any length."""
     if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # inlined, as a call costs as much
         return SafeText(text)
-    return clean(text, _ESCAPE * len(text))
+    return clean(text, sys.maxsize)
 
 
 def clean_key(text: str) -> SafeText:
@@ -286,7 +285,7 @@ def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) ->
     """
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
-    found = get_close_matches(word, list(known), n=1, cutoff=similarity)
+    found = get_close_matches(word, list(known), cutoff=similarity)
     return f"; did you mean {found[0]}?" if found else ""
 
 
@@ -352,10 +351,11 @@ def _head(text: str, room: int) -> str:
 
 
 def _tail(text: str, room: int) -> str:
+    """Return the end of a text that is wider than `room`."""
     if text.isascii():
-        return text[max(len(text) - room, 0) :]
+        return text[len(text) - room :]
     start = len(text)
-    for index in range(len(text) - 1, -1, -1):
+    for index in reversed(range(len(text))):
         width = _width(text[index])
         room -= width
         if room < 0:

@@ -10,6 +10,7 @@ import math
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from itertools import dropwhile
 
 from envwatch.model.text import SafeText, clean
 
@@ -160,7 +161,7 @@ def _time_ago(text: str) -> timedelta | None:
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
     """Return a local time's instants: two if the clocks go back."""
     first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
-    return (first, second) if first < second else (first,)
+    return tuple(at for at in (first, second) if at >= first)
 
 
 def zone_of(style: TimeStyle) -> tzinfo | None:
@@ -195,9 +196,9 @@ def _in_one_unit(seconds: int, seconds_below: int) -> SafeText:
 
 
 def minutes_age(age: timedelta) -> SafeText:
-    """Return `short_age` in whole minutes, so that the text seldom changes: `<1m`, `1m`."""
-    minutes = int(age.total_seconds()) // _MINUTE
-    return clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
+    """Return `short_age` without seconds, so that the text seldom changes: `<1m`, `1m`."""
+    seconds = int(age.total_seconds())
+    return clean("<1m") if seconds < _MINUTE else _in_one_unit(seconds, _MINUTE)
 
 
 def seconds_up(duration: timedelta) -> timedelta:
@@ -211,9 +212,8 @@ def long_age(age: timedelta | None) -> SafeText:
         return NOTHING
     seconds = int(age.total_seconds())
     counts = (seconds // _DAY, seconds % _DAY // _HOUR, seconds % _HOUR // _MINUTE, seconds % _MINUTE)
-    parts = list(zip(counts, "dhms", strict=True))
-    largest = next((index for index, count in enumerate(counts) if count), 0)
-    return clean(" ".join(f"{count}{unit}" for count, unit in parts[largest : largest + 2] if count) or "0s")
+    largest = list(dropwhile(lambda part: not part[0], zip(counts, "dhms", strict=True)))[:2]
+    return clean(" ".join(f"{count}{unit}" for count, unit in largest if count) or "0s")
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:

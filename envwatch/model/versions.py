@@ -5,6 +5,7 @@ A text that is no version is neither newest nor behind.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from functools import lru_cache
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.text import SafeText
 
-VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
+VersionKey: TypeAlias = tuple[tuple[float] | tuple[int, float, str], ...]
 """A version's parts and an end mark. The mark sorts a release above the release with a suffix."""
 
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
@@ -27,7 +28,6 @@ _ZEROS = re.compile(r"(?:\.0+)+\Z")
 
 _LONGEST: Final = 18
 """Compared digits of a number."""
-_ABOVE_NUMBERS: Final = 10**_LONGEST
 
 
 def is_release(text: str) -> bool:
@@ -50,8 +50,8 @@ def version_key(version: str) -> VersionKey:
     release, _, suffix = version.partition("+")[0].removeprefix("v").partition("-")
     parts = _parts(_ZEROS.sub("", release))
     if not suffix:
-        return (*parts, (1, 0, ""))
-    return (*parts, *(_part(part, 0, _ABOVE_NUMBERS) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (-1, 0, ""))
+        return (*parts, (1,))
+    return (*parts, *(_part(part, 0, math.inf) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (-math.inf,))
 
 
 def end_of_range(version: str) -> VersionKey:
@@ -60,14 +60,14 @@ def end_of_range(version: str) -> VersionKey:
     A release covers versions with suffixes and with further parts.
     """
     parts = _parts(version.removeprefix("v")) if is_release(version) else version_key(version)
-    return (*parts, (3, 0, ""))
+    return (*parts, (math.inf,))
 
 
 def _parts(release: str) -> VersionKey:
-    return tuple(_part(part, 2, -1) for part in release.split("."))
+    return tuple(_part(part, 2, -math.inf) for part in release.split("."))
 
 
-def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:
+def _part(part: str, weight: int, word: float) -> tuple[int, float, str]:
     is_number = part.isascii() and part.isdecimal()
     return (weight, int(part[:_LONGEST]), "") if is_number else (weight, word, part)
 

@@ -16,9 +16,9 @@ from envwatch.query.field_types import (
     FLAGS,
     NONE,
     STATUSES,
+    TIMELESS,
     FlagField,
     InstantField,
-    MatchContext,
     PercentField,
     StatusField,
     TextField,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 MOST = 20
 MOST_KEYS = 100
 _OWN_COLUMNS = frozenset(key for key, field in METADATA_FIELDS.items() if field.kind is str)
-_NOWHERE = MatchContext(0.0)
 _SELF_UPDATE = f"{Environment.self_update.key}."
 _DEPTH = 3
 """Levels of nested metadata whose keys are offered."""
@@ -99,19 +98,19 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
     """
     token = _token_at(text, cursor)
     body = token.part(1) if token.shape.startswith("!") else token
-    colon = body.shape.find(":")
-    if colon < 0 or cursor <= body.places[colon]:
-        name = body if colon < 0 else body.part(0, colon)
-        end = _end(name, text, cursor) if colon < 0 else name.end + 1
+    before, colon, _ = body.shape.partition(":")
+    name = body.part(0, len(before))
+    if not colon or cursor <= name.end:
+        end = name.end + len(colon) if colon else _end(name, text, cursor)
         typed = _typed(name, cursor)
-        statuses = _statuses(typed) if colon < 0 and len(typed) > 1 else ()
+        statuses = () if colon or len(typed) < 2 else _statuses(typed)
         offers = chain(_names(typed, environments), ((f"{STATUS}:{name}", about) for name, about in statuses))
         return [Completion(name.start, end, composed(offer), composed(about)) for offer, about in offers]
     try:
-        field = named_field(body.part(0, colon))
+        field = named_field(name)
     except QueryError:
         return []
-    values = list(body.part(colon + 1).parts(","))
+    values = list(body.part(len(before) + 1).parts(","))
     value = next(part for part in values if cursor <= part.end)
     present = {text[part.start : part.end] for part in values}
     end = _end(value, text, cursor)
@@ -252,7 +251,7 @@ def value_hint(query: Query, environments: Iterable[TrackedEnvironment]) -> Safe
         if not isinstance(term, Term) or not isinstance(field, TextField) or not field.known:
             continue
         for value in term.values:
-            if value.source == NONE or any(value.test(each, _NOWHERE) for each in environments):
+            if value.source == NONE or any(value.test(each, TIMELESS) for each in environments):
                 continue
             if (meant := _meant(field, value.source, environments)) is not None:
                 what = f"no environment has {field.name}:{value.source}"
@@ -266,7 +265,7 @@ def _meant(field: TextField, source: str, environments: Iterable[TrackedEnvironm
         return None
     present = {text.casefold(): text for each in environments for text in field.values_of(each) if text}
     known = {**field.known, **present}
-    meant = known.get(next(iter(get_close_matches(typed, known, n=1)), ""), "")
+    meant = known.get(next(iter(get_close_matches(typed, known)), ""), "")
     return quote_if_needed(meant) if meant and meant.casefold() != typed else None
 
 

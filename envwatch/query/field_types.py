@@ -5,6 +5,7 @@ Both sides of a comparison are cleaned text, so a pasted control character match
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -42,7 +43,8 @@ class MatchContext(NamedTuple):
     """Set only for a single profile, whose rows lack the name."""
 
 
-_NOWHERE = MatchContext(0.0)
+TIMELESS: Final = MatchContext(math.nan)
+"""For texts, which do not depend on the time."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 
@@ -129,7 +131,7 @@ class TextField(Field):
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
         """Return the values for completion, or a single None without values."""
-        return [text for text in self.texts(tracked, _NOWHERE) if text] or [None]
+        return [text for text in self.texts(tracked, TIMELESS) if text] or [None]
 
     def _missing(self) -> Test:
         texts = self.texts
@@ -137,7 +139,7 @@ class TextField(Field):
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         if operator not in ("", "="):
-            typed = quote_if_needed(clean(token.text, 40))
+            typed = quote_if_needed(clean(token.text, 20))
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
         pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
         if not pattern:

@@ -74,7 +74,7 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(r'(?:"(?:[^"]|"")*(?:"|\Z)|[^\s"])+')
-_PART = re.compile(r'"((?:[^"]|"")*)("|\Z)|([^\s"]+)')
+_PART = re.compile(r'"(?P<quoted>(?:[^"]|"")*)(?P<end>"|\Z)|(?P<bare>[^\s"]+)')
 _LETTER = re.compile(r'""|.', re.DOTALL)
 
 
@@ -83,8 +83,8 @@ def tokens(text: str) -> Iterator[Token]:
     for match in _TOKEN.finditer(text):
         letters, shape, places, is_open = "", "", list[int](), False
         for part in _PART.finditer(text, *match.span()):
-            is_quoted, is_open = part[1] is not None, part[2] == ""
-            for letter in _LETTER.finditer(text, *part.span(1 if is_quoted else 3)):
+            is_quoted, is_open = part["bare"] is None, part["end"] == ""
+            for letter in _LETTER.finditer(text, *part.span("quoted" if is_quoted else "bare")):
                 letters += letter[0][-1]
                 shape += '"' if is_quoted else letter[0]
                 places.append(letter.end() - 1)
@@ -186,7 +186,7 @@ def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
         except (ValueError, OverflowError, OSError):
             raise token.error(f"there is no {text} in the calendar") from None
         return OrderedLiteral(text.replace(" ", "T"), "date", start, end, end)
-    if len(text) < 10 and text.isascii() and text.isdecimal():
+    if len(text) < 8 and text.isascii() and text.isdecimal():
         raise token.error(f"{text} of what? Write {text}s, {text}m, {text}h, {text}d or {text}w")
     raise token.error("write a duration like 1h30m or a date like 2026-11-24T03:00")
 

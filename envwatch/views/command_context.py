@@ -94,6 +94,6 @@ def child_environment(
 
 def ending_text(code: int) -> str:
     """Return a text about a command's end; a negative code is a signal."""
-    if code == 0:
-        return "done"
-    return f"failed with exit status {code}" if code > 0 else f"ended by signal {-code}"
+    if code < 0:
+        return f"ended by signal {-code}"
+    return f"failed with exit status {code}" if code else "done"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta, tzinfo
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.anomalies import Anomaly
@@ -164,10 +165,7 @@ def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
     return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
 
 
-_ANY_WIDTH: Final = 1_000
-
-
-def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
+def marked_text(done: str, by: str = "", note: str = "", width: float = inf) -> SafeText:
     """Return the mark of a loss: `acked by ana: disk swap`.
 
     If the mark is wider than `width` cells, the note is dropped first, then the name.
@@ -177,7 +175,7 @@ def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH
     return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
 
 
-def shared_text(environment: Environment, wall: float, zone: tzinfo | None, width: int = _ANY_WIDTH) -> SafeText | None:
+def shared_text(environment: Environment, wall: float, zone: tzinfo | None, width: float = inf) -> SafeText | None:
     """Return the mark of the serving host's acknowledgement or silence of a row."""
     if (ack := shared_ack_of(environment)) is not None:
         return marked_text("acked", ack.by, ack.note, width)
@@ -193,19 +191,21 @@ def silenced_until_text(until: float, now: float, zone: tzinfo | None) -> SafeTe
     return composed(f"silenced until {near_time_text(until, now, zone)}")
 
 
-def silence_text(
-    silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks, width: int = _ANY_WIDTH
-) -> SafeText:
+def silence_text(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks, width: float = inf) -> SafeText:
     """Return `silenced until 10:00 by ana: disk swap`, in the zone of the profile; see `marked_text` for `width`."""
-    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
-    text = silenced_until_text(silenced.until, at, monitor.policy_of(profile).zone)
+    text = _silenced_until(silenced, monitor, profile, now)
     return marked_text(text, silenced.silence.by, silenced.silence.note, width)
 
 
 def silenced_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
     """Return `silenced until 10:00` for a silenced row."""
     silenced = monitor.silenced(tracked, now)
-    return None if silenced is None else silence_text(silenced, monitor, tracked.profile, now, width=0)
+    return None if silenced is None else _silenced_until(silenced, monitor, tracked.profile, now)
+
+
+def _silenced_until(silenced: Silenced, monitor: Monitor, profile: SafeText, now: Clocks) -> SafeText:
+    at = monitor.fleet.by_profile[profile].clock.server_time(now.wall)
+    return silenced_until_text(silenced.until, at, monitor.policy_of(profile).zone)
 
 
 def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:

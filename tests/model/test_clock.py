@@ -9,7 +9,6 @@ from support.budget import examples
 from support.builders import NOW
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, WallMs
-from envwatch.model.limits import CLOCK_SAMPLES
 
 DAY = 86_400_000
 
@@ -49,7 +48,7 @@ def test_answers_that_contradict_each_other_start_over_with_the_newest() -> None
 
 
 def test_only_the_last_twelve_answers_count() -> None:
-    narrow_and_old = [(400.0, 600.0)] + [(0.0, 1000.0)] * (CLOCK_SAMPLES - 1)
+    narrow_and_old = [(400.0, 600.0)] + [(0.0, 1000.0)] * 11
 
     assert clock_of(*narrow_and_old).bounds == OffsetBounds(400, 600)
     assert clock_of(*narrow_and_old, (0, 1000)).bounds == OffsetBounds(0, 1000)
@@ -78,7 +77,7 @@ def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
     bounds = clock.bounds
     assert bounds is not None
     assert bounds.low <= -skew <= bounds.high
-    assert len(clock.samples) == min(len(answers), CLOCK_SAMPLES)
+    assert len(clock.samples) == min(len(answers), 12)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -96,11 +95,18 @@ def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: flo
     ("wall_s", "monotonic_s", "expected"),
     [
         (105, 105, (105, 105)),
+        (100.5, 100.5, (100.5, 100.5)),
         (98, 98, (100, 100)),
         (3_698, 98, (3_698, 100)),
         (-3_502, 98, (-3_500, 100)),
     ],
-    ids=["later", "earlier", "earlier, and the wall clock was set ahead", "earlier, and the wall clock was set back"],
+    ids=[
+        "later",
+        "a little later",
+        "earlier",
+        "earlier, and the wall clock was set ahead",
+        "earlier, and the wall clock was set back",
+    ],
 )
 def test_a_reading_not_before_another_follows_a_wall_clock_that_was_set(
     wall_s: float, monotonic_s: float, expected: tuple[float, float]

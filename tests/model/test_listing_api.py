@@ -22,7 +22,7 @@ from envwatch.model.listing_api import (
 @pytest.mark.parametrize(
     ("query", "params"),
     [
-        ("", PageParams()),
+        ("", PageParams(limit=50)),
         ("limit=7", PageParams(limit=7)),
         ("limit=1", PageParams(limit=1)),
         ("limit=101", PageParams(limit=100)),
@@ -127,7 +127,19 @@ def test_a_row_passes_the_filters_of_its_organization_and_its_user() -> None:
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("gzip", True), ("br, GZIP;q=0.5", True), ("gzip; q=0.000", False), ("gzipped", False), ("", False), ("*", False)],
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip;q=1", True),
+        ("gzip;q=1.000", True),
+        ("gzip;q=0.001", True),
+        ("gzip; q=0.000", False),
+        ("gzip;q=0", False),
+        ("br;q=1, gzip;q=0", False),
+        ("gzipped", False),
+        ("", False),
+        ("*", False),
+    ],
 )
 def test_gzip_is_accepted_where_it_is_named(header: str, expected: bool) -> None:  # noqa: FBT001  # a table's column
     assert accepts_gzip(header) is expected

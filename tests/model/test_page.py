@@ -13,11 +13,13 @@ from support.budget import examples
 from support.builders import TEXT_MEMBERS, environment, page_bytes, wire_row
 
 from envwatch.model.environment import Environment
-from envwatch.model.page import Page, PageError, environment_of, page_of
-from envwatch.model.text import BITS, DEPTH, LONGEST, clean, clean_key, cleaned
+from envwatch.model.page import Page, PageError, environment_of, is_too_large, page_of
+from envwatch.model.text import clean, clean_key, cleaned
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+
+LONGEST, DEPTH, BITS = 1024, 32, 13_000
 
 quick = settings(max_examples=examples(100), deadline=None)
 
@@ -142,6 +144,8 @@ def test_the_cursor_of_an_empty_page_is_none() -> None:
         '"connectionName": 5',
         '"id": ""',
         '"id": null',
+        '"id": 5',
+        '"id": ["env-2"]',
     ],
 )
 def test_a_row_that_does_not_fit_is_set_aside(member: str) -> None:
@@ -233,6 +237,11 @@ def test_a_row_may_be_256_kib(items: int, *, fits: bool) -> None:
     rows = [wire_row("env-1", metadata={"a": ["x" * 1000] * items}), wire_row("env-2")]
 
     assert page_of_both_ways(page_bytes(rows)).rejected == (0 if fits else 1)
+
+
+def test_the_largest_value_has_256_kib_as_json() -> None:
+    assert not is_too_large("x" * (256 * 1024 - 2))
+    assert is_too_large("x" * (256 * 1024 - 1))
 
 
 def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
@@ -407,6 +416,16 @@ def test_a_row_that_has_not_changed_is_the_very_same_object() -> None:
 
     assert page == page_of(data)
     assert [any(row is known for known in before) for row in page.environments] == [False, True, False]
+    assert page.environments[0].metadata is before[1].metadata
+
+
+def test_one_changed_row_of_a_large_page_leaves_the_other_rows_the_same_objects() -> None:
+    rows = [wire_row(f"env-{number}", metadata={"note": "x" * 1_000}) for number in range(300)]
+    known = {row.id: row for row in page_of(page_bytes(rows)).environments}
+
+    again = page_of(page_bytes([wire_row("env-0", metadata={"note": "y"}), *rows[1:]]), known).environments
+
+    assert [row is known[row.id] for row in again] == [False] + [True] * 299
 
 
 @pytest.mark.parametrize("value", [None, [], "row", 5])
@@ -443,6 +462,11 @@ def test_ids_that_cleaning_changed_are_kept_as_received() -> None:
     page = page_of_both_ways(page_bytes([wire_row("plain"), wire_row("a\u202eb"), wire_row("x~12345678")]))
 
     assert page.received_ids == {clean_key("a\u202eb"): "a\u202eb", clean_key("x~12345678"): "x~12345678"}
+
+
+def test_the_longest_id_is_kept_as_received() -> None:
+    longest = "x" * (LONGEST - 9) + "~12345678"
+    assert [*page_of_both_ways(page_bytes([wire_row(longest)])).received_ids.values()] == [longest]
 
 
 def test_a_row_that_is_set_aside_without_an_id_adds_none_to_those_that_are_named() -> None:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment
 
 from envwatch.model.clock import WallMs
-from envwatch.model.shared_marks import SharedMark, shared_ack_of, shared_silence_of
+from envwatch.model.shared_marks import (
+    SharedAlerts,
+    SharedMark,
+    shared_ack_of,
+    shared_alerts_of,
+    shared_silence_of,
+)
 from envwatch.model.text import cells, clean
 from envwatch.views.state_style import shared_text
 
@@ -82,3 +88,54 @@ def test_what_is_shown_is_one_line_of_bounded_width_without_control_characters(b
     long = shared_ack_of(marked(ack={"by": "x" * 500, "note": "y" * 5000}))
     assert long is not None
     assert (cells(long.by), cells(long.note)) == (40, 200)
+
+
+@pytest.mark.parametrize(
+    ("mark", "text"),
+    [
+        ({"by": "ops-1"}, "by ops-1"),
+        ({"by": " ops-1 ", "note": "on  it "}, "by ops-1: on it"),
+        ({"by": "a", "note": 7}, "by a"),
+    ],
+)
+def test_a_mark_names_the_host_and_the_note(mark: Any, text: str) -> None:
+    ack = shared_ack_of(marked(ack=mark))
+    assert ack is not None
+    assert ack.text == text
+
+
+@pytest.mark.parametrize("share", [0, 0.0, 0.5, 1.0, 1])
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_decision_of_the_host_has_a_reason_and_a_share(share: float, *, counts: bool) -> None:
+    row = marked(alerts={"counts": counts, "why": "up 50 % of 7 days", "share": share})
+    assert shared_alerts_of(row) == SharedAlerts(counts, clean("up 50 % of 7 days"), share)
+
+
+@pytest.mark.parametrize("share", [None, True, False, -0.001, 1.001, "0.5", [0.5], 2**200])
+def test_a_share_that_cannot_be_true_is_left_out(share: Any) -> None:
+    row = marked(alerts={"counts": True, "why": "always", "share": share})
+    assert shared_alerts_of(row) == SharedAlerts(counts=True, why=clean("always"))
+
+
+@pytest.mark.parametrize(
+    "alerts",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"counts": 1, "why": "x"},
+        {"counts": None, "why": "x"},
+        {"counts": True},
+        {"counts": True, "why": " "},
+    ],
+)
+def test_a_decision_needs_an_answer_and_a_reason(alerts: Any) -> None:
+    assert shared_alerts_of(marked(alerts=alerts)) is None
+    assert shared_alerts_of(environment()) is None
+
+
+def test_a_reason_is_cut() -> None:
+    alerts = shared_alerts_of(marked(alerts={"counts": True, "why": "y" * 201}))
+    assert alerts is not None
+    assert alerts.why == "y" * 199 + "…"

@@ -18,19 +18,22 @@ from support.budget import examples
 from wcwidth import wcswidth, wcwidth
 
 from envwatch.model.text import (
-    BITS,
-    DEPTH,
-    LONGEST,
-    MARKS,
     SafeText,
     cells,
     clean,
+    clean_key,
     cleaned,
     composed,
+    counted,
     csv_cell,
     did_you_mean,
+    enumerated,
     fitted,
+    has_emoji_side_by_side,
+    is_hashed,
     look_alikes,
+    named_ids,
+    natural_key,
     shortened,
     sliced,
     words_of,
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import JsonValue
+
+LONGEST, MARKS, DEPTH, BITS = 1024, 2, 32, 13_000
 
 Keep = Literal["start", "ends", "end"]
 
@@ -84,6 +89,8 @@ quick = settings(max_examples=examples(150), deadline=None)
         ("\u200d\U0001f469", "\\u200d\U0001f469"),
         ("\U0001f469\u200d\u200d\U0001f4bb", "\U0001f469\\u200d\\u200d\U0001f4bb"),
         ("\U0001f469\u200da", "\U0001f469\\u200da"),
+        ("\U0001f469\U0001f3fd\ufe0f\u200d\U0001f4bb", "\U0001f469\\U0001f3fd\U0001f4bb"),
+        ("\U0001f469\ufe0f\ufe0f\ufe0f\u200d\U0001f4bb", "\U0001f469\\u200d\U0001f4bb"),
         ("\u2800\u200d\U0001f469", "\\u2800\\u200d\U0001f469"),
         ("\U0001f469\u202e\U0001f4bb", "\U0001f469\\u202e\U0001f4bb"),
     ],
@@ -193,6 +200,8 @@ def test_escapes_count_towards_the_limit() -> None:
     assert clean("ab\x1b", 6) == r"ab\x1b"
     assert clean("abc\x1b", 6) == r"abc\x…"
     assert clean("\x1b", 1) == "…"
+    assert clean("ab\ufe0f", 3) == "ab"
+    assert clean("abc\ufe0f", 3) == "ab…"
 
 
 # Width
@@ -287,6 +296,7 @@ def test_an_ellipsis_wider_than_the_column_is_cut_itself() -> None:
     assert shortened(clean("abcdef"), 3, ellipsis="...") == "..."
     assert shortened(clean("abcdef"), 2, ellipsis="...") == ".."
     assert shortened(clean("abcdef"), 4, ellipsis="...") == "a..."
+    assert shortened(clean("abcdef"), -1, ellipsis="..") == ""
 
 
 @quick
@@ -470,4 +480,130 @@ def test_cleaning_needs_no_terminal_library() -> None:
     ],
 )
 def test_the_most_similar_known_word_is_offered(word: str, similarity: float, said: str) -> None:
-    assert did_you_mean(word, ["name", "pod", "version", "versions"], similarity=similarity) == said
+    known = ["name", "pod", "version", "versions"]
+    assert did_you_mean(word, known, similarity=similarity) == said
+    assert similarity != 0.6 or did_you_mean(word, known) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("", 5, [""]),
+        ("ab cd", 5, ["ab cd"]),
+        ("ab cd", 4, ["ab", "cd"]),
+        ("abc d", 3, ["abc", "d"]),
+        ("abcd", 4, ["abcd"]),
+        ("abcde f", 4, ["abcd", "e f"]),
+        ("ab cdefgh", 3, ["ab", "cde", "fgh"]),
+        ("  a   b  ", 9, ["a b"]),
+        ("東京 東", 7, ["東京 東"]),
+        ("東京 東", 6, ["東京", "東"]),
+    ],
+)
+def test_a_text_is_wrapped_at_spaces_and_within_longer_words(text: str, width: int, lines: list[str]) -> None:
+    assert wrapped(clean(text), width) == lines
+
+
+@quick
+@given(CLEAN, st.integers(2, 20))
+def test_wrapped_lines_fit_and_keep_every_character(text: SafeText, width: int) -> None:
+    lines = wrapped(text, width)
+
+    assert all(cells(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["web-2", "web-10", "web-10a", "web-11", "web-100"],
+        ["7", "08", "9", "10"],
+        ["a", "B", "c"],
+        ["web", "web-0", "web-1"],
+    ],
+)
+def test_names_are_ordered_by_their_numbers_and_without_case(names: list[str]) -> None:
+    mixed = names[::-1]
+    assert sorted(mixed, key=natural_key) == names
+    assert natural_key("Web-007") == natural_key("web-7")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 pages"), (1, "1 page"), (2, "2 pages"), (1_024, "1,024 pages"), (10**6, "1,000,000 pages")],
+)
+def test_a_count_has_a_noun(count: int, text: str) -> None:
+    assert counted(count, "page") == text
+
+
+@pytest.mark.parametrize(
+    ("names", "count", "text"),
+    [
+        ([], 0, ""),
+        (["a"], 1, "a"),
+        (["a", "b"], 2, "a, b"),
+        (["a", "b"], 3, "a, b and 1 more"),
+        (["a"], 1_235, "a and 1,234 more"),
+    ],
+)
+def test_the_first_of_many_names_are_listed_with_the_number_of_the_rest(
+    names: list[str], count: int, text: str
+) -> None:
+    assert enumerated(names, count) == text
+
+
+@pytest.mark.parametrize(
+    ("ids", "count", "text"),
+    [
+        ([], 0, ""),
+        ([], 5, ""),
+        (["b", "a"], 2, " (a, b)"),
+        (["b", "a"], 3, " (a, b and 1 more)"),
+        (["c", "b", "a"], 3, " (a, b, c)"),
+        (["d", "c", "b", "a"], 4, " (a, b, c and 1 more)"),
+        (["x" * 40], 1, f" ({'x' * 40})"),
+        (["x" * 34 + "1234567"], 1, f" ({'x' * 32}…1234567)"),
+    ],
+)
+def test_three_ids_of_forty_cells_are_named_with_the_number_of_the_rest(ids: list[str], count: int, text: str) -> None:
+    assert named_ids([clean(id_) for id_ in ids], count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "has_pair"),
+    [
+        ("\U0001f469\U0001f4bb", True),
+        ("a\U0001f469\u2764b", True),
+        ("\U0001f469 \U0001f4bb", False),
+        ("\U0001f469", False),
+        ("ab", False),
+        ("éé", False),
+    ],
+)
+def test_two_emoji_side_by_side_may_lack_a_joiner(text: str, *, has_pair: bool) -> None:
+    assert has_emoji_side_by_side(clean(text)) is has_pair
+
+
+@pytest.mark.parametrize(
+    ("text", "looks_hashed"),
+    [
+        ("a~12345678", True),
+        ("~12345678", True),
+        ("a~1234567", False),
+        ("a~123456789", False),
+        ("12345678", False),
+        ("", False),
+    ],
+)
+def test_a_key_that_looks_hashed_gets_a_hash_like_a_key_that_cleaning_changes(text: str, *, looks_hashed: bool) -> None:
+    assert is_hashed(text) is looks_hashed
+    assert (clean_key(text) != text) is looks_hashed
+    assert is_hashed(clean_key(f"{text}\x1b"))
+
+
+@pytest.mark.parametrize("length", [1_014, 1_015, 1_016, 1_024])
+def test_a_key_is_no_longer_than_a_text(length: int) -> None:
+    key = clean_key("x" * (length - 1) + "\u202e")
+    assert len(key) <= LONGEST
+    assert clean_key("x" * LONGEST) == "x" * LONGEST
+    assert len(clean_key("x" * (LONGEST + 1))) == LONGEST

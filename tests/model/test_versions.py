@@ -45,6 +45,14 @@ ORDERED = [
 ]
 
 
+def test_the_first_eighteen_digits_of_a_number_count_and_words_stand_above_numbers() -> None:
+    digits = "1" * 17
+    assert version_key(f"1.{digits}2") < version_key(f"1.{digits}3")
+    assert version_key(f"1.{digits}25") == version_key(f"1.{digits}26")
+    assert version_key(f"1-{'9' * 18}") < version_key("1-a")
+    assert version_key(f"1-{'9' * 5_000}") < version_key("1-a")
+
+
 def test_versions_sort_as_versions() -> None:
     mixed = ORDERED[::-1]
     assert sorted(mixed, key=version_key) == ORDERED

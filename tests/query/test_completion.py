@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.query.completion import HELP, LOG_HELP, MOST, completions, value_hint
+from envwatch.presentation import PRESENTATIONS
+from envwatch.query.completion import HELP, LOG_HELP, completions, value_hint
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
 
@@ -54,6 +55,7 @@ def test_a_value_is_offered_however_its_accents_are_composed() -> None:
         ("os:darwin mode:unrestricted", None),
         ("mode:strict", None),
         ("os:win32", None),
+        ("os:darw", None),
         ("os:haiku", None),
         ("os:windows*", None),
         ("os:none", None),
@@ -71,6 +73,15 @@ def test_a_value_without_a_match_that_resembles_a_usual_value_has_a_hint(query: 
 def test_an_empty_box_offers_every_field() -> None:
     assert offers("") == [*(f"{name}:" for name in FIELDS), "meta."]
     assert offers("web ") == offers("")
+
+
+def test_a_field_is_offered_with_the_words_about_the_fact_and_an_example() -> None:
+    described = {str(offer.text): str(offer.description) for offer in completions("", 0, [])}
+
+    assert described["branch:"] == "git branch"
+    assert described["seen:"] == "last seen: >1d"
+    for fact in PRESENTATIONS.values():
+        assert described[f"{fact.id}:"] == ": ".join(filter(None, (fact.about, fact.example)))
 
 
 @pytest.mark.parametrize(
@@ -153,6 +164,7 @@ def test_an_offer_says_how_many_environments_have_it() -> None:
         ("ver os:linux", 3, "version: os:linux"),
         ("web bra:main", 5, "web branch:main"),
         ("!sta:late", 4, "!status:late"),
+        ("!:late", 1, "!status:late"),
         ("web !off nas", 8, "web !status:offline nas"),
         ("branch:ma,x web", 9, "branch:main,x web"),
         ("branch:mxyz", 8, "branch:main"),
@@ -177,9 +189,9 @@ def test_an_offer_replaces_what_the_cursor_is_in(text: str, cursor: int, result:
 
 
 def test_the_number_of_offered_values_is_limited() -> None:
-    profile_state = [tracked(connectionName=f"box-{number:02}") for number in range(MOST + 1)]
+    profile_state = [tracked(connectionName=f"box-{number:02}") for number in reversed(range(21))]
 
-    assert offers("name:box", profile_state=profile_state) == [f"box-{number:02}" for number in range(MOST)]
+    assert offers("name:box", profile_state=profile_state) == [f"box-{number:02}" for number in range(20)]
 
 
 @given(st.text(st.sampled_from('av :!",.*>=-_1s\\\u0301'), max_size=16), st.data())

@@ -11,7 +11,7 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.fleet.presence import GONE
+from envwatch.fleet.presence import GONE, MISSING
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
@@ -152,6 +152,8 @@ def test_a_word_with_a_wildcard_must_match_a_whole_column() -> None:
         ("m?in", "maain", False),
         ("*a*a*", "banana", True),
         ("*a*a*b", "banana", False),
+        ("*a*b*c", "xaxbxc", True),
+        ("*a*b*c", "xaxc", False),
         ("FEAT/*", "feat/Login", True),
         ("ma", "main", True),
         ("=ma", "main", False),
@@ -245,6 +247,7 @@ STATES = {
     "late": tracked(lastHeartbeat=NOW - 60 * SECOND),
     "offline": tracked(connectionId=None),
     "gone": replace(tracked(), verdict=GONE),
+    "missing": replace(tracked(), verdict=MISSING),
     "flapping": replace(tracked(), is_flapping=True),
 }
 
@@ -254,9 +257,10 @@ STATES = {
     [
         ("off", "offline"),
         ("OFFLINE", "offline"),
-        ("!offline", "online late gone flapping"),
+        ("!offline", "online late gone missing flapping"),
         ("late", "late"),
         ("gon", "gone"),
+        ("miss", "missing"),
         ("flap", "flapping"),
         ("onl", "online late flapping"),
         ("online", "online late flapping"),
@@ -266,7 +270,7 @@ STATES = {
         ("line", ""),
         ("off*", ""),
         ('"offline"', ""),
-        ('!"offline"', "online late offline gone flapping"),
+        ('!"offline"', "online late offline gone missing flapping"),
         ("changed", ""),
     ],
 )
@@ -420,6 +424,8 @@ def test_each_text_has_its_field() -> None:
         "meta.nothing:none",
         "!meta.machine.CPU:ryzen",
         "meta.os.deeper:none",
+        "meta..x:=3",
+        "meta.end..x:=4",
     ],
 )
 def test_any_key_of_the_metadata_can_be_asked_for(text: str) -> None:
@@ -430,6 +436,8 @@ def test_any_key_of_the_metadata_can_be_asked_for(text: str) -> None:
             "odd: key": "x",
             "list": [1, [2], {"in": "Köln"}],
             "nothing": None,
+            "": {"x": 3},
+            "end.": {"x": 4},
         },
         fromTheRow="newer",
     )
@@ -463,7 +471,11 @@ def test_typed_control_characters_match_the_escapes_on_the_screen() -> None:
         ("branch:\ufe0f", "\ufe0f", "a value is missing"),
         ("os:linux,!darwin", "!darwin", "!os:darwin"),
         ("name:>5", ">5", 'name:">5"'),
+        (f"name:>{'5' * 19}", f">{'5' * 19}", f'quote it: name:">{"5" * 19}"'),
+        (f"name:>{'5' * 20}", f">{'5' * 20}", f'quote it: name:">{"5" * 18}…"'),
         ("beat:>90", "90", "90s"),
+        ("beat:>1234567", "1234567", "1234567 of what? Write 1234567s, "),
+        ("beat:>20261124", "20261124", "write a duration like 1h30m or a date like 2026-11-24T03:00"),
         ("beat:soon", "soon", "1h30m"),
         ("beat:>1h30", "1h30", "1h30m"),
         ("beat:", "beat:", "beat:none"),
@@ -514,7 +526,15 @@ def test_an_error_points_at_the_mistake_and_says_what_to_do(text: str, place: st
     error = raised.value
     assert text[error.start : error.end] == place
     assert error.message.isprintable()
+    assert str(error) == error.message
     assert len(error.message) <= 78  # fits into 80 columns
+
+
+def test_an_error_about_a_long_text_is_cut() -> None:
+    with pytest.raises(QueryError, match="the range runs backwards") as raised:
+        parse(f"version:2{'.0' * 200}..1")
+
+    assert len(raised.value.message) == 240
 
 
 @pytest.mark.parametrize(
@@ -584,6 +604,9 @@ def test_three_letters_abbreviate_a_status(typed: str, meant: str) -> None:
     [
         ("BÜ", "büro-bü", ["bü", "bü"]),
         ("bo box", "my-box", ["box"]),
+        ("!box my", "my-box", ["my"]),
+        ("b?x", "my-box", []),
+        ("os:box", "my-box", []),
         ("a.b", "axb", []),
         ("fi", "ﬁ-1", []),
         ("box", "straße-box", []),
@@ -593,3 +616,62 @@ def test_a_text_has_the_words_of_a_query_where_normalising_keeps_its_length(
     query: str, text: str, hits: list[str]
 ) -> None:
     assert [text[begin:end] for begin, end in parse(query).hits(clean(text))] == hits
+
+
+@pytest.mark.parametrize(
+    ("text", "is_wildcard"),
+    [
+        ("", True),
+        ("*", True),
+        ("** name:*", True),
+        ("name:a,*", True),
+        ("name:a,b", False),
+        ("*a", False),
+        ("name:*a", False),
+        ("* web", False),
+        ("* name:web", False),
+        ('"*"', False),
+        ("!*", False),
+        ("* !name:*", False),
+    ],
+)
+def test_a_query_of_stars_alone_matches_everything(text: str, *, is_wildcard: bool) -> None:
+    assert parse(text).is_wildcard is is_wildcard
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [("", ""), ("web !web", ""), ("!os:linux", ""), ("web os:linux", "os"), ("!os:linux name:a mode:b", "name mode")],
+)
+def test_a_query_demands_the_fields_of_terms_without_a_negation(text: str, fields: str) -> None:
+    query = parse(text)
+
+    assert query.demands() is bool(fields)
+    assert {field for field in ("os", "name", "mode", "web") if query.demands(field)} == set(fields.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "searched", "has_words"),
+    [
+        ("", "web", True),
+        ("web", "my web", True),
+        ("web", "my pod", False),
+        ("web pod", "web\npod", True),
+        ("web pod", "web\nbox", False),
+        ("web !pod", "web\npod", False),
+        ("web !pod", "web\nbox", True),
+        ("we?", "box\nweb", True),
+        ("we?", "box\nweb-1", False),
+        ("web os:darwin", "web", True),
+    ],
+)
+def test_the_words_of_a_query_are_tested_without_the_terms(text: str, searched: str, *, has_words: bool) -> None:
+    assert parse(text).has_words(searched) is has_words
+
+
+@pytest.mark.parametrize(
+    ("text", "has_terms"),
+    [("os:linux", True), ("os:linux nowhere !web", True), ("os:linux mode:strict", False), ("!os:linux web", False)],
+)
+def test_the_terms_of_a_query_are_tested_without_the_words(text: str, *, has_terms: bool) -> None:
+    assert parse(text).has_terms(tracked(connectionName="web"), MatchContext(NOW)) is has_terms

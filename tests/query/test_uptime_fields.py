@@ -23,6 +23,8 @@ def up(share: float | None) -> Uptime:
     [
         ("<90", 0.8999, True),
         ("<90", 0.9, False),
+        ("<90", 0.899_999_99, True),
+        ("<90", 0.899_999_996, False),  # an error of the share, below the digits that a person can type
         ("<=90", 0.9, True),
         ("<=90", 0.9001, False),
         (">90", 0.9, False),

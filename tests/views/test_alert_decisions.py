@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +14,17 @@ from envwatch.fleet.alerting.alert_policy import Decision, Rule, Word
 from envwatch.fleet.uptime import Uptime
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.views.output.alert_decisions import DecidedRow, answer_to_word, new_names, tally_text
+from envwatch.views.output.alert_decisions import (
+    DecidedRow,
+    answer_to_word,
+    json_of,
+    new_names,
+    table_of,
+    tally_text,
+)
 from envwatch.views.report.past_losses import PastLosses, joined, past_losses
+from envwatch.views.report.past_losses import json_of as past_json
+from envwatch.views.report.past_losses import table_of as past_table
 from envwatch.views.report.past_losses import tally_text as past_tally
 from envwatch.views.report.values import Downtime, Subject
 
@@ -50,6 +60,22 @@ def test_the_rows_are_counted_by_the_reason(rows: list[DecidedRow], text: str) -
     assert tally_text(rows) == text
 
 
+@pytest.mark.parametrize(
+    ("watched_h", "rule", "counts", "is_new"),
+    [
+        (47.99, Rule.UPTIME, False, True),
+        (48, Rule.UPTIME, False, False),
+        (47.99, Rule.UPTIME, True, False),
+        (47.99, Rule.SANDBOX, False, False),
+    ],
+)
+def test_a_new_row_does_not_count_because_of_the_short_time(
+    watched_h: float, rule: Rule, *, counts: bool, is_new: bool
+) -> None:
+    one = by_uptime("a", watched_h)._replace(decision=Decision(counts, rule))
+    assert one.is_new is is_new
+
+
 def test_eight_new_rows_are_named_and_the_others_counted() -> None:
     rows = [by_uptime(f"box-{number}", 10) for number in range(10)]
     assert new_names(rows[:8]) == ", ".join(f"box-{number}" for number in range(8))
@@ -75,6 +101,26 @@ def test_eight_new_rows_are_named_and_the_others_counted() -> None:
 )
 def test_the_answer_to_a_word_says_what_is_in_force(rows: list[DecidedRow], text: str) -> None:
     assert answer_to_word(rows, "A") == text
+
+
+def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profile_if_there_are_several() -> None:
+    known, new = by_uptime("web", 48, counts=True), by_uptime("x" * 41, 1)
+    assert [cells[:3] for cells in table_of([known, new])] == [
+        ("NAME", "ALERTS", "UP7D"),
+        ("web", "yes", "100 %"),
+        (f"{'x' * 32}…{'x' * 7}", "no", "-"),
+    ]
+    work = known._replace(tracked=replace(known.tracked, profile=clean("work")))
+    assert [cells[:3] for cells in table_of([work, new])] == [
+        ("NAME", "PROFILE", "ALERTS"),
+        ("web", "work", "yes"),
+        (f"{'x' * 32}…{'x' * 7}", "", "no"),
+    ]
+    decoded = json.loads(json_of([work, new]))
+    assert [(each["profile"], each["alerting"], each["up7d"]) for each in decoded] == [
+        ("work", True, 1.0),
+        (None, False, None),
+    ]
 
 
 def outage(id_: str, lasted_s: float, **values: Any) -> Downtime:
@@ -108,4 +154,19 @@ def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
         ("work", "b"),
     ]
     assert past_tally(losses) == "3 outages would have been told, 1 too short, 1 of rows that do not count"
+    assert past_table(losses, UTC) == [
+        ("BEGAN", "LASTED", "NAME", "PROFILE", "WHY"),
+        ("before", "5m, still", "z", "home", "-"),
+        ("1970-01-01 00:00:00Z", "5m, still", "a", "home", "-"),
+        ("1970-01-01 00:00:00Z", "5m, still", "b", "work", "-"),
+    ]
+    (alone,) = past_losses(
+        [outage("x" * 41, 300, ended_at=ServerMs(9.0), reason=clean("gone"))], counts, timedelta(minutes=4), EMPTY
+    ).found
+    assert past_table(PastLosses([alone]), UTC)[1:] == [("1970-01-01 00:00:00Z", "5m", f"{'x' * 32}…{'x' * 7}", "gone")]
+    decoded = json.loads(past_json(PastLosses([*losses.found[:1], alone])))
+    assert [(each["profile"], each["began_at"], each["ended_at"], each["lasted_s"]) for each in decoded] == [
+        ("home", None, None, 300.0),
+        (None, "1970-01-01T00:00:00.001Z", "1970-01-01T00:00:00.009Z", 300.0),
+    ]
     assert past_tally(PastLosses([])) == "0 outages would have been told"

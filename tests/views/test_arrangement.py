@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, listed
+from support.builders import NOW, listed, reading
+from support.pasts import day, monitor_now, with_past
 from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online, tracked
 
 from envwatch.fleet.fleet import Fleet
@@ -19,6 +20,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.past.hours import LastDays
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import Arrangement, arrange
 from envwatch.views.table.columns import for_text
@@ -72,6 +74,27 @@ def test_the_order_of_the_parts_cannot_be_inverted_and_a_sort_by_a_column_mixes_
         arrangement = arranged(rows, view)
         assert names(arrangement) == expected
         assert arrangement.old == 1
+
+
+def test_a_sort_by_the_last_day_needs_the_last_day_and_other_sorts_do_not() -> None:
+    monitor = with_past(monitor_now(), day())
+    days = LastDays(monitor, reading())
+    fleet = monitor.fleet
+    order = {
+        sort: names(arrange(fleet, View(sort=sort), ALL, NOW, days=given))
+        for sort, given in (("24h", days), ("name", days), ("mode", None))
+    }
+    assert order["24h"] == ["once", "lost", "new", "steady"]
+    assert order["name"] == order["mode"] == ["lost", "new", "once", "steady"]
+    assert names(arrange(fleet, View(sort="24h"), ALL, NOW)) == order["name"]
+
+
+def test_an_arrangement_without_a_row_has_one_old_row_less_only_if_the_row_was_old() -> None:
+    rows = [online("a"), offline("b", 10), offline("c", DAY), offline("d", 2 * DAY)]
+    arrangement = arranged(rows)
+    assert arrangement.old == 2
+    assert [arrangement.without(row.key).old for row in rows] == [2, 2, 1, 1]
+    assert names(arrangement.without(rows[1].key)) == ["a", "c", "d"]
 
 
 def of_two_profiles(late_after_s: float, hours_ahead: float) -> Fleet:

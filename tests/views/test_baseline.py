@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, listed, watched, wire_row
-from support.tracked_environments import BARE, tracked
+from support.tracked_environments import BARE, fleet_of, tracked
 
 from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.presence import GONE
@@ -340,6 +340,15 @@ def test_state_and_connection_never_differ_both_and_every_text_is_printable(
     found = differences(before, after)
     assert len({"state", "reconnected", "restarted"} & {difference.field for difference in found}) <= 1
     assert difference_text(found).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("width", "name", "changes"),
+    [(10, 1, 1), (21, 1, 1), (24, 1, 2), (27, 2, 4), (80, 19, 40), (117, 32, 64), (200, 32, 147)],
+)
+def test_a_comparing_table_has_the_name_in_a_third_and_then_the_changes(width: int, name: int, changes: int) -> None:
+    fit = Baseline.from_environments([], NOW).columns(width, fleet_of([]))
+    assert [(column.id, cells) for column, cells in fit[3:]] == [("name", name), ("changes", changes)]
 
 
 def test_a_bare_row_and_a_full_one_differ_in_every_field() -> None:

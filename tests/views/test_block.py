@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from itertools import chain, pairwise
+from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.block_night import DAY, BlockNight, row
 from support.budget import examples
-from support.builders import NOW, listed
+from support.builders import NOW, listed, reading
 from support.policies import soon
 from support.tracked_environments import ALL
 
@@ -24,7 +25,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.matching import matcher_of
@@ -33,7 +34,7 @@ from envwatch.views.output.environment_list import EnvironmentList
 from envwatch.views.output.formats import line_of, summary_of
 from envwatch.views.state_style import glyph_of
 from envwatch.views.table.arrangement import arrange
-from envwatch.views.table.block import NO_BLOCK, Aside, block_of
+from envwatch.views.table.block import NO_BLOCK, Aside, Block, BlockLine, block_of
 from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import View
 
@@ -136,6 +137,48 @@ def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines() -> None:
     assert (flaps.block.presences[Presence.ONLINE], flaps.asides) == (2, {})
     missing = night("b+", policies={NO_PROFILE: AlertPolicy(expect=(clean("a"),))})
     assert missing.lines == ["miss: a NEW"]
+
+
+def test_time_alone_changes_the_lines_at_the_first_end_of_a_silence() -> None:
+    one = night("a+ b+ c+").poll("ax bx c+").silence("a", seconds=7_200)
+    later = replace(one.monitor, silences=one.monitor.silences)
+    one = one.silence("b", seconds=3_600)
+    both = one.monitor.with_silences({**later.silences, **one.monitor.silences})
+    ends = [one.clocks.wall + seconds * 1_000 for seconds in (3_600, 7_200)]
+    assert block_of(both, one.clocks).changes_at == ends[0]
+    found = [block_of(both, reading(end)).changes_at for end in (ends[0] - 1, ends[0], ends[1])]
+    assert found == [ends[0], ends[1], inf]
+
+
+@pytest.mark.parametrize(("home", "work"), [("az", "b"), ("b", "az")])
+def test_equally_old_lines_are_in_the_order_of_the_first_names(home: str, work: str) -> None:
+    names = clean("home"), clean("work")
+    one = BlockNight(Monitor.create(dict.fromkeys(names, Limits())))
+    for profile, lost in zip(names, (home, work), strict=True):
+        one.poll(dict.fromkeys(lost, "x"), after=0, profile=profile, lost=dict.fromkeys(lost, 300))
+    assert len({line.noticed_at for line in one.block.lines}) == 1
+    assert [len(line.members) for line in one.block.lines] == [2, 1]
+
+
+@pytest.mark.parametrize("skew", [-600_000, 0, 600_000])
+def test_the_times_of_a_line_are_by_the_clock_of_this_machine(skew: float) -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+    for at, state in ((NOW, "+"), (NOW + 5_000, "x")):
+        monitor, _ = monitor.apply(
+            NO_PROFILE, listed([row("a", state, at, at - 1_000)], at, skew=skew), reading(at, skew)
+        )
+    (line,) = block_of(monitor, reading(NOW + 5_000, skew)).lines
+    assert (line.began_at, line.noticed_at, line.losses_at) == (at + skew, at + skew, (at + skew,))
+
+
+def test_no_block_counts_nothing() -> None:
+    assert (NO_BLOCK.unknown, NO_BLOCK.never, NO_BLOCK.silenced_up, NO_BLOCK.aside_counts) == (0, 0, 0, [])
+    asides = {Aside.OLD: 1, Aside.NOT_ALERTING: 1_007}
+    assert Block(asides=asides).aside_counts == [(1, "old"), (1_007, "not alerting")]
+    assert Block(asides=asides, never=1_002).aside_counts == [(1, "old"), (1_007, "not alerting (1,002 never)")]
+    assert (NO_BLOCK.newest, NO_BLOCK.changes_at) == (None, inf)
+    line = BlockLine(("incident", NO_PROFILE, "1"), NO_PROFILE, 1, WallMs(0.0), WallMs(0.0))
+    assert (line.acked, line.is_acked, line.is_open, line.fresh_losses(0.0)) == (0, False, False, 0)
 
 
 def test_a_late_row_is_not_in_the_block() -> None:

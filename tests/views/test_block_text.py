@@ -179,6 +179,8 @@ def test_names_that_are_used_twice_are_followed_by_a_part_of_their_ids() -> None
         (["web-1", "web-2"], 14, "web-1 and 1 more"),
         (["web-1", "web-2", "web-3"], 40, "web-1, web-2 and web-3"),
         (["web-1", "web-2", "web-3"], 21, "web-1 and 2 more"),
+        (["web-1", "web-2", "web-3", "web-4"], 29, "web-1, web-2, web-3 and web-4"),
+        (["web-1", "web-2", "web-3", "web-4"], 28, "web-1, web-2 and 2 more"),
         (["bjorn-home-server-12", "web-2"], 11, "bjorn-h…-12 and 1 more"),
         ([f"web-{n}" for n in range(1_500)], 24, "web-0 and 1,499 more"),
     ],

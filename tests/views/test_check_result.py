@@ -363,6 +363,30 @@ def test_a_loss_of_another_process_counts_as_in_the_process(silent_s: float, not
     assert (result.count, result.waiting) == (count, 1 - count)
 
 
+@pytest.mark.parametrize(("later_s", "count"), [(59.9, 0), (60, 1), (60.1, 1)])
+def test_a_loss_counts_a_minute_after_the_first_listing_without_another_listing(later_s: float, count: int) -> None:
+    before = [row(name, lastHeartbeat=NOW - 200_000) for name in ("up", "lost")]
+    outcomes = [listed(before, NOW - 200_000), listed([UP, offline("lost", seen_s=200)])]
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(alert=EVERYTHING)})
+    for outcome in outcomes:
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+    result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading(NOW + later_s * 1000))
+    assert (result.count, result.waiting) == (count, 1 - count)
+
+
+def test_an_empty_profile_next_to_a_listed_one_hides_no_problem() -> None:
+    names = clean("home"), clean("work")
+    monitor = Monitor.create(
+        dict.fromkeys(names, Limits()), policies=dict.fromkeys(names, AlertPolicy(alert=EVERYTHING))
+    )
+    for name, rows in zip(names, ([UP, DOWN], []), strict=True):
+        monitor, _ = monitor.apply(name, listed(rows), reading())
+    result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    assert (result.is_listing_empty, result.status_and_text(None, ZERO)[0]) == (False, PluginStatus.CRITICAL)
+    assert check_result([]).is_listing_empty
+    assert not check_result(unreadable([])).is_listing_empty
+
+
 @pytest.mark.parametrize("has_record", [True, False])
 def test_a_check_without_an_uptime_record_says_so(*, has_record: bool) -> None:
     rows = [

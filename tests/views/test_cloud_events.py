@@ -155,6 +155,18 @@ def _of_profile(name: str) -> Monitor:
     return Monitor.create({clean(name): Limits(), clean("other"): Limits()})
 
 
+def test_a_reason_distinguishes_events_about_the_fleet_and_no_events_about_a_row() -> None:
+    monitor, _ = after(beating(1))
+
+    def ids(**changes: Any) -> set[str]:
+        events = (Event(kind=Kind.NOTICE, at=NOW, reason=clean(reason), **changes) for reason in ("a", "b"))
+        return {of(event, monitor)["id"] for event in events}
+
+    assert len(ids()) == 2
+    (own,) = ids(id=clean("env-1"))
+    assert re.fullmatch("evt-[0-9a-f]{24}", own)
+
+
 def test_an_environment_that_has_left_the_fleet_is_as_it_was_then() -> None:
     monitor, (event,) = after(beating(3), [*beating(2), environment("env-3", **OFF)])
     data = read(of(event, Monitor.create({NO_PROFILE: Limits()})))["data"]

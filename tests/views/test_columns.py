@@ -14,7 +14,17 @@ from support.tracked_environments import ALL, BARE, gone, late, named, offline, 
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean, shortened
-from envwatch.views.table.columns import COLUMNS, FIXED, LAST_DAY, LEFT, SCROLLBAR, fitting, for_text, mode_text
+from envwatch.views.table.columns import (
+    COLUMNS,
+    FIXED,
+    LAST_DAY,
+    LEFT,
+    SCROLLBAR,
+    column_at,
+    fitting,
+    for_text,
+    mode_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,6 +81,9 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
         70: ["name", "mode", "version"],
         80: ["name", "mode", "version", "branch"],
     }
+    assert name_in(fitting(10, terminal=120)) == 1
+    assert fitting(300, terminal=159)[-1][0].id == "directory"
+    assert [column.id for column, _ in fitting(300, terminal=160)][-11:-8] == ["directory", "why", "24h"]
     beside = fitting(120 - 46 - SCROLLBAR, terminal=120)
     assert [(column.id, width) for column, width in beside[3:]] == [("name", 25), ("mode", 13), ("version", 9)]
 
@@ -92,6 +105,69 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
 )
 def test_columns_appear_at_their_widths(terminal: int, last: str) -> None:
     assert fitting(terminal - SCROLLBAR)[-1][0].id == last
+
+
+WIDE = "mode=13 version=9 branch=%d up=5 os=6 user=12 pod=8 directory=20"
+WIDEST = "why=24 24h=24 device=14 connection=14 node=9 owner=12 update=7 seen=5 first=5 up7d=5"
+
+
+@pytest.mark.parametrize(
+    ("terminal", "ids", "has_profiles", "widths"),
+    [
+        (1, "", False, "name=1"),
+        (40, "", False, "name=18"),
+        (80, "", False, "name=24 mode=13 version=9 branch=10"),
+        (70, "", False, "name=19 mode=13 version=9"),
+        (80, "", True, "name=20 profile=9 mode=13 version=9"),
+        (105, "", True, "name=24 profile=9 mode=13 version=9 branch=12 up=5 os=6"),
+        (99, "", False, "name=25 mode=13 version=9 branch=24"),
+        (99, "", True, "name=21 profile=9 mode=13 version=9 branch=22"),
+        (100, "", False, "name=25 mode=13 version=9 branch=16 up=5 os=6"),
+        (120, "", False, "name=25 mode=13 version=9 branch=14 up=5 os=6 user=12 pod=8"),
+        (159, "", False, f"name=30 {WIDE % 24}"),
+        (160, "", False, f"name=30 {WIDE % 13} why=14"),
+        (174, "", False, f"name=30 {WIDE % 24} why=17"),
+        (185, "", False, f"name=30 {WIDE % 24} why=28"),
+        (200, "", False, f"name=32 {WIDE % 16} why=24 24h=24"),
+        (200, "", True, f"name=31 profile=9 {WIDE % 24} why=30"),
+        (300, "", False, f"name=59 {WIDE % 10} {WIDEST}"),
+        (300, "", True, f"name=49 profile=9 {WIDE % 10} {WIDEST}"),
+        (67, "why mode", False, "name=18 why=27"),
+        (68, "why mode", False, "name=18 why=14 mode=13"),
+        (100, "why mode", True, "name=40 profile=9 why=14 mode=13"),
+        (60, "branch profile", False, "name=28 branch=10"),
+        (60, "branch profile", True, "name=18 branch=10 profile=9"),
+        (100, "24h why", False, "name=39 24h=24 why=14"),
+        (100, "meta.rack", False, "name=64 meta.rack=14"),
+    ],
+)
+def test_a_table_has_these_columns(terminal: int, ids: str, widths: str, *, has_profiles: bool) -> None:
+    fit = fitting(terminal - SCROLLBAR, ids.split(), has_profiles=has_profiles)
+
+    assert [(column.id, width) for column, width in fit[:3]] == [("state", 6), ("for", 6), ("beat", 4)]
+    assert " ".join(f"{column.id}={width}" for column, width in fit[3:]) == widths
+
+
+@pytest.mark.parametrize(
+    ("x", "id_"),
+    [
+        (0, "state"),
+        (7, "state"),
+        (8, "for"),
+        (14, "for"),
+        (15, "beat"),
+        (19, "beat"),
+        (20, "name"),
+        (44, "name"),
+        (45, "mode"),
+        (58, "mode"),
+        (79, "branch"),
+        (80, None),
+    ],
+)
+def test_a_cell_is_of_the_column_or_of_the_space_behind_the_column(x: int, id_: str | None) -> None:
+    column = column_at(fitting(79), x)
+    assert (column.id if column else None) == id_
 
 
 @pytest.mark.parametrize("terminal", range(160, 320, 7))
@@ -120,6 +196,13 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
         assert text is None or text
         assert (column.rank(row) is None) <= (text is None)
     assert cells(column.title) <= column.width + 1
+
+
+@pytest.mark.parametrize(
+    ("left_s", "text"), [(50, "off in 50 s"), (0.6, "off in 1 s"), (0, "off next poll"), (-1, "off next poll")]
+)
+def test_a_late_row_says_when_the_row_is_off(left_s: float, text: str) -> None:
+    assert COLUMNS["why"].text(late("a", 100 - left_s), NOW, LIMITS) == text
 
 
 def test_ages_are_those_at_the_given_moment() -> None:

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW
-from support.tracked_environments import ALL, fleet_of, late, offline, online
+from support.tracked_environments import ALL, fleet_of, late, named, offline, online
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import arrange, lines_of
+from envwatch.views.table.arrangement import Arrangement, arrange, lines_of
 from envwatch.views.table.block import Block, BlockLine
 from envwatch.views.table.cursor import More, RowCursor, kept_top
 from envwatch.views.table.table_view import GroupHeader, Preset, View, group_key
@@ -138,6 +138,45 @@ def name_of(line: Line | TableLine) -> str:
 # The screen.
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "top", "cursor", "kept"),
+    [
+        ("abcdefgh", "abcdefgh", 2, None, 2),
+        ("abcdefgh", "xabcdefgh", 2, None, 3),
+        ("abcdefgh", "xyabcdefgh", 0, None, 0),
+        ("abcdefgh", "bcdefgh", 2, None, 1),
+        ("abcdefgh", "cdefgh", 1, None, 0),
+        ("abcdefgh", "xabcdefgh", 2, (3, 6), 5),
+        ("abcdefgh", "xabcdefgh", 2, (2, 3), 3),
+        ("abcdefgh", "xabcdefgh", 2, (4, 5), 3),
+        ("abcdefgh", "xabcdefgh", 2, (5, 6), 3),
+        ("abcdefgh", "xabcdefgh", 2, (5, 0), 3),
+        ("abcdefgh", "xabcdefgh", 2, (1, 0), 3),
+        ("abcdefgh", "abcdefgh", 2, (4, 0), 0),
+        ("abcdefgh", "abcdefgh", 2, (2, 7), 5),
+        ("abcdefgh", "xabcdefgh", 0, (0, 1), 1),
+        ("abcdefgh", "ab", 5, None, 0),
+        ("abcdefgh", "uvwxyz", 3, None, 3),
+        ("abcdefghijklm", "abcdxefghijklm", 1, None, 1),
+        ("abcdefghijklm", "abxcdefghijklm", 1, None, 2),
+        ("abcdefgh", "uvwxyz", 5, None, 3),
+    ],
+)
+def test_visible_lines_stay_where_most_of_them_are(
+    before: str, after: str, top: int, cursor: tuple[int, int] | None, kept: int
+) -> None:
+    was, now = (
+        [online(f"{letter}{number}" if letter == "x" else letter) for number, letter in enumerate(each)]
+        for each in (before, after)
+    )
+    assert kept_top(was, now, top, 3, cursor) == kept
+
+
+def test_nothing_hidden_and_no_rows_count_nothing() -> None:
+    assert More() == More(lines=0, fresh=0, members=0)
+    assert Arrangement() == Arrangement(rows=(), old=0, wall=0.0)
+
+
 def test_an_empty_table_has_no_cursor_and_moving_it_is_harmless() -> None:
     cursor = RowCursor()
     assert cursor.cursor is None
@@ -224,6 +263,18 @@ def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
     assert (screen.shown, screen.cursor.is_due) == ("acbd", False)
 
 
+def test_steady_rows_keep_old_rows_apart_at_the_end() -> None:
+    rows = [online("a"), online("b"), offline("o", 90_000), offline("p", 99_000)]
+    cursor = RowCursor()
+    for number, fleet in enumerate((rows, [*rows[1:], online("d")], [*rows[1:3], online("d")])):
+        arrangement = arrange(fleet_of(fleet), View(), ALL, NOW)
+        cursor.take(arrangement, lambda each: lines_of(each, View()), is_steady=number > 0)
+    titles = [line.title if isinstance(line, GroupHeader) else line.environment.name for line in cursor.table_lines]
+    assert titles == ["b", "d", "offline for over 24 h"]
+    (old,) = [line for line in cursor.table_lines if isinstance(line, GroupHeader)]
+    assert [row.environment.name for row in old.environments] == ["o"]
+
+
 def test_rows_leave_and_enter_the_block_while_rows_are_steady() -> None:
     screen = Screen().take("a+ bx c+", incident("b"))
     screen.take("ax b+ c+ d+", incident("a"), is_steady=True)
@@ -250,6 +301,15 @@ def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None
     assert header is not None
     assert header.key == OS
     assert Screen().take("a+").cursor.heading() is None
+    grouped = Screen().take("a+ b~ c+", view=View(group="mode", folded=frozenset()))
+    grouped.go(0)
+    assert grouped.cursor.heading() is grouped.cursor.lines[0]
+    two = [named("a", currentMode="strict"), named("b", currentMode="standard")]
+    cursor = RowCursor()
+    view = View(group="mode")
+    cursor.take(arrange(fleet_of(two), view, ALL, NOW), lambda each: lines_of(each, view))
+    cursor.move_to(1)
+    assert cursor.heading() is cursor.lines[0]
 
 
 def test_what_is_visible_stays_where_it_is_when_late_rows_come_above() -> None:

@@ -54,6 +54,8 @@ def test_events_are_marks_gaps_are_blank_and_one_cell_says_where_one_stands() ->
     assert text(line) == "──○──  ──●"
     assert text(line, 1.2) == "─┃○──  ──●"
     assert text(line, 1.2, ascii_only=True) == "-|x--  --+"
+    assert text(line, width=1) == "○"
+    assert day_cells(line, 0, ascii_only=False) == []
 
 
 def test_a_cell_shows_its_gravest_event_in_the_colour_of_what_it_is() -> None:
@@ -62,6 +64,29 @@ def test_a_cell_shows_its_gravest_event_in_the_colour_of_what_it_is() -> None:
     assert [(run.text, run.style) for run in runs(line, None, 10)] == [
         *(("──", "faint"), ("○", "offline"), ("─", "faint"), ("△", "plain"), ("?", "offline"), ("────", "faint")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "style"),
+    [
+        (event(2.1, Kind.MODE, after="unrestricted"), event(2.2, Kind.ONLINE), "unrestricted"),
+        (event(2.1, Kind.KEY_REFUSED), event(2.2, Kind.ONLINE), "late"),
+        (event(2.1, Kind.ONLINE), event(2.2, Kind.VERSION), "online"),
+        (event(2.1, Kind.RECONNECTED), event(2.2, Kind.VERSION), "plain"),
+        (event(2.1, Kind.VERSION), event(2.2, Kind.RECONNECTED), "online"),
+        (event(2.1, Kind.MODE, after="unrestricted"), event(2.2, Kind.OFFLINE), "offline"),
+    ],
+)
+def test_a_cell_shows_the_newest_of_its_gravest_events(first: Event, second: Event, style: str) -> None:
+    assert [run.style for run in runs(day(first, second), None, 10)] == ["faint", style, "faint"]
+
+
+@pytest.mark.parametrize(
+    ("ms", "is_on_line"), [(-0.001, False), (0, True), (10 * HOUR, True), (10 * HOUR + 864_000, True)]
+)
+def test_a_line_covers_a_hundredth_of_a_day_after_the_end(ms: float, *, is_on_line: bool) -> None:
+    assert day().covers(BEGIN + ms) is is_on_line
+    assert not day().covers(BEGIN + 10 * HOUR + 864_000.001)
 
 
 def test_the_cell_where_one_stands_keeps_the_sign_of_its_event() -> None:
@@ -129,6 +154,15 @@ def test_another_hour_has_a_label_where_a_mark_or_the_visible_moment_is_in_the_w
     assert labelled(day(event(3.2)), 50) == [(5, "10h"), *clear[2:]]  # no hour is ten cells from the neighbours
     assert labelled(day(event(3.2), event(5.2)), 50) == [(5, "10h"), (20, "13h"), *clear[3:]]
     assert labelled(day(event(3.2)), 50, at=5.2) == [(5, "10h"), (20, "13h"), *clear[3:]]
+
+
+def test_the_even_labels_come_first_then_the_roundest_times_that_are_two_cells_apart() -> None:
+    half_an_hour = Day(BEGIN, BEGIN + HOUR / 2)
+    tens = [(4, "09:10"), (8, "09:20")]
+    assert hour_labels(half_an_hour, 12, UTC) == [(6, "09:15"), *tens, (2, "09:05"), (10, "09:25")]
+    assert hour_labels(half_an_hour, 11, UTC) == [(5, "09:15"), (3, "09:10"), (7, "09:20")]
+    assert hour_labels(Day(BEGIN, BEGIN + 30 * HOUR), 60, UTC)[:2] == [(6, "12h"), (18, "18h")]
+    assert hour_labels(Day(BEGIN, BEGIN), 60, UTC) == hour_labels(half_an_hour, 0, UTC) == []
 
 
 def test_hours_are_those_of_the_zone_also_where_the_clocks_change() -> None:

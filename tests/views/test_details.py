@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC
 from itertools import pairwise
@@ -44,6 +45,28 @@ def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
     row = environment("env-1", **changes)
     profile_state = fleet_of(row, *others)
     return by_label(all_lines(profile_state.environments[row.id], profile_state))
+
+
+@pytest.mark.parametrize(
+    ("mode", "style"), [("fullAccess", "bold unrestricted"), ("unrestricted", "bold unrestricted"), ("strict", "")]
+)
+def test_only_the_mode_that_approves_everything_is_marked(mode: str, style: str) -> None:
+    profile_state = fleet_of(environment(currentMode=mode))
+    (tracked,) = profile_state.environments.values()
+    (line,) = [each for each in about_lines(tracked, profile_state, None, TimeStyle.UTC) if each.label == "mode"]
+    assert line.style == style
+
+
+def test_a_long_path_keeps_the_end_and_a_long_id_both_ends_and_what_can_be_copied_has_a_letter() -> None:
+    profile_state = fleet_of(environment())
+    (tracked,) = profile_state.environments.values()
+    lines = {
+        line.label: line for line in [*about_lines(tracked, profile_state, None, TimeStyle.UTC), *id_lines(tracked)]
+    }
+    fits = {label: (line.fit, line.letter) for label, line in lines.items()}
+    assert fits["in"] == (Fit.END, "w")
+    assert fits["device"] == (Fit.ENDS, "d")
+    assert fits["pod"] == (Fit.ENDS, "")
 
 
 def test_a_healthy_environment_has_a_line_for_each_known_field() -> None:
@@ -300,6 +323,22 @@ def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> N
 )
 def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
     assert lines_of(metadata={"machine": {"memoryBytes": memory}})
+
+
+@pytest.mark.parametrize(("count", "rest"), [(60, None), (61, "1 more"), (1_059, "999 more"), (1_060, "1000 and more")])
+def test_sixty_lines_of_unknown_fields_are_shown_and_the_rest_is_counted(count: int, rest: str | None) -> None:
+    found = lines_of(metadata={f"key-{number:04}": number for number in range(count)})
+    assert len([label for label in found if label.startswith("key-")]) == 60
+    assert found.get("…") == rest
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(1, "1 Byte"), (2**34, "16.0 GiB"), (2**59, "512.0 PiB"), (2**60, None), (0, None), (-1, None), (True, None)],
+)
+def test_a_size_of_memory_is_shown_if_a_machine_may_have_the_memory(size: float, shown: str | None) -> None:
+    text = " ".join(lines_of(metadata={"machine": {"memoryBytes": size}}).values())
+    assert shown in text if shown else not re.search("[0-9] (Byte|[A-Z]iB)", text)
 
 
 def test_churn_counts_changes_of_connection() -> None:

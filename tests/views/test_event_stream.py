@@ -21,7 +21,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.events.event_stream import EventFormat, EventStream
+from envwatch.views.events.event_stream import EventFormat, EventStream, Layout
+from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -121,9 +122,18 @@ def text(query: str = "", *, initial: bool = False) -> EventStream:
     return EventStream(sources=SOURCES, query=parse(query), has_initial=initial)
 
 
+LOOKS = {"up": "online", "late": "late", "off": "offline", "old": "gone"}
+
 OFF = {"connectionId": None, "lastHeartbeat": None}
 FIRST = listed([*beating(2), environment("env-3", podId="p-7")])
 THEN = listed([environment("env-1", **OFF), *beating(2)[1:], environment("env-3", podId=None, **OFF)], NOW + 5_000)
+
+
+def test_a_line_has_columns_and_a_profile_only_with_room_for_the_profile() -> None:
+    words = clean("offline"), clean("work"), clean("web"), clean("disconnected")
+    assert Layout(5).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       web    disconnected"
+    assert Layout(5, 6).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       work    web    disconnected"
+    assert Layout(1).line(1e300, *words[:3], clean("")) == "–  offline       web"
 
 
 def test_the_first_listing_is_written_only_if_asked_for() -> None:
@@ -186,6 +196,20 @@ def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: s
     assert [event["subject"] for event in past] == ids
     words = [line.decode() for line in text(query).past_lines(changes.events, monitor.fleet)]
     assert words == lines(text(query), FIRST, THEN)
+
+
+def test_a_first_line_has_the_colour_of_the_state_and_of_a_loss_only_if_the_loss_needs_a_person() -> None:
+    rows = [
+        environment("up", lastHeartbeat=NOW),
+        environment("late", lastHeartbeat=NOW - 60_000),
+        environment("off", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 60_000),
+        environment("old", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 2 * 86_400_000),
+    ]
+    found = lines(replace(text(initial=True), has_colours=True), listed(rows))
+    codes = {line.split(" of ")[1].split()[0]: line.partition("\x1b[")[2].partition("m")[0] for line in found}
+    plain = {name: painted(clean("x"), style).partition("\x1b[")[2].partition("m")[0] for name, style in LOOKS.items()}
+    assert codes == plain
+    assert all(line.count("\x1b[") == 2 and "initial" in line for line in found if "of up" not in line)
 
 
 @pytest.mark.parametrize(("minutes", "offset"), [(0, "Z"), (345, "+05:45")])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from support.block_night import BlockNight
-from support.builders import NOW, beating, environment, listed, reading, slept, watched
+from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.events.event_text import (
@@ -25,13 +28,21 @@ from envwatch.views.events.event_text import (
     watched_since,
     watched_text,
 )
+from envwatch.views.table.baseline import Baseline
 from envwatch.views.table.table_view import View
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Failed
 
 HOURS = timedelta(hours=3)
 
 
 def event(kind: Kind, **changes: object) -> Event:
     return Event(**({"kind": kind, "at": NOW, "id": clean("env-1"), "name": clean("nas")} | changes))  # type: ignore[arg-type]  # named one by one in each test
+
+
+LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +109,50 @@ def event(kind: Kind, **changes: object) -> Event:
             "10 changed together: branch: nas, nas, nas, nas, nas, nas, nas, nas and 2 more",
         ),
         (
+            event(Kind.TOGETHER, of=Kind.MODE, members=(event(Kind.MODE, field="mode", after="strict"),) * 2),
+            "2 changed together: mode → strict: nas, nas",
+        ),
+        (
+            event(
+                Kind.TOGETHER,
+                of=Kind.MODE,
+                members=tuple(event(Kind.MODE, field="mode", after=mode) for mode in ("strict", "standard")),
+            ),
+            "2 changed together: mode: nas, nas",
+        ),
+        (
+            event(Kind.TOGETHER, of=Kind.OFFLINE, members=(LOST, LOST, event(Kind.OFFLINE, name=clean("ci")))),
+            "2 went offline together (+1 needs nobody): nas, nas",
+        ),
+        (
+            event(Kind.TOGETHER, of=Kind.OFFLINE, members=(LOST, *(event(Kind.OFFLINE, name=clean("ci")),) * 2)),
+            "1 went offline together (+2 need nobody): nas",
+        ),
+        (
+            event(Kind.TOGETHER, of=Kind.ONLINE, members=(replace(LOST, kind=Kind.ONLINE), event(Kind.ONLINE))),
+            "2 came back together: nas, nas",
+        ),
+        (event(Kind.NOT_BACK), "not back"),
+        (event(Kind.NOT_BACK, reason="not back after 3m"), "not back after 3m"),
+        (
+            event(Kind.NOT_BACK, id=None, reason="not back after 3m", members=(event(Kind.NOT_BACK),) * 2),
+            "2 not back after 3m: nas, nas",
+        ),
+        (event(Kind.NOT_BACK, id=None, members=(event(Kind.NOT_BACK),) * 2), "2 not back: nas, nas"),
+        (
+            event(Kind.TOGETHER, of=Kind.GONE, members=(event(Kind.GONE, name=clean("x" * 24)),) * 2),
+            f"2 gone together: {'x' * 24}, {'x' * 24}",
+        ),
+        (
+            event(Kind.TOGETHER, of=Kind.GONE, members=(event(Kind.GONE, name=clean("x" * 20 + "yzabc")),) * 2),
+            f"2 gone together: {'x' * 19}…zabc, {'x' * 19}…zabc",
+        ),
+        (event(Kind.MISSING), "missing"),
+        (event(Kind.RENAMED, before=None, after=None), "renamed – → nas"),
+        (event(Kind.CLOCK_WRONG), "–"),
+        (event(Kind.CLOCK_RIGHT), "clocks and heartbeats agree again"),
+        (event(Kind.BLIND), "blind: no data since –"),
+        (
             event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.ONLINE),) * 2),
             "2 changed while blind · 2 back online (07:53:20Z to 08:53:20Z)",
         ),
@@ -125,7 +180,7 @@ def event(kind: Kind, **changes: object) -> Event:
                 reason=NOT_RUNNING,
                 members=(
                     *(event(Kind.VERSION, field="version"),) * 3,
-                    event(Kind.MODE, after="standard"),
+                    *(event(Kind.MODE, after="standard"),) * 2,
                     event(Kind.APPEARED, after="online"),
                     event(Kind.ONLINE),
                     event(Kind.RETURNED, after="online"),
@@ -134,7 +189,7 @@ def event(kind: Kind, **changes: object) -> Event:
                     *(event(Kind.OFFLINE),) * 2,
                 ),
             ),
-            "in 3h 12m since the last run: 2 offline, 1 gone, 1 unrestricted, 2 back, 1 new, 1 mode, 3 versions",
+            "in 3h 12m since the last run: 2 offline, 1 gone, 1 unrestricted, 2 back, 1 new, 2 modes, 3 versions",
         ),
         (
             event(
@@ -266,6 +321,71 @@ def test_an_empty_table_says_that_nothing_matches(query: str) -> None:
     fleet = Fleet({NO_PROFILE: watched([listed(beating(2))], ProfileState(profile_name=clean("work")))[0]})
     text = empty_table_text(fleet, View(query=parse(query)), reading())
     assert text == "Nothing matches. esc clears the filter, 0 resets the view."
+
+
+def told(
+    *rows: Environment, view: View | None = None, in_block: int = 0, lost: bool = False, is_past: bool = False
+) -> str:
+    """Return the text of an empty table after a listing of rows; `lost` rows are not listed any more."""
+    outcomes = [listed(rows), *([listed([], NOW + 5_000 * n) for n in range(1, 20)] if lost else [])]
+    fleet = Fleet({NO_PROFILE: watched(outcomes)[0]})
+    return empty_table_text(fleet, view or View(), reading(), UTC, in_block=in_block, is_past=is_past)
+
+
+def test_an_empty_table_says_where_the_rows_are_and_what_to_do() -> None:
+    row = environment()
+    assert told(row, in_block=1) == "Every environment is above, among the losses that need a person."
+    narrowed = View(query=parse("env"))
+    assert told(row, view=narrowed, in_block=1) == "1 match is above, among the losses that need a person."
+    assert told(row, view=narrowed, in_block=1_234) == "1,234 matches are above, among the losses that need a person."
+    assert told(row, view=View(query=parse("mode:strct"))) == (
+        "Nothing matches: no environment has mode:strct; did you mean mode:strict? "
+        "esc clears the filter, 0 resets the view."
+    )
+    nothing = "Watched since 08:53:20Z: run `letta server` on a machine to see the machine here."
+    assert told() == told(view=narrowed) == f"No environments. {nothing}"
+    assert told(row, lost=True).startswith("Every environment is gone: watched since 08:53:20Z, and the listing is")
+
+
+def test_an_empty_comparison_names_the_baseline() -> None:
+    baseline = Baseline.from_environments([], NOW)
+    ends = " Differences appear here. = shows everything again, m marks a new baseline."
+    assert told(environment(), view=View(compares=True)) == f"Nothing differs from the baseline.{ends}"
+    marked = View(compares=True, baseline=baseline)
+    assert told(environment(), view=marked) == f"Nothing differs from the baseline of 08:53:20Z.{ends}"
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_past", "text"),
+    [
+        (None, False, "Asking for the first listing. All environments of this account appear here."),
+        (None, True, "No listing yet at this moment. ] goes on."),
+        (failed(), False, "No listing yet: timeout (r tries again now, q quits)"),
+        (failed(), True, "No listing yet: timeout"),
+        (failed(Cause.UNAUTHORIZED), True, "The server refused the key: key refused"),
+        (
+            failed()._replace(retry_after=timedelta(seconds=9)),
+            False,
+            "No listing yet: timeout (the server asked to wait, q quits)",
+        ),
+    ],
+)
+def test_a_table_before_the_first_listing_says_why(failure: Failed | None, text: str, *, is_past: bool) -> None:
+    fleet = Fleet({NO_PROFILE: watched([failure] if failure else [])[0]})
+    assert empty_table_text(fleet, View(), reading(), UTC, is_past=is_past) == text
+    assert watched_since(fleet, reading(), UTC) is None
+    assert empty_log_text(fleet, reading(), UTC).startswith("Nothing is listed yet.")
+
+
+def test_the_log_covers_the_time_since_the_earliest_profile_and_says_when_envwatch_is_blind() -> None:
+    names = clean("home"), clean("work")
+    monitor = Monitor.create(dict.fromkeys(names, Limits()))
+    for name, later in zip(names, (10_000, 0), strict=True):
+        monitor, _ = monitor.apply(name, listed(beating(1), NOW + later), reading(NOW + later))
+    assert watched_since(monitor.fleet, reading(NOW + 10_000), UTC) == "08:53:20Z"
+    assert watched_text(monitor, reading(NOW + 10_000), UTC) == "watched since 08:53:20Z"
+    blind, _ = monitor.apply(names[0], failed(at=ServerMs(NOW + 200_000)), reading(NOW + 200_000))
+    assert watched_text(blind, reading(NOW + 200_000), UTC) == "watched since 08:53:20Z · blind now"
 
 
 MIDNIGHT = NOW + 54_400_000

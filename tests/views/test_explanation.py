@@ -369,6 +369,15 @@ def test_an_older_row_of_the_machine_does_not_explain_a_loss() -> None:
     assert rule.is_against
 
 
+def test_the_newest_of_several_older_rows_is_named() -> None:
+    rows = [
+        beside(id_, connectionName=id_, firstSeenAt=NOW - age_s * 1_000)
+        for id_, age_s in (("b", 900), ("c", 75), ("d", 800))
+    ]
+    rule = replacement(listed([environment(**LOST), *rows]))
+    assert "; c, the newest, was first seen 65 s before" in rule.inputs
+
+
 def test_a_twin_is_named_with_its_twins() -> None:
     up = environment(**MACHINE)
     rule = replacement(listed([up, beside()]), listed([environment(**LOST), beside()], NOW + 5_000))

@@ -13,7 +13,8 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, EventLog
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.presence import GONE
+from envwatch.fleet.presence import GONE, Presence
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.text import clean
 from envwatch.views.pane.details import EVENTS
 from envwatch.views.pane.group_details import common_lines, group_headline, newest_events, problem_lines
@@ -74,6 +75,15 @@ def test_an_acknowledged_one_is_named_when_it_is_gone_as_well() -> None:
 def test_silence_is_measured_only_up_to_the_newest_listing_once_it_is_stale(late: float, silence: str) -> None:
     lines = lines_of([row("d", lastHeartbeat=NOW - 50_000)], after=late * 1000)
     assert lines["late"] == f"silent for {silence} · d"
+
+
+def test_the_silence_of_an_expected_row_lasts_since_the_first_listing() -> None:
+    state = ProfileState(expect=(clean("build-1"),))
+    state, _ = state.apply(listed([row("a")]))
+    (missing,) = [tracked for tracked in state.environments.values() if tracked.presence is Presence.MISSING]
+    monitor = Monitor(Fleet({NO_PROFILE: state}))
+    lines = {line.label: line.text for line in problem_lines([missing], monitor, reading(NOW + 10_000))}
+    assert lines["missing"] == "silent for 10s · build-1"
 
 
 def test_flapping_environments_are_named() -> None:

@@ -76,6 +76,9 @@ def test_what_changed_since_the_last_run_stands_for_a_minute_but_before_no_loss_
     since_last_run = replace(event(Kind.WHILE_BLIND), id=None, reason=NOT_RUNNING, members=LOST.members)
     assert chosen(since_last_run, event(Kind.RENAMED, 5, "env-9")) is since_last_run
     assert chosen(since_last_run, fell := event(Kind.OFFLINE, 5, "env-9")) is fell
+    before = event(Kind.OFFLINE, -5, "env-9")
+    assert chosen(before, since_last_run) is before
+    assert chosen(before, whole := replace(since_last_run, reason=None)) is whole
     assert chosen(since_last_run, renamed := event(Kind.RENAMED, 5, "env-9"), after=60) is renamed
 
 

@@ -96,6 +96,37 @@ def test_an_hour_of_watching_is_a_past(minutes: float, *, is_drawn: bool) -> Non
     assert bool(rows) is is_drawn
 
 
+def test_a_strip_of_a_short_time_is_drawn_if_earlier_runs_watched_the_row() -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()})
+    for hours in (0, 0.1):
+        outcome = listed(beating(1, at(hours)), at(hours))
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+    now = Span(NOW, at(0.1))
+    (row,) = monitor.fleet.environments
+    for spans, is_drawn in (((now,), False), ((Span(at(-5), at(-4.9)), now), True)):
+        watched = replace(monitor, watched={NO_PROFILE: WatchedTime(spans)})
+        assert bool(last_day_rows(row, watched, reading(at(0.1)), UTC, PaneLayout(40))) is is_drawn
+
+
+@pytest.mark.parametrize(
+    ("width", "marks"),
+    [
+        (0, ""),
+        (3, "-24"),
+        (7, "-24h   "),
+        (8, "-24h now"),
+        (13, "-24h      now"),
+        (14, "-24h  -12h now"),
+        (20, "-24h -18h -12h   now"),
+        (25, "-24h  -18h  -12h  -6h now"),
+        (40, "-24h      -18h      -12h     -6h     now"),
+    ],
+)
+def test_the_marks_below_a_strip_leave_a_space_around_each_mark(width: int, marks: str) -> None:
+    assert hour_marks(width) == marks
+    assert hour_marks(width, "-2h")[:3] == "-2h"[:width]
+
+
 def test_of_several_outages_the_longest_is_described_with_its_gap() -> None:
     spans = (Span(at(-20), at(-9)), Span(at(-8), ServerMs(NOW + 1)))
     events = day().events(*ALL_TIMES)

@@ -12,7 +12,7 @@ from support.tracked_environments import BARE, fleet_of, matches, named, tracked
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
-from envwatch.query.completion import MOST_KEYS, completions, metadata_keys
+from envwatch.query.completion import metadata_keys
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import arrange, lines_of
 from envwatch.views.table.columns import (
@@ -28,7 +28,6 @@ from envwatch.views.table.columns import (
 from envwatch.views.table.table_view import GROUPINGS, GroupHeader, View, grouping_of, is_grouping
 
 if TYPE_CHECKING:
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
 
 HOSTILE_KEYS = ("x" * 5_000, "\x1b[31mred", "a.b.c", 'say "hi"', " ", "..", "[bold]", "東京", "\u202eabc", "a,b", "!")
@@ -176,37 +175,9 @@ def test_a_word_is_searched_in_a_visible_metadata_column_only() -> None:
     assert not matches(parse("ml"), row)
 
 
-def keys_of(*metadata: dict[str, Any]) -> dict[str, int]:
-    rows: list[TrackedEnvironment] = [
-        tracked(id=f"env-{n}", metadata={**dict.fromkeys(tracked().environment.metadata or ()), **each})
-        for n, each in enumerate(metadata)
-    ]
-    return dict(metadata_keys(rows))
-
-
-def test_the_keys_of_the_fleet_are_counted_by_rows_with_a_value_nested_ones_as_paths() -> None:
-    found = keys_of({"team": "a", "machine": {"cpu": "x", "none": None}}, {"team": "", "rack": 0}, {"team": "b"})
-    assert found == {"team": 2, "rack": 1, "machine.cpu": 1}
-    assert keys_of({"a.b": 1, "a": {"b": 1}}) == {"a.b": 1}
-
-
-def test_texts_with_a_column_of_their_own_are_left_out_and_other_known_keys_come_last() -> None:
-    one = {"os": "linux", "machine": {"cpu": "x"}}
-    assert [*keys_of({**one, "zone": "a"}, one)] == ["zone", "machine.cpu"]
-
-
-def test_parts_of_the_ability_to_update_are_not_offered_and_can_be_named() -> None:
+def test_parts_of_the_ability_to_update_can_be_named() -> None:
     update = {"self_update": {"supported": True, "manual_command": "npm i"}}
-    assert keys_of({**update, "self_updates": 1}) == {"self_updates": 1}
     assert column_of("meta.self_update.manual_command").text(tracked(metadata=update), NOW, Limits()) == "npm i"
-
-
-def test_a_hostile_fleet_offers_a_bounded_number_of_keys() -> None:
-    assert len(keys_of(*({f"key-{n}": n} for n in range(MOST_KEYS + 50)))) == MOST_KEYS
-    deep: dict[str, Any] = {"x": 1}
-    for _ in range(20):
-        deep = {"x": deep}
-    assert len(keys_of(deep)) == 1
 
 
 @given(st.dictionaries(st.text(max_size=6), values, max_size=4))
@@ -215,9 +186,3 @@ def test_every_offered_key_has_a_column_with_a_value(metadata: dict[str, Any]) -
     for key, _ in metadata_keys([row]):
         assert is_column(f"meta.{key}")
         assert column_of(f"meta.{key}").text(row, NOW, Limits()) is not None
-
-
-def test_tab_completes_the_keys_after_meta() -> None:
-    rows = [tracked(metadata={"team": "ml"}), tracked(id="env-2", metadata={"team": "web", "tape": 1})]
-    offers = {each.text: each.description for each in completions("meta.t", 6, rows)}
-    assert offers == {"meta.team:": "2 environments", "meta.tape:": "1 environment"}

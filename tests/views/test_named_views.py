@@ -76,6 +76,26 @@ def test_a_changed_view_has_a_star_until_the_change_is_undone(changed: dict[str,
     assert replace(other, **{name: getattr(chosen, name) for name in changed}).name == "gpu"
 
 
+@pytest.mark.parametrize(
+    ("changed", "has_query", "has_order"),
+    [
+        ({}, True, True),
+        ({"query": parse("name:other")}, False, True),
+        ({"sort": None}, True, False),
+        ({"is_inverted": True}, True, False),
+        ({"group": None}, True, False),
+        ({"view_columns": None}, True, True),
+    ],
+)
+def test_a_view_has_the_query_or_the_order_of_its_named_view(
+    changed: dict[str, object], *, has_query: bool, has_order: bool
+) -> None:
+    view = replace(GPU.chosen(View()), **changed)  # type: ignore[arg-type]
+    assert (view.has_named_query, view.has_named_order) == (has_query, has_order)
+    assert not View().has_named_query
+    assert not View().has_named_order
+
+
 def test_folding_and_the_baseline_change_no_view() -> None:
     chosen = replace(GPU.chosen(View()), folded=frozenset(), baseline=Baseline.from_environments([], NOW))
     assert chosen.name == "gpu"
@@ -99,6 +119,14 @@ def test_every_built_in_view_has_its_key_and_an_id_of_its_own() -> None:
     assert [view.key for view in BUILT_IN_VIEWS.values()] == [*"1234560"]
     assert [view.id for view in BUILT_IN_VIEWS.values()] == [f"find.{name}" for name in (*Preset, "reset")]
     assert (GPU.id, GPU._replace(name="late").id) == ("view.gpu", "view.late")
+
+
+def test_a_view_is_described_by_the_rows_or_the_name() -> None:
+    assert [view.description for view in BUILT_IN_VIEWS.values()] == [
+        *(f"Show {preset}" for preset in Preset),
+        "Reset the view except the columns",
+    ]
+    assert GPU.description == "View: gpu"
 
 
 def test_a_row_is_of_the_view_by_its_metadata() -> None:

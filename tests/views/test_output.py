@@ -29,8 +29,18 @@ from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
-from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
-from envwatch.views.output.formats import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
+from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged, ordered_by
+from envwatch.views.output.formats import (
+    ROW_NAMES,
+    csv_of,
+    json_of,
+    jsonl_of,
+    line_of,
+    names_of,
+    row_json_of,
+    summary_of,
+    table_of,
+)
 from envwatch.views.table.block import Aside, Block
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import in_default_order
@@ -146,6 +156,12 @@ def test_the_json_written_row_by_row_is_formatted_as_one_document(rows: int) -> 
     assert whole(json_of(listing)) == to_json(decoded(listing), indent=2) + b"\n"
 
 
+def test_a_single_row_is_an_object_indented_by_two_spaces() -> None:
+    text = row_json_of(listing_of(environment()))
+    assert text.startswith('{\n  "id": "env-1",\n  "name": ')
+    assert json.loads(text) == decoded(listing_of(environment()))["environments"][0]
+
+
 def test_missing_values_are_null_and_no_field_is_left_out() -> None:
     bare = environment(
         connectionId=None,
@@ -232,6 +248,15 @@ def test_state_age_and_filter_are_of_the_moment_when_the_page_of_the_row_was_req
     rows = {row["id"]: (row["state"], row["heartbeat_age_s"]) for row in decoded(listing)["environments"]}
     assert rows == {"first": ("late", 119.0), "twice": ("late", 119.0), "second": ("offline", 121.0)}
     assert decoded(listing)["taken_at"] == "2025-10-09T08:53:20.000Z"
+
+
+def test_a_row_with_an_impossible_time_is_judged_when_the_page_was_requested_too() -> None:
+    pages = (
+        ListedPage([environment("first")], WallMs(NOW)),
+        ListedPage([environment("untimed", lastHeartbeat=NOW * 1000)], WallMs(NOW + 2_000)),
+    )
+    listing = list_of(Listed(Snapshot(pages=pages), reading(), reading(), timedelta(seconds=5)))
+    assert {row.tracked.environment.id: row.judged_at for row in listing.rows} == {"first": NOW, "untimed": NOW + 2_000}
 
 
 @pytest.mark.parametrize("skew", [-86_400_000.0, 0.0, 86_400_000.0])
@@ -337,6 +362,26 @@ def test_every_title_of_the_table_is_the_name_of_a_column_that_can_be_chosen() -
     assert [row["seen"] for row in rows_of_csv(chosen)] == [line[2] for line in lines[1:]]
 
 
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [("for", "late up later down"), ("meta.rack", "down later late up"), ("name", "down late later up")],
+)
+def test_a_list_is_sorted_by_a_column_with_rows_without_a_value_last(column: str, order: str) -> None:
+    racks = {"up": None, "late": "10", "later": "9", "down": "-1"}
+    beats = {"up": 10, "late": 50, "later": 100, "down": 300}
+    rows = [
+        environment(
+            name,
+            connectionName=name,
+            lastHeartbeat=NOW - age * 1_000,
+            connectedAt=NOW - 9_000,
+            metadata={"rack": racks[name]},
+        )
+        for name, age in beats.items()
+    ]
+    assert " ".join(ids(ordered_by(listing_of(*rows), column))) == order
+
+
 def test_the_columns_of_the_table_are_aligned() -> None:
     rows = [environment(str(number), connectionName=name) for number, name in enumerate(("a", "東京", "e\u0301" * 9))]
     lines = table(listing_of(*rows))
@@ -357,6 +402,7 @@ def test_twins_and_look_alikes_are_told_apart_by_the_end_of_their_ids(width: int
     names = {"env-aaaa": "twin", "env-bbbb": "twin", "env-cccc": "admin", "env-dddd": "\u0430dmin", "env-eeee": "alone"}
     names |= {"env-ffff": "t" * 60, "env-gggg": "t" * 60}
     lines = table(listing_of(*(environment(id_, connectionName=name) for id_, name in names.items())), width=width)
+    assert any(f" {'t' * 28}…{'t' * 6} ffff " in f"{line} " for line in lines) is (width is None)
     for tail in "abcdfg":
         assert sum(f" {tail * 4} " in f"{line} " for line in lines) == 1
     assert not any("eeee" in line for line in lines)
@@ -624,7 +670,7 @@ def test_the_decision_about_alerts_and_the_known_share_are_in_json_and_csv(
     listing = listing_of(environment())
     row = listing.rows[0]
     uptime = Uptime().after(46.0 * 3_600_000, is_up=False).after(watched_h * 3_600_000, is_up=True)
-    uptime = uptime._replace(up=0.9765 * uptime.watched)
+    uptime = uptime._replace(up=0.976_54 * uptime.watched)
     listing = replace(listing, rows=[row._replace(tracked=replace(row.tracked, uptime=uptime), decision=decision)])
     names = ("alerting", "alerting_rule", "up7d")
     (decoded_row,) = decoded(listing)["environments"]

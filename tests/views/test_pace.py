@@ -71,6 +71,7 @@ def test_the_reason_for_slow_polls_names_pages_and_budget_or_the_time_of_a_listi
     ("limits", "cost", "largest", "text"),
     [
         (Limits(), ROWS, None, "`requests_per_minute = 1200`: polls every 5s"),
+        (Limits(), ROWS, LargePage(100, S / 5), "`requests_per_minute = 1200`: polls every 5s"),
         (Limits(interval=7 * S), ROWS, None, "`requests_per_minute = 858`: polls every 7s"),
         (
             Limits(),

@@ -141,6 +141,44 @@ def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, wid
     assert all(row.endswith(" \\") for row in rows[:-1])
 
 
+@pytest.mark.parametrize(
+    ("line", "rows"),
+    [
+        (DetailLine("name", clean("x" * 21)), [f"name     {'x' * 21}"]),
+        (DetailLine("name", clean("x" * 16), letter="d"), [f"name     {'x' * 16}  y d"]),
+        (DetailLine("name", clean("x" * 17), letter="d"), [f"name     {'x' * 16}  y d", "         x"]),
+        (DetailLine("name", clean("x" * 10), letter="d"), [f"name     {'x' * 10}        y d"]),
+        (DetailLine("a long label", clean("x"), letter="d"), ["a long label               y d", "         x"]),
+        (DetailLine("deep", clean("x"), depth=2), ["    deep x"]),
+        (DetailLine("deep", clean("x"), depth=3), ["      deep", "         x"]),
+        (DetailLine("name", clean("")), ["name     "]),
+    ],
+)
+def test_a_labelled_line_has_the_text_in_the_tenth_cell_and_the_letter_at_the_right_edge(
+    line: DetailLine, rows: list[str]
+) -> None:
+    assert texts(PaneLayout(30).rows(line)) == rows
+
+
+@pytest.mark.parametrize(
+    ("width", "first", "rows"),
+    [
+        (8, None, ["ab cd ef"]),
+        (7, None, ["ab cd \\", "ef"]),
+        (6, None, ["ab \\", "cd ef"]),
+        (5, None, ["ab \\", "cd ef"]),
+        (4, None, ["ab \\", "cd \\", "ef"]),
+        (8, 7, ["ab cd \\", "ef"]),
+        (8, 5, ["ab \\", "cd ef"]),
+        (5, 8, ["ab cd ef"]),
+    ],
+)
+def test_a_row_of_a_command_has_room_for_the_mark_unless_it_is_the_last(
+    width: int, first: int | None, rows: list[str]
+) -> None:
+    assert command_rows(clean("ab cd ef"), width, clean(" \\"), first=first) == rows
+
+
 @given(COMMANDS.map("".join))
 def test_any_text_is_broken_only_at_spaces_outside_quotes_and_before_comments(text: str) -> None:
     parts = shell_arguments(clean(text))

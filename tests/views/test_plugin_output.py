@@ -118,6 +118,22 @@ def test_numbers_of_any_fleet_are_written_out() -> None:
     assert output.endswith("| online=1234567;;;0;7654321\n")
 
 
+def test_a_text_has_400_cells_and_a_detail_has_200() -> None:
+    first, whole, cut = output_of(
+        PluginStatus.OK, clean("x" * 401), details=[clean("a" * 200), clean("b" * 201)]
+    ).splitlines()
+    assert first == f"ENVWATCH OK - {'x' * 399}…"
+    assert (whole, cut) == ("a" * 200, f"{'b' * 199}…")
+    assert output_of(PluginStatus.OK, clean("x" * 400)) == f"ENVWATCH OK - {'x' * 400}\n"
+
+
+@pytest.mark.parametrize(("last", "rest"), [(48, []), (49, ["and 1 more"])])
+def test_details_leave_room_for_the_count_of_the_rest(last: int, rest: list[str]) -> None:
+    details = [clean("a" * 199)] * 20 + [clean("b" * last)]
+    _, *shown = output_of(PluginStatus.OK, clean("t"), details=details).splitlines()
+    assert shown == (details[:20] + rest if rest else details)
+
+
 def test_details_beyond_4_kib_are_counted() -> None:
     details = [clean(f"name-{number}: offline") for number in range(1_000)]
     output = output_of(PluginStatus.OK, clean("text"), details=details)

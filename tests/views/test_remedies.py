@@ -400,6 +400,15 @@ def test_an_outage_longer_ago_than_flapping_looks_back_hides_no_clone() -> None:
     assert flapping(*beating)[1][0] == CLONE
 
 
+@pytest.mark.parametrize(("back_ms", "note"), [(599_999, CHECK), (600_000, CLONE)])
+def test_flapping_looks_ten_minutes_back_for_an_outage(back_ms: float, note: str) -> None:
+    only, _ = flapping(*reconnecting())
+    state, _ = watched([listed([only.environment])])
+    earlier = replace(only, since_at=ServerMs(NOW), transitions=(ServerMs(NOW), ServerMs(NOW + back_ms)))
+    found = [*remedies(earlier, state, reading())]
+    assert f"{found[0].label} {found[0].notes[0].partition(':')[0]}" == note
+
+
 @pytest.mark.parametrize(
     ("changes", "note"),
     [

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,24 +20,35 @@ from support.markdown import HOSTILE, assert_is_harmless
 from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.alerting.silences import silence_of_query
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
 from envwatch.past.history import DamagedError, LeftOut
 from envwatch.views.events.matching import matcher_of
+from envwatch.views.report.findings import first_after, losses_together
 from envwatch.views.report.markdown import ReportClock, markdown_of
-from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
+from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of, rows_of
 from envwatch.views.report.values import ProfileReport, Report, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from envwatch.fleet.presence import Verdict
     from envwatch.past.history import Moment, Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
+
+
+def loss_of(id_: str, incident: str | None = None) -> Event:
+    return Event(
+        kind=Kind.OFFLINE, at=ServerMs(0.0), id=clean(id_), incident=None if incident is None else clean(incident)
+    )
 
 
 def recorded(past: Past, until: float, hours: float = 8) -> Recorded:
@@ -85,6 +97,20 @@ def test_a_quiet_night_is_three_sentences_and_what_was_looked_at() -> None:
         "",
         fine,
     ]
+
+
+def test_losses_together_are_the_losses_of_an_incident_or_of_a_group_with_the_groups() -> None:
+    first, second = (loss_of(id_, "inc-1") for id_ in ("a", "b"))
+    others = [loss_of(id_) for id_ in ("c", "d")]
+    group = Event(kind=Kind.TOGETHER, at=ServerMs(0.0), of=Kind.OFFLINE, members=(others[0], second, others[1]))
+    assert losses_together([first, second]) == [([first, second], [])]
+    assert losses_together([first, first, *others]) == []
+    assert losses_together([first, group]) == [([first, second, *others], [group])]
+    assert losses_together([replace(group, members=tuple(others))]) == [
+        (others, [replace(group, members=tuple(others))])
+    ]
+    two = replace(group, members=(first, loss_of("e", "inc-2"), others[0], others[1]))
+    assert losses_together([two]) == [(others, [two])]
 
 
 # Long lists.
@@ -137,6 +163,20 @@ def test_times_are_short_and_the_zone_is_named_once_or_with_each(
     text = lines(night, hours)
     assert text[2] == headline
     assert any(line.startswith(f"- `ana` offline {lost} (30s): disconnected") for line in text)
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("UTC", "times in UTC"),
+        ("Europe/Berlin", "times in CET (UTC+1)"),
+        ("Asia/Kathmandu", "times in UTC+5:45"),
+        ("America/Sao_Paulo", "times in UTC-3"),
+    ],
+)
+def test_a_zone_is_named_by_letters_and_the_offset(zone: str, text: str) -> None:
+    night = Night().add("ana").poll(2)
+    assert f"), {text}." in markdown_of(whole(report(night, 1)), ZoneInfo(zone))
 
 
 def outages(night: Night, hours: float = 1) -> list[tuple[str, str | None, str | None]]:
@@ -238,6 +278,98 @@ def test_what_cannot_be_judged_is_named_and_is_not_said_to_be_down() -> None:
     assert "2 of 3 up, 1 not known (`clock`), by the listing of 22:09 (30s old)." in markdown(profile).splitlines()
     assert not profile.down
     assert [each.subject.name for each in profile.availability] == ["ana", "ben"]
+
+
+def test_a_row_that_never_had_a_possible_time_is_not_known_and_not_down() -> None:
+    night = Night().add("ana", "ben").poll(2)
+    found = recorded(night.history, night.wall, 1)
+    state = found.last.profile_state
+    rows = {**state.environments, clean("ana"): replace(state.environments[clean("ana")], verdict=UNTIMED)}
+    profile = report_of(replace(found, last=replace(found.last, profile_state=replace(state, environments=rows))))
+    assert "1 of 2 up, 1 not known (`ana`), by the listing of" in markdown(profile)
+    assert not profile.down
+
+
+@pytest.mark.parametrize(("less_ms", "is_old"), [(0, True), (1, False)])
+@pytest.mark.parametrize("verdict", [GONE, DISCONNECTED])
+def test_a_row_is_old_from_a_day_on(verdict: Verdict, less_ms: float, *, is_old: bool) -> None:
+    night = Night().add("ana", "ben").poll(2)
+    found = recorded(night.history, night.wall, 1)
+    state = found.last.profile_state
+    since = ServerMs(state.clock.server_time(found.last.now.wall) - 86_400_000 + less_ms)
+    lost = replace(state.environments[clean("ana")], verdict=verdict, since_at=since)
+    lost = replace(lost, environment=replace(lost.environment, last_heartbeat_at=None, last_seen_at=since))
+    rows = {**state.environments, clean("ana"): lost}
+    profile = report_of(replace(found, last=replace(found.last, profile_state=replace(state, environments=rows))))
+    assert [(each.subject.name, each.is_old) for each in profile.down] == [("ana", is_old)]
+
+
+def rows_down(**since_s: float) -> Recorded:
+    """Return a period at whose end some rows are off, each since some seconds."""
+    night = Night().add(*since_s).poll(2)
+    found = recorded(night.history, night.wall, 1)
+    state = found.last.profile_state
+    at = state.clock.server_time(found.last.now.wall)
+    rows = {
+        id_: replace(row, verdict=DISCONNECTED, since_at=ServerMs(at - since_s[id_] * 1_000))
+        for id_, row in state.environments.items()
+    }
+    return replace(found, last=replace(found.last, profile_state=replace(state, environments=rows)))
+
+
+def test_rows_that_need_a_person_come_first_then_acknowledged_silenced_and_old_rows_each_the_newest_first() -> None:
+    found = rows_down(older=70, newest=60, acked=50, silenced=40, old=90_000)
+    acks = {clean("acked"): Ack(found.last.now.wall, clean(""))}
+    found = replace(found, last=replace(found.last, acks=acks))
+    silence = silence_of_query(
+        matcher_of("id:silenced"), WallMs(found.last.now.wall - 60_000), timedelta(hours=1), clean(""), clean("ana")
+    )
+    profile = report_of(found, silences={clean("1"): silence})
+    assert [each.subject.name for each in profile.down] == ["newest", "older", "acked", "silenced", "old"]
+
+
+def test_an_incident_began_with_the_first_loss_and_is_of_the_most_frequent_kind() -> None:
+    found = rows_down(ana=70, ben=60, chen=50)
+    rows = found.last.profile_state.environments
+    kinds = {"ana": Kind.GONE, "ben": Kind.OFFLINE, "chen": Kind.OFFLINE}
+    losses = [
+        replace(rows[clean(name)].event(kind, ServerMs(found.last.now.wall - ago_s * 1_000)), incident=clean("inc-1"))
+        for (name, kind), ago_s in zip(kinds.items(), (60, 70, 50), strict=True)
+    ]
+    (incident,) = report_of(replace(found, events=losses)).incidents
+    assert (incident.began_at, incident.kind) == (found.last.now.wall - 70_000, Kind.OFFLINE)
+    assert (incident.needless, incident.back_at, len(incident.still_down)) == (0, None, 3)
+    assert not incident.found_after_gap
+    gap = Event(kind=Kind.WHILE_BLIND, at=losses[0].at, members=(losses[0],))
+    (incident,) = report_of(replace(found, events=[gap, *losses[1:]])).incidents
+    assert (incident.found_after_gap, incident.shared) == (True, None)
+    groups = [
+        Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=losses[1].at, members=tuple(losses[1:]), reason=clean("pod p-1")),
+        Event(kind=Kind.TOGETHER, of=Kind.ONLINE, at=losses[0].at, members=(losses[0],), reason=clean("pod p-2")),
+    ]
+    (incident,) = report_of(replace(found, events=[gap, *groups])).incidents
+    assert (incident.found_after_gap, incident.shared) == (True, "pod p-1")
+
+
+def test_an_incident_lasts_until_the_last_row_is_back() -> None:
+    night = Night().add("ana", "ben", "chen").until("22:10").lose("ana", "ben").until("22:20").restore("ana")
+    night.until("22:30").restore("ben").until("22:40")
+    (line,) = [line for line in section(markdown(report(night, 1)), "Lost together") if line]
+    assert line.endswith("`ana` and `ben`. All back within 20m.")
+
+
+@pytest.mark.parametrize(("more_s", "is_silenced"), [(0, False), (1, True)])
+def test_a_silence_that_ends_now_is_over(more_s: float, *, is_silenced: bool) -> None:
+    found = rows_down(ana=70)
+    begin, lasts = WallMs(found.last.now.wall - 3_600_000), timedelta(seconds=3_600 + more_s)
+    silence = silence_of_query(matcher_of("ana"), begin, lasts, clean(""), clean("ana"))
+    (down,) = report_of(found, silences={clean("1"): silence}).down
+    assert (down.silenced is not None) is is_silenced
+
+
+@pytest.mark.parametrize(("at", "first"), [(0.5, 1.0), (1.0, 2.0), (1.5, 2.0), (2.0, 9.0), (5.0, 9.0)])
+def test_the_first_of_moments_after_a_moment(at: float, first: float) -> None:
+    assert first_after([ServerMs(1.0), ServerMs(2.0)], ServerMs(at), ServerMs(9.0)) == first
 
 
 def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
@@ -480,6 +612,28 @@ def test_a_report_begins_with_the_first_readable_moment() -> None:
     found = recorded(Damaged(night.history, begin - HOUR_MS, begin + 60_000), night.wall, 0.5)
     assert begin + 60_000 < found.first.now.wall <= begin + 90_000
     assert found.left_out == []
+
+
+def test_a_report_begins_with_the_last_poll_before_the_period() -> None:
+    night = Night().add("ana").until("22:30").add("ben").until("23:00")
+    found = recorded(night.history, night.wall, 0.5)
+    assert night.wall - HOUR_MS / 2 - 30_000 <= found.first.now.wall < night.wall - HOUR_MS / 2
+
+
+def test_the_rows_of_a_period_are_the_newest_states_of_all_rows_in_the_period() -> None:
+    night = Night().add("ana", "ben").until("22:10").add("chen").until("22:20").remove("chen")
+    night.change("ana", version="0.35.0").until("23:50")
+    whole_period = recorded(night.history, night.wall, 2)
+    found = rows_of(whole_period)
+    assert found.keys() == {"ana", "ben", "chen"}
+    nobody = replace(whole_period.last, profile_state=replace(whole_period.last.profile_state, environments={}))
+    assert rows_of(replace(whole_period, last=nobody)).keys() == found.keys()
+    assert rows_of(replace(whole_period, last=nobody))[clean("ana")].environment.version == "0.35.0"
+
+
+def test_the_json_is_indented_by_two_spaces_and_has_a_version() -> None:
+    night = Night().add("ana").poll(2)
+    assert json_of(whole(report(night, 1))).startswith(b'{\n  "version": 1,\n  "since": "2026-11-24T')
 
 
 def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end() -> None:

@@ -109,6 +109,19 @@ def test_what_is_in_doubt_is_named_unless_a_gap_names_that_time() -> None:
     assert shown(doubts_in(causes, gaps)) == [(11, 12, "not believed", "the list came back empty", False)]
 
 
+@pytest.mark.parametrize(
+    ("began", "ended", "is_doubt"), [(0, 5, True), (0, 5.1, False), (6, 6.5, False), (6.9, 9, False), (7, 9, True)]
+)
+def test_a_doubt_next_to_a_gap_is_named_and_a_doubt_within_is_not(
+    began: float, ended: float, *, is_doubt: bool
+) -> None:
+    doubt, gap = (
+        Gap(began_at=at(since), ended_at=at(until), is_open=False, cause=cause, reason=None)
+        for since, until, cause in ((began, ended, "not believed"), (5, 7, "no polls"))
+    )
+    assert doubts_in([doubt], [gap]) == ((doubt,) if is_doubt else ())
+
+
 def test_records_left_out_are_the_cause_of_a_gap_up_to_the_next_run() -> None:
     lost = Gap(began_at=at(0), ended_at=at(15), is_open=False, cause="records left out", reason=None)
     failing = periods_of([event(Kind.FAILING, 11, since=10), event(Kind.REACHED, 20)], (), [], PERIOD)

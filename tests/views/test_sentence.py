@@ -137,6 +137,13 @@ def test_the_zone_of_a_time_is_named_with_its_offset() -> None:
     assert " since 14:15:20 UTC+05:30 (8m)" in said_of(lost("web-1"), zone=zone)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "since"), [(24 * 60 - 1, "08:54:20 UTC (23h)"), (24 * 60, "2025-10-08 08:53:20 UTC (1d)")]
+)
+def test_a_time_has_a_date_from_a_day_on(minutes: float, since: str) -> None:
+    assert f" since {since}" in said_of(lost("web-1", minutes))
+
+
 def test_a_recorded_moment_is_named() -> None:
     assert said_of(lost("web-1"), is_past=True).startswith("As of 08:53:20 UTC: `web-1` (`prod`) is offline since ")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import reading
+from support.builders import environment, listed, reading
 from support.silenced_night import SilencedNight, recurring_policies
 
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
@@ -21,7 +22,7 @@ from envwatch.model.text import clean
 from envwatch.views.events.event_stream import event_line, layout_of
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
-from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in
+from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in, with_silences
 from envwatch.views.output.formats import csv_of, json_of, line_of, summary_of, table_of
 from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane.layout import PaneLayout
@@ -67,6 +68,14 @@ def test_a_silenced_row_stands_outside_the_block_and_is_counted_by_its_word() ->
     assert counts_text(found, ascii_only=False) == "○1"
 
 
+def test_a_list_gets_the_reasons_of_silenced_rows_only_from_a_monitor_with_silences() -> None:
+    night = evening()
+    found, now = listing(night), reading(night.at)
+    bare = replace(found, rows=[row._replace(silenced=None) for row in found.rows])
+    assert with_silences(bare, night.monitor, now) == found != bare
+    assert with_silences(bare, Monitor.create({NO_PROFILE: Limits()}), now) is bare
+
+
 def test_time_alone_moves_silenced_rows_into_the_block_at_the_end() -> None:
     night = evening()
     end = block(night).changes_at
@@ -80,6 +89,20 @@ def test_time_alone_moves_silenced_rows_into_the_block_at_the_end() -> None:
     assert [row.environment.label for row in not_back.off] == ["mac-1"]
     assert not_back.noticed_at == end
     assert why_text(not_back, night.monitor, reading(night.at)) == "not back by 10:00"
+
+
+@pytest.mark.parametrize("skew", [-600_000, 0, 600_000])
+def test_the_end_of_a_silence_is_by_the_clock_of_this_machine(skew: float) -> None:
+    night = SilencedNight()
+    monitor = night.monitor
+    for time, is_up in (("16:00", True), ("18:00", False)):
+        at = night.instant(time)
+        row = environment("mac-1", connectionName="mac-1", connectionId="c" if is_up else None, lastHeartbeat=at)
+        monitor, _ = monitor.apply(NO_PROFILE, listed([row], at, skew=skew), reading(at, skew))
+    found = block_of(monitor, reading(night.instant("18:00"), skew))
+    night.day += 1
+    assert found.asides == {Aside.SILENCED: 1}
+    assert found.changes_at == night.instant("10:00") + skew
 
 
 def test_a_row_that_is_silenced_for_over_a_day_is_not_folded_away_as_old() -> None:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, watched
+from support.tracked_environments import tracked
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.text import clean
 from envwatch.views.pane.remedies import remedies
-from envwatch.views.pane.state_details import acknowledgement_lines, headline, missed_beats, proof
+from envwatch.views.pane.state_details import acknowledgement_lines, headline, missed_beats, proof, shared_lines
 from envwatch.views.state_style import instant_text, marked_text
 
 if TYPE_CHECKING:
@@ -170,6 +171,28 @@ def test_while_the_clocks_contradict_the_skew_check_is_what_proves_it_and_there_
     assert found[0].endswith("· clock?")
     assert "beat" not in found[0]
     assert found[1] == "clocks contradict: the verdict uses a heartbeat age of at least 5s"
+
+
+@pytest.mark.parametrize(
+    ("is_acked", "is_silenced", "texts"),
+    [
+        (False, False, ["acknowledged by ops-1: on it", "silenced until 09:53 by ops-2: disks"]),
+        (True, False, ["silenced until 09:53 by ops-2: disks"]),
+        (False, True, ["acknowledged by ops-1: on it"]),
+        (True, True, []),
+    ],
+)
+def test_a_mark_of_the_serving_host_is_shown_unless_this_machine_has_one(
+    texts: list[str], *, is_acked: bool, is_silenced: bool
+) -> None:
+    marks = {
+        "ack": {"by": "ops-1", "note": "on it"},
+        "silence": {"by": "ops-2", "until": NOW + 3_600_000, "reason": "disks"},
+    }
+    row = tracked(envwatch=marks)
+    found = shared_lines(row, reading(), UTC, is_acked=is_acked, is_silenced=is_silenced)
+    assert [(line.label, line.text) for line in found] == [("shared", text) for text in texts]
+    assert [*shared_lines(tracked(), reading(), UTC, is_acked=False, is_silenced=False)] == []
 
 
 def test_flapping_is_named_after_the_state() -> None:

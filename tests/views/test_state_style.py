@@ -1,171 +1,33 @@
-"""The look of states, and the text of durations and instants."""
+"""The look of states, and the sentences about a doubtful listing."""
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta, timezone
+import re
+from dataclasses import replace
+from datetime import UTC
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from support.builders import NOW
+from support.builders import NOW, beating, listed, reading, watched
 from support.tracked_environments import tracked
 
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.times import (
-    TimeStyle,
-    clock_text,
-    date_text,
-    long_age,
-    minutes_age,
-    moment,
-    offset_text,
-    short_age,
-    span,
-    state_age,
-)
+from envwatch.model.text import clean
 from envwatch.views.pane.legend import state_entries
-from envwatch.views.state_style import PRESENCE_STYLES, glyph_of, style_of
-
-DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (0.999, "0s"),
-        (119.999, "119s"),
-        (120, "2m"),
-        (3_599, "59m"),
-        (3_600, "1h"),
-        (86_399, "23h"),
-        (86_400, "1d"),
-        (86_400 * 1_000 - 1, "999d"),
-        (86_400 * 1_000, "2y"),
-        (86_400 * 1_095 - 1, "2y"),
-        (86_400 * 1_095, "3y"),
-    ],
+from envwatch.views.state_style import (
+    PRESENCE_STYLES,
+    clock_text_of,
+    clock_warning,
+    doubt_text,
+    glyph_of,
+    hooks_text,
+    quarantine_badge,
+    quarantine_text,
+    stalled_since,
+    style_of,
 )
-def test_short_ages_change_their_unit_where_people_do(seconds: float, text: str) -> None:
-    assert short_age(timedelta(seconds=seconds)) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (8.9, "8s"),
-        (59.999, "59s"),
-        (60, "1m"),
-        (3_599, "59m"),
-        (3_600, "1h"),
-        (86_399, "23h"),
-        (86_400, "1d"),
-        (89_999, "1d"),
-        (90_000, "1d 1h"),
-        (3_600 * 79, "3d 7h"),
-        (864_000 - 1, "9d 23h"),
-        (864_000, "10d"),
-        (86_400 * 1_000 - 1, "999d"),
-        (86_400 * 1_000, "2y"),
-    ],
-)
-def test_the_time_in_a_state_coarsens_with_age(seconds: float, text: str) -> None:
-    assert state_age(timedelta(seconds=seconds)) == text
-
-
-@given(DURATIONS)
-def test_the_time_in_a_state_takes_at_most_six_cells(age: timedelta) -> None:
-    assert 2 <= len(state_age(age)) <= 6
-
-
-@given(st.integers(0, 86_400 * 30))
-def test_the_time_in_a_state_repaints_at_most_once_a_minute_after_the_first(second: int) -> None:
-    texts = {state_age(timedelta(seconds=second + later)) for later in range(60)}
-    assert len(texts) <= (60 if second < 60 else 2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "<1m"), (59.999, "<1m"), (60, "1m"), (119.999, "1m"), (120, "2m"), (3_600, "1h")]
-)
-def test_minutes_are_whole_and_less_than_one_is_marked(seconds: float, text: str) -> None:
-    assert minutes_age(timedelta(seconds=seconds)) == text
-
-
-@given(DURATIONS)
-def test_a_short_age_takes_at_most_four_cells(age: timedelta) -> None:
-    assert 2 <= len(short_age(age)) <= 4
-
-
-@given(DURATIONS, DURATIONS)
-def test_of_two_ages_with_one_unit_the_longer_reads_longer(one: timedelta, other: timedelta) -> None:
-    first, second = short_age(min(one, other)), short_age(max(one, other))
-    if first[-1] == second[-1]:
-        assert int(first[:-1]) <= int(second[:-1])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (0.9, "0s"),
-        (59, "59s"),
-        (60, "1m"),
-        (61, "1m 1s"),
-        (252, "4m 12s"),
-        (3_599, "59m 59s"),
-        (3_600, "1h"),
-        (3_659, "1h"),
-        (3_660, "1h 1m"),
-        (86_399, "23h 59m"),
-        (86_400, "1d"),
-        (273_600, "3d 4h"),
-    ],
-)
-def test_long_ages_name_their_two_largest_units(seconds: float, text: str) -> None:
-    assert long_age(timedelta(seconds=seconds)) == text
-
-
-@given(DURATIONS)
-def test_a_long_age_never_claims_more_than_has_passed(age: timedelta) -> None:
-    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-    claimed = sum(int(part[:-1]) * units[part[-1]] for part in long_age(age).split())
-    assert claimed <= age.total_seconds()
-    assert age.total_seconds() - claimed < max(units[long_age(age).split()[0][-1]], 1)
-
-
-def test_a_missing_value_reads_as_a_dash() -> None:
-    assert short_age(None) == state_age(None) == long_age(None) == date_text(None, UTC) == "–"
-
-
-@pytest.mark.parametrize(
-    ("minutes", "text"),
-    [(0, "Z"), (60, "+01"), (-60, "-01"), (330, "+05:30"), (-210, "-03:30"), (-30, "-00:30"), (840, "+14")],
-)
-def test_offsets_are_as_short_as_they_can_be(minutes: int, text: str) -> None:
-    when = moment(NOW, timezone(timedelta(minutes=minutes)))
-    assert when is not None
-    assert offset_text(when) == text
-
-
-def test_instants_carry_their_offset() -> None:
-    assert clock_text(NOW, UTC) == "08:53:20Z"
-    assert date_text(NOW, UTC) == "2025-10-09 08:53:20Z"
-    assert date_text(NOW, timezone(timedelta(hours=2))) == "2025-10-09 10:53:20+02"
-
-
-@given(st.floats(allow_nan=False))
-def test_no_number_of_the_api_breaks_an_instant(at: float) -> None:
-    assert date_text(at, UTC)
-    assert clock_text(at, None)
-
-
-def test_time_styles_follow_each_other_around() -> None:
-    style = TimeStyle.RELATIVE
-    seen = [style, style := style.following, style := style.following]
-    assert seen == list(TimeStyle)
-    assert style.following is TimeStyle.RELATIVE
 
 
 def test_every_presence_has_its_own_glyph_in_unicode_and_ascii() -> None:
@@ -186,3 +48,82 @@ def test_the_legend_has_the_glyph_and_the_word_of_every_state() -> None:
         signs = {entry.sign for entry in state_entries(Limits(), ascii_only=ascii_only)}
         looks = {presence: PRESENCE_STYLES[presence] for presence in Presence}
         assert {f"{look.ascii if ascii_only else look.glyph} {look.word}" for look in looks.values()} <= signs
+
+
+@pytest.mark.parametrize(
+    ("rows", "badge", "text"),
+    [
+        (0, ("empty list", "7s"), "the list came back empty"),
+        (3, ("rows vanished", "7s"), "3 of 6 rows vanished at once"),
+    ],
+)
+def test_a_quarantined_listing_has_a_badge_and_a_sentence(rows: int, badge: tuple[str, str], text: str) -> None:
+    outcomes = [listed(beating(6)), listed(beating(rows), NOW + 5_000)]
+    state = watched(outcomes)[0]
+    assert quarantine_badge(state, reading(NOW + 12_500)) == badge
+    assert quarantine_badge(state, reading(NOW + 5_000)) == (badge[0], "0s")
+    told = quarantine_text(state, reading(NOW + 12_500), UTC)
+    shown = "rows are as of 08:53:20Z" if rows == 0 else "missing rows stay unchanged"
+    assert told is not None
+    assert re.fullmatch(rf"{text}.* \(08:53:25Z\): not believed before 08:54:25Z; {shown} \(r asks now\)", told)
+    assert quarantine_badge(watched(outcomes[:1])[0], reading()) is None
+    assert quarantine_text(watched(outcomes[:1])[0], reading(), UTC) is None
+
+
+def test_a_quarantine_whose_time_is_over_waits_for_listings() -> None:
+    outcomes = [listed(beating(6)), *(listed([], NOW + 5_000 + 50_000 * n) for n in range(2))]
+    assert "not believed before 1 more listing;" in (
+        quarantine_text(watched(outcomes)[0], reading(NOW + 65_000), UTC) or ""
+    )
+    assert "not believed before 2 more listings;" in (
+        quarantine_text(watched(outcomes[:2])[0], reading(NOW + 65_000), UTC) or ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("failing", "text"),
+    [
+        ({}, None),
+        ({"ntfy": 0}, "hook ntfy has failed since 08:53:20Z: no incident message arrives"),
+        ({"ntfy": 1_000, "a": 0}, "hook a and 1 other have failed since 08:53:20Z: no incident message arrives"),
+        ({"c": 0, "b": 0, "d": 0}, "hook b and 2 others have failed since 08:53:20Z: no incident message arrives"),
+    ],
+)
+def test_failing_hooks_are_counted_from_the_first_failure(failing: dict[str, int], text: str | None) -> None:
+    assert hooks_text({clean(name): WallMs(NOW + ms) for name, ms in failing.items()}, UTC) == text
+
+
+def test_a_warning_about_clocks_names_the_fault_or_the_machine_s_error() -> None:
+    exact, _ = watched([listed(beating(1))])
+    assert clock_warning(exact) is None
+    assert clock_warning(watched([listed(beating(1), skew=-90_000)])[0]) == (
+        "this machine's clock is 1m 30s behind the server's; ages are by the server's"
+    )
+    wrong_date = replace(exact, date_error=600_000.0)
+    assert wrong_date.clock_fault is not None
+    assert wrong_date.clock_fault.judged_by is not None
+    assert clock_warning(wrong_date) == wrong_date.clock_fault.text
+    assert clock_text_of(replace(tracked(), clock_suspect=True), wrong_date) == wrong_date.clock_fault.text
+    untimed, _ = watched([listed(beating(2, lastHeartbeat=NOW * 1000))])
+    assert untimed.clock_fault is not None
+    assert clock_warning(untimed) is None
+
+
+def test_a_row_with_a_doubtful_clock_says_why_and_other_rows_do_not() -> None:
+    state, suspect = ProfileState(), replace(tracked(), clock_suspect=True)
+    assert clock_text_of(tracked(), state) is None
+    assert clock_text_of(replace(suspect, has_impossible_time=True), state) is None
+    own = clock_text_of(suspect, state)
+    assert own is not None
+    assert own.startswith("this heartbeat contradicts this machine's clock, which agrees with other machines")
+    dated, _ = watched([listed(beating(1))])
+    assert (clock_text_of(suspect, dated) or "").startswith("this heartbeat contradicts the server's clock")
+
+
+def test_a_standstill_of_the_platform_is_said_with_the_begin() -> None:
+    rows = beating(10)
+    stalled, _ = watched([listed(rows, NOW + 5_000 * n) for n in range(20)])
+    assert stalled_since(stalled) is not None
+    assert (doubt_text(stalled, UTC) or "").startswith("no new heartbeat since 08:53:20Z: the platform stands still")
+    fresh, _ = watched([listed(rows)])
+    assert (stalled_since(fresh), doubt_text(fresh, UTC)) == (None, None)

@@ -215,6 +215,8 @@ _WIDEST_NAME: Final = 40
 """A UUID with a prefix and a part of the id fits."""
 _NAME_AT_LEAST: Final = 20
 """A name keeps this many cells: rule 8 of the screen."""
+_NAME_PART: Final = 3
+"""A name may take one part in so many of a terminal before other columns go."""
 _WIDEST_OTHER: Final = 30
 
 
@@ -224,7 +226,7 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
     before_name = state + seen + 2 * len(_GAP)
 
     def chosen(columns: int) -> tuple[int, int]:
-        goal = min(name, max(_NAME_AT_LEAST, columns // 3))
+        goal = min(name, max(_NAME_AT_LEAST, columns // _NAME_PART))
         left, count = columns - before_name, 0
         for other in others:
             if left - len(_GAP) - other < goal:
@@ -233,7 +235,7 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
         return count, left
 
     count, _ = chosen(terminal)
-    rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, 3 * name) + 1))
+    rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, _NAME_PART * name) + 1))
     return [state, seen, max(min(name, *rooms), 1), *others[:count]]
 
 

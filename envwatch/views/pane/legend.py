@@ -9,7 +9,7 @@ from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
+from envwatch.model.environment import NEVER
 from envwatch.model.times import long_age
 from envwatch.views.events.day_line import MARKER
 from envwatch.views.events.event_text import event_style
@@ -110,7 +110,7 @@ def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
 
 def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
     """Return the signs of past events, the gravest first."""
-    looks = [(event_style(Event(kind=kind, at=ServerMs(0))), meaning) for kind, meaning in _DAY.items()]
+    looks = [(event_style(Event(kind=kind, at=NEVER)), meaning) for kind, meaning in _DAY.items()]
     entries = [LegendEntry(look.ascii if ascii_only else look.glyph, look.style, meaning) for look, meaning in looks]
     return [*entries, LegendEntry(MARKER[ascii_only], "late", "this moment")]
 

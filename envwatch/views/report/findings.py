@@ -267,7 +267,7 @@ def down_of(
         )
 
     def order(each: values.Down) -> tuple[bool, bool, bool, float]:
-        return each.is_old, each.silenced is not None, each.acknowledged is not None, -(each.since or 0.0)
+        return each.is_old, each.silenced is not None, each.acknowledged is not None, -(each.since or -inf)
 
     return tuple(sorted(down, key=order))
 
@@ -313,7 +313,7 @@ def unrestricted_of(facts: Facts) -> tuple[values.Unrestricted, ...]:
         unrestricted.append(
             values.Unrestricted(subject=facts.subject(tracked.environment.id), since=since, is_up=tracked.verdict.is_up)
         )
-    return tuple(sorted(unrestricted, key=lambda each: (not each.is_up, -(each.since or 0.0))))
+    return tuple(sorted(unrestricted, key=lambda each: (not each.is_up, -(each.since or -inf))))
 
 
 def behind_of(facts: Facts, newest: SafeText | None) -> tuple[values.Behind, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model.text import SafeText, clean, composed, counted, shortened
@@ -56,7 +57,7 @@ def past_losses(
 def joined(parts: Iterable[PastLosses]) -> PastLosses:
     """Return the outages of several profiles, oldest first."""
     parts = [*parts]
-    found = sorted((loss for part in parts for loss in part.found), key=lambda loss: loss.outage.began_at or 0.0)
+    found = sorted((loss for part in parts for loss in part.found), key=lambda loss: loss.outage.began_at or -inf)
     return PastLosses(found, sum(part.short for part in parts), sum(part.needless for part in parts))
 
 

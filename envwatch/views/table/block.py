@@ -283,7 +283,7 @@ def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, tuple[LineKey, fl
         key_of(event): (_key(incident.profile, incident.id), event.at)
         for incident in monitor.incidents.open
         for event in incident.losses
-        if not incident.is_blindness and key_of(event) in incident.remaining
+        if key_of(event) in incident.remaining
     }
     for loss in monitor.incidents.waiting:
         known[key_of(loss.event)] = (_key(loss.event.profile, loss.incident), loss.event.at)

@@ -154,11 +154,14 @@ _SHORT_REASONS: Final = {
 }
 
 
+_WIDE: Final = 160
+"""Columns of the terminal from which a usual table explains the states."""
+
 _WHY: Final = Column(
     id="why",
     title="WHY",
     width=14,
-    from_width=160,
+    from_width=_WIDE,
     about="reason of late or down",
     text=cause_text,
     search_text=_reason,
@@ -209,7 +212,7 @@ _COMPUTED: Final = (
         id="up7d",
         title="UP7D",
         width=5,
-        from_width=160,
+        from_width=_WIDE,
         about="the share of the last watched week up",
         text=lambda tracked, *_: None if tracked.up_share is None else share_text(tracked.up_share),
         rank=lambda tracked: tracked.up_share,
@@ -219,7 +222,7 @@ _COMPUTED: Final = (
         id="24h",
         title="24H",
         width=HOURS,
-        from_width=160,
+        from_width=_WIDE,
         about="the last 24 hours; sorts by the time up",
         text=lambda *_: None,
         rank=lambda _: None,

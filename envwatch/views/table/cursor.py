@@ -225,7 +225,7 @@ class RowCursor:
 
     def _set(self, arrangement: Arrangement, block_lines: Sequence[Line]) -> None:
         cursor, place, was_in_block = self.cursor if self.was_moved else None, self.place or 0, self.is_in_block
-        head = self._head_of(place) if was_in_block else place
+        head = self._head_of(place)
         self._arrangement = arrangement
         self.table_lines = self._lines_of(arrangement)
         self.lines = [*block_lines, *self.table_lines]
