@@ -161,7 +161,7 @@ def _time_ago(text: str) -> timedelta | None:
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
     """Return a local time's instants: two if the clocks go back."""
     first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
-    return tuple(at for at in (first, second) if at >= first)
+    return (first, second) if first < second else (first,)
 
 
 def zone_of(style: TimeStyle) -> tzinfo | None:
