@@ -117,9 +117,8 @@ class NewsBar(TextLine, StateNode):
                 row, told = self._headline_row(chosen)
                 first = [row]
         events = reversed(self.state.monitor.event_log)
-        others = (
-            event for event in events if event is not chosen and event not in told and not self._is_trouble(event)
-        )
+        left_out = {id(event) for event in (chosen, *told)}
+        others = (event for event in events if id(event) not in left_out and not self._is_trouble(event))
         rows = [self._event_row(event) for event in islice(others, max(self.room - len(first), 0))]
         if not rows or self.room < _LINES_WITH_RULE:
             return [*first, *rows]
