@@ -225,6 +225,11 @@ class Parser(argparse.ArgumentParser):
         """Names of options that may be given."""
         return frozenset({"command", "action", *(action.dest for action in self._actions)})
 
+    @property
+    def flags(self) -> list[str]:
+        """Options with their dashes."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
     def add_flag(self, flag: str, about: str) -> None:
         """Add an option without a value."""
         self.add_argument(flag, action="store_true", default=False, help=about)
@@ -313,8 +318,7 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         raise
     parser: Parser = vars(options).pop("parser")
     if extras:
-        flags = [f"--{name.replace('_', '-')}" for name in parser.names]
-        raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, flags)}; see `{parser.prog} --help`")
+        raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, parser.flags)}; see `{parser.prog} --help`")
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
     # Before a command, the first parser accepts every shared option.
@@ -401,7 +405,7 @@ def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> Safe
     word = _without_keys(extras[0])
     if not word.startswith("-"):
         return composed(f"`{command}` takes no argument {word}: every value stands after its option")
-    return composed(f"`{command}` takes no {word}{did_you_mean(word.partition('=')[0], options, similarity=0.7)}")
+    return composed(f"`{command}` takes no {word}{did_you_mean(word.partition('=')[0], options, similarity=0.75)}")
 
 
 def names_a_key(argument: str) -> bool:
