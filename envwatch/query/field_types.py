@@ -139,7 +139,7 @@ class TextField(Field):
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         if operator not in ("", "="):
-            typed = quote_if_needed(clean(token.text, 20))
+            typed = quote_if_needed(clean(token.text, 40))
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
         pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
         if not pattern:
