@@ -88,6 +88,14 @@ def test_losses_of_two_listings_in_a_row_are_one_incident_and_others_are_not(gap
     assert one.wait(10).sizes[0] == sizes
 
 
+def test_a_row_with_a_loss_in_an_earlier_run_leaves_the_incident_of_this_run() -> None:
+    one, earlier = night("a", "b").hold(15, "a", "b"), night("a", "b").poll("a")
+    assert one.sizes == ([2], [])
+    both = one.monitor.incidents.with_earlier_run(NO_PROFILE, earlier.monitor.incidents.waiting, ())
+    assert [each.remaining for each in both.open] == [{(NO_PROFILE, "b")}]
+    assert both.waiting == earlier.monitor.incidents.waiting
+
+
 def test_what_is_lost_while_an_incident_waits_opens_with_it_and_what_is_lost_later_opens_another() -> None:
     policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=20))}
     one = night("a", "b", "c", "d", policies=policies).poll("a").poll("a", "b").poll("a", "b", "c")
