@@ -92,6 +92,13 @@ def nightly(begin: float, end: float, matcher: Matcher = ONLY_A) -> Silence:
     return silence
 
 
+def test_the_key_of_a_recurring_silence_is_the_key_in_files() -> None:
+    """A file names by this key the silences whose present hours a person ended."""
+    hours = RecurringHours(begin=17 * 60, end=10 * 60)
+    (silence,) = recurring_silences([(Matcher(clean("name:mac-*"), lambda _tracked, _now: True), hours)], ZONE)
+    assert silence.recurrence == "84e98837dc2e0cc1"
+
+
 def test_a_persons_silence_covers_rows_that_are_off_already_and_rows_that_are_up() -> None:
     silence = of_query()
     for row in (OFF, A):
