@@ -454,6 +454,15 @@ def test_an_open_incident_resolves_once_the_new_name_is_listed() -> None:
     assert [(incident.id, incident.ended_by) for incident in resolved] == [(opened[0].id, "replaced by nas new")]
 
 
+def test_an_incident_whose_other_row_is_back_does_not_end_by_the_replacement() -> None:
+    down, zed_down = old(beat=NOW + 4_000), environment("zed", connectionId=None)
+    there = [down, new(firstSeenAt=NOW + 29_000, beat=NOW + 29_000), environment("zed", lastHeartbeat=NOW + 29_000)]
+    listings = [[old(up=True), environment("zed")], *[[down, zed_down]] * 5, *[there] * 14]
+    _, opened, resolved = monitored(*(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings)))
+    assert [[loss.id for loss in incident.losses] for incident in opened] == [["old", "zed"]]
+    assert [incident.ended_by for incident in resolved] == [None]
+
+
 def test_the_loss_of_the_new_row_alerts_and_the_old_row_stays_quiet() -> None:
     down, gone = old(beat=NOW + 4_000), new(firstSeenAt=NOW + 4_000, up=False, beat=NOW + 14_000)
     listings = [[old(up=True)], [down, new(firstSeenAt=NOW + 4_000)], *[[down, gone]] * 4]

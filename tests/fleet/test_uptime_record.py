@@ -217,6 +217,11 @@ def test_an_uptime_is_forgotten_after_two_weeks_without_the_row(longer_ms: float
     assert (clean("left") in record.record.rows) is is_kept
 
 
+def test_an_incident_of_a_row_that_counts_by_the_uptime_ends_without_a_reason_when_the_row_is_back() -> None:
+    record = Record("a", "b").poll().poll().hold(10 * MINUTE, "a").hold(3 * MINUTE)
+    assert record.ends == [None]
+
+
 def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:
     almost = Uptime(is_up=True).after(47.9 * HOUR_MS, is_up=True)
     edge = Uptime(up=0.905e8, watched=1e8 * 3, at=almost.at)._replace(up=0.9001 * 3e8)
