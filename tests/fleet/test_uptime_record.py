@@ -88,6 +88,12 @@ def test_time_is_watched_between_listings_at_most_a_minute_or_three_intervals_ap
     assert record.watched_ms == pytest.approx(watched_s * 1000)
 
 
+@pytest.mark.parametrize(("first", "second"), [(60, 5), (5, 60)])
+def test_time_between_polls_of_two_intervals_is_watched_by_the_longer_interval(first: float, second: float) -> None:
+    record = Record("a").poll(interval=first).poll(after=100, interval=second).record
+    assert record.watched_ms == pytest.approx(100_000)
+
+
 def test_failed_polls_in_between_change_nothing() -> None:
     record = Record("a").poll()
     record.seconds += 20
