@@ -78,6 +78,13 @@ def test_sixty_lost_together_are_one_incident_that_resolves_when_the_last_is_bac
     assert mass.hold(65).sizes == ([60], [60])
 
 
+@pytest.mark.parametrize("count", [limits.MASS_MIN - 1, limits.MASS_MIN])
+def test_an_incident_of_enough_rows_has_one_likely_cause(count: int) -> None:
+    names = [f"e{number}" for number in range(count)]
+    (incident,) = night(*names, "up").hold(15, *names).opened
+    assert incident.is_mass is (count == limits.MASS_MIN)
+
+
 @pytest.mark.parametrize(("gap", "sizes"), [(5.0, [2]), (10.0, [1, 1])])
 def test_losses_of_two_listings_in_a_row_are_one_incident_and_others_are_not(gap: float, sizes: list[int]) -> None:
     """Both losses may date from the first listing that shows a loss."""
