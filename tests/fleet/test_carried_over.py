@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import NOW, beating, environment, failed, listed, watched
 
-from envwatch.fleet.events import Kind
+from envwatch.fleet.alerting.alert_state import AlertState
+from envwatch.fleet.alerting.losses import Loss
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.run_before import with_run_before
-from envwatch.model.clock import ServerMs
+from envwatch.fleet.run_before import known_rows, with_run_before
+from envwatch.fleet.watched_time import Span
+from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
@@ -191,3 +194,21 @@ def test_no_row_that_may_be_listed_is_gone() -> None:
     first = with_run_before(watched([unread])[0], lives((0, beating(2))))
     assert set(first.environments) == {"env-1"}
     assert ServerMs(at) == first.clock.server_time(outcome.started.wall)
+
+
+def test_a_row_that_an_earlier_run_knew_as_lost_or_as_a_twin_alone_has_the_presence_of_the_loss() -> None:
+    def loss(id_: str, kind: Kind) -> Loss:
+        event = Event(kind=kind, at=NOW, id=clean(id_))
+        return Loss(event, Span(NOW, NOW), MonotonicS(0.0), MonotonicS(0.0))
+
+    twin = clean("twin")
+    waiting = (loss("gone", Kind.GONE), loss("missing", Kind.MISSING), loss("off", Kind.OFFLINE))
+    state = AlertState(looked_at=WallMs(NOW), waiting=waiting, siblings={twin: (frozenset(), frozenset())})
+    rows = known_rows(state, NO_PROFILE)
+    assert {id_: row.presence for id_, row in rows.items()} == {
+        "gone": Presence.GONE,
+        "missing": Presence.MISSING,
+        "off": Presence.OFFLINE,
+        "twin": Presence.OFFLINE,
+    }
+    assert [rows[clean(id_)].since_at for id_ in ("gone", "twin")] == [NOW, None]

@@ -64,14 +64,15 @@ A, B, ONE, TWO = clean("a"), clean("b"), clean("1.0"), clean("2.0")
 
 def test_the_counts_of_two_profiles_are_the_sums() -> None:
     one = Counts(presences={Presence.ONLINE: 1}, unknown=2, flapping=3, unrestricted=4, behind=5, newest=ONE)
-    other = Counts(presences={Presence.ONLINE: 10, Presence.GONE: 60}, unknown=20, flapping=30, unrestricted=40)
+    presences = {Presence.ONLINE: 10, Presence.GONE: 60}
+    other = Counts(presences=presences, unknown=20, flapping=30, unrestricted=40, behind=50, newest=ONE)
     both = one + replace(other, mostly_behind=frozenset({A})) + Counts(mostly_behind=frozenset({B}))
     assert both == Counts(
         presences={Presence.ONLINE: 11, Presence.GONE: 60},
         unknown=22,
         flapping=33,
         unrestricted=44,
-        behind=5,
+        behind=55,
         newest=ONE,
         mostly_behind=frozenset({A, B}),
     )

@@ -33,6 +33,13 @@ def test_the_events_of_an_environment_are_those_of_its_groups_too() -> None:
     assert event_log.cut_at is None
 
 
+@pytest.mark.parametrize(("added", "kept"), [(0, [0]), (1, [0, 1]), (3, [0, 1, 2, 3])])
+def test_a_log_has_the_past_and_the_events_that_were_added_first(added: int, kept: list[float]) -> None:
+    event_log = EventLog().with_past([lost("ada", 0)]).with_events([lost("ada", 1)])
+    event_log = event_log.with_events([lost("bob", 2), lost("ada", 3)])
+    assert [float(event.at) for event in event_log.when_added(added)] == kept
+
+
 @pytest.mark.parametrize(("most", "kept", "cut_at"), [(4, 3, None), (3, 2, 1), (1, 1, 2)])
 def test_each_member_of_a_group_counts(most: int, kept: int, cut_at: float | None) -> None:
     events = [lost("ada", 1), merge_streams(lost("ada", 2), lost("bob", 2), at=2), lost("ada", 3)]

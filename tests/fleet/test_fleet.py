@@ -55,6 +55,17 @@ def test_a_failed_poll_of_one_is_no_failure_of_the_other() -> None:
     assert fleet.is_listed
 
 
+@pytest.mark.parametrize(("seconds", "age_s"), [(10, None), (16, 16), (26, 26), (100, 100)])
+def test_the_age_of_the_oldest_listing_is_told_if_a_listing_is_stale_or_blind(
+    seconds: float, age_s: float | None
+) -> None:
+    assert both().old_listing_age(reading(NOW)) is None
+    fleet, _ = both().apply(WORK, listed(beating(1)))
+    fleet, _ = fleet.apply(HOME, listed(beating(1), NOW + 10_000))
+    age = None if age_s is None else timedelta(seconds=age_s)
+    assert fleet.old_listing_age(reading(NOW + seconds * 1000)) == age
+
+
 def test_each_is_polled_at_its_own_pace() -> None:
     fleet, _ = both().apply(WORK, listed(beating(1)))
     fleet, _ = fleet.apply(HOME, listed(beating(1)))

@@ -385,3 +385,11 @@ def test_a_newcomer_on_a_listed_device_is_named_with_the_row_of_that_device(
     newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1", **LISTENER)
     _, events = watched([listed([other]), listed([other, newcomer], NOW + 5_000)])
     assert [(event.kind, event.reason) for event in events] == [(Kind.APPEARED, reason)]
+
+
+@pytest.mark.parametrize(("seconds", "kinds"), [(60, []), (60.001, [Kind.BLIND])])
+def test_a_sleep_that_no_poller_has_noticed_makes_no_profile_blind(seconds: float, kinds: list[Kind]) -> None:
+    at = NOW + 100_000
+    profile_state, _ = ProfileState().apply(listed(beating(1, at), at))
+    _, events = profile_state.tick(reading(at + seconds * 1000, skew=8 * 3_600_000))
+    assert [event.kind for event in events] == kinds

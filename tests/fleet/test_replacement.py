@@ -13,6 +13,7 @@ from support.budget import examples
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 from support.policies import soon
 
+from envwatch.fleet.alerting.alert_policy import Word, Words
 from envwatch.fleet.alerting.alert_state import alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.monitor import Monitor
@@ -20,10 +21,12 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.replacement import siblings
 from envwatch.fleet.run_before import with_memory_of_run, with_run_before
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
+from envwatch.model.text import EMPTY, clean
 from envwatch.past.earlier_runs import changes_between_runs
 from envwatch.past.history import Moment
 
@@ -95,6 +98,43 @@ def test_a_row_that_was_replaced_at_the_first_listing_moved_when_the_new_row_was
 ) -> None:
     change = after(old(), new(firstSeenAt=NOW + seen_at)).environments[old().id].last_change
     assert change == RecentChange(ChangeTag.MOVED, ServerMs(NOW + moved_at))
+
+
+NEVER_ALERTS: Final = Word(is_always=False, at=WallMs(NOW), by=clean("ann"))
+OWN: Final = Word(is_always=True, at=WallMs(NOW), by=clean("ben"))
+
+
+@pytest.mark.parametrize(
+    ("words", "inherited"),
+    [
+        ({"old": NEVER_ALERTS}, {"new": NEVER_ALERTS}),
+        ({"old": NEVER_ALERTS, "new": OWN}, {}),
+        ({"other": NEVER_ALERTS}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_new_row_without_an_own_word_inherits_the_word_of_the_replaced_row(
+    words: dict[str, Word], inherited: dict[str, Word]
+) -> None:
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).with_words(keyed(words), reading(NOW))
+    monitor, _ = monitor.apply(NO_PROFILE, listed([old(up=True, beat=NOW)]), reading(NOW))
+    later = [old(beat=NOW), new(beat=NOW + 4_000, firstSeenAt=NOW + 2_000)]
+    monitor, changes = monitor.apply(NO_PROFILE, listed(later, NOW + 5_000), reading(NOW + 5_000))
+    assert changes.inherited_words == keyed(inherited)
+    assert monitor.words == keyed(words | inherited)
+
+
+def keyed(words: dict[str, Word]) -> Words:
+    return {(EMPTY, clean(id_)): word for id_, word in words.items()}
+
+
+def test_the_siblings_of_a_row_are_the_other_listed_rows_of_the_place() -> None:
+    rows = [row("a", A), row("b", B, up=False), row("c", C, deviceId="other"), row("d", None), row("e", C)]
+    profile_state, _ = lives([*rows, row("f", C)], rows, rows)
+    known = profile_state.environments
+    found = siblings(known[clean("a")], known.values())
+    assert [each.environment.id for each in found] == ["b", "e"]
+    assert siblings(known[clean("d")], known.values()) == ()
 
 
 @pytest.mark.parametrize(("before_ms", "is_one"), [(-1, True), (0, True), (5_000, True), (5_001, False)])
@@ -412,6 +452,15 @@ def test_an_open_incident_resolves_once_the_new_name_is_listed() -> None:
     _, opened, resolved = monitored(*(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings)))
     assert [[loss.id for loss in incident.losses] for incident in opened] == [["old"]]
     assert [(incident.id, incident.ended_by) for incident in resolved] == [(opened[0].id, "replaced by nas new")]
+
+
+def test_an_incident_whose_other_row_is_back_does_not_end_by_the_replacement() -> None:
+    down, zed_down = old(beat=NOW + 4_000), environment("zed", connectionId=None)
+    there = [down, new(firstSeenAt=NOW + 29_000, beat=NOW + 29_000), environment("zed", lastHeartbeat=NOW + 29_000)]
+    listings = [[old(up=True), environment("zed")], *[[down, zed_down]] * 5, *[there] * 14]
+    _, opened, resolved = monitored(*(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings)))
+    assert [[loss.id for loss in incident.losses] for incident in opened] == [["old", "zed"]]
+    assert [incident.ended_by for incident in resolved] == [None]
 
 
 def test_the_loss_of_the_new_row_alerts_and_the_old_row_stays_quiet() -> None:

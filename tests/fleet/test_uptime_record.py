@@ -88,6 +88,12 @@ def test_time_is_watched_between_listings_at_most_a_minute_or_three_intervals_ap
     assert record.watched_ms == pytest.approx(watched_s * 1000)
 
 
+@pytest.mark.parametrize(("first", "second"), [(60, 5), (5, 60)])
+def test_time_between_polls_of_two_intervals_is_watched_by_the_longer_interval(first: float, second: float) -> None:
+    record = Record("a").poll(interval=first).poll(after=100, interval=second).record
+    assert record.watched_ms == pytest.approx(100_000)
+
+
 def test_failed_polls_in_between_change_nothing() -> None:
     record = Record("a").poll()
     record.seconds += 20
@@ -208,6 +214,18 @@ def test_uptimes_of_rows_that_left_are_kept_for_two_weeks_of_watched_time() -> N
     assert clean("left") in record.poll(after=15).record.rows
     assert clean("left") not in record.hold(11 * MINUTE).record.rows
     assert clean("a") in record.record.rows
+
+
+@pytest.mark.parametrize(("longer_ms", "is_kept"), [(0, True), (1, False)])
+def test_an_uptime_is_forgotten_after_two_weeks_without_the_row(longer_ms: float, *, is_kept: bool) -> None:
+    rows = {clean("left"): Uptime(9e8, 1e9, at=0.0, is_up=False)}
+    record = Record("a", record=UptimeRecord(14 * 24 * HOUR_MS + longer_ms, rows, has_begun=True)).poll()
+    assert (clean("left") in record.record.rows) is is_kept
+
+
+def test_an_incident_of_a_row_that_counts_by_the_uptime_ends_without_a_reason_when_the_row_is_back() -> None:
+    record = Record("a", "b").poll().poll().hold(10 * MINUTE, "a").hold(3 * MINUTE)
+    assert record.ends == [None]
 
 
 def test_a_row_that_begins_or_stops_counting_is_an_event() -> None:

@@ -193,6 +193,13 @@ def test_a_span_begins_when_its_first_listing_was_asked_for(asked_at: float, beg
     assert spans((10, 20), (90, 95)).begun_by(ServerMs(asked_at_ms)) == began
 
 
+def test_a_request_at_the_end_of_a_span_begins_no_span() -> None:
+    near = spans((10, 20), (60, 95))
+    last, after = map(ServerMs, at_seconds(20, 20.001))
+    assert near.begun_by(last) == near
+    assert near.begun_by(after) == spans((10, 20), (20.001, 95))
+
+
 def test_an_event_says_when_the_listing_of_a_recorded_poll_was_asked_for() -> None:
     lost = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"))
     assert WatchedTime.recorded([poll(1, 5)], [lost], ServerClock()) == spans((0, 5))

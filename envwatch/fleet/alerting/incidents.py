@@ -193,9 +193,7 @@ class Incidents:
         }
         blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
         ids = {incident.id for incident in restored}
-        own = (
-            each if each.profile != profile else each._replace(remaining=each.remaining - keys) for each in self.open
-        )
+        own = (each._replace(remaining=each.remaining - keys) for each in self.open)
         return replace(
             self,
             waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in keys), *waiting),

@@ -27,6 +27,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import DISCONNECTED, NEVER_LISTED, ONLINE
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.uptime import Uptime
+from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
@@ -278,3 +279,16 @@ def test_what_is_expected_and_missing_needs_somebody_outside_the_query_too() -> 
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", connectionName="web")]), reading())
     (nas,) = [each for each in monitor.fleet.environments if each.environment.name == "nas"]
     assert monitor.is_alerting(nas, reading())
+
+
+@pytest.mark.parametrize(
+    ("alert", "has_record", "is_judged"),
+    [(None, False, True), (None, True, False), (EVERYTHING, False, False), (EVERYTHING, True, False)],
+)
+def test_a_profile_without_setting_and_record_is_judged_by_the_system(
+    alert: Matcher | None, *, has_record: bool, is_judged: bool
+) -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(alert=alert)})
+    if has_record:
+        monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
+    assert monitor.is_judged_by_system(NO_PROFILE) is is_judged

@@ -78,6 +78,13 @@ def test_sixty_lost_together_are_one_incident_that_resolves_when_the_last_is_bac
     assert mass.hold(65).sizes == ([60], [60])
 
 
+@pytest.mark.parametrize("count", [limits.MASS_MIN - 1, limits.MASS_MIN])
+def test_an_incident_of_enough_rows_has_one_likely_cause(count: int) -> None:
+    names = [f"e{number}" for number in range(count)]
+    (incident,) = night(*names, "up").hold(15, *names).opened
+    assert incident.is_mass is (count == limits.MASS_MIN)
+
+
 @pytest.mark.parametrize(("gap", "sizes"), [(5.0, [2]), (10.0, [1, 1])])
 def test_losses_of_two_listings_in_a_row_are_one_incident_and_others_are_not(gap: float, sizes: list[int]) -> None:
     """Both losses may date from the first listing that shows a loss."""
@@ -86,6 +93,14 @@ def test_losses_of_two_listings_in_a_row_are_one_incident_and_others_are_not(gap
         one.poll("a")
     one.poll("a", "b")
     assert one.wait(10).sizes[0] == sizes
+
+
+def test_a_row_with_a_loss_in_an_earlier_run_leaves_the_incident_of_this_run() -> None:
+    one, earlier = night("a", "b").hold(15, "a", "b"), night("a", "b").poll("a")
+    assert one.sizes == ([2], [])
+    both = one.monitor.incidents.with_earlier_run(NO_PROFILE, earlier.monitor.incidents.waiting, ())
+    assert [each.remaining for each in both.open] == [{(NO_PROFILE, "b")}]
+    assert both.waiting == earlier.monitor.incidents.waiting
 
 
 def test_what_is_lost_while_an_incident_waits_opens_with_it_and_what_is_lost_later_opens_another() -> None:

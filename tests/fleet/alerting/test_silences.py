@@ -15,6 +15,7 @@ from support.hostile_fleet import WEAPONS
 from support.tracked_environments import named, offline
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.matcher import Matcher
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import (
@@ -28,8 +29,10 @@ from envwatch.fleet.alerting.silences import (
     silenced_time,
     silences_of,
 )
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
@@ -90,6 +93,13 @@ def nightly(begin: float, end: float, matcher: Matcher = ONLY_A) -> Silence:
     hours = RecurringHours(begin=minutes[0] % 1440, end=minutes[1] % 1440 or 1440)
     (silence,) = recurring_silences([(matcher, hours)], ZONE)
     return silence
+
+
+def test_the_key_of_a_recurring_silence_is_the_key_in_files() -> None:
+    """A file names by this key the silences whose present hours a person ended."""
+    hours = RecurringHours(begin=17 * 60, end=10 * 60)
+    (silence,) = recurring_silences([(Matcher(clean("name:mac-*"), lambda _tracked, _now: True), hours)], ZONE)
+    assert silence.recurrence == "84e98837dc2e0cc1"
 
 
 def test_a_persons_silence_covers_rows_that_are_off_already_and_rows_that_are_up() -> None:
@@ -299,3 +309,13 @@ def test_no_text_in_a_file_stays_as_it_is_if_it_could_act_on_a_terminal(text: st
         texts = (silence.id, silence.note, silence.by, *(id_ for _, id_ in silence.environments))
         assert all(clean(each, max(len(each), 1)) == each for each in texts)
         assert (len(silence.id) <= 80, len(silence.by) <= 80, len(silence.note) <= LONGEST_NOTE) == (True, True, True)
+
+
+def test_a_monitor_has_silences_of_persons_or_of_any_policy() -> None:
+    one, other = clean("one"), clean("other")
+    hours = recurring_silences([(ONLY_A, RecurringHours(begin=0, end=60))], ZONE)
+    limits = {one: Limits(), other: Limits()}
+    assert not Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy()}).has_silences
+    assert Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy(silences=hours)}).has_silences
+    person = silence_of_environments([key_of("env-1")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
+    assert Monitor.create(limits, silences={person.id: person}).has_silences
