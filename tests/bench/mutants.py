@@ -63,7 +63,7 @@ _SLOWER: Final = 5
 _LEAST_S: Final = 60.0
 _LONGEST_S: Final = 3_600.0
 _PLUGIN: Final = "traced_tests"
-"""The module that tells coverage which test runs."""
+"""See `traced_tests.py`."""
 
 _COMPARISONS: Final[Mapping[type[ast.cmpop], tuple[str, str]]] = {
     ast.Lt: ("<", "<="),
@@ -222,7 +222,7 @@ class Tests:
     def __init__(self, copy: Path, paths: Sequence[str], *, is_whole: bool) -> None:
         self._copy, self._paths, self._is_whole = copy, paths, is_whole
         begun = time.monotonic()
-        traced = ["-m", "coverage", "run", "--include", "envwatch/*", "-m", "pytest", "-p", _PLUGIN]
+        traced = ["-m", "coverage", "run", "--include", "envwatch/*", "-m", "pytest"]
         if failed := self._failed_tests(traced, paths, _LONGEST_S):
             sys.exit(f"mutants: the tests fail without a mutant: {', '.join(failed)}")
         self.seconds = time.monotonic() - begun
@@ -256,7 +256,7 @@ class Tests:
     def _failed_tests(self, runner: Sequence[str], tests: Sequence[str], limit_s: float) -> list[str]:
         names = self._copy / "tests-to-run"
         names.write_text("\n".join(tests))
-        command = [sys.executable, *runner, "-q", "-rfE", "-n0", "-p", "no:cacheprovider", "--no-header"]
+        command = [sys.executable, *runner, "-p", _PLUGIN, "-q", "-rfE", "-n0", "-p", "no:cacheprovider", "--no-header"]
         command += ["--hypothesis-seed", "0", *([] if self._is_whole else ["-x"]), f"@{names}"]
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(self._copy), str(Path(__file__).parent)])}
         with subprocess.Popen(
