@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from support.budget import examples
 from support.builders import NOW, beating, environment, failed, listed, reading
 from support.fleet_state_machine import MonitoredMachine
+from support.tracked_environments import fleet_of, named, tracked
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -21,7 +22,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.events.event_stream import EventFormat, EventStream, Layout
+from envwatch.views.events.event_stream import EventFormat, EventStream, Layout, layout_of
 from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
@@ -134,6 +135,32 @@ def test_a_line_has_columns_and_a_profile_only_with_room_for_the_profile() -> No
     assert Layout(5).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       web    disconnected"
     assert Layout(5, 6).line(NOW, *words) == "2025-10-09T08:53:20Z  offline       work    web    disconnected"
     assert Layout(1).line(1e300, *words[:3], clean("")) == "–  offline       web"
+
+
+@pytest.mark.parametrize(
+    ("names", "width"),
+    [
+        ([], 1),
+        (["web"], 3),
+        (["a", "b"], 14),
+        (["a" * 15, "b"], 15),
+        (["a" * 40], 40),
+        (["a" * 41], 40),
+        (["a", "a"], 14),
+    ],
+)
+def test_the_name_has_room_for_the_longest_name_and_for_the_number_of_a_group(names: list[str], width: int) -> None:
+    rows = [
+        named(name) if number == 0 else tracked(id=f"env-{number}", connectionName=name)
+        for number, name in enumerate(names)
+    ]
+    assert layout_of(fleet_of(rows)).name == width
+    assert layout_of(fleet_of(rows)).profile == 0
+
+
+def test_several_profiles_have_a_column_as_wide_as_the_longest_name() -> None:
+    profiles = clean("home"), clean("office")
+    assert layout_of(Monitor.create(dict.fromkeys(profiles, Limits())).fleet) == Layout(1, 6)
 
 
 def test_the_first_listing_is_written_only_if_asked_for() -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC
+from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, beating, listed, reading, watched
+from support.builders import NOW, beating, failed, listed, reading, watched
 from support.tracked_environments import tracked
 
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 from envwatch.views.pane.legend import state_entries
 from envwatch.views.state_style import (
@@ -27,7 +30,11 @@ from envwatch.views.state_style import (
     quarantine_text,
     stalled_since,
     style_of,
+    trouble_text,
 )
+
+if TYPE_CHECKING:
+    from envwatch.model.outcome import Failed
 
 
 def test_every_presence_has_its_own_glyph_in_unicode_and_ascii() -> None:
@@ -118,6 +125,22 @@ def test_a_row_with_a_doubtful_clock_says_why_and_other_rows_do_not() -> None:
     assert own.startswith("this heartbeat contradicts this machine's clock, which agrees with other machines")
     dated, _ = watched([listed(beating(1))])
     assert (clock_text_of(suspect, dated) or "").startswith("this heartbeat contradicts the server's clock")
+
+
+def test_one_profile_without_a_view_of_the_present_is_trouble() -> None:
+    names = clean("home"), clean("work")
+
+    def trouble(failure: Failed | None, later_ms: float) -> str:
+        monitor = Monitor.create(dict.fromkeys(names, Limits()))
+        monitor, _ = monitor.apply(names[0], listed(beating(1)), reading())
+        monitor, _ = monitor.apply(names[1], listed(beating(1), NOW + later_ms), reading(NOW + later_ms))
+        if failure is not None:
+            monitor, _ = monitor.apply(names[0], failure, failure.ended)
+        return trouble_text(monitor.fleet, reading(NOW + later_ms))
+
+    assert trouble(None, 5_000) == ""
+    assert trouble(None, 61_000) == "blind"
+    assert trouble(failed(Cause.UNAUTHORIZED, NOW + 5_000), 5_000) == "key refused"
 
 
 def test_a_standstill_of_the_platform_is_said_with_the_begin() -> None:

@@ -57,8 +57,7 @@ class Layout(NamedTuple):
 
     def named(self, name: SafeText, id_: SafeText) -> SafeText:
         """Return a unique name."""
-        tail = id_tail(name, id_, self.ambiguous)
-        return composed(f"{name}{tail}") if tail else name
+        return _unique(name, id_, self.ambiguous)
 
     def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
         """Return a line, without line end."""
@@ -71,16 +70,20 @@ class Layout(NamedTuple):
         return composed(GAP.join(columns).rstrip(" "))
 
 
+def _unique(name: SafeText, id_: SafeText, ambiguous: frozenset[SafeText]) -> SafeText:
+    tail = id_tail(name, id_, ambiguous)
+    return composed(f"{name}{tail}") if tail else name
+
+
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
     """Return column widths that suit all names of a fleet."""
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
     ambiguous = AmbiguousNames().among(fleet.environments)
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
-    layout = Layout(1, profile, ambiguous, zone)
-    widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
+    widest = max((cells(_unique(label, id_, ambiguous)) for id_, label in named), default=cells(_FLEET))
     if len(named) > 1:
         widest = max(widest, cells(counted(len(named), "environment")))  # the count replaces the name of a group
-    return layout._replace(name=min(widest, _WIDEST_NAME))
+    return Layout(min(widest, _WIDEST_NAME), profile, ambiguous, zone)
 
 
 def event_line(event: Event, layout: Layout) -> SafeText:

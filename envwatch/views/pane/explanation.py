@@ -15,6 +15,7 @@ from envwatch.fleet.recent_changes import change_rate
 from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
+from envwatch.model.environment import NEVER
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
@@ -137,7 +138,7 @@ def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _
     size = ""
     if snapshot:
         size = f": {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
-    requested = f"requested {date_text(profile_state.listed_at or 0.0, zone)}, {long_age(profile_state.age(now))} ago"
+    requested = f"requested {date_text(profile_state.listed_at or NEVER, zone)}, {long_age(profile_state.age(now))} ago"
     freshness = profile_state.freshness(now)
     inputs = f"listing {profile_state.listings}{size}, {requested}"
     return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
@@ -182,7 +183,7 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
         return IMPOSSIBLE, "impossible time: unknown, with the last verdict", True
     if beat is None:
         return "null", "no heartbeat: offline", True
-    age = (profile_state.listed_at or 0.0) - beat
+    age = (profile_state.listed_at or NEVER) - beat
     limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
     inputs = f"{date_text(beat, zone)}, {_ms(age)} old in the newest listing"
     if tracked.clock_suspect and profile_state.date_error is None:
@@ -243,7 +244,7 @@ def _absence(tracked: TrackedEnvironment) -> _Finding:
 
 
 def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
-    rate = change_rate(tracked.transitions, profile_state.listed_at or 0.0)
+    rate = change_rate(tracked.transitions, profile_state.listed_at or NEVER)
     halves = limits.FLAP_SAMPLES - 1
     if not rate:
         inputs = f"no loss, return or reconnect in the last {halves * limits.FLAP_EVERY / _MINUTE:.0f} minutes"

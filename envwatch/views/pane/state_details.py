@@ -175,9 +175,10 @@ def _proof_by_heartbeat(
     limit = f"{profile_state.limits.online_for.total_seconds():.0f} s"
     if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
         return f"connected, but no heartbeat since {beat} · the limit is {limit}"
-    total, missed = missed_beats(tracked, profile_state, now) or (0, 0)
-    if missed and tracked.presence is Presence.LATE:
-        return f"last heartbeat {beat} · {missed} of {total} pings missed · the limit is {limit}"
+    if tracked.presence is Presence.LATE and (pings := missed_beats(tracked, profile_state, now)) is not None:
+        total, missed = pings
+        if missed:
+            return f"last heartbeat {beat} · {missed} of {total} pings missed · the limit is {limit}"
     connected_at = environment.connected_at
     since = "" if connected_at is None else f" since {instant_text(connected_at, server_now, zone)}"
     return f"connected{since} · last heartbeat {beat}"

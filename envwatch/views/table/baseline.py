@@ -87,17 +87,17 @@ class Baseline:
 
         *left, name = (COLUMNS[id_] for id_ in FIXED)
         room = width - LEFT - 1
+        name_width = max(min(room // 3, 32), 1)
         changes = Column(
             id="changes",
             title="SINCE THE BASELINE",
-            width=0,
+            width=max(room - name_width, 1),
             about="what differs",
             text=lambda tracked, *_: text(tracked),
             search_text=text,
             rank=text,
         )
-        name_width = max(min(room // 3, 32), 1)
-        return (*((column, column.width) for column in left), (name, name_width), (changes, max(room - name_width, 1)))
+        return (*((column, column.width) for column in left), (name, name_width), (changes, changes.width))
 
 
 class Difference(NamedTuple):

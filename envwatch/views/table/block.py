@@ -169,7 +169,7 @@ def block_of(
         at = profile_state.clock.server_time(now.wall)
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
-            is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or 0.0)
+            is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or -inf)
             silenced = monitor.silenced_time(tracked, now)
             counts_from = counted_from(silenced, tracked)
             if counts_from is not None and counts_from > at:
@@ -416,7 +416,7 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
-    return (tracked.since_at or 0.0) - monitor.fleet.for_environment(tracked).clock.offset
+    return (tracked.since_at or -inf) - monitor.fleet.for_environment(tracked).clock.offset
 
 
 def _first_name(line: BlockLine) -> tuple[str, str]:
