@@ -102,6 +102,12 @@ def fleet_of_each_state() -> tuple[Environment, ...]:
     )
 
 
+@pytest.mark.parametrize(("profile", "prefix"), [("", ""), ("prod", "profile prod: ")])
+def test_a_warning_about_clocks_names_the_profile_if_the_profile_has_a_name(profile: str, prefix: str) -> None:
+    (warning,) = listing_of(environment("env-1"), skew=90_000, profile=profile).clock_warnings
+    assert warning == f"{prefix}this machine's clock is 1m 30s ahead of the server's; ages are by the server's"
+
+
 def test_the_json_is_exactly_this() -> None:
     row = environment("env-1", apiKeyOwner="key-1", userId="user-1", currentMode="default", surprise=1)
     added = dict.fromkeys(ROW_NAMES[ROW_NAMES.index("unknown") + 1 :])
