@@ -107,18 +107,19 @@ class NewsBar(TextLine, StateNode):
 
     def _newest_rows(self) -> Sequence[Row]:
         self.cut_text = EMPTY
-        first, chosen, told = self._message() or self._trouble(), None, list[Event]()
+        first = self._message() or self._trouble()
+        chosen, also_named = None, list[Event]()
         if first is None:
             if not self.room:
                 return self._doubt() or []
             chosen = headline(self.state.monitor.event_log, self._server_now)
             first = None if self._is_fresh(chosen) else self._doubt()
             if first is None:
-                row, told = self._headline_row(chosen)
+                row, also_named = self._headline_row(chosen)
                 first = [row]
         events = reversed(self.state.monitor.event_log)
-        left_out = {id(event) for event in (chosen, *told)}
-        others = (event for event in events if id(event) not in left_out and not self._is_trouble(event))
+        in_headline = {id(event) for event in (chosen, *also_named)}
+        others = (event for event in events if id(event) not in in_headline and not self._is_trouble(event))
         rows = [self._event_row(event) for event in islice(others, max(self.room - len(first), 0))]
         if not rows or self.room < _LINES_WITH_RULE:
             return [*first, *rows]
