@@ -28,15 +28,15 @@ from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, TimeWindo
 from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.encoding.events import EventEncoder
+from envwatch.history.encoding.frames import difference
+from envwatch.history.encoding.packing import checksum_of, packed, unpacked
+from envwatch.history.past import Moment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
 from envwatch.model.page import Pool, page_of
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.past.history import Moment
-from envwatch.storage.history.encoding.events import EventEncoder
-from envwatch.storage.history.encoding.frames import difference
-from envwatch.storage.history.encoding.packing import checksum_of, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -28,13 +28,13 @@ from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.history.stored import StoredPast, history_folder
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
 from envwatch.model.page import page_of
 from envwatch.model.text import SafeText
 from envwatch.sources.poller import Poller, Runtime, Session, Target
-from envwatch.storage.history.past import StoredPast, history_folder
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.hinted_app import HintedApp

@@ -102,7 +102,7 @@ def test_another_number_than_the_next_free_one_is_refused(copy: Path, tmp_path: 
     path = tmp_path / "envwatch/model/environment.py"
     path.write_text(path.read_text(encoding="utf-8").replace('ApiField("site", 31', 'ApiField("site", 5'))
     done = subprocess.run(
-        [sys.executable, "-c", "import envwatch.storage.history.encoding.cells"],
+        [sys.executable, "-c", "import envwatch.history.encoding.cells"],
         env=environ_in(copy),
         cwd=tmp_path,
         capture_output=True,
@@ -159,7 +159,7 @@ def test_a_recording_keeps_a_new_field_and_a_redacted_one_hides_its_text(copy: P
             run_in(copy, *command, environ=environ)
     program = (
         "import sys; from contextlib import closing; from pathlib import Path\n"
-        "from envwatch.storage.history.past import RecordedFile\n"
+        "from envwatch.history.stored import RecordedFile\n"
         "with closing(RecordedFile(Path(sys.argv[1]))) as past:\n"
         "    polls = past.polls(float('-inf'), float('inf'))\n"
         "    for each in past.moment(polls[-1]).profile_state.environments.values(): print(each.environment.site)"
@@ -177,9 +177,9 @@ def test_the_tests_of_rows_names_and_pages_are_green_in_the_copy(copy: Path) -> 
         "tests/test_documents.py",
         "tests/cli/test_generated_files.py",
         "tests/model",
-        "tests/storage/history/test_golden.py",
-        "tests/storage/history/test_redaction.py",
-        "tests/storage/history/encoding",
+        "tests/history/test_golden.py",
+        "tests/history/test_redaction.py",
+        "tests/history/encoding",
         "tests/serving/test_listing.py",
         "tests/views/test_output.py",
         "tests/views/test_baseline.py",

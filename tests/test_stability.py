@@ -36,13 +36,13 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import ONLINE
 from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.history.encoding.frames import FORMAT_VERSION
+from envwatch.history.past import LeftOut
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
-from envwatch.past.history import LeftOut
 from envwatch.query.fields import FIELDS
-from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.tui.keymap import binding_ids
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.events import event_stream

@@ -22,11 +22,11 @@ from envwatch.fleet.alerting.alert_state import (
 )
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.past import HistoryError, Moment
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
-from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, ChangedFile, StateFile
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | N
 
 def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
     """Return which rows were online in the newest readable listing; None without such a listing in its last day."""
-    from envwatch.storage.history.past import StoredPast
+    from envwatch.history.stored import StoredPast
 
     past = StoredPast(folder, profile)
     try:

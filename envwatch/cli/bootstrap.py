@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.history.past import Moment, Past
+    from envwatch.history.recorder import HistoryRecorder
     from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits
-    from envwatch.past.history import Moment, Past
     from envwatch.query.language import Query
     from envwatch.redactor import Secret
     from envwatch.sources.letta.client import Client
     from envwatch.sources.poller import Target
-    from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
     from envwatch.storage.state_file import StateFormat
 
@@ -384,8 +384,8 @@ def history_for(
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:
         return History(None, {})
-    from envwatch.storage.history.past import Retention, StoredPast
-    from envwatch.storage.history.recorder import HistoryRecorder, nothing
+    from envwatch.history.recorder import HistoryRecorder, nothing
+    from envwatch.history.stored import Retention, StoredPast
 
     folders = {
         name: demo.folder if demo else history_folder_for(server_in(credentials.base_url), settings)
@@ -407,7 +407,7 @@ def history_for(
 
 def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     """Import late: the recorder's thread calls this after the first frame."""
-    from envwatch.past.earlier_runs import changes_between_runs
+    from envwatch.history.earlier_runs import changes_between_runs
 
     return changes_between_runs(before, first)
 
@@ -417,7 +417,7 @@ def history_folder_for(server: str, settings: Settings) -> Path:
 
     Each set of filters has its own history, because rows outside the filters are not gone.
     """
-    from envwatch.storage.history.past import history_folder
+    from envwatch.history.stored import history_folder
 
     filters = {"online_only": settings.online_only or None, "source": settings.source, "user": settings.user}
     parts = [f"{name}={value}" for name, value in filters.items() if value is not None]

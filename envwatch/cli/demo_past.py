@@ -16,21 +16,21 @@ from envwatch.demo.fleet import DAYS
 from envwatch.demo.times import DAY_MS
 from envwatch.files import ProcessLock, write_private
 from envwatch.fleet.events import NO_PROFILE, Event
+from envwatch.history.earlier_runs import changes_between_runs
+from envwatch.history.encoding.events import EventDecoder
+from envwatch.history.encoding.frames import Frame, FrameKind
+from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.packing import FramePart, checksum_of, packed
+from envwatch.history.stored import LOCK, Retention, StoredPast, day_of, day_path, day_paths
+from envwatch.history.writer import FolderWriter, next_numbers
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
-from envwatch.past.earlier_runs import changes_between_runs
-from envwatch.storage.history.encoding.events import EventDecoder
-from envwatch.storage.history.encoding.frames import Frame, FrameKind
-from envwatch.storage.history.encoding.moment_builder import MomentBuilder
-from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed
-from envwatch.storage.history.past import LOCK, Retention, StoredPast, day_of, day_path, day_paths
-from envwatch.storage.history.writer import FolderWriter, next_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from envwatch.past.history import Moment
+    from envwatch.history.past import Moment
 
 SHIPPED_START: Final = 1_767_236_260_000
 """The opening after the shipped days: 2026-01-01, 02:57:40 UTC."""

@@ -115,7 +115,7 @@ def _free_key(settings: Settings, first: str) -> str:
 
 def newest_demo_host(settings: Settings) -> str | None:
     """Return the host of the newest recorded demo, if any."""
-    from envwatch.storage.history.past import day_paths, profile_and_host
+    from envwatch.history.stored import day_paths, profile_and_host
 
     without_host = history_folder_for("", settings)
     folders = without_host.parent.glob(f"{without_host.name}demo-*")

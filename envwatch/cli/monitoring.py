@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.events import Event
     from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.history.past import Past
     from envwatch.model.clock import Clocks
-    from envwatch.past.history import Past
     from envwatch.storage.log import PollLog
 
 _TICK_S = 1.0

@@ -114,8 +114,8 @@ class UptimeFiles:
             return False
 
         def rebuild() -> None:
-            from envwatch.past.uptimes import recorded_uptimes
-            from envwatch.storage.history.past import StoredPast
+            from envwatch.history.stored import StoredPast
+            from envwatch.history.uptimes import recorded_uptimes
 
             self._rebuilt.put((name, recorded_uptimes(StoredPast(folder, name))))
 

@@ -14,9 +14,9 @@ from textual.reactive import Reactive
 
 from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.history.past import HistoryError
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.past.history import HistoryError
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.history.past import Past
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.past.history import Past
     from envwatch.sources.poller import Target
     from envwatch.views.command_context import CommandSettings
     from envwatch.views.table.table_view import NamedView

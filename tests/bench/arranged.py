@@ -19,9 +19,9 @@ from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.history.hours import LastDays
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.past.hours import LastDays
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
 from envwatch.views.table.baseline import Baseline

@@ -15,15 +15,15 @@ from support.simulated_life import simulated_life
 from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.storage.history.encoding.events import EventEncoder
-from envwatch.storage.history.encoding.frames import FrameEncoder, FrameKind
-from envwatch.storage.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.events import EventEncoder
+from envwatch.history.encoding.frames import FrameEncoder, FrameKind
+from envwatch.history.encoding.moment_builder import MomentBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envwatch.past.history import Moment
-    from envwatch.storage.history.encoding.frames import Frame
+    from envwatch.history.encoding.frames import Frame
+    from envwatch.history.past import Moment
 
 _HOUR = 720
 """Polls every 5 s; one more begins the next hour."""

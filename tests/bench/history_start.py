@@ -19,13 +19,13 @@ from support.builders import beating, listed
 from envwatch.cli.commands.dashboard import TURN_S
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.past import Moment
+from envwatch.history.stored import Retention, StoredPast, history_folder
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.past.history import Moment
-from envwatch.storage.history.past import Retention, StoredPast, history_folder
-from envwatch.storage.history.writer import FolderWriter
 from envwatch.tui.rewind.past_reader import PastReader
 
 if TYPE_CHECKING:

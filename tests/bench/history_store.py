@@ -18,12 +18,12 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.history.past import Moment
+from envwatch.history.recorder import HistoryRecorder
+from envwatch.history.stored import Retention, StoredPast, size_of
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.outcome import PollResult
-from envwatch.past.history import Moment
-from envwatch.storage.history.past import Retention, StoredPast, size_of
-from envwatch.storage.history.recorder import HistoryRecorder
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

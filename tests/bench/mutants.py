@@ -53,7 +53,7 @@ PACKAGES: Final[Mapping[str, Package]] = {
     "fleet": Package("envwatch/fleet", ("tests/fleet",)),
     "hooks": Package("envwatch/hooks", ("tests/hooks",)),
     "query": Package("envwatch/query", ("tests/query",)),
-    "past": Package("envwatch/past", ("tests/past",)),
+    "history": Package("envwatch/history", ("tests/history",)),
     "views": Package("envwatch/views", ("tests/views",)),
     "poller": Package("envwatch/sources/poller.py", ("tests/sources/test_poller.py", "tests/sources/test_session.py")),
 }

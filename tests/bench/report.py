@@ -18,13 +18,13 @@ from support.builders import environment, listed
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.past import Moment
+from envwatch.history.stored import Retention, history_folder
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.past.history import Moment
-from envwatch.storage.history.past import Retention, history_folder
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

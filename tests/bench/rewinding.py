@@ -12,10 +12,10 @@ from programs import ENVWATCH, Glass
 from support.pty_terminal import environment
 from support.simulated_life import simulated_life
 
+from envwatch.history.past import About
+from envwatch.history.recording import RecordingWriter
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.past.history import About
-from envwatch.storage.history.recording import RecordingWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

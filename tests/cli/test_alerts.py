@@ -19,9 +19,9 @@ from envwatch.cli.uptime_files import uptime_file_for
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord, content_of
+from envwatch.history.stored import Retention, history_folder
+from envwatch.history.writer import FolderWriter
 from envwatch.model.text import clean
-from envwatch.storage.history.past import Retention, history_folder
-from envwatch.storage.history.writer import FolderWriter
 from envwatch.storage.state_file import UPTIME, merge, words_in
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from envwatch.cli.demo_past import moved_day, write_past
 from envwatch.cli.demo_settings import earlier_start
 from envwatch.demo.times import DAY_MS
 from envwatch.files import ProcessLock
+from envwatch.history.stored import LOCK, Retention, StoredPast, day_paths, history_folder
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
-from envwatch.storage.history.past import LOCK, Retention, StoredPast, day_paths, history_folder
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,14 +25,14 @@ from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.stored import Retention
+from envwatch.history.writer import FolderWriter
 from envwatch.hooks.message import Context, DeliveryError
 from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.storage.history.past import Retention
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     import asyncio

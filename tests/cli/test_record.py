@@ -37,17 +37,17 @@ from envwatch.cli.monitoring import deadline_after, updates
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.encoding.frames import FrameKind
+from envwatch.history.encoding.packing import NONSENSE
+from envwatch.history.past import About, events_of
+from envwatch.history.recording import RecordingWriter
+from envwatch.history.stored import RecordedFile, Retention, StoredPast, day_paths, history_folder
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
-from envwatch.past.history import About, events_of
 from envwatch.sources.poller import Session, Target
-from envwatch.storage.history.encoding.frames import FrameKind
-from envwatch.storage.history.encoding.packing import NONSENSE
-from envwatch.storage.history.past import RecordedFile, Retention, StoredPast, day_paths, history_folder
-from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.events.cloud_events import source_of
 from envwatch.views.events.event_stream import EventFormat, EventStream
 

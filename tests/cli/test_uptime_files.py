@@ -17,10 +17,10 @@ from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord
+from envwatch.history.stored import Retention
+from envwatch.history.writer import FolderWriter
 from envwatch.model.limits import Limits
 from envwatch.redactor import Secret
-from envwatch.storage.history.past import Retention
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,11 +19,11 @@ from support.recording import ALWAYS, record
 from support.scripted_server import Scripted, down, up
 
 from envwatch.fleet.events import Kind, flatten
+from envwatch.history.past import events_of
+from envwatch.history.stored import Retention, StoredPast, history_folder
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.page import environment_of
-from envwatch.past.history import events_of
-from envwatch.storage.history.past import Retention, StoredPast, history_folder
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

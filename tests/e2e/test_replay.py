@@ -15,10 +15,10 @@ from support.pty_terminal import Terminal
 from support.pty_terminal import environment as environment_of
 from support.uncleaned import uncleaned
 
+from envwatch.history.past import About
+from envwatch.history.recording import RecordingWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.past.history import About
-from envwatch.storage.history.recording import RecordingWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,10 +19,10 @@ from envwatch.fleet.alerting.silences import Silence, silence_of_environments, s
 from envwatch.fleet.alerting.silences import content_of as content_of_silences
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.past import Moment
+from envwatch.history.rewound import rewound
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
-from envwatch.past.history import Moment
-from envwatch.past.rewound import rewound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

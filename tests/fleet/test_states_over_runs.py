@@ -13,10 +13,10 @@ from support.memory_history import MemoryHistory
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.outages import UptimeState, states
+from envwatch.history.earlier_runs import EarlierRuns
+from envwatch.history.past import Moment
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.past.earlier_runs import EarlierRuns
-from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

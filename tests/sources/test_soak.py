@@ -26,14 +26,14 @@ from envwatch.cli.streams import LineWriter
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.history.past import Moment
+from envwatch.history.stored import Retention, size_of
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
 from envwatch.model.text import clean
-from envwatch.past.history import Moment
 from envwatch.sources.poller import Poller, Session, Target
-from envwatch.storage.history.past import Retention, size_of
-from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.events.event_stream import EventFormat, EventStream
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.past import Moment
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, PollResult, Slept
 from envwatch.model.text import SafeText, clean
-from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,7 +1,7 @@
 """Makes the golden files of a format version: `uv run python tests/support/golden_history.py FOLDER`.
 
 The files hold a recording and a day of 26 demo machines, and the contents in JSON. Made once per version and read by
-every later envwatch; see `tests/storage/history/test_golden.py`.
+every later envwatch; see `tests/history/test_golden.py`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.encoding.frames import FORMAT_VERSION
+from envwatch.history.past import About, Moment, events_of
+from envwatch.history.recording import RecordingWriter
+from envwatch.history.stored import Retention, day_paths
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, PollResult, Slept
 from envwatch.model.text import clean
-from envwatch.past.history import About, Moment, events_of
-from envwatch.storage.history.encoding.frames import FORMAT_VERSION
-from envwatch.storage.history.past import Retention, day_paths
-from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.history.past import Past
     from envwatch.model.outcome import Listed, Outcome
-    from envwatch.past.history import Past
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
 ABOUT = About(profile=clean("golden"), base_url=clean("https://letta.example"), version=clean("1"))

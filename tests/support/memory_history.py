@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.past import NO_EVENTS, Moment, RecordedStep
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll, Slept
-from envwatch.past.history import NO_EVENTS, Moment, RecordedStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

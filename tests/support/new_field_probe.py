@@ -23,6 +23,10 @@ from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.history.encoding.frames import FrameEncoder
+from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.redaction import Redaction
+from envwatch.history.stored import RecordedFile
 from envwatch.model.clock import WallMs
 from envwatch.model.environment import wire_row as row_to_send
 from envwatch.model.limits import Limits
@@ -32,10 +36,6 @@ from envwatch.model.times import TimeStyle
 from envwatch.query.completion import completions
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import parse
-from envwatch.storage.history.encoding.frames import FrameEncoder
-from envwatch.storage.history.encoding.moment_builder import MomentBuilder
-from envwatch.storage.history.past import RecordedFile
-from envwatch.storage.history.redaction import Redaction
 from envwatch.views.output import formats
 from envwatch.views.pane.details import about_lines
 from envwatch.views.table.baseline import differences
@@ -82,7 +82,7 @@ def recorded_and_replayed() -> None:
 
 
 def older_recordings_open(copy: Path) -> None:
-    golden = copy / "tests/storage/history/golden"
+    golden = copy / "tests/history/golden"
     expected = json.loads((golden / "version-1.json").read_text(encoding="utf-8"))
     with closing(RecordedFile(golden / "version-1.recording")) as past:
         held = held_by_past(past)

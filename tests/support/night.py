@@ -15,20 +15,20 @@ from support.memory_history import MemoryHistory
 from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Slept
 from envwatch.model.text import clean
-from envwatch.past.earlier_runs import changes_between_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.history.past import Moment
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, Outcome
     from envwatch.model.text import SafeText
-    from envwatch.past.history import Moment
 
 ZONE: Final = ZoneInfo("Europe/Berlin")
 STEP_MS: Final = 30_000

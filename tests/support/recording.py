@@ -10,12 +10,12 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.encoding.events import EventDecoder, EventEncoder
+from envwatch.history.encoding.frames import FrameKind
+from envwatch.history.past import events_of
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.past.history import events_of
-from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
-from envwatch.storage.history.encoding.frames import FrameKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from envwatch.fleet.events import Event
+    from envwatch.history.past import Past
+    from envwatch.history.writer import FolderWriter
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
-    from envwatch.past.history import Past
-    from envwatch.storage.history.writer import FolderWriter
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from support.memory_history import recorded
 from support.recording import ALWAYS, life
 
-from envwatch.storage.history.past import Retention
-from envwatch.storage.history.writer import FolderWriter
+from envwatch.history.stored import Retention
+from envwatch.history.writer import FolderWriter
 
 
 def main() -> None:

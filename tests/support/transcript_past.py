@@ -14,10 +14,10 @@ from support.builders import failed, listed
 from support.recording import record
 from support.transcript_fleets import HOUR, MINUTE, STARTED, down, healthy, up
 
+from envwatch.history.stored import Retention, history_folder
+from envwatch.history.writer import FolderWriter
 from envwatch.model.outcome import Cause
 from envwatch.model.page import environment_of
-from envwatch.storage.history.past import Retention, history_folder
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

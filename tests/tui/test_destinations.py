@@ -14,10 +14,10 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.history.past import HistoryError
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.past.history import HistoryError
 from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.table_screen import AtTime, EventSteps

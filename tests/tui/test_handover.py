@@ -17,11 +17,11 @@ from support.rewinding import BACK, LIFE, lived, press, rows, show, until
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.history.past import HistoryError
+from envwatch.history.stored import Retention, StoredPast
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.past.history import HistoryError
-from envwatch.storage.history.past import Retention, StoredPast
-from envwatch.storage.history.writer import FolderWriter
 from envwatch.tui.arguments import Replay
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
+    from envwatch.history.past import Past
     from envwatch.model.outcome import Listed, RecordedPoll
-    from envwatch.past.history import Past
 
 HOUR_MS = 3_600_000
 

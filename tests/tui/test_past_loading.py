@@ -14,13 +14,13 @@ from support.memory_history import MemoryHistory, recorded
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.past import HistoryError, Moment
+from envwatch.history.stored import Retention, StoredPast
+from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
-from envwatch.past.history import HistoryError, Moment
-from envwatch.storage.history.past import Retention, StoredPast
-from envwatch.storage.history.writer import FolderWriter
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.event_log import EventLogScreen
 

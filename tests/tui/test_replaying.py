@@ -28,8 +28,8 @@ from support.rewinding import (
 )
 
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.history.past import HistoryError
 from envwatch.model.clock import WallMs
-from envwatch.past.history import HistoryError
 from envwatch.tui.arguments import Replay
 from envwatch.views.state_style import EMPTY_RECORDING, REPLAY_POLLS_NOTHING, REPLAYED
 

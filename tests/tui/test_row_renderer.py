@@ -18,10 +18,10 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.hours import LastDays
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.past.hours import LastDays
 from envwatch.query.language import Query, parse
 from envwatch.tui.state import UNICODE, MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer

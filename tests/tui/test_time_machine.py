@@ -43,11 +43,11 @@ from support.rewinding import (
 
 from envwatch.fleet.alerting.acknowledgements import with_server
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.history.past import NO_EVENTS, HistoryError
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, clean
 from envwatch.model.times import use_zone
-from envwatch.past.history import NO_EVENTS, HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.widgets.status_bar import DayBar
 from envwatch.views.command_context import CommandSettings, RowCommand
@@ -62,9 +62,9 @@ if TYPE_CHECKING:
     from support.app_harness import Stage
 
     from envwatch.fleet.events import Event
+    from envwatch.history.past import Moment, RecordedStep
     from envwatch.model.clock import WallMs
     from envwatch.model.outcome import RecordedPoll
-    from envwatch.past.history import Moment, RecordedStep
 
 DAY_MEANINGS: Final = [entry.meaning for entry in day_entries(ascii_only=False)]
 """Meanings of the signs on the line of events."""

@@ -17,10 +17,10 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import LATE, Presence
 from envwatch.fleet.problems import is_old
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.history.hours import LastDays
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.past.hours import LastDays
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import Arrangement, arrange
 from envwatch.views.table.columns import for_text

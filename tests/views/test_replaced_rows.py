@@ -20,14 +20,14 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at
+from envwatch.history.encoding.frames import FrameEncoder
+from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.past import Moment
+from envwatch.history.redaction import Redaction
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.past.history import Moment
 from envwatch.query.language import parse
-from envwatch.storage.history.encoding.frames import FrameEncoder
-from envwatch.storage.history.encoding.moment_builder import MomentBuilder
-from envwatch.storage.history.redaction import Redaction
 from envwatch.views.events.cloud_events import cloud_event, line_of
 from envwatch.views.events.event_stream import initial_line, layout_of
 from envwatch.views.events.event_text import event_text

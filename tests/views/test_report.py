@@ -26,10 +26,10 @@ from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
 from envwatch.fleet.watched_time import Span
+from envwatch.history.past import DamagedError, LeftOut
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
-from envwatch.past.history import DamagedError, LeftOut
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.report.findings import first_after, losses_together
 from envwatch.views.report.markdown import ReportClock, markdown_of
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from envwatch.fleet.presence import Verdict
-    from envwatch.past.history import Moment, Past
+    from envwatch.history.past import Moment, Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
 

@@ -196,7 +196,7 @@ def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) ->
 
 def _list_past(options: Options, since: datetime) -> int:
     from envwatch.cli.stored_history import recorded_settings_for
-    from envwatch.past.history import HistoryError
+    from envwatch.history.past import HistoryError
     from envwatch.views.report import past_losses
 
     all_settings = recorded_settings_for(options)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
+    from envwatch.history.past import HistoryError, Moment, RecordedStep
+    from envwatch.history.recording import RecordingWriter
+    from envwatch.history.stored import StoredPast
     from envwatch.model.clock import WallMs
-    from envwatch.past.history import HistoryError, Moment, RecordedStep
-    from envwatch.storage.history.past import StoredPast
-    from envwatch.storage.history.recording import RecordingWriter
 
 _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
 
@@ -130,8 +130,8 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     Raises:
         OSError: if the recording cannot be written.
     """
+    from envwatch.history.past import HistoryError, Moment
     from envwatch.model.outcome import PollResult
-    from envwatch.past.history import HistoryError, Moment
 
     changes, monitor = update.changes, update.monitor
     if changes.outcome is None or changes.profile is None:
@@ -149,8 +149,8 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
 
 def _cut(settings: Settings, options: Options) -> int:
     from envwatch.cli.stored_history import base_url_of, past_of
+    from envwatch.history.past import HistoryError, left_out_of
     from envwatch.model.clock import WallMs
-    from envwatch.past.history import HistoryError, left_out_of
 
     base_url = base_url_of(settings)
     past = past_of(settings, base_url)
@@ -190,7 +190,7 @@ def _written(
     steps: Iterable[RecordedStep], moments: Iterator[Moment | HistoryError], writer: RecordingWriter
 ) -> Iterator[RecordedStep]:
     """Write steps; yield the written steps. A poll with an unreadable moment is left out, and its events are kept."""
-    from envwatch.past.history import HistoryError, Moment
+    from envwatch.history.past import HistoryError, Moment
 
     run: int | None = None
     for step in steps:
@@ -214,9 +214,9 @@ def _writer(settings: Settings, base_url: SafeText, options: Options, stack: Exi
     A file without polls and an incomplete cut are removed.
     """
     try:
-        from envwatch.past.history import About
-        from envwatch.storage.history.recording import RecordingWriter
-        from envwatch.storage.history.redaction import Redaction
+        from envwatch.history.past import About
+        from envwatch.history.recording import RecordingWriter
+        from envwatch.history.redaction import Redaction
     except ImportError as error:  # Python can be built without SQLite
         raise StopError(Exit.FAILED, f"cannot write {options.file}: {error}") from None
     path = Path(options.file)

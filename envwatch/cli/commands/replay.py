@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.config.settings import Settings
+    from envwatch.history.stored import RecordedFile
     from envwatch.model.clock import WallMs
-    from envwatch.storage.history.past import RecordedFile
     from envwatch.views.events.event_stream import EventStream
 
 _FASTEST: Final = 10_000.0
@@ -79,8 +79,8 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    from envwatch.past.history import HistoryError
-    from envwatch.storage.history.past import RecordedFile
+    from envwatch.history.past import HistoryError
+    from envwatch.history.stored import RecordedFile
 
     try:
         file = RecordedFile(Path(options.file))
@@ -156,7 +156,7 @@ def _lines(file: RecordedFile, at: WallMs | None, stream: EventStream, options: 
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
-    from envwatch.past.history import HistoryError
+    from envwatch.history.past import HistoryError
 
     poll = file.polls()[0]
     try:

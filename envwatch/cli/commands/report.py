@@ -20,7 +20,7 @@ from envwatch.model.times import date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.past.history import Past
+    from envwatch.history.past import Past
     from envwatch.views.report.values import ProfileReport, Report
 
 _SHIFT: Final = "8h"
@@ -61,7 +61,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Print the report; name records that are left out, and profiles without a history, on standard error."""
-    from envwatch.past.history import HistoryError
+    from envwatch.history.past import HistoryError
     from envwatch.views.report.values import Report
 
     stdout()
@@ -128,8 +128,8 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
 def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallMs, WallMs]:
     from pathlib import Path
 
-    from envwatch.past.history import HistoryError
-    from envwatch.storage.history.past import RecordedFile
+    from envwatch.history.past import HistoryError
+    from envwatch.history.stored import RecordedFile
 
     name = clean(options.file)
     if options.profile is not None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
-    from envwatch.past.earlier_runs import EarlierRuns
-    from envwatch.past.history import Past
+    from envwatch.history.earlier_runs import EarlierRuns
+    from envwatch.history.past import Past
     from envwatch.query.language import Query
     from envwatch.views.events.event_stream import EventStream
 
@@ -133,8 +133,8 @@ class EarlierEvents:
 
         An unreadable history is reported on standard error, and counts as empty.
         """
-        from envwatch.past.earlier_runs import EarlierRuns
-        from envwatch.past.history import HistoryError
+        from envwatch.history.earlier_runs import EarlierRuns
+        from envwatch.history.past import HistoryError
         from envwatch.sources.daemon_thread import run_in_daemon_thread
 
         if since is None:
@@ -164,7 +164,7 @@ class EarlierEvents:
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
         """Return the events between the recording and the first listing of a profile."""
-        from envwatch.past.history import Moment
+        from envwatch.history.past import Moment
 
         profile = update.changes.profile
         if profile is None or profile not in self._runs or not update.has_new_listing:

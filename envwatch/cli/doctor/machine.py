@@ -22,13 +22,13 @@ from envwatch.cli.streams import is_utf8
 from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import Settings, all_settings_of, config_path
 from envwatch.config.values import ConfigError
+from envwatch.history.inspection import Inspection, inspected
+from envwatch.history.stored import history_root
 from envwatch.hooks.command import HookCommand
 from envwatch.hooks.webhook import WebService
 from envwatch.model.text import counted
 from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.history.inspection import Inspection, inspected
-from envwatch.storage.history.past import history_root
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES, WORDS
 
 if TYPE_CHECKING:

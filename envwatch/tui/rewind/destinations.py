@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import flatten
+from envwatch.history.past import HistoryError
+from envwatch.history.rewound import Timeline
 from envwatch.model.clock import WallMs
 from envwatch.model.times import DAY_MS, MS
-from envwatch.past.history import HistoryError
-from envwatch.past.rewound import Timeline
 from envwatch.tui.screens.table_screen import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.views import state_style
 from envwatch.views.events.event_text import event_text
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.history.rewound import PollRef
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import SafeText
-    from envwatch.past.rewound import PollRef
     from envwatch.tui.rewind.past_reader import Order, PastReader
     from envwatch.tui.screens.table_screen import Goal
 

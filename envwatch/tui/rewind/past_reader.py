@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import EventLog
 from envwatch.fleet.watched_time import WatchedTime
+from envwatch.history.earlier_runs import EarlierRuns, changes_between_runs
+from envwatch.history.past import HistoryError, Moment, events_of
+from envwatch.history.rewound import PollRef, Timeline
 from envwatch.model.clock import WallMs
 from envwatch.model.times import DAY_MS, MS
-from envwatch.past.earlier_runs import EarlierRuns, changes_between_runs
-from envwatch.past.history import HistoryError, Moment, events_of
-from envwatch.past.rewound import PollRef, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
+    from envwatch.history.past import Past, RecordedStep
     from envwatch.model.clock import Clocks, ServerClock
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
-    from envwatch.past.history import Past, RecordedStep
 
 
 _WINDOW_MS: Final = timedelta(hours=2) / MS

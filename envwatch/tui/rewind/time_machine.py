@@ -10,11 +10,11 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from envwatch.history.past import HistoryError, Moment
+from envwatch.history.rewound import LogEnds, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import DAY_MS
-from envwatch.past.history import HistoryError, Moment
-from envwatch.past.rewound import LogEnds, rewound
 from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.table_screen import AtTime, EventSteps, Live, Reached, Steps

@@ -10,10 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from envwatch.history.past import HistoryError
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
-from envwatch.past.history import HistoryError
 from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.state import Choice
 from envwatch.tui.widgets.detail_pane import Pager

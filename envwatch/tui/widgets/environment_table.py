@@ -16,8 +16,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 
 from envwatch.fleet.monitor import Monitor
+from envwatch.history.hours import LastDays
 from envwatch.model.text import EMPTY
-from envwatch.past.hours import LastDays
 from envwatch.tui.state import MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.row_renderer import RowRenderer

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.history.hours import LastDays
     from envwatch.model.clock import ServerMs
-    from envwatch.past.hours import LastDays
     from envwatch.query.language import Query
     from envwatch.tui.state import Glyphs, MonitorState
     from envwatch.views.state_style import StateStyle

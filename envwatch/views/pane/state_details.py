@@ -19,12 +19,12 @@ from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, Reason, hea
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.watched_time import NOT_WATCHED
+from envwatch.history.hours import Availability, availability_text, worst_states
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, long_age, minutes_age, short_age, span, state_age
-from envwatch.past.hours import Availability, availability_text, worst_states
 from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
 from envwatch.views.state_style import (
     FAINT,

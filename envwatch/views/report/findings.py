@@ -19,13 +19,13 @@ from envwatch.fleet.outages import Interval, Outage, UptimeState, outages, state
 from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
 from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.history.hours import Availability
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
 from envwatch.model.versions import is_behind
-from envwatch.past.hours import Availability
 from envwatch.views.report import values
 from envwatch.views.state_style import silenced_until_text
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.alerting.silences import Silenced, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.past.history import Moment
+    from envwatch.history.past import Moment
 
 
 _ONE_LISTING_MS = 1_000.0

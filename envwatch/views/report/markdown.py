@@ -9,11 +9,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
+from envwatch.history.hours import percent_text
 from envwatch.model.environment import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
 from envwatch.model.times import DAY_MS, long_age, moment, offset_text, span
 from envwatch.model.versions import is_behind
-from envwatch.past.hours import percent_text
 from envwatch.views.report import values
 from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
 from envwatch.views.table.table_view import id_tail

@@ -15,12 +15,12 @@ from envwatch.fleet.alerting.silences import NO_SILENCES, Silences
 from envwatch.fleet.events import ENDS, Event, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.history.past import HistoryError, LeftOut, Moment, Past, RecordedStep, events_of, left_out_of
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS, span
-from envwatch.past.history import HistoryError, LeftOut, Moment, Past, RecordedStep, events_of, left_out_of
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.report import findings
 from envwatch.views.report.values import NOT_RUNNING, FleetSummary, Gap, ProfileReport, Subject, Watch

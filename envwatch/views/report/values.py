@@ -17,9 +17,9 @@ from pydantic_core import to_json
 from envwatch.fleet.events import Kind  # noqa: TC001 - as the next ones: pydantic reads the annotations
 from envwatch.fleet.presence import Presence  # noqa: TC001
 from envwatch.fleet.watched_time import Span
+from envwatch.history.past import LeftOut  # noqa: TC001
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import SafeText  # noqa: TC001
-from envwatch.past.history import LeftOut  # noqa: TC001
 from envwatch.views.output.formats import iso
 
 _T = TypeVar("_T")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.history.hours import LastDays
     from envwatch.model.text import SafeText
-    from envwatch.past.hours import LastDays
     from envwatch.views.table.baseline import Baseline
     from envwatch.views.table.table_view import TableLine, View
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.uptime import share_text
+from envwatch.history.hours import HOURS
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, UNRESTRICTED, mode_of
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed, natural_key, shortened
 from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
-from envwatch.past.hours import HOURS
 from envwatch.presentation import PRESENTATIONS, Match, Presentation
 
 if TYPE_CHECKING:

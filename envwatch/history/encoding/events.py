@@ -1,0 +1,132 @@
+"""Encoding of events, with members and the environment's state at the time."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+from envwatch.fleet.events import Event
+from envwatch.history.encoding.cells import codecs_of
+from envwatch.history.encoding.codecs import Codec, difference_of, list_of, patched, record
+from envwatch.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
+from envwatch.history.past import HistoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from envwatch.model.text import SafeText
+
+_LEVEL: Final = 9
+_OBJECTS: Final = frozenset({"metadata", "unknown"})
+_OF_ROW: Final = ("id", "name")
+"""Names and ids of events mostly equal the row's fields."""
+_MOST_CHANGED: Final = 9
+"""With more changes, the whole row is written. An environment that connects anew changes eight fields."""
+
+_FIELDS: Final = codecs_of(Event, "profile", "members")
+
+
+class EventEncoder:
+    """Encodes the events of a file; a repeated row becomes a difference.
+
+    A row takes four fifths of an event, and most environments have many events a day.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
+        """By id: the number of the event with the whole row, the place in the event, the row."""
+
+    def encode(self, event: Event, number: int) -> bytes:
+        """Return the next event as bytes, without the profile; `number` identifies the event.
+
+        Raises:
+            HistoryError: if the event cannot be encoded.
+        """
+        plain = _codec(event.profile).plain(event)
+        for place, one in enumerate(_with_rows(plain)):
+            row = one["then"]["environment"]
+            known = self._rows.get(row["id"])
+            change = None if known is None else _row_change(known[2], row)
+            if known is None or change is None:
+                self._rows[row["id"]] = (number, place, row)
+                continue
+            one["then"]["environment"] = [*known[:2], *change]
+            for name in _OF_ROW:
+                if one.get(name) == row[name]:
+                    one[name] = True
+        return packed([FramePart(plain)], _LEVEL)
+
+
+class EventDecoder:
+    """Decodes the events of a file; `data_of` returns an event's bytes by number."""
+
+    def __init__(self, profile: SafeText, data_of: Callable[[int], bytes]) -> None:
+        self._profile = profile
+        self._data_of = data_of
+        self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
+
+    def decode(self, data: bytes) -> Event:
+        """Return an event from `EventEncoder.encode`.
+
+        Raises:
+            HistoryError: if the event's bytes, or the bytes with the whole row, are damaged.
+        """
+        try:
+            plain = _plain_of(data)
+            for one in _with_rows(plain):
+                row = one["then"]["environment"]
+                if type(row) is list:
+                    number, place, changed, gone = row
+                    one["then"]["environment"] = row = _changed_row(self._row(number, place), changed, gone)
+                    one.update({name: row[name] for name in _OF_ROW if one.get(name) is True})
+            return _codec(self._profile).value(plain)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+            raise HistoryError(NONSENSE) from error
+
+    def _row(self, number: int, place: int) -> Mapping[str, Any]:
+        row = self._rows.get((number, place))
+        if row is None:
+            row = _with_rows(_plain_of(self._data_of(number)))[place]["then"]["environment"]
+            self._rows[number, place] = row
+        if type(row) is not dict:
+            raise ValueError("a row that is not whole")
+        return row
+
+
+def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value
+    (part,) = unpacked(data)
+    return part.plain
+
+
+def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]] | None:
+    changed, gone = difference_of(before, after)
+    if len(changed) > _MOST_CHANGED:
+        return None
+    for name in _OBJECTS & changed.keys() & before.keys():
+        members = difference_of(before[name], after[name])
+        if [*patched(before[name], *members)] == [*after[name]]:
+            changed[name] = members
+    return changed, gone
+
+
+def _changed_row(row: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Mapping[str, Any]:
+    result = patched(row, changed, gone)
+    for name in _OBJECTS & changed.keys():
+        if type(changed[name]) is list:
+            result[name] = patched(row[name], *changed[name])
+    return result
+
+
+def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON value
+    members = [each for member in plain.get("members", ()) for each in _with_rows(member)]
+    return members if plain.get("then") is None else [plain, *members]
+
+
+@lru_cache(maxsize=64)
+def _codec(profile: SafeText) -> Codec[Event]:
+    members: Codec[tuple[Event, ...]] = Codec(
+        lambda events: [codec.plain(member) for member in events],
+        lambda plain: tuple([codec.value(member) for member in list_of(plain)]),
+    )
+    codec = record(partial(Event, profile=profile), members=members, **_FIELDS)
+    return codec

@@ -1,0 +1,77 @@
+"""Checks of the recorded history for `envwatch doctor`, without a change on the disk."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.files import ProcessLock, open_regular
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.history.past import GoneError, HistoryError, NewerError
+from envwatch.history.reading import DayReader, Rebuilder
+from envwatch.history.stored import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Inspection(NamedTuple):
+    """The history of a profile and server."""
+
+    profile: str
+    host: str
+    days: int
+    bytes: int
+    recorder: int | None
+    """The recorder's process id, None without a recorder, 0 if unknown."""
+    problems: tuple[str, ...]
+    newer: tuple[str, ...]
+
+
+def inspected(history: Path) -> list[Inspection]:
+    """Return the state of each history folder.
+
+    Only a folder's newest day is read completely.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    folders = sorted(path for path in history.iterdir() if path.is_dir()) if history.exists() else []
+    return [_inspected(folder) for folder in folders]
+
+
+def _inspected(folder: Path) -> Inspection:
+    paths = day_paths(folder)
+    problems, newer = [], []
+    for path in paths:
+        try:
+            with suppress(GoneError):
+                _check(path, is_newest=path == paths[-1])
+        except NewerError:
+            newer.append(path.name)
+        except HistoryError as error:
+            problems.append(f"{path.name}: {error}")
+    problems += [f"{path.name}: set aside" for path in sorted(folder.glob(f"*{SUFFIX}{DAMAGED}"))]
+    profile, host = profile_and_host(folder)
+    return Inspection(profile, host, len(paths), size_of(folder), _recorder(folder), tuple(problems), tuple(newer))
+
+
+def _check(path: Path, *, is_newest: bool) -> None:
+    with closing(DayReader(path)) as reader:
+        if not is_newest:
+            reader.last_numbers()
+            return
+        reader.quick_check()
+        if number := reader.last_numbers().poll:
+            Rebuilder(NO_PROFILE).moment(reader, number)
+
+
+def _recorder(folder: Path) -> int | None:
+    with suppress(OSError), os.fdopen(open_regular(folder / LOCK), "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(ProcessLock(folder / LOCK).holder or 0)
+    return None

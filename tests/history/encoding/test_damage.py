@@ -1,0 +1,220 @@
+"""Reading any bytes gives a moment or an event, or raises `HistoryError`."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, beating, environment, failed, listed
+from support.memory_history import recorded
+from support.recording import decode_event, encode_event
+
+from envwatch.fleet.events import NO_PROFILE, Event, flatten
+from envwatch.history.encoding.cells import NAMES
+from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind
+from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
+from envwatch.history.past import HistoryError, Moment
+from envwatch.model.clock import WallMs
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_ALWAYS = (WallMs(0), WallMs(2 * NOW))
+
+
+def _moments_and_events() -> tuple[list[Moment], Sequence[Event]]:
+    later = [*beating(7, NOW + 5_000, currentMode="acceptEdits"), environment("new", unknownField=[1])]
+    history = recorded([listed(beating(12)), listed(later, NOW + 5_000), failed(at=NOW + 10_000)])
+    polls = history.polls(*_ALWAYS)
+    return list(map(history.moment, polls)), history.events(*_ALWAYS)
+
+
+MOMENTS, EVENTS = _moments_and_events()
+_ENCODER = FrameEncoder(bridge_every=2)
+FRAMES = [_ENCODER.encode(moment) for moment in MOMENTS]
+EVENT_BYTES = [encode_event(event) for event in EVENTS]
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=3), values, max_size=3),
+    max_leaves=5,
+)
+
+
+def _read(frames: Sequence[Frame]) -> None:
+    decoder = MomentBuilder(NO_PROFILE)
+    with suppress(HistoryError):
+        for frame in frames:
+            decoder.apply(frame)
+            decoder.moment()
+
+
+def test_there_is_something_of_each_kind_to_damage() -> None:
+    assert {frame.kind for frame in FRAMES} == set(FrameKind)
+    assert any(event.members for event in EVENTS) or len(EVENTS) > 3
+
+
+@given(st.sampled_from([*(frame.data for frame in FRAMES), *EVENT_BYTES]), st.data())
+def test_a_byte_that_changed_or_is_missing_is_damage(data: bytes, draws: st.DataObject) -> None:
+    place = draws.draw(st.integers(0, len(data) - 1))
+    changed = data[:place] + bytes([data[place] ^ draws.draw(st.integers(1, 255))]) + data[place + 1 :]
+    for damaged in (changed, data[:place], data + b"x"):
+        with pytest.raises(HistoryError, match="damaged"):
+            MomentBuilder(NO_PROFILE).apply(Frame(FrameKind.KEY, damaged))
+        with pytest.raises(HistoryError, match="damaged"):
+            decode_event(damaged, NO_PROFILE)
+
+
+@given(st.sampled_from(FrameKind), st.binary(max_size=200))
+def test_any_bytes_with_a_right_checksum_are_read_or_refused(kind: FrameKind, body: bytes) -> None:
+    for inner in (body, zlib.compress(body)[2:-4]):
+        data = zlib.crc32(inner).to_bytes(4, "little") + inner
+        _read([Frame(kind, data)])
+        with suppress(HistoryError):
+            decode_event(data, NO_PROFILE)
+
+
+@given(st.sampled_from(range(3)), st.data())
+def test_any_other_value_in_a_frame_is_read_or_refused(place: int, draws: st.DataObject) -> None:
+    part = unpacked(FRAMES[place].data)[0]
+    plain = json.loads(json.dumps(part.plain))
+    _spoil(plain, draws)
+    numbers = draws.draw(st.just(part.numbers) | st.lists(st.integers(0, 2**63 - 1), max_size=40))
+    base = checksum_of(FRAMES[place - 1].data) if place == 1 else checksum_of(FRAMES[0].data) if place else 0
+    spoiled = Frame(FRAMES[place].kind, packed([FramePart(plain, numbers, base)], 1))
+    _read([*FRAMES[: min(place, 1)], spoiled])
+
+
+@given(st.sampled_from(EVENT_BYTES), st.data())
+def test_any_other_value_in_an_event_is_read_or_refused(data: bytes, draws: st.DataObject) -> None:
+    plain = json.loads(json.dumps(unpacked(data)[0].plain))
+    _spoil(plain, draws)
+    with suppress(HistoryError):
+        decode_event(packed([FramePart(plain)], 1), NO_PROFILE)
+
+
+def _spoil(plain: Any, draws: st.DataObject) -> None:
+    places: list[tuple[Any, Any]] = []
+    values = [plain]
+    while values:
+        value = values.pop()
+        keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+        places += [(value, key) for key in keys]
+        values += [value[key] for key in keys]
+    holder, key = draws.draw(st.sampled_from(places))
+    holder[key] = draws.draw(_JSON)
+
+
+def test_what_inflates_without_end_is_refused_before_it_fills_the_memory() -> None:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = b"".join([*(deflater.compress(bytes(1 << 20)) for _ in range(20)), deflater.flush()])
+    tracemalloc.start()
+    try:
+        with pytest.raises(HistoryError, match="too large"):
+            unpacked(zlib.crc32(bomb).to_bytes(4, "little") + bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 << 20
+
+
+def test_what_is_deflated_to_next_to_nothing_is_read_all_the_same() -> None:
+    """A fleet of equal rows must not be taken for an attack."""
+    plain = ["x" * 1_000] * 5_000
+    assert unpacked(packed([FramePart(plain)], 9))[0].plain == plain
+
+
+def test_a_recording_of_another_program_cannot_bring_a_control_sequence_to_the_screen() -> None:
+    part = unpacked(FRAMES[0].data)[0]
+    evil = "\x1b[2J\u202eevil"
+    text = json.dumps(part.plain)
+    for usual in ("laptop of", "/home/hiro"):
+        text = text.replace(usual, json.dumps(evil)[1:-1])
+    decoder = MomentBuilder(NO_PROFILE)
+    decoder.apply(Frame(FrameKind.KEY, packed([part._replace(plain=json.loads(text))], 1)))
+    shown = [tracked.environment for tracked in decoder.moment().profile_state.environments.values()]
+    assert all(row.name == clean(row.name) and "evil" in row.name for row in shown)
+    assert all(row.working_directory == clean(row.working_directory or "") for row in shown)
+
+
+def test_a_frame_whose_predecessor_is_missing_is_refused() -> None:
+    decoder = MomentBuilder(NO_PROFILE)
+    for before, frame in ([], FRAMES[1]), ([], FRAMES[2]), (FRAMES[:2], FRAMES[1]):
+        for each in before:
+            decoder.apply(each)
+        with pytest.raises(HistoryError, match="missing"):
+            decoder.apply(frame)
+        with pytest.raises(HistoryError, match="no frame"):
+            decoder.moment()
+
+
+def test_what_is_read_is_under_the_label_that_its_reader_gives() -> None:
+    decoder = MomentBuilder(clean("prod"))
+    decoder.apply(FRAMES[0])
+    profile_state = decoder.moment().profile_state
+    assert {profile_state.profile, *(tracked.profile for tracked in profile_state.environments.values())} == {"prod"}
+    assert {event.profile for data in EVENT_BYTES for event in flatten([decode_event(data, clean("prod"))])} == {"prod"}
+
+
+def test_after_damage_a_whole_frame_is_read_again() -> None:
+    decoder = MomentBuilder(NO_PROFILE)
+    with pytest.raises(HistoryError):
+        decoder.apply(Frame(FrameKind.KEY, b"cut"))
+    decoder.apply(FRAMES[0])
+    assert decoder.moment() == MOMENTS[0]
+
+
+@pytest.mark.parametrize("wall", [float("inf"), -1.1e15, 10**400, "now", None, True])
+def test_a_clock_that_no_machine_shows_is_refused(wall: object) -> None:
+    part = unpacked(FRAMES[0].data)[0]
+    part.plain["now"]["wall"] = wall
+    with pytest.raises(HistoryError, match="damaged"):
+        MomentBuilder(NO_PROFILE).apply(Frame(FrameKind.KEY, packed([part], 1)))
+
+
+def _with(change: Callable[[Any], object]) -> Frame:
+    (part,) = unpacked(FRAMES[0].data)
+    change(part.plain)
+    return Frame(FrameKind.KEY, packed([part], 6))
+
+
+def test_unknown_fields_are_never_null_as_metadata_may_be() -> None:
+    decoder, rows = MomentBuilder(NO_PROFILE), [None] * len(MOMENTS[0].profile_state.environments)
+    decoder.apply(_with(lambda plain: plain["new"].__setitem__(NAMES.index("metadata"), rows)))
+    with pytest.raises(HistoryError):
+        decoder.apply(_with(lambda plain: plain["new"].__setitem__(NAMES.index("unknown"), rows)))
+    plain = {"now": {"wall": NOW, "monotonic": 0}, "fleet": {}, "rows": [[0, NAMES.index("unknown"), None]]}
+    step = FramePart(plain, base=checksum_of(FRAMES[0].data))
+    decoder.apply(FRAMES[0])
+    with pytest.raises(HistoryError):
+        decoder.apply(Frame(FrameKind.STEP, packed([step], 6)))
+
+
+def test_what_an_earlier_version_did_not_know_has_its_default() -> None:
+    part = unpacked(FRAMES[0].data)[0]
+    del part.plain["new"][NAMES.index("is_flapping") :]
+    del part.plain["fleet"]["failures"]
+    decoder = MomentBuilder(NO_PROFILE)
+    decoder.apply(Frame(FrameKind.KEY, packed([part], 1)))
+    assert decoder.moment() == MOMENTS[0]
+
+
+def test_what_a_later_version_adds_is_ignored() -> None:
+    part = unpacked(FRAMES[1].data)[0]
+    plain = part.plain
+    plain["fleet"]["weather"] = plain["weather"] = {"fine": True}
+    plain["rows"][0] += [99, "a cell"]
+    whole = unpacked(FRAMES[0].data)[0]
+    whole.plain["new"].append([0] * 12)
+    decoder = MomentBuilder(NO_PROFILE)
+    key = packed([whole], 1)
+    decoder.apply(Frame(FrameKind.KEY, key))
+    decoder.apply(Frame(FrameKind.STEP, packed([part._replace(base=checksum_of(key))], 1)))
+    assert decoder.moment().profile_state.environments == MOMENTS[1].profile_state.environments

@@ -1,0 +1,420 @@
+"""A recording returns the written steps, or the first steps."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import shutil
+import sqlite3
+import stat
+import struct
+import zlib
+from contextlib import closing, nullcontext, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.budget import THOROUGH, examples
+from support.builders import NOW, beating, listed
+from support.eventful_life import plain_life
+from support.exact import exact
+from support.memory_history import recorded
+from support.recording import content, life, record
+from support.rights import folder_for_anyone, without_rights
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.history.encoding.frames import FORMAT_VERSION
+from envwatch.history.encoding.packing import unpacked
+from envwatch.history.past import About, HistoryError, RecordedStep, events_of
+from envwatch.history.recording import RecordingWriter
+from envwatch.history.redaction import Redaction
+from envwatch.history.stored import RecordedFile, Retention, day_paths, history_folder
+from envwatch.history.writer import FolderWriter
+from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from envwatch.history.past import Moment
+
+ABOUT: Final = About(profile=clean("prod"), base_url=clean("https://api.letta.com"), version=clean("1.0"))
+ALWAYS: Final = (WallMs(0), WallMs(NOW * 2))
+BLIND: Final = Event(kind=Kind.BLIND, at=NOW, reason=clean("timeout"))
+
+LIFE: Final = plain_life()
+
+
+def write(path: Path, steps: Iterable[tuple[Moment, PollResult, tuple[Event, ...]]]) -> bytes:
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        for moment, result, events in steps:
+            writer.write(moment, result, events)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return write(tmp_path_factory.mktemp("life") / "life.rec", LIFE.steps)
+
+
+def test_moments_and_events_come_back_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    write(path, LIFE.steps)
+    with closing(RecordedFile(path)) as file:
+        polls = file.polls(*ALWAYS)
+        assert file.about == ABOUT
+        assert not file.is_cut
+        assert [moment.now.wall for moment in LIFE.moments] == [poll.at for poll in polls]
+        assert [result for _, result, _ in LIFE.steps] == [poll.result for poll in polls]
+        assert [exact(moment) for moment in map(file.moment, polls)] == [exact(moment) for moment in LIFE.moments]
+        assert exact(list(events_of(file.steps(*ALWAYS)))) == exact(LIFE.events)
+        assert [list(step.events) for step in file.steps()] == [list(events) for _, _, events in LIFE.steps]
+
+
+@given(st.lists(st.integers(0, len(LIFE.steps) - 1), max_size=30))
+def test_moments_come_back_in_any_order(order: list[int]) -> None:
+    with closing(RecordedFile(PATHS["life"])) as file:
+        polls = file.polls(*ALWAYS)
+        for index in order:
+            assert file.moment(polls[index]) == LIFE.moments[index]
+
+
+def test_a_long_recording_has_bridges_and_keys_on_the_way(tmp_path: Path) -> None:
+    history = recorded(listed(beating(3, NOW + 5_000 * count), NOW + 5_000 * count) for count in range(800))
+    path = tmp_path / "long.rec"
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        for poll in history.polls(*ALWAYS):
+            writer.write(history.moment(poll), poll.result)
+    with closing(RecordedFile(path)) as file:
+        polls = file.polls(*ALWAYS)
+        assert file.polls() == polls == history.polls(*ALWAYS)
+        for index in (799, 0, 798, 400, 401, 399, 720, 719, 29, 30, 31):
+            assert file.moment(polls[index]) == history.moment(polls[index])
+        assert list(map(file.moment, polls)) == list(map(history.moment, polls))
+
+
+def with_interval(moment: Moment, interval_s: float) -> Moment:
+    return replace(moment, profile_state=replace(moment.profile_state, interval=timedelta(seconds=interval_s)))
+
+
+def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> None:
+    (first, result, _), path = LIFE.steps[0], tmp_path / "a.rec"
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        writer.write_events(WallMs(1), [BLIND])
+        writer.write(first, result)
+        writer.start_run()
+        writer.write(with_interval(first, 6.0), result)
+        writer.write(with_interval(first, 6.0), PollResult.FAILED)
+        writer.write_events(WallMs(2), [BLIND, BLIND])
+        assert (writer.polls, writer.size) == (3, path.stat().st_size)
+    at = first.now.wall
+    polls = [
+        RecordedPoll(1, at, result, 1, 5.0),
+        RecordedPoll(2, at, result, 2, 6.0),
+        RecordedPoll(3, at, PollResult.FAILED, 2, 6.0),
+    ]
+    with closing(RecordedFile(path)) as file:
+        assert list(file.steps()) == [
+            RecordedStep(WallMs(1), None, [BLIND]),
+            *[RecordedStep(at, poll, []) for poll in polls],
+            RecordedStep(WallMs(2), None, [BLIND, BLIND]),
+        ]
+        assert file.polls(at, at) == polls
+        assert file.polls(WallMs(at + 1), WallMs(at + 9)) == []
+        assert events_of(file.steps(WallMs(2), WallMs(2))) == [BLIND, BLIND]
+        with pytest.raises(HistoryError):
+            file.moment(RecordedPoll(4, at, result, 2, 6.0))
+
+
+def test_what_was_written_can_be_read_at_once(tmp_path: Path) -> None:
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        for count in range(3):
+            with closing(RecordedFile(path)) as file:
+                assert len(file.polls()) == count
+            writer.write(moment, result, events)
+
+
+def read(path: Path) -> tuple[list[Moment], list[Event], bool]:
+    with closing(RecordedFile(path)) as file:
+        return list(map(file.moment, file.polls())), list(events_of(file.steps(*ALWAYS))), file.is_cut
+
+
+def is_prefix(path: Path, moments: list[Moment], events: list[Event]) -> bool:
+    """Whether what can be read is what was recorded first, which may be nothing at all."""
+    try:
+        found, found_events, _ = read(path)
+    except HistoryError:
+        return True
+    return found == moments[: len(found)] and found_events == events[: len(found_events)]
+
+
+def long_recording(path: Path, lives: int = 30) -> tuple[list[Moment], list[Event]]:
+    """Write many lives after each other; return their moments and events."""
+    steps = [step for number in range(lives) for step in plain_life(NOW + number * 600_000).steps]
+    write(path, steps)
+    return [moment for moment, _, _ in steps], [event for _, _, events in steps for event in events]
+
+
+def test_a_file_that_is_cut_anywhere_loses_its_end_alone_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    moments, events = long_recording(path)
+    whole = path.stat().st_size
+    for length in range(whole - 1, 0, -whole // 14):
+        os.truncate(path, length)
+        assert is_prefix(path, moments, events), length
+        if length > whole - 16_384:
+            found, found_events, is_cut = read(path)
+            assert len(found) > len(moments) - 100
+            assert len(found_events) > len(events) // 2
+            assert is_cut
+
+
+def test_of_a_short_recording_without_its_last_bytes_the_polls_are_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    os.truncate(path, len(write(path, LIFE.steps)) - 10)
+    assert read(path) == (LIFE.moments, [], True)
+
+
+@given(st.data())
+def test_damage_anywhere_is_refused_or_leaves_what_was_recorded(data: st.DataObject) -> None:
+    whole = PATHS["life"].read_bytes()
+    start = data.draw(st.integers(0, len(whole) - 1))
+    damage = data.draw(st.binary(min_size=1, max_size=40))
+    path = PATHS["life"].with_name("damaged.rec")
+    path.write_bytes(whole[:start] + damage + whole[start + len(damage) :])
+    with suppress(HistoryError), closing(RecordedFile(path)) as file:
+        for poll in file.polls():
+            with suppress(HistoryError):
+                assert file.moment(poll) in LIFE.moments
+        events_of(file.steps())
+
+
+def test_nothing_stands_next_to_a_recording_between_two_polls(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        for moment, result, events in LIFE.steps:
+            writer.write(moment, result, events)
+            assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_a_process_that_is_killed_within_a_commit_loses_that_commit_alone(is_writable: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    with closing(RecordingWriter(path, ABOUT)) as writer, folder_for_anyone() as folder:
+        for step in LIFE.steps:
+            writer.write(step[0], step[1], step[2])
+        connection = writer._file._connection  # noqa: SLF001  as far as a commit comes
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN IMMEDIATE")
+        for number in range(100, 400):
+            connection.execute("INSERT INTO frames VALUES (?, ?)", (number, b"x" * 9_000))
+        for each in tmp_path.iterdir():
+            shutil.copy(each, folder)
+        connection.execute("ROLLBACK")
+        left = folder / path.name
+        assert {each.name for each in folder.iterdir()} == {"a.rec", "a.rec-journal"}
+        assert left.stat().st_size > path.stat().st_size
+        with nullcontext() if is_writable else without_rights(folder):
+            found, found_events, is_cut = read(left)
+        if is_writable:
+            assert (found, found_events, is_cut) == (LIFE.moments, LIFE.events, False)
+            assert [*folder.iterdir()] == [left]
+        else:
+            assert found == LIFE.moments[: len(found)]
+        writer.write(moment, result, events)
+
+
+def test_a_copy_of_a_day_is_a_recording(tmp_path: Path) -> None:
+    folder = history_folder(tmp_path, "prod", "letta.example:8443")
+    writer = FolderWriter(folder, Retention())
+    history = record(writer, life(8))
+    writer.close()
+    (day,) = day_paths(folder)
+    path = Path(shutil.copy(day, tmp_path / "night.rec"))
+    with closing(RecordedFile(path)) as file:
+        assert content(file) == content(history)
+        assert (file.about.profile, file.about.base_url) == ("prod", "https://letta.example:8443")
+
+
+@pytest.mark.parametrize("at", [math.inf, -1.0, 1e300])
+def test_a_poll_at_a_time_that_no_calendar_has_is_left_out(at: float, tmp_path: Path) -> None:
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        writer.write_events(WallMs(at), [BLIND])
+        writer.write(replace(moment, now=moment.now._replace(wall=WallMs(at))), result, events)
+        writer.start_run()
+        writer.write(moment, result, events)
+    assert read(path) == ([moment], list(events), False)
+
+
+@pytest.mark.parametrize("interval_s", [-1.0, 1.1e9])
+def test_a_poll_with_an_interval_that_no_poll_has_is_left_out(interval_s: float, tmp_path: Path) -> None:
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        writer.write(with_interval(moment, interval_s), result)
+        writer.start_run()
+        writer.write(moment, result, events)
+    assert read(path) == ([moment], list(events), False)
+
+
+# The form of envwatch 1.0.0.
+
+GOLDEN: Final = (Path(__file__).parent / "golden/version-1.recording").read_bytes()
+LINE: Final = b"envwatch recording 1\n"
+
+
+@pytest.fixture(scope="module")
+def golden() -> tuple[list[Moment], list[Event]]:
+    """The moments and events of the recording of 1.0.0."""
+    return read(write_bytes(GOLDEN))[:2]
+
+
+def write_bytes(content: bytes) -> Path:
+    path = PATHS["life"].with_name("1.0.rec")
+    path.write_bytes(content)
+    return path
+
+
+def chunk(kind: int, body: bytes) -> bytes:
+    head = struct.pack("<IIB", len(body), 0, kind)
+    return struct.pack("<IIB", len(body), zlib.crc32(body, zlib.crc32(head[8:])), kind) + body
+
+
+def test_a_recording_of_1_0_that_is_cut_anywhere_loses_its_end_alone(golden: tuple[list[Moment], list[Event]]) -> None:
+    for length in range(len(GOLDEN) - 1, len(LINE) + 200, -1_009 * (THOROUGH // examples(THOROUGH))):
+        path = write_bytes(GOLDEN[:length])
+        assert is_prefix(path, *golden)
+        assert read(path)[2]
+
+
+@given(st.data())
+def test_damage_anywhere_in_a_recording_of_1_0_loses_what_follows_alone(
+    golden: tuple[list[Moment], list[Event]], data: st.DataObject
+) -> None:
+    """Whatever stands in the file, it is refused, or its beginning is read."""
+    start = data.draw(st.integers(0, len(GOLDEN) - 1))
+    damage = data.draw(st.binary(min_size=1, max_size=40))
+    assert is_prefix(write_bytes(GOLDEN[:start] + damage + GOLDEN[start + len(damage) :]), *golden)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_crash_the_reader_of_recordings_of_1_0(tail: bytes) -> None:
+    with pytest.raises(HistoryError):
+        RecordedFile(write_bytes(LINE + tail))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=60)), max_size=8))
+def test_chunks_of_any_content_are_left_out_or_damaged(
+    golden: tuple[list[Moment], list[Event]], chunks: list[tuple[int, bytes]]
+) -> None:
+    """As somebody may have written them, with the right checksum."""
+    with closing(RecordedFile(write_bytes(GOLDEN + b"".join(chunk(kind, body) for kind, body in chunks)))) as file:
+        for poll in file.polls()[len(golden[0]) - 1 :]:
+            with suppress(HistoryError):
+                file.moment(poll)
+        with suppress(HistoryError):
+            events_of(file.steps())
+        assert [*map(file.moment, file.polls()[:4])] == golden[0][:4]
+
+
+PATHS: Final[dict[str, Path]] = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def life_path(tmp_path_factory: pytest.TempPathFactory, recording: bytes) -> None:
+    """Keep the file for property tests, which take no function-scoped fixture."""
+    PATHS["life"] = tmp_path_factory.mktemp("properties") / "life.rec"
+    PATHS["life"].write_bytes(recording)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is no recording of envwatch"),
+        (b"SQLite format 3\0", "it is no recording of envwatch"),
+        (b"SQLite format 3\0".ljust(16_384, b"\0"), "it is no recording of envwatch"),
+        (b"envwatch recording %d\n" % (FORMAT_VERSION + 1), "a newer envwatch made it; update this one"),
+        (b"envwatch recording one\n", "it is damaged at its beginning"),
+        (b"envwatch recording 1", "it is damaged at its beginning"),
+        (b"envwatch recording 1\n", "it is damaged at its beginning"),
+    ],
+)
+def test_another_file_is_refused_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.rec"
+    path.write_bytes(content)
+    with pytest.raises(HistoryError, match=f"^{message}$"):
+        RecordedFile(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in (
+        (tmp_path / "none", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "pipe", "Not a regular file"),
+    ):
+        with pytest.raises(HistoryError, match=f"^{message}$"):
+            RecordedFile(path)
+
+
+def test_a_recording_is_private_and_overwrites_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    before = os.umask(0)
+    try:
+        write(path, LIFE.steps[:1])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(FileExistsError):
+        RecordingWriter(path, ABOUT)
+    assert read(path)[0] == LIFE.moments[:1]
+
+
+def test_a_full_disk_costs_the_poll_in_flight_alone(tmp_path: Path) -> None:
+    path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closing(RecordingWriter(path, ABOUT)) as writer:
+        writer.write(moment, result, events)
+        size = path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(OSError, match="disk I/O error"):  # noqa: PT012  until the file has to grow
+                while True:
+                    writer.write(moment, result, events)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (path.stat().st_size, [*tmp_path.iterdir()]) == (size, [path])
+        writer.write(moment, result, events)
+        count = writer.polls
+    assert read(path) == ([moment] * count, [*events] * count, False)
+
+
+def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    with closing(RecordingWriter(path, ABOUT, Redaction())) as writer:
+        for moment, result, events in LIFE.steps:
+            writer.write(moment, result, events)
+            writer.write_events(moment.now.wall, events)
+    content = path.read_bytes()
+    with closing(RecordedFile(path)) as file:
+        assert file.about.is_redacted
+        assert file.about.host.endswith(".invalid")
+        assert len(events_of(file.steps(*ALWAYS))) == 2 * len(LIFE.events)
+        content += b"".join(json.dumps(plain).encode() for plain in plain_values(path))
+    assert not [text for text in ("api.letta", "prod", "text ") if text.encode() in content]
+    assert b"wall" in content
+
+
+def plain_values(path: Path) -> Iterator[object]:
+    """What stands compressed in a file."""
+    with closing(sqlite3.connect(path)) as connection:
+        for (data,) in connection.execute("SELECT data FROM frames UNION ALL SELECT data FROM events").fetchall():
+            yield unpacked(data)

@@ -1,0 +1,313 @@
+"""The writer: places and processes of writes; damaged, newer, oversized and missing files."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import NOW, beating, environment, failed, listed
+from support.exact import exact
+from support.memory_history import recorded
+from support.recording import ALWAYS, DAY, content, kinds, life, record
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.history.earlier_runs import changes_between_runs
+from envwatch.history.encoding.frames import FrameKind
+from envwatch.history.past import HistoryError, Moment, events_of
+from envwatch.history.reading import DayReader
+from envwatch.history.stored import Retention, StoredPast, day_paths
+from envwatch.history.writer import FolderWriter
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+TODAY = "2025-10-09.sqlite"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def numbers(folder: Path) -> list[int]:
+    return [poll.number for poll in StoredPast(folder).polls(*ALWAYS)]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_all_files_are_private_under_any_umask(tmp_path: Path, umask: int) -> None:
+    folder, before = tmp_path / "history" / "work@host", os.umask(umask)
+    try:
+        writer = FolderWriter(folder, Retention())
+        record(writer, life(3))
+        assert {path.name: mode(path) for path in folder.iterdir()} == dict.fromkeys(
+            (TODAY, f"{TODAY}-wal", f"{TODAY}-shm", "lock"), 0o600
+        )
+        assert (mode(folder), mode(folder.parent)) == (0o700, 0o700)
+        writer.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_file_notes_what_it_is_about(tmp_path: Path) -> None:
+    folder = tmp_path / "my%20work@127.0.0.1:8283"
+    writer = FolderWriter(folder, Retention())
+    record(writer, life(1))
+    writer.close()
+    with closing(DayReader(folder / TODAY)) as reader:
+        assert reader.about().items() >= {"profile": "my work", "host": "127.0.0.1:8283"}.items()
+        reader.quick_check()
+
+
+def test_a_failed_poll_has_its_cause_in_words(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, [failed()])
+    assert writer.take()
+    writer.close()
+    connection = sqlite3.connect(tmp_path / TODAY)
+    assert connection.execute("SELECT result, cause FROM polls").fetchall() == [("failed", "timeout: timeout")]
+    connection.close()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_no_link_is_followed_and_nothing_is_written_beyond_it(tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"")
+    (tmp_path / f"{TODAY}{suffix}").symlink_to(target)
+    writer = FolderWriter(tmp_path, Retention())
+    with pytest.raises((OSError, sqlite3.Error), match=r"link|open"):
+        record(writer, life(1))
+    assert target.read_bytes() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_neither_opened_nor_replaced(tmp_path: Path, make: object) -> None:
+    make(tmp_path / TODAY)  # type: ignore[operator]
+    writer = FolderWriter(tmp_path, Retention())
+    with pytest.raises(OSError, match="Not a regular file"):
+        record(writer, life(1))
+    assert not (tmp_path / TODAY).is_file()
+    with pytest.raises(HistoryError, match="Not a regular file"):
+        StoredPast(tmp_path).polls(*ALWAYS)
+    writer.close()
+
+
+def test_numbers_go_on_over_runs_and_where_the_newest_day_is_not_the_last(tmp_path: Path) -> None:
+    for count, at in ((3, NOW), (2, NOW + 2 * DAY), (4, NOW + DAY), (1, NOW)):
+        writer = FolderWriter(tmp_path, Retention())
+        record(writer, life(count, at))
+        writer.close()
+    assert sorted(numbers(tmp_path)) == list(range(1, 11))
+    polls = {poll.number: poll.run for poll in StoredPast(tmp_path).polls(*ALWAYS)}
+    assert [polls[number] for number in sorted(polls)] == [1, 1, 1, 4, 4, 6, 6, 6, 6, 10]
+
+
+def _overwritten(path: Path, page: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(page * 16384)
+        file.write(bytes(16384))
+
+
+def _as_another_program_has_it(path: Path) -> None:
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE polls (number)")
+    connection.close()
+
+
+def _with_a_damaged_name(path: Path) -> None:
+    content_ = path.read_bytes()
+    path.write_bytes(content_.replace(b"    number INTEGER", b"    nAmber INTEGER", 1))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no database": lambda path: path.write_bytes(b"\x00\x01garbage" * 4000),
+    "text": lambda path: path.write_text("hello"),
+    "cut in the first page": lambda path: os.truncate(path, 5000),
+    "cut between pages": lambda path: os.truncate(path, 3 * 16384),
+    "cut within a page": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "a page of the middle lost": lambda path: _overwritten(path, page=3),
+    "another program's database": _as_another_program_has_it,
+    "the name of a column": _with_a_damaged_name,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_day_is_set_aside_and_a_new_one_begun(tmp_path: Path, damage: str) -> None:
+    first = FolderWriter(tmp_path, Retention())
+    record(first, life(12))
+    first.close()
+    DAMAGES[damage](tmp_path / TODAY)
+    damaged = (tmp_path / TODAY).read_bytes()
+    notes: list[str] = []
+    writer = FolderWriter(tmp_path, Retention(), note=notes.append)
+    history = record(writer, life(5, NOW + 60_000))
+    writer.close()
+    _, moments, events = content(StoredPast(tmp_path))
+    assert exact((moments, events)) == exact(content(history)[1:])
+    assert (tmp_path / f"{TODAY}.damaged").read_bytes() == damaged
+    assert mode(tmp_path / f"{TODAY}.damaged") == 0o600
+    assert notes == [
+        f"a damaged day of the history was set aside, and a new one begun ({tmp_path / TODAY}.damaged)",
+    ]
+
+
+def test_a_day_of_a_newer_version_stays_as_it_is_and_the_next_day_is_recorded(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, life(3))
+    writer.close()
+    connection = sqlite3.connect(tmp_path / TODAY)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    before = {path: path.read_bytes() for path in tmp_path.glob(f"{TODAY}*")}
+    writer = FolderWriter(tmp_path, Retention())
+    for _ in range(2):
+        with pytest.raises(HistoryError, match="a newer envwatch recorded this day; update this one"):
+            record(writer, life(1, NOW + 60_000))
+    assert {path: path.read_bytes() for path in tmp_path.glob(f"{TODAY}*")} == before
+    record(writer, life(2, NOW + DAY))
+    writer.close()
+    assert len(numbers(tmp_path)) == 2
+
+
+def test_a_day_that_is_deleted_under_the_writer_is_begun_anew(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, life(3))
+    for path in day_paths(tmp_path):
+        path.unlink()
+    history = record(writer, life(3, NOW + 60_000))
+    writer.close()
+    assert numbers(tmp_path) == [4, 5, 6]
+    assert content(StoredPast(tmp_path))[1:] == content(history)[1:]
+
+
+def test_a_day_that_alone_is_too_large_is_not_continued_before_the_next(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path, Retention(history_mb=1))
+    record(writer, life(3))
+    writer.close()
+    os.truncate(tmp_path / TODAY, (1 << 20) + 16384)  # whole pages without references
+    writer = FolderWriter(tmp_path, Retention(history_mb=1))
+    with pytest.raises(HistoryError, match=r"this day alone has reached history_mb = 1; set it higher"):
+        record(writer, life(1, NOW + 60_000))
+    record(writer, life(2, NOW + DAY))
+    writer.close()
+    assert numbers(tmp_path)[-2:] == [4, 5]
+
+
+def test_after_an_error_the_file_is_opened_again_and_the_numbers_are_those_in_it(tmp_path: Path) -> None:
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, life(2))
+    connection = sqlite3.connect(tmp_path / TODAY)
+    with connection:  # as a process does whose lock file was deleted
+        connection.execute("INSERT INTO polls SELECT 3, at, result, run, interval_s, cause, kind FROM polls LIMIT 1")
+        connection.execute("INSERT INTO frames SELECT 3, data FROM frames LIMIT 1")
+    connection.close()
+    with pytest.raises(sqlite3.IntegrityError):
+        record(writer, life(1, NOW + 60_000))
+    record(writer, life(2, NOW + 65_000))
+    writer.close()
+    assert numbers(tmp_path) == [1, 2, 3, 4, 5]
+    assert kinds(tmp_path / TODAY)[3:] == [FrameKind.KEY, FrameKind.STEP]
+
+
+def test_old_days_are_deleted_at_the_first_poll_and_each_hour(tmp_path: Path) -> None:
+    old = tmp_path / "2025-09-24.sqlite"
+    old.touch()
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, life(2))
+    assert not old.exists()
+    for at, exists in ((NOW + 3_590_000, True), (NOW + 3_600_000, False)):
+        old.touch()
+        record(writer, [listed(beating(2, at), at)])
+        assert old.exists() is exists
+    writer.close()
+
+
+def test_a_clock_that_is_ahead_deletes_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "2025-09-25.sqlite"
+    kept.touch()
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, [listed(beating(2, NOW), NOW, skew=4 * 365 * DAY)])
+    writer.close()
+    assert kept.exists()
+
+
+def test_nothing_is_deleted_before_the_time_of_the_server_is_known(tmp_path: Path) -> None:
+    kept = tmp_path / "2025-09-24.sqlite"
+    kept.touch()
+    writer = FolderWriter(tmp_path, Retention())
+    record(writer, [failed(at=NOW + 4 * 365 * DAY)])
+    assert kept.exists()
+    record(writer, [listed(beating(2, NOW + 5000), NOW + 5000)])
+    assert not kept.exists()
+    writer.close()
+
+
+class Comparing:
+    def __init__(self) -> None:
+        self.compared: list[tuple[Moment, Moment]] = []
+
+    def __call__(self, before: Moment, first: Moment) -> Sequence[Event]:
+        self.compared.append((before, first))
+        return [
+            Event(
+                kind=Kind.WHILE_BLIND,
+                at=first.profile_state.clock.server_time(first.now.wall),
+                reason=clean("between"),
+            )
+        ]
+
+
+def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(tmp_path: Path) -> None:
+    comparing = Comparing()
+    writer = FolderWriter(tmp_path, Retention(), between_runs=comparing)
+    before = record(writer, [*life(3), failed(at=NOW + 15_000)])
+    assert not comparing.compared
+    writer.close()
+    writer = FolderWriter(tmp_path, Retention(), between_runs=comparing)
+    quarantined = listed([], NOW + DAY + 10_000)  # so the first listing is the only believed listing
+    history = record(writer, [failed(at=NOW + DAY), *life(1, NOW + DAY + 5000), quarantined, quarantined])
+    writer.close()
+    assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
+    reasons = [event.reason for event in events_of(StoredPast(tmp_path).steps(*ALWAYS))]
+    assert reasons.count(clean("between")) == 1
+
+
+def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path) -> None:
+    comparing = Comparing()
+    first, second = (FolderWriter(tmp_path, Retention(), between_runs=comparing) for _ in range(2))
+    history = record(first, life(3))
+    assert not second.take()
+    first.close()
+    assert second.take()
+    later = recorded(life(5)).polls(*ALWAYS)[2]
+    moment = recorded(life(5)).moment(later)
+    second.write(moment, later.result)
+    second.close()
+    assert moment.profile_state.listings == 3
+    assert comparing.compared == [(history.moment(history.polls(*ALWAYS)[2]), moment)]
+    assert [poll.run for poll in StoredPast(tmp_path).polls(*ALWAYS)] == [1, 1, 1, 4]
+    assert content(StoredPast(tmp_path))[1] == [*content(history)[1], moment]
+
+
+@pytest.mark.parametrize(("is_back", "found"), [(False, [Kind.OFFLINE]), (True, [])])
+def test_a_loss_that_was_seen_while_nothing_was_recorded_is_recorded_after_that(
+    tmp_path: Path, *, is_back: bool, found: list[Kind]
+) -> None:
+    """A return is not recorded without the loss either: the environment would have been down all the time before."""
+    up, lost = beating(3), [*beating(2), environment("env-3", connectionId=None)]
+    outcomes = [listed(up), listed(lost, NOW + 5000), listed(up if is_back else lost, NOW + 10_000)]
+    history = recorded(outcomes)
+    first, *_, last = history.polls(*ALWAYS)
+    writer = FolderWriter(tmp_path, Retention(), between_runs=changes_between_runs)
+    assert writer.take()
+    writer.write(history.moment(first), first.result)
+    writer.restart()  # the second poll was left out
+    writer.write(history.moment(last), last.result, history.events(last.at, last.at))
+    writer.close()
+    assert [event.kind for event in events_of(StoredPast(tmp_path).steps(*ALWAYS)) if event.id] == found
