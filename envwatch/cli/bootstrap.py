@@ -16,9 +16,18 @@ from envwatch import __version__
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import zone_named
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, past_moment_of, use_zone
 from envwatch.redactor import ReportedError, redactor
+from envwatch.watch.profiles import (
+    Profiles,
+    SelectedProfile,
+    history_folder_for,
+    host_of,
+    server_in,
+    state_file,
+    state_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,15 +35,12 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.history.past import Moment, Past
     from envwatch.history.recorder import HistoryRecorder
     from envwatch.model.clock import Clocks
-    from envwatch.model.limits import Limits
     from envwatch.query.language import Query
     from envwatch.redactor import Secret
     from envwatch.sources.letta.client import Client
@@ -105,17 +111,6 @@ def _remembered(options: Options) -> dict[str, Any]:
     return saved
 
 
-def state_file(name: str) -> Path:
-    """Return the path of a file in the state folder."""
-    return _state_folder() / f"{name}.json"
-
-
-def _state_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_state_path("envwatch", appauthor=False)
-
-
 def user_name() -> SafeText:
     """Return this process's user name, or the number if the user has no name."""
     import pwd
@@ -124,42 +119,6 @@ def user_name() -> SafeText:
         return clean(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         return clean(str(os.getuid()))
-
-
-class SelectedProfile(NamedTuple):
-    """A selected profile."""
-
-    credentials: Credentials
-    settings: Settings
-
-
-class Profiles(dict[SafeText, SelectedProfile]):
-    """The selected profiles. The key is the name in rows and log lines, empty for a single profile."""
-
-    @property
-    def first(self) -> Settings:
-        """The first profile's settings."""
-        return next(iter(self.values())).settings
-
-    @property
-    def limits(self) -> dict[SafeText, Limits]:
-        """Each profile's limits."""
-        return {name: settings.limits for name, (_, settings) in self.items()}
-
-    @property
-    def servers(self) -> dict[SafeText, SafeText]:
-        """Each profile's server, by `server_in`."""
-        return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
-
-    def silence_matcher(self, query: str) -> Matcher | None:
-        """Return a silence's query as a test under the first profile; None if the query is wrong."""
-        from envwatch.views.events.matching import matcher_or_none
-
-        return matcher_or_none(query, clean(self.first.profile))
-
-    def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
-        """Return the profiles with changed settings."""
-        return Profiles({name: SelectedProfile(each, change(settings)) for name, (each, settings) in self.items()})
 
 
 def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
@@ -174,60 +133,6 @@ def profiles_for(options: Options, find: Callable[[Settings], Credentials] | Non
             print_error(f"envwatch: {warning}")
     found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings]
     return Profiles({clean(each.settings.profile) if len(found) > 1 else NO_PROFILE: each for each in found})
-
-
-def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
-    """Return each profile's alert policy."""
-    return {name: policy_for(settings) for name, (_, settings) in profiles.items()}
-
-
-def policy_for(settings: Settings) -> AlertPolicy:
-    """Return a profile's alert policy, with the inventory."""
-    from dataclasses import replace
-
-    from envwatch.config.settings import expected_by
-
-    return replace(
-        silences_policy(settings),
-        alert=_alert_matcher(settings),
-        alert_after=settings.alert_after,
-        blind_after=settings.blind_after,
-        expect=expected_by(settings),
-    )
-
-
-def _alert_matcher(settings: Settings) -> Matcher | None:
-    """Return the rows that need a person, None for the permanent rows; without the rows of `ephemeral` of 1.1.0."""
-    if not settings.ephemeral:
-        return matcher_for(settings.alert, settings) if settings.alert else None
-    from envwatch.fleet.alerting.matcher import Matcher
-
-    alert, ephemeral = matcher_for(settings.alert, settings), matcher_for(settings.ephemeral, settings)
-    return Matcher(
-        composed(f"({alert.query}) !({ephemeral.query})"),
-        lambda tracked, now: alert.matches(tracked, now) and not ephemeral.matches(tracked, now),
-    )
-
-
-def silences_policy(settings: Settings) -> AlertPolicy:
-    """Return an alert policy with the recurring silences of one profile, and no other setting."""
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.silences import recurring_silences
-
-    zone = None if settings.timezone is None else zone_named(settings.timezone)
-    tables = ((matcher_for(each.filter, settings), each) for each in settings.quiet)
-    return AlertPolicy(silences=recurring_silences(tables, zone), zone=zone)
-
-
-def matcher_for(query: str, settings: Settings) -> Matcher:
-    """Return a query as a test under a profile; an empty query imports nothing."""
-    from envwatch.fleet.alerting.matcher import EVERYTHING
-
-    if not query:
-        return EVERYTHING
-    from envwatch.views.events.matching import matcher_of
-
-    return matcher_of(query, clean(settings.profile))
 
 
 def print_hint(query: Query, fleet: Fleet) -> bool:
@@ -303,16 +208,6 @@ def _target_for(credentials: Credentials, settings: Settings) -> Target:
     )
 
 
-def host_of(credentials: Credentials) -> str:
-    """Return the server's host and port."""
-    return credentials.base_url.partition("://")[2].partition("/")[0]
-
-
-def server_in(base_url: str) -> str:
-    """Return host, port and path: `envwatch serve` has several paths on a port."""
-    return base_url.partition("://")[2]
-
-
 def keep_changes(name: str, state_format: StateFormat, changes: Mapping[Any, Any]) -> None:
     """Change a state file; stop if that fails, and name a damaged file that was set aside."""
     from envwatch.storage.state_file import merge
@@ -341,7 +236,7 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
         if options.log_file is not None:
             path = Path(options.log_file)
         elif options.command not in _WITHOUT_LOG:
-            path = _state_folder() / "envwatch.log"
+            path = state_folder() / "envwatch.log"
     least = logging.INFO if options.log_level == "off" else logging.getLevelNamesMapping()[options.log_level.upper()]
     return PollLog(path, redactor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
@@ -410,24 +305,6 @@ def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     from envwatch.history.earlier_runs import changes_between_runs
 
     return changes_between_runs(before, first)
-
-
-def history_folder_for(server: str, settings: Settings) -> Path:
-    """Return the history folder of a server (`server_in`) under a profile.
-
-    Each set of filters has its own history, because rows outside the filters are not gone.
-    """
-    from envwatch.history.stored import history_folder
-
-    filters = {"online_only": settings.online_only or None, "source": settings.source, "user": settings.user}
-    parts = [f"{name}={value}" for name, value in filters.items() if value is not None]
-    return history_folder(_state_folder(), "?".join([settings.profile, *parts]), server)
-
-
-def alert_file_for(credentials: Credentials, settings: Settings) -> Path:
-    """Return the path of a profile's alert state; each set of filters has its own state."""
-    name = history_folder_for(server_in(credentials.base_url), settings).name
-    return _state_folder() / "alerts" / f"{name}.json"
 
 
 def note_targets(poll_log: PollLog, targets: Iterable[Target]) -> None:

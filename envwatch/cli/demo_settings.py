@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import display_settings_of, history_folder_for, state_file
+from envwatch.cli.bootstrap import display_settings_of
 from envwatch.demo.times import DAY_MS
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.uptime import Uptime
@@ -15,6 +15,7 @@ from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model.limits import DEMO_ALERT_AFTER, UPTIME_WINDOW
 from envwatch.model.text import clean
 from envwatch.model.times import MS
+from envwatch.watch.profiles import history_folder_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

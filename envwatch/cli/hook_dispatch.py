@@ -8,16 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.cli.alert_files import AlertFiles
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import (
-    Profiles,
-    alert_file_for,
-    config_path_for,
-    history_folder_for,
-    host_of,
-    server_in,
-)
+from envwatch.cli.bootstrap import config_path_for
 from envwatch.cli.streams import print_error
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.decision import HookState
@@ -26,15 +18,17 @@ from envwatch.hooks.runner import HookReport, Runner
 from envwatch.model.text import SafeText, clean
 from envwatch.storage.log import LogLine, PollLog
 from envwatch.views.events.cloud_events import source_of
+from envwatch.watch.alert_files import AlertFiles
+from envwatch.watch.profiles import Profiles, alert_file_for, history_folder_for, host_of, server_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.model.clock import WallMs
+    from envwatch.watch.loop import MonitorUpdate
 
 
 class Prepared(NamedTuple):

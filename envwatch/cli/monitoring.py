@@ -3,175 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import signal
 from collections import Counter
 from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass, field, replace
-from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import (
-    History,
-    history_for,
-    note_targets,
-    policies_for,
-    poll_log_for,
-    state_file,
-    targets_for,
-)
+from envwatch.cli.bootstrap import History, history_for, note_targets, poll_log_for, targets_for
 from envwatch.cli.streams import print_error
-from envwatch.cli.uptime_files import UptimeFiles
-from envwatch.fleet.events import EventLog
-from envwatch.fleet.monitor import Monitor, MonitorChanges
-from envwatch.model.outcome import Failed, Listed, Outcome
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.outcome import Failed, Listed
 from envwatch.model.text import SafeText, clean
-from envwatch.sources.poller import Runtime, Session, Target, read_clocks
-from envwatch.storage.state_file import (
-    ACKNOWLEDGEMENTS,
-    WORDS,
-    ChangedFile,
-    StateFile,
-    acknowledged,
-    silences_in,
-    words_in,
-)
+from envwatch.sources.poller import Session, Target, read_clocks
+from envwatch.watch.loop import Deadline, MonitorUpdate, never, updates
+from envwatch.watch.profiles import policies_for
+from envwatch.watch.state_files import StateFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-    from datetime import datetime, timedelta
 
-    from envwatch.cli.alert_files import AlertFiles
-    from envwatch.cli.bootstrap import Profiles
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import Words
-    from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.fleet.alerting.silences import Silences
-    from envwatch.fleet.events import Event
-    from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.history.past import Past
-    from envwatch.model.clock import Clocks
     from envwatch.storage.log import PollLog
+    from envwatch.watch.alert_files import AlertFiles
+    from envwatch.watch.profiles import Profiles
 
-_TICK_S = 1.0
 _SLOW_LISTINGS = 2
 """Listings in a row with slow polls before a line says so: one may be slow by chance."""
 _REFUSALS = 2
 """After so many refusals in a row the refusal counts as final; the poller tries again after 30 s."""
-
-
-class MonitorUpdate(NamedTuple):
-    """An outcome, or a second without an outcome."""
-
-    before: Monitor
-    monitor: Monitor
-    changes: MonitorChanges
-    taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
-    """Profiles whose hooks this process runs from now on, with an earlier run's state."""
-
-    @property
-    def has_new_listing(self) -> bool:
-        """Whether a complete listing was accepted. Missing rows may still be in quarantine."""
-        profile = self.changes.profile
-        if profile is None:
-            return False
-        before, after = (monitor.fleet.by_profile[profile] for monitor in (self.before, self.monitor))
-        return after.listings > before.listings
-
-
-Deadline: TypeAlias = "Callable[[Clocks], float]"
-"""Returns the seconds left at a moment; 0 or less after the deadline."""
-
-
-def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-    """Return the deadline after a time or at a moment, whichever is first; never without both."""
-    ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
-    ends_ms = math.inf if until is None else until.timestamp() * 1000
-    return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)
-
-
-def _never(_now: Clocks) -> float:
-    return math.inf
-
-
-class _Newest(NamedTuple):
-    acks: Acks | None
-    silences: Silences | None
-    words: Words | None
-    uptimes: Mapping[SafeText, UptimeRecord]
-    taken_over: Mapping[SafeText, AlertState | None]
-
-
-class StateFiles:
-    """Acknowledgements, silences and alerts on disk, which any process may change."""
-
-    def __init__(self, profiles: Profiles, warn: Callable[[str], None], alerts: AlertFiles | None = None) -> None:
-        path = state_file("acknowledged")
-        self._warn = warn
-        self._file = StateFile(ACKNOWLEDGEMENTS, path, warn)
-        self._acks = ChangedFile(path, acknowledged)
-        silences = partial(silences_in, matcher_of=profiles.silence_matcher)
-        self._silences = ChangedFile(state_file("silences"), silences)
-        words_path = state_file("alerts-by-hand")
-        self._words_file = StateFile(WORDS, words_path, warn)
-        self._words = ChangedFile(words_path, words_in)
-        self._uptimes = UptimeFiles(profiles, warn)
-        self._alerts = alerts
-        self._taken_over: Mapping[SafeText, AlertState | None] = {}
-
-    async def resumed(self, monitor: Monitor, targets: Mapping[SafeText, Target], now: Clocks) -> Monitor:
-        """Return the monitor before the first poll, with the alerts taken over from an earlier run."""
-        if self._alerts is not None:
-            self._taken_over = await asyncio.to_thread(self._alerts.take_over, now, self._warn)
-        for profile, state in self._taken_over.items():
-            if state is not None:
-                monitor = monitor.with_alert_state(profile, state)
-                known = monitor.fleet.by_profile[profile].earlier
-                rows = () if known is None else known.rows.values()
-                targets[profile].remember(row.environment for row in rows if not row.presence.is_absent)
-        return monitor
-
-    async def newest(
-        self, monitor: Monitor, now: Clocks
-    ) -> tuple[Monitor, tuple[Event, ...], Mapping[SafeText, AlertState | None]]:
-        """Return a monitor with the latest changes on disk, the events that follow, and the alerts taken over."""
-        acks, silences, words, uptimes, taken_over = await asyncio.to_thread(self._read, now)  # the disk may be slow
-        events: tuple[Event, ...] = ()
-        for profile, record in uptimes.items():
-            monitor = monitor.with_uptime_record(profile, record)
-        if words is not None:
-            monitor, events = monitor.with_words(words, now)
-        if acks is not None:
-            monitor = replace(monitor, acks=acks)
-        if silences is not None:
-            monitor = replace(monitor, silences=silences)
-        for profile, state in taken_over.items():
-            if state is not None:
-                monitor = monitor.with_alert_state(profile, state)
-        taken_over, self._taken_over = {**self._taken_over, **taken_over}, {}
-        return monitor, events, taken_over
-
-    def _read(self, now: Clocks) -> _Newest:
-        taken_over = {} if self._alerts is None else self._alerts.take_over(now, self._warn)
-        uptimes = self._uptimes.newest(now)
-        return _Newest(self._acks.changed(), self._silences.changed(), self._words.changed(), uptimes, taken_over)
-
-    def keep(self, monitor: Monitor, changes: MonitorChanges) -> None:
-        """Save ended acknowledgements, inherited words, and now and then the uptimes."""
-        if changes.ended_acks:
-            self._file.keep(dict.fromkeys(changes.ended_acks))
-        if changes.inherited_words:
-            self._words_file.keep(changes.inherited_words)
-        self._uptimes.keep(monitor, changes.now)
-
-    def close(self) -> None:
-        """Write pending changes."""
-        self._file.close()
-        self._words_file.close()
-        self._uptimes.close()
 
 
 class Monitoring(NamedTuple):
@@ -198,7 +59,7 @@ class Monitoring(NamedTuple):
 async def monitoring(
     profiles: Profiles,
     options: Options,
-    deadline: Deadline = _never,
+    deadline: Deadline = never,
     alerts: AlertFiles | None = None,
     *,
     is_recorded: bool = True,
@@ -232,58 +93,6 @@ async def monitoring(
 
 def _warn(line: str) -> None:
     print_error(f"envwatch: {clean(line)}")
-
-
-async def updates(
-    session: Session,
-    monitor: Monitor,
-    deadline: Deadline = _never,
-    saved: StateFiles | None = None,
-    runtime: Runtime | None = None,
-) -> AsyncGenerator[MonitorUpdate, None]:
-    """Yield an update for each outcome and each second, until the deadline.
-
-    The caller enters the session. The monitor keeps no event log, which would grow unread.
-    """
-    runtime = runtime or Runtime()
-    ready = asyncio.Event()
-
-    def waiting() -> asyncio.Task[tuple[SafeText, Outcome]]:
-        ready.clear()
-        task = asyncio.ensure_future(anext(session))
-        task.add_done_callback(lambda _: ready.set())
-        return task
-
-    now = runtime.clocks()
-    tick_at = now.monotonic + _TICK_S
-    pending = waiting()
-    try:
-        while (left := deadline(now)) > 0:
-            await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
-            now = runtime.clocks()
-            intervals = {profile: target.poller.schedule.interval for profile, target in session.targets.items()}
-            before = monitor.with_intervals(intervals)  # the intervals decide blindness
-            if pending.done():
-                profile, outcome = pending.result()
-                taken_over: Mapping[SafeText, AlertState | None] = {}
-                turned: tuple[Event, ...] = ()
-                if saved is not None:
-                    before, turned, taken_over = await saved.newest(before, now)
-                monitor, changes = before.apply(profile, outcome, now)
-                changes = changes._replace(events=(*turned, *changes.events))
-                if saved is not None:
-                    saved.keep(monitor, changes)
-                monitor = replace(monitor, event_log=EventLog())
-                yield MonitorUpdate(before, monitor, changes, taken_over)
-                pending = waiting()
-            elif now.monotonic >= tick_at:
-                monitor, changes = before.tick(now)
-                tick_at = now.monotonic + _TICK_S
-                yield MonitorUpdate(before, monitor, changes)
-            now = runtime.clocks()
-    finally:
-        pending.cancel()
-        await asyncio.gather(pending, return_exceptions=True)
 
 
 async def _recorded(

@@ -7,16 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from envwatch.cli import gc_tuning
-from envwatch.cli.alert_files import earlier_alerts
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import Profiles, client_for, host_of, policies_for, poll_log_for, server_in, state_file
+from envwatch.cli.bootstrap import client_for, poll_log_for
 from envwatch.cli.streams import ProgressLine, print_error
-from envwatch.cli.uptime_files import stored_record
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.sources.poller import poll_once, read_clocks
 from envwatch.storage.state_file import acknowledged, silences_in, words_in
+from envwatch.watch.alert_files import earlier_alerts
+from envwatch.watch.profiles import Profiles, host_of, policies_for, server_in, state_file
+from envwatch.watch.uptime_files import stored_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -22,10 +22,10 @@ from envwatch.model.outcome import Listed, Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence, Sized
 
-    from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.hooks.webhook import WebService
     from envwatch.model.text import SafeText
+    from envwatch.watch.loop import MonitorUpdate
+    from envwatch.watch.profiles import Profiles
 
 
 _EVERY_S: Final = limits.PING_EVERY.total_seconds()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import Profiles, all_settings_for, config_path_for
+from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.redactor import redactor
@@ -28,11 +28,12 @@ from envwatch.sources.poller import read_clocks
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
     from envwatch.storage.log import PollLog
+    from envwatch.watch.loop import MonitorUpdate
+    from envwatch.watch.profiles import Profiles
 
 
 _TOKENS: Final = "serve-tokens"

@@ -7,12 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import all_settings_for, history_folder_for, server_in
+from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_settings, newest_demo_host
 from envwatch.config.credentials import CredentialsError, address_without_key, credentials_of
 from envwatch.history.stored import StoredPast
 from envwatch.model.text import SafeText, clean
 from envwatch.redactor import ReportedError
+from envwatch.watch.profiles import history_folder_for, server_in
 
 if TYPE_CHECKING:
     from envwatch.config.settings import Settings

@@ -15,7 +15,6 @@ from support.scripted_server import Scripted, up
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.alerts import run as run_command
-from envwatch.cli.uptime_files import uptime_file_for
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord, content_of
@@ -23,6 +22,7 @@ from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.text import clean
 from envwatch.storage.state_file import UPTIME, merge, words_in
+from envwatch.watch.uptime_files import uptime_file_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -32,7 +32,6 @@ import envwatch
 from envwatch.cli.doctor import check, machine
 from envwatch.cli.doctor import server as way
 from envwatch.cli.doctor.check import CheckStatus, findings_of
-from envwatch.cli.uptime_files import uptime_file_for
 from envwatch.config.settings import Settings
 from envwatch.demo.child import ChildServer
 from envwatch.demo.scenarios import FleetSpec
@@ -43,6 +42,7 @@ from envwatch.model.text import clean
 from envwatch.redactor import redactor
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.storage.state_file import UPTIME, merge
+from envwatch.watch.uptime_files import uptime_file_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

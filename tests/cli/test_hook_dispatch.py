@@ -16,10 +16,7 @@ from support.builders import NOW, failed, listed, reading
 from support.hooked import row
 from support.recording import record
 
-from envwatch.cli.alert_files import AlertFiles, failing_hooks_of
-from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
-from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.config.hooks import HookSettings
 from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import AlertState
@@ -33,6 +30,9 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
+from envwatch.watch.alert_files import AlertFiles, failing_hooks_of
+from envwatch.watch.loop import MonitorUpdate
+from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
     import asyncio
@@ -241,7 +241,7 @@ def test_a_dashboard_knows_the_failing_hooks_of_a_process_that_still_runs(
     later: float, *, known: bool, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = state_folder / "alerts" / "work.json"
-    monkeypatch.setattr("envwatch.cli.alert_files.alert_file_for", lambda *_profile: path)
+    monkeypatch.setattr("envwatch.watch.alert_files.alert_file_for", lambda *_profile: path)
     profiles = Profiles({NO_PROFILE: SelectedProfile(None, None)})  # type: ignore[arg-type]
     newest = failing_hooks_of(profiles)
     assert newest(reading(NOW)) == {}

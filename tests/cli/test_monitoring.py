@@ -14,13 +14,14 @@ from support.builders import NOW, beating, reading
 from support.fake_clock import Answer, Script, World, error, poller_of
 
 from envwatch.cli.arguments import StopError
-from envwatch.cli.monitoring import Deadline, MonitorUpdate, Refusals, deadline_after, run_until_signalled, updates
+from envwatch.cli.monitoring import Refusals, run_until_signalled
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Session, Target
+from envwatch.watch.loop import Deadline, MonitorUpdate, deadline_after, updates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,13 +14,13 @@ from support.builders import wire_rows
 from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, faulty_server
 from support.pty_terminal import Terminal, environment
 
-from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.one_listing import fetch_all
 from envwatch.cli.streams import ProgressLine
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import all_settings_of
 from envwatch.model.text import SafeText, clean
 from envwatch.redactor import Secret
+from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

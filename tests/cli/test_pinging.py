@@ -20,8 +20,6 @@ from support.pty_terminal import environment
 from support.receiver import Answer, Receiver, receiver
 
 from envwatch.cli.arguments import Exit
-from envwatch.cli.bootstrap import Profiles, SelectedProfile
-from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.cli.pinging import DeadMansSwitch, pings_of
 from envwatch.config.credentials import Credentials
 from envwatch.config.hooks import ping_of
@@ -33,6 +31,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.redactor import Secret
 from envwatch.sources.letta.network_settings import checked_hook_url
+from envwatch.watch.loop import MonitorUpdate
+from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

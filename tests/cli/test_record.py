@@ -33,7 +33,6 @@ from support.recording import record as write_history
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
-from envwatch.cli.monitoring import deadline_after, updates
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -50,6 +49,7 @@ from envwatch.model.text import clean
 from envwatch.sources.poller import Session, Target
 from envwatch.views.events.cloud_events import source_of
 from envwatch.views.events.event_stream import EventFormat, EventStream
+from envwatch.watch.loop import deadline_after, updates
 
 if TYPE_CHECKING:
     import subprocess

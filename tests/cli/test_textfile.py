@@ -11,10 +11,10 @@ from support.policies import soon
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.cli.commands.metrics import Textfile, change_test
-from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.limits import Limits
+from envwatch.watch.loop import MonitorUpdate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import tracked
 
-from envwatch.cli.bootstrap import policy_for
 from envwatch.config.describe import ephemeral_warning
 from envwatch.config.settings import Settings, all_settings_of, expected_by
 from envwatch.config.values import ConfigError
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.watch.profiles import policy_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from support.tracked_environments import tracked
 
-from envwatch.cli.bootstrap import policy_for
 from envwatch.config.describe import value_text
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.config.values import ConfigError
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.model.text import EMPTY
+from envwatch.watch.profiles import policy_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,12 @@ import pytest
 from support.builders import NOW
 from support.recording import DAY, life, record
 
-from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor.check import CheckStatus
 from envwatch.cli.doctor.machine import MachineContext, check_history
 from envwatch.history.inspection import inspected
 from envwatch.history.stored import Retention, day_paths, history_root
 from envwatch.history.writer import FolderWriter
+from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
     from pathlib import Path

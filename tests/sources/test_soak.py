@@ -21,7 +21,6 @@ from support.builders import environment
 from support.fake_clock import World, error
 from support.pty_terminal import Terminal
 
-from envwatch.cli.monitoring import updates
 from envwatch.cli.streams import LineWriter
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -35,6 +34,7 @@ from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
 from envwatch.model.text import clean
 from envwatch.sources.poller import Poller, Session, Target
 from envwatch.views.events.event_stream import EventFormat, EventStream
+from envwatch.watch.loop import updates
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

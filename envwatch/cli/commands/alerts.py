@@ -7,23 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
-from envwatch.cli.bootstrap import (
-    Profiles,
-    keep_changes,
-    past_moment,
-    policies_for,
-    policy_for,
-    print_hint,
-    profiles_for,
-    server_in,
-    state_file,
-    user_name,
-)
+from envwatch.cli.bootstrap import keep_changes, past_moment, print_hint, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, stdout, write, write_table
 from envwatch.config.values import line, past
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
 from envwatch.model.times import date_text
+from envwatch.watch.profiles import Profiles, policies_for, policy_for, server_in, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -226,12 +216,12 @@ def _list_past(options: Options, since: datetime) -> int:
 def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles: bool) -> PastLosses:
     """Return a profile's recorded outages by the present rules; stop without records."""
     from envwatch.cli.stored_history import base_url_of, past_of
-    from envwatch.cli.uptime_files import stored_record
     from envwatch.fleet.alerting.alert_policy import word_for
     from envwatch.storage.state_file import words_in
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.report.past_losses import past_losses
     from envwatch.views.report.profile_report import matching, recorded_in, report_of, rows_of
+    from envwatch.watch.uptime_files import stored_record
 
     base_url, profile, until = base_url_of(settings), clean(settings.profile), WallMs(time.time() * 1000)
     server = clean(server_in(base_url))

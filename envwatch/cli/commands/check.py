@@ -13,11 +13,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import Profiles, matcher_for, print_hint, profiles_for
+from envwatch.cli.bootstrap import print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.text import SafeText, clean
 from envwatch.redactor import redactor
+from envwatch.watch.profiles import Profiles, matcher_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,13 +16,10 @@ from envwatch.cli.bootstrap import (
     client_for,
     credentials_for,
     history_for,
-    host_of,
     note_targets,
-    policies_for,
     poll_log_for,
     profiles_for,
     report_crash,
-    state_file,
     targets_for,
     user_name,
 )
@@ -30,12 +27,13 @@ from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
 from envwatch.config.values import ConfigError
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
 from envwatch.redactor import redactor
+from envwatch.watch.profiles import host_of, policies_for, state_file
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator, Mapping
 
-    from envwatch.cli.bootstrap import DemoHistory, Profiles
+    from envwatch.cli.bootstrap import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.storage.log import PollLog
@@ -44,6 +42,7 @@ if TYPE_CHECKING:
     from envwatch.tui.terminal.app import TerminalApp
     from envwatch.views.command_context import CommandSettings
     from envwatch.views.table.table_view import NamedView
+    from envwatch.watch.profiles import Profiles
 
 T = TypeVar("T")
 
@@ -272,8 +271,6 @@ def _first_view(settings: Settings, views: Mapping[str, NamedView]) -> NamedView
 def _saved_state(
     profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack, demo: DemoHistory | None
 ) -> Persistence:
-    from envwatch.cli.alert_files import failing_hooks_of
-    from envwatch.cli.uptime_files import UptimeFiles
     from envwatch.files import export_here
     from envwatch.storage.state_file import (
         ACKNOWLEDGEMENTS,
@@ -287,6 +284,8 @@ def _saved_state(
         words_in,
     )
     from envwatch.tui.arguments import Persistence, SharedEntries, SilenceControl
+    from envwatch.watch.alert_files import failing_hooks_of
+    from envwatch.watch.uptime_files import UptimeFiles
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)

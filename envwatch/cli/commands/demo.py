@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import DemoHistory, Profiles, SelectedProfile, history_folder_for
+from envwatch.cli.bootstrap import DemoHistory
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scenario
 from envwatch.redactor import redactor
+from envwatch.watch.profiles import Profiles, SelectedProfile, history_folder_for
 
 if TYPE_CHECKING:
     from pathlib import Path

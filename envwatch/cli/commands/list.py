@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
-from envwatch.cli.bootstrap import Profiles, host_of, policies_for, print_hint, profiles_for
+from envwatch.cli.bootstrap import print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, has_colours, is_utf8, print_error, stdout, write_all, write_text
 from envwatch.config.values import column_list, column_or
 from envwatch.model.text import SafeText, clean
+from envwatch.watch.profiles import Profiles, host_of, policies_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -13,20 +13,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import Profiles, matcher_for, profiles_for
+from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text, whole
 from envwatch.files import SharedFile
 from envwatch.model.text import SafeText, clean
+from envwatch.watch.profiles import Profiles, matcher_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
     from envwatch.model.clock import Clocks
+    from envwatch.watch.loop import MonitorUpdate
 
 _Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
 

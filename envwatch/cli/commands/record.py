@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import Profiles, SelectedProfile, all_settings_for, credentials_for, past_moment
+from envwatch.cli.bootstrap import all_settings_for, credentials_for, past_moment
 from envwatch.cli.streams import ProgressLine, print_error
 from envwatch.config.values import duration, past, path_text
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import date_text, long_age
+from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.history.past import HistoryError, Moment, RecordedStep
     from envwatch.history.recording import RecordingWriter
     from envwatch.history.stored import StoredPast
     from envwatch.model.clock import WallMs
+    from envwatch.watch.loop import MonitorUpdate
 
 _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
 
@@ -98,10 +99,11 @@ def _record(settings: Settings, options: Options) -> int:
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
     import asyncio
 
-    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
+    from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.cli.pinging import pinging, pings_of
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
+    from envwatch.watch.loop import deadline_after
 
     began, profiles = read_clocks(), Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
     deadline = deadline_after(began, options.lasts)

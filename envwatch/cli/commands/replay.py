@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import display_settings_of, poll_log_for, state_file
+from envwatch.cli.bootstrap import display_settings_of, poll_log_for
 from envwatch.cli.streams import print_error, standard_error_to, write_all
 from envwatch.config.values import path_text
 from envwatch.model.text import EMPTY
 from envwatch.model.times import date_text, past_moment_of
+from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import display_settings_of, server_in, silences_policy, state_file
+from envwatch.cli.bootstrap import display_settings_of
 from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
 from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
@@ -17,6 +17,7 @@ from envwatch.fleet.alerting.silences import NO_SILENCES, Silences
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import date_text, moment, past_moment_of
+from envwatch.watch.profiles import server_in, silences_policy, state_file
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser, valued
-from envwatch.cli.bootstrap import Profiles, profiles_for
+from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import line, path_text
 from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
     from envwatch.cli.serving import Plan
+    from envwatch.watch.profiles import Profiles
 
 
 def add_arguments(parser: Parser) -> None:

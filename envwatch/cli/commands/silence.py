@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, profiles_for, state_file, user_name
+from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, write, write_table
 from envwatch.config.values import duration, line
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, composed, counted, shortened
 from envwatch.model.times import date_text
 from envwatch.redactor import ReportedError
+from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,11 +199,11 @@ class _Listed(NamedTuple):
 
 def _listed(settings: Sequence[Settings]) -> list[_Listed]:
     """Return the silences in force, the first to end first, then the recurring silences."""
-    from envwatch.cli.bootstrap import silences_policy
     from envwatch.fleet.alerting.silences import hours_at
     from envwatch.model.clock import ServerClock
     from envwatch.storage.state_file import silences_in
     from envwatch.views.events.matching import matcher_or_none
+    from envwatch.watch.profiles import silences_policy
 
     now = time.time() * 1000
     silences = silences_in(state_file("silences"), matcher_or_none)

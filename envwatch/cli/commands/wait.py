@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
-from envwatch.cli.bootstrap import Profiles, print_hint, profiles_for
+from envwatch.cli.bootstrap import print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write
 from envwatch.config.values import duration, query, whole
 from envwatch.model import limits
@@ -14,8 +14,9 @@ from envwatch.model.text import clean
 from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
-    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.views.events.matching import WaitCondition
+    from envwatch.watch.loop import MonitorUpdate
+    from envwatch.watch.profiles import Profiles
 
 
 def add_arguments(parser: Parser) -> None:
@@ -66,9 +67,10 @@ def run(options: Options) -> int:
 
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
-    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
+    from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.query.language import Query
     from envwatch.sources.poller import read_clocks
+    from envwatch.watch.loop import deadline_after
 
     began = read_clocks()
     last: MonitorUpdate | None = None

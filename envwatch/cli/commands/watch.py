@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import Profiles, past_moment, print_hint, profiles_for
+from envwatch.cli.bootstrap import past_moment, print_hint, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import duration, past
 from envwatch.model import limits
@@ -23,13 +23,14 @@ from envwatch.model.times import configured_zone, date_text, long_age, moment_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
     from envwatch.history.earlier_runs import EarlierRuns
     from envwatch.history.past import Past
     from envwatch.query.language import Query
     from envwatch.views.events.event_stream import EventStream
+    from envwatch.watch.loop import MonitorUpdate
+    from envwatch.watch.profiles import Profiles
 
 
 def add_arguments(parser: Parser) -> None:
@@ -76,9 +77,10 @@ def run(options: Options) -> int:
 async def _watch(profiles: Profiles, options: Options) -> int:
 
     from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
+    from envwatch.cli.monitoring import Refusals, monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.sources.poller import read_clocks
+    from envwatch.watch.loop import deadline_after
 
     began = read_clocks()
     deadline = deadline_after(began, options.lasts, options.until)

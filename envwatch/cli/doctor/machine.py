@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor.check import Check, Finding, failure, ok, read, skipped, unused, warning
 from envwatch.cli.streams import is_utf8
 from envwatch.config.hooks import deliveries_of, ping_of
@@ -30,6 +29,7 @@ from envwatch.model.text import counted
 from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES, WORDS
+from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

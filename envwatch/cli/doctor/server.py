@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import Profiles, SelectedProfile, client_for
+from envwatch.cli.bootstrap import client_for
 from envwatch.cli.doctor.check import (
     FIXES,
     LATER,
@@ -44,6 +44,7 @@ from envwatch.sources.letta.probe import Exchange, Probe, Requests
 from envwatch.sources.poller import poll_once, read_clocks
 from envwatch.views.output.alert_decisions import decided_rows, new_names, tally_text
 from envwatch.views.pace import LARGEST_PAGE, LargePage, Remedy, reason_of, remedies, remedies_text
+from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,7 +12,6 @@ from support.month.playing import Step, steps
 from support.month.scoring import Message
 from support.month.script import DAY, EXPIRY, WATCHED_HOURS, Fault, Trouble
 
-from envwatch.cli.bootstrap import policy_for
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet import uptime_record
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
@@ -22,6 +21,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord, record_of
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
+from envwatch.watch.profiles import policy_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,7 +9,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import Profiles, SelectedProfile, alert_file_for, state_file
 from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import (
     AlertState,
@@ -28,6 +27,7 @@ from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
 from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, ChangedFile, StateFile
+from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

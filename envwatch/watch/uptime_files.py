@@ -6,22 +6,22 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import history_folder_for, server_in, state_file
 from envwatch.files import ProcessLock
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
 from envwatch.model.text import SafeText
 from envwatch.model.times import MS
 from envwatch.storage.state_file import UPTIME, ChangedFile, StateFile
+from envwatch.watch.profiles import history_folder_for, server_in, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.cli.bootstrap import Profiles
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks
+    from envwatch.watch.profiles import Profiles
 
 _WRITTEN_EVERY_MS: Final = limits.UPTIME_REFRESHED / MS
 

@@ -10,8 +10,6 @@ from support.builders import NOW, environment, failed, listed, reading
 from support.recording import record
 from support.upstream import wait_until
 
-from envwatch.cli.bootstrap import Profiles, SelectedProfile, history_folder_for
-from envwatch.cli.uptime_files import UptimeFiles, stored_record, uptime_file_for
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
@@ -21,6 +19,8 @@ from envwatch.history.stored import Retention
 from envwatch.history.writer import FolderWriter
 from envwatch.model.limits import Limits
 from envwatch.redactor import Secret
+from envwatch.watch.profiles import Profiles, SelectedProfile, history_folder_for
+from envwatch.watch.uptime_files import UptimeFiles, stored_record, uptime_file_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,148 @@
+"""The watched profiles: credentials, settings, alert policies, and the paths of files on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.config.values import zone_named
+from envwatch.model.text import SafeText, clean, composed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.matcher import Matcher
+    from envwatch.model.limits import Limits
+
+
+class SelectedProfile(NamedTuple):
+    """A selected profile."""
+
+    credentials: Credentials
+    settings: Settings
+
+
+class Profiles(dict[SafeText, SelectedProfile]):
+    """The selected profiles. The key is the name in rows and log lines, empty for a single profile."""
+
+    @property
+    def first(self) -> Settings:
+        """The first profile's settings."""
+        return next(iter(self.values())).settings
+
+    @property
+    def limits(self) -> dict[SafeText, Limits]:
+        """Each profile's limits."""
+        return {name: settings.limits for name, (_, settings) in self.items()}
+
+    @property
+    def servers(self) -> dict[SafeText, SafeText]:
+        """Each profile's server, by `server_in`."""
+        return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
+
+    def silence_matcher(self, query: str) -> Matcher | None:
+        """Return a silence's query as a test under the first profile; None if the query is wrong."""
+        from envwatch.views.events.matching import matcher_or_none
+
+        return matcher_or_none(query, clean(self.first.profile))
+
+    def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
+        """Return the profiles with changed settings."""
+        return Profiles({name: SelectedProfile(each, change(settings)) for name, (each, settings) in self.items()})
+
+
+def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
+    """Return each profile's alert policy."""
+    return {name: policy_for(settings) for name, (_, settings) in profiles.items()}
+
+
+def policy_for(settings: Settings) -> AlertPolicy:
+    """Return a profile's alert policy, with the inventory."""
+    from dataclasses import replace
+
+    from envwatch.config.settings import expected_by
+
+    return replace(
+        silences_policy(settings),
+        alert=_alert_matcher(settings),
+        alert_after=settings.alert_after,
+        blind_after=settings.blind_after,
+        expect=expected_by(settings),
+    )
+
+
+def _alert_matcher(settings: Settings) -> Matcher | None:
+    """Return the rows that need a person, None for the permanent rows; without the rows of `ephemeral` of 1.1.0."""
+    if not settings.ephemeral:
+        return matcher_for(settings.alert, settings) if settings.alert else None
+    from envwatch.fleet.alerting.matcher import Matcher
+
+    alert, ephemeral = matcher_for(settings.alert, settings), matcher_for(settings.ephemeral, settings)
+    return Matcher(
+        composed(f"({alert.query}) !({ephemeral.query})"),
+        lambda tracked, now: alert.matches(tracked, now) and not ephemeral.matches(tracked, now),
+    )
+
+
+def silences_policy(settings: Settings) -> AlertPolicy:
+    """Return an alert policy with the recurring silences of one profile, and no other setting."""
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.silences import recurring_silences
+
+    zone = None if settings.timezone is None else zone_named(settings.timezone)
+    tables = ((matcher_for(each.filter, settings), each) for each in settings.quiet)
+    return AlertPolicy(silences=recurring_silences(tables, zone), zone=zone)
+
+
+def matcher_for(query: str, settings: Settings) -> Matcher:
+    """Return a query as a test under a profile; an empty query imports nothing."""
+    from envwatch.fleet.alerting.matcher import EVERYTHING
+
+    if not query:
+        return EVERYTHING
+    from envwatch.views.events.matching import matcher_of
+
+    return matcher_of(query, clean(settings.profile))
+
+
+def host_of(credentials: Credentials) -> str:
+    """Return the server's host and port."""
+    return credentials.base_url.partition("://")[2].partition("/")[0]
+
+
+def server_in(base_url: str) -> str:
+    """Return host, port and path: `envwatch serve` has several paths on a port."""
+    return base_url.partition("://")[2]
+
+
+def state_file(name: str) -> Path:
+    """Return the path of a file in the state folder."""
+    return state_folder() / f"{name}.json"
+
+
+def state_folder() -> Path:
+    """Return the folder of files that envwatch keeps between runs."""
+    import platformdirs
+
+    return platformdirs.user_state_path("envwatch", appauthor=False)
+
+
+def history_folder_for(server: str, settings: Settings) -> Path:
+    """Return the history folder of a server (`server_in`) under a profile.
+
+    Each set of filters has its own history, because rows outside the filters are not gone.
+    """
+    from envwatch.history.stored import history_folder
+
+    filters = {"online_only": settings.online_only or None, "source": settings.source, "user": settings.user}
+    parts = [f"{name}={value}" for name, value in filters.items() if value is not None]
+    return history_folder(state_folder(), "?".join([settings.profile, *parts]), server)
+
+
+def alert_file_for(credentials: Credentials, settings: Settings) -> Path:
+    """Return the path of a profile's alert state; each set of filters has its own state."""
+    name = history_folder_for(server_in(credentials.base_url), settings).name
+    return state_folder() / "alerts" / f"{name}.json"
