@@ -16,7 +16,7 @@ from heapq import merge
 from itertools import compress, pairwise, repeat
 from operator import attrgetter, not_
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
@@ -89,15 +89,33 @@ class Kind(StrEnum):
     NOTICE = "notice"
 
 
-class EventState(NamedTuple):
-    """An environment's state at an event."""
+@dataclass(frozen=True, slots=True)
+class EnvironmentState:
+    """The part of a tracked environment that an event keeps."""
 
     environment: Environment
-    """For a loss, the row from before the loss, as a disconnected row has no pod."""
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
+    """Whether the heartbeat's age is uncertain: the skew check contradicts the server's clock (and decides the
+    verdict), the heartbeat's time is impossible, or the server's `Date` is not believed."""
     left_pod_id: SafeText | None = None
+    """The last pod, kept while the row has none."""
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The values of these fields, in order."""
+        return _STATE_PARTS(self)
+
+    @property
+    def present_state(self) -> EnvironmentState:
+        """The state without the rest of a tracked environment."""
+        return EnvironmentState(*self.parts)
+
+
+_STATE_PARTS: Final[Callable[[EnvironmentState], tuple[Any, ...]]] = attrgetter(
+    *(each.name for each in dataclasses.fields(EnvironmentState))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +143,8 @@ class Event:
     """The begin of the event's period: the time of the newest data before."""
     incident: SafeText | None = None
     """The incident that a loss may open, or that a return leaves."""
-    then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
+    then: EnvironmentState | None = dataclasses.field(default=None, compare=False, repr=False)
+    """The environment's state; for a loss with the row from before the loss, as a disconnected row has no pod."""
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:

@@ -151,7 +151,7 @@ def losses_between_runs(before: ProfileState, after: ProfileState) -> Iterator[E
             before=clean(Presence.ONLINE),
             after=clean(tracked.presence),
             reason=composed(f"{tracked.verdict.reason} {when}"),
-            then=tracked.as_event_state._replace(environment=row),
+            then=replace(tracked.present_state, environment=row),
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
+from envwatch.fleet.events import NO_PROFILE, EnvironmentState, Event, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, without_impossible
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, PresenceRule, Reason, Verdict
 from envwatch.fleet.recent_changes import (
@@ -47,30 +47,22 @@ CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrackedEnvironment:
+class TrackedEnvironment(EnvironmentState):
     """An environment with a verdict."""
 
-    environment: Environment
-    verdict: Verdict
     profile: SafeText = NO_PROFILE
     since_at: ServerMs | None = None
     """When this run saw the environment come or go, if so."""
     last_change: RecentChange | None = None
     skew_check: SkewCheck = _NO_SKEW_CHECK
-    clock_suspect: bool = False
-    """Whether the heartbeat's age is uncertain: the skew check contradicts the server's clock (and decides the
-    verdict), the heartbeat's time is impossible, or the server's `Date` is not believed."""
     has_impossible_time: bool = False
     """The previous verdict stays, but is shown as unknown."""
     last_known_heartbeat: LastHeartbeat | None = None
     """The newest heartbeat, kept while the listed row has none."""
-    left_pod_id: SafeText | None = None
-    """The last pod, kept while the row has none."""
     absent: int = 0
     """Number of successive complete listings without the row."""
     transitions: tuple[ServerMs, ...] = ()
     """Times of changes of presence or connection in the last hour."""
-    is_flapping: bool = False
     replaced_by: SafeText | None = None
     """The id of the row that replaces this offline row."""
     replaced_by_name: SafeText | None = None
@@ -108,15 +100,10 @@ class TrackedEnvironment:
             return shared.counts if shared.share is None else shared.share >= limits.PERMANENT_SHARE
         return not self.environment.may_sleep if self.uptime is None else self.uptime.is_permanent
 
-    @property
-    def as_event_state(self) -> EventState:
-        """The state for an event."""
-        return EventState(self.environment, self.verdict, self.is_flapping, self.clock_suspect, self.left_pod_id)
-
     def event(self, kind: Kind, at: ServerMs, **details: Any) -> Event:  # noqa: ANN401  as the fields of `Event`
         """Return an event; `then` is the present state unless given."""
         row = self.environment
-        details = {"then": self.as_event_state} | details
+        details = {"then": self.present_state} | details
         return Event(kind=kind, at=at, profile=self.profile, id=row.id, name=row.label, **details)
 
     @property
@@ -373,14 +360,14 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
     if before is None:
         yield after.event(Kind.APPEARED, at, after=event_presence(after), reason=_reason(after, at))
         return
-    old_row, row, then = before.environment, after.environment, after.as_event_state
+    old_row, row, then = before.environment, after.environment, after.present_state
     was, now, lasted = event_presence(before), event_presence(after), _lasted(before, at)
     if before.presence.is_absent and not after.presence.is_absent:
         yield after.event(Kind.RETURNED, at, before=was, after=now, reason=_reason(after, at), lasted=lasted)
     elif was != now and _is_news(before.verdict, after.verdict):
         kind = Kind(now)
         if kind is Kind.OFFLINE:
-            then = then._replace(environment=old_row)
+            then = replace(then, environment=old_row)
         yield after.event(kind, at, before=was, after=now, reason=_reason(after, at), lasted=lasted, then=then)
     elif after.verdict.is_up and is_new_connection(old_row, row):
         kind = Kind.RESTARTED if is_new_process(old_row, row) else Kind.RECONNECTED

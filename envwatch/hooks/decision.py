@@ -115,7 +115,7 @@ def _with_row(loss: Event, monitor: Monitor) -> Event:
     """Return a loss with a row for the filter; a loss of an earlier run gets the current row."""
     if loss.then is not None or (tracked := monitor.fleet.tracked(key_of(loss))) is None:
         return loss
-    return replace(loss, then=tracked.as_event_state)
+    return replace(loss, then=tracked.present_state)
 
 
 def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:

@@ -256,7 +256,7 @@ def test_no_text_about_a_recording_is_left_in_any_field() -> None:
 def test_every_text_that_is_looked_for_has_been_there() -> None:
     marks = marks_in([marked(Moment), marked(Event), marked(About)])
     assert marks > OWN_WORDS
-    assert {field.partition(".")[0].removeprefix(MARK) for field in marks} >= {"Environment", "Ack", "EventState"}
+    assert {field.partition(".")[0].removeprefix(MARK) for field in marks} >= {"Environment", "Ack", "EnvironmentState"}
 
 
 def values_without_text(value: Any, place: str = "") -> Iterator[tuple[str, object]]:

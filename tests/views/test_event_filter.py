@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, watched
 from support.tracked_environments import matches, tracked
 
-from envwatch.fleet.events import Event, EventState, Kind, flatten
+from envwatch.fleet.events import EnvironmentState, Event, Kind, flatten
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import ServerMs
@@ -49,7 +49,7 @@ def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profil
         profile=clean(profile),
         id=None if id_ is None else clean(id_),
         name=None if shown_name is None else clean(shown_name),
-        then=None if row is None else EventState(row, JUDGE.verdict(row, NOW)),
+        then=None if row is None else EnvironmentState(row, JUDGE.verdict(row, NOW)),
         **texts,
     )
 
@@ -137,7 +137,7 @@ def test_terms_match_the_environment_as_it_was_and_events_without_one_pass_only_
 
 @pytest.mark.parametrize(("age", "is_kept"), [(89_999, False), (90_000, True)])
 def test_ages_are_those_at_the_event(age: float, *, is_kept: bool) -> None:
-    then = EventState(environment("env-3", lastHeartbeat=NOW - age), JUDGE.verdict(ROWS["env-3"], NOW))
+    then = EnvironmentState(environment("env-3", lastHeartbeat=NOW - age), JUDGE.verdict(ROWS["env-3"], NOW))
     assert bool(found("beat:>=90s", [replace(event(Kind.MODE, "env-3", field="mode"), then=then)])) is is_kept
 
 
@@ -195,7 +195,7 @@ def test_changed_finds_what_marks_a_row_and_no_other_change() -> None:
 def test_flapping_and_doubted_are_those_at_the_event(status: str, holds: str) -> None:
     verdict = JUDGE.verdict(ROWS["env-2"], NOW)
     marked: dict[str, Any] = {holds: True}
-    one = replace(FELL, then=EventState(ROWS["env-2"], verdict, **marked))
+    one = replace(FELL, then=EnvironmentState(ROWS["env-2"], verdict, **marked))
     assert found(f"status:{status}", [FELL, one]) == [one]
 
 

@@ -182,7 +182,7 @@ def test_the_polls_of_a_full_log_stay_apart() -> None:
 
 def of_row(kind: Kind, seconds: float, *, is_flapping: bool) -> Event:
     row = tracked()
-    state = row.as_event_state._replace(is_flapping=is_flapping)
+    state = replace(row.present_state, is_flapping=is_flapping)
     return replace(event(kind, seconds), then=state)
 
 

@@ -6,7 +6,7 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import tracked
 
-from envwatch.fleet.events import Event, EventState, Kind
+from envwatch.fleet.events import EnvironmentState, Event, Kind
 from envwatch.model.text import clean
 from envwatch.query.lexer import QueryError
 from envwatch.views.events.matching import event_test, matcher_of, matcher_or_none
@@ -31,7 +31,7 @@ def test_rows_without_a_profile_are_of_the_only_one() -> None:
 
 def test_an_event_without_a_profile_is_of_the_only_one() -> None:
     one = tracked()
-    event = Event(kind=Kind.MODE, at=NOW, id=one.environment.id, then=EventState(one.environment, one.verdict))
+    event = Event(kind=Kind.MODE, at=NOW, id=one.environment.id, then=EnvironmentState(one.environment, one.verdict))
     assert [event_test("profile:work", clean(name))(event) for name in ("work", "home")] == [True, False]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
-from envwatch.fleet.events import EventState, Kind
+from envwatch.fleet.events import EnvironmentState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.profile_state import ProfileState
@@ -150,7 +150,7 @@ def codecs_of(kind: Any, *without: str) -> dict[str, Codec[Any]]:  # noqa: ANN40
     return found
 
 
-for _kind in (Ack, AnomalyFinding, Failed, QuarantinedListing, ServerClock, StallDetector, Verdict, EventState):
+for _kind in (Ack, AnomalyFinding, Failed, QuarantinedListing, ServerClock, StallDetector, Verdict, EnvironmentState):
     _BY_TYPE[_kind.__name__] = record(_kind, **codecs_of(_kind))
 _BY_TYPE["Limits"] = whole_record(Limits, **codecs_of(Limits))
 _BY_TYPE["Snapshot"] = record(partial(Snapshot, pages=(), served=None), **codecs_of(Snapshot, "pages", "served"))

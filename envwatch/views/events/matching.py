@@ -78,17 +78,9 @@ def tracked_then(event: Event) -> TrackedEnvironment | None:
     """Return an event's environment as recorded at the event."""
     if event.then is None:
         return None
-    environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
     tag = ChangeTag.MOVED if is_replacement(event) else _TAGS.get(event.kind)
-    return TrackedEnvironment(
-        environment=environment,
-        verdict=verdict,
-        profile=event.profile,
-        last_change=RecentChange(tag, event.at) if tag is not None else None,
-        is_flapping=is_flapping,
-        clock_suspect=clock_suspect,
-        left_pod_id=left_pod_id,
-    )
+    change = None if tag is None else RecentChange(tag, event.at)
+    return TrackedEnvironment(*event.then.parts, profile=event.profile, last_change=change)
 
 
 def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], bool]:

@@ -13,7 +13,7 @@ from support.builders import NOW, environment
 from support.exact import exact
 from support.recording import decode_event, encode_event
 
-from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
+from envwatch.fleet.events import NO_PROFILE, EnvironmentState, Event, Kind
 from envwatch.fleet.presence import GONE, MISSING, ONLINE, UNTIMED
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.past import HistoryError
@@ -23,7 +23,7 @@ from envwatch.model.text import clean, composed
 _TEXT = st.sampled_from([clean("online"), clean(""), clean("ключ 漢字"), composed("x" * 1_200)])
 _AT = st.sampled_from([NOW, NOW + 0.1, int(NOW), ServerMs(float("-inf"))]).map(ServerMs)
 _STATE = st.builds(
-    EventState,
+    EnvironmentState,
     environment=st.sampled_from(
         [
             environment(),
@@ -75,9 +75,9 @@ def test_the_events_of_a_file_come_back_in_any_order(events: list[Event]) -> Non
 
 
 def test_of_a_row_that_an_earlier_event_has_only_what_changed_is_written() -> None:
-    first = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), then=EventState(environment(), ONLINE))
+    first = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), then=EnvironmentState(environment(), ONLINE))
     metadata = {**(environment().metadata or {}), "gitBranch": "fix/loop"}
-    later = EventState(replace(environment(), metadata=metadata, last_heartbeat_at=ServerMs(NOW + 1)), ONLINE)
+    later = EnvironmentState(replace(environment(), metadata=metadata, last_heartbeat_at=ServerMs(NOW + 1)), ONLINE)
     encoder = EventEncoder()
     whole, change = encoder.encode(first, 1), encoder.encode(replace(first, then=later), 2)
     assert len(whole) == len(encode_event(first))
@@ -86,7 +86,7 @@ def test_of_a_row_that_an_earlier_event_has_only_what_changed_is_written() -> No
 
 
 def test_an_event_whose_row_is_missing_or_not_whole_is_damaged() -> None:
-    event = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), then=EventState(environment(), ONLINE))
+    event = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), then=EnvironmentState(environment(), ONLINE))
     encoder = EventEncoder()
     _, change = encoder.encode(event, 1), encoder.encode(event, 2)
     with pytest.raises(HistoryError, match="damaged"):
@@ -104,6 +104,6 @@ def test_an_event_and_each_of_its_members_take_the_profile_of_their_reader() -> 
 
 
 def test_an_event_of_a_usual_row_takes_as_many_bytes_as_its_ids_and_names() -> None:
-    state = EventState(environment(), ONLINE)
+    state = EnvironmentState(environment(), ONLINE)
     event = Event(kind=Kind.ONLINE, at=NOW, id=clean("env-1"), name=clean("laptop of env-1"), then=state)
     assert len(encode_event(event)) < 300
