@@ -19,8 +19,9 @@ from envwatch.fleet.alerting.alert_policy import (
     decision_text,
     word_for,
 )
-from envwatch.fleet.alerting.alert_state import Alerts, AlertState
+from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.incidents import Incident, Incidents
+from envwatch.fleet.alerting.ledger import Ledger
 from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
 from envwatch.fleet.alerting.silences import NO_SILENCES, Silenced, Silences, counted_from, silenced_time
 from envwatch.fleet.anomalies import StallDetector, is_beating
@@ -74,10 +75,10 @@ class Monitor:
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     event_log: EventLog = field(default_factory=EventLog)
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
-    alerts: Alerts = field(default_factory=Alerts)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     incidents: Incidents = field(default_factory=Incidents)
+    ledger: Ledger = field(default_factory=Ledger)
     beating: frozenset[SafeText] = frozenset()
     """Profiles whose heartbeats were fresh or advanced in this run."""
     words: Words = field(default_factory=lambda: NO_WORDS)
@@ -146,6 +147,7 @@ class Monitor:
                 or (verdict == HEARTBEAT_LOST and not beats_prove),
             )
 
+        used = self.ledger.announcements
         inherited = self._inherited_words(found, after)
         words = {**self.words, **inherited} if inherited else self.words
         following = replace(self, fleet=fleet, words=words)
@@ -154,7 +156,7 @@ class Monitor:
             tracked = fleet.tracked(key)
             return tracked is None or following.is_loud(tracked, now)
 
-        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet, is_loud)
+        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet, is_loud, used)
         lost: list[Event] = []
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}
@@ -173,7 +175,7 @@ class Monitor:
         lost += losses.missing_losses(before, after)
         if self.silences or self.policy_of(profile).silences:
             lost += losses.silenced_losses(after, following.loss_classifier(now), incidents.lost_of(profile), now)
-        incidents, _ = incidents.with_events(lost, loss_of, fleet, is_loud)
+        incidents, _ = incidents.with_events(lost, loss_of, fleet, is_loud, used)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
         watched = own.apply(before, after)
@@ -232,13 +234,14 @@ class Monitor:
             policy=self.policy_of,
             decision=self.decision_of,
             silenced_time=self.silenced_time,
+            used=self.ledger.announcements,
         )
         incidents, opened, resolved, ends = self.incidents.tick(around)
         if incidents is self.incidents:
             return self, MonitorChanges(now, events=events)
-        alerts = self.alerts.apply(opened, resolved)
+        ledger = self.ledger.after(opened, resolved, now.monotonic)
         event_log = self.event_log.with_events(ends) if ends else self.event_log
-        return replace(self, incidents=incidents, alerts=alerts, event_log=event_log), MonitorChanges(
+        return replace(self, incidents=incidents, ledger=ledger, event_log=event_log), MonitorChanges(
             now, events=(*events, *ends), opened=opened, resolved=resolved
         )
 
@@ -294,7 +297,7 @@ class Monitor:
                 events.append(_turn(tracked, decision, at))
                 if decision.counts and tracked.presence is Presence.OFFLINE and tracked.replaced_by is None:
                     lost.append(tracked)
-        incidents = monitor.incidents.with_lost_now(lost, moments, self.fleet, now)
+        incidents = monitor.incidents.with_lost_now(lost, moments, self.fleet, now, self.ledger.announcements)
         return replace(monitor, incidents=incidents, event_log=self.event_log.with_events(events)), tuple(events)
 
     def with_uptime_record(self, profile: SafeText, record: UptimeRecord) -> Monitor:
@@ -436,8 +439,8 @@ class Monitor:
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
         """Return the monitor, and the incidents for one bell now."""
-        alerts, incidents = self.alerts.due(now.monotonic)
-        return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
+        ledger, incidents = self.ledger.ringing(self.incidents.open, now.monotonic)
+        return (self if ledger is self.ledger else replace(self, ledger=ledger)), incidents
 
     def policy_of(self, profile: SafeText) -> AlertPolicy:
         """Return a profile's alert policy."""

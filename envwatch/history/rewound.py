@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.acknowledgements import with_server
-from envwatch.fleet.alerting.alert_state import Alerts
 from envwatch.fleet.alerting.incidents import Incident, Incidents, incident_of
+from envwatch.fleet.alerting.ledger import Ledger
 from envwatch.fleet.alerting.losses import (
     LOSSES,
     RETURNS,
@@ -144,7 +144,7 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -
             profile: watched.between(ServerMs(-inf), ends.get(profile, ServerMs(-inf)))
             for profile, watched in monitor.watched.items()
         },
-        alerts=Alerts(),
+        ledger=Ledger(),
         incidents=Incidents(),
     )
     return replace(past, incidents=_incidents(past, now))

@@ -164,6 +164,8 @@ MOST_LOSSES_WAITING = 1_000
 """Losses of a profile that are compared with each other; more losses are one incident."""
 MOST_INCIDENTS_OPEN = 1_000
 """Open incidents of a profile; beyond that the oldest resolves."""
+LEDGER_KEPT = timedelta(days=7)
+"""How long the ledger keeps the announcements of an incident after the last one."""
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
 """How far this machine's clock may be set back behind the begin of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)

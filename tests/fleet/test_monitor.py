@@ -59,7 +59,7 @@ def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log
     outcome = failed(at=failed_at)
     after, (changes,) = driven(before, [outcome])
     assert changes == MonitorChanges(reading(failed_at), NO_PROFILE, outcome)
-    assert (after.acks, after.event_log, after.alerts) == (before.acks, before.event_log, before.alerts)
+    assert (after.acks, after.event_log, after.ledger) == (before.acks, before.event_log, before.ledger)
     assert after.fleet.by_profile[NO_PROFILE].environments == before.fleet.by_profile[NO_PROFILE].environments
 
 

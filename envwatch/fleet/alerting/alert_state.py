@@ -1,4 +1,4 @@
-"""Alerts: incidents that wait for the terminal's bell, and the alert state for the next run."""
+"""The alert state for the next run, and the text of a bell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.alerting.incidents import Blindness, Incident
@@ -15,37 +15,12 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import DISCONNECTED
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.watched_time import Span
-from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.environment import Environment, wire_row
 from envwatch.model.page import PageError, page_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 
-_EVERY_S: Final = limits.BELL_EVERY.total_seconds()
 _NAME_CELLS: Final = 60
-
-
-class Alerts(NamedTuple):
-    """Open incidents not announced by the bell yet, and the time of the last bell."""
-
-    waiting: tuple[Incident, ...] = ()
-    rang_at: MonotonicS | None = None
-
-    def apply(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
-        """Return the alerts after incidents opened and resolved.
-
-        An incident that resolves before the bell is not announced.
-        """
-        over = {incident.id for incident in resolved}
-        waiting = tuple(incident for incident in (*self.waiting, *opened) if incident.id not in over)
-        return Alerts(waiting, self.rang_at)
-
-    def due(self, at: MonotonicS) -> tuple[Alerts, tuple[Incident, ...]]:
-        """Return the alerts after a bell if due, and the incidents that the bell announces."""
-        may_ring = self.rang_at is None or at - self.rang_at >= _EVERY_S
-        if not self.waiting or not may_ring:
-            return self, ()
-        return Alerts((), at), self.waiting
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:

@@ -35,7 +35,7 @@ from envwatch.model.clock import MonotonicS
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
-_IDS_KEPT: Final = 1_000
 
 
 class Incident(NamedTuple):
@@ -105,8 +104,6 @@ class Incidents:
     """In the order of notice."""
     open: tuple[Incident, ...] = ()
     """Oldest first."""
-    used: tuple[SafeText, ...] = ()
-    """The newest ids: a row that came and went without a sign of life needs another id."""
     openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
     """The newest openings, for the storm rule."""
     blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
@@ -117,11 +114,13 @@ class Incidents:
         loss_of: Callable[[Event, Event | None], Loss],
         fleet: Fleet,
         is_loud: Callable[[Key], bool],
+        used: Container[SafeText],
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with the ids of incidents that they can open.
 
         `loss_of` makes the loss of an event and a group. `fleet` is from after the listing. `is_loud` says whether a
-        loss of an environment can need a person now.
+        loss of an environment can need a person now. `used` are the ids of former incidents: a row that came and went
+        without a sign of life needs another id.
         """
         events = tuple(events)
         known = set(map(fleet.identity, _ids(self)))
@@ -138,7 +137,7 @@ class Incidents:
                     losses[:] = [
                         loss._replace(event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
                     ]
-        following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet)))
+        following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet, used)))
         heard = (loss for loss in following.waiting if not loss.is_silenced and is_loud(key_of(loss.event)))
         ids = _ids(replace(following, waiting=tuple(heard)))
         return following, tuple(_marked(event, ids) for event in events)
@@ -149,8 +148,12 @@ class Incidents:
         moments: Mapping[SafeText, ServerMs],
         fleet: Fleet,
         now: Clocks,
+        used: Container[SafeText],
     ) -> Incidents:
-        """Return the incidents with environments that are off, as lost at this moment (`moments` by profile)."""
+        """Return the incidents with environments that are off, as lost at this moment (`moments` by profile).
+
+        `used` are the ids of former incidents.
+        """
         opened = {key for incident in self.open for key in incident.remaining}
         lost = [tracked for tracked in environments if tracked.key not in opened]
         if not lost:
@@ -158,7 +161,7 @@ class Incidents:
         keys = {tracked.key for tracked in lost}
         fresh = [lost_now(tracked, moments[tracked.profile], now) for tracked in lost]
         rest = replace(self, waiting=tuple(loss for loss in self.waiting if key_of(loss.event) not in keys))
-        return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, fleet)))
+        return replace(rest, waiting=(*rest.waiting, *_with_ids(rest, rest.waiting, fresh, fleet, used)))
 
     def with_proof(self, fleet: Fleet) -> Incidents:
         """Return the incidents without doubt about quarantined rows now listed as down.
@@ -198,7 +201,6 @@ class Incidents:
             self,
             waiting=(*(loss for loss in self.waiting if key_of(loss.event) not in keys), *waiting),
             open=(*(each for each in own if each.remaining and each.id not in ids), *restored),
-            used=(*self.used, *(incident.id for incident in restored))[-_IDS_KEPT:],
             blindnesses=blindnesses if blindness is None else {**blindnesses, profile: blindness},
         )
 
@@ -217,7 +219,7 @@ class Incidents:
             return self, (), (), ()
         remaining_open, resolved = _after_returns(self.open, around)
         blindnesses, opened = _blindnesses(self, blind, around)
-        waiting, statuses, events = still_waiting(self.waiting, around, self.used)
+        waiting, statuses, events = still_waiting(self.waiting, around)
         openings = dict(self.openings)
         for profile in dict.fromkeys(loss.event.profile for loss in waiting):
             found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), around)
@@ -230,7 +232,6 @@ class Incidents:
         following = Incidents(
             tuple(waiting),
             tuple(incident for incident in remaining_open if incident.id not in over),
-            (*self.used, *(incident.id for incident in opened))[-_IDS_KEPT:],
             {profile: times for profile, times in openings.items() if times},
             blindnesses,
         )
@@ -263,7 +264,9 @@ def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
     return opened | {key_of(loss.event): loss.incident for loss in incidents.waiting}
 
 
-def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet) -> list[Loss]:
+def _with_ids(
+    incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet, used: Container[SafeText]
+) -> list[Loss]:
     """A chain has the id of the loss noticed first."""
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
@@ -278,7 +281,7 @@ def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Los
                 tracked = fleet.tracked(key_of(first.event))
                 last_sign = 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
                 id_ = hashed_id(profile, f"{first.event.id}\0{last_sign:.0f}")
-                if id_ in incidents.used or id_ in taken:
+                if id_ in used or id_ in taken:
                     id_ = hashed_id(id_, f"{first.event.at:.0f}")
             found += (loss._replace(incident=id_) for loss in chain if not loss.incident)
     return sorted(found, key=order)

@@ -263,15 +263,14 @@ class Surroundings(NamedTuple):
     """See `Monitor.decision_of`."""
     silenced_time: Callable[[TrackedEnvironment, Clocks], Silenced | None]
     """See `Monitor.silenced_time`."""
+    used: Container[SafeText]
+    """The ids of former incidents."""
 
 
 def still_waiting(
-    losses: Iterable[Loss], around: Surroundings, used: Container[SafeText]
+    losses: Iterable[Loss], around: Surroundings
 ) -> tuple[list[Loss], Mapping[Key, LossStatus], tuple[Event, ...]]:
-    """Return the losses that still wait, the statuses, and the events of rows that are not back after a silence.
-
-    `used` are the ids of the newest incidents.
-    """
+    """Return the losses that still wait, the statuses, and the events of rows that are not back after a silence."""
     waiting: list[Loss] = []
     statuses: dict[Key, LossStatus] = {}
     late: dict[SafeText, list[Event]] = {}
@@ -281,7 +280,7 @@ def still_waiting(
         if status is LossStatus.SILENCED:
             waiting.append(loss if loss.is_silenced else loss._replace(is_silenced=True))
         elif status is LossStatus.ALERTING:
-            waiting.append(following := _counting(loss, around, used))
+            waiting.append(following := _counting(loss, around))
             if following.is_not_back and following is not loss:
                 late.setdefault(following.incident, []).append(following.event)
         elif status not in (LossStatus.OVER, LossStatus.SETTLED) and not _is_of_no_concern(key, status, around):
@@ -302,7 +301,7 @@ def _is_of_no_concern(key: Key, status: LossStatus, around: Surroundings) -> boo
     return tracked.environment.name not in expected and tracked.environment.device_id not in expected
 
 
-def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Loss:
+def _counting(loss: Loss, around: Surroundings) -> Loss:
     """Return a loss that needs a person, counted from the end of a silence."""
     profile, tracked = loss.event.profile, around.fleet.tracked(key_of(loss.event))
     silenced = None if tracked is None else around.silenced_time(tracked, around.now)
@@ -321,7 +320,7 @@ def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Lo
     end, name = (moment, moment) if silenced is None else (min(silenced.until, moment), silenced.end)
     late = _not_back(loss, end, moment, around.policy(profile).zone, around.now.monotonic)
     id_ = hashed_id(profile, f"{late.event.kind}\0{name:.0f}")
-    if id_ in used:  # the rows that were visible when the silence ended opened the incident
+    if id_ in around.used:  # the rows that were visible when the silence ended opened the incident
         id_ = hashed_id(id_, loss.event.id or EMPTY)
     return late._replace(event=replace(late.event, incident=id_), incident=id_)
 

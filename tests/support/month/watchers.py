@@ -15,7 +15,7 @@ from support.month.script import DAY, EXPIRY, WATCHED_HOURS, Fault, Trouble
 from envwatch.config.settings import all_settings_of
 from envwatch.fleet import uptime_record
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.alert_state import Alerts, alert_state, content_of
+from envwatch.fleet.alerting.alert_state import alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord, record_of
@@ -115,7 +115,6 @@ class Envwatch(Watcher):
             # A message about envwatch names no row.
             if ids or incident.losses[0].kind is Kind.STALLED:
                 self.messages.append(Message(at, ids))
-        self.monitor = replace(self.monitor, alerts=Alerts())  # nothing rings
 
 
 _EVENTS_KEPT: Final = 200

@@ -1,4 +1,4 @@
-"""The bell rings for open incidents, once for all incidents due together, and seldom."""
+"""The text of a bell."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from support.builders import NOW
 from support.hostile_fleet import WEAPONS
 from support.incidents import incident_of
 
-from envwatch.fleet.alerting.alert_state import Alerts, ring_text
+from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.events import Event, Kind
-from envwatch.model.clock import MonotonicS
 from envwatch.model.text import cells, clean, composed
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.incidents import Incident
-
-S = MonotonicS
 
 
 def incident(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: Any) -> Incident:
@@ -33,28 +30,6 @@ def incident(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: 
         for number, name in enumerate(names)
     )
     return incident_of(*losses)
-
-
-NAS, MAC = incident("nas"), incident("mac")
-
-
-def test_an_incident_rings_at_once_and_only_once() -> None:
-    alerts, ringing = Alerts().apply([NAS], ()).due(S(100.0))
-    assert ringing == (NAS,)
-    assert alerts.due(S(1000.0))[1] == ()
-
-
-@pytest.mark.parametrize(("later", "rings"), [(19.999, False), (20.0, True)])
-def test_one_bell_rings_in_ten_seconds_and_what_opened_before_keeps_waiting(later: float, *, rings: bool) -> None:
-    alerts, _ = Alerts().apply([NAS], ()).due(S(10.0))
-    alerts, ringing = alerts.apply([MAC], ()).due(S(10.1))
-    assert ringing == ()
-    assert alerts.due(S(later))[1] == ((MAC,) if rings else ())
-
-
-def test_an_incident_that_resolves_before_its_bell_never_rings() -> None:
-    alerts, _ = Alerts().apply([NAS], ()).due(S(10.0))
-    assert alerts.apply([MAC], ()).apply((), [MAC]).due(S(30.0))[1] == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+"""The ledger: which channel was told of which incident, like the notification log of Alertmanager.
+
+    due ──> told ──> end due ──> ended
+     │                  └──────> given up
+     ├────> over        (resolved before the channel was told)
+     └────> given up    (the receiver never takes the message)
+
+A channel is the name of a hook, the bell, or a dead man's switch. No other value says who was told.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.model import limits
+from envwatch.model.text import SafeText, composed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.model.clock import MonotonicS
+
+BELL: Final = composed(" bell")
+PING: Final = composed(" ping")
+"""The channels that only memory keeps. The space keeps both apart from every hook's name."""
+_KEPT_S: Final = limits.LEDGER_KEPT.total_seconds()
+
+
+class Progress(Enum):
+    """How far a channel was told of an incident."""
+
+    DUE = "due"
+    TOLD = "told"
+    END_DUE = "end due"
+    ENDED = "ended"
+    OVER = "over"
+    GIVEN_UP = "given up"
+
+
+_UNSENT: Final = frozenset({Progress.DUE, Progress.END_DUE})
+_FINAL: Final = frozenset({Progress.ENDED, Progress.OVER, Progress.GIVEN_UP})
+
+
+class Announcement(NamedTuple):
+    """The announcement of one incident on one channel."""
+
+    profile: SafeText
+    progress: Progress
+    at: MonotonicS
+    """When the announcement reached `progress`."""
+    tries: int = 0
+    """Number of tries to send the message that is due."""
+    error: SafeText | None = None
+    """Reason of the newest failed try; None before and during a try."""
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the receiver may know of the incident: a try runs, or ran when envwatch was killed."""
+        return self.progress is Progress.DUE and self.tries > 0 and self.error is None
+
+    def reached(self, progress: Progress, at: MonotonicS) -> Announcement:
+        """Return the announcement with another progress, and no tries."""
+        return Announcement(self.profile, progress, at)
+
+
+class Ledger(NamedTuple):
+    """The announcements of all profiles.
+
+    An incident's announcements are kept for `limits.LEDGER_KEPT` after the last one is final. So the ledger also knows
+    the ids of incidents that were used.
+    """
+
+    announcements: Mapping[SafeText, Mapping[SafeText, Announcement]] = {}
+    """By incident id and channel, oldest incident first."""
+    over: Mapping[SafeText, Incident] = {}
+    """The resolved incidents with a message that is not sent."""
+
+    def of(self, incident: SafeText, channel: SafeText) -> Announcement | None:
+        """Return an incident's announcement on a channel."""
+        return self.announcements.get(incident, {}).get(channel)
+
+    def unsent(self, incidents: Iterable[Incident], channel: SafeText) -> Iterator[tuple[Incident, Announcement]]:
+        """Yield the open `incidents` and the resolved incidents with a message that is due on a channel."""
+        for incident in (*incidents, *self.over.values()):
+            announcement = self.of(incident.id, channel)
+            if announcement is not None and announcement.progress in _UNSENT:
+                yield incident, announcement
+
+    def after(self, opened: Sequence[Incident], resolved: Sequence[Incident], at: MonotonicS) -> Ledger:
+        """Return the ledger after incidents opened and resolved.
+
+        An opened incident is due on the bell. The end of an incident is due on each channel that was told. A channel
+        that may have been told gets the opening first.
+        """
+        if not opened and not resolved:
+            return self
+        announcements, over = dict(self.announcements), dict(self.over)
+        for incident in opened:
+            bell = Announcement(incident.profile, Progress.DUE, at)
+            announcements[incident.id] = {**announcements.get(incident.id, {}), BELL: bell}
+        for incident in resolved:
+            channels = announcements.get(incident.id, {})
+            announcements[incident.id] = {name: _resolved(each, name, at) for name, each in channels.items()}
+            over[incident.id] = incident
+        return _tidied(announcements, over, at)
+
+    def due(self, incident: SafeText, channel: SafeText, profile: SafeText, at: MonotonicS) -> Ledger:
+        """Return the ledger with the opening of an incident due on a channel."""
+        return self._with(incident, channel, Announcement(profile, Progress.DUE, at))
+
+    def tried(self, incident: SafeText, channel: SafeText) -> Ledger:
+        """Return the ledger at the begin of a try. Write this ledger to the disk before the try."""
+        if (before := self.of(incident, channel)) is None:
+            return self
+        return self._with(incident, channel, before._replace(tries=before.tries + 1, error=None))
+
+    def told(self, incident: SafeText, channel: SafeText, at: MonotonicS) -> Ledger:
+        """Return the ledger after a channel took the message that was due."""
+        if (before := self.of(incident, channel)) is None or before.progress not in _UNSENT:
+            return self
+        progress = Progress.ENDED if before.progress is Progress.END_DUE else Progress.TOLD
+        if progress is Progress.TOLD and incident in self.over:
+            progress = Progress.END_DUE
+        return self._with(incident, channel, before.reached(progress, at))
+
+    def failed(
+        self, incident: SafeText, channel: SafeText, error: SafeText, at: MonotonicS, *, is_final: bool = False
+    ) -> Ledger:
+        """Return the ledger after a failed try; after a final one the message is given up.
+
+        The opening of an incident that is over by now is due no more.
+        """
+        if (before := self.of(incident, channel)) is None or before.progress not in _UNSENT:
+            return self
+        if before.progress is Progress.DUE and incident in self.over:
+            return self._with(incident, channel, before.reached(Progress.OVER, at))
+        if is_final:
+            return self._with(incident, channel, before.reached(Progress.GIVEN_UP, at)._replace(error=error))
+        return self._with(incident, channel, before._replace(error=error))
+
+    def ringing(self, incidents: Iterable[Incident], at: MonotonicS) -> tuple[Ledger, tuple[Incident, ...]]:
+        """Return the ledger after one bell for all open `incidents` due, and these incidents.
+
+        There are no incidents within `limits.BELL_EVERY` of the bell before.
+        """
+        due = tuple(incident for incident, each in self.unsent(incidents, BELL) if each.progress is Progress.DUE)
+        if not due:
+            return self, ()
+        bells = (channels[BELL] for channels in self.announcements.values() if BELL in channels)
+        rang_at = max((bell.at for bell in bells if bell.progress is Progress.TOLD), default=-inf)
+        if at - rang_at < limits.BELL_EVERY.total_seconds():
+            return self, ()
+        ledger = self
+        for incident in due:
+            ledger = ledger.told(incident.id, BELL, at)
+        return ledger, due
+
+    def with_earlier(self, other: Ledger, incidents: Iterable[Incident]) -> Ledger:
+        """Return the ledger with the announcements of an earlier run or another process, which count.
+
+        No bell rings for the open `incidents` of the other.
+        """
+        announcements = {**self.announcements}
+        for id_, channels in other.announcements.items():
+            announcements[id_] = {**announcements.get(id_, {}), **channels}
+        for incident in incidents:
+            silent = {BELL: Announcement(incident.profile, Progress.OVER, incident.noticed_at)}
+            announcements[incident.id] = {**silent, **announcements.get(incident.id, {})}
+        return Ledger(announcements, {**self.over, **other.over})
+
+    def _with(self, incident: SafeText, channel: SafeText, announcement: Announcement) -> Ledger:
+        channels = {**self.announcements.get(incident, {}), channel: announcement}
+        over = self.over
+        if incident in over and _is_sent(channels):
+            over = {id_: each for id_, each in over.items() if id_ != incident}
+        return Ledger({**self.announcements, incident: channels}, over)
+
+
+def _tidied(
+    announcements: Mapping[SafeText, Mapping[SafeText, Announcement]], over: Mapping[SafeText, Incident], at: MonotonicS
+) -> Ledger:
+    """Return a ledger without old announcements, and without the incidents that nobody has to be told of."""
+    kept = {
+        id_: channels
+        for id_, channels in announcements.items()
+        if not all(_is_final(name, each) and at - each.at >= _KEPT_S for name, each in channels.items())
+    }
+    return Ledger(kept, {id_: each for id_, each in over.items() if id_ in kept and not _is_sent(kept[id_])})
+
+
+def _is_sent(channels: Mapping[SafeText, Announcement]) -> bool:
+    return not any(each.progress in _UNSENT for each in channels.values())
+
+
+def _is_final(channel: SafeText, announcement: Announcement) -> bool:
+    """Whether nothing can happen any more; a bell rings for no end."""
+    return announcement.progress in _FINAL or (channel == BELL and announcement.progress is Progress.TOLD)
+
+
+def _resolved(before: Announcement, channel: SafeText, at: MonotonicS) -> Announcement:
+    """Return an announcement after the end of the incident."""
+    if before.progress is Progress.DUE and not before.is_unsure:
+        return before.reached(Progress.OVER, at)
+    if before.progress is Progress.TOLD and channel != BELL:
+        return before.reached(Progress.END_DUE, at)
+    return before
