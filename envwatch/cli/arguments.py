@@ -18,8 +18,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from envwatch import __version__
-from envwatch.config.values import line, path_text, query
-from envwatch.model.text import SafeText, clean, composed, did_you_mean
+from envwatch.config.values import path_text, query
+from envwatch.model.text import SafeText, clean, composed, did_you_mean, one_line
 from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ _WIDEST_HELP: Final = 100
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
     "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
-    "view": valued("NAME", line, "view of the configuration file, or built in: offline"),
+    "view": valued("NAME", one_line, "view of the configuration file, or built in: offline"),
     "filter": valued("QUERY", query, "only environments that match this filter"),
     "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
     "online_only": {
@@ -147,7 +147,7 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
         "metavar": "KIND",
         "help": "only environments of this kind: local or remote",
     },
-    "user": valued("ID", line, "only this user's environments"),
+    "user": valued("ID", one_line, "only this user's environments"),
     "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
     "no_history": {"action": "store_true", "help": "neither record nor read the history"},

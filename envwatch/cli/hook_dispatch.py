@@ -13,7 +13,7 @@ from envwatch.cli.bootstrap import config_path_for
 from envwatch.cli.streams import print_error
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.decision import HookState
-from envwatch.hooks.message import Context, Delivery, message_of
+from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import HookReport, Runner
 from envwatch.model.text import SafeText, clean
 from envwatch.storage.log import LogLine, PollLog
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.hooks.delivery import Delivery
     from envwatch.model.clock import WallMs
     from envwatch.watch.loop import MonitorUpdate
 

@@ -22,7 +22,7 @@ from envwatch.model.outcome import Listed, Outcome
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence, Sized
 
-    from envwatch.hooks.webhook import WebService
+    from envwatch.hooks.web_service import WebService
     from envwatch.model.text import SafeText
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles

@@ -24,17 +24,14 @@ if TYPE_CHECKING:
         COLUMN_LIST,
         FILE,
         FLAG,
-        LINE,
         NAMES,
         QUERY,
         QUIET,
-        SECRET_URL,
         SORT,
-        VARIABLE,
         ZONE,
         duration_or_off,
-        one_of,
     )
+    from envwatch.hooks.rules import LINE, SECRET_URL, VARIABLE, one_of
     from envwatch.model.text import SafeText
     from envwatch.redactor import Secret
 

@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
-from envwatch.config.hooks import without_secret
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
+from envwatch.hooks.webhook import without_secret
 from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.views.table.columns import PROBLEMS
@@ -51,7 +51,7 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}
     values |= {f"views.{name}": _view_text(each) for name, each in settings.views.items()}
-    values |= {f"hooks.{hook.name}": f"{','.join(hook.on)}: {hook.target}" for hook in settings.hooks}
+    values |= {f"hooks.{hook.name}": f"{','.join(hook.on)}: {hook.delivery().target}" for hook in settings.hooks}
     rows += [(clean(name), value_text(value), settings.origin(name)) for name, value in values.items()]
     name_width = max(len(name) for name, _, _ in rows)
     value_width = min(max(len(value) for _, value, _ in rows[1:]), 32)

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from envwatch.config.validators import ARGUMENTS, LINE, NON_EMPTY, QUERY, SECRET_URL, VARIABLE, duration_between, one_of
+from envwatch.config.validators import QUERY, duration_between
 from envwatch.fleet.events import Event, Kind
+from envwatch.hooks.apprise import Apprise
+from envwatch.hooks.command import Command
 from envwatch.hooks.decision import HookRule
+from envwatch.hooks.delivery import Delivery, learn_parts, variable_in
+from envwatch.hooks.rules import LINE, VARIABLE
+from envwatch.hooks.webhook import PagerDuty, Webhook
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
-from envwatch.redactor import Secret, redactor
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.views.command_context import child_environment
 from envwatch.views.events.cloud_events import word_of
 from envwatch.views.events.matching import event_test
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.hooks.message import Delivery
-    from envwatch.hooks.webhook import WebService
+    from envwatch.hooks.web_service import WebService
+    from envwatch.redactor import Secret
+
+DELIVERIES: Final[tuple[type[Delivery], ...]] = (Command, Webhook, PagerDuty, Apprise)
 
 INCIDENT: Final = "incident"
 
@@ -36,13 +41,8 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """By the words of `watch`. Each member of a group counts separately."""
 
-_SECRET_PART: Final = 12
-"""Fewest characters of a secret."""
-
-
 _WORDS: Final = (INCIDENT, *KINDS)
-_TARGETS: Final = ("command", "url", "url_env", "apprise")
-_APPRISE_URLS: Final = 20
+_TARGETS: Final = tuple(dict.fromkeys(target for kind in DELIVERIES for target in kind.targets))
 
 
 def _kinds(raw: object) -> tuple[str, ...]:
@@ -55,26 +55,16 @@ def _kinds(raw: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(raw))
 
 
-def _apprise_urls(raw: object) -> tuple[Secret, ...]:
-    urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
-    if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
-        return tuple(map(Secret, urls))
-    raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
-
-
 _KINDS: Final = BeforeValidator(
     _kinds,
     json_schema_input_type=Annotated[
         list[Annotated[str, Field(json_schema_extra={"enum": list(_WORDS)})]], Field(min_length=1)
     ],
 )
-_APPRISE: Final = PlainValidator(
-    _apprise_urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_APPRISE_URLS)]
-)
 
 
-class HookSettings(BaseModel):
-    """A program or web service that gets messages. Only `watch --hooks` and `serve --hooks` run hooks."""
+class _HookSettings(BaseModel):
+    """The settings of all hooks. The settings of a delivery follow."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -88,18 +78,18 @@ class HookSettings(BaseModel):
     """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """Shortest time between two messages about the same environment and kind of event."""
-    command: Annotated[tuple[str, ...], ARGUMENTS] = ()
-    """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
-    url: Annotated[Secret | None, SECRET_URL] = None
-    """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
-    url_env: Annotated[str | None, VARIABLE] = None
-    """Name of the environment variable with the web service's address, if the address is a secret."""
-    key_env: Annotated[str | None, VARIABLE] = None
-    """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
-    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
-    """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
-    apprise: Annotated[tuple[Secret, ...], _APPRISE] = ()
-    """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
+
+
+_FIELDS: Final[Mapping[str, Any]] = {
+    name: (field.rebuild_annotation(), field.default)
+    for kind in DELIVERIES
+    for name, field in kind.model_fields.items()
+}
+_AllSettings: Final = create_model("_AllSettings", __base__=_HookSettings, **_FIELDS)
+
+
+class HookSettings(_AllSettings, _HookSettings):  # type: ignore[misc, valid-type]  # the first base is made at run time
+    """A program or web service that gets messages. Only `watch --hooks` and `serve --hooks` run hooks."""
 
     def numbered(self, number: int) -> HookSettings:
         """Return the hook with a clean name, by default the number in the file, from 1."""
@@ -115,23 +105,26 @@ class HookSettings(BaseModel):
         )
         return replace(rule, matches=event_test(self.filter, profile)) if self.filter else rule
 
-    @property
-    def target(self) -> str:
-        """The receiver for people, without secrets."""
-        if self.command:
-            return " ".join(self.command)
-        if self.apprise:
-            return ", ".join(f"{url.get_secret_value().partition('://')[0]}://…" for url in self.apprise)
-        if self.url_env is not None:
-            return f"the address in {self.url_env}"
-        if self.url is None:
-            return "PagerDuty"
-        return without_secret(self.url)
+    def delivery(self) -> Delivery:
+        """Return the hook's delivery, not prepared yet."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        kind = (_deliveries_in(values) or DELIVERIES)[0]
+        return kind.model_construct(**{name: values[name] for name in kind.model_fields if name in values})
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
         """The hook's variables with secrets."""
-        return tuple(filter(None, (self.url_env, self.key_env)))
+        names = (name for name, field in type(self).model_fields.items() if VARIABLE in field.metadata)
+        return tuple(filter(None, (getattr(self, name) for name in names)))
+
+
+DOCUMENTED: Final[tuple[type[BaseModel], ...]] = (_HookSettings, *DELIVERIES)
+"""The classes with the help of a hook's settings."""
+
+
+def _deliveries_in(table: Mapping[str, Any]) -> Sequence[type[Delivery]]:
+    chosen = [kind for kind in DELIVERIES if kind.is_chosen(table)]
+    return [kind for kind in chosen if not table.keys().isdisjoint(kind.targets)] or chosen
 
 
 def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -149,28 +142,18 @@ def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], st
 
 
 def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
-    is_pagerduty = table.get("format") == "pagerduty"
+    chosen = _deliveries_in(table)
     targets = [name for name in _TARGETS if name in table]
-    if not targets and not is_pagerduty:
-        yield "needs what takes its messages: command, url, url_env or apprise"
+    if not chosen:
+        yield f"needs what takes its messages: {', '.join(_TARGETS[:-1])} or {_TARGETS[-1]}"
     elif len(targets) > 1:
         yield f"has {' and '.join(targets)}, and can have one of them only"
-    posts = bool({"url", "url_env"} & table.keys()) or (is_pagerduty and not targets)
-    yield from (
-        f"has {name}, which goes with url only" for name in ("format", "key_env") if name in table and not posts
-    )
-    if not (is_pagerduty and posts):
-        return
-    if "key_env" not in table:
-        yield "needs key_env, the variable with PagerDuty's routing key"
-    if table.get("on", [INCIDENT]) != [INCIDENT]:
-        yield f'can have on = ["{INCIDENT}"] only, because PagerDuty takes incidents'
-
-
-def without_secret(address: Secret) -> str:
-    """Return the public parts of a web service's address."""
-    url = checked_hook_url(address.get_secret_value())
-    return f"{url.scheme}://{url.host}/…"
+    usable = {*targets, *(name for kind in chosen for name in kind.model_fields)}
+    owners = {name: kind.targets[0] for kind in DELIVERIES for name in kind.model_fields if name in table}
+    for name in sorted(owners.keys() - usable):
+        yield f"has {name}, which goes with {owners[name]} only"
+    for kind in chosen:
+        yield from kind.mistakes(table)
 
 
 def deliveries_of(
@@ -186,40 +169,13 @@ def deliveries_of(
     hooks = tuple(hooks)
     hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
     child_environ = child_environment(environ, {}, hidden)
-    deliveries = {}
-    for hook in hooks:
+    deliveries = {hook.name: hook.delivery() for hook in hooks}
+    for name, delivery in deliveries.items():
         try:
-            deliveries[hook.name] = _delivery_of(hook, environ, child_environ)
+            delivery.prepare(environ, child_environ)
         except SettingsError as error:
-            raise SettingsError(f"hook {hook.name}: {error}") from None
+            raise SettingsError(f"hook {name}: {error}") from None
     return deliveries
-
-
-def _delivery_of(hook: HookSettings, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> Delivery:
-    from envwatch.hooks.command import HookCommand, apprise_command  # noqa: PLC0415 - where hooks run
-
-    if hook.command:
-        return HookCommand(hook.command, child_environ)
-    if hook.apprise:
-        if find_spec("apprise") is None:
-            how = "install envwatch with its extra `apprise`, such as `uv tool install '.[apprise]'`"
-            raise SettingsError(f"the package apprise is not installed: {how}")
-        for address in hook.apprise:
-            _learn(address.get_secret_value().partition("://")[2])
-        return apprise_command(hook.apprise, child_environ)
-    from envwatch.hooks.webhook import PAGERDUTY, WebService  # noqa: PLC0415 - httpx, only where it is used
-
-    text = _variable(hook.url_env, environ) if hook.url_env is not None else PAGERDUTY
-    if hook.url is not None:
-        text = hook.url.get_secret_value()
-    url = checked_hook_url(text)
-    if text != PAGERDUTY:
-        _learn(url.raw_path.decode("ascii"))
-    key = None
-    if hook.key_env is not None:
-        key = Secret(_variable(hook.key_env, environ))
-        redactor().learn(key.get_secret_value())
-    return WebService(url, environ, key=key, is_pagerduty=hook.format == "pagerduty")
 
 
 def ping_of(address: Secret | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
@@ -230,30 +186,12 @@ def ping_of(address: Secret | None, variable: str | None, environ: Mapping[str, 
     """
     if address is None and variable is None:
         return None
-    from envwatch.hooks.webhook import WebService  # noqa: PLC0415 - httpx, only where it is used
+    from envwatch.hooks.web_service import WebService  # noqa: PLC0415 - only with a ping
 
     try:
-        text = address.get_secret_value() if address is not None else _variable(variable or "", environ)
+        text = address.get_secret_value() if address is not None else variable_in(environ, variable or "")
         url = checked_hook_url(text)
-        _learn(url.raw_path.decode("ascii"))
+        learn_parts(url.raw_path.decode("ascii"))
         return WebService(url, environ, limits.PING_TIME)
     except SettingsError as error:
         raise SettingsError(f"{'ping_url_env' if address is None else 'ping_url'}: {error}") from None
-
-
-def _variable(name: str, environ: Mapping[str, str]) -> str:
-    if not (text := environ.get(name, "").strip()):
-        raise SettingsError(f"{name} is not set")
-    if not (text.isascii() and text.isprintable()):
-        raise SettingsError(f"{name} holds characters that no address or key has")
-    return text
-
-
-def _learn(path: str) -> None:
-    user, _, _ = path.partition("/")[0].rpartition("@")
-    redactor().learn(user.partition(":")[2])
-    for separator in "?&=@:":
-        path = path.replace(separator, "/")
-    for part in path.split("/"):
-        if len(part) >= _SECRET_PART:
-            redactor().learn(part)

@@ -20,9 +20,10 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from envwatch.config import validators
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
-from envwatch.config.hooks import HookSettings, mistakes_between_hooks
+from envwatch.config.hooks import DOCUMENTED, HookSettings, mistakes_between_hooks
 from envwatch.config.toml_text import parsed
 from envwatch.config.values import PROFILE_NAME, ConfigError
+from envwatch.hooks.rules import ARGUMENTS, LINE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.views.command_context import RowCommand
@@ -70,7 +71,7 @@ class OwnView(BaseModel):
     """A column, or `problems`; by default, the setting `sort`."""
     group: Annotated[str | None, validators.GROUP] = None
     """A column whose equal values form a group; no groups by default."""
-    key: Annotated[str, validators.LINE] = ""
+    key: Annotated[str, LINE] = ""
     """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
 
     def named(self, name: str) -> NamedView:
@@ -90,11 +91,11 @@ class Command(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    key: Annotated[str, validators.LINE]
+    key: Annotated[str, LINE]
     """The key that runs the command on the dashboard."""
-    run: Annotated[tuple[str, ...], validators.ARGUMENTS]
+    run: Annotated[tuple[str, ...], ARGUMENTS]
     """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
-    description: Annotated[str, validators.LINE] = ""
+    description: Annotated[str, LINE] = ""
     """The command's description in help and palette; by default, its name."""
 
     def named(self, name: str) -> RowCommand:
@@ -105,7 +106,7 @@ class Command(BaseModel):
 class Config(Profile):
     """The whole file: common settings, profiles, keys, hooks and commands."""
 
-    default_profile: Annotated[str | None, validators.LINE] = None
+    default_profile: Annotated[str | None, LINE] = None
     """The profile to use if neither `--profile` nor `ENVWATCH_PROFILE` names a profile."""
     profiles: Annotated[dict[str, Profile], _BY_NAME] = {}
     """Profiles by name. A profile's setting takes precedence over the same setting above the profiles."""
@@ -137,7 +138,7 @@ def schema() -> dict[str, Any]:
     content = Config.model_json_schema()
     for model in (Config, Profile, OwnView, Command, HookSettings, validators.QuietTable):
         properties = content["$defs"].get(model.__name__, content)["properties"]
-        docs = field_docs(ProfileSettings, Limits, Profile, model)
+        docs = field_docs(ProfileSettings, Limits, Profile, *(DOCUMENTED if model is HookSettings else (model,)))
         for name, described in properties.items():
             described.pop("default", None)
             properties[name] = dict(sorted({**described, "description": docs[name]}.items()))

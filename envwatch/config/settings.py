@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
-from envwatch.config.values import MOST_EXPECTED, ConfigError, line, no_view, path_text, seconds_text
+from envwatch.config.values import MOST_EXPECTED, ConfigError, no_view, path_text, seconds_text
 from envwatch.files import read_regular
 from envwatch.model.limits import SETTINGS_BYTES, Limits
-from envwatch.model.text import SafeText, clean, shortened
+from envwatch.model.text import SafeText, clean, one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -371,7 +371,7 @@ def _names_in(path: Path) -> list[SafeText]:
     for number, text in enumerate(lines, 1):
         name = _COMMENT.sub("", text).strip()
         try:
-            names += [clean(line(name))] if name else []
+            names += [clean(one_line(name))] if name else []
         except ValueError as mistake:
             mistakes.append(f"{path}:{number}: {mistake}")
     if len(names) > MOST_EXPECTED:

@@ -15,7 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     ValidationInfo,
     model_validator,
 )
@@ -26,18 +25,25 @@ from envwatch.config.values import (
     column_list,
     column_or,
     duration,
-    line,
     path_text,
     query,
     whole,
     zone_named,
 )
 from envwatch.fleet.alerting.recurring_hours import DAY_MINUTES, DAYS, EVERY_DAY, RecurringHours
-from envwatch.model.text import SafeText, clean, did_you_mean
+from envwatch.hooks.rules import (  # for annotations, as `timedelta`
+    LINE,  # noqa: F401
+    NON_EMPTY,
+    SECRET_URL,  # noqa: F401
+    VARIABLE,  # noqa: F401
+    enumerated,
+    one_of,  # noqa: F401
+)
+from envwatch.model.text import SafeText, clean, did_you_mean, one_line
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
-from envwatch.redactor import Secret
-from envwatch.sources.letta.network_settings import SettingsError, checked_base_url, checked_hook_url
+from envwatch.redactor import Secret  # noqa: F401 - as `timedelta`
+from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 from envwatch.views.table.columns import COLUMNS, META, PROBLEMS
 from envwatch.views.table.table_view import GROUPINGS
 
@@ -51,8 +57,6 @@ OF_VARIABLES: Final = "variables"
 
 _HOURS: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]|24):([0-5][0-9])")
 _DAY_NAMES: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
-_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def duration_between(low: int, high: int) -> BeforeValidator:
@@ -87,27 +91,11 @@ def whole_between(low: int, high: int) -> BeforeValidator:
 _METADATA: TypeAlias = Annotated[str, Field(pattern=rf"^{re.escape(META)}.+$")]
 
 
-def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic declares `Field`
-    return Field(json_schema_extra={"enum": list(words)})
-
-
-def one_of(*words: str) -> BeforeValidator:
-    """Read one of `words`."""
-
-    def read(raw: object) -> str:
-        word = raw.strip() if isinstance(raw, str) else ""
-        if word not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return word
-
-    return BeforeValidator(read, json_schema_input_type=Annotated[str, _enumerated(words)])
-
-
 def column_among(words: Iterable[str], none: str | None = None) -> BeforeValidator:
     """Read one of some words, or `meta.KEY`; `none` is the word that means None."""
     words = tuple(words)
     read = column_or(words)
-    schema = Annotated[str, _enumerated(words)] | _METADATA
+    schema = Annotated[str, enumerated(words)] | _METADATA
     return BeforeValidator(lambda raw: None if (word := read(raw)) == none else word, json_schema_input_type=schema)
 
 
@@ -115,7 +103,7 @@ def _names(raw: object) -> tuple[SafeText, ...]:
     parts = raw.split(",") if isinstance(raw, str) else raw
     if isinstance(parts, list) and len(parts) <= MOST_EXPECTED:
         with suppress(ValueError):
-            return tuple(clean(line(part)) for part in parts)
+            return tuple(clean(one_line(part)) for part in parts)
     raise ValueError(f"must be a list of names or device ids, {MOST_EXPECTED:,} at most")
 
 
@@ -139,33 +127,16 @@ def _read_filter(raw: object) -> str:
     return text
 
 
-def _read_url(raw: object) -> Secret:
-    _checked(text := line(raw), checked_hook_url)
-    return Secret(text)
-
-
 def _read_zone(raw: object) -> str:
-    zone_named(name := line(raw))
+    zone_named(name := one_line(raw))
     return name
-
-
-def _read_variable(raw: object) -> str:
-    if isinstance(raw, str) and _VARIABLE_NAME.fullmatch(raw):
-        return raw
-    raise ValueError("must be the name of an environment variable")
 
 
 def _read_file(raw: object) -> Path:
     try:
-        return Path(path_text(line(raw))).expanduser()
+        return Path(path_text(one_line(raw))).expanduser()
     except RuntimeError:
         raise ValueError("begins with ~, and this user has no home folder") from None
-
-
-def _arguments(raw: object) -> tuple[str, ...]:
-    if isinstance(raw, list) and raw and all(isinstance(word, str) and "\0" not in word for word in raw) and raw[0]:
-        return tuple(raw)
-    raise ValueError('must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]')
 
 
 def read_keys(raw: object) -> object:
@@ -219,26 +190,21 @@ def _hours(raw: object) -> tuple[int, int]:
     return begin, end
 
 
-NON_EMPTY: TypeAlias = Annotated[str, Field(min_length=1)]
 FLAG: Final = BeforeValidator(_boolean, json_schema_input_type=bool)
-LINE: Final = BeforeValidator(line, json_schema_input_type=NON_EMPTY)
 SORT: Final = column_among((PROBLEMS, *COLUMNS), none=PROBLEMS)
 SORT_OF_VIEW: Final = column_among((PROBLEMS, *COLUMNS))
 GROUP: Final = column_among(GROUPINGS)
-_COLUMN: TypeAlias = Annotated[str, _enumerated(COLUMNS)] | _METADATA
+_COLUMN: TypeAlias = Annotated[str, enumerated(COLUMNS)] | _METADATA
 COLUMN_LIST: Final = BeforeValidator(column_list, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
-VARIABLE: Final = BeforeValidator(
-    _read_variable, json_schema_input_type=Annotated[str, Field(pattern=f"^{_VARIABLE_NAME.pattern}$")]
-)
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
-BASE_URL: Final = BeforeValidator(lambda raw: _checked(line(raw), checked_base_url), json_schema_input_type=NON_EMPTY)
-SECRET_URL: Final = PlainValidator(_read_url, json_schema_input_type=NON_EMPTY)
+BASE_URL: Final = BeforeValidator(
+    lambda raw: _checked(one_line(raw), checked_base_url), json_schema_input_type=NON_EMPTY
+)
 ZONE: Final = BeforeValidator(_read_zone, json_schema_input_type=NON_EMPTY)
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)
 KEYS: Final = BeforeValidator(read_keys, json_schema_input_type=dict[str, str | list[str] | dict[str, Any]])
-ARGUMENTS: Final = BeforeValidator(_arguments, json_schema_input_type=Annotated[list[str], Field(min_length=1)])
-_DAY: TypeAlias = Annotated[str, _enumerated(DAYS)]
+_DAY: TypeAlias = Annotated[str, enumerated(DAYS)]
 _DAY_LIST: Final = BeforeValidator(_days, json_schema_input_type=NON_EMPTY | list[_DAY])
 _HOUR_RANGE: Final = BeforeValidator(
     _hours, json_schema_input_type=Annotated[str, Field(pattern=f"^{_HOURS.pattern}$")]

@@ -105,13 +105,6 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def line(raw: object) -> str:
-    """Read a non-empty line of text."""
-    if isinstance(raw, str) and raw.strip() and raw.isprintable():
-        return raw.strip()
-    raise ValueError("must be a text of one line")
-
-
 def path_text(raw: object) -> str:
     """Read a path, blanks included; refuse a text like an API key."""
     if not isinstance(raw, str) or not raw:

@@ -1,166 +1,48 @@
-"""Run a hook's command in a new process group, with bounded output and time, without shell or terminal.
-
-A command gets a CloudEvent on standard input, and variables. The command may never end.
-"""
+"""Delivery to a program of the user's own."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import threading
-import time
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from operator import attrgetter
-from typing import IO, TYPE_CHECKING, Final
+import shutil
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic_core import to_json
+from pydantic import PrivateAttr
 
-from envwatch.hooks.message import DeliveryError, Message
-from envwatch.model import limits
-from envwatch.model.text import SafeText, clean
-from envwatch.sources.daemon_thread import run_in_daemon_thread
-from envwatch.views.command_context import ending_text
+from envwatch.hooks.delivery import Delivery
+from envwatch.hooks.rules import ARGUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import Iterator, Mapping
 
-    from envwatch.redactor import Secret
-
-_LOOK_S: Final = 0.05
-"""Seconds between checks for the end: a child may keep the output open."""
-_CHUNK: Final = limits.HOOK_OUTPUT_BYTES
-_LOGGED: Final = 500
-"""Characters from the output's end, where errors stand."""
+    from envwatch.hooks.message import Message
+    from envwatch.model.text import SafeText
 
 
-@dataclass(frozen=True, slots=True)
-class HookCommand:
-    """A program that takes messages."""
+class Command(Delivery):
+    """Runs a program for each message."""
 
-    arguments: Sequence[str]
-    environ: Mapping[str, str]
-    """Holds no secrets except the command's."""
-    time_limit: timedelta = limits.HOOK_TIME
-    standard_input: Callable[[Message], bytes] = attrgetter("cloud_event")
+    targets: ClassVar = ("command",)
 
-    async def send(self, message: Message) -> SafeText:
-        """Run the command once; return the output for the log.
-
-        Raises:
-            DeliveryError: if the command fails.
-        """
-        is_over = threading.Event()
-        # asyncio's thread pool is small and also serves polls; hanging hooks would fill the pool.
-        running = asyncio.ensure_future(run_in_daemon_thread(partial(self._run_to_end, message, is_over)))
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            is_over.set()
-            with suppress(DeliveryError):
-                await running
-            raise
-
-    def _run_to_end(self, message: Message, is_over: threading.Event) -> SafeText:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the user's own program
-                self.arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**self.environ, **message.variables},
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:  # a NUL in a variable raises ValueError
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            raise DeliveryError(f"cannot run {self.arguments[0]}: {why}") from None
-        exchange = _Exchange(process, self.standard_input(message))
-        try:
-            exchange.until_end(is_over, self.time_limit.total_seconds())
-        except DeliveryError as error:
-            error.output = exchange.text
-            raise
-        finally:
-            exchange.close()
-        if process.returncode:
-            raise DeliveryError(ending_text(process.returncode), output=exchange.text)
-        return exchange.text
-
-
-def apprise_command(urls: Sequence[Secret], environ: Mapping[str, str]) -> HookCommand:
-    """Return the command that passes messages to apprise in a child process."""
-
-    def request(message: Message) -> bytes:
-        addresses = [url.get_secret_value() for url in urls]
-        return to_json({"urls": addresses, "title": message.summary, "body": message.text})
-
-    arguments = [sys.executable, "-P", "-m", "envwatch.hooks.apprise_child"]
-    return HookCommand(arguments, environ, standard_input=request)
-
-
-class _Exchange:
-    def __init__(self, process: subprocess.Popen[bytes], standard_input: bytes) -> None:
-        self._process = process
-        self._rest = memoryview(standard_input)
-        self._output = bytearray()
-        self._selector = selectors.DefaultSelector()
-        for stream, event in ((process.stdin, selectors.EVENT_WRITE), (process.stdout, selectors.EVENT_READ)):
-            if stream is not None:
-                os.set_blocking(stream.fileno(), False)
-                self._selector.register(stream, event)
+    command: Annotated[tuple[str, ...], ARGUMENTS] = ()
+    """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
-    def text(self) -> SafeText:
-        lines = self._output.decode(errors="replace").split("\n")
-        return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])
+    def target(self) -> str:
+        """The command."""
+        return " ".join(self.command)
 
-    def until_end(self, is_over: threading.Event, time_limit_s: float) -> None:
-        ends_at = time.monotonic() + time_limit_s
-        while not is_over.is_set():
-            left = ends_at - time.monotonic()
-            if left <= 0:
-                raise DeliveryError(f"did not end within {time_limit_s:g} s, and was killed")
-            has_ended = self._process.poll() is not None
-            for key, _ in self._selector.select(min(left, _LOOK_S)):
-                self._move(key.fileobj)  # type: ignore[arg-type]  # the streams that were registered
-            if has_ended:
-                return
-            if not self._selector.get_map():
-                is_over.wait(min(left, _LOOK_S))
-        raise DeliveryError("was killed, because envwatch ends")
+    def prepare(self, _environ: Mapping[str, str], child_environ: Mapping[str, str]) -> None:
+        """Keep the program's environment."""
+        self._environ = child_environ
 
-    def _move(self, stream: IO[bytes]) -> None:
-        try:
-            if stream is self._process.stdin:
-                self._rest = self._rest[os.write(stream.fileno(), self._rest[:_CHUNK]) :]
-                is_done = not self._rest
-            else:
-                chunk = os.read(stream.fileno(), _CHUNK)
-                self._output += chunk
-                is_done = not chunk
-        except BlockingIOError:
-            return
-        except OSError:
-            is_done = True
-        if is_done:
-            self._selector.unregister(stream)
-            stream.close()
-        if len(self._output) > limits.HOOK_OUTPUT_BYTES:
-            raise DeliveryError(f"printed more than {limits.HOOK_OUTPUT_BYTES // 1024} KiB, and was killed")
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield that the program is missing."""
+        program = self.command[0]
+        if shutil.which(program, path=self._environ.get("PATH")) is None:
+            yield f"there is no program {program} that can be run", "install it, or `chmod +x` it, or correct the path"
 
-    def close(self) -> None:
-        self._selector.close()
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+    async def send(self, message: Message) -> SafeText:
+        """Run the program once; return the output for the log."""
+        from envwatch.hooks.process import run  # noqa: PLC0415 - where hooks run
+
+        return await run(self.command, {**self._environ, **message.variables}, message.cloud_event)

@@ -1,7 +1,6 @@
-"""The messages of hooks, in every form; the protocol of delivery.
+"""The messages of hooks: text, variables, CloudEvents 1.0 in the structured JSON format.
 
-Formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. Lists are bounded: 500 environments lost together
-give a short message.
+Lists are bounded: 500 environments lost together give a short message.
 """
 
 from __future__ import annotations
@@ -13,21 +12,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pydantic_core import to_json
 
 from envwatch.fleet.alerting.alert_state import losses_text, silenced_text
+from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
 from envwatch.views.command_context import EVENT_VARIABLES, NO_ROW, row_variables
-from envwatch.views.events.cloud_events import cloud_event, envelope, word_of
+from envwatch.views.events.cloud_events import CloudEvent, cloud_event, envelope, word_of
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.output.environment_list import ListedEnvironment
 from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.hooks.decision import Fired
     from envwatch.model.clock import Clocks, ServerMs
@@ -41,21 +38,6 @@ _SUMMARY_CELLS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """A message in every form."""
-
-    summary: SafeText
-    text: str
-    """Lines for people: names and reasons."""
-    cloud_event: bytes
-    variables: Mapping[str, SafeText]
-    pagerduty: Mapping[str, object] | None = None
-    incident: SafeText | None = None
-    """None if the message is about an event."""
-    is_resolved: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """The origin of a message."""
 
@@ -65,71 +47,133 @@ class Context:
     """Empty if the configuration has no such profile."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message of a hook about an event or an incident. A delivery takes the form that it sends."""
+
+    subject: Event | Incident
+    hook: SafeText
+    context: Context
+    summary: SafeText
+    resolved_at: ServerMs | None = None
+    """The end of an incident; None if the incident is open."""
+    row: ListedEnvironment | None = None
+    """The row for variables; None for several rows or an unknown row."""
+    event: CloudEvent | None = None
+    """An event about the subject; None for an incident, whose event is made on demand."""
+
+    @property
+    def incident(self) -> SafeText | None:
+        """The incident's id; None if the message is about an event."""
+        return self.subject.id if isinstance(self.subject, Incident) else None
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the message is about the end of an incident."""
+        return self.resolved_at is not None
+
+    @property
+    def text(self) -> str:
+        """Lines for people: names and reasons."""
+        lines = [f"{leaf.name or leaf.id or 'envwatch'}: {event_text(leaf, UTC)}" for leaf in self._leaves[:_NAMES]]
+        if len(self._leaves) > _NAMES:
+            lines.append(f"and {len(self._leaves) - _NAMES} more")
+        return "\n".join(lines)
+
+    @property
+    def cloud_event(self) -> bytes:
+        """The CloudEvent in JSON."""
+        return to_json(_incident_event(self.subject, self) if isinstance(self.subject, Incident) else self.event)
+
+    @property
+    def variables(self) -> dict[str, SafeText]:
+        """Variables for a command: the row's, and the subject's."""
+        subject, count = self.subject, len(self._leaves)
+        values: tuple[object, ...]
+        if isinstance(subject, Incident):
+            reason = subject.losses[0].reason if count == 1 else subject.shared
+            at, lost = _told_at(subject, self), len(_lost_in(subject))
+            values = (f"incident {_what(self)}", self.summary, reason, subject.id, lost, iso(at))
+        else:
+            values = (word_of(subject), self.summary, subject.reason, subject.incident, count, iso(subject.at))
+        texts = (composed("" if value is None else str(value)) for value in (self.hook, *values))
+        return self._row_variables() | dict(zip(EVENT_VARIABLES, texts, strict=True))
+
+    @property
+    def _leaves(self) -> tuple[Event, ...]:
+        return self.subject.losses if isinstance(self.subject, Incident) else self.subject.members or (self.subject,)
+
+    def _row_variables(self) -> dict[str, SafeText]:
+        if self.row is not None:
+            return row_variables(self.row, self.context.profile)
+        leaf = self._leaves[0]
+        named = {"ENVWATCH_ID": leaf.id or EMPTY, "ENVWATCH_NAME": leaf.name or EMPTY} if len(self._leaves) == 1 else {}
+        return {**NO_ROW, **named, "ENVWATCH_PROFILE": composed(self.context.profile)}
+
+
 def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor, now: Clocks) -> Message:
     """Return a hook's message about the subject that fired."""
-    if isinstance(fired.subject, Event):
-        cloud = to_json(cloud_event(fired.subject, monitor, now, context.source))
-        return _of_event(fired.subject, hook, context, cloud)
-    at = monitor.fleet.by_profile[fired.subject.profile].clock.server_time(now.wall)
-    return _of_incident(fired.subject, at if fired.is_resolved else None, hook, context, monitor)
+    subject = fired.subject
+    if isinstance(subject, Event):
+        text = event_text(subject, UTC)
+        return Message(
+            subject=subject,
+            hook=hook,
+            context=context,
+            summary=clean(f"{subject.name} {text}" if subject.name else text, _SUMMARY_CELLS),
+            row=_row_then(subject.members or (subject,)),
+            event=cloud_event(subject, monitor, now, context.source),
+        )
+    at = monitor.fleet.by_profile[subject.profile].clock.server_time(now.wall)
+    resolved_at = at if fired.is_resolved else None
+    row = _row_then(subject.losses)
+    if (
+        resolved_at is not None
+        and len(subject.losses) == 1
+        and (back := monitor.fleet.tracked(key_of(subject.losses[0])))
+    ):
+        row = ListedEnvironment(back, resolved_at)
+    summary = _incident_text(subject, resolved_at)
+    return Message(subject=subject, hook=hook, context=context, summary=summary, resolved_at=resolved_at, row=row)
 
 
-def _variables(*values: object) -> dict[str, SafeText]:
-    texts = (composed("" if value is None else str(value)) for value in values)
-    return dict(zip(EVENT_VARIABLES, texts, strict=True))
+def _row_then(leaves: tuple[Event, ...]) -> ListedEnvironment | None:
+    tracked = tracked_then(leaves[0]) if len(leaves) == 1 else None
+    return None if tracked is None else ListedEnvironment(tracked, leaves[0].at)
 
 
-def _of_event(event: Event, hook: SafeText, context: Context, cloud: bytes) -> Message:
-    leaves = event.members or (event,)
-    summary = clean(f"{event.name} {event_text(event, UTC)}" if event.name else event_text(event, UTC), _SUMMARY_CELLS)
-    variables = _variables(hook, word_of(event), summary, event.reason, event.incident, len(leaves), iso(event.at))
-    return Message(
-        summary=summary,
-        text=_lines(leaves),
-        cloud_event=cloud,
-        variables=_row_variables(leaves, context) | variables,
-    )
+def _lost_in(incident: Incident) -> tuple[Event, ...]:
+    return () if incident.is_blindness else incident.losses
 
 
-def _of_incident(
-    incident: Incident, resolved_at: ServerMs | None, hook: SafeText, context: Context, monitor: Monitor
-) -> Message:
-    losses = incident.losses
-    lost = [] if incident.is_blindness else losses
-    what, summary = ("opened" if resolved_at is None else "resolved"), _incident_text(incident, resolved_at)
-    at = incident.began_at if resolved_at is None else resolved_at
-    reason = losses[0].reason if len(losses) == 1 else incident.shared
-    variables = _variables(hook, clean(f"incident {what}"), summary, reason, incident.id, len(lost), iso(at))
-    rows = _row_variables(losses, context)
-    if resolved_at is not None and len(losses) == 1 and (tracked := monitor.fleet.tracked(key_of(losses[0]))):
-        rows = row_variables(ListedEnvironment(tracked, resolved_at), context.profile)
+def _what(message: Message) -> str:
+    return "resolved" if message.is_resolved else "opened"
+
+
+def _told_at(incident: Incident, message: Message) -> ServerMs:
+    return incident.began_at if message.resolved_at is None else message.resolved_at
+
+
+def _incident_event(incident: Incident, message: Message) -> CloudEvent:
+    lost = _lost_in(incident)
     data = {
         "incident": incident.id,
-        "summary": summary,
-        "profile": context.profile or None,
+        "summary": message.summary,
+        "profile": message.context.profile or None,
         "began_at": iso(incident.began_at),
-        "resolved_at": None if resolved_at is None else iso(resolved_at),
+        "resolved_at": None if message.resolved_at is None else iso(message.resolved_at),
         "count": len(lost),
         "shared": incident.shared,
         "environments": [_loss_json(loss) for loss in lost[:_LISTED]],
         "silenced": incident.silenced,
     }
-    event = envelope(
-        f"envwatch.incident.{what}",
+    return envelope(
+        f"envwatch.incident.{_what(message)}",
         data,
-        source=context.source,
-        at=at,
+        source=message.context.source,
+        at=_told_at(incident, message),
         subject=incident.id,
-        identity=(incident.profile, incident.id, what),
-    )
-    return Message(
-        summary=summary,
-        text=_lines(losses),
-        cloud_event=to_json(event),
-        variables=rows | variables,
-        pagerduty=_pagerduty(incident, summary, context, is_resolved=resolved_at is not None),
-        incident=incident.id,
-        is_resolved=resolved_at is not None,
+        identity=(incident.profile, incident.id, _what(message)),
     )
 
 
@@ -150,47 +194,6 @@ def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText
     return clean(text, _SUMMARY_CELLS)
 
 
-def _pagerduty(incident: Incident, summary: SafeText, context: Context, *, is_resolved: bool) -> dict[str, object]:
-    if is_resolved:
-        return {"event_action": "resolve", "dedup_key": incident.id}
-    losses = incident.losses
-    lost = [] if incident.is_blindness else losses
-    details = {
-        "count": len(lost),
-        "environments": [loss.name or loss.id for loss in lost[:_NAMES]],
-        "reasons": sorted({loss.reason for loss in losses if loss.reason})[:_NAMES],
-        "shared": incident.shared,
-        "profile": context.profile or None,
-    }
-    payload = {
-        "summary": summary,
-        "source": context.host,
-        "severity": "critical" if incident.is_mass else "error",
-        "timestamp": iso(incident.began_at),
-        "component": losses[0].name or losses[0].id if len(losses) == 1 else incident.shared,
-        "class": losses[0].kind.value,
-        "custom_details": _without_none(details),
-    }
-    return {
-        "event_action": "trigger",
-        "dedup_key": incident.id,
-        "client": "envwatch",
-        "payload": _without_none(payload),
-    }
-
-
-def _without_none(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _row_variables(leaves: tuple[Event, ...], context: Context) -> dict[str, SafeText]:
-    leaf = leaves[0]
-    if len(leaves) == 1 and (tracked := tracked_then(leaf)) is not None:
-        return row_variables(ListedEnvironment(tracked, leaf.at), context.profile)
-    named = {"ENVWATCH_ID": leaf.id or EMPTY, "ENVWATCH_NAME": leaf.name or EMPTY} if len(leaves) == 1 else {}
-    return {**NO_ROW, **named, "ENVWATCH_PROFILE": composed(context.profile)}
-
-
 def _loss_json(loss: Event) -> dict[str, object]:
     environment = None if loss.then is None else loss.then.environment
     return {
@@ -202,13 +205,6 @@ def _loss_json(loss: Event) -> dict[str, object]:
         "reason": loss.reason,
         "at": iso(loss.at),
     }
-
-
-def _lines(leaves: tuple[Event, ...]) -> str:
-    lines = [f"{leaf.name or leaf.id or 'envwatch'}: {event_text(leaf, UTC)}" for leaf in leaves[:_NAMES]]
-    if len(leaves) > _NAMES:
-        lines.append(f"and {len(leaves) - _NAMES} more")
-    return "\n".join(lines)
 
 
 class DeliveryError(Exception):
@@ -226,12 +222,8 @@ class DeliveryError(Exception):
         self.output = output
 
 
-class Delivery(Protocol):
-    """Delivers messages to a program or web service."""
+class Sender(Protocol):
+    """The part of a delivery that a hook's queue uses."""
 
     async def send(self, message: Message) -> SafeText:
-        """Deliver a message; return text for the log. Cancelling ends delivery at once.
-
-        Raises:
-            DeliveryError: if delivery fails.
-        """
+        """See `Delivery.send`."""

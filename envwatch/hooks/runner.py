@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from envwatch.hooks.message import Delivery, DeliveryError, Message
+from envwatch.hooks.message import DeliveryError, Message, Sender
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import SafeText, clean, counted
@@ -59,7 +59,7 @@ class _Entry:
 @dataclass(slots=True)
 class _HookQueue:
     name: SafeText
-    delivery: Delivery
+    delivery: Sender
     report: Callable[[HookReport], None]
     runtime: Runtime
     waiting: deque[_Entry] = field(default_factory=deque)
@@ -219,7 +219,7 @@ class Runner:
 
     def __init__(
         self,
-        deliveries: Mapping[SafeText, Delivery],
+        deliveries: Mapping[SafeText, Sender],
         report: Callable[[HookReport], None],
         runtime: Runtime | None = None,
         farewell: timedelta = limits.HOOK_FAREWELL,

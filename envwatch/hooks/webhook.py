@@ -1,144 +1,152 @@
-"""Requests to web services: hook messages and pings of a dead man's switch, bounded in time and size.
-
-Address, proxy and certificates follow `network_settings`. No redirects, no cookies, never Letta's key. Errors name only
-the host: the rest of the address may be a secret.
-"""
+"""Delivery to web services: a CloudEvent by POST, or PagerDuty's Events API v2."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+import socket
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-from pydantic_core import from_json, to_json
+from pydantic import PrivateAttr
+from pydantic_core import to_json
 
-from envwatch import __version__
-from envwatch.hooks.message import DeliveryError, Message
-from envwatch.model import limits
-from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.sources.letta import httpx
-from envwatch.sources.letta.errors import network_failure, retry_after
-from envwatch.sources.letta.network_settings import proxy_for, trust_for
-from envwatch.sources.letta.transport import TIMEOUT
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.hooks.delivery import Delivery, learn_parts, variable_in
+from envwatch.hooks.rules import SECRET_URL, VARIABLE, one_of
+from envwatch.model.text import EMPTY, SafeText
+from envwatch.redactor import Secret, redactor
+from envwatch.sources.letta.network_settings import checked_hook_url
+from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
-    from datetime import timedelta
+    from collections.abc import Iterator, Mapping
 
-    from envwatch.redactor import Secret
+    from envwatch.hooks.message import Message
+    from envwatch.hooks.web_service import WebService
 
-PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
-
-_BODY_BYTES: Final = 4096
-_LONGEST_WORDS: Final = 200
+PAGERDUTY_URL: Final = "https://events.pagerduty.com/v2/enqueue"
+_PAGERDUTY: Final = "pagerduty"
+_NAMES: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class WebService:
-    """A web service for hook messages or pings.
+def without_secret(address: Secret) -> str:
+    """Return the public parts of a web service's address."""
+    url = checked_hook_url(address.get_secret_value())
+    return f"{url.scheme}://{url.host}/…"
 
-    Raises:
-        SettingsError: if proxy or certificates cannot be used.
-    """
 
-    url: httpx.URL
-    environ: Mapping[str, str]
-    time_limit: timedelta = limits.HOOK_TIME
-    """Limits the whole request, while httpx's timeouts limit single operations."""
-    key: Secret | None = None
-    """PagerDuty's routing key; for other services, sent as `Authorization: Bearer`."""
-    is_pagerduty: bool = False
-    proxy: httpx.Proxy | None = field(init=False)
-    _trust: ssl.SSLContext = field(init=False)
+class Webhook(Delivery):
+    """Posts each message as a CloudEvent to a web service."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_trust", trust_for(self.url, self.environ))
-        object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
+    targets: ClassVar = ("url", "url_env")
+
+    url: Annotated[Secret | None, SECRET_URL] = None
+    """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
+    url_env: Annotated[str | None, VARIABLE] = None
+    """Name of the environment variable with the web service's address, if the address is a secret."""
+    key_env: Annotated[str | None, VARIABLE] = None
+    """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
+    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", _PAGERDUTY)] = None
+    """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
+    _service: WebService = PrivateAttr()
+    _key: Secret | None = PrivateAttr(default=None)
+
+    @classmethod
+    def is_chosen(cls, table: Mapping[str, Any]) -> bool:
+        """Whether a table has an address, but is not about PagerDuty."""
+        return super().is_chosen(table) and table.get("format") != _PAGERDUTY
+
+    @property
+    def target(self) -> str:
+        """The address without secrets."""
+        if self.url_env is not None:
+            return f"the address in {self.url_env}"
+        return "PagerDuty" if self.url is None else without_secret(self.url)
+
+    def prepare(self, environ: Mapping[str, str], _child_environ: Mapping[str, str]) -> None:
+        """Read address and key."""
+        from envwatch.hooks.web_service import WebService  # noqa: PLC0415 - where hooks run
+
+        text = variable_in(environ, self.url_env) if self.url_env is not None else PAGERDUTY_URL
+        url = checked_hook_url(text if self.url is None else self.url.get_secret_value())
+        learn_parts(url.raw_path.decode("ascii"))
+        if self.key_env is not None:
+            self._key = Secret(variable_in(environ, self.key_env))
+            redactor().learn(self._key.get_secret_value())
+        self._service = WebService(url, environ)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield that the name of the service or of its proxy has no address."""
+        nearest = self._service.url if self._service.proxy is None else self._service.proxy.url
+        try:
+            socket.getaddrinfo(nearest.host, None)
+        except (OSError, UnicodeError):
+            yield f"no address is known for {nearest.host}", "correct the address, or look at DNS"
 
     async def send(self, message: Message) -> SafeText:
-        """See `Delivery.send`."""
-        headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
-        if self.is_pagerduty:
-            if message.pagerduty is None:
-                raise DeliveryError("PagerDuty takes incidents only", is_final=True)
-            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
-            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
-        elif self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
-        await self._request("POST", self.url, headers, content)
+        """Post the CloudEvent."""
+        headers = {"Content-Type": "application/cloudevents+json"}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        await self._service.post(headers, message.cloud_event)
         return EMPTY
 
-    async def ping(self, *, is_failure: bool) -> None:
-        """Fetch the address, with `/fail` appended to the path for a failure.
 
-        Raises:
-            DeliveryError: if the service refuses.
-        """
-        url = self.url
-        if is_failure:
-            path, mark, query = url.raw_path.partition(b"?")
-            url = url.copy_with(raw_path=path.rstrip(b"/") + b"/fail" + mark + query)
-        await self._request("GET", url, {})
+class PagerDuty(Webhook):
+    """Posts each incident to PagerDuty's Events API v2, or to a service with the same API."""
 
-    async def _request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
-        """Send a request over a new connection: the last request was minutes or days ago."""
-        headers = {"User-Agent": f"envwatch/{__version__}", **headers}
-        request = httpx.Request(
-            method, url, headers=headers, content=content, extensions={"timeout": TIMEOUT.as_dict()}
-        )
-        transport = httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False, proxy=self.proxy)
-        try:
-            async with asyncio.timeout(self.time_limit.total_seconds()), transport:
-                response = await transport.handle_async_request(request)
-                try:
-                    await self._check(response)
-                finally:
-                    await response.aclose()
-        except (httpx.TimeoutException, TimeoutError):
-            raise DeliveryError(f"{self.url.host} does not answer in time") from None
-        except (httpx.HTTPError, OSError) as error:
-            nearest = self.url if self.proxy is None else self.proxy.url
-            port = nearest.port or (443 if nearest.scheme == "https" else 80)
-            _, why = network_failure(error, self.url.host, f"{nearest.host}:{port}")
-            raise DeliveryError(why) from None
+    @classmethod
+    def is_chosen(cls, table: Mapping[str, Any]) -> bool:
+        """Whether the format of a table is PagerDuty's."""
+        return table.get("format") == _PAGERDUTY
 
-    async def _check(self, response: httpx.Response) -> None:
-        status = response.status_code
-        if response.is_success:
-            return
-        what = f"{self.url.host} answers {status}"
-        if response.is_redirect:
-            raise DeliveryError(f"{what}, a redirect: give it the final address")
-        words = _message_in(await self._body_of(response))
-        raise DeliveryError(
-            f"{what}: {words}" if words else what,
-            wait=retry_after(response.headers, time.time() * 1000),
-        )
+    @classmethod
+    def mistakes(cls, table: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a missing key, and kinds of events that PagerDuty does not take."""
+        if "key_env" not in table:
+            yield "needs key_env, the variable with PagerDuty's routing key"
+        if table.get("on", ["incident"]) != ["incident"]:
+            yield 'can have on = ["incident"] only, because PagerDuty takes incidents'
 
-    async def _body_of(self, response: httpx.Response) -> bytes:
-        """Return the start of a refusal's body; a slow body is cut, as the status suffices."""
-        body = bytearray()
-        with suppress(TimeoutError, httpx.HTTPError):
-            async with asyncio.timeout(self.time_limit.total_seconds() / 4):
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) >= _BODY_BYTES:
-                        break
-        return bytes(body[:_BODY_BYTES])
+    async def send(self, message: Message) -> SafeText:
+        """Post the incident."""
+        if not isinstance(message.subject, Incident):
+            from envwatch.hooks.message import DeliveryError  # noqa: PLC0415 - where hooks run
+
+            raise DeliveryError("PagerDuty takes incidents only", is_final=True)
+        key = {} if self._key is None else {"routing_key": self._key.get_secret_value()}
+        content = to_json(key | pagerduty_event(message.subject, message))
+        await self._service.post({"Content-Type": "application/json"}, content)
+        return EMPTY
 
 
-def _message_in(body: bytes) -> SafeText:
-    """Return the message in the usual JSON fields, else the first line, unless the body is markup."""
-    try:
-        document = from_json(body)
-    except ValueError:
-        document = None
-    if isinstance(document, dict):
-        errors = document.get("errors")
-        found = [document.get("message"), document.get("error"), *(errors if isinstance(errors, list) else ())]
-        return clean(", ".join(word for word in found if isinstance(word, str)), _LONGEST_WORDS)
-    text = body.decode(errors="replace").strip()
-    return EMPTY if text.startswith("<") else clean(text.partition("\n")[0], _LONGEST_WORDS)
+def pagerduty_event(incident: Incident, message: Message) -> dict[str, object]:
+    """Return an incident as an event of PagerDuty, without the routing key."""
+    if message.is_resolved:
+        return {"event_action": "resolve", "dedup_key": incident.id}
+    losses = incident.losses
+    lost = [] if incident.is_blindness else losses
+    details = {
+        "count": len(lost),
+        "environments": [loss.name or loss.id for loss in lost[:_NAMES]],
+        "reasons": sorted({loss.reason for loss in losses if loss.reason})[:_NAMES],
+        "shared": incident.shared,
+        "profile": message.context.profile or None,
+    }
+    payload = {
+        "summary": message.summary,
+        "source": message.context.host,
+        "severity": "critical" if incident.is_mass else "error",
+        "timestamp": iso(incident.began_at),
+        "component": losses[0].name or losses[0].id if len(losses) == 1 else incident.shared,
+        "class": losses[0].kind.value,
+        "custom_details": _without_none(details),
+    }
+    return {
+        "event_action": "trigger",
+        "dedup_key": incident.id,
+        "client": "envwatch",
+        "payload": _without_none(payload),
+    }
+
+
+def _without_none(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}

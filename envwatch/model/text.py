@@ -267,6 +267,17 @@ def csv_cell(text: SafeText) -> str:
     return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
 
 
+def one_line(raw: object) -> str:
+    """Read a written line of text that is not empty.
+
+    Raises:
+        ValueError: with the end of a sentence.
+    """
+    if isinstance(raw, str) and raw.strip() and raw.isprintable():
+        return raw.strip()
+    raise ValueError("must be a text of one line")
+
+
 def counted(count: int, noun: str) -> SafeText:
     """Return `1 page` or `1,024 pages`."""
     return SafeText(f"{count:,} {noun}{'' if count == 1 else 's'}")

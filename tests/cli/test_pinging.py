@@ -26,7 +26,7 @@ from envwatch.config.hooks import ping_of
 from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.webhook import WebService
+from envwatch.hooks.web_service import WebService
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.redactor import Secret

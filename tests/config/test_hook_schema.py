@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from support.messages import message
 
 from envwatch.config.describe import settings_table
 from envwatch.config.hooks import KINDS, HookSettings, deliveries_of, ping_of
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.hooks.command import HookCommand
-from envwatch.hooks.webhook import PAGERDUTY, WebService
+from envwatch.hooks.apprise import Apprise
+from envwatch.hooks.command import Command
+from envwatch.hooks.webhook import PagerDuty, Webhook
 from envwatch.model.text import clean
 from envwatch.redactor import Secret, redactor
 from envwatch.sources.letta.network_settings import SettingsError
@@ -74,14 +77,19 @@ def test_what_delivers_a_message_follows_from_the_hook(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, f'api_key_env = "WORK_KEY"\n{WHOLE}')
     variables = {"LETTA_API_KEY": "a", "WORK_KEY": "b", "PD_KEY": "c" * 32, "CHAT_URL": "https://chat.example/x"}
     found = deliveries_of(settings.hooks, variables | {"HOME": "/h"}, settings.key_variables)
-    pager, chat, duty, secret, _ = found.values()
-    assert isinstance(pager, HookCommand)
-    assert pager.environ == {"HOME": "/h"}, "no key of the API, and no secret of another hook"
-    assert isinstance(chat, WebService)
-    assert isinstance(duty, WebService)
-    assert isinstance(secret, WebService)
-    assert (str(duty.url), duty.key and duty.key.get_secret_value()) == (PAGERDUTY, "c" * 32)
-    assert str(secret.url) == "https://chat.example/x"
+    assert [type(each) for each in found.values()] == [Command, Webhook, PagerDuty, Webhook, Apprise]
+    command = settings.hooks[0].delivery()
+    assert command == Command.model_construct(command=("/usr/local/bin/page", "--quiet"))
+
+
+async def test_no_command_gets_a_key_of_the_api_or_a_secret_of_another_hook(tmp_path: Path) -> None:
+    script = 'echo "$HOME$LETTA_API_KEY$WORK_KEY$PD_KEY$CHAT_URL"'
+    text = WHOLE.replace('["/usr/local/bin/page", "--quiet"]', f"['sh', '-c', '{script}']")
+    settings = settings_of(tmp_path, f'api_key_env = "WORK_KEY"\n{text}')
+    variables = {"LETTA_API_KEY": "a", "WORK_KEY": "b", "PD_KEY": "c" * 32, "CHAT_URL": "https://chat.example/x"}
+    environ = variables | {"HOME": "/h", "PATH": os.environ["PATH"]}
+    found = deliveries_of(settings.hooks, environ, settings.key_variables)
+    assert await found[clean("pager")].send(message()) == "/h"
 
 
 def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:

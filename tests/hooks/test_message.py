@@ -18,6 +18,7 @@ from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import Event, Kind
 from envwatch.hooks.decision import Fired
 from envwatch.hooks.message import Context, DeliveryError, Message, message_of
+from envwatch.hooks.webhook import pagerduty_event
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
@@ -42,6 +43,11 @@ def event_of(message: Message) -> Mapping[str, Any]:
     data = event.get_data()
     assert isinstance(data, dict)
     return {"id": event.get_id(), "type": event.get_type(), "subject": event.get_subject(), "data": data}
+
+
+def pagerduty(message: Message) -> Any:
+    assert isinstance(message.subject, Incident)
+    return pagerduty_event(message.subject, message)
 
 
 def test_an_incident_of_one_environment_says_which_and_why() -> None:
@@ -71,8 +77,7 @@ def test_losses_together_have_the_shared_values_as_reason_and_component() -> Non
     shared = "pod pod-1, organization org-1, os linux"
     (mass,) = messages(hooked(*names).hold(20, *names))
     assert mass.variables["ENVWATCH_REASON"].startswith(shared)
-    assert mass.pagerduty is not None
-    payload: Any = mass.pagerduty["payload"]
+    payload: Any = pagerduty(mass)["payload"]
     assert payload["component"].startswith(shared)
     assert payload["custom_details"]["environments"] == names
 
@@ -83,8 +88,7 @@ def test_a_message_tells_the_profile_of_a_configuration(profile: str, told: str 
     context = replace(CONTEXT, profile=profile)
     opened = message_of(fired, clean("pager"), context, one.monitor, reading(NOW + at * 1000))
     assert event_of(opened)["data"]["profile"] == told
-    assert opened.pagerduty is not None
-    assert opened.pagerduty["payload"]["custom_details"].get("profile") == told  # type: ignore[index]
+    assert pagerduty(opened)["payload"]["custom_details"].get("profile") == told
 
 
 @pytest.mark.parametrize(("name", "told"), [("laptop", "laptop"), (None, "web")])
@@ -94,8 +98,7 @@ def test_pagerduty_gets_the_name_of_a_row_or_else_the_id(name: str | None, told:
     (loss,) = fired.subject.losses
     named = fired.subject._replace(losses=(replace(loss, name=None if name is None else clean(name)),))
     opened = message_of(Fired(named), clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
-    assert opened.pagerduty is not None
-    payload: Any = opened.pagerduty["payload"]
+    payload: Any = pagerduty(opened)["payload"]
     assert (payload["component"], payload["custom_details"]["environments"]) == (told, [told])
 
 
@@ -143,17 +146,16 @@ def test_five_hundred_are_short_for_people_and_whole_for_programs() -> None:
     assert (data["count"], len(data["environments"])) == (500, 500)
     assert opened.variables["ENVWATCH_COUNT"] == "500"
     assert opened.variables["ENVWATCH_NAME"] == ""
-    assert len(json.dumps(opened.pagerduty)) < 4_000
+    assert len(json.dumps(pagerduty(opened))) < 4_000
     assert sum(map(len, opened.variables.values())) < 4_000
 
 
 def test_pagerduty_gets_a_trigger_and_a_resolve_with_one_key() -> None:
     opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(65))
-    assert opened.pagerduty is not None
     key = opened.variables["ENVWATCH_INCIDENT"]
-    assert resolved.pagerduty == {"event_action": "resolve", "dedup_key": key}
-    payload: Any = opened.pagerduty["payload"]
-    assert (opened.pagerduty["event_action"], opened.pagerduty["dedup_key"]) == ("trigger", key)
+    assert pagerduty(resolved) == {"event_action": "resolve", "dedup_key": key}
+    payload: Any = pagerduty(opened)["payload"]
+    assert (pagerduty(opened)["event_action"], pagerduty(opened)["dedup_key"]) == ("trigger", key)
     assert {"summary", "source", "severity"} <= payload.keys()
     assert (payload["severity"], payload["component"], payload["timestamp"]) == (
         "error",
@@ -162,8 +164,7 @@ def test_pagerduty_gets_a_trigger_and_a_resolve_with_one_key() -> None:
     )
     names = list("abcd")
     (mass,) = messages(hooked(*names).hold(20, *names))
-    assert mass.pagerduty is not None
-    assert mass.pagerduty["payload"]["severity"] == "critical"  # type: ignore[index]
+    assert pagerduty(mass)["payload"]["severity"] == "critical"
 
 
 def test_an_event_is_the_cloud_event_that_watch_prints() -> None:
@@ -172,7 +173,6 @@ def test_an_event_is_the_cloud_event_that_watch_prints() -> None:
     assert (event["type"], event["subject"]) == ("envwatch.environment.offline", "web")
     assert event["data"]["name"] == "web"
     assert offline.summary.startswith("web went offline")
-    assert offline.pagerduty is None
     assert (offline.variables["ENVWATCH_EVENT"], offline.variables["ENVWATCH_COUNT"]) == ("offline", "1")
     assert offline.variables["ENVWATCH_INCIDENT"] == event["data"]["incident"]
 
@@ -227,8 +227,7 @@ def test_an_incident_about_envwatch_accuses_no_environment() -> None:
     assert (data["count"], data["environments"]) == (0, [])
     assert (opened.variables["ENVWATCH_COUNT"], opened.variables["ENVWATCH_NAME"]) == ("0", "")
     assert opened.text.startswith("envwatch: blind: no data since")
-    assert opened.pagerduty is not None
-    payload: Any = opened.pagerduty["payload"]
+    payload: Any = pagerduty(opened)["payload"]
     assert (payload["class"], payload["custom_details"]["environments"]) == ("blind", [])
 
 

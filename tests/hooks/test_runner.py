@@ -16,7 +16,7 @@ from support.virtual_time import VirtualTime
 
 from envwatch.hooks.message import DeliveryError
 from envwatch.hooks.runner import HookReport, Runner
-from envwatch.hooks.webhook import WebService
+from envwatch.hooks.web_service import WebService
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import checked_hook_url
@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from envwatch.hooks.message import Message
 
 H = clean("h")
+
+
+class PostedEvents:
+    def __init__(self, url: str) -> None:
+        self.service = WebService(checked_hook_url(url), {}, time_limit=timedelta(seconds=2))
+
+    async def send(self, message: Message) -> SafeText:
+        await self.service.post({}, message.cloud_event)
+        return clean("")
+
+
 DOWN = DeliveryError("no answer")
 WRONG = DeliveryError("no such team", is_final=True)
 
@@ -430,11 +441,12 @@ async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_
         rests.append(seconds)
         time.now += seconds
 
-    async with receiver(*answers, Answer(stalls=True)) as service:
-        webhook = WebService(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
-        async with Runner({H: webhook}, reports.append, Runtime(time.clocks, wait, lambda: 1.0)) as runner:
-            runner.put(H, message(incident=clean("1")))
-            await runner.all_done()
-    assert [posted.body for posted in service.posted] == [message().cloud_event] * 7
+    async with (
+        receiver(*answers, Answer(stalls=True)) as service,
+        Runner({H: PostedEvents(service.url)}, reports.append, Runtime(time.clocks, wait, lambda: 1.0)) as runner,
+    ):
+        runner.put(H, message(incident=clean("1")))
+        await runner.all_done()
+    assert [posted.body for posted in service.posted] == [message(incident=clean("1")).cloud_event] * 7
     assert rests == [7, 2, 4, 8, 16, 32]
     assert sum(report.is_news for report in reports) == 2

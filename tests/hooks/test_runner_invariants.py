@@ -49,7 +49,7 @@ class Receiver:
             await self.time.sleep(limits.HOOK_TIME.total_seconds())
         if how in ("refuses", "hangs"):
             raise DeliveryError("no")
-        self.sent.append(Sent(self.time.now, message.incident, message.is_resolved, int(message.text)))
+        self.sent.append(Sent(self.time.now, message.incident, message.is_resolved, int(message.summary)))
         return clean("")
 
 
@@ -88,14 +88,14 @@ class Hook:
         if step.what in HOW:
             self.receiver.how = step.what
         elif step.what == "event":
-            runner.put(step.hook, message(text=str(number)))
+            runner.put(step.hook, message(str(number)))
         elif step.what == "open":
-            runner.put(step.hook, message(text=str(number), incident=id_))
+            runner.put(step.hook, message(str(number), incident=id_))
             self.incidents[id_], self.newest[id_] = OPEN, number
         elif id_ in self.incidents:
             self.generations[step.incident] += 1
             self.ended_at[id_] = self.receiver.time.now
-            runner.put(step.hook, message(text=str(number), incident=id_, is_resolved=True))
+            runner.put(step.hook, message(str(number), incident=id_, is_resolved=True))
             self.incidents[id_] = END
 
 
@@ -120,7 +120,7 @@ async def played(steps: Sequence[Step], hooks: Sequence[SafeText], random: float
 
 
 def check_nothing_open_is_lost(hook: Hook, unsent: Collection[Message]) -> None:
-    waiting = {(each.incident, int(each.text)) for each in unsent}
+    waiting = {(each.incident, int(each.summary)) for each in unsent}
     got = {(sent.incident, sent.state) for sent in hook.receiver.sent}
     for id_, state in hook.incidents.items():
         if state is OPEN:

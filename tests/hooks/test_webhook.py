@@ -1,38 +1,35 @@
-"""Posts to a real web service on loopback: requests, and the meaning of answers."""
+"""Deliveries to web services: addresses, headers and content."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from support.messages import message
-from support.receiver import Answer, receiver
+from support.receiver import receiver
 
+from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.message import DeliveryError
-from envwatch.hooks.webhook import WebService
+from envwatch.hooks.webhook import PagerDuty, Webhook, pagerduty_event
+from envwatch.model.text import clean
 from envwatch.redactor import Secret
-from envwatch.sources.letta.network_settings import checked_hook_url
 
 if TYPE_CHECKING:
     from typing import Any
 
-
-def webhook(url: str, **settings: Any) -> WebService:
-    return WebService(checked_hook_url(url), {}, **settings)
-
-
-async def refusal(answer: Answer, **settings: Any) -> DeliveryError:
-    async with receiver(answer) as service:
-        with pytest.raises(DeliveryError) as caught:
-            await webhook(service.url, **settings).send(message())
-    assert len(service.posted) == 1
-    return caught.value
+INCIDENT = message(incident=clean("inc-1"))
+KEY = "k" * 32
 
 
-async def test_the_event_is_posted_as_it_is_with_the_query_of_the_address() -> None:
+def prepared(kind: type[Webhook], url: str, **settings: Any) -> Webhook:
+    delivery = kind.model_construct(url=Secret(url), **settings)
+    delivery.prepare({"KEY": KEY}, {})
+    return delivery
+
+
+async def test_the_event_is_posted_with_the_query_of_the_address() -> None:
     async with receiver() as service:
-        await webhook(service.url).send(message())
+        await prepared(Webhook, service.url).send(message())
     (posted,) = service.posted
     assert posted.target == "/hook?token=t0"
     assert posted.body == message().cloud_event
@@ -41,94 +38,20 @@ async def test_the_event_is_posted_as_it_is_with_the_query_of_the_address() -> N
 
 
 async def test_a_key_is_a_bearer_token_and_for_pagerduty_the_routing_key() -> None:
+    assert isinstance(INCIDENT.subject, Incident)
     async with receiver() as service:
-        await webhook(service.url, key=Secret("k" * 32)).send(message())
-        await webhook(service.url, key=Secret("k" * 32), is_pagerduty=True).send(message())
+        await prepared(Webhook, service.url, key_env="KEY").send(INCIDENT)
+        await prepared(PagerDuty, service.url, key_env="KEY").send(INCIDENT)
     bearer, pagerduty = service.posted
-    assert bearer.headers["authorization"] == f"Bearer {'k' * 32}"
+    assert bearer.headers["authorization"] == f"Bearer {KEY}"
     assert "authorization" not in pagerduty.headers
-    assert pagerduty.json == {"routing_key": "k" * 32, **dict(message().pagerduty or {})}
+    assert pagerduty.json == {"routing_key": KEY, **pagerduty_event(INCIDENT.subject, INCIDENT)}
     assert pagerduty.headers["content-type"] == "application/json"
-
-
-@pytest.mark.parametrize("status", [400, 404, 408, 429, 500, 503])
-async def test_an_answer_that_refuses_is_named(status: int) -> None:
-    error = await refusal(Answer(status))
-    assert (str(error), error.is_final) == (f"127.0.0.1 answers {status}", False)
 
 
 async def test_pagerduty_takes_no_message_without_an_incident_and_is_not_asked_again() -> None:
     async with receiver() as service:
         with pytest.raises(DeliveryError, match="PagerDuty takes incidents only") as caught:
-            await webhook(service.url, key=Secret("k" * 32), is_pagerduty=True).send(message(pagerduty=None))
+            await prepared(PagerDuty, service.url, key_env="KEY").send(message())
     assert caught.value.is_final
     assert service.posted == []
-
-
-async def test_a_wait_that_is_asked_for_is_known() -> None:
-    assert (await refusal(Answer(429, headers=("Retry-After: 17",)))).wait == timedelta(seconds=17)
-    assert (await refusal(Answer(503))).wait is None
-
-
-async def test_a_redirect_is_not_followed() -> None:
-    error = await refusal(Answer(307, headers=("Location: http://127.0.0.1:1/elsewhere",)))
-    assert str(error) == "127.0.0.1 answers 307, a redirect: give it the final address"
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ('{"status": "invalid event", "message": "Bad", "errors": ["no routing_key"]}', ": Bad, no routing_key"),
-        ('{"error": {"nested": 1}}', ""),
-        ("<html>long</html>", ""),
-        ("no_\x1b[31mteam\nsecond line", ": no_\\x1b[31mteam"),
-        ("x" * 100_000, ": " + "x" * 199 + "…"),
-    ],
-)
-async def test_what_a_refusal_says_is_cleaned_and_bounded(body: str, words: str) -> None:
-    assert str(await refusal(Answer(400, body))) == f"127.0.0.1 answers 400{words}"
-
-
-@pytest.mark.parametrize("stalls", [True, False])
-async def test_a_refusal_whose_words_do_not_come_is_one_all_the_same(*, stalls: bool) -> None:
-    error = await refusal(Answer(400, "no te", missing=2, stalls=stalls), time_limit=timedelta(seconds=2))
-    assert str(error) == "127.0.0.1 answers 400: no te"
-
-
-async def test_the_words_of_a_refusal_may_come_in_parts() -> None:
-    parts = "".join(f"{len(part)}\r\n{part}\r\n" for part in ("no te", "am", ""))
-    error = await refusal(Answer(400, parts, headers=("Transfer-Encoding: chunked",)))
-    assert str(error) == "127.0.0.1 answers 400: no team"
-
-
-@pytest.mark.parametrize(
-    ("url", "proxy", "nearest"),
-    [
-        ("https://255.255.255.255/hook", "", "255.255.255.255:443"),
-        ("https://255.255.255.255:8443/hook", "", "255.255.255.255:8443"),
-        ("https://hooks.example/hook", "http://255.255.255.255", "255.255.255.255:80"),
-    ],
-)
-async def test_a_service_or_a_proxy_without_a_route_is_named_with_the_port(url: str, proxy: str, nearest: str) -> None:
-    service = WebService(checked_hook_url(url), {"HTTPS_PROXY": proxy} if proxy else {})
-    with pytest.raises(DeliveryError) as caught:
-        await service.send(message())
-    assert nearest in str(caught.value)
-
-
-async def test_a_service_that_stalls_is_left_after_the_time_limit() -> None:
-    error = await refusal(Answer(stalls=True), time_limit=timedelta(seconds=0.5))
-    assert str(error) == "127.0.0.1 does not answer in time"
-
-
-async def test_a_service_that_breaks_off_or_is_not_there_is_named() -> None:
-    await refusal(Answer(breaks=True))
-    async with receiver() as service:
-        url = service.url
-    with pytest.raises(DeliveryError, match=r"^nothing listens at 127\.0\.0\.1:\d+: is the address right"):
-        await webhook(url).send(message())
-
-
-async def test_no_failure_shows_more_of_the_address_than_its_host() -> None:
-    for answer in (Answer(404), Answer(500), Answer(breaks=True)):
-        assert "t0" not in str(await refusal(answer))

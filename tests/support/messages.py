@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from envwatch.hooks.message import Message
-from envwatch.model.text import clean
+from support.builders import NOW
+
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.hooks.message import Context, Message
+from envwatch.model.clock import MonotonicS
+from envwatch.model.text import EMPTY, SafeText, clean
+
+CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
+LOSS = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"))
 
 
-def message(summary: str = "web went offline", **changes: object) -> Message:
-    values = {
-        "summary": clean(summary),
-        "text": summary,
-        "cloud_event": b'{"specversion":"1.0","id":"evt-1"}',
-        "variables": {"ENVWATCH_SUMMARY": clean(summary)},
-        "pagerduty": {"event_action": "trigger", "dedup_key": "inc-1"},
-    }
-    return Message(**(values | changes))  # type: ignore[arg-type]
+def message(
+    summary: str = "web went offline", *, incident: SafeText | None = None, is_resolved: bool = False
+) -> Message:
+    """Return a message about an incident, or about an event without an incident."""
+    subject = (
+        LOSS
+        if incident is None
+        else Incident(
+            id=incident,
+            profile=NO_PROFILE,
+            began_at=NOW,
+            losses=(LOSS,),
+            noticed_at=MonotonicS(0.0),
+            remaining=frozenset(),
+        )
+    )
+    return Message(
+        subject=subject,
+        hook=EMPTY,
+        context=CONTEXT,
+        summary=clean(summary),
+        resolved_at=NOW if is_resolved else None,
+        event={"specversion": "1.0", "id": "evt-1"} if incident is None else None,
+    )

@@ -11,6 +11,7 @@ import pytest
 from support.builders import environment, listed, reading
 from support.silenced_night import SilencedNight, recurring_policies
 
+from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.monitor import Monitor
@@ -275,8 +276,8 @@ def test_one_message_says_which_rows_are_not_back() -> None:
     (message,) = [each for each in messages if "not back" in each.summary]
     assert message.summary == "2 not back by 10:00: mac-1 and 1 other"
     assert message.text == "mac-1: not back by 10:00\nmac-2: not back by 10:00"
-    assert message.pagerduty is not None
-    assert message.pagerduty["payload"]["severity"] == "error"  # type: ignore[index]
+    assert isinstance(message.subject, Incident)
+    assert not message.subject.is_mass
 
 
 @pytest.mark.parametrize(("back_at", "are_told"), [("08:00", False), ("10:30", True)])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
 from envwatch.cli.bootstrap import keep_changes, past_moment, print_hint, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, stdout, write, write_table
-from envwatch.config.values import line, past
+from envwatch.config.values import past
 from envwatch.model.clock import WallMs
-from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, one_line, shortened
 from envwatch.model.times import date_text
 from envwatch.watch.profiles import Profiles, policies_for, policy_for, server_in, state_file
 
@@ -57,7 +57,7 @@ def add_arguments(parser: Parser) -> None:
         ),
     )
     about = "name or id of an environment, or a filter such as name:ci-*, whose present matches are marked"
-    set_parser.add_argument("what", **valued("NAME|QUERY", line, about))
+    set_parser.add_argument("what", **valued("NAME|QUERY", one_line, about))
     set_parser.add_argument("word", choices=tuple(_WORDS), metavar="always|never|auto", help="the word")
     set_parser.add_flag("--yes", "mark every environment without asking")
     set_parser.add_shared("profile", "config")

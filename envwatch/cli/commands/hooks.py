@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.config.hooks import HookSettings
-    from envwatch.hooks.message import Delivery, Message
+    from envwatch.hooks.delivery import Delivery
+    from envwatch.hooks.message import Message
 
 _TEST: Final = "send a made-up incident, opened and resolved, to each hook or to one hook, and print each result"
 
@@ -64,7 +65,7 @@ def _chosen(hooks: Sequence[HookSettings], wanted: str | None) -> Sequence[HookS
 async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
     failed = 0
     for hook in hooks:
-        print_error(f"trying {hook.name}: {hook.target}")
+        print_error(f"trying {hook.name}: {deliveries[hook.name].target}")
         problem = await _problem(deliveries[hook.name], _made_up(hook.name, profile))
         failed += problem is not None
         result = "ok      opened and resolved" if problem is None else f"failed  {problem}"

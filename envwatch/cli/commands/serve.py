@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from envwatch.cli.arguments import Exit, Options, Parser, valued
 from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import print_error, write
-from envwatch.config.values import line, path_text
+from envwatch.config.values import path_text
+from envwatch.model.text import one_line
 from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
     about = "the certificate's key, PEM (default: in the same file)"
     parser.add_argument("--tls-key", default=None, **valued("PATH", path_text, about))
     about = "add a token for a viewer of this name, print the token once, and end"
-    parser.add_argument("--new-token", default=None, **valued("NAME", line, about))
+    parser.add_argument("--new-token", default=None, **valued("NAME", one_line, about))
     parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
     parser.add_shared("profile", "interval", "no_history", "page_size", "log_file", "log_level", "config")
 

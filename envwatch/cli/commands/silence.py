@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, write, write_table
-from envwatch.config.values import duration, line
+from envwatch.config.values import duration
 from envwatch.model import limits
-from envwatch.model.text import SafeText, clean, composed, counted, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, one_line, shortened
 from envwatch.model.times import date_text
 from envwatch.redactor import ReportedError
 from envwatch.watch.profiles import state_file
@@ -46,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_shared("filter")
     reader = duration(60, limits.LONGEST_SILENCE.total_seconds())
     parser.add_argument("--for", dest="lasts", **valued("TIME", reader, "length of the silence: 30m, 2h, 1d, 1h30m"))
-    parser.add_argument("--note", **valued("TEXT", line, "reason, for the next reader"))
+    parser.add_argument("--note", **valued("TEXT", one_line, "reason, for the next reader"))
     parser.add_argument("--yes", action="store_true", help="silence every environment without asking")
     parser.add_shared("profile", "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (default: make a silence)")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,6 @@ from envwatch.config.settings import Settings, all_settings_of, config_path
 from envwatch.config.values import ConfigError
 from envwatch.history.inspection import Inspection, inspected
 from envwatch.history.stored import history_root
-from envwatch.hooks.command import HookCommand
-from envwatch.hooks.webhook import WebService
 from envwatch.model.text import counted
 from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
@@ -34,8 +31,6 @@ from envwatch.watch.profiles import state_file
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from envwatch.hooks.message import Delivery
 
 SMALLEST: Final = (40, 8)
 """Columns and lines that the dashboard needs."""
@@ -266,21 +261,8 @@ def _hook_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[d
             what = str(error).removeprefix(f"hook {hook.name}: ")
             yield {"hook": hook.name, "what": what, "fix": f"correct it: {settings.origin(f'hooks.{hook.name}')}"}
             continue
-        for what, fix in _problems_of(delivery, environ):
+        for what, fix in delivery.problems():
             yield {"hook": hook.name, "what": what, "fix": fix}
-
-
-def _problems_of(delivery: Delivery, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    if isinstance(delivery, HookCommand):
-        program = delivery.arguments[0]
-        if shutil.which(program, path=environ.get("PATH")) is None:
-            yield f"there is no program {program} that can be run", "install it, or `chmod +x` it, or correct the path"
-    elif isinstance(delivery, WebService):
-        nearest = delivery.url if delivery.proxy is None else delivery.proxy.url
-        try:
-            socket.getaddrinfo(nearest.host, None)
-        except (OSError, UnicodeError):
-            yield f"no address is known for {nearest.host}", "correct the address, or look at DNS"
 
 
 async def check_ping(machine: MachineContext) -> Finding:

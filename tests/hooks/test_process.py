@@ -1,4 +1,4 @@
-"""A hook's command: input, environment, and limits."""
+"""A command's process: input, environment, and limits."""
 
 from __future__ import annotations
 
@@ -10,28 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.messages import message
-from support.receiver import Answer, receiver
 
-from envwatch.hooks.command import HookCommand, apprise_command
 from envwatch.hooks.message import DeliveryError
-from envwatch.model.text import composed
-from envwatch.redactor import Secret
+from envwatch.hooks.process import run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
+
+    from envwatch.model.text import SafeText
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
 PATIENCE_S = 20.0
 
 
-def shell(script: str, **settings: Any) -> HookCommand:
-    return HookCommand(["sh", "-c", script], ENVIRON, **settings)
+async def shell(script: str, content: bytes = b"{}", environ: Mapping[str, str] = ENVIRON, **limits: Any) -> SafeText:
+    return await run(["sh", "-c", script], environ, content, **limits)
 
 
-async def failure_of(command: HookCommand, **changes: Any) -> DeliveryError:
+async def failure_of(running: Awaitable[SafeText]) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        await command.send(message(**changes))
+        await running
     return caught.value
 
 
@@ -63,24 +61,23 @@ async def until_ended(pid: int) -> None:
 async def test_a_command_occupies_none_of_the_threads_that_polls_need(tmp_path: Path) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     began, go = tmp_path / "began", tmp_path / "go"
-    hangs = asyncio.create_task(shell(f"echo . >{began}; until [ -e {go} ]; do sleep 0.02; done").send(message()))
+    hangs = asyncio.create_task(shell(f"echo . >{began}; until [ -e {go} ]; do sleep 0.02; done"))
     await until_there(began)
     await asyncio.to_thread(go.touch)
     assert await hangs == ""
 
 
-async def test_the_event_comes_on_standard_input_and_in_variables() -> None:
-    output = await shell('cat; echo " $ENVWATCH_SUMMARY $HOME"').send(message())
-    assert output == '{"specversion":"1.0","id":"evt-1"} web went offline /nowhere'
+async def test_content_and_variables_arrive() -> None:
+    assert await shell('cat; echo " $HOME"', b"event") == "event /nowhere"
 
 
 @pytest.mark.parametrize("script", ["exit 0", "exec 0<&-; sleep 0.1", "exec 0<&- 1>&- 2>&-; sleep 0.1"])
 async def test_a_command_need_not_read_a_long_event(script: str) -> None:
-    assert await shell(script).send(message(cloud_event=b"x" * 1_000_000)) == ""
+    assert await shell(script, b"x" * 1_000_000) == ""
 
 
 async def test_a_long_event_arrives_whole() -> None:
-    assert await shell("wc -c").send(message(cloud_event=b"x" * 1_000_000)) == "1000000"
+    assert await shell("wc -c", b"x" * 1_000_000) == "1000000"
 
 
 async def test_what_a_command_says_when_it_fails_is_cleaned() -> None:
@@ -101,11 +98,11 @@ async def test_a_command_that_dies_is_named_by_its_signal() -> None:
     ],
 )
 async def test_a_command_that_cannot_run_is_named(arguments: Sequence[str], why: str) -> None:
-    assert str(await failure_of(HookCommand(arguments, ENVIRON))) == f"cannot run {arguments[0]}: {why}"
+    assert str(await failure_of(run(arguments, ENVIRON, b""))) == f"cannot run {arguments[0]}: {why}"
 
 
 async def test_a_variable_that_no_process_can_have_is_a_failure() -> None:
-    error = await failure_of(shell("true"), variables={"ENVWATCH_SUMMARY": composed("x" * 1_000_000)})
+    error = await failure_of(shell("true", environ=ENVIRON | {"ENVWATCH_SUMMARY": "x" * 1_000_000}))
     assert str(error) == "cannot run sh: Argument list too long"
 
 
@@ -115,8 +112,8 @@ async def test_a_command_that_hangs_is_killed() -> None:
 
 
 async def test_a_command_that_stops_reading_is_killed() -> None:
-    part_of_it = shell("head -c 4096 >/dev/null; exec sleep 1000", time_limit=timedelta(seconds=0.5))
-    error = await failure_of(part_of_it, cloud_event=b"x" * 1_000_000)
+    script = "head -c 4096 >/dev/null; exec sleep 1000"
+    error = await failure_of(shell(script, b"x" * 1_000_000, time_limit=timedelta(seconds=0.5)))
     assert str(error) == "did not end within 0.5 s, and was killed"
 
 
@@ -126,7 +123,7 @@ async def test_a_command_may_print_64_kib(size: int, *, is_killed: bool) -> None
     if is_killed:
         assert str(await failure_of(shell(script))) == "printed more than 64 KiB, and was killed"
     else:
-        await shell(script).send(message())
+        await shell(script)
 
 
 async def test_a_command_that_floods_its_output_is_killed() -> None:
@@ -138,7 +135,7 @@ async def test_a_command_that_floods_its_output_is_killed() -> None:
 
 async def test_a_child_that_outlives_its_command_delays_nothing(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    assert await shell(f"sleep 1000 & echo $! > {pids}; echo done").send(message()) == "done"
+    assert await shell(f"sleep 1000 & echo $! > {pids}; echo done") == "done"
     child = int(pids.read_text())
     assert is_running(child)
     os.kill(child, 9)
@@ -147,7 +144,7 @@ async def test_a_child_that_outlives_its_command_delays_nothing(tmp_path: Path) 
 async def test_a_command_is_killed_with_its_children_when_its_caller_is_cancelled(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     patient = shell(f"sleep 1000 & echo $$ $! > {pids}; wait", time_limit=timedelta(hours=1))
-    sending = asyncio.ensure_future(patient.send(message()))
+    sending = asyncio.ensure_future(patient)
     command, child = map(int, (await until_there(pids)).split())
     sending.cancel()
     async with asyncio.timeout(PATIENCE_S):
@@ -155,23 +152,3 @@ async def test_a_command_is_killed_with_its_children_when_its_caller_is_cancelle
             await sending
     assert not is_running(command)
     await until_ended(child)
-
-
-async def test_apprise_delivers_from_a_process_of_its_own() -> None:
-    async with receiver() as service:
-        url = service.url.replace("http://", "json://")
-        await apprise_command([Secret(url)], ENVIRON).send(message())
-    (posted,) = service.posted
-    assert (posted.json["title"], posted.json["message"]) == ("web went offline", "web went offline")
-
-
-async def test_what_apprise_does_not_deliver_or_know_is_a_failure_that_shows_no_address() -> None:
-    async with receiver(Answer(500)) as service:
-        url = service.url.replace("http://", "json://")
-        with pytest.raises(DeliveryError) as caught:
-            await apprise_command([Secret(url)], ENVIRON).send(message())
-    assert "a service refused the message" in (caught.value.output or "")
-    with pytest.raises(DeliveryError) as caught:
-        await apprise_command([Secret("nosuch://secret")], ENVIRON).send(message())
-    assert "address 1" in (caught.value.output or "")
-    assert "secret" not in (caught.value.output or "")
