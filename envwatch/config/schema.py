@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
@@ -58,21 +58,23 @@ _ProfileSettings: Final = create_model(
 _BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
 
 
-class OwnView(BaseModel):
+_VIEW_RULES: Final = {
+    "filter": validators.QUERY,
+    "columns": validators.COLUMN_LIST,
+    "sort": validators.SORT_OF_VIEW,
+    "group": validators.GROUP,
+    "key": LINE,
+}
+_VIEW_TYPES: Final = get_type_hints(NamedView)
+_VIEW_FIELDS: Final[Mapping[str, Any]] = {
+    name: (Annotated[_VIEW_TYPES[name], rule], NamedView._field_defaults[name]) for name, rule in _VIEW_RULES.items()
+}
+
+_OwnView: Final = create_model("_OwnView", __config__=ConfigDict(extra="forbid", frozen=True), **_VIEW_FIELDS)
+
+
+class OwnView(_OwnView):  # type: ignore[misc, valid-type]  # the base is made at run time
     """A view of your own: rows, columns, order and groups under one name and key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    filter: Annotated[str, validators.QUERY] = ""
-    """The rows of the view, in the language of the filter box; all rows by default."""
-    columns: Annotated[tuple[str, ...], validators.COLUMN_LIST] = ()
-    """Columns of the table, in order; by default, the columns outside of the view."""
-    sort: Annotated[str | None, validators.SORT_OF_VIEW] = None
-    """A column, or `problems`; by default, the setting `sort`."""
-    group: Annotated[str | None, validators.GROUP] = None
-    """A column whose equal values form a group; no groups by default."""
-    key: Annotated[str, LINE] = ""
-    """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
 
     def named(self, name: str) -> NamedView:
         """Return the view as the screen takes it."""
@@ -136,9 +138,10 @@ def field_docs(*classes: type) -> Mapping[str, str]:
 def schema() -> dict[str, Any]:
     """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
     content = Config.model_json_schema()
+    documented: Mapping[type, tuple[type, ...]] = {OwnView: (NamedView,), HookSettings: DOCUMENTED}
     for model in (Config, Profile, OwnView, Command, HookSettings, validators.QuietTable):
         properties = content["$defs"].get(model.__name__, content)["properties"]
-        docs = field_docs(ProfileSettings, Limits, Profile, *(DOCUMENTED if model is HookSettings else (model,)))
+        docs = field_docs(ProfileSettings, Limits, Profile, *documented.get(model, (model,)))
         for name, described in properties.items():
             described.pop("default", None)
             properties[name] = dict(sorted({**described, "description": docs[name]}.items()))

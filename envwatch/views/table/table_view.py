@@ -148,17 +148,19 @@ class NamedView(NamedTuple):
     """A view that a key, the palette or `--view` chooses: built in, or of the configuration."""
 
     name: str
+    # The docstrings of the fields that the configuration sets are the help.
+    filter: str = ""
+    """The rows of the view, in the language of the filter box; all rows by default."""
+    columns: tuple[str, ...] = ()
+    """Columns of the table, in order; by default, the columns outside of the view."""
+    sort: str | None = None
+    """A column, or `problems`; by default, the setting `sort`."""
+    group: str | None = None
+    """A column whose equal values form a group; no groups by default."""
     key: str = ""
-    """In Textual's notation; empty for the palette alone."""
+    """The key that chooses the view on the dashboard; by default, only the palette lists the view."""
     preset: Preset | None = None
     """The only part of a built-in view."""
-    filter: str = ""
-    columns: tuple[str, ...] = ()
-    """Column ids; empty for the user's own columns."""
-    sort: str | None = None
-    """A column id, or `PROBLEMS`; None if the configuration has no order."""
-    group: str | None = None
-    """See `is_grouping`."""
 
     @property
     def is_built_in(self) -> bool:
