@@ -26,6 +26,8 @@ from envwatch.cli.commands.completion import FOLDER, SCRIPTS
 from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.config.declared import ADVANCED_SETTINGS, SETTINGS
 from envwatch.config.describe import setting_docs, value_text
+from envwatch.config.hooks import DOCUMENTED, HookSettings
+from envwatch.config.schema import field_docs
 from envwatch.presentation import PRESENTATIONS
 from envwatch.query.completion import completions
 from envwatch.query.fields import META
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 MANUAL = Path(__file__).parent / "envwatch.1"
 FILTER = Path(__file__).parent / "filter.md"
+HEADLESS = Path(__file__).parent / "without-a-screen.md"
 CONFIGURATION = Path(__file__).parent / "configuration.md"
 PERFORMANCE = Path(__file__).parent / "performance.md"
 
@@ -212,7 +215,10 @@ def pages() -> dict[Path, str]:
     advanced = [(name, settings.pop(name)) for name in ADVANCED_SETTINGS]
     configuration = with_table(CONFIGURATION.read_text(encoding="utf-8"), "settings", settings.items())
     configuration = with_table(configuration, "limits", advanced)
+    of_hooks = field_docs(*DOCUMENTED)
+    hooks = [(name, " ".join(of_hooks[name].split())) for name in HookSettings.model_fields]
     return {
+        HEADLESS: with_table(HEADLESS.read_text(encoding="utf-8"), "settings", hooks),
         FILTER: with_table(
             FILTER.read_text(encoding="utf-8"), "fields", [*fields, (f"{META}KEY", "any key of the metadata")]
         ),

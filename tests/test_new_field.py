@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import wire_row
 from support.byte_scanner import findings, serving
-from support.documents import ROOT, blocks, page, section
-from support.faulty_server import KEY, Faulty
-from support.pty_terminal import ENTER, Terminal, environment
+from support.documents import blocks, page, section
+from support.project_copy import changed_files, copy_project, environ_in, run_in
+from support.pty_terminal import ENTER, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-COPIED = ("envwatch", "docs", "tests", "styles.tcss", "pyproject.toml", *(path.name for path in ROOT.glob("*.md")))
+    from support.faulty_server import Faulty
+
 HOSTILE = "eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 SHOWN = r"eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 PROMISES = ("Columns", "A row, in this order, also of JSON lines and CSV")
@@ -50,23 +50,10 @@ def promise(path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def changed_files(copy: Path) -> set[str]:
-    files = [
-        path for name in COPIED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
-    ]
-    names = [path.relative_to(ROOT).as_posix() for path in files if path.is_file() and "__pycache__" not in path.parts]
-    return {name for name in names if (copy / name).read_bytes() != (ROOT / name).read_bytes()}
-
-
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("copy")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, copy / name)
+    copy_project(copy)
     declaration, presentation = [
         block.text.rstrip("\n")
         for block in blocks(section(page("architecture.md"), "A field of the API"))
@@ -78,19 +65,6 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert changed_files(copy) == {"envwatch/model/environment.py", "envwatch/presentation.py", "docs/stability.md"}
     run_in(copy, "docs/generate.py")
     return copy
-
-
-def environ_in(copy: Path, **more: str) -> dict[str, str]:
-    paths = f"{copy}:{copy / 'tests'}"
-    return environment(copy, PYTHONPATH=paths, PYTHONDONTWRITEBYTECODE="1", LETTA_API_KEY=KEY, **more)
-
-
-def run_in(copy: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environ or environ_in(copy), cwd=copy, capture_output=True, check=False
-    )
-    assert done.returncode == 0, (done.stderr + done.stdout[-8000:]).decode()
-    return done.stdout
 
 
 def test_a_new_field_is_decoded_drawn_found_recorded_redacted_and_served_by_three_edits(copy: Path) -> None:

@@ -215,16 +215,12 @@ def test_every_letter_of_the_copy_menu_and_every_variable_of_a_command_is_docume
     assert {name.removeprefix("ENVWATCH") for name in variables} == expected
 
 
-def test_every_variable_and_every_setting_of_a_hook_is_documented() -> None:
+def test_every_variable_of_a_hook_is_documented() -> None:
     variables = {
         f"ENVWATCH_{name.removeprefix('ENVWATCH').lstrip('_')}"
         for name in re.findall(r"`((?:ENVWATCH)?_[A-Z]+)`", HOOKS)
     }
     assert variables == EVENT_VARIABLES
-    in_schema = json.loads(output_of("config", "schema"))["$defs"]["HookSettings"]["properties"]
-    described = set(re.findall(r"`([a-z_]+)(?: =|`)", HOOKS)) | example()["hooks"][0].keys()
-    assert in_schema.keys() <= described
-    assert all(setting.get("description") for setting in in_schema.values())
 
 
 # The document itself.

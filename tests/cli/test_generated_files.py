@@ -23,7 +23,9 @@ MANUAL = ROOT / "docs" / "envwatch.1"
 def test_the_generated_files_are_those_of_the_present_parser() -> None:
     generated: dict[Path, str] = runpy.run_path(str(GENERATE))["files"]()
     shipped = {MANUAL, *(completion.FOLDER / name for name in completion.SCRIPTS.values())}
-    pages = {ROOT / "docs" / name for name in ("filter.md", "configuration.md", "performance.md")}
+    pages = {
+        ROOT / "docs" / name for name in ("filter.md", "configuration.md", "performance.md", "without-a-screen.md")
+    }
     assert set(generated) == shipped | pages
     stale = [path.name for path, content in generated.items() if path.read_text(encoding="utf-8") != content]
     assert stale == [], "run `uv run python docs/generate.py`"

@@ -1,0 +1,48 @@
+"""A copy of the project for tests that follow a recipe."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from support.documents import ROOT
+from support.faulty_server import KEY
+from support.pty_terminal import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+COPIED = ("envwatch", "docs", "tests", "styles.tcss", "pyproject.toml", *(path.name for path in ROOT.glob("*.md")))
+
+
+def copy_project(copy: Path) -> None:
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+
+
+def changed_files(copy: Path) -> set[str]:
+    files = [
+        path for name in COPIED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
+    ]
+    names = [path.relative_to(ROOT).as_posix() for path in files if path.is_file() and "__pycache__" not in path.parts]
+    return {name for name in names if (copy / name).read_bytes() != (ROOT / name).read_bytes()}
+
+
+def environ_in(copy: Path, **more: str) -> dict[str, str]:
+    paths = f"{copy}:{copy / 'tests'}"
+    return environment(copy, PYTHONPATH=paths, PYTHONDONTWRITEBYTECODE="1", LETTA_API_KEY=KEY, **more)
+
+
+def run_in(copy: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environ or environ_in(copy), cwd=copy, capture_output=True, check=False
+    )
+    assert done.returncode == 0, (done.stderr + done.stdout[-8000:]).decode()
+    return done.stdout
