@@ -2,8 +2,8 @@
 
 The schema, `config show`, `config init`, the variables and the table in `docs/configuration.md` derive from these
 declarations. The annotation has the type of the merged value, and the rule of `validators` if bounds are not enough.
-The docstring is the help. `Limits` declares the settings that the core judges by. Importing this module loads neither
-pydantic nor the rules: only `schema` evaluates the annotations.
+The docstring is the help. `Limits` declares the settings that the core judges by, and `ScreenSettings` the settings of
+the screen. Importing this module loads neither pydantic nor the rules: only `schema` evaluates the annotations.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from envwatch.config.values import duration, whole
 from envwatch.model.limits import ADVANCED, ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, Limits, setting
+from envwatch.views.screen_settings import ScreenSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,13 +22,11 @@ if TYPE_CHECKING:
 
     from envwatch.config.validators import (
         BASE_URL,
-        COLUMN_LIST,
         FILE,
         FLAG,
         NAMES,
         QUERY,
         QUIET,
-        SORT,
         ZONE,
         duration_or_off,
     )
@@ -42,32 +41,9 @@ _PARTS: Final = ("view", "usual", "endpoint", "record", ADVANCED, SERVER)
 
 # Each generated method costs time at every start, and only `Settings` has instances.
 @dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
-class ProfileSettings:
+class ProfileSettings(ScreenSettings):
     """The settings of one profile except its limits, in the order of `config show`."""
 
-    view: Annotated[str | None, LINE] = setting(None, example='"gpu"', part="view", option=True)
-    """The dashboard's first view: the name of a table `[views.NAME]`, or a built-in view such as `offline`. The view
-    takes precedence over `filter`, `columns` and `sort`."""
-    filter: Annotated[str, QUERY] = setting("", example='"!os:darwin"', part="view", option=True)
-    """The dashboard's first filter, in the language of the filter box."""
-    # The empty default stands for the columns that fit.
-    columns: Annotated[tuple[str, ...], COLUMN_LIST] = setting(
-        (), example='["name", "mode", "version", "branch", "up"]', part="view", demo=True
-    )
-    """Columns of the table, in order."""
-    # None stands for `problems`.
-    sort: Annotated[str | None, SORT] = setting(None, example='"problems"', part="view", demo=True)
-    """First sort order: a column, or `problems` (the default) for problems first."""
-    theme: Annotated[str | None, LINE] = setting(None, example='"envwatch-light"', part="usual", demo=True)
-    """Theme: envwatch-dark, -light, -contrast, -safe, -ansi, or any theme of Textual."""
-    bell: Annotated[bool, FLAG] = setting(default=False, example="true", part="view", demo=True)
-    """Ring the terminal's bell when an incident opens."""
-    notify: Annotated[Literal["off", "osc9", "osc777"], one_of("off", "osc9", "osc777")] = setting(
-        "off", example='"osc9"', part="view", demo=True
-    )
-    """Show a desktop notification with the bell, by the escape sequence that your terminal supports."""
-    title: Annotated[bool, FLAG] = setting(default=True, example="false", part="view", demo=True)
-    """Show the counts of offline and late environments in the terminal's title."""
     # The empty default stands for the permanent rows.
     alert: Annotated[str, QUERY] = setting("", example='"permanent:yes !name:test-*"', part="view")
     """Filter: losses of matching environments need a person. By default, losses of environments that were up nine

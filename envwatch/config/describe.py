@@ -18,6 +18,7 @@ from envwatch.config.values import seconds_text
 from envwatch.hooks.webhook import without_secret
 from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
+from envwatch.views.screen_settings import ScreenSettings
 from envwatch.views.table.columns import PROBLEMS
 
 if TYPE_CHECKING:
@@ -227,5 +228,5 @@ def _lines(examples: Mapping[str, str]) -> Iterator[str]:
 
 def setting_docs() -> Mapping[str, str]:
     """Return the help of every setting, in a line each."""
-    docs = field_docs(ProfileSettings, Limits, Profile, Config)
+    docs = field_docs(ScreenSettings, ProfileSettings, Limits, Profile, Config)
     return {name: " ".join(text.split()) for name, text in docs.items()}

@@ -27,6 +27,7 @@ from envwatch.hooks.rules import ARGUMENTS, LINE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.views.command_context import RowCommand
+from envwatch.views.screen_settings import ScreenSettings
 from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", 
 def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
     """The annotation is evaluated among the names of `validators`."""
     if "bounds" not in declared.metadata:
-        return declared.type, None
-    rule = validators.duration_between if isinstance(declared.default, timedelta) else validators.whole_between
-    return Annotated[type(declared.default), rule(*declared.metadata["bounds"])], None
+        rule = declared.metadata.get("rule")
+        return declared.type if rule is None else f"Annotated[{declared.type}, {rule}]", None
+    between = validators.duration_between if isinstance(declared.default, timedelta) else validators.whole_between
+    return Annotated[type(declared.default), between(*declared.metadata["bounds"])], None
 
 
 _ProfileSettings: Final = create_model(
@@ -141,7 +143,7 @@ def schema() -> dict[str, Any]:
     documented: Mapping[type, tuple[type, ...]] = {OwnView: (NamedView,), HookSettings: DOCUMENTED}
     for model in (Config, Profile, OwnView, Command, HookSettings, validators.QuietTable):
         properties = content["$defs"].get(model.__name__, content)["properties"]
-        docs = field_docs(ProfileSettings, Limits, Profile, *documented.get(model, (model,)))
+        docs = field_docs(ScreenSettings, ProfileSettings, Limits, Profile, *documented.get(model, (model,)))
         for name, described in properties.items():
             described.pop("default", None)
             properties[name] = dict(sorted({**described, "description": docs[name]}.items()))

@@ -255,9 +255,9 @@ def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noq
     """Declare a setting of a profile; its docstring is the help.
 
     `example` is a value as TOML, for a new configuration file. `part` is a part of the file; see `config/declared.py`.
-    `scope` has `bounds` in seconds or as whole numbers, both included; `option` if the command line has the setting;
-    `demo` if the demo takes the setting from file and variables; `place_of`, the word for a value whose place two
-    settings can name.
+    `scope` has `bounds` in seconds or as whole numbers, both included; `rule`, an expression over the names of
+    `config/validators.py`, if the annotation has no rule; `option` if the command line has the setting; `demo` if the
+    demo takes the setting from file and variables; `place_of`, the word for a value whose place two settings can name.
     """
     return field(default=default, metadata={"example": example, "part": part, **scope})
 

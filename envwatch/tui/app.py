@@ -102,7 +102,7 @@ class EnvwatchApp(TerminalApp, StateNode):
     """Textual's reactive with another default, because a later change parses the stylesheet again."""
 
     def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences = DEFAULTS) -> None:
-        super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.title)
+        super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.settings.title)
         self.poll_control = PollControl(inputs.targets)
         self._inputs = inputs
         self._saved = saved
@@ -117,11 +117,12 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._is_taking_large = False
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
-        if preferences.theme in self.available_themes:
-            self.theme = preferences.theme
+        settings = preferences.settings
+        if settings.theme in self.available_themes:
+            self.theme = settings.theme
         self.set_keymap(preferences.keymap)
         glyphs = ASCII if preferences.ascii_only else UNICODE
-        options = DisplayOptions(bell=preferences.bell, glyphs=glyphs, start_key=preferences.commands.start_key)
+        options = DisplayOptions(settings, glyphs=glyphs, start_key=preferences.commands.start_key)
         self.set_reactive(EnvwatchApp.options, options)
         self.set_reactive(EnvwatchApp.state, self._shown)
         self.read_schedules()
@@ -283,8 +284,9 @@ class EnvwatchApp(TerminalApp, StateNode):
         if self.state.rewound is not None:
             return
         self._monitor, incidents = self._monitor.due_alerts(now)
-        if incidents and self.options.bell:
-            self.ring(ring_text(incidents), self._preferences.notify)
+        settings = self.options.settings
+        if incidents and settings.bell:
+            self.ring(ring_text(incidents), settings.notify)
 
     def _show_title(self) -> None:
         state, watched = self.state, clean(self._watched()[0])
@@ -412,8 +414,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.dashboard.choose("Handover report of the last", HOURS, report, SHIFT)
 
     def action_switch_bell(self) -> None:
-        bell = not self.options.bell
-        self.options = self.options._replace(bell=bell)
+        bell = not self.options.settings.bell
+        self.options = self.options._replace(settings=replace(self.options.settings, bell=bell))
         self._saved.keep(bell=bell)
         self.answer("bell on: rings when an environment stays down" if bell else "bell off")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText
@@ -12,8 +12,9 @@ from envwatch.model.times import long_age
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
 from envwatch.views.command_context import NO_COMMANDS
+from envwatch.views.screen_settings import ScreenSettings
 from envwatch.views.table.block_text import several_text
-from envwatch.views.table.table_view import View
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -154,35 +155,26 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
-    """The initial look and sound, and the user's keys and commands."""
+    """The settings of the screen, and the user's views, keys and commands."""
 
-    theme: str | None = None
-    """An unknown name means the default theme."""
-    sort: str | None = None
-    """The id of a column; None for problems first."""
-    columns: tuple[str, ...] = ()
-    """Column ids; empty for the columns that fit the width."""
-    filter: str = ""
+    settings: ScreenSettings = field(default_factory=ScreenSettings)
     is_filter_option: bool = False
     """Whether the command line has the query, which then takes precedence over the first view's query."""
-    view: NamedView | None = None
-    """The first view, in place of `sort`, `columns` and `filter`."""
     views: Mapping[str, NamedView] = field(default_factory=dict)
+    """The user's own views by name."""
     keymap: Mapping[str, str] = field(default_factory=dict)
     """The user's keys by binding id, in Textual's form."""
     commands: CommandSettings = NO_COMMANDS
-    bell: bool = False
-    notify: Literal["off", "osc9", "osc777"] = "off"
-    title: bool = False
     ascii_only: bool = False
 
     @property
     def first_view(self) -> View:
         """The rows and columns at first."""
-        plain = View(sort=self.sort, query=parse(self.filter), columns=self.columns)
-        if self.view is None:
+        first = self.settings
+        plain = View(sort=first.sort, query=parse(first.filter), columns=first.columns)
+        if first.view is None:
             return plain
-        named = self.view.chosen(plain)
+        named = (self.views.get(first.view) or BUILT_IN_VIEWS[first.view]).chosen(plain)
         return replace(named, query=plain.query) if self.is_filter_option else named
 
 

@@ -15,6 +15,7 @@ from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
+from envwatch.views.screen_settings import ScreenSettings
 from envwatch.views.table.block import NO_BLOCK, Block, block_of
 
 if TYPE_CHECKING:
@@ -189,11 +190,11 @@ class MonitorState:
 
 
 class DisplayOptions(NamedTuple):
-    """Display settings."""
+    """The settings of the screen, as the user's keys change the settings, and further display options."""
 
+    settings: ScreenSettings = ScreenSettings()
     times: TimeStyle = TimeStyle.RELATIVE
     glyphs: Glyphs = UNICODE
-    bell: bool = False
     start_key: SafeText = EMPTY
 
     @property

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from support import programs
@@ -241,11 +241,27 @@ def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(tmp
     }
 
 
-def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(tmp_path: Path) -> None:
+OPTIONS_OF_WIDGETS: Final = """
+import os
+from envwatch.config.settings import all_settings_of
+from envwatch.tui.state import DisplayOptions
+print(DisplayOptions(all_settings_of({}, os.environ)[0]).settings.doors)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "before"),
+    [
+        ("config/declared.py", "    # The empty default stands for the permanent rows.\n"),
+        ("views/screen_settings.py", "    # The empty default stands for the columns that fit.\n"),
+    ],
+)
+def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(
+    tmp_path: Path, module: str, before: str
+) -> None:
     home, copy = tmp_path / "home", tmp_path / "copy"
     shutil.copytree(ROOT / "envwatch", copy / "envwatch", ignore=shutil.ignore_patterns("__pycache__"))
-    declared = copy / "envwatch" / "config" / "declared.py"
-    before = "    # The empty default stands for the columns that fit.\n"
+    declared = copy / "envwatch" / module
     lines = [
         'doors: int = setting(3, bounds=(1, 9), example="4", part="view")',
         '"""How many doors are open."""',
@@ -255,9 +271,13 @@ def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(t
     declared.write_text(text.replace(before, "".join(f"    {line}\n" for line in lines) + before), encoding="utf-8")
 
     def output(*arguments: str, **environ: str) -> Ended:
-        command = [sys.executable, "-m", "envwatch", *arguments]
+        return python("-m", "envwatch", *arguments, **environ)
+
+    def python(*arguments: str, **environ: str) -> Ended:
         environ = without_settings(home, PYTHONPATH=str(copy), **environ)
-        done = subprocess.run(command, env=environ, cwd=copy, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, *arguments], env=environ, cwd=copy, capture_output=True, text=True, check=False
+        )
         return Ended(done.returncode, done.stdout, done.stderr)
 
     assert rows(output("config", "show").out)["doors"] == ["3", "default"]
@@ -273,6 +293,8 @@ def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(t
     in_schema = json.loads(output("config", "schema").out)["$defs"]["Profile"]["properties"]["doors"]
     assert (in_schema["minimum"], in_schema["maximum"]) == (1, 9)
     assert in_schema["description"] == "How many doors are open."
+    if module == "views/screen_settings.py":
+        assert python("-c", OPTIONS_OF_WIDGETS, ENVWATCH_DOORS="9") == (0, "9\n", "")
 
 
 @pytest.mark.parametrize("arguments", [("config", "validate"), ("config", "show"), ("list",)])

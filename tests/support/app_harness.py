@@ -25,6 +25,7 @@ from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.problem_block import ProblemBlock
+from envwatch.views.screen_settings import ScreenSettings
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.table_view import GroupHeader
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 BELL = "\x07"
 
-_Arguments = TypeVar("_Arguments", Preferences, Persistence)
+_Arguments = TypeVar("_Arguments", ScreenSettings, Preferences, Persistence)
 
 _KEYS = {
     " ": "space",
@@ -107,6 +108,7 @@ class Stage:
         targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
         inputs = {"targets": targets, "outcomes": self._outcomes(), "clocks": self.clocks}
         options = {"export": export_here, "keymap": OWN_KEYS, **inputs, **options}
+        options["settings"] = _taken(ScreenSettings, options)
         preferences, saved = _taken(Preferences, options), _taken(Persistence, options)
         self.app = RecordingApp(Inputs(**options), saved, preferences)
         if is_drawn_when_idle:

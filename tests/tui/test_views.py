@@ -186,7 +186,7 @@ async def test_a_key_of_the_users_own_table_chooses_a_view() -> None:
 
 
 async def test_the_first_view_is_there_at_the_start() -> None:
-    async with dashboard(view=GPU, sort="name") as stage:
+    async with dashboard(view="gpu", sort="name") as stage:
         assert " 3/5 VIEW gpu " in status(stage)
         assert stage.names == ["gpu-2", "gpu-1", "gpu-3"]
 

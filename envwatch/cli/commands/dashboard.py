@@ -31,7 +31,7 @@ from envwatch.watch.profiles import host_of, policies_for, state_file
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from envwatch.cli.bootstrap import DemoHistory
     from envwatch.config.credentials import Credentials
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
     from envwatch.tui.terminal.app import TerminalApp
     from envwatch.views.command_context import CommandSettings
-    from envwatch.views.table.table_view import NamedView
     from envwatch.watch.profiles import Profiles
 
 T = TypeVar("T")
@@ -234,7 +233,7 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
 
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
-    """Return the screen's looks and sounds."""
+    """Return the settings of the screen, with the user's views, keys and commands."""
     from envwatch.tui.arguments import Preferences
 
     views = {
@@ -242,30 +241,15 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
         for name, view in display_settings.views.items()
     }
     return Preferences(
-        theme=display_settings.theme,
-        sort=display_settings.sort,
-        columns=display_settings.columns,
-        filter=display_settings.filter,
+        settings=display_settings,
         is_filter_option=bool(options.filter),
-        view=_first_view(display_settings, views),
         views=views,
         keymap={
             id_: ",".join("comma" if key == "," else key for key in own) for id_, own in display_settings.keys.items()
         },
         commands=commands,
-        bell=display_settings.bell,
-        notify=display_settings.notify,
-        title=display_settings.title,
         ascii_only=options.ascii or not is_utf8(stdout()),
     )
-
-
-def _first_view(settings: Settings, views: Mapping[str, NamedView]) -> NamedView | None:
-    from envwatch.config.settings import view_named
-
-    if settings.view is None:
-        return None
-    return views.get(settings.view) or view_named(settings, settings.view, settings.origin("view"))
 
 
 def _saved_state(

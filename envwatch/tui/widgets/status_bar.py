@@ -173,7 +173,7 @@ class StatusBar(TextLine, StateNode):
         if name := self.view.name:
             is_joined = self.view.is_narrowed
             parts.append(Part(f"{'' if is_joined else ' '}VIEW {name} ", "badge", _VIEW, is_joined=is_joined))
-        if self.options.bell:
+        if self.options.settings.bell:
             parts.append(Part("bell on", "faint", 1))
         if self._is_paused:
             parts.append(Part(" PAUSED ", "badge", 9))
