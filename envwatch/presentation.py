@@ -1,23 +1,52 @@
-"""Name, reader, filter and drawing of each field of a row.
+"""Name, reader, filter and drawing of each value of a row.
 
-`query/fields.py`, `views/table/columns.py` and `views/pane/details.py` derive from these entries and add fields that no
+`query/fields.py`, `views/table/columns.py` and `views/pane/details.py` derive from these entries and add values that no
 listing contains, such as the state.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from envwatch.model.environment import CURRENT_MODES, NEVER, mode_of, update_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.history.hours import LastDays
+    from envwatch.model.clock import Clocks, ServerMs
     from envwatch.model.text import SafeText
+
+
+class RowContext(NamedTuple):
+    """The moment and the past of a profile's rows, for columns and pane lines."""
+
+    monitor: Monitor
+    now: Clocks
+    profile_state: ProfileState
+    at: ServerMs
+    """The server's time."""
+    days: LastDays
+    ascii_only: bool = False
+
+
+def contexts_of(
+    monitor: Monitor, now: Clocks, days: LastDays, *, ascii_only: bool = False
+) -> Mapping[SafeText, RowContext]:
+    """Return the context of each profile's rows at a moment."""
+    return {
+        profile: RowContext(
+            monitor, now, profile_state, profile_state.clock.server_time(now.wall), days, ascii_only=ascii_only
+        )
+        for profile, profile_state in monitor.fleet.by_profile.items()
+    }
 
 
 class Match(Enum):
@@ -30,8 +59,13 @@ class Match(Enum):
     VERSION = auto()
 
 
-class Presentation(NamedTuple):
-    """The presentation of a field that the API sends."""
+def no_text(_: TrackedEnvironment) -> None:
+    """Return None, the text of a value that changes with time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Presentation:
+    """A value of a row: a field that the API sends, or a computed value."""
 
     id: str
     """The name in filters and settings, and the id of the column."""
@@ -42,10 +76,10 @@ class Presentation(NamedTuple):
     aliases: tuple[str, ...] = ()
     """Additional names in filters."""
     match: Match = Match.TEXT
-    known: Mapping[str, str] = MappingProxyType({})
+    known: Mapping[str, str] = field(default_factory=dict)
     """Texts that a person may type in a filter, and the usual value that the person means. Other values may exist."""
-    text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
-    """Returns None for an instant."""
+    text: Callable[[TrackedEnvironment], SafeText | None] = no_text
+    """The text by the row alone; a column's words are searched in this text."""
     instant: Callable[[TrackedEnvironment], float | None] | None = None
     """Server's clock, ms. Filter values are ages or dates."""
     title: str = ""
@@ -57,8 +91,25 @@ class Presentation(NamedTuple):
     column_about: str = ""
     """Replaces `about` in the column picker."""
     keep: Literal["start", "ends", "end"] = "ends"
+    align: Literal["left", "right"] = "left"
     pane: str = ""
+    """The label in the detail pane; empty for no line."""
     is_id: bool = False
+    cell: Callable[[TrackedEnvironment, RowContext], SafeText | None] | None = None
+    """The text of column and pane line, if different from `text`; visible cells are computed once a second."""
+    rank: Callable[[TrackedEnvironment, RowContext], Any] | None = None
+    """The sort value, None or of the same type for all rows; without a rank, texts are sorted without case."""
+    needs_past: bool = False
+    """Whether the value is computed from recorded time. Then `list` has no such column, and a table has the column by
+    default only if an hour is recorded."""
+    styles: Mapping[str, str] = field(default_factory=dict)
+    """The styles of single characters of the cell."""
+    marks: Callable[[int, str], SafeText] | None = None
+    """Returns a title with marks over a cell of a width."""
+
+    def cell_text(self, tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
+        """Return the text of column and pane line."""
+        return self.text(tracked) if self.cell is None else self.cell(tracked, context)
 
 
 def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:
@@ -219,4 +270,4 @@ _ALL: Final = (
 )
 
 PRESENTATIONS: Final[Mapping[str, Presentation]] = MappingProxyType({each.id: each for each in _ALL})
-"""By id, in the order of the detail pane."""
+"""The fields of the API by id, in the order of the detail pane."""

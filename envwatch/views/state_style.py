@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta, tzinfo
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -86,6 +87,29 @@ HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
     UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
     UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }
+HOUR_GLYPHS: Final[Mapping[str, str]] = {
+    glyph: look.style for look in HOUR_STYLES.values() for glyph in (look.glyph, look.ascii)
+}
+"""Styles by glyph, see `hours_text`."""
+_MARKED_HOURS: Final = (18, 12, 6)
+
+
+@lru_cache(4_096)
+def hours_text(hours: tuple[UptimeState, ...], *, ascii_only: bool) -> SafeText:
+    """Return a glyph for each hour."""
+    looks = (HOUR_STYLES[state] for state in hours)
+    return composed("".join(look.ascii if ascii_only else look.glyph for look in looks))
+
+
+def hour_marks(width: int, first: str = "-24h") -> SafeText:
+    """Return the hour marks that fit below a strip; the line begins with `first`."""
+    line = list(first[:width].ljust(width))
+    marks = [("now", width - 3), *((f"-{hours}h", round((1 - hours / 24) * (width - 1))) for hours in _MARKED_HOURS)]
+    for mark, place in marks:
+        end = place + len(mark)
+        if place > 0 and end <= width and set(line[place - 1 : end + 1]) == {" "}:
+            line[place:end] = mark
+    return composed("".join(line))
 
 
 _SGR: Final[Mapping[str, str]] = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
 from support.builders import NOW, key_of, listed, reading
+from support.tracked_environments import contexts_at
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
@@ -120,14 +121,5 @@ class _Table:
         monitor = Monitor(fleet, acks, self._log, self._watched)
         self._days = self._days.as_of(monitor, _NOW, None)
         self._block = block = block_of(monitor, _NOW, self._block)
-        found = arrange(
-            fleet,
-            view,
-            COLUMNS,
-            NOW,
-            is_acked=monitor.is_acked,
-            in_block=block.keys,
-            cache=self._cache,
-            days=self._days,
-        )
+        found = arrange(contexts_at(monitor, NOW, self._days), view, COLUMNS, in_block=block.keys, cache=self._cache)
         return len(lines_of(found, view))

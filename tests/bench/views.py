@@ -13,6 +13,7 @@ from findings import Finding, in_turn
 from fleets import decoded, demo_rows, pages_of
 from support.app_harness import staged
 from support.builders import NOW, listed
+from support.tracked_environments import contexts_at
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
@@ -57,7 +58,7 @@ def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[t
     small, large = (Fleet().apply(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        works = (partial(arrange, fleet, view, columns, NOW) for fleet in (small, large))
+        works = (partial(arrange, contexts_at(fleet), view, columns) for fleet in (small, large))
         reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.app_harness import staged
 from support.builders import NOW, beating, environment, failed, listed, reading
-from support.tracked_environments import ALL
+from support.tracked_environments import ALL, contexts_at
 
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.fleet import Fleet
@@ -125,14 +125,16 @@ def test_what_happens_under_one_profile_is_what_would_happen_without_the_other(
 def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
     fleet, _ = both().apply(WORK, listed([environment("a", lastHeartbeat=NOW - 50_000)]))
     fleet, _ = fleet.apply(HOME, listed([environment("b", lastHeartbeat=NOW - 50_000)], NOW, skew=3_600_000))
-    assert [tracked.key for tracked in arrange(fleet, View(query=parse("profile:wo")), ALL, NOW).rows] == [(WORK, "a")]
-    assert [tracked.key for tracked in arrange(fleet, View(query=parse("!profile:=work")), ALL, NOW).rows] == [
-        (HOME, "b")
+    assert [tracked.key for tracked in arrange(contexts_at(fleet, NOW), View(query=parse("profile:wo")), ALL).rows] == [
+        (WORK, "a")
     ]
+    assert [
+        tracked.key for tracked in arrange(contexts_at(fleet, NOW), View(query=parse("!profile:=work")), ALL).rows
+    ] == [(HOME, "b")]
     # By the first server's clock the time is NOW, by the second server's an hour before.
-    found = arrange(fleet, View(query=parse("beat:45s..55s")), ALL, NOW).rows
+    found = arrange(contexts_at(fleet, NOW), View(query=parse("beat:45s..55s")), ALL).rows
     assert [tracked.key for tracked in found] == [(WORK, "a")]
-    assert arrange(fleet, View(query=parse("profile:none")), ALL, NOW).rows == []
+    assert arrange(contexts_at(fleet, NOW), View(query=parse("profile:none")), ALL).rows == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_the_rows_of_a_single_profile_are_found_by_its_name(query: str, found: i
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, profile_name=WORK).apply(
         NO_PROFILE, listed(beating(2)), reading()
     )
-    assert len(arrange(monitor.fleet, View(query=parse(query)), ALL, NOW).rows) == found
+    assert len(arrange(contexts_at(monitor, NOW), View(query=parse(query)), ALL).rows) == found
 
 
 @pytest.mark.parametrize("minutes", [1, 10, 600])

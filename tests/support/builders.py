@@ -146,7 +146,7 @@ def watched(outcomes: Iterable[Outcome], profile_state: ProfileState | None = No
 def list_of(outcome: Listed, profile: SafeText = NO_PROFILE) -> EnvironmentList:
     """Return the environments of a first listing, as commands print them."""
     monitor, _ = Monitor.create({profile: Limits()}).apply(profile, outcome, outcome.asked)
-    listing = environment_list(outcome, monitor.fleet.by_profile[profile])
+    listing = environment_list(outcome, monitor, profile)
     return replace(listing, block=block_of(monitor, outcome.asked))
 
 

@@ -29,7 +29,6 @@ from envwatch.history.redaction import Redaction
 from envwatch.history.stored import RecordedFile
 from envwatch.model.clock import WallMs
 from envwatch.model.environment import wire_row as row_to_send
-from envwatch.model.limits import Limits
 from envwatch.model.page import environment_of, page_of
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
@@ -95,7 +94,7 @@ def older_recordings_open(copy: Path) -> None:
 
 def drawn_and_found() -> None:
     one, now = tracked(site=HOSTILE), float(NOW)
-    assert COLUMNS["site"].text(one, now, Limits()) == SAFE
+    assert COLUMNS["site"].text(one) == SAFE
     assert [*COLUMNS][-1] == "site"
     assert parse("site:eu*-1").test(MatchContext(now), ())(one)
     assert not parse("site:us*").test(MatchContext(now), ())(one)

@@ -6,22 +6,26 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from support.builders import NOW, environment, listed, wire_row
+from support.builders import NOW, environment, listed, reading, wire_row
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE, PresenceRule
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.history.hours import LastDays
 from envwatch.model.limits import Limits
+from envwatch.presentation import contexts_of
 from envwatch.query.field_types import MatchContext
-from envwatch.views.table.columns import COLUMNS, searched_in
+from envwatch.views.table.columns import COLUMNS, column_of, searched_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from envwatch.model.text import SafeText
+    from envwatch.presentation import Presentation, RowContext
     from envwatch.query.language import Query
-    from envwatch.views.table.columns import Column
 
 JUDGE = PresenceRule(Limits())
 ALL = tuple(COLUMNS.values())
@@ -34,7 +38,7 @@ def tracked(*, metadata: dict[str, Any] | None = None, **changes: Any) -> Tracke
     return TrackedEnvironment(environment=row, verdict=JUDGE.verdict(row, NOW))
 
 
-def matches(query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Column] = ALL) -> bool:
+def matches(query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Presentation] = ALL) -> bool:
     return query.test(MatchContext(now), searched_in(columns))(one)
 
 
@@ -74,3 +78,22 @@ def fleet_of(environments: Iterable[TrackedEnvironment], listings: int = 9, skew
     profile_state, _ = ProfileState().apply(listed([], skew=skew))
     by_id = MappingProxyType({tracked.environment.id: tracked for tracked in environments})
     return Fleet({NO_PROFILE: replace(profile_state, environments=by_id, listings=listings)})
+
+
+def contexts_at(
+    watched: Fleet | Monitor, at: float = NOW, days: LastDays | None = None
+) -> Mapping[SafeText, RowContext]:
+    """Return the contexts of a fleet's rows when this machine's clock shows `at`."""
+    monitor, now = watched if isinstance(watched, Monitor) else Monitor(watched), reading(at)
+    return contexts_of(monitor, now, days or LastDays(monitor, now))
+
+
+def context_of(one: TrackedEnvironment, at: float = NOW, limits: Limits | None = None) -> RowContext:
+    """Return the context of a row of a fleet without other rows."""
+    context = contexts_at(fleet_of([one]), at)[NO_PROFILE]
+    return context._replace(profile_state=replace(context.profile_state, limits=limits or Limits()))
+
+
+def cell_of(id_: str, one: TrackedEnvironment, at: float = NOW, limits: Limits | None = None) -> SafeText | None:
+    """Return the text of a row in a column."""
+    return column_of(id_).cell_text(one, context_of(one, at, limits))

@@ -22,6 +22,7 @@ from envwatch.history.hours import LastDays
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.presentation import contexts_of
 from envwatch.query.language import Query, parse
 from envwatch.tui.state import UNICODE, MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
@@ -29,12 +30,13 @@ from envwatch.views.events.matching import matcher_of
 from envwatch.views.table.columns import LEFT, fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from textual.strip import Strip
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
+    from envwatch.presentation import RowContext
 
 WIDTH = 180
 COLUMNS = fitting(WIDTH - 1, ("24h", "version", "mode", "why", "up", "seen"))
@@ -82,6 +84,10 @@ def moment(monitor: Monitor, seconds: float, ambiguous: frozenset[SafeText] = fr
     return MonitorState(monitor=monitor, now=reading(NOW + seconds * 1000), ambiguous_names=ambiguous)
 
 
+def contexts_in(state: MonitorState) -> Mapping[SafeText, RowContext]:
+    return contexts_of(state.monitor, state.now, LastDays(state.monitor, state.now))
+
+
 def fresh(state: MonitorState, query: Query = NO_QUERY) -> RowRenderer:
     return RowRenderer(
         width=WIDTH,
@@ -91,13 +97,12 @@ def fresh(state: MonitorState, query: Query = NO_QUERY) -> RowRenderer:
         base=Style(bgcolor="blue"),
         style=lambda part: Style(meta={"part": part}),
         state=state,
-        moments=state.monitor.fleet.moments(state.now.wall),
-        days=LastDays(state.monitor, state.now),
+        contexts=contexts_in(state),
     )
 
 
 def later(renderer: RowRenderer, state: MonitorState) -> RowRenderer:
-    return renderer.as_of(state, LastDays(state.monitor, state.now))
+    return renderer.as_of(state, contexts_in(state))
 
 
 def drawn(renderer: RowRenderer, state: MonitorState) -> list[Strip]:

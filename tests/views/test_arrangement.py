@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, listed, reading
 from support.pasts import day, monitor_now, with_past
-from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online, tracked
+from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late, named, offline, online, tracked
 
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import LATE, Presence
@@ -38,7 +38,7 @@ DAY = 86_400
 def arranged(
     rows: Iterable[TrackedEnvironment], view: View | None = None, in_block: Collection[EnvironmentKey] = ()
 ) -> Arrangement:
-    return arrange(fleet_of(rows), view or View(), ALL, NOW, in_block=in_block)
+    return arrange(contexts_at(fleet_of(rows), NOW), view or View(), ALL, in_block=in_block)
 
 
 def names(arrangement: Arrangement) -> list[str]:
@@ -81,12 +81,12 @@ def test_a_sort_by_the_last_day_needs_the_last_day_and_other_sorts_do_not() -> N
     days = LastDays(monitor, reading())
     fleet = monitor.fleet
     order = {
-        sort: names(arrange(fleet, View(sort=sort), ALL, NOW, days=given))
+        sort: names(arrange(contexts_at(fleet, NOW, given), View(sort=sort), ALL))
         for sort, given in (("24h", days), ("name", days), ("mode", None))
     }
     assert order["24h"] == ["once", "lost", "new", "steady"]
     assert order["name"] == order["mode"] == ["lost", "new", "once", "steady"]
-    assert names(arrange(fleet, View(sort="24h"), ALL, NOW)) == order["name"]
+    assert names(arrange(contexts_at(fleet, NOW), View(sort="24h"), ALL)) == order["name"]
 
 
 def test_an_arrangement_without_a_row_has_one_old_row_less_only_if_the_row_was_old() -> None:
@@ -124,7 +124,7 @@ def test_a_sort_by_for_compares_the_times_that_for_shows_under_the_limits_and_th
     moments = fleet.moments(WallMs(NOW))
     for is_inverted in (False, True):
         view = View(sort="for", is_inverted=is_inverted)
-        rows = arrange(fleet, view, ALL, NOW).rows
+        rows = arrange(contexts_at(fleet, NOW), view, ALL).rows
         texts = [for_text(row, moments[row.profile], fleet.for_environment(row).limits) for row in rows]
         assert [row.environment.name for row in rows] == (order[::-1] if is_inverted else order)
         assert texts == (shown[::-1] if is_inverted else shown)

@@ -17,7 +17,7 @@ from support.block_night import DAY, BlockNight, row
 from support.budget import examples
 from support.builders import NOW, listed, reading
 from support.policies import soon
-from support.tracked_environments import ALL
+from support.tracked_environments import ALL, contexts_at
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
@@ -541,7 +541,7 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
         assert (block.newest is None) is (not opened)
 
         for view in (View(), View(sort="name"), View(group="os")):
-            table = arrange(fleet, view, ALL, one.clocks.wall, is_acked=one.monitor.is_acked, in_block=block.keys).rows
+            table = arrange(contexts_at(one.monitor, one.clocks.wall), view, ALL, in_block=block.keys).rows
             in_table = {tracked.key for tracked in table}
             assert len(table) == len(in_table)
             assert in_table.isdisjoint(block.keys)

@@ -10,34 +10,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW
-from support.tracked_environments import ALL, BARE, gone, late, named, offline, online, tracked
+from support.tracked_environments import ALL, BARE, cell_of, context_of, gone, late, named, offline, online, tracked
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean, shortened
 from envwatch.views.table.columns import (
     COLUMNS,
     FIXED,
-    LAST_DAY,
     LEFT,
     SCROLLBAR,
     column_at,
     fitting,
     for_text,
     mode_text,
+    rank_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.table.columns import Column
+    from envwatch.presentation import Presentation
 
 
 PANE = 0.38
 """The detail pane's share of a wide terminal, but at least 46 cells: see the stylesheet."""
 
 
-def name_in(fit: Sequence[tuple[Column, int]]) -> int:
+def name_in(fit: Sequence[tuple[Presentation, int]]) -> int:
     return next(width for column, width in fit if column.id == "name")
 
 
@@ -174,9 +174,9 @@ def test_a_cell_is_of_the_column_or_of_the_space_behind_the_column(x: int, id_: 
 def test_why_has_room_for_the_end_of_a_silence_before_columns_on_its_right_appear(terminal: int) -> None:
     widths = {column.id: width for column, width in fitting(terminal - SCROLLBAR)}
     assert widths["why"] >= len("silenced until Mon 10:00") or "24h" not in widths
-    without = [column.id for column, _ in fitting(terminal - SCROLLBAR, has_last_day=False)]
-    assert LAST_DAY not in without
-    assert {*widths} - {LAST_DAY} <= {*without}
+    without = [column.id for column, _ in fitting(terminal - SCROLLBAR, has_past=False)]
+    assert "24h" not in without
+    assert {*widths} - {"24h"} <= {*without}
 
 
 def test_at_80_a_name_has_20_cells_and_no_cell_is_left_over() -> None:
@@ -192,9 +192,10 @@ def test_cells_that_no_column_takes_widen_branch() -> None:
 @pytest.mark.parametrize("column", ALL, ids=lambda column: column.id)
 def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
     for row in (BARE, tracked()):
-        text = column.text(row, NOW, LIMITS)
+        context = context_of(row)
+        text, rank = column.cell_text(row, context), rank_of(column.id, [row])(row, context)
         assert text is None or text
-        assert (column.rank(row) is None) <= (text is None)
+        assert (rank is None) <= (text is None) or column.needs_past
     assert cells(column.title) <= column.width + 1
 
 
@@ -202,15 +203,15 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
     ("left_s", "text"), [(50, "off in 50 s"), (0.6, "off in 1 s"), (0, "off next poll"), (-1, "off next poll")]
 )
 def test_a_late_row_says_when_the_row_is_off(left_s: float, text: str) -> None:
-    assert COLUMNS["why"].text(late("a", 100 - left_s), NOW, LIMITS) == text
+    assert cell_of("why", late("a", 100 - left_s), limits=LIMITS) == text
 
 
 def test_ages_are_those_at_the_given_moment() -> None:
-    assert COLUMNS["beat"].text(tracked(), NOW, LIMITS) == "12s"
-    assert COLUMNS["up"].text(tracked(), NOW, LIMITS) == "1h"
-    assert COLUMNS["up"].text(tracked(connectedAt=NOW - 59_999), NOW, LIMITS) == "<1m"
-    assert COLUMNS["up"].text(tracked(), NOW + 60 * 60_000, LIMITS) == "2h"
-    assert COLUMNS["beat"].text(tracked(), NOW - 10**9, LIMITS) == "0s"
+    assert cell_of("beat", tracked(), limits=LIMITS) == "12s"
+    assert cell_of("up", tracked(), limits=LIMITS) == "1h"
+    assert cell_of("up", tracked(connectedAt=NOW - 59_999), limits=LIMITS) == "<1m"
+    assert cell_of("up", tracked(), NOW + 60 * 60_000, LIMITS) == "2h"
+    assert cell_of("beat", tracked(), NOW - 10**9, LIMITS) == "0s"
 
 
 YEAR_2020 = 1_577_836_800_000
@@ -229,8 +230,8 @@ def test_a_loss_at_an_impossible_time_has_no_duration(seen_at: float, text: str 
 @pytest.mark.parametrize(("age", "text"), [(119_999, "1h"), (120_000, None)])
 def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None) -> None:
     row = tracked(lastHeartbeat=NOW - age)
-    assert COLUMNS["up"].text(row, NOW, LIMITS) == text
-    assert COLUMNS["up"].rank(row) == (text and 3_600_000 - NOW)
+    assert cell_of("up", row, limits=LIMITS) == text
+    assert rank_of("up", [row])(row, context_of(row)) == (text and 3_600_000 - NOW)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_modes_have_their_current_name_and_the_one_that_approves_everything_is_m
     ],
 )
 def test_self_updates_are_shown_in_one_word(update: dict[str, Any] | None, text: str | None) -> None:
-    assert COLUMNS["update"].text(tracked(metadata={"self_update": update}), NOW, LIMITS) == text
+    assert cell_of("update", tracked(metadata={"self_update": update}), limits=LIMITS) == text
 
 
 def test_wanted_columns_keep_their_order_at_any_width() -> None:
@@ -300,7 +301,7 @@ LIMITS = Limits(online_for=timedelta(seconds=100), late_after=timedelta(seconds=
     ],
 )
 def test_how_long_and_why(row: TrackedEnvironment, lasted: str | None, beat: str | None, cause: str | None) -> None:
-    found = [COLUMNS[id_].text(row, NOW, LIMITS) for id_ in ("for", "beat", "why")]
+    found = [cell_of(id_, row, limits=LIMITS) for id_ in ("for", "beat", "why")]
     assert found[1:] == [beat.replace("1m", "60s") if beat else None, cause]
     assert found[0] == lasted
 
@@ -310,7 +311,7 @@ def test_how_long_and_why(row: TrackedEnvironment, lasted: str | None, beat: str
 def test_what_ticks_fits_its_cells(kind: Callable[[str], TrackedEnvironment], ago: float) -> None:
     row = kind("a")
     for id_ in ("for", "beat", "why"):
-        text = COLUMNS[id_].text(row, NOW + ago, LIMITS)
+        text = cell_of(id_, row, NOW + ago, LIMITS)
         assert cells(text or clean("")) <= COLUMNS[id_].width
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW
-from support.tracked_environments import ALL, fleet_of, late, named, offline, online
+from support.tracked_environments import ALL, contexts_at, fleet_of, late, named, offline, online
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
@@ -93,7 +93,7 @@ class Screen:
         if order_reason is not None and order_reason.tracked.key in in_block:
             order_reason = None
         cursor.take(
-            arrange(fleet, self.view, ALL, at, in_block=in_block, order_reason=order_reason),
+            arrange(contexts_at(fleet, at), self.view, ALL, in_block=in_block, order_reason=order_reason),
             lambda arrangement: lines_of(arrangement, self.view),
             block_lines,
             is_steady=is_steady,
@@ -267,7 +267,7 @@ def test_steady_rows_keep_old_rows_apart_at_the_end() -> None:
     rows = [online("a"), online("b"), offline("o", 90_000), offline("p", 99_000)]
     cursor = RowCursor()
     for number, fleet in enumerate((rows, [*rows[1:], online("d")], [*rows[1:3], online("d")])):
-        arrangement = arrange(fleet_of(fleet), View(), ALL, NOW)
+        arrangement = arrange(contexts_at(fleet_of(fleet), NOW), View(), ALL)
         cursor.take(arrangement, lambda each: lines_of(each, View()), is_steady=number > 0)
     titles = [line.title if isinstance(line, GroupHeader) else line.environment.name for line in cursor.table_lines]
     assert titles == ["b", "d", "offline for over 24 h"]
@@ -307,7 +307,7 @@ def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None
     two = [named("a", currentMode="strict"), named("b", currentMode="standard")]
     cursor = RowCursor()
     view = View(group="mode")
-    cursor.take(arrange(fleet_of(two), view, ALL, NOW), lambda each: lines_of(each, view))
+    cursor.take(arrange(contexts_at(fleet_of(two), NOW), view, ALL), lambda each: lines_of(each, view))
     cursor.move_to(1)
     assert cursor.heading() is cursor.lines[0]
 

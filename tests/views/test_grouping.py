@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW
-from support.tracked_environments import ALL, fleet_of, tracked
+from support.tracked_environments import ALL, contexts_at, fleet_of, tracked
 
 from envwatch.fleet.presence import GONE
 from envwatch.model.text import clean
@@ -45,7 +45,7 @@ def shape(lines: Iterable[TableLine]) -> list[str]:
 
 
 def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[TableLine]:
-    return lines_of(arrange(fleet_of(rows, skew=skew), view, ALL, at), view)
+    return lines_of(arrange(contexts_at(fleet_of(rows, skew=skew), at), view, ALL), view)
 
 
 def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
@@ -90,7 +90,7 @@ def test_a_group_with_a_late_row_is_first_and_rows_of_the_block_are_in_no_group(
     view = View(group="pod")
     assert shape(lines(rows, view))[:4] == ["-pod p-2 (1)", "b", "-pod p-1 (1)", "a"]
     in_block = {rows[0].key, rows[3].key}
-    found = lines_of(arrange(fleet_of(rows), view, ALL, NOW, in_block=in_block), view)
+    found = lines_of(arrange(contexts_at(fleet_of(rows), NOW), view, ALL, in_block=in_block), view)
     assert shape(found) == ["-pod p-2 (1)", "b", "-pod p-3 (1)", "c"]
 
 
@@ -145,7 +145,7 @@ def test_every_row_appears_once_in_order_under_its_header(
     *, rows: Sequence[TrackedEnvironment], group: str | None, folded: frozenset[LineKey], sort: str | None
 ) -> None:
     view = View(group=group, folded=folded, sort=sort)
-    arrangement = arrange(fleet_of(rows), view, ALL, NOW)
+    arrangement = arrange(contexts_at(fleet_of(rows), NOW), view, ALL)
     found = lines_of(arrangement, view)
     assert len({line.key for line in found}) == len(found)
     below: list[TrackedEnvironment] | None = None

@@ -23,8 +23,8 @@ from envwatch.model.text import cells, clean
 from envwatch.views.events.event_text import watched_text
 from envwatch.views.pane.layout import PaneLayout
 from envwatch.views.pane.legend import hour_entries
-from envwatch.views.pane.state_details import hour_marks, last_day_rows, uptime_text
-from envwatch.views.state_style import HOUR_STYLES
+from envwatch.views.pane.state_details import last_day_rows, uptime_text
+from envwatch.views.state_style import HOUR_STYLES, hour_marks
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW
-from support.tracked_environments import BARE, fleet_of, matches, named, tracked
+from support.tracked_environments import BARE, cell_of, context_of, contexts_at, fleet_of, matches, named, tracked
 
-from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
 from envwatch.query.completion import metadata_keys
 from envwatch.query.language import parse
@@ -24,6 +23,7 @@ from envwatch.views.table.columns import (
     fitting,
     is_column,
     metadata_value,
+    rank_of,
 )
 from envwatch.views.table.table_view import GROUPINGS, GroupHeader, View, grouping_of, is_grouping
 
@@ -34,14 +34,14 @@ HOSTILE_KEYS = ("x" * 5_000, "\x1b[31mred", "a.b.c", 'say "hi"', " ", "..", "[bo
 
 
 def text_of(key: str, value: Any) -> SafeText | None:
-    return column_of(f"meta.{key}").text(tracked(metadata={key: value}), NOW, Limits())
+    return column_of(f"meta.{key}").text(tracked(metadata={key: value}))
 
 
 def in_order(*values: Any, inverted: bool = False) -> list[str]:
     """Return the names of rows, which are their places, sorted by the values of a key."""
     rows = [named(f"{place}", metadata={"rack": value}) for place, value in enumerate(values)]
     view = View(sort="meta.rack", is_inverted=inverted)
-    return [each.environment.name for each in arrange(fleet_of(rows), view, (), NOW).rows]
+    return [each.environment.name for each in arrange(contexts_at(fleet_of(rows), NOW), view, ()).rows]
 
 
 @pytest.mark.parametrize(
@@ -68,21 +68,20 @@ def test_a_value_is_cleaned_text_nested_values_are_compact_json_and_a_missing_va
 
 
 def test_a_row_without_metadata_has_no_value() -> None:
-    column = column_of("meta.rack")
-    assert (column.text(BARE, NOW, Limits()), column.rank(BARE)) == (None, None)
+    assert (cell_of("meta.rack", BARE), rank_of("meta.rack", [BARE])(BARE, context_of(BARE))) == (None, None)
     assert grouping_of("meta.rack")(BARE) is None
 
 
 def test_a_dotted_key_leads_to_a_nested_value_and_a_key_with_dots_is_found_too() -> None:
     nested = tracked(metadata={"machine": {"cpu": "M4"}, "k8s.io/zone": "a"})
-    assert column_of("meta.machine.cpu").text(nested, NOW, Limits()) == "M4"
-    assert column_of("meta.k8s.io/zone").text(nested, NOW, Limits()) == "a"
+    assert column_of("meta.machine.cpu").text(nested) == "M4"
+    assert column_of("meta.k8s.io/zone").text(nested) == "a"
     assert metadata_value("meta.machine")(nested) == {"cpu": "M4"}
 
 
 def test_an_unknown_member_of_the_row_is_read_as_the_filter_reads_it() -> None:
     row = tracked(site="eu-1")
-    assert column_of("meta.site").text(row, NOW, Limits()) == "eu-1"
+    assert column_of("meta.site").text(row) == "eu-1"
     assert matches(parse("meta.site:eu-1"), row)
 
 
@@ -109,7 +108,7 @@ def test_a_hostile_key_is_a_column_whose_title_fits_and_is_clean(key: str) -> No
     assert column.title == clean(column.title)
     assert 0 < cells(clean(column.title)) <= column.width
     row = tracked(metadata={clean(key): "x"})
-    assert column.text(row, NOW, Limits()) == "x"
+    assert column.text(row) == "x"
     widths = {each.id: width for each, width in fitting(79, [column.id])}
     assert widths["name"] >= NAME_AT_LEAST
     assert widths[column.id] == column.width
@@ -164,7 +163,7 @@ def test_any_values_have_an_order_in_which_rows_without_a_value_are_last(found: 
 def test_groups_have_a_line_each_and_rows_without_the_key_one_line() -> None:
     rows = [named("a", metadata={"team": "ml"}), named("b"), named("c", metadata={"team": "ml"})]
     view = View(group="meta.team")
-    lines = lines_of(arrange(fleet_of(rows), view, (), NOW), view)
+    lines = lines_of(arrange(contexts_at(fleet_of(rows), NOW), view, ()), view)
     titles = [line.title for line in lines if isinstance(line, GroupHeader)]
     assert titles == ["meta.team ml", "no meta.team"]
 
@@ -177,7 +176,7 @@ def test_a_word_is_searched_in_a_visible_metadata_column_only() -> None:
 
 def test_parts_of_the_ability_to_update_can_be_named() -> None:
     update = {"self_update": {"supported": True, "manual_command": "npm i"}}
-    assert column_of("meta.self_update.manual_command").text(tracked(metadata=update), NOW, Limits()) == "npm i"
+    assert column_of("meta.self_update.manual_command").text(tracked(metadata=update)) == "npm i"
 
 
 @given(st.dictionaries(st.text(max_size=6), values, max_size=4))
@@ -185,4 +184,4 @@ def test_every_offered_key_has_a_column_with_a_value(metadata: dict[str, Any]) -
     row = tracked(metadata=metadata)
     for key, _ in metadata_keys([row]):
         assert is_column(f"meta.{key}")
-        assert column_of(f"meta.{key}").text(row, NOW, Limits()) is not None
+        assert column_of(f"meta.{key}").text(row) is not None

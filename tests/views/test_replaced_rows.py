@@ -14,7 +14,7 @@ from support.memory_history import MemoryHistory
 from support.policies import soon
 from support.recording import decode_event, encode_event
 from support.series import Watch
-from support.tracked_environments import ALL
+from support.tracked_environments import ALL, contexts_at
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
@@ -94,10 +94,10 @@ def test_it_counts_as_offline_and_as_no_problem() -> None:
 
 
 def test_it_stands_below_all_others_and_above_the_old_ones() -> None:
-    arrangement = arrange(MONITOR.fleet, View(), ALL, END)
+    arrangement = arrange(contexts_at(MONITOR, END), View(), ALL)
     assert [tracked.environment.label for tracked in arrangement.rows] == ["laptop of env-other", "new", "old"]
     assert (arrangement.old, block_of(MONITOR, reading(END)).lines) == (0, ())
-    arrangement = arrange(MONITOR.fleet, View(), ALL, END + 2 * 86_400_000)
+    arrangement = arrange(contexts_at(MONITOR, END + 2 * 86_400_000), View(), ALL)
     assert arrangement.old == 1
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 from support.builders import environment, listed, reading
+from support.tracked_environments import contexts_at
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.silences import silence_of_environments
@@ -53,7 +54,7 @@ def test_only_the_row_of_the_server_leaves_the_block_if_silenced(monitor: Monito
 
 def test_only_the_row_of_the_server_is_found_and_listed_as_acknowledged(monitor: Monitor) -> None:
     view = View(query=parse("status:acknowledged"))
-    rows = arrange(monitor.fleet, view, tuple(COLUMNS.values()), NOW.wall, is_acked=monitor.is_acked).rows
+    rows = arrange(contexts_at(monitor, NOW.wall), view, tuple(COLUMNS.values())).rows
     assert [row.profile for row in rows] == [HOME]
     listing = environment_list_of_rows([*monitor.fleet.environments], monitor, View(), NOW)
     assert listing.acknowledged == {(HOME, clean("env-1")): "disk"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import environment, listed, reading
 from support.silenced_night import SilencedNight, recurring_policies
+from support.tracked_environments import contexts_at
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
@@ -117,7 +118,7 @@ def test_a_row_that_is_silenced_for_over_a_day_is_not_folded_away_as_old() -> No
     night.poll("12:00", "mac-1")
     found, fleet = block(night), night.monitor.fleet
     assert found.asides == {Aside.SILENCED: 1}
-    silenced, loud = (arrange(fleet, View(), (), night.at, silenced=keys) for keys in (found.silenced, ()))
+    silenced, loud = (arrange(contexts_at(fleet, night.at), View(), (), silenced=keys) for keys in (found.silenced, ()))
     assert (silenced.old, loud.old) == (0, 1)
 
 

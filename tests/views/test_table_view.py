@@ -11,17 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW
-from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online, tracked
+from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late, named, offline, online, tracked
 
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, arrange
 from envwatch.views.table.baseline import Baseline
-from envwatch.views.table.columns import COLUMNS, LEFT
+from envwatch.views.table.columns import COLUMNS, LEFT, rank_of
 from envwatch.views.table.table_view import (
     AmbiguousNames,
     Preset,
@@ -34,7 +33,7 @@ from envwatch.views.table.table_view import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from random import Random
 
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -47,7 +46,7 @@ def names(environments: Iterable[TrackedEnvironment]) -> list[str]:
 
 
 def seen(environments: Iterable[TrackedEnvironment], view: View) -> list[str]:
-    return names(arrange(fleet_of(environments), view, ALL, NOW).rows)
+    return names(arrange(contexts_at(fleet_of(environments), NOW), view, ALL).rows)
 
 
 def test_problems_come_first_with_the_newest_loss_and_the_longest_silence_on_top() -> None:
@@ -71,6 +70,11 @@ WATCHES = st.builds(
 )
 
 
+def sorted_by(rows: Sequence[TrackedEnvironment], column: str, *, is_inverted: bool) -> list[TrackedEnvironment]:
+    rank, contexts = rank_of(column, rows), contexts_at(fleet_of(rows))
+    return by_value(by_name(rows), lambda row: rank(row, contexts[row.profile]), is_inverted=is_inverted)
+
+
 @given(
     rows=st.lists(WATCHES, unique_by=lambda tracked: tracked.environment.id),
     column=st.sampled_from(IDS),
@@ -80,10 +84,10 @@ WATCHES = st.builds(
 def test_the_order_is_total_and_independent_of_the_input_order(
     *, rows: list[TrackedEnvironment], column: str, is_inverted: bool, random: Random
 ) -> None:
-    ordered = by_value(by_name(rows), column, is_inverted=is_inverted)
+    ordered = sorted_by(rows, column, is_inverted=is_inverted)
     mixed = rows.copy()
     random.shuffle(mixed)
-    assert by_value(by_name(mixed), column, is_inverted=is_inverted) == ordered
+    assert sorted_by(mixed, column, is_inverted=is_inverted) == ordered
     assert sorted(names(ordered)) == sorted(names(rows))
 
 
@@ -110,7 +114,7 @@ def test_numbers_in_names_sort_as_numbers_and_a_row_without_a_name_by_its_id() -
     unnamed = tracked(id="env-3", connectionName=" ")
     in_their_order = ["574", "5753", " ", "Web-2", "web-2-b", "web-007", "web-10"]
     assert names(in_default_order([*rows, unnamed])) == in_their_order
-    assert names(by_value(by_name([*rows, unnamed]), "name", is_inverted=False)) == in_their_order
+    assert names(sorted_by([*rows, unnamed], "name", is_inverted=False)) == in_their_order
 
 
 @given(numbers=st.lists(st.integers(0, 10**60), min_size=2))
@@ -156,7 +160,7 @@ def test_many_new_rows_are_put_into_the_order_of_names_and_ranked_with_the_next_
 @pytest.mark.parametrize("is_inverted", [False, True])
 def test_rows_without_a_value_come_last_in_both_directions(*, is_inverted: bool) -> None:
     rows = [named("x", podId=None), named("a", podId="p-2"), named("b", podId="p-1"), named("c", podId="")]
-    ordered = names(by_value(by_name(rows), "pod", is_inverted=is_inverted))
+    ordered = names(sorted_by(rows, "pod", is_inverted=is_inverted))
     assert ordered[:2] == (["a", "b"] if is_inverted else ["b", "a"])
     assert ordered[2:] == ["c", "x"]
 
@@ -164,15 +168,15 @@ def test_rows_without_a_value_come_last_in_both_directions(*, is_inverted: bool)
 def test_ties_go_by_name_then_id_in_both_directions() -> None:
     rows = [named("b", podId="p"), named("A", podId="p"), tracked(id="env-0", connectionName="a", podId="p")]
     for is_inverted in (False, True):
-        ordered = [tracked.environment.id for tracked in by_value(by_name(rows), "pod", is_inverted=is_inverted)]
+        ordered = [tracked.environment.id for tracked in sorted_by(rows, "pod", is_inverted=is_inverted)]
         assert ordered == ["env-0", "env-A", "env-b"]
 
 
 def test_versions_sort_as_versions_in_the_table() -> None:
     rows = [named(version, metadata={"lettaCodeVersion": version}) for version in ("0.34.12", "0.9.0", "0.34.9")]
-    assert names(by_value(by_name(rows), "version", is_inverted=False)) == ["0.9.0", "0.34.9", "0.34.12"]
+    assert names(sorted_by(rows, "version", is_inverted=False)) == ["0.9.0", "0.34.9", "0.34.12"]
     rows = [named(version, metadata={"nodeVersion": version}) for version in ("v22.1.0", "v9.1.0", "v100.0.0")]
-    assert names(by_value(by_name(rows), "node", is_inverted=False)) == ["v9.1.0", "v22.1.0", "v100.0.0"]
+    assert names(sorted_by(rows, "node", is_inverted=False)) == ["v9.1.0", "v22.1.0", "v100.0.0"]
 
 
 ONE_OF_EACH = [
@@ -214,19 +218,19 @@ def test_search_caches_spare_reading_unchanged_rows_again() -> None:
         reads.append(one)
         return one.environment.name
 
-    columns = (COLUMNS["name"]._replace(search_text=text),)
+    columns = (replace(COLUMNS["name"], text=text),)
     fleet = fleet_of([named("ada"), named("bob")])
     cache = ArrangeCache()
     for _ in range(2):
-        assert names(arrange(fleet, View(query=parse("bob")), columns, NOW, cache=cache).rows) == ["bob"]
+        assert names(arrange(contexts_at(fleet, NOW), View(query=parse("bob")), columns, cache=cache).rows) == ["bob"]
     assert len(reads) == 2
 
 
 def test_words_are_looked_for_only_in_visible_columns() -> None:
     profile_state = fleet_of([named("a", podId="p-7")])
     visible = [column for column in ALL if column.id != "pod"]
-    assert arrange(profile_state, View(query=parse("p-7")), visible, NOW).rows == []
-    assert len(arrange(profile_state, View(query=parse("p-7")), ALL, NOW).rows) == 1
+    assert arrange(contexts_at(profile_state, NOW), View(query=parse("p-7")), visible).rows == []
+    assert len(arrange(contexts_at(profile_state, NOW), View(query=parse("p-7")), ALL).rows) == 1
 
 
 def test_only_a_preset_or_a_query_narrows() -> None:
@@ -290,7 +294,7 @@ def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
     fleet = fleet_of(after)
     columns = Baseline.from_environments(before, NOW).columns(78, fleet)
     assert [column.id for column, _ in columns] == ["state", "for", "beat", "name", "changes"]
-    texts = {row.environment.name: columns[-1][0].text(row, NOW, Limits()) for row in (*after, before[1])}
+    texts = {row.environment.name: columns[-1][0].text(row) for row in (*after, before[1])}
     assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
 
 

@@ -52,11 +52,15 @@ def _sort(text: str) -> str:
 
 
 def _in_a_listing(column: str) -> str:
-    from envwatch.views.table.columns import LAST_DAY
-
-    if column == LAST_DAY:
-        raise ValueError(f"cannot have {LAST_DAY}, which only the dashboard knows")
+    if _needs_past(column):
+        raise ValueError(f"cannot have {column}, which only the dashboard knows")
     return column
+
+
+def _needs_past(column: str) -> bool:
+    from envwatch.views.table.columns import PROBLEMS, column_of
+
+    return column != PROBLEMS and column_of(column).needs_past
 
 
 class _Choice(NamedTuple):
@@ -73,7 +77,7 @@ def _choice(options: Options, settings: Settings) -> _Choice:
     """
     from envwatch.config.settings import view_named
     from envwatch.query.language import parse
-    from envwatch.views.table.columns import LAST_DAY, PROBLEMS
+    from envwatch.views.table.columns import PROBLEMS
     from envwatch.views.table.table_view import NamedView, View
 
     named = NamedView(name="")
@@ -81,9 +85,9 @@ def _choice(options: Options, settings: Settings) -> _Choice:
         named = view_named(settings, options.view, "--view")
     rows = named.chosen(View())
     query = parse(options.filter) if options.filter else rows.query
-    columns = options.columns or tuple(id_ for id_ in named.columns if id_ != LAST_DAY)
-    sort = options.sort or named.sort
-    return _Choice(query, rows.preset, columns, None if sort in {PROBLEMS, LAST_DAY} else sort)
+    columns = options.columns or tuple(id_ for id_ in named.columns if not _needs_past(id_))
+    sort = options.sort or named.sort or PROBLEMS
+    return _Choice(query, rows.preset, columns, None if sort == PROBLEMS or _needs_past(sort) else sort)
 
 
 def run(options: Options) -> int:
@@ -114,7 +118,7 @@ def run(options: Options) -> int:
     failures: dict[SafeText, Failed] = {}
     for name, outcome in outcomes.items():
         if isinstance(outcome, Listed):
-            listed = environment_list.environment_list(outcome, monitor.fleet.by_profile[name])
+            listed = environment_list.environment_list(outcome, monitor, name)
             asked_at.append(outcome.asked.monotonic)
             profile = clean(profiles[name].settings.profile)
             lists.append(environment_list.filtered(listed, choice.query, profile, choice.preset))

@@ -18,6 +18,7 @@ from textual.scroll_view import ScrollView
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.hours import LastDays
 from envwatch.model.text import EMPTY
+from envwatch.presentation import contexts_of
 from envwatch.tui.state import MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.row_renderer import RowRenderer
@@ -29,7 +30,7 @@ from envwatch.views.table.cursor import RowCursor, kept_top
 from envwatch.views.table.table_view import GroupHeader, View, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from textual import events
     from textual.strip import Strip
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
+    from envwatch.presentation import Presentation, RowContext
     from envwatch.views.table.arrangement import Arrangement, OrderReason
     from envwatch.views.table.block import LineKey
-    from envwatch.views.table.columns import Column
     from envwatch.views.table.cursor import More
     from envwatch.views.table.table_view import Line
 
@@ -158,20 +159,20 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self._update_rows(is_steady=True)
 
     @property
-    def _columns(self) -> tuple[tuple[Column, int], ...]:
+    def _columns(self) -> tuple[tuple[Presentation, int], ...]:
         view = self.view
         if view.compares and view.baseline is not None:
             return view.baseline.columns(self._columns_width, self.state.monitor.fleet)
         return self.usual_columns
 
     @property
-    def usual_columns(self) -> tuple[tuple[Column, int], ...]:
+    def usual_columns(self) -> tuple[tuple[Presentation, int], ...]:
         has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
         return fitting(
             self._columns_width,
             self.view.visible_columns,
             has_profiles=has_profiles,
-            has_last_day=self._last_days().has_hour,
+            has_past=self._last_days().has_hour,
             terminal=terminal,
         )
 
@@ -181,7 +182,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         return (self.size.width or self.screen.size.width) - SCROLLBAR
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[Presentation, ...]:
         return tuple(column for column, _ in self._columns)
 
     @property
@@ -238,7 +239,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         if earlier is None or not earlier.state.has_rows_of(self.state):
             self.refresh()
             return
-        self._renderer = renderer = earlier.as_of(self.state, self._last_days())
+        self._renderer = renderer = earlier.as_of(self.state, self._contexts())
         top = self.scroll_offset.y
         lines = self.row_cursor.table_lines[top : top + self._height]
         widths = [renderer.changed_cells(line, earlier) for line in lines]
@@ -281,18 +282,14 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         self.refresh()
 
     def _arranged(self, order_reason: OrderReason | None, in_block: Collection[EnvironmentKey] = ()) -> Arrangement:
-        monitor = self.state.monitor
         return arrange(
-            monitor.fleet,
+            self._contexts(),
             self.view,
             self.columns,
-            self.state.now.wall,
-            is_acked=monitor.is_acked,
             in_block=in_block,
             silenced=self.state.block.silenced,
             cache=self._arrange_cache,
             order_reason=order_reason,
-            days=self._last_days(),
         )
 
     def learn_names(self, fleet: Fleet) -> None:
@@ -302,6 +299,10 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     def _last_days(self) -> LastDays:
         self._days = self._days.as_of(self.state.monitor, self.state.now, self.options.zone)
         return self._days
+
+    def _contexts(self) -> Mapping[SafeText, RowContext]:
+        ascii_only = self.options.glyphs.is_ascii
+        return contexts_of(self.state.monitor, self.state.now, self._last_days(), ascii_only=ascii_only)
 
     def _set_virtual_size(self) -> None:
         self.virtual_size = Size(self.size.width, len(self.row_cursor.table_lines) + 1)
@@ -409,7 +410,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         )
 
     def _new_renderer(self) -> RowRenderer:
-        state, last, days = self.state, self._renderer, self._last_days()
+        state, last, contexts = self.state, self._renderer, self._contexts()
         renderer = RowRenderer(
             width=self.size.width,
             query=self.view.query,
@@ -418,8 +419,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             base=self.rich_style,
             style=cache(lambda part: self.get_component_rich_style(f"table--{part}", partial=True)),
             state=state,
-            moments=state.monitor.fleet.moments(state.now.wall),
-            days=days,
+            contexts=contexts,
             marked=self.marked,
         )
-        return renderer if last != renderer else last.as_of(state, days)
+        return renderer if last != renderer else last.as_of(state, contexts)

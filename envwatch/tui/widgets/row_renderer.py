@@ -12,13 +12,11 @@ from textual.strip import Strip
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.environment import STANDARD, UNRESTRICTED, mode_of
-from envwatch.model.limits import Limits
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.state import BAR_STYLES
 from envwatch.views.state_style import (
-    HOUR_STYLES,
     PRESENCE_STYLES,
     glyph_of,
     marked_text,
@@ -26,23 +24,20 @@ from envwatch.views.state_style import (
     silence_text,
     style_of,
 )
-from envwatch.views.table.columns import COLUMNS, GUTTER, LAST_DAY, LEFT, gap_after
+from envwatch.views.table.columns import COLUMNS, GUTTER, LEFT, gap_after
 from envwatch.views.table.table_view import OLD, GroupHeader, id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.style import Style
 
     from envwatch.fleet.alerting.silences import Silenced
-    from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.history.hours import LastDays
-    from envwatch.model.clock import ServerMs
+    from envwatch.presentation import Presentation, RowContext
     from envwatch.query.language import Query
     from envwatch.tui.state import Glyphs, MonitorState
     from envwatch.views.state_style import StateStyle
-    from envwatch.views.table.columns import Column
     from envwatch.views.table.table_view import TableLine, View
 
 
@@ -60,7 +55,6 @@ class StaticCells(NamedTuple):
     newest: SafeText | None
     is_listed: bool
     ticking: tuple[SafeText | None, ...]
-    hours: tuple[UptimeState, ...]
 
 
 class RowSnapshot(NamedTuple):
@@ -75,7 +69,6 @@ class RowSnapshot(NamedTuple):
 
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
 
-_ANY_LIMITS: Final = Limits()
 _MOST_RESTS: Final = 500
 """The most cached right parts of rows: more than any terminal has lines."""
 
@@ -85,11 +78,10 @@ class RowRenderer:
     """Draws the lines of one moment. Renderers that draw alike are equal at any moments."""
 
     width: int
-    columns: tuple[tuple[Column, int], ...]
+    columns: tuple[tuple[Presentation, int], ...]
     glyphs: Glyphs
     state: MonitorState = field(compare=False)
-    moments: Mapping[SafeText, ServerMs] = field(compare=False)
-    days: LastDays = field(compare=False)
+    contexts: Mapping[SafeText, RowContext] = field(compare=False)
     marked: frozenset[EnvironmentKey] = frozenset()
     query: Query
     """The words of this query are underlined in names."""
@@ -99,11 +91,10 @@ class RowRenderer:
     _strips: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
     _rests: dict[tuple[EnvironmentKey, bool], tuple[StaticCells, Strip]] = field(default_factory=dict, compare=False)
 
-    def as_of(self, state: MonitorState, days: LastDays) -> RowRenderer:
+    def as_of(self, state: MonitorState, contexts: Mapping[SafeText, RowContext]) -> RowRenderer:
         if len(self._rests) > _MOST_RESTS:
             self._rests.clear()
-        moments = state.monitor.fleet.moments(state.now.wall)
-        return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
+        return replace(self, state=state, contexts=contexts, _shown={}, _strips={})
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
         if isinstance(line, GroupHeader):
@@ -115,17 +106,15 @@ class RowRenderer:
 
     def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
         id_, name, state = tracked.environment.id, tracked.environment.name, self.state
-        profile_state, now = state.monitor.fleet.for_environment(tracked), self.moments[tracked.profile]
+        context = self.contexts[tracked.profile]
+        profile_state, now = context.profile_state, context.at
         silenced = state.monitor.silenced(tracked, state.now)
         is_unknown = profile_state.is_unknown(tracked, state.now)
         tag = tracked.tag(now)
         ticking: list[SafeText | None] = []
-        hours: tuple[UptimeState, ...] = ()
         for column, width in self.columns[AGES:]:
-            if column.id == LAST_DAY:
-                hours = self.days.cells(tracked)
-            elif column.is_ticking:
-                text = column.text(tracked, now, profile_state.limits)
+            if column.cell is not None:
+                text = column.cell(tracked, context)
                 if column.id == "why":
                     is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
                     text = self._why(tracked, None if is_promise else text, width, silenced)
@@ -140,7 +129,7 @@ class RowRenderer:
                 or silenced is not None
                 or not state.monitor.decision_of(tracked, now).counts
             ),
-            tuple([column.text(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
+            tuple([column.cell_text(tracked, context) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
                 tag=None if state.monitor.is_acked(tracked) or silenced else tag,
@@ -149,7 +138,6 @@ class RowRenderer:
                 newest=None if tracked.profile in state.counts.mostly_behind else profile_state.newest,
                 is_listed=id_ in profile_state.environments,
                 ticking=tuple(ticking),
-                hours=hours,
             ),
         )
 
@@ -195,10 +183,8 @@ class RowRenderer:
                 mark = self.glyphs.down if view.is_inverted else self.glyphs.up
                 style = self.base + self.style("sorted")
             title = clean(f"{title[: width - len(mark)]}{mark}")
-            if column.id == LAST_DAY:
-                from envwatch.views.pane.state_details import hour_marks
-
-                title = hour_marks(width, title)
+            if column.marks is not None:
+                title = column.marks(width, title)
             segments.append(Segment(fitted(title, width, align=column.align), style))
             segments.append(Segment(" " * gap_after(column), plain))
         return Strip(segments).adjust_cell_length(self.width, plain)
@@ -242,12 +228,12 @@ class RowRenderer:
         for column, width in self.columns[AGES:]:
             if column.id == "name":
                 yield from self._name(rest, width, base)
-            elif column.id == LAST_DAY:
-                yield from self._last_day(rest.hours, width, base)
             else:
-                # Without ticking, a text is equal at any moment and under any limits.
-                text = next(ticking) if column.is_ticking else column.text(tracked, 0.0, _ANY_LIMITS)
-                yield self._cell(column, width, text, rest, base)
+                text = column.text(tracked) if column.cell is None else next(ticking)
+                if column.styles:
+                    yield from self._styled(column, width, text or EMPTY, base)
+                else:
+                    yield self._cell(column, width, text, rest, base)
             yield Segment(" " * gap_after(column), base)
 
     def _shown_of(self, tracked: TrackedEnvironment) -> RowSnapshot:
@@ -325,11 +311,9 @@ class RowRenderer:
         style = base + self.style("gone" if shown.is_soft and state.style in _LOUD else state.style)
         return [Segment(glyph, style), Segment(f" {state.word:<4}", base if state.style == "unknown" else style)]
 
-    def _last_day(self, hours: Sequence[UptimeState], width: int, base: Style) -> Iterator[Segment]:
-        for state, cells_alike in groupby(hours[-width:]):
-            look = HOUR_STYLES[state]
-            glyph = look.ascii if self.glyphs.is_ascii else look.glyph
-            yield Segment(glyph * len([*cells_alike]), base + self.style(look.style))
+    def _styled(self, column: Presentation, width: int, text: SafeText, base: Style) -> Iterator[Segment]:
+        for style, alike in groupby(fitted(text, width, keep=column.keep, align=column.align), column.styles.get):
+            yield Segment("".join(alike), base if style is None else base + self.style(style))
 
     def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
         name, id_ = rest.tracked.environment.name, rest.tracked.environment.id
@@ -358,7 +342,7 @@ class RowRenderer:
         style = "unrestricted" if is_alarming else BAR_STYLES.get(tag, "plain")
         return base + self.style(style) + self.style("tag")
 
-    def _cell(self, column: Column, width: int, text: SafeText | None, rest: StaticCells, base: Style) -> Segment:
+    def _cell(self, column: Presentation, width: int, text: SafeText | None, rest: StaticCells, base: Style) -> Segment:
         if text is None:
             nothing = EMPTY if column.id == "why" else self.glyphs.nothing
             return Segment(fitted(nothing, width, align=column.align), base + self.style("faint"))

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.limits import Limits
+from envwatch.history.hours import LastDays
 from envwatch.model.text import SafeText, clean, composed
+from envwatch.presentation import RowContext, contexts_of
 from envwatch.query.field_types import MatchContext
 from envwatch.views.state_style import clock_warning, marked_text, silenced_text
 from envwatch.views.table.block import NO_BLOCK, Block
-from envwatch.views.table.columns import META, SEARCHED, STATE_TIME, for_rank, metadata_rank
+from envwatch.views.table.columns import SEARCHED, rank_of
 from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_default_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.alerting.alert_policy import Decision
     from envwatch.fleet.monitor import Monitor
@@ -36,7 +37,6 @@ class ListedEnvironment(NamedTuple):
     tracked: TrackedEnvironment
     judged_at: ServerMs
     is_unknown: bool = False
-    limits: Limits = Limits()
     silenced: SafeText | None = None
     """`silenced until 10:00` for a silenced row that is down."""
     decision: Decision | None = None
@@ -72,6 +72,12 @@ class EnvironmentList:
     unlisted: Sequence[SafeText] = ()
     columns: tuple[str, ...] = ()
     """Ids of the chosen columns; empty for the usual columns of the table, and for every field elsewhere."""
+    contexts: Mapping[SafeText, RowContext] = field(default_factory=dict)
+    """The context of each profile's rows."""
+
+    def context_of(self, row: ListedEnvironment) -> RowContext:
+        """Return the context of a row at the moment of its verdict."""
+        return self.contexts[row.tracked.profile]._replace(at=row.judged_at)
 
     @property
     def is_complete(self) -> bool:
@@ -88,8 +94,9 @@ class EnvironmentList:
         return Counter(row.state for row in self.rows)
 
 
-def environment_list(listed: Listed, profile_state: ProfileState) -> EnvironmentList:
-    """Return a first listing's environments, problems first; `profile_state` is the state afterwards."""
+def environment_list(listed: Listed, monitor: Monitor, profile: SafeText = NO_PROFILE) -> EnvironmentList:
+    """Return a first listing's environments, problems first; `monitor` is the monitor afterwards."""
+    profile_state = monitor.fleet.by_profile[profile]
     judged_at: dict[SafeText, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = profile_state.clock.server_time(page.asked_at)
@@ -106,7 +113,6 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
                 tracked,
                 judged_at.get(tracked.environment.id, taken_at),
                 tracked.has_impossible_time,
-                profile_state.limits,
             )
             for tracked in ordered
         ],
@@ -115,6 +121,7 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
         rejected_ids=listed.snapshot.rejected_ids,
         is_by_server_clock=profile_state.clock.is_known,
         clock_warnings=_clock_warnings(profile_state),
+        contexts={profile: contexts_of(monitor, listed.asked, LastDays(monitor, listed.asked))[profile]},
     )
 
 
@@ -184,6 +191,7 @@ def environment_list_of_rows(
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
         acknowledged={tracked.key: ack.note for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
+        contexts=contexts_of(monitor, now, LastDays(monitor, now)),
     )
 
 
@@ -202,6 +210,7 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
         hidden=sum(listing.hidden for listing in listings),
         acknowledged={key: note for listing in listings for key, note in listing.acknowledged.items()},
         unlisted=unlisted,
+        contexts={profile: context for listing in listings for profile, context in listing.contexts.items()},
     )
 
 
@@ -209,17 +218,10 @@ def ordered_by(listing: EnvironmentList, column: str) -> EnvironmentList:
     """Return a listing sorted by a column, then by name; rows without a value come last."""
     rows = {row.tracked.key: row for row in listing.rows}
     environments = by_name(row.tracked for row in listing.rows)
-    rank: Callable[[TrackedEnvironment], float | str | None] | None = None
-    if column == STATE_TIME:
-
-        def time_in_state(tracked: TrackedEnvironment) -> float | None:
-            row = rows[tracked.key]
-            return for_rank(tracked, row.judged_at, row.limits)
-
-        rank = time_in_state
-    elif column.startswith(META):
-        rank = metadata_rank(column, environments)
-    ordered = by_value(environments, column, is_inverted=False, rank=rank)
+    rank = rank_of(column, environments)
+    ordered = by_value(
+        environments, lambda tracked: rank(tracked, listing.context_of(rows[tracked.key])), is_inverted=False
+    )
     return replace(listing, rows=[rows[tracked.key] for tracked in ordered])
 
 

@@ -27,6 +27,7 @@ from envwatch.views.table.table_view import AmbiguousNames, id_tail
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from envwatch.presentation import RowContext
     from envwatch.views.table.block import Block
 
 _UNKNOWN_REASON: Final = clean("cannot be known")
@@ -130,7 +131,8 @@ def table_of(
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         remark = listing.remarks.get(row.tracked.key)
-        others = [column.text(row.tracked, row.judged_at, row.limits) for column in columns]
+        context = listing.context_of(row)
+        others = [column.cell_text(row.tracked, context) for column in columns]
         if remark is not None and place_of_remark is not None:
             others[place_of_remark] = composed(separator.join(filter(None, (others[place_of_remark], remark))))
         tail = id_tail(environment.label, environment.id, names)
@@ -242,19 +244,20 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
 def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
     for row in listing.rows:
         if listing.columns:
-            yield {clean(id_): _value(row, id_) for id_ in listing.columns}
+            context = listing.context_of(row)
+            yield {clean(id_): _value(row, id_, context) for id_ in listing.columns}
         else:
             yield row_of(row, listing.acknowledged.get(row.tracked.key))
 
 
-def _value(row: ListedEnvironment, column: str) -> object:
+def _value(row: ListedEnvironment, column: str, context: RowContext) -> object:
     if column.startswith(META):
         return metadata_value(column)(row.tracked)
     if column == "state":
         return row.state
     if column == "seen":
         return _seen_text(row)
-    return column_of(column).text(row.tracked, row.judged_at, row.limits)
+    return column_of(column).cell_text(row.tracked, context)
 
 
 _AFTER: Final = {

@@ -31,6 +31,7 @@ from envwatch.views.state_style import (
     HOUR_STYLES,
     Piece,
     clock_text_of,
+    hour_marks,
     instant_text,
     marked_text,
     not_back_text,
@@ -54,7 +55,6 @@ _AT_LEAST: Final = timedelta(hours=1)
 """The strip needs at least this much watched time, unless the row was watched in earlier runs."""
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
 """An outage's unwatched time is mentioned from this length on."""
-_HOURS: Final = (18, 12, 6)
 
 
 def headline(
@@ -258,17 +258,6 @@ def last_day_rows(
     words = [availability_text(availability), *_outage_texts(outages(intervals), server_now, zone)]
     sentence = composed(" · ".join(filter(None, words)))
     return [tuple(strip), (Piece(hour_marks(layout.width), FAINT),), *layout.sentence([Piece(sentence)])]
-
-
-def hour_marks(width: int, first: str = "-24h") -> SafeText:
-    """Return the hour marks that fit below a strip; the line begins with `first`."""
-    line = list(first[:width].ljust(width))
-    marks = [("now", width - 3), *((f"-{hours}h", round((1 - hours / 24) * (width - 1))) for hours in _HOURS)]
-    for mark, place in marks:
-        end = place + len(mark)
-        if place > 0 and end <= width and set(line[place - 1 : end + 1]) == {" "}:
-            line[place:end] = mark
-    return composed("".join(line))
 
 
 def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:

@@ -13,16 +13,16 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
 from envwatch.query.language import SearchCache
-from envwatch.views.table.columns import LAST_DAY, META, STATE_TIME, Column, for_rank, metadata_rank, searched_in
+from envwatch.views.table.columns import rank_of, searched_in
 from envwatch.views.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.history.hours import LastDays
     from envwatch.model.text import SafeText
+    from envwatch.presentation import Presentation, RowContext
     from envwatch.views.table.baseline import Baseline
     from envwatch.views.table.table_view import TableLine, View
 
@@ -110,35 +110,42 @@ class Arrangement(NamedTuple):
 
 
 def arrange(  # noqa: PLR0913  the state of the screen
-    fleet: Fleet,
+    contexts: Mapping[SafeText, RowContext],
     view: View,
-    columns: Sequence[Column],
-    wall: float,
+    columns: Sequence[Presentation],
     *,
-    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False,
     in_block: Collection[EnvironmentKey] = (),
     silenced: Collection[EnvironmentKey] = (),
     cache: ArrangeCache | None = None,
     order_reason: OrderReason | None = None,
-    days: LastDays | None = None,
 ) -> Arrangement:
-    """Return the environments of a view in order.
+    """Return the environments of a view in order; `contexts` are by profile.
 
     The query searches the visible `columns` for words. The row of `order_reason` stays in place (`Arrangement.ghost`).
     """
     cache = cache or ArrangeCache()
-    matching = _chosen(fleet, view, columns, wall, is_acked, cache.searches)
+    monitor, now, *_ = next(iter(contexts.values()))
+    fleet = monitor.fleet
+    matching = _chosen(fleet, contexts, view, columns, cache.searches)
     keys = [tracked.key for tracked in matching] if in_block else []
     chosen = [row for row, key in zip(matching, keys, strict=True) if key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
-    *recent, old = _parts_of(chosen, fleet, wall, order_reason, silenced)
+    *recent, old = _parts_of(chosen, contexts, order_reason, silenced)
     cache.learn(chain(fleet.environments, chosen))
     if view.sort is None:
         parts = [by_presence(cache.by_name(part)) for part in (*recent, old)]
     else:
         merged = [list(chain(*recent, old))] if view.is_narrowed else [list(chain(*recent)), old]
-        rank = _rank_of(view.sort, fleet, wall, days, chosen)
-        parts = [by_value(cache.by_name(part), view.sort, is_inverted=view.is_inverted, rank=rank) for part in merged]
+        rank = rank_of(view.sort, chosen)
+
+        parts = [
+            by_value(
+                cache.by_name(part),
+                lambda tracked: rank(tracked, contexts[tracked.profile]),
+                is_inverted=view.is_inverted,
+            )
+            for part in merged
+        ]
     rows = list(chain.from_iterable(parts))
     if order_reason is not None:
         place = next(place for place, tracked in enumerate(rows) if tracked is order_reason.tracked)
@@ -148,32 +155,31 @@ def arrange(  # noqa: PLR0913  the state of the screen
         old=0 if view.is_narrowed else len(old),
         in_block=frozenset(in_block).intersection(keys),
         is_narrowed=view.is_narrowed,
-        wall=wall,
+        wall=now.wall,
         order_reason=order_reason,
         ghost=ghost,
     )
 
 
-def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
+def _chosen(
     fleet: Fleet,
+    contexts: Mapping[SafeText, RowContext],
     view: View,
-    columns: Sequence[Column],
-    wall: float,
-    is_acked: Callable[[TrackedEnvironment], bool],
+    columns: Sequence[Presentation],
     searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
     queries = [query for query in (view.preset.query, view.query) if query]
     searched = searched_in(columns)
     chosen: list[TrackedEnvironment] = []
-    for profile, profile_state in fleet.by_profile.items():
+    for profile, (monitor, _, profile_state, at, *_) in contexts.items():
         environments: Iterable[TrackedEnvironment] = (
             profile_state.environments.values() if compared is None else compared[profile]
         )
         if queries:
             from envwatch.query.field_types import MatchContext
 
-            context = MatchContext(profile_state.clock.server_time(WallMs(wall)), is_acked, profile_state.profile_name)
+            context = MatchContext(at, monitor.is_acked, profile_state.profile_name)
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
                 environments = filter(query.test(context, searched, cache), environments)
@@ -198,23 +204,9 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fl
     return stand_in.key
 
 
-def _rank_of(
-    sort: str, fleet: Fleet, wall: float, days: LastDays | None, rows: Sequence[TrackedEnvironment]
-) -> Callable[[TrackedEnvironment], float | str | None] | None:
-    if sort == LAST_DAY and days is not None:
-        return days.share
-    if sort.startswith(META):
-        return metadata_rank(sort, rows)
-    if sort != STATE_TIME:
-        return None
-    moments = fleet.moments(WallMs(wall))
-    return lambda tracked: for_rank(tracked, moments[tracked.profile], fleet.for_environment(tracked).limits)
-
-
 def _parts_of(
     rows: Sequence[TrackedEnvironment],
-    fleet: Fleet,
-    wall: float,
+    contexts: Mapping[SafeText, RowContext],
     order_reason: OrderReason | None,
     silenced: Collection[EnvironmentKey],
 ) -> tuple[list[TrackedEnvironment], ...]:
@@ -226,11 +218,11 @@ def _parts_of(
     down: list[TrackedEnvironment] = []
     old: list[TrackedEnvironment] = []
     online = [row for row in rows if row.verdict.presence is Presence.ONLINE]
-    moments = fleet.moments(WallMs(wall))
     for tracked in [row for row in rows if row.verdict.presence is not Presence.ONLINE]:
-        at = moments[tracked.profile]
+        context = contexts[tracked.profile]
+        at = context.at
         if order_reason is not None and tracked is order_reason.tracked:
-            at = fleet.for_environment(tracked).clock.server_time(WallMs(order_reason.wall))
+            at = context.profile_state.clock.server_time(WallMs(order_reason.wall))
         if tracked.verdict.presence is Presence.LATE:
             late.append(tracked)
         else:

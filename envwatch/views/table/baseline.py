@@ -25,9 +25,10 @@ from envwatch.model.environment import (
 )
 from envwatch.model.text import SafeText, composed, shortened
 from envwatch.model.times import NOTHING
+from envwatch.presentation import Presentation
 from envwatch.query.fields import META
 from envwatch.views.state_style import json_text
-from envwatch.views.table.columns import COLUMNS, FIXED, LEFT, Column
+from envwatch.views.table.columns import COLUMNS, FIXED, LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -79,7 +80,7 @@ class Baseline:
                 differing.append((before, found))
         return differing
 
-    def columns(self, width: int, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
+    def columns(self, width: int, fleet: Fleet) -> tuple[tuple[Presentation, int], ...]:
         """Return the columns and widths of a comparing table of `width` cells."""
 
         def text(tracked: TrackedEnvironment) -> SafeText:
@@ -88,14 +89,13 @@ class Baseline:
         *left, name = (COLUMNS[id_] for id_ in FIXED)
         room = width - LEFT - 1
         name_width = max(min(room // 3, 32), 1)
-        changes = Column(
-            id="changes",
+        changes = Presentation(
+            "changes",
+            "what differs",
             title="SINCE THE BASELINE",
             width=max(room - name_width, 1),
-            about="what differs",
-            text=lambda tracked, *_: text(tracked),
-            search_text=text,
-            rank=text,
+            text=text,
+            keep="start",
         )
         return (*((column, column.width) for column in left), (name, name_width), (changes, changes.width))
 

@@ -7,8 +7,9 @@ the left edge of each line.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
@@ -16,38 +17,20 @@ from envwatch.fleet.uptime import share_text
 from envwatch.history.hours import HOURS
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, UNRESTRICTED, mode_of
-from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed, natural_key, shortened
 from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
-from envwatch.presentation import PRESENTATIONS, Match, Presentation
+from envwatch.presentation import PRESENTATIONS, Match, Presentation, no_text
+from envwatch.views.state_style import HOUR_GLYPHS, hour_marks, hours_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.limits import Limits
+    from envwatch.presentation import RowContext
     from envwatch.query.language import Searched
-
-
-class Column(NamedTuple):
-    """A value that can be shown, searched and sorted."""
-
-    id: str
-    text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
-    """The text at a moment (server's clock, ms) under a fleet's thresholds."""
-    title: str
-    width: int
-    about: str
-    rank: Callable[[TrackedEnvironment], Any]
-    """The sort value, None or of the same type for all rows."""
-    search_text: Searched | None = None
-    """The text that words are searched in; None for values that change with time."""
-    from_width: int = 0
-    is_ticking: bool = False
-    """Whether the text changes with time alone, at most once a minute."""
-    keep: Literal["start", "ends", "end"] = "start"
-    align: Literal["left", "right"] = "left"
 
 
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
@@ -56,40 +39,36 @@ def mode_text(raw_mode: SafeText | None) -> SafeText | None:
     return composed(f"{mode}!") if mode == UNRESTRICTED else mode
 
 
-def _column_of(presentation: Presentation) -> Column:
-    text_of = presentation.text
-    column = Column(
-        id=presentation.id,
+def _column_of(presentation: Presentation) -> Presentation:
+    """Return a presentation with title and description, and with age and order of an instant or a version."""
+    column = replace(
+        presentation,
         title=presentation.title or presentation.id.upper(),
-        width=presentation.width,
-        from_width=presentation.from_width,
         about=presentation.column_about or presentation.about,
-        text=lambda tracked, *_: text_of(tracked),
-        search_text=text_of,
-        rank=lambda tracked: (text_of(tracked) or "").casefold() or None,
-        keep=presentation.keep,
     )
+    text_of, instant = presentation.text, presentation.instant
     if presentation.match is Match.VERSION:
-        return column._replace(rank=lambda tracked: version_key(version) if (version := text_of(tracked)) else None)
-    if presentation.instant is not None:
-        text, rank = _age_text(presentation.instant, minutes_age), _age_rank(presentation.instant)
-        return column._replace(text=text, rank=rank, keep="start", search_text=None, is_ticking=True)
+        return replace(column, rank=lambda tracked, _: version_key(version) if (version := text_of(tracked)) else None)
+    if instant is not None:
+        return replace(column, cell=_age_text(instant, minutes_age), rank=_age_rank(instant), keep="start")
     return column
 
 
 def _age_text(
     instant: Callable[[TrackedEnvironment], float | None], worded: Callable[[timedelta], SafeText]
-) -> Callable[[TrackedEnvironment, float, Limits], SafeText | None]:
-    def text(tracked: TrackedEnvironment, now: float, _: Limits) -> SafeText | None:
+) -> Callable[[TrackedEnvironment, RowContext], SafeText | None]:
+    def text(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
         at = instant(tracked)
-        return None if at is None else worded(span(now - at))
+        return None if at is None else worded(span(context.at - at))
 
     return text
 
 
-def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable[[TrackedEnvironment], float | None]:
+def _age_rank(
+    instant: Callable[[TrackedEnvironment], float | None],
+) -> Callable[[TrackedEnvironment, RowContext], float | None]:
 
-    def rank(tracked: TrackedEnvironment) -> float | None:
+    def rank(tracked: TrackedEnvironment, _: RowContext) -> float | None:
         at = instant(tracked)
         return None if at is None or at == NEVER else -at
 
@@ -99,7 +78,6 @@ def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable
 FIXED = ("state", "for", "beat", "name")
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
 """The least width of NAME, including the tag of a change."""
-_USUAL: Final = Limits()
 _AHEAD_MS: Final = limits.MOST_AHEAD / MS
 
 
@@ -154,104 +132,93 @@ _SHORT_REASONS: Final = {
 }
 
 
-_WIDE: Final = 160
-"""Columns of the terminal from which a usual table explains the states."""
-
-_WHY: Final = Column(
-    id="why",
-    title="WHY",
-    width=14,
-    from_width=_WIDE,
-    about="reason of late or down",
-    text=cause_text,
-    search_text=_reason,
-    rank=_reason,
-    is_ticking=True,
-)
 _PRESENCES: Final = tuple(Presence)
 
 _COMPUTED: Final = (
-    Column(
-        id="state",
-        title="STATE",
+    Presentation(
+        "state",
+        "the verdict",
         width=6,
-        about="the verdict",
-        text=lambda tracked, *_: clean(tracked.presence.value),
-        rank=lambda tracked: _PRESENCES.index(tracked.presence),
+        from_width=0,
+        cell=lambda tracked, _: clean(tracked.presence.value),
+        rank=lambda tracked, _: _PRESENCES.index(tracked.presence),
+        keep="start",
     ),
-    Column(
-        id="for",
-        title="FOR",
+    Presentation(
+        "for",
+        "the time in this state",
         width=6,
-        about="the time in this state",
-        text=for_text,
-        rank=_age_rank(lambda tracked: state_began_at(tracked, _USUAL)),
+        from_width=0,
+        cell=lambda tracked, context: for_text(tracked, context.at, context.profile_state.limits),
+        rank=lambda tracked, context: for_rank(tracked, context.at, context.profile_state.limits),
+        keep="start",
         align="right",
     ),
-    Column(
-        id="beat",
-        title="BEAT",
+    Presentation(
+        "beat",
+        "the age of the heartbeat",
         width=4,
-        about="the age of the heartbeat",
-        text=_age_text(_beat_at, short_age),
+        from_width=0,
+        cell=_age_text(_beat_at, short_age),
         rank=_age_rank(_beat_at),
+        keep="start",
         align="right",
     ),
-    Column(
-        id="profile",
-        title="PROFILE",
+    Presentation(
+        "profile",
+        "profile of the row",
         width=9,
-        about="profile of the row",
-        text=lambda tracked, *_: tracked.profile or None,
-        search_text=lambda tracked: tracked.profile or None,
-        rank=lambda tracked: tracked.profile.casefold() or None,
-        keep="ends",
+        from_width=0,
+        text=lambda tracked: tracked.profile or None,
     ),
-    _WHY,
-    Column(
-        id="up7d",
-        title="UP7D",
+    Presentation(
+        "why",
+        "reason of late or down",
+        width=14,
+        text=_reason,
+        cell=lambda tracked, context: cause_text(tracked, context.at, context.profile_state.limits),
+        rank=lambda tracked, _: _reason(tracked),
+        keep="start",
+    ),
+    Presentation(
+        "up7d",
+        "the share of the last watched week up",
         width=5,
-        from_width=_WIDE,
-        about="the share of the last watched week up",
-        text=lambda tracked, *_: None if tracked.up_share is None else share_text(tracked.up_share),
-        rank=lambda tracked: tracked.up_share,
+        cell=lambda tracked, _: None if tracked.up_share is None else share_text(tracked.up_share),
+        rank=lambda tracked, _: tracked.up_share,
+        keep="start",
         align="right",
     ),
-    Column(
-        id="24h",
-        title="24H",
+    Presentation(
+        "24h",
+        "the last 24 hours; sorts by the time up",
         width=HOURS,
-        from_width=_WIDE,
-        about="the last 24 hours; sorts by the time up",
-        text=lambda *_: None,
-        rank=lambda _: None,
+        cell=lambda tracked, context: hours_text(context.days.cells(tracked), ascii_only=context.ascii_only),
+        rank=lambda tracked, context: context.days.share(tracked),
+        keep="end",
+        needs_past=True,
+        styles=HOUR_GLYPHS,
+        marks=hour_marks,
     ),
 )
 
 _cached_key: Final = lru_cache(maxsize=65_536)(natural_key)
 """A sorted column compares the same texts after each poll."""
 
-_PRESENTED: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values() if each.width}
-_ALL: Final = {
-    **{column.id: column for column in _COMPUTED},
-    **_PRESENTED,
-    "name": _PRESENTED["name"]._replace(
-        text=lambda tracked, *_: tracked.environment.label,
-        search_text=lambda tracked: tracked.environment.label,
-        rank=lambda tracked: _cached_key(tracked.environment.label),
-    ),
-    "mode": _PRESENTED["mode"]._replace(
-        text=lambda tracked, *_: mode_text(tracked.environment.mode),
-    ),
-}
+_ALL: Final = {each.id: _column_of(each) for each in (*_COMPUTED, *PRESENTATIONS.values()) if each.width}
+_ALL["name"] = replace(
+    _ALL["name"],
+    text=lambda tracked: tracked.environment.label,
+    rank=lambda tracked, _: _cached_key(tracked.environment.label),
+)
+_ALL["mode"] = replace(_ALL["mode"], cell=lambda tracked, _: mode_text(tracked.environment.mode))
 _ORDER: Final = (
     "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
     " update seen first up7d"
 )
 """Columns missing here come last."""
 
-COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
+COLUMNS: Final[Mapping[str, Presentation]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
 
 
 META: Final = "meta."
@@ -266,7 +233,7 @@ def is_column(id_: str) -> bool:
     return id_ in COLUMNS or (id_.startswith(META) and len(id_) > len(META))
 
 
-def column_of(id_: str) -> Column:
+def column_of(id_: str) -> Presentation:
     """Return a column by id.
 
     Raises:
@@ -281,17 +248,16 @@ def metadata_title(id_: str) -> SafeText:
 
 
 @lru_cache(256)
-def _metadata_column(id_: str) -> Column:
+def _metadata_column(id_: str) -> Presentation:
     text = metadata_text(id_)
-    return Column(
-        id=id_,
+    return Presentation(
+        id_,
+        f"the key {clean(id_.removeprefix(META))} of the metadata",
         title=shortened(clean(id_.upper()), _META_WIDTH, keep="ends", ellipsis=".."),
         width=_META_WIDTH,
-        about=f"the key {clean(id_.removeprefix(META))} of the metadata",
-        text=lambda tracked, *_: text(tracked),
-        search_text=text,
-        rank=lambda tracked: None if (value := text(tracked)) is None else _cached_key(value),
-        keep="ends",
+        from_width=0,
+        text=text,
+        rank=lambda tracked, _: None if (value := text(tracked)) is None else _cached_key(value),
     )
 
 
@@ -317,29 +283,27 @@ def metadata_text(id_: str) -> Callable[[TrackedEnvironment], SafeText | None]:
     return text
 
 
-def metadata_rank(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEnvironment], float | str | None]:
-    """Return the sort value of a metadata column: a number if the value of every row is a number, else a text.
+def rank_of(id_: str, rows: Iterable[TrackedEnvironment]) -> Callable[[TrackedEnvironment, RowContext], Any]:
+    """Return the sort value of a column for certain rows.
 
-    A text such as `16` is a number, because labels often are texts.
+    A metadata column's value is a number if the value of every row is a number, else a text. A text such as `16` is a
+    number, because labels often are texts.
     """
-    text_of = metadata_text(id_)
-    texts = set(filter(None, map(text_of, rows)))
-    if not all(map(_NUMBER.fullmatch, texts)):
-        return column_of(id_).rank
-    return lambda row: None if (text := text_of(row)) is None else float(text)
+    column = column_of(id_)
+    text_of = column.text
+    if id_.startswith(META) and all(map(_NUMBER.fullmatch, set(filter(None, map(text_of, rows))))):
+        return lambda tracked, _: None if (text := text_of(tracked)) is None else float(text)
+    return column.rank or (lambda tracked, _: (text_of(tracked) or "").casefold() or None)
 
 
-def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
+def searched_in(columns: Iterable[Presentation]) -> tuple[Searched, ...]:
     """Return the search texts of columns."""
-    return tuple(column.search_text for column in columns if column.search_text is not None)
+    return tuple(column.text for column in columns if column.text is not no_text)
 
 
 SEARCHED: Final = searched_in(COLUMNS.values())
 """The search texts for output without visible columns."""
 
-LAST_DAY: Final = "24h"
-"""Text and sort value come from `past.hours.LastDays`, not from a row."""
-STATE_TIME: Final = "for"
 PROBLEMS: Final = "problems"
 """The default order's name in settings."""
 
@@ -355,15 +319,15 @@ _NOTE: Final = 24
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME. STATE and FOR need no space between them."""
 
-_Fit: TypeAlias = tuple[tuple[Column, int], ...]
+_Fit: TypeAlias = tuple[tuple[Presentation, int], ...]
 
 
-def gap_after(column: Column) -> int:
+def gap_after(column: Presentation) -> int:
     """Return the cells between a column and the next."""
     return 0 if column.id == "state" else 1
 
 
-def column_at(fit: _Fit, x: int) -> Column | None:
+def column_at(fit: _Fit, x: int) -> Presentation | None:
     """Return the column at cell `x`, including the space behind the column."""
     left = GUTTER
     for column, width in fit:
@@ -378,17 +342,17 @@ def fitting(
     ids: Sequence[str] = (),
     *,
     has_profiles: bool = False,
-    has_last_day: bool = True,
+    has_past: bool = True,
     terminal: int | None = None,
 ) -> _Fit:
     """Return the columns that fit into a table, with widths.
 
     With default columns, NAME has the same width in every table of a terminal, and never less than in a narrower
-    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. Without `has_last_day`, `24H` comes only if
-    chosen. `terminal` is None if the table has all cells.
+    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. Without `has_past`, columns that need
+    the past come only if chosen. `terminal` is None if the table has all cells.
     """
     terminal = width + SCROLLBAR if terminal is None or ids else terminal
-    return _fitting(width, tuple(ids), has_profiles, has_last_day, terminal)
+    return _fitting(width, tuple(ids), has_profiles, has_past, terminal)
 
 
 @lru_cache(256)
@@ -396,14 +360,14 @@ def _fitting(
     width: int,
     ids: tuple[str, ...],
     has_profiles: bool,  # noqa: FBT001
-    has_last_day: bool,  # noqa: FBT001
+    has_past: bool,  # noqa: FBT001
     terminal: int,
 ) -> _Fit:
-    candidates = _candidates(ids, has_profiles=has_profiles, has_last_day=has_last_day)
+    candidates = _candidates(ids, has_profiles=has_profiles, has_past=has_past)
     room = max(width - LEFT, 1)
     name = min(_name_width(terminal, candidates), room)
     fit = _chosen(candidates, room - name, terminal)
-    left, others = room - name - _cells_of(fit), list[tuple[Column, int]]()
+    left, others = room - name - _cells_of(fit), list[tuple[Presentation, int]]()
     for column in fit:
         widest = _WIDEST.get(META if column.id.startswith(META) else column.id, 0)
         more = min(left, widest - column.width) if widest else 0
@@ -413,31 +377,31 @@ def _fitting(
     return (*((column, name if column.id == "name" else column.width) for column in fixed), *others)
 
 
-def _candidates(ids: tuple[str, ...], *, has_profiles: bool, has_last_day: bool) -> tuple[Column, ...]:
-    usual = (id_ for id_ in COLUMNS if has_last_day or id_ != LAST_DAY)
+def _candidates(ids: tuple[str, ...], *, has_profiles: bool, has_past: bool) -> tuple[Presentation, ...]:
+    usual = (id_ for id_, column in COLUMNS.items() if has_past or not column.needs_past)
     chosen = [id_ for id_ in ids or usual if id_ not in FIXED]
     columns = [column_of(id_) for id_ in chosen if id_ != "profile"]
     if has_profiles:
         columns.insert(chosen.index("profile") if "profile" in chosen else 0, COLUMNS["profile"])
-    return tuple(column._replace(from_width=0) for column in columns) if ids else tuple(columns)
+    return tuple(replace(column, from_width=0) for column in columns) if ids else tuple(columns)
 
 
-def _chosen(candidates: Sequence[Column], room: int, terminal: int) -> list[Column]:
+def _chosen(candidates: Sequence[Presentation], room: int, terminal: int) -> list[Presentation]:
     """Return the columns that have room; WHY has room for a note before a default column follows."""
-    fit: list[Column] = []
+    fit: list[Presentation] = []
     for column in candidates:
         room -= column.width + 1
         if column.from_width and fit and fit[-1].id == "why":
             room -= _NOTE - fit[-1].width
             if room >= 0 and column.from_width <= terminal:
-                fit[-1] = fit[-1]._replace(width=_NOTE)
+                fit[-1] = replace(fit[-1], width=_NOTE)
         if room < 0 or column.from_width > terminal:
             break
         fit.append(column)
     return fit
 
 
-def _cells_of(columns: Iterable[Column]) -> int:
+def _cells_of(columns: Iterable[Presentation]) -> int:
     return sum(column.width + 1 for column in columns)
 
 
@@ -446,7 +410,7 @@ def _name_goal(terminal: int) -> int:
 
 
 @lru_cache(256)
-def _name_width(terminal: int, candidates: tuple[Column, ...]) -> int:
+def _name_width(terminal: int, candidates: tuple[Presentation, ...]) -> int:
 
     def left(columns: int) -> int:
         room = columns - SCROLLBAR - LEFT

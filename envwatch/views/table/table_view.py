@@ -279,16 +279,14 @@ def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvir
 
 def by_value(
     environments: Iterable[TrackedEnvironment],
-    column: str,
+    rank: Callable[[TrackedEnvironment], Any],
     *,
     is_inverted: bool,
-    rank: Callable[[TrackedEnvironment], Any] | None = None,
 ) -> list[TrackedEnvironment]:
-    """Return environments in a column's order, stable, with rows without a value last.
+    """Return environments in the order of a column's sort value, stable, with rows without a value last.
 
-    `is_inverted` puts the greatest value first. `rank` replaces the column's rank.
+    `is_inverted` puts the greatest value first.
     """
-    rank = rank or column_of(column).rank
     ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
     for tracked in environments:
         ranks[rank(tracked)].append(tracked)
