@@ -43,20 +43,9 @@ class Fleet:
         """Return the fleet at a later moment, and an event for each profile that becomes blind."""
         changes = {profile: profile_state.tick(now) for profile, profile_state in self.by_profile.items()}
         events = tuple(chain.from_iterable(events for _, events in changes.values()))
-        return self._with_states({profile: profile_state for profile, (profile_state, _) in changes.items()}), events
-
-    def with_interval(self, intervals: Mapping[SafeText, timedelta]) -> Fleet:
-        """Return the fleet with changed poll intervals, or `self` if no interval changed."""
-        return self._with_states(
-            {
-                profile: profile_state.with_interval(intervals.get(profile, profile_state.interval))
-                for profile, profile_state in self.by_profile.items()
-            }
-        )
-
-    def _with_states(self, by_profile: Mapping[SafeText, ProfileState]) -> Fleet:
-        is_same = all(by_profile[profile] is profile_state for profile, profile_state in self.by_profile.items())
-        return self if is_same else Fleet(MappingProxyType(by_profile))
+        if not events:
+            return self, ()
+        return Fleet(MappingProxyType({profile: each for profile, (each, _) in changes.items()})), events
 
     def __iter__(self) -> Iterator[ProfileState]:
         return iter(self.by_profile.values())

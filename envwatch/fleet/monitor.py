@@ -102,6 +102,7 @@ class Monitor:
                 limits=each,
                 profile=profile,
                 profile_name=profile or profile_name,
+                interval=each.interval,
                 server=servers.get(profile, EMPTY),
                 expect=policies.get(profile, DEFAULT_POLICY).expect,
             )
@@ -396,9 +397,12 @@ class Monitor:
         return bool(self.silences) or any(policy.silences for policy in self.policies.values())
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
-        """See `Fleet.with_interval`."""
-        fleet = self.fleet.with_interval(intervals)
-        return self if fleet is self.fleet else replace(self, fleet=fleet)
+        """Return the monitor with other poll intervals by a person's wish, see `ProfileState.with_interval`.
+
+        Every other interval comes with an outcome.
+        """
+        states = {each.profile: each.with_interval(intervals.get(each.profile, each.interval)) for each in self.fleet}
+        return replace(self, fleet=Fleet(MappingProxyType(states)))
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is an unacknowledged problem that needs a person (`is_loud`)."""

@@ -271,7 +271,6 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def read_schedules(self) -> None:
         schedules = self.poll_control.schedules
-        self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
         if schedules != self._present.schedules:
             self._publish(replace(self._present, schedules=schedules))
 
@@ -379,7 +378,12 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._answer_poll_key(self.poll_control.refresh)
 
     def action_interval(self, step: int) -> None:
-        self._answer_poll_key(lambda: self.poll_control.change_interval(step))
+        self._answer_poll_key(partial(self._change_interval, step))
+
+    def _change_interval(self, step: int) -> str:
+        text, schedules = self.poll_control.change_interval(step), self.poll_control.schedules
+        self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
+        return text
 
     def _answer_poll_key(self, act: Callable[[], str]) -> None:
         text = self.time_machine.refuses_polling or act()

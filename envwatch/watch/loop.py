@@ -88,8 +88,7 @@ async def updates(
         while (left := deadline(now)) > 0:
             await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
             now = runtime.clocks()
-            intervals = {profile: target.poller.schedule.interval for profile, target in session.targets.items()}
-            before = monitor.with_intervals(intervals)  # the intervals decide blindness
+            before = monitor
             if pending.done():
                 profile, outcome = pending.result()
                 taken_over: Mapping[SafeText, AlertState | None] = {}
@@ -104,7 +103,7 @@ async def updates(
                 yield MonitorUpdate(before, monitor, changes, taken_over)
                 pending = waiting()
             elif now.monotonic >= tick_at:
-                monitor, changes = before.tick(now)
+                monitor, changes = monitor.tick(now)
                 tick_at = now.monotonic + _TICK_S
                 yield MonitorUpdate(before, monitor, changes)
             now = runtime.clocks()

@@ -67,14 +67,9 @@ def test_the_age_of_the_oldest_listing_is_told_if_a_listing_is_stale_or_blind(
 
 
 def test_each_is_polled_at_its_own_pace() -> None:
-    fleet, _ = both().apply(WORK, listed(beating(1)))
+    fleet, _ = both().apply(WORK, listed(beating(1))._replace(interval=timedelta(seconds=120)))
     fleet, _ = fleet.apply(HOME, listed(beating(1)))
-    paces = {WORK: timedelta(seconds=120), HOME: timedelta(seconds=5)}
-    assert [profile_state.freshness(reading(NOW + 73_000)) for profile_state in fleet.with_interval(paces)] == [
-        Freshness.LIVE,
-        Freshness.BLIND,
-    ]
-    assert fleet.with_interval(dict.fromkeys(BOTH, timedelta(seconds=5))) is fleet
+    assert [each.freshness(reading(NOW + 73_000)) for each in fleet] == [Freshness.LIVE, Freshness.BLIND]
 
 
 def test_each_is_judged_by_its_own_server_s_clock() -> None:

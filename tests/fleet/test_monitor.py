@@ -140,8 +140,13 @@ def test_an_incident_is_known_by_the_last_sign_of_life_of_what_was_lost() -> Non
     assert incident(NOW - 60_000) == incident(NOW - 60_000) != incident(NOW - 50_000)
 
 
-def test_a_longer_interval_is_in_force_at_once_and_the_same_one_changes_nothing() -> None:
+def test_before_the_first_outcome_the_interval_of_the_settings_is_in_force() -> None:
+    limits = Limits(interval=timedelta(seconds=40))
+    assert Monitor.create({NO_PROFILE: limits}).fleet.by_profile[NO_PROFILE].interval == timedelta(seconds=40)
+
+
+def test_a_longer_interval_is_in_force_at_once_and_a_shorter_one_waits_for_a_poll() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0))])
-    longer = monitor.with_intervals({NO_PROFILE: timedelta(seconds=60)})
-    assert longer.fleet.by_profile[NO_PROFILE].interval == timedelta(seconds=60)
-    assert longer.with_intervals({NO_PROFILE: timedelta(seconds=60)}) is longer
+    for wanted_s, in_force_s in ((60, 60), (2, 60)):
+        monitor = monitor.with_intervals({NO_PROFILE: timedelta(seconds=wanted_s)})
+        assert monitor.fleet.by_profile[NO_PROFILE].interval == timedelta(seconds=in_force_s)

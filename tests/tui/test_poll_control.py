@@ -97,15 +97,6 @@ async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_
             assert shown in stage.lines[0], age
 
 
-async def test_an_interval_changed_without_a_key_counts_from_the_next_second() -> None:
-    async with staged() as stage:
-        await stage.show(beating(1))
-        stage.poller.want_interval(timedelta(seconds=120))
-        await stage.tick()
-        await stage.tick(72)
-        assert "live 73s" in stage.lines[0]
-
-
 @pytest.mark.parametrize(
     ("rows", "widths"), [(1, {80: "live 2s/5s"}), (99, {50: "live 2s/5s", 40: "live 2s"})], ids=["one", "many"]
 )
