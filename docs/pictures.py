@@ -28,16 +28,18 @@ from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.history.stored import StoredPast, history_folder
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
 from envwatch.model.page import page_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Poller, Runtime, Session, Target
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Persistence, Preferences
+from envwatch.tui.arguments import Inputs, Preferences
 from envwatch.tui.hinted_app import HintedApp
+from envwatch.watch.loop import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -169,13 +171,15 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
     profile, host = ("acme", "api.letta.com") if picture.pressed_at is None else ("demo", "127.0.0.1:40153")
     target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
     async with Session({NO_PROFILE: target}) as session:
-        inputs = Inputs(targets=session.targets, outcomes=session, clocks=world.clocks, pasts=pasts, readable=readable)
-        saved = Persistence(export=export_here, newest_uptimes=uptimes_at_first(FLEET))
+        monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean(profile))
+        read, runtime = uptimes_at_first(FLEET), Runtime(world.clocks)
+        watch = Watch(monitor, session, read=read, runtime=runtime, has_log=True)
+        inputs = Inputs(watch=watch, export=export_here, pasts=pasts, readable=readable)
         preferences = Preferences(theme=picture.theme, columns=picture.columns, ascii_only=picture.ascii_only)
         app = (
-            EnvwatchApp(inputs, saved, preferences)
+            EnvwatchApp(inputs, preferences)
             if picture.pressed_at is None
-            else HintedApp(inputs, saved, preferences, close_key="H", keep_closed=lambda: None)
+            else HintedApp(inputs, preferences, close_key="H")
         )
         async with app.run_test(size=picture.size) as pilot:
             await world.pass_until(0)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.history.past import Moment, Past
     from envwatch.history.recorder import HistoryRecorder
     from envwatch.model.clock import Clocks
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import Target
     from envwatch.storage.log import PollLog
     from envwatch.storage.state_file import StateFormat
+    from envwatch.watch.loop import News
 
 _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
@@ -254,14 +254,14 @@ class History(NamedTuple):
 
 
 class DemoHistory(NamedTuple):
-    """The history and the uptimes of the demo."""
+    """The history and the state files of the demo."""
 
     folder: Path
     """The demo's address is new each time, so the address does not name the folder."""
     prepare: Callable[[], None]
     """Called in a thread before the first recording."""
-    newest_uptimes: Callable[[Clocks], Mapping[SafeText, UptimeRecord]]
-    """Returns the uptimes at the first call, in a thread; later nothing."""
+    read: Callable[[Clocks], News]
+    """Returns the uptimes at the first call; later nothing."""
 
 
 def history_for(

@@ -15,17 +15,17 @@ from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model.limits import DEMO_ALERT_AFTER, UPTIME_WINDOW
 from envwatch.model.text import clean
 from envwatch.model.times import MS
+from envwatch.watch.loop import NO_NEWS, News
 from envwatch.watch.profiles import history_folder_for, state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
     from envwatch.demo.scenarios import FleetSpec
     from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
 
 DEMO_PROFILE: Final = "demo"
 """On screen and in the history."""
@@ -67,10 +67,10 @@ def uptimes_before(spec: FleetSpec) -> UptimeRecord:
     return UptimeRecord(week.at, rows, has_begun=True)
 
 
-def uptimes_at_first(spec: FleetSpec) -> Callable[[Clocks], Mapping[SafeText, UptimeRecord]]:
-    """Return a function for `Persistence.newest_uptimes`: the first call returns the uptimes before the opening."""
-    records = ({profile: uptimes_before(spec)} for profile in (NO_PROFILE,))
-    return lambda _: next(records, {})
+def uptimes_at_first(spec: FleetSpec) -> Callable[[Clocks], News]:
+    """Return a function for `Watch.read`: the first call returns the uptimes before the opening."""
+    news = (News(uptimes={profile: uptimes_before(spec)}) for profile in (NO_PROFILE,))
+    return lambda _: next(news, NO_NEWS)
 
 
 def start_file(folder: Path) -> Path:

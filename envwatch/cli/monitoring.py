@@ -1,32 +1,37 @@
-"""Monitoring without a screen: a loop over a session's outcomes and seconds."""
+"""A watch of the selected profiles, and the ends of a run without a screen: refused keys and signals."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections import Counter
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import History, history_for, note_targets, poll_log_for, targets_for
-from envwatch.cli.streams import print_error
+from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.outcome import Failed, Listed
+from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Session, Target, read_clocks
-from envwatch.watch.loop import Deadline, MonitorUpdate, never, updates
+from envwatch.watch.alert_files import failing_hooks_of
+from envwatch.watch.loop import Deadline, MonitorUpdate, Observer, Watch, ignore, never
 from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
+    from envwatch.cli.bootstrap import DemoHistory
     from envwatch.history.past import Past
+    from envwatch.model.clock import Clocks
+    from envwatch.sources.poller import Observer as SessionObserver
     from envwatch.storage.log import PollLog
     from envwatch.watch.alert_files import AlertFiles
+    from envwatch.watch.loop import Decisions, News
     from envwatch.watch.profiles import Profiles
 
 _SLOW_LISTINGS = 2
@@ -35,79 +40,96 @@ _REFUSALS = 2
 """After so many refusals in a row the refusal counts as final; the poller tries again after 30 s."""
 
 
-class Monitoring(NamedTuple):
-    """The polled targets and the monitor's updates."""
+class Screen(NamedTuple):
+    """The dashboard's part of a watch. The functions are called from any thread."""
 
-    targets: Mapping[SafeText, Target]
-    updates: AsyncGenerator[MonitorUpdate, None]
+    notify: Callable[[str], None]
+    """Shows a line to the user."""
+    on_ready: Callable[[SafeText], None]
+    """Called once for each profile, when its past has become readable."""
+    demo: DemoHistory | None = None
+
+
+class Monitoring(NamedTuple):
+    """A running watch, with the recorded pasts."""
+
+    watch: Watch
     pasts: Mapping[SafeText, Past]
     poll_log: PollLog
     warn: Callable[[str], None]
-    """Reports a problem outside the polls on standard error and in the log, from any thread."""
+    """Reports a problem outside the polls to the user and in the log, from any thread."""
 
     @property
     def polled(self) -> str:
         """The polled servers and intervals, as text for people."""
         parts = [
             f"{target.host} every {target.poller.interval.total_seconds():g} s (profile {target.profile})"
-            for target in self.targets.values()
+            for target in self.watch.targets.values()
         ]
         return ", ".join(parts)
 
 
 @asynccontextmanager
-async def monitoring(
+async def monitoring(  # noqa: PLR0913  the differences between commands
     profiles: Profiles,
     options: Options,
     deadline: Deadline = never,
     alerts: AlertFiles | None = None,
     *,
     is_recorded: bool = True,
+    screen: Screen | None = None,
 ) -> AsyncIterator[Monitoring]:
     """Poll and record profiles; `alerts` are the alert states of an earlier run."""
-    policies, targets = policies_for(profiles), targets_for(profiles)
-    profile_name = clean(profiles.first.profile)
-    monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
-    poll_log = poll_log_for(options, _warn)
+    targets, profile_name = targets_for(profiles), clean(profiles.first.profile)
+    monitor = Monitor.create(
+        profiles.limits, policies=policies_for(profiles), profile_name=profile_name, servers=profiles.servers
+    )
+    notify = _warn if screen is None else screen.notify
+    poll_log = poll_log_for(options, notify)
     note_targets(poll_log, targets.values())
 
     def warn(line: str) -> None:
         poll_log.note(line)
-        _warn(line)
+        notify(line)
 
-    saved = StateFiles(profiles, warn, alerts)
-    history = history_for(profiles, options, warn) if is_recorded else History(None, {})
-    try:
-        monitor = await saved.resumed(monitor, targets, read_clocks())
-        async with (
-            Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome()) as session,
-            aclosing(updates(session, monitor, deadline, saved)) as fresh,
-            aclosing(_recorded(fresh, history, targets, warn)) as recorded,
-        ):
-            with closing(history):
-                yield Monitoring(targets, recorded, history.pasts, poll_log, warn)
-    finally:
-        saved.close()
-        poll_log.close()
+    async with AsyncExitStack() as stack:
+        stack.callback(poll_log.close)
+        if screen is not None:
+            stack.enter_context(standard_error_to(poll_log.note_stray_line))
+        on_ready, demo = (None, None) if screen is None else (screen.on_ready, screen.demo)
+        history = history_for(profiles, options, warn, on_ready, demo) if is_recorded else History(None, {})
+        observers: list[Observer] = [] if history.recorder is None else [history.recorder.record]
+        read: Callable[[Clocks], News]
+        keep: Callable[[Decisions], None] = ignore
+        if demo is None:
+            saved = StateFiles(profiles, warn, alerts, None if screen is None else failing_hooks_of(profiles))
+            stack.callback(saved.close)
+            observers.append(saved.observe)
+            read, keep = saved.read, saved.keep
+        else:  # each demo has new environments
+            read = demo.read
+        advisers = [_pace_adviser(targets, warn)] if screen is None else []
+        session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
+        has_log = screen is not None
+        watch = Watch(monitor, session, *observers, read=read, keep=keep, deadline=deadline, has_log=has_log)
+        if alerts is not None:
+            watch.resume(await asyncio.to_thread(alerts.take_over, read_clocks(), warn))
+        await stack.enter_async_context(session)
+        await stack.enter_async_context(aclosing(watch))
+        stack.enter_context(closing(history))
+        yield Monitoring(watch, history.pasts, poll_log, warn)
 
 
 def _warn(line: str) -> None:
     print_error(f"envwatch: {clean(line)}")
 
 
-async def _recorded(
-    fresh: AsyncGenerator[MonitorUpdate, None],
-    history: History,
-    targets: Mapping[SafeText, Target],
-    warn: Callable[[str], None],
-) -> AsyncGenerator[MonitorUpdate, None]:
-    """Record updates, and warn once of a profile's slow polls."""
+def _pace_adviser(targets: Mapping[SafeText, Target], warn: Callable[[str], None]) -> SessionObserver:
+    """Return a session's observer that warns once of a profile's slow polls."""
     slow: Counter[SafeText] = Counter()
-    async for update in fresh:
-        if history.recorder is not None:
-            history.recorder.record(update.monitor, update.changes)
-        profile = update.changes.profile
-        if profile is not None and isinstance(update.changes.outcome, Listed) and slow[profile] < _SLOW_LISTINGS:
+
+    def observe(profile: SafeText, outcome: Outcome) -> None:
+        if isinstance(outcome, Listed) and slow[profile] < _SLOW_LISTINGS:
             poller = targets[profile].poller
             slow[profile] = slow[profile] + 1 if poller.schedule.is_slow else 0
             if slow[profile] == _SLOW_LISTINGS:
@@ -115,7 +137,8 @@ async def _recorded(
 
                 if (advice := pace_advice(poller.limits, poller.cost)) is not None:
                     warn(f"{profile}: {advice}" if profile else advice)
-        yield update
+
+    return observe
 
 
 @dataclass(slots=True)

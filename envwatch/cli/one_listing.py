@@ -14,10 +14,10 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Cause, Failed, Listed
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.sources.poller import poll_once, read_clocks
-from envwatch.storage.state_file import acknowledged, silences_in, words_in
 from envwatch.watch.alert_files import earlier_alerts
-from envwatch.watch.profiles import Profiles, host_of, policies_for, server_in, state_file
-from envwatch.watch.uptime_files import stored_record
+from envwatch.watch.loop import NO_NEWS, Watch
+from envwatch.watch.profiles import Profiles, host_of, policies_for
+from envwatch.watch.state_files import stored_news
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,23 +56,16 @@ async def _fetch(
 
 def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profiles) -> Monitor:
     """Return the monitor after the listings, with this machine's acknowledgements, silences and incidents."""
-    monitor = Monitor.create(
-        profiles.limits,
-        acks=acknowledged(state_file("acknowledged")),
-        policies=policies_for(profiles),
-        silences=silences_in(state_file("silences"), profiles.silence_matcher),
-        servers=profiles.servers,
-    )
-    monitor, _ = monitor.with_words(words_in(state_file("alerts-by-hand")), read_clocks())
-    for name, outcome in outcomes.items():
-        if isinstance(outcome, Listed):
-            credentials, settings = profiles[name]
-            if (record := stored_record(server_in(credentials.base_url), settings)) is not None:
-                monitor = monitor.with_uptime_record(name, record)
-            if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
-                monitor = monitor.with_earlier_incidents(name, alerts)
-            monitor, _update = monitor.apply(name, outcome, read_clocks())
-    return monitor
+    listed = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Listed)}
+    monitor = Monitor.create(profiles.limits, policies=policies_for(profiles), servers=profiles.servers)
+    for name in listed:
+        if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
+            monitor = monitor.with_earlier_incidents(name, alerts)
+    watch, news = Watch(monitor), stored_news(profiles, listed)
+    for name, outcome in listed.items():
+        watch.take(name, outcome, news)
+        news = NO_NEWS
+    return watch.monitor
 
 
 def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import threading
+from collections import deque
 from contextlib import contextmanager
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from envwatch.model import limits
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.fleet.alerting.matcher import MatcherOf
@@ -122,6 +123,7 @@ class StateFile:
         self._path = path
         self._note = note
         self._changes: SimpleQueue[Changes | None] = SimpleQueue()
+        self._unwritten: deque[Changes] = deque()
         self._thread: threading.Thread | None = None
         try:
             trouble = "damaged" if self._format.read(path) is None else None
@@ -135,7 +137,14 @@ class StateFile:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
             self._thread.start()
-        self._changes.put({**changes, **named})  # a copy, because the thread reads later
+        kept = {**changes, **named}  # a copy, because the thread reads later
+        self._unwritten.append(kept)
+        self._changes.put(kept)
+
+    @property
+    def unwritten(self) -> Sequence[Changes]:
+        """The queued changes that the file may lack, oldest first."""
+        return tuple(self._unwritten)
 
     def close(self) -> None:
         """Write queued changes, for at most 1.5 s."""
@@ -156,6 +165,7 @@ class StateFile:
                 has_failed = False
                 if aside is not None:
                     self._note(f"set aside what was damaged: {aside}")
+            self._unwritten.popleft()
 
 
 def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | None:

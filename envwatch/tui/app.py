@@ -13,9 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
 from envwatch.fleet.alerting.alert_state import ring_text
-from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.fleet.monitor import Monitor
 from envwatch.history.past import HistoryError
-from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
@@ -40,14 +39,14 @@ if TYPE_CHECKING:
     from textual.events import Key
     from textual.screen import Screen
 
-    from envwatch.fleet.alerting.alert_policy import Words
+    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
-    from envwatch.tui.arguments import Inputs, Persistence, Preferences
+    from envwatch.tui.arguments import Inputs, Preferences
     from envwatch.tui.rewind.time_machine import TimeMachine
     from envwatch.views.table.table_view import View
+    from envwatch.watch.loop import MonitorUpdate
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 _WITHOUT_EFFECT: Final = frozenset(
@@ -101,20 +100,14 @@ class EnvwatchApp(TerminalApp, StateNode):
     theme: Reactive[str] = Reactive(THEMES[0].name)
     """Textual's reactive with another default, because a later change parses the stylesheet again."""
 
-    def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences = DEFAULTS) -> None:
+    def __init__(self, inputs: Inputs, preferences: Preferences = DEFAULTS) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.settings.title)
-        self.poll_control = PollControl(inputs.targets)
+        self.poll_control = PollControl(inputs.watch.targets)
         self._inputs = inputs
-        self._saved = saved
+        self._watch = inputs.watch
         self._preferences = preferences
-        limits = {profile: target.limits for profile, target in inputs.targets.items()}
-        limits = limits or dict.fromkeys(inputs.pasts, Limits())
-        self._monitor = Monitor.create(
-            limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]), servers=inputs.servers
-        )
         self._names = AmbiguousNames()
-        self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
-        self._is_taking_large = False
+        self._present = MonitorState(monitor=self._watch.monitor, now=self._watch.clocks())
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
         settings = preferences.settings
@@ -150,64 +143,38 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def on_mount(self) -> None:
         self.watch(self, "state", self._show_title)
-        self.set_interval(1, self._tick)
-        self.run_worker(self._take_outcomes(), exit_on_error=True)
+        self.run_worker(self._take_updates(), exit_on_error=True)
         self.run_worker(self._take_notices())
         self.run_worker(self._load_pasts())
         if self._inputs.replay is not None:
             self.call_after_refresh(lambda: self.run_worker(self.time_machine.start_replay()))
-            self.set_interval(_FRAME_S, lambda: self.time_machine.play(self._inputs.clocks()))
+            self.set_interval(_FRAME_S, lambda: self.time_machine.play(self._watch.clocks()))
 
-    async def _take_outcomes(self) -> None:
-        async for profile, outcome in self._inputs.outcomes:
-            await self.take(profile, outcome)
+    async def _take_updates(self) -> None:
+        async for update in self._watch:
+            await self.take(update)
 
-    async def take(self, profile: SafeText, outcome: Outcome) -> None:
-        """Show an outcome; outcomes taken before the app runs are in the first frame."""
-        await self._take_files()
-        now = self._inputs.clocks()
-        if self._saved.failing_hooks is not None:
-            failing = await asyncio.to_thread(self._saved.failing_hooks, now)
-            self._present = replace(self._present, failing_hooks=failing)
-            now = self._inputs.clocks()
-        self.read_schedules()
-        self._monitor, changes = self._monitor.apply(profile, outcome, now)
-        self._inputs.record(self._monitor, changes)
-        self.call_after_refresh(self._note, profile, self._monitor, now)
-        if changes.ended_acks:
-            self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
-        if changes.inherited_words:
-            self._saved.words.change(changes.inherited_words)
-        self._saved.keep_uptimes(self._monitor, now)
-        self._is_taking_large = is_large = len(self._monitor.fleet) >= _LARGE
+    async def take(self, update: MonitorUpdate) -> None:
+        """Show an update; updates taken before the app runs are in the first frame."""
+        profile, now = update.changes.profile, update.changes.now
+        if profile is None:
+            self._tick(now)
+            return
+        self.call_after_refresh(self._note, profile, update.monitor, now)
+        is_large = len(update.monitor.fleet) >= _LARGE
         if is_large:
             await asyncio.sleep(_YIELD)
-        ambiguous = self._names.among(self._monitor.fleet.environments)
+        ambiguous = self._names.among(update.monitor.fleet.environments)
         if is_large:
             await asyncio.sleep(_YIELD)
-        self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
+        failing, schedules = self._watch.failing_hooks, self.poll_control.schedules
+        present = replace(self._present, failing_hooks=failing, schedules=schedules)
+        self._keep(replace(present, now=now, ambiguous_names=ambiguous))
         if is_large and self.is_running:
             await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
-            self.dashboard.table.learn_names(self._monitor.fleet)
+            self.dashboard.table.learn_names(update.monitor.fleet)
             await asyncio.sleep(_YIELD)
-        self._is_taking_large = False
         self.republish()
-
-    async def _take_files(self) -> None:
-        """Take what other processes have changed."""
-        if (silences := await self._saved.silence_control.entries.newest()) is not None:
-            self._monitor = replace(self._monitor, silences=silences)
-        if (words := await self._saved.words.newest()) is not None:
-            self._take_words(words, self._inputs.clocks())
-        if self._saved.newest_uptimes is not None:
-            records = await asyncio.to_thread(self._saved.newest_uptimes, self._inputs.clocks())
-            for profile, record in records.items():
-                self._monitor = self._monitor.with_uptime_record(profile, record)
-
-    def _take_words(self, words: Words, now: Clocks) -> None:
-        self._monitor, events = self._monitor.with_words(words, now)
-        if events:
-            self._inputs.record(self._monitor, MonitorChanges(now, events=events))
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Called after the frame, because the first call imports the time machine."""
@@ -218,9 +185,8 @@ class EnvwatchApp(TerminalApp, StateNode):
             self._warn(clean(await self._inputs.notices.get()))
 
     def _warn(self, text: SafeText) -> None:
-        now = self._inputs.clocks()
-        self._monitor = self._monitor.with_notice(text, now)
-        self._publish(replace(self._present, notice=Notice(text, now.monotonic)))
+        self._watch.note(text)
+        self._publish(replace(self._present, notice=Notice(text, self._watch.clocks().monotonic)))
 
     async def _load_pasts(self) -> None:
         while True:
@@ -228,30 +194,26 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     async def _load_past(self, profile: SafeText) -> None:
         try:
-            self._monitor, unchanged_for = await self.time_machine.reader.load(profile, lambda: self._monitor)
+            seeded, unchanged_for = await self.time_machine.reader.load(profile)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # a notice about failed recording says the same
                 self._warn(clean(f"earlier events are missing: {error}"))
             return
-        state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))
+        await self._watch.seed(seeded)
+        ambiguous = self._names.among(self._watch.monitor.fleet.environments)
+        state = replace(self._present, ambiguous_names=ambiguous)
         if unchanged_for is not None:
-            notice = Notice(unchanged_text(profile, unchanged_for), self._inputs.clocks().monotonic, "plain")
+            notice = Notice(unchanged_text(profile, unchanged_for), self._watch.clocks().monotonic, "plain")
             state = replace(state, notice=notice)
         self._publish(state)
 
-    def _tick(self) -> None:
-        if self._is_taking_large:  # the steps end within a second, and a tick would join them into one
-            return
-        self.read_schedules()
-        now = self._inputs.clocks()
-        self._monitor, changes = self._monitor.tick(now)
-        if changes.events:
-            self._inputs.record(self._monitor, changes)
+    def _tick(self, now: Clocks) -> None:
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
         if self._time_machine is not None:
             self._time_machine.play(now)
-        self._publish(replace(self._present, now=now, pages_read=pages_read))
-        self._ring(now)
+        schedules = self.poll_control.schedules
+        self._publish(replace(self._present, now=now, pages_read=pages_read, schedules=schedules))
+        self._ring()
         forget_detached_watchers(self)
         forget_closed_widgets()
 
@@ -261,7 +223,7 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def _keep(self, present: MonitorState) -> None:
         before, now = self._present, present.now
-        self._present = replace(present, monitor=self._monitor)
+        self._present = replace(present, monitor=self._watch.monitor)
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
         if is_due or not self._present.has_rows_of(before):
             self._present = self._present.judged()
@@ -276,15 +238,14 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def _keep_view(self, old: View, new: View) -> None:
         if new.columns != old.columns:
-            self._saved.keep(columns=new.columns)
+            self._inputs.keep(columns=new.columns)
 
-    def _ring(self, now: Clocks) -> None:
+    def _ring(self) -> None:
         """Ring for opened incidents, after a visit to the past also for incidents during the visit."""
         if self.state.rewound is not None:
             return
-        self._monitor, incidents = self._monitor.due_alerts(now)
         settings = self.options.settings
-        if incidents and settings.bell:
+        if (incidents := self._watch.due_alerts()) and settings.bell:
             self.ring(ring_text(incidents), settings.notify)
 
     def _show_title(self) -> None:
@@ -294,35 +255,24 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     @on(NewsBar.Cut)
     def _log_message(self, message: NewsBar.Cut) -> None:
-        self._monitor = self._monitor.with_notice(clean(message.text), self._inputs.clocks())
+        self._watch.note(clean(message.text))
         self.republish()
 
     @on(TableActions.ExportRequested)
     def _start_export(self, message: TableActions.ExportRequested) -> None:
-        self.run_worker(message.write(self._saved.export, self.answer))
+        self.run_worker(message.write(self._inputs.export, self.answer))
 
     @on(RowActions.Acknowledged)
-    def _acknowledge(self, message: RowActions.Acknowledged) -> None:
-        self._monitor = self._monitor.with_acks(message.changes)
-        self.republish()
-        self._saved.keep_acks(message.changes)
-
     @on(RowActions.Silenced)
     @on(RowActions.Unsilenced)
-    def _silence(self, message: RowActions.Silenced | RowActions.Unsilenced) -> None:
-        self._monitor, text = message.change(self._saved.silence_control, self._monitor, self._inputs.clocks().wall)
-        self.republish()
-        self.answer(text)
-
     @on(RowActions.Decided)
-    def _decide(self, message: RowActions.Decided) -> None:
-        now = self._inputs.clocks()
-        changes = message.changes(self._monitor.fleet, now.wall, self._saved.silence_control.user)
-        self._saved.words.change(changes)
-        words = {**self._monitor.words, **changes}
-        self._take_words({key: word for key, word in words.items() if word is not None}, now)
+    def _decide(
+        self, message: RowActions.Acknowledged | RowActions.Silenced | RowActions.Unsilenced | RowActions.Decided
+    ) -> None:
+        text = message.act(self._watch, self._inputs.user, self.options.zone)
         self.republish()
-        self.answer(message.answer(self._monitor, now, self.options.zone))
+        if text:
+            self.answer(text)
 
     @on(TimeActions.Wanted)
     def _go(self, message: TimeActions.Wanted) -> None:
@@ -335,7 +285,7 @@ class EnvwatchApp(TerminalApp, StateNode):
     def _watched(self) -> tuple[str, str]:
         if (replay := self._inputs.replay) is not None:
             return f"{replay.name} {self.options.glyphs.separator} {replay.profile}", replay.host
-        targets = list(self._inputs.targets.values())
+        targets = list(self._watch.targets.values())
         return ", ".join(target.profile for target in targets), "" if len(targets) > 1 else targets[0].host
 
     def answer(self, text: str) -> None:
@@ -381,8 +331,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._answer_poll_key(partial(self._change_interval, step))
 
     def _change_interval(self, step: int) -> str:
-        text, schedules = self.poll_control.change_interval(step), self.poll_control.schedules
-        self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
+        text = self.poll_control.change_interval(step)
+        self._watch.read_intervals()
         return text
 
     def _answer_poll_key(self, act: Callable[[], str]) -> None:
@@ -399,7 +349,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         def take(name: str | None) -> None:
             self.theme = name or before
             if name is not None:
-                self._saved.keep(theme=name)
+                self._inputs.keep(theme=name)
 
         self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
 
@@ -413,14 +363,14 @@ class EnvwatchApp(TerminalApp, StateNode):
         def report(hours: str) -> None:
             read = partial(read_report, self._inputs, self.state, int(hours), self.options.zone)
             is_ascii = self.options.glyphs.is_ascii
-            self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
+            self.push_screen(HandoverScreen(hours, read, self._inputs.export, is_ascii=is_ascii))
 
         self.dashboard.choose("Handover report of the last", HOURS, report, SHIFT)
 
     def action_switch_bell(self) -> None:
         bell = not self.options.settings.bell
         self.options = self.options._replace(settings=replace(self.options.settings, bell=bell))
-        self._saved.keep(bell=bell)
+        self._inputs.keep(bell=bell)
         self.answer("bell on: rings when an environment stays down" if bell else "bell off")
 
     def action_times(self) -> None:
@@ -438,7 +388,7 @@ class EnvwatchApp(TerminalApp, StateNode):
 
         nodes, glyphs = (*self.dashboard.nodes_with_keys, self), self.options.glyphs
         here = [] if self.focused is self.dashboard.table else help_on(self.screen)
-        self.push_screen(self.fitted(HelpScreen(help_sections(nodes), here, self._inputs.targets.values(), glyphs)))
+        self.push_screen(self.fitted(HelpScreen(help_sections(nodes), here, self._watch.targets.values(), glyphs)))
 
     def action_command_palette(self) -> None:
         from envwatch.tui.screens.command_palette import Palette

@@ -13,14 +13,14 @@ from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.line import Part, TextLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from textual.actions import ActionParseResult
     from textual.dom import DOMNode
     from textual.events import Resize
     from textual.screen import Screen
 
-    from envwatch.tui.arguments import Inputs, Persistence, Preferences
+    from envwatch.tui.arguments import Inputs, Preferences
     from envwatch.tui.widgets.line import Row
 
 
@@ -78,21 +78,12 @@ class HintBar(TextLine):
 class HintedApp(EnvwatchApp):
     """The dashboard with hints above the footer, until all hints are followed or closed.
 
-    `close_key` only closes the hints. `keep_closed` is called at the end, so that later demos show no hints.
+    `close_key` only closes the hints. Later demos show no hints.
     """
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        saved: Persistence,
-        preferences: Preferences,
-        *,
-        close_key: str,
-        keep_closed: Callable[[], None],
-    ) -> None:
-        super().__init__(inputs, saved, preferences)
+    def __init__(self, inputs: Inputs, preferences: Preferences, *, close_key: str) -> None:
+        super().__init__(inputs, preferences)
         self._close_key = close_key
-        self._keep_closed = keep_closed
         self._hint_bar: HintBar | None = None
 
     def get_default_screen(self) -> Screen[None]:
@@ -137,4 +128,4 @@ class HintedApp(EnvwatchApp):
         bar, self._hint_bar = self._hint_bar, None
         if bar is not None:
             await bar.remove()
-        self._keep_closed()
+        self._inputs.keep(hints=False)

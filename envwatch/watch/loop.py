@@ -6,24 +6,34 @@ import asyncio
 import math
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias, TypeVar
 
 from envwatch.fleet.events import EventLog
-from envwatch.sources.poller import Runtime, Session
+from envwatch.fleet.monitor import MonitorChanges
+from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime, timedelta
 
+    from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey
+    from envwatch.fleet.alerting.alert_policy import Word, Words
     from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.fleet.events import Event
-    from envwatch.fleet.monitor import Monitor, MonitorChanges
-    from envwatch.model.clock import Clocks
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
-    from envwatch.watch.state_files import StateFiles
+    from envwatch.sources.poller import Session, Target
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 _TICK_S = 1.0
+_NOTHING: Mapping[SafeText, AlertState | None] = MappingProxyType({})
 
 
 class MonitorUpdate(NamedTuple):
@@ -32,7 +42,7 @@ class MonitorUpdate(NamedTuple):
     before: Monitor
     monitor: Monitor
     changes: MonitorChanges
-    taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
+    taken_over: Mapping[SafeText, AlertState | None] = _NOTHING
     """Profiles whose hooks this process runs from now on, with an earlier run's state."""
 
     @property
@@ -44,6 +54,32 @@ class MonitorUpdate(NamedTuple):
         before, after = (monitor.fleet.by_profile[profile] for monitor in (self.before, self.monitor))
         return after.listings > before.listings
 
+
+class Decisions(NamedTuple):
+    """Changed decisions of people about environments; the value None takes a decision back."""
+
+    acks: Mapping[ServerKey, Ack | None] = MappingProxyType({})
+    silences: Mapping[SafeText, Silence | None] = MappingProxyType({})
+    words: Mapping[ServerKey, Word | None] = MappingProxyType({})
+
+
+class News(NamedTuple):
+    """The content of state files that changed since the last reading; None for an unchanged file."""
+
+    acks: Acks | None = None
+    silences: Silences | None = None
+    words: Words | None = None
+    uptimes: Mapping[SafeText, UptimeRecord] = MappingProxyType({})
+    """Uptime records that the monitor lacks."""
+    taken_over: Mapping[SafeText, AlertState | None] = _NOTHING
+    failing_hooks: Mapping[SafeText, WallMs] = MappingProxyType({})
+    """Hooks of all processes that fail, with the beginnings of the failures."""
+
+
+NO_NEWS = News()
+
+Observer: TypeAlias = "Callable[[Monitor, MonitorChanges], None]"
+"""Gets the monitor after each change; never waits."""
 
 Deadline: TypeAlias = "Callable[[Clocks], float]"
 """Returns the seconds left at a moment; 0 or less after the deadline."""
@@ -61,52 +97,192 @@ def never(_now: Clocks) -> float:
     return math.inf
 
 
-async def updates(
-    session: Session,
-    monitor: Monitor,
-    deadline: Deadline = never,
-    saved: StateFiles | None = None,
-    runtime: Runtime | None = None,
-) -> AsyncGenerator[MonitorUpdate, None]:
-    """Yield an update for each outcome and each second, until the deadline.
+def ignore(*_: object, **__: object) -> None:
+    """Do nothing."""
 
-    The caller enters the session. The monitor keeps no event log, which would grow unread.
+
+def with_changes(entries: Mapping[K, T], changes: Mapping[K, T | None]) -> dict[K, T]:
+    """Return entries with changes; the value None removes an entry."""
+    return {key: entry for key, entry in {**entries, **changes}.items() if entry is not None}
+
+
+class Watch:
+    """Joins poller, monitor, state files and recorder: an async iterator of updates until the deadline.
+
+    The caller enters the session. Without a session, only time passes.
+
+    Args:
+        observers: get each update, and each decision, before anybody else.
+        read: returns the news of the state files; called in a thread after each outcome, because the disk may be slow.
+        keep: saves decisions; never waits.
+        has_log: whether the monitor keeps the event log, which grows.
     """
-    runtime = runtime or Runtime()
-    ready = asyncio.Event()
 
-    def waiting() -> asyncio.Task[tuple[SafeText, Outcome]]:
-        ready.clear()
-        task = asyncio.ensure_future(anext(session))
-        task.add_done_callback(lambda _: ready.set())
-        return task
+    def __init__(  # noqa: PLR0913  the parts that a watch joins
+        self,
+        monitor: Monitor,
+        session: Session | None = None,
+        *observers: Observer,
+        read: Callable[[Clocks], News] | None = None,
+        keep: Callable[[Decisions], None] = ignore,
+        runtime: Runtime | None = None,
+        deadline: Deadline = never,
+        has_log: bool = False,
+    ) -> None:
+        self.monitor = monitor
+        self.targets: Mapping[SafeText, Target] = {} if session is None else session.targets
+        self.failing_hooks: Mapping[SafeText, WallMs] = {}
+        self._session = session
+        self._read = read
+        self._keep = keep
+        self._observers = observers
+        self._runtime = runtime or Runtime()
+        self.clocks = self._runtime.clocks
+        self._deadline = deadline
+        self._has_log = has_log
+        self._decided: list[Decisions] = []
+        """Decisions of this process since the last reading of the state files began."""
+        self._resumed = _NOTHING
+        self._pending: asyncio.Task[tuple[SafeText, Outcome, News]] | None = None
+        self._has_come = asyncio.Event()
+        self._tick_at: float | None = None
 
-    now = runtime.clocks()
-    tick_at = now.monotonic + _TICK_S
-    pending = waiting()
-    try:
-        while (left := deadline(now)) > 0:
-            await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
-            now = runtime.clocks()
-            before = monitor
-            if pending.done():
-                profile, outcome = pending.result()
-                taken_over: Mapping[SafeText, AlertState | None] = {}
-                turned: tuple[Event, ...] = ()
-                if saved is not None:
-                    before, turned, taken_over = await saved.newest(before, now)
-                monitor, changes = before.apply(profile, outcome, now)
-                changes = changes._replace(events=(*turned, *changes.events))
-                if saved is not None:
-                    saved.keep(monitor, changes)
-                monitor = replace(monitor, event_log=EventLog())
-                yield MonitorUpdate(before, monitor, changes, taken_over)
-                pending = waiting()
-            elif now.monotonic >= tick_at:
-                monitor, changes = monitor.tick(now)
-                tick_at = now.monotonic + _TICK_S
-                yield MonitorUpdate(before, monitor, changes)
-            now = runtime.clocks()
-    finally:
-        pending.cancel()
-        await asyncio.gather(pending, return_exceptions=True)
+    def resume(self, states: Mapping[SafeText, AlertState | None]) -> None:
+        """Take alerts of an earlier run, and rows that a listing may lack; call before the first poll."""
+        self._resumed = states
+        for profile, state in states.items():
+            if state is not None:
+                self.monitor = self.monitor.with_alert_state(profile, state)
+                known = self.monitor.fleet.by_profile[profile].earlier
+                rows = () if known is None else known.rows.values()
+                self.targets[profile].remember(row.environment for row in rows if not row.presence.is_absent)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> MonitorUpdate:
+        """Return the update of the next outcome, or of the next second."""
+        now = self.clocks()
+        if self._tick_at is None:
+            self._tick_at = now.monotonic + _TICK_S
+        if self._pending is None:
+            self._has_come.clear()
+            self._pending = asyncio.ensure_future(self._next())
+            self._pending.add_done_callback(lambda _: self._has_come.set())
+        while (left := self._deadline(now)) > 0:
+            await self._runtime.wait(self._has_come, max(min(self._tick_at - now.monotonic, left), 0.0))
+            now = self.clocks()
+            if self._pending.done():
+                came, self._pending = self._pending.result(), None
+                return self.take(*came)
+            if now.monotonic >= self._tick_at:
+                return self.tick()
+        raise StopAsyncIteration
+
+    async def came(self) -> AsyncIterator[MonitorUpdate]:
+        """Yield updates of the outcomes that need no waiting."""
+        while self._session is not None and self._session.is_ready:
+            yield self.take(*await self._next())
+
+    async def _next(self) -> tuple[SafeText, Outcome, News]:
+        if self._session is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        profile, outcome = await anext(self._session)
+        self._decided.clear()
+        if self._read is None:
+            return profile, outcome, NO_NEWS
+        return profile, outcome, await asyncio.to_thread(self._read, self.clocks())
+
+    def take(self, profile: SafeText, outcome: Outcome, news: News = NO_NEWS) -> MonitorUpdate:
+        """Return the update by an outcome, after the news of the state files."""
+        now = self.clocks()
+        before, turned = self._with_news(news, now)
+        monitor, changes = before.apply(profile, outcome, now)
+        if changes.ended_acks or changes.inherited_words:
+            self._save(Decisions(acks=dict.fromkeys(changes.ended_acks), words=changes.inherited_words))
+        taken_over, self._resumed = {**self._resumed, **news.taken_over}, _NOTHING
+        self.failing_hooks = news.failing_hooks
+        changes = changes._replace(events=(*turned, *changes.events))
+        return self._updated(MonitorUpdate(before, monitor, changes, taken_over))
+
+    def tick(self) -> MonitorUpdate:
+        """Return the update by time alone."""
+        now = self.clocks()
+        self._tick_at = now.monotonic + _TICK_S
+        return self._updated(MonitorUpdate(self.monitor, *self.monitor.tick(now)))
+
+    def decide(self, decisions: Decisions) -> None:
+        """Take and save decisions of a person at the screen."""
+        now, before = self.clocks(), self.monitor
+        self._save(decisions)
+        monitor, events = before.with_words(with_changes(before.words, decisions.words), now)
+        monitor = replace(
+            monitor,
+            acks=with_changes(before.acks, decisions.acks),
+            silences=with_changes(before.silences, decisions.silences),
+        )
+        self._updated(MonitorUpdate(before, monitor, MonitorChanges(now, events=events)))
+
+    def note(self, text: SafeText) -> None:
+        """Log a message about envwatch."""
+        self.monitor = self.monitor.with_notice(text, self.clocks())
+
+    def due_alerts(self) -> tuple[Incident, ...]:
+        """Return the incidents for one bell now, once."""
+        self.monitor, incidents = self.monitor.due_alerts(self.clocks())
+        return incidents
+
+    def read_intervals(self) -> None:
+        """Take the pollers' intervals after a person's wish; every other interval comes with an outcome."""
+        intervals = {profile: target.poller.schedule.interval for profile, target in self.targets.items()}
+        self.monitor = self.monitor.with_intervals(intervals)
+
+    async def seed(self, seeded: Callable[[Monitor], Monitor]) -> None:
+        """Add records of earlier runs, computed in a thread, and again if the monitor changes meanwhile."""
+        while (before := self.monitor) is not None:
+            monitor = await asyncio.to_thread(seeded, before)
+            if self.monitor is before:
+                self.monitor = monitor
+                return
+
+    async def aclose(self) -> None:
+        """Stop waiting for an outcome."""
+        if self._pending is not None:
+            self._pending.cancel()
+            await asyncio.gather(self._pending, return_exceptions=True)
+
+    def _with_news(self, news: News, now: Clocks) -> tuple[Monitor, tuple[Event, ...]]:
+        """Return the monitor with news of the state files, and the events that follow.
+
+        The files may lack the decisions that this process made during the reading.
+        """
+        monitor, acks, silences, words = self.monitor, news.acks, news.silences, news.words
+        for each in self._decided:
+            acks = None if acks is None else with_changes(acks, each.acks)
+            silences = None if silences is None else with_changes(silences, each.silences)
+            words = None if words is None else with_changes(words, each.words)
+        for profile, record in news.uptimes.items():
+            monitor = monitor.with_uptime_record(profile, record)
+        monitor, events = (monitor, ()) if words is None else monitor.with_words(words, now)
+        if acks is not None:
+            monitor = replace(monitor, acks=acks)
+        if silences is not None:
+            monitor = replace(monitor, silences=silences)
+        for profile, state in news.taken_over.items():
+            if state is not None:
+                monitor = monitor.with_alert_state(profile, state)
+        return monitor, events
+
+    def _save(self, decisions: Decisions) -> None:
+        self._decided.append(decisions)
+        self._keep(decisions)
+
+    def _updated(self, update: MonitorUpdate) -> MonitorUpdate:
+        self.monitor = update.monitor
+        if not self._has_log and self.monitor.event_log:
+            self.monitor = replace(self.monitor, event_log=EventLog())
+            update = update._replace(monitor=self.monitor)
+        for observe in self._observers:
+            observe(self.monitor, update.changes)
+        return update

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from envwatch.storage.state_file import (
     ACKNOWLEDGEMENTS,
+    SILENCES,
     WORDS,
     ChangedFile,
     StateFile,
@@ -16,98 +15,106 @@ from envwatch.storage.state_file import (
     silences_in,
     words_in,
 )
-from envwatch.watch.profiles import state_file
-from envwatch.watch.uptime_files import UptimeFiles
+from envwatch.watch.loop import Decisions, News, with_changes
+from envwatch.watch.profiles import server_in, state_file
+from envwatch.watch.uptime_files import UptimeFiles, stored_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import Words
-    from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.fleet.alerting.silences import Silences
-    from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor, MonitorChanges
-    from envwatch.fleet.uptime_record import UptimeRecord
-    from envwatch.model.clock import Clocks
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
-    from envwatch.sources.poller import Target
+    from envwatch.storage.state_file import StateFormat
     from envwatch.watch.alert_files import AlertFiles
     from envwatch.watch.profiles import Profiles
 
+K = TypeVar("K")
+T = TypeVar("T")
 
-class _Newest(NamedTuple):
-    acks: Acks | None
-    silences: Silences | None
-    words: Words | None
-    uptimes: Mapping[SafeText, UptimeRecord]
-    taken_over: Mapping[SafeText, AlertState | None]
+
+class _Entries(Generic[K, T]):
+    """Entries of a state file that other processes change, too."""
+
+    def __init__(
+        self,
+        name: str,
+        state_format: StateFormat,
+        entries_in: Callable[[Path], Mapping[K, T]],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.file = StateFile(state_format, state_file(name), warn)
+        self._reader = ChangedFile(state_file(name), entries_in)
+
+    def newest(self) -> Mapping[K, T] | None:
+        """Return the entries, with the changes that this process has not written yet; None if the file is unchanged."""
+        unwritten = self.file.unwritten
+        entries = self._reader.changed()
+        for changes in () if entries is None else unwritten:
+            entries = with_changes(entries or {}, changes)
+        return entries
 
 
 class StateFiles:
-    """Acknowledgements, silences and alerts on disk, which any process may change."""
+    """The state files of a long run. `warn` is called from any thread with a line."""
 
-    def __init__(self, profiles: Profiles, warn: Callable[[str], None], alerts: AlertFiles | None = None) -> None:
-        path = state_file("acknowledged")
-        self._warn = warn
-        self._file = StateFile(ACKNOWLEDGEMENTS, path, warn)
-        self._acks = ChangedFile(path, acknowledged)
+    def __init__(
+        self,
+        profiles: Profiles,
+        warn: Callable[[str], None],
+        alerts: AlertFiles | None = None,
+        failing_hooks: Callable[[Clocks], Mapping[SafeText, WallMs]] | None = None,
+    ) -> None:
         silences = partial(silences_in, matcher_of=profiles.silence_matcher)
-        self._silences = ChangedFile(state_file("silences"), silences)
-        words_path = state_file("alerts-by-hand")
-        self._words_file = StateFile(WORDS, words_path, warn)
-        self._words = ChangedFile(words_path, words_in)
+        self._acks = _Entries("acknowledged", ACKNOWLEDGEMENTS, acknowledged, warn)
+        self._silences = _Entries("silences", SILENCES, silences, warn)
+        self._words = _Entries("alerts-by-hand", WORDS, words_in, warn)
         self._uptimes = UptimeFiles(profiles, warn)
+        self._warn = warn
         self._alerts = alerts
-        self._taken_over: Mapping[SafeText, AlertState | None] = {}
+        self._failing_hooks = failing_hooks
 
-    async def resumed(self, monitor: Monitor, targets: Mapping[SafeText, Target], now: Clocks) -> Monitor:
-        """Return the monitor before the first poll, with the alerts taken over from an earlier run."""
-        if self._alerts is not None:
-            self._taken_over = await asyncio.to_thread(self._alerts.take_over, now, self._warn)
-        for profile, state in self._taken_over.items():
-            if state is not None:
-                monitor = monitor.with_alert_state(profile, state)
-                known = monitor.fleet.by_profile[profile].earlier
-                rows = () if known is None else known.rows.values()
-                targets[profile].remember(row.environment for row in rows if not row.presence.is_absent)
-        return monitor
+    def read(self, now: Clocks) -> News:
+        """Return what has changed since the last reading. The disk may be slow."""
+        return News(
+            self._acks.newest(),
+            self._silences.newest(),
+            self._words.newest(),
+            self._uptimes.newest(now),
+            {} if self._alerts is None else self._alerts.take_over(now, self._warn),
+            {} if self._failing_hooks is None else self._failing_hooks(now),
+        )
 
-    async def newest(
-        self, monitor: Monitor, now: Clocks
-    ) -> tuple[Monitor, tuple[Event, ...], Mapping[SafeText, AlertState | None]]:
-        """Return a monitor with the latest changes on disk, the events that follow, and the alerts taken over."""
-        acks, silences, words, uptimes, taken_over = await asyncio.to_thread(self._read, now)  # the disk may be slow
-        events: tuple[Event, ...] = ()
-        for profile, record in uptimes.items():
-            monitor = monitor.with_uptime_record(profile, record)
-        if words is not None:
-            monitor, events = monitor.with_words(words, now)
-        if acks is not None:
-            monitor = replace(monitor, acks=acks)
-        if silences is not None:
-            monitor = replace(monitor, silences=silences)
-        for profile, state in taken_over.items():
-            if state is not None:
-                monitor = monitor.with_alert_state(profile, state)
-        taken_over, self._taken_over = {**self._taken_over, **taken_over}, {}
-        return monitor, events, taken_over
+    def keep(self, decisions: Decisions) -> None:
+        """Save decisions; never waits."""
+        if decisions.acks:
+            self._acks.file.keep(decisions.acks)
+        if decisions.silences:
+            self._silences.file.keep(decisions.silences)
+        if decisions.words:
+            self._words.file.keep(decisions.words)
 
-    def _read(self, now: Clocks) -> _Newest:
-        taken_over = {} if self._alerts is None else self._alerts.take_over(now, self._warn)
-        uptimes = self._uptimes.newest(now)
-        return _Newest(self._acks.changed(), self._silences.changed(), self._words.changed(), uptimes, taken_over)
-
-    def keep(self, monitor: Monitor, changes: MonitorChanges) -> None:
-        """Save ended acknowledgements, inherited words, and now and then the uptimes."""
-        if changes.ended_acks:
-            self._file.keep(dict.fromkeys(changes.ended_acks))
-        if changes.inherited_words:
-            self._words_file.keep(changes.inherited_words)
-        self._uptimes.keep(monitor, changes.now)
+    def observe(self, monitor: Monitor, changes: MonitorChanges) -> None:
+        """Save the uptimes now and then; never waits."""
+        if changes.profile is not None:
+            self._uptimes.keep(monitor, changes.now)
 
     def close(self) -> None:
         """Write pending changes."""
-        self._file.close()
-        self._words_file.close()
+        for file in (self._acks.file, self._silences.file, self._words.file):
+            file.close()
         self._uptimes.close()
+
+
+def stored_news(profiles: Profiles, listed: Iterable[SafeText]) -> News:
+    """Return the content of the state files, to judge a single listing of the listed profiles."""
+    records = {
+        name: stored_record(server_in(profiles[name].credentials.base_url), profiles[name].settings) for name in listed
+    }
+    return News(
+        acknowledged(state_file("acknowledged")),
+        silences_in(state_file("silences"), profiles.silence_matcher),
+        words_in(state_file("alerts-by-hand")),
+        {name: record for name, record in records.items() if record is not None},
+    )

@@ -27,6 +27,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.tui.rewind.past_reader import PastReader
+from envwatch.watch.loop import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,8 @@ async def _holds(folder: Path) -> tuple[float, float, float]:
     async def load() -> None:
         loading = PastReader({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
         loading.note(NO_PROFILE, monitor, outcome.ended)
-        await loading.load(NO_PROFILE, lambda: monitor)
+        seeded, _ = await loading.load(NO_PROFILE)
+        await Watch(monitor).seed(seeded)
 
     idle = await _longest_hold(asyncio.ensure_future(asyncio.sleep(1)))
     started = time.perf_counter()

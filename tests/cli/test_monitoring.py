@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Session, Target
-from envwatch.watch.loop import Deadline, MonitorUpdate, deadline_after, updates
+from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, deadline_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,8 +45,11 @@ async def taken(
     found: list[MonitorUpdate] = []
     targets = targets_of(world, *scripts)
     monitor = Monitor.create({name: target.limits for name, target in targets.items()})
-    async with Session(targets) as session:
-        async for update in updates(session, monitor, deadline, runtime=world.runtime()):
+    async with (
+        Session(targets) as session,
+        aclosing(Watch(monitor, session, deadline=deadline, runtime=world.runtime())) as watch,
+    ):
+        async for update in watch:
             found.append(update)
             check(update)
     return found

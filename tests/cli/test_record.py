@@ -49,7 +49,7 @@ from envwatch.model.text import clean
 from envwatch.sources.poller import Session, Target
 from envwatch.views.events.cloud_events import source_of
 from envwatch.views.events.event_stream import EventFormat, EventStream
-from envwatch.watch.loop import deadline_after, updates
+from envwatch.watch.loop import Watch, deadline_after
 
 if TYPE_CHECKING:
     import subprocess
@@ -90,7 +90,7 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     async with Session({NO_PROFILE: target}) as session:
         with closing(RecordingWriter(path, ABOUT)) as writer:
             deadline = deadline_after(world.clocks(), timedelta(seconds=400))
-            async for update in updates(session, monitor, deadline, runtime=world.runtime()):
+            async for update in Watch(monitor, session, deadline=deadline, runtime=world.runtime()):
                 printed += stream.lines(update.before, update.monitor, update.changes.events, update.changes.now)
                 record.write_update(writer, update)
     return printed

@@ -34,7 +34,7 @@ from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
 from envwatch.model.text import clean
 from envwatch.sources.poller import Poller, Session, Target
 from envwatch.views.events.event_stream import EventFormat, EventStream
-from envwatch.watch.loop import updates
+from envwatch.watch.loop import Watch
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -180,9 +180,9 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
         writer = LineWriter(sink.fileno())
         async with (
             Session({NO_PROFILE: target}) as session,
-            aclosing(updates(session, Monitor.create({NO_PROFILE: Limits()}), runtime=world.runtime())) as all_updates,
+            aclosing(Watch(Monitor.create({NO_PROFILE: Limits()}), session, runtime=world.runtime())) as watch,
         ):
-            async for update in all_updates:
+            async for update in watch:
                 found = list(stream.lines(update.before, update.monitor, update.changes.events, update.changes.now))
                 await writer.write(found)
                 lines += len(found)

@@ -7,7 +7,8 @@ import base64
 import re
 from contextlib import asynccontextmanager
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from support.builders import NOW, listed, reading
 from support.fake_clock import Script, World, walk
@@ -17,36 +18,40 @@ from textual.events import Key
 from textual.keys import REPLACED_KEYS, key_to_character
 
 from envwatch.files import export_here
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.sources.poller import Poller, Target
+from envwatch.sources.poller import Poller, Runtime, Session, Target
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Persistence, Preferences
+from envwatch.tui.arguments import Inputs, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.problem_block import ProblemBlock
 from envwatch.views.screen_settings import ScreenSettings
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.table_view import GroupHeader
+from envwatch.watch.loop import Watch, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from rich.style import Style
     from textual.pilot import Pilot
     from textual.strip import Strip
     from textual.widget import Widget
 
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
     from envwatch.tui.widgets.environment_table import EnvironmentTable
+    from envwatch.watch.loop import Decisions, News, Observer
 
 
 BELL = "\x07"
-
-_Arguments = TypeVar("_Arguments", ScreenSettings, Preferences, Persistence)
 
 _KEYS = {
     " ": "space",
@@ -66,16 +71,36 @@ def target_of(poller: Poller, profile: str = "default", limits: Limits | None = 
     return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
 
 
-def _taken(kind: type[_Arguments], options: dict[str, Any]) -> _Arguments:
-    """Move the options that are fields of a dataclass into an instance."""
-    return kind(**{each.name: options.pop(each.name) for each in fields(kind) if each.name in options})
+def watch_of(session: Session) -> Watch:
+    """Return a watch of the present, for an app."""
+    limits = {profile: target.limits for profile, target in session.targets.items()}
+    return Watch(Monitor.create(limits), session, has_log=True)
+
+
+class Queue(Session):
+    """A session whose outcomes a test hands out."""
+
+    def __init__(self, targets: Mapping[SafeText, Target]) -> None:
+        super().__init__(targets)
+        self.outcomes: asyncio.Queue[tuple[SafeText, Outcome]] = asyncio.Queue()
+        self._is_first = True
+
+    async def __anext__(self) -> tuple[SafeText, Outcome]:
+        if not self._is_first:
+            self.outcomes.task_done()
+        self._is_first = False
+        return await self.outcomes.get()
+
+
+async def _until_set(event: asyncio.Event, _seconds: float) -> None:
+    await event.wait()
 
 
 class RecordingApp(EnvwatchApp):
     """An app that records sequences sent to the terminal, except frames."""
 
-    def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences) -> None:
-        super().__init__(inputs, saved, preferences)
+    def __init__(self, inputs: Inputs, preferences: Preferences) -> None:
+        super().__init__(inputs, preferences)
         self.sent: list[str] = []
         self.titles: list[str] = []
 
@@ -98,19 +123,31 @@ class Stage:
         poller: Poller | None = None,
         is_drawn_when_idle: bool = True,
         now: float = 0.0,
+        targets: Mapping[SafeText, Target] | None = None,
+        record: Observer = ignore,
+        news: Callable[[Clocks], News] | None = None,
+        kept: Callable[[Decisions], None] = ignore,
+        acks: Acks = NO_ACKS,
+        policies: Mapping[SafeText, AlertPolicy] = MappingProxyType({}),
+        servers: Mapping[SafeText, SafeText] = NO_SERVERS,
         **options: Any,
     ) -> None:
         self.now = now
         """Seconds since `NOW`, on all clocks."""
-        self._queue: asyncio.Queue[tuple[SafeText, Outcome]] = asyncio.Queue()
         self.poller = poller or Poller(Script(World(), walk()), Limits())
         """Has not polled yet, unless the test passes a poller."""
-        targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
-        inputs = {"targets": targets, "outcomes": self._outcomes(), "clocks": self.clocks}
-        options = {"export": export_here, "keymap": OWN_KEYS, **inputs, **options}
-        options["settings"] = _taken(ScreenSettings, options)
-        preferences, saved = _taken(Preferences, options), _taken(Persistence, options)
-        self.app = RecordingApp(Inputs(**options), saved, preferences)
+        if targets is None:
+            targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
+        limits = {profile: target.limits for profile, target in targets.items()} or {NO_PROFILE: Limits()}
+        name = clean(next((target.profile for target in targets.values()), ""))
+        monitor = Monitor.create(limits, acks, policies, profile_name=name, servers=servers)
+        self._queue = Queue(targets)
+        runtime = Runtime(self.clocks, _until_set)
+        self.watch = Watch(monitor, self._queue, record, read=news, keep=kept, runtime=runtime, has_log=True)
+        inputs = {each.name: options.pop(each.name) for each in fields(Inputs) if each.name in options}
+        looks = {each.name: options.pop(each.name) for each in fields(ScreenSettings) if each.name in options}
+        preferences = Preferences(**{"keymap": OWN_KEYS, "settings": ScreenSettings(**looks), **options})
+        self.app = RecordingApp(Inputs(**{"watch": self.watch, "export": export_here, **inputs}), preferences)
         if is_drawn_when_idle:
             draw_when_idle(self.app)
         self.pilot: Pilot[int]
@@ -123,18 +160,13 @@ class Stage:
     def clocks(self) -> Clocks:
         return reading(self.at)
 
-    async def _outcomes(self) -> AsyncIterator[tuple[SafeText, Outcome]]:
-        while True:
-            yield await self._queue.get()
-            self._queue.task_done()
-
     def hand_out(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
-        self._queue.put_nowait((profile, outcome))
+        self._queue.outcomes.put_nowait((profile, outcome))
 
     async def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
         """Queue an outcome, and wait until the app shows the result."""
         self.hand_out(outcome, profile)
-        await self._queue.join()
+        await self._queue.outcomes.join()
         await self.pilot.pause()
 
     async def show(self, rows: Sequence[Environment], profile: SafeText = NO_PROFILE) -> None:
@@ -143,7 +175,7 @@ class Stage:
 
     async def tick(self, seconds: float = 1.0) -> None:
         self.now += seconds
-        self.app._tick()  # noqa: SLF001  its timer waits for real seconds
+        await self.app.take(self.watch.tick())
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import target_of
+from support.app_harness import target_of, watch_of
 from support.builders import environment
 from textual.screen import Screen
 from textual.widgets import Static
@@ -31,7 +31,7 @@ from envwatch.redactor import Redactor
 from envwatch.sources.poller import Poller, Session
 from envwatch.storage.log import PollLog
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Persistence, Preferences
+from envwatch.tui.arguments import Inputs, Preferences
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -115,8 +115,8 @@ async def main(place: str, poll_log: PollLog) -> int:
     poller_class = BrokenPoller if place == "poller" else Poller
     targets = {NO_PROFILE: target_of(poller_class(BrokenClient(place), Limits()))}
     async with Session(targets, poll_log.observe) as session:
-        inputs, saved = Inputs(targets=targets, outcomes=session), Persistence(export=export_here)
-        return await show(BrokenApp(inputs, saved, Preferences(keymap={"app.times": "t"})), poll_log)
+        inputs = Inputs(watch=watch_of(session), export=export_here)
+        return await show(BrokenApp(inputs, Preferences(keymap={"app.times": "t"})), poll_log)
 
 
 if __name__ == "__main__":

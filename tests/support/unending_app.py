@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import target_of
+from support.app_harness import target_of, watch_of
 from support.builders import environment
 
 from envwatch.cli.bootstrap import report_crash
@@ -25,7 +25,7 @@ from envwatch.redactor import Redactor
 from envwatch.sources.poller import Poller, Session
 from envwatch.storage.log import PollLog
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Persistence
+from envwatch.tui.arguments import Inputs
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,7 +49,7 @@ class UnendingApp(EnvwatchApp):
 async def main(poll_log: PollLog) -> int:
     targets = {NO_PROFILE: target_of(Poller(SmallClient(), Limits()))}
     async with Session(targets, poll_log.observe) as session:
-        app = UnendingApp(Inputs(targets=targets, outcomes=session), Persistence(export=export_here))
+        app = UnendingApp(Inputs(watch=watch_of(session), export=export_here))
         return await show(app, poll_log)
 
 

@@ -27,7 +27,6 @@ from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import clock_text, use_zone
 from envwatch.sources.poller import Poller
-from envwatch.tui.arguments import SilenceControl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -191,12 +190,12 @@ async def watching(size: tuple[int, int], *, is_listed: bool) -> AsyncIterator[W
         pasts={NO_PROFILE: night.history},
         readable=readable,
         policies={NO_PROFILE: POLICY},
-        silence_control=SilenceControl(user=clean("ana")),
+        user=clean("ana"),
     )
     watch = Watch(stage, night, planned, readable)
     try:
         if is_listed:
-            await stage.app.take(NO_PROFILE, watch.listing())
+            await stage.app.take(stage.watch.take(NO_PROFILE, watch.listing()))
         async with running(stage, size):
             if is_listed:
                 await watch.read_past()

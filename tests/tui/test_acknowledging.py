@@ -94,7 +94,7 @@ async def acknowledge(stage: Stage, note: str = "") -> None:
 
 async def test_the_key_asks_and_keeps_the_note() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         stage.now = 2
         await stage.tick(0)
         assert stage.cursor == "ada"
@@ -113,7 +113,7 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
 
 async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         assert stage.cursor == "ada"
         await stage.press("a")
         stage.now = 5
@@ -181,7 +181,7 @@ async def test_a_loss_that_is_acknowledged_before_its_message_is_due_sends_none(
 
 async def test_escape_acknowledges_nothing() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         await stage.press("a", "x", "escape")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.state.monitor.acks == {}
@@ -191,7 +191,7 @@ async def test_escape_acknowledges_nothing() -> None:
 
 async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         await acknowledge(stage, "disk full")
         stage.go_to("env-ada")
         await stage.press("a")
@@ -226,7 +226,7 @@ async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_wa
 
 async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         await acknowledge(stage, "x")
         assert in_block(stage) == ["bob", "ada"]
         stage.go_to("env-ada")
@@ -252,7 +252,7 @@ async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
 
 async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         await acknowledge(stage, "x")
         stage.go_to("env-ada")
         await stage.press("a", "y")
@@ -421,7 +421,7 @@ async def test_a_view_key_moves_the_cursor_to_its_first_row_and_the_wider_view_m
 
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with late(keep_acks=kept.append) as stage:
+    async with late(kept=lambda each: kept.append(each.acks)) as stage:
         await stage.press("b", "p", "enter")
         go_to_group(stage)
         await stage.press("a")
@@ -508,7 +508,7 @@ async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
 
 async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         await acknowledge(stage, "x")
         stage.now = 5
         await stage.show(rows(stage.at))
@@ -551,7 +551,7 @@ async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_th
 
 async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
+    async with dashboard(kept=lambda each: kept.append(each.acks)) as stage:
         await stage.press("a")
         await stage.press("enter", "enter")
         assert len(kept) == 1
@@ -730,7 +730,7 @@ def marked(stage: Stage) -> set[str]:
 
 async def test_it_is_acknowledged_under_every_profile_of_its_server_and_on_no_other() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard_of_servers(keep_acks=kept.append) as stage:
+    async with dashboard_of_servers(kept=lambda each: kept.append(each.acks)) as stage:
         await go_to_home(stage)
         await acknowledge(stage, "disk")
         assert [list(changes) for changes in kept] == [[(ONE, ADA)]]
@@ -742,7 +742,7 @@ async def test_it_is_acknowledged_under_every_profile_of_its_server_and_on_no_ot
 async def test_withdrawing_one_that_counts_for_every_server_withdraws_it_for_every_server() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     acks = {key_of(ADA): Ack(NOW, clean("old")), (ONE, ADA): Ack(NOW, clean("new"))}
-    async with dashboard_of_servers(keep_acks=kept.append, acks=acks) as stage:
+    async with dashboard_of_servers(kept=lambda each: kept.append(each.acks), acks=acks) as stage:
         assert (alerting(stage), marked(stage)) == (set(), {*SERVERS})
         await go_to_home(stage)
         await stage.press("a", "ctrl+r")

@@ -12,20 +12,17 @@ from support.policies import soon
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText, clean
-from envwatch.tui.arguments import SharedEntries, SilenceControl
+from envwatch.model.text import clean
 from envwatch.tui.screens.menu import Menu
 from envwatch.tui.screens.row_actions import RowActions
+from envwatch.watch.loop import Decisions, News
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from support.app_harness import Stage
 
-    from envwatch.fleet.alerting.alert_policy import Words
     from envwatch.model.environment import Environment
 
-ANN = SilenceControl(user=clean("ann"))
+ANN = clean("ann")
 
 
 def row(name: str, at: float, *, is_up: bool = True, **values: Any) -> Environment:
@@ -46,9 +43,8 @@ async def decide(stage: Stage, answer: str) -> None:
 
 
 async def test_never_takes_a_loss_out_of_the_block_and_auto_brings_the_loss_back() -> None:
-    kept: list[Mapping[tuple[SafeText, SafeText], Word | None]] = []
-    entries = SharedEntries[tuple[SafeText, SafeText], Word](keep=kept.append)
-    async with staged(words=entries, silence_control=ANN) as stage:
+    kept: list[Decisions] = []
+    async with staged(kept=kept.append, user=ANN) as stage:
         await stage.show([row("ci-7", stage.at), row("web", stage.at)])
         stage.now = 5
         await stage.show([row("ci-7", stage.at, is_up=False), row("web", stage.at)])
@@ -67,7 +63,10 @@ async def test_never_takes_a_loss_out_of_the_block_and_auto_brings_the_loss_back
         assert stage.news.startswith("ci-7 alerts as the rules say: a loss needs a person: no record")
         assert any("ci-7" in line for line in stage.block)
         key = key_of("env-ci-7")
-        assert kept == [{key: Word(is_always=False, at=WallMs(stage.at), by=clean("ann"))}, {key: None}]
+        assert [each.words for each in kept] == [
+            {key: Word(is_always=False, at=WallMs(stage.at), by=clean("ann"))},
+            {key: None},
+        ]
 
 
 async def test_the_menu_begins_at_the_choice_in_force() -> None:
@@ -118,17 +117,14 @@ async def test_a_row_of_expect_says_why_never_has_no_effect() -> None:
         assert stage.news == "web is in `expect`: a loss always needs a person"
 
 
-async def test_a_word_of_another_process_holds_from_the_next_poll_on_and_keeps_a_word_of_this_screen() -> None:
-    news: list[Words] = []
-    entries = SharedEntries[tuple[SafeText, SafeText], Word](lambda: news.pop() if news else None)
-    async with staged(words=entries) as stage:
+async def test_a_word_of_another_process_holds_from_the_next_poll_on() -> None:
+    news = News()
+    async with staged(news=lambda _: news) as stage:
         await stage.show([row("web", stage.at), row("ci", stage.at)])
-        await decide(stage, "n")
-        ours = words(stage)
-        news.append({key_of("env-web" if "env-ci" in ours else "env-ci"): Word(True, WallMs(stage.at), clean("bob"))})
+        news = News(words={key_of("env-web"): Word(True, WallMs(stage.at), clean("bob"))})
         stage.now = 5
         await stage.show([row("web", stage.at), row("ci", stage.at)])
-        assert words(stage) == {**ours, **{id_: True for id_ in ("env-web", "env-ci") if id_ not in ours}}
+        assert words(stage) == {"env-web": True}
 
 
 async def test_a_row_that_left_the_fleet_meanwhile_has_no_word() -> None:
@@ -152,7 +148,7 @@ async def test_the_event_log_decides_about_the_row_of_the_event() -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=str)
 async def test_the_pane_says_which_rule_decides(size: tuple[int, int]) -> None:
-    async with staged(size, silence_control=ANN) as stage:
+    async with staged(size, user=ANN) as stage:
         await stage.show([laptop("mac", stage.at)])
         await decide(stage, "n")
         await stage.press("enter")

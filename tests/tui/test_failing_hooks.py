@@ -9,21 +9,20 @@ from support.builders import NOW, beating, environment
 
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
+from envwatch.watch.loop import News
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from envwatch.model.clock import Clocks
 
 
 async def test_a_failing_hook_stays_on_the_screen_until_it_works_and_a_fresh_loss_comes_first() -> None:
     failing: dict[SafeText, WallMs] = {}
 
-    def read(_now: Clocks) -> Mapping[SafeText, WallMs]:
-        return dict(failing)
+    def read(_now: Clocks) -> News:
+        return News(failing_hooks=dict(failing))
 
     down = environment(beating(1)[0].id, connectionId=None, lastHeartbeat=None)
-    async with staged(failing_hooks=read) as stage:
+    async with staged(news=read) as stage:
         await stage.show(beating(3))
         assert "hook" not in stage.text
         failing[clean("page")] = WallMs(NOW)

@@ -34,7 +34,7 @@ async def test_no_first_frame_is_incomplete_or_laid_out_for_another_size(
     rows = [*beating(5, stage.at), down, environment("env-9", connectionName="zoe", **lost)]
     frames = recorded(stage)
     if is_there:
-        await stage.app.take(NO_PROFILE, listed(rows, stage.at))
+        await stage.app.take(stage.watch.take(NO_PROFILE, listed(rows, stage.at)))
     async with running(stage, size):
         if not is_there:
             await stage.show(rows)

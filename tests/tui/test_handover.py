@@ -31,6 +31,7 @@ from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.report.markdown import markdown_of
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import Report
+from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -157,7 +158,7 @@ async def test_a_history_on_a_disk_is_read(tmp_path: Path) -> None:
 async def test_an_acknowledgement_that_no_poll_has_recorded_yet_is_in_the_report() -> None:
     async with lived(size=(120, 24)) as stage:
         key = key_of("env-2")
-        stage.app._monitor = stage.app._monitor.with_acks({key: Ack(stage.at, clean("Ana looks"))})  # noqa: SLF001  as `a` does
+        stage.watch.decide(Decisions(acks={key: Ack(stage.at, clean("Ana looks"))}))
         stage.app.republish()
         await ask(stage)
         assert "acknowledged: `Ana looks`" in stage.text

@@ -22,7 +22,7 @@ SHOWN = ("24h", "version")
 async def seed(stage: Stage) -> None:
     await stage.show(rows_at(0))
     await stage.tick(0.5)
-    stage.app._monitor = with_past(stage.app._monitor, day())  # noqa: SLF001  what reads the disk does it
+    await stage.watch.seed(lambda monitor: with_past(monitor, day()))
     stage.app._publish(stage.app.state)  # noqa: SLF001
     await stage.pilot.pause()
 
@@ -69,7 +69,7 @@ async def test_a_past_without_events_is_shown_at_once_too() -> None:
     async with staged((100, 24), columns=SHOWN) as stage:
         await stage.show(rows_at(0))
         polls = day().polls(*ALL_TIMES)
-        stage.app._monitor = stage.app._monitor.with_past(NO_PROFILE, [], polls)  # noqa: SLF001
+        await stage.watch.seed(lambda monitor: monitor.with_past(NO_PROFILE, [], polls))
         stage.app._publish(stage.app.state)  # noqa: SLF001
         await stage.pilot.pause()
         assert hours_of(stage, "steady") == "▄" * 16 + "░░" + "▄" * 6

@@ -177,24 +177,6 @@ async def test_every_outcome_is_recorded_and_what_time_alone_changes() -> None:
     assert kinds[-1] is Kind.WHILE_BLIND
 
 
-async def test_what_happens_while_the_past_is_read_is_not_lost() -> None:
-    """A thread computes the monitor with the past from a monitor that may be outdated by then."""
-    before, first = ran(*BEFORE), listed(rows(HOUR), NOW + HOUR * 1000)
-    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, first, first.ended)
-    later = listed(rows(HOUR + 5, **DOWN), NOW + (HOUR + 5) * 1000)
-    newer, _ = monitor.apply(NO_PROFILE, later, later.ended)
-    reader = PastReader({NO_PROFILE: before})
-    reader.note(NO_PROFILE, monitor, first.ended)
-    given = iter([monitor, newer, newer, newer])
-    seeded, _ = await reader.load(NO_PROFILE, lambda: next(given))
-    assert [(event.kind, event.id) for event in seeded.event_log] == [
-        (Kind.OFFLINE, "env-1"),
-        (Kind.WHILE_BLIND, None),
-        (Kind.OFFLINE, "env-1"),
-    ]
-    assert seeded.fleet.by_profile[NO_PROFILE].environments[clean("env-1")].since_at == NOW + (HOUR + 5) * 1000
-
-
 async def test_each_of_several_profiles_has_its_own_past() -> None:
     home, work = clean("home"), clean("work")
     queue = asyncio.Queue[SafeText]()

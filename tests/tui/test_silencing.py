@@ -16,15 +16,15 @@ from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import clock_text
-from envwatch.tui.arguments import SharedEntries, SilenceControl
 from envwatch.tui.screens.row_actions import RowActions
+from envwatch.watch.loop import News
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from support.app_harness import Stage
 
-    from envwatch.fleet.alerting.silences import Silence, Silences
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.model.environment import Environment
 
 A, HOUR, NOTE = clean("env-a"), timedelta(hours=1), clean("new disks")
@@ -50,8 +50,9 @@ async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilence
 
 async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
     kept: list[dict[SafeText, Any]] = []
-    control = SilenceControl(SharedEntries(keep=lambda changes: kept.append(dict(changes))), user=clean("ada"))
-    async with staged(bell=True, policies=soon(), silence_control=control) as stage:
+    async with staged(
+        bell=True, policies=soon(), kept=lambda each: kept.append({**each.silences}), user=clean("ada")
+    ) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
         assert stage.news == "silenced on this machine for 1h: a (it is up)"
@@ -88,19 +89,16 @@ async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
         assert stage.news == "the silence has ended already"
 
 
-async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keeps_what_was_made_here() -> None:
-    news: list[Silences] = []
-    control = SilenceControl(SharedEntries(lambda: news.pop() if news else None))
-    async with staged(bell=True, policies=soon(), silence_control=control) as stage:
+async def test_a_silence_of_another_process_holds_from_the_next_poll_on() -> None:
+    news = News()
+    async with staged(bell=True, policies=soon(), news=lambda _: news) as stage:
         await stage.show(rows(stage.at))
-        await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], HOUR, NOTE))
-        (ours,) = stage.app.state.monitor.silences
         theirs = silence_of_environments([key_of(A)], WallMs(stage.at), HOUR, NOTE, clean("bob"))
-        news.append({theirs.id: theirs})
+        news = News(silences={theirs.id: theirs})
         await lose(stage)
         assert stage.app.sent == []
-        assert stage.app.state.monitor.silences.keys() == {ours, theirs.id}
-        news.append({})
+        assert stage.app.state.monitor.silences.keys() == {theirs.id}
+        news = News(silences={})
         await lose(stage)
         assert stage.app.state.monitor.silences == {}
         assert stage.app.sent == [BELL]
@@ -204,9 +202,7 @@ async def test_big_m_ends_the_present_hours_of_a_silence_that_recurs() -> None:
     kept: list[Mapping[SafeText, Silence | None]] = []
     hours = RecurringHours(begin=8 * 60, end=9 * 60)
     policies = recurring_policies(hours)
-    async with staged(
-        size=(80, 24), policies=policies, silence_control=SilenceControl(SharedEntries(keep=kept.append))
-    ) as stage:
+    async with staged(size=(80, 24), policies=policies, kept=lambda each: kept.append(each.silences)) as stage:
         await stage.show([environment("env-a", connectionName="mac-1", lastHeartbeat=stage.at)])
         stage.now += 5
         lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
@@ -264,7 +260,7 @@ async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> Non
 
 
 async def test_the_title_counts_a_loss_from_the_moment_at_which_its_silence_ends() -> None:
-    async with staged(policies=soon(), silence_control=SilenceControl(user=clean("ada"))) as stage:
+    async with staged(policies=soon(), user=clean("ada")) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], timedelta(seconds=60), NOTE))
         await stage.show(rows(stage.at, is_lost=True))

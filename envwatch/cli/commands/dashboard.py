@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import AsyncExitStack, suppress
-from functools import partial
+from contextlib import closing, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,19 +14,15 @@ from envwatch.cli.arguments import DASHBOARD_OPTIONS, Exit, Options, Parser, Sto
 from envwatch.cli.bootstrap import (
     client_for,
     credentials_for,
-    history_for,
-    note_targets,
-    poll_log_for,
     profiles_for,
     report_crash,
-    targets_for,
     user_name,
 )
-from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
+from envwatch.cli.streams import is_utf8, print_error, stdout
 from envwatch.config.values import ConfigError
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
 from envwatch.redactor import redactor
-from envwatch.watch.profiles import host_of, policies_for, state_file
+from envwatch.watch.profiles import host_of, state_file
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.arguments import Inputs, Persistence, Preferences
+    from envwatch.tui.arguments import Inputs, Preferences
     from envwatch.tui.terminal.app import TerminalApp
     from envwatch.views.command_context import CommandSettings
     from envwatch.watch.profiles import Profiles
@@ -158,78 +153,56 @@ async def run_dashboard(
     """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
     import asyncio
 
-    from envwatch.sources.poller import Session
+    from envwatch.cli.monitoring import Screen, monitoring
 
     sys.setswitchinterval(TURN_S)
     gc_tuning.share_heap()
     display_settings = profiles.first
-    policies = policies_for(profiles)
     notices: asyncio.Queue[str] = asyncio.Queue()
     show_notice = _thread_safe(notices.put_nowait)
-
-    def notify(text: str) -> None:
-        show_notice(redactor()(text))
-
-    poll_log = poll_log_for(options, notify)
-
-    def warn(text: str) -> None:
-        poll_log.note(text)
-        notify(text)
-
-    targets = targets_for(profiles)
-    note_targets(poll_log, targets.values())
     readable: asyncio.Queue[SafeText] = asyncio.Queue()
-    async with AsyncExitStack() as stack:
-        stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        history = history_for(profiles, options, warn, _thread_safe(readable.put_nowait), demo)
-        stack.callback(history.close)
-        session = await stack.enter_async_context(
-            Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
-        )
+    screen = Screen(lambda text: show_notice(redactor()(text)), _thread_safe(readable.put_nowait), demo)
+    async with monitoring(profiles, options, screen=screen) as watched:
         # The first requests run during Textual's import, which takes longer than the requests.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
-        from envwatch.tui.arguments import Inputs, ignore
+        from envwatch.files import export_here
+        from envwatch.storage.state_file import REMEMBERED, StateFile
+        from envwatch.tui.arguments import Inputs
         from envwatch.views.command_context import CommandSettings
 
-        app = _app(
-            Inputs(
-                targets=targets,
-                outcomes=session,
-                policies=policies,
-                servers=profiles.servers,
-                notices=notices,
-                record=ignore if history.recorder is None else history.recorder.record,
-                pasts=history.pasts,
-                readable=readable,
-            ),
-            _saved_state(profiles, warn, stack, demo),
-            preferences_of(
-                display_settings,
-                options,
-                CommandSettings(
-                    commands=display_settings.commands,
-                    secret_variables=display_settings.secret_variables,
-                    profiles={name: settings.profile_in_file for name, (_, settings) in profiles.items()},
-                ),
-            ),
-            hints_key,
+        memory = StateFile(REMEMBERED, state_file("state"), watched.warn)
+        inputs = Inputs(
+            watch=watched.watch,
+            export=export_here,
+            keep=memory.keep,
+            user=user_name(),
+            notices=notices,
+            pasts=watched.pasts,
+            readable=readable,
         )
-        while session.is_ready:
-            await app.take(*await anext(session))
-        return await show(app, poll_log, mouse=not options.no_mouse)
+        commands = CommandSettings(
+            commands=display_settings.commands,
+            secret_variables=display_settings.secret_variables,
+            profiles={name: settings.profile_in_file for name, (_, settings) in profiles.items()},
+        )
+        app = _app(inputs, preferences_of(display_settings, options, commands), hints_key)
+        with closing(memory):
+            async for update in watched.watch.came():
+                await app.take(update)
+            return await show(app, watched.poll_log, mouse=not options.no_mouse)
 
 
-def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key: str) -> EnvwatchApp:
+def _app(inputs: Inputs, preferences: Preferences, hints_key: str) -> EnvwatchApp:
     if not hints_key:
         from envwatch.tui.app import EnvwatchApp
 
-        return EnvwatchApp(inputs, saved, preferences)
+        return EnvwatchApp(inputs, preferences)
 
     from envwatch.tui.hinted_app import HintedApp
 
-    return HintedApp(inputs, saved, preferences, close_key=hints_key, keep_closed=partial(saved.keep, hints=False))
+    return HintedApp(inputs, preferences, close_key=hints_key)
 
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
@@ -249,58 +222,6 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
         },
         commands=commands,
         ascii_only=options.ascii or not is_utf8(stdout()),
-    )
-
-
-def _saved_state(
-    profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack, demo: DemoHistory | None
-) -> Persistence:
-    from envwatch.files import export_here
-    from envwatch.storage.state_file import (
-        ACKNOWLEDGEMENTS,
-        REMEMBERED,
-        SILENCES,
-        WORDS,
-        ChangedFile,
-        StateFile,
-        acknowledged,
-        silences_in,
-        words_in,
-    )
-    from envwatch.tui.arguments import Persistence, SharedEntries, SilenceControl
-    from envwatch.watch.alert_files import failing_hooks_of
-    from envwatch.watch.uptime_files import UptimeFiles
-
-    memory = StateFile(REMEMBERED, state_file("state"), warn)
-    stack.callback(memory.close)
-    if demo is not None:  # each demo has new environments
-        return Persistence(
-            export=export_here,
-            keep=memory.keep,
-            silence_control=SilenceControl(user=user_name()),
-            newest_uptimes=demo.newest_uptimes,
-        )
-
-    path = state_file("acknowledged")
-    acknowledgements = StateFile(ACKNOWLEDGEMENTS, path, warn)
-    stack.callback(acknowledgements.close)
-    silences = StateFile(SILENCES, silences_path := state_file("silences"), warn)
-    stack.callback(silences.close)
-    others = ChangedFile(silences_path, partial(silences_in, matcher_of=profiles.silence_matcher))
-    words = StateFile(WORDS, words_path := state_file("alerts-by-hand"), warn)
-    stack.callback(words.close)
-    uptimes = UptimeFiles(profiles, warn)
-    stack.callback(uptimes.close)
-    return Persistence(
-        export=export_here,
-        keep=memory.keep,
-        acks=acknowledged(path),
-        keep_acks=acknowledgements.keep,
-        silence_control=SilenceControl(SharedEntries(others.changed, silences.keep), user_name()),
-        words=SharedEntries(ChangedFile(words_path, words_in).changed, words.keep),
-        newest_uptimes=uptimes.newest,
-        keep_uptimes=uptimes.keep,
-        failing_hooks=failing_hooks_of(profiles),
     )
 
 

@@ -113,7 +113,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     failures: dict[SafeText, Failed] = {}
     body = b""
     async with monitoring(profiles, options, is_recorded=False) as watched:
-        async for update in watched.updates:
+        async for update in watched.watch:
             profile, outcome = update.changes.profile, update.changes.outcome
             if profile in waiting and outcome is not None:
                 polls = polls.apply(profile, outcome)
@@ -140,10 +140,10 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     with closing(Textfile(options.textfile)) as textfile, manager:
         async with monitoring(profiles, options) as watched:
             textfile.warn = watched.warn
-            refusals, is_change = Refusals(watched.targets), change_test()
+            refusals, is_change = Refusals(watched.watch.targets), change_test()
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()
-            async for update in watched.updates:
+            async for update in watched.watch:
                 profile, outcome = update.changes.profile, update.changes.outcome
                 if profile is not None and outcome is not None:
                     polls = polls.apply(profile, outcome)

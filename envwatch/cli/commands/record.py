@@ -111,9 +111,9 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     async with monitoring(profiles, options, deadline) as watched, pinging(pings, watched.warn) as ping:
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
-        refusals = Refusals(watched.targets)
+        refusals = Refusals(watched.watch.targets)
         with ProgressLine(after_s=0) as progress:
-            async for update in watched.updates:
+            async for update in watched.watch:
                 ping(update)
                 try:
                     await asyncio.to_thread(write_update, writer, update)

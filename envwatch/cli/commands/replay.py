@@ -121,10 +121,13 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.limits import Limits
     from envwatch.storage.state_file import REMEMBERED, StateFile
     from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.arguments import Inputs, Persistence, Replay
+    from envwatch.tui.arguments import Inputs, Replay
     from envwatch.views.command_context import NO_COMMANDS
+    from envwatch.watch.loop import Watch
 
     check_screen(display_settings)
     gc_tuning.share_heap()
@@ -136,11 +139,13 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     about, name = file.about, Path(options.file).name
     app = EnvwatchApp(
         Inputs(
+            watch=Watch(Monitor.create({NO_PROFILE: Limits()}, profile_name=about.profile), has_log=True),
+            export=export_here,
+            keep=memory.keep,
             notices=notices,
             pasts={NO_PROFILE: file},
             replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
         ),
-        Persistence(export=export_here, keep=memory.keep),
         # A stranger's row must not start a command of the user.
         preferences_of(display_settings, options, NO_COMMANDS),
     )

@@ -77,7 +77,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
             for text in plan.left_out:
                 print_error(f"envwatch: {text}")
             manager.ready()
-            async for update in watched.updates:
+            async for update in watched.watch:
                 service.take(update, running_hooks.are_failing)
                 running_hooks.take(update)
                 ping(update)

@@ -78,8 +78,8 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
     with ProgressLine(after_s=0) as line:
         deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
-            refusals = Refusals(watched.targets)
-            async for last in watched.updates:
+            refusals = Refusals(watched.watch.targets)
+            async for last in watched.watch:
                 refusals.check(last)
                 has_hint = has_hint or print_hint(query, last.monitor.fleet)
                 # Only a new listing proves a condition.

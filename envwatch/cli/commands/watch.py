@@ -97,14 +97,14 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
         ):
-            refusals = Refusals(watched.targets)
+            refusals = Refusals(watched.watch.targets)
             with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
             has_hint = False
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
             await writer.write(earlier.lines(stream))
-            async for update in watched.updates:
+            async for update in watched.watch:
                 running_hooks.take(update)
                 ping(update)
                 has_hint = has_hint or print_hint(stream.query, update.monitor.fleet)

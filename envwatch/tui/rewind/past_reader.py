@@ -9,6 +9,7 @@ import asyncio
 import math
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -101,11 +102,11 @@ class PastReader:
             self._first[profile] = moment
             self._is_listed[profile].set()
 
-    async def load(self, profile: SafeText, current: Callable[[], Monitor]) -> tuple[Monitor, timedelta | None]:
-        """Return the current monitor with the records from before a profile's first outcome; call once.
+    async def load(self, profile: SafeText) -> tuple[Callable[[Monitor], Monitor], timedelta | None]:
+        """Return a function that adds the records from before a profile's first outcome; call once.
 
-        Waits for the first listing, and computes again if the current monitor changes meanwhile. The time is the age of
-        the last run, if nothing has changed since and the age is worth a word.
+        Waits for the first listing. The function takes long at large fleets. The time is the age of the last run, if
+        nothing has changed since and the age is worth a word.
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
@@ -115,11 +116,7 @@ class PastReader:
             return runs, () if runs.last is None else changes_between_runs(runs.last, first)
 
         runs, changes = await asyncio.to_thread(read)
-        while True:
-            monitor = current()
-            seeded = await asyncio.to_thread(runs.seeded, monitor, changes)
-            if current() is monitor:
-                return seeded, None if changes else runs.unchanged_for(first)
+        return partial(runs.seeded, changes=changes), None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
         """Drop everything that was read; a running `read_ahead` stops, and keeps nothing."""

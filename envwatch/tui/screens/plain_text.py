@@ -80,7 +80,7 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
     reports, lacking = [], dict[SafeText, str]()
     for profile_state in state.monitor.fleet:
         if replay is None:
-            profile, host = profile_state.profile_name, inputs.targets[profile_state.profile].host
+            profile, host = profile_state.profile_name, inputs.watch.targets[profile_state.profile].host
         else:
             profile, host = clean(replay.profile), replay.host
         past = inputs.pasts.get(profile_state.profile)

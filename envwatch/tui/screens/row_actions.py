@@ -13,6 +13,7 @@ from textual.message import Message
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
 from envwatch.fleet.alerting.alert_policy import Word
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen
@@ -20,6 +21,8 @@ from envwatch.tui.state import Choice
 from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
+from envwatch.views.table.block_text import several_text
+from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,15 +30,12 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.alerting.silences import Silence
-    from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import Clocks, WallMs
-    from envwatch.tui.arguments import SilenceControl
     from envwatch.tui.screens.table_screen import Target
     from envwatch.tui.terminal.app import TerminalApp
     from envwatch.views.command_context import CommandSettings, RowCommand
     from envwatch.views.pane.details import Copy
+    from envwatch.watch.loop import Watch
 
 
 _PREVIEW: Final = 60
@@ -76,6 +76,10 @@ class RowActions(TableScreen):
 
         changes: Mapping[ServerKey, Ack | None]
 
+        def act(self, watch: Watch, _user: SafeText, _zone: tzinfo | None) -> str:
+            watch.decide(Decisions(acks=self.changes))
+            return ""
+
     @dataclass
     class Silenced(Message):
         """The user silences environments."""
@@ -86,9 +90,17 @@ class RowActions(TableScreen):
         hidden: int = 0
         """The number of environments that the filter hides."""
 
-        def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
-            monitor, text = control.silence(monitor, self.keys, wall, self.lasts, self.note)
-            return monitor, f"{text} ({self.hidden:,} hidden by the filter)" if self.hidden else text
+        def act(self, watch: Watch, user: SafeText, _zone: tzinfo | None) -> str:
+            fleet = watch.monitor.fleet
+            known = [tracked for key in self.keys if (tracked := fleet.tracked(key)) is not None]
+            hidden = f" ({self.hidden:,} hidden by the filter)" if self.hidden else ""
+            if not known:
+                return f"nothing to silence: the row has left the fleet{hidden}"
+            silenced = [(fleet.server_of(each.profile), each.environment.id) for each in known]
+            silence = silence_of_environments(silenced, watch.clocks().wall, self.lasts, self.note, user)
+            watch.decide(Decisions(silences={silence.id: silence}))
+            recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
+            return f"silenced on this machine for {long_age(self.lasts)}: {several_text(known)}{recovered}{hidden}"
 
     @dataclass
     class Unsilenced(Message):
@@ -96,8 +108,15 @@ class RowActions(TableScreen):
 
         silences: Sequence[Silence]
 
-        def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
-            return control.end(monitor, self.silences, wall)
+        def act(self, watch: Watch, user: SafeText, _zone: tzinfo | None) -> str:
+            at, current = watch.clocks().wall, watch.monitor.silences
+            ended = {
+                silence.id: silence.ended(at, user)
+                for silence in self.silences
+                if silence.hours is not None or (silence.id in current and current[silence.id].holds(at))
+            }
+            watch.decide(Decisions(silences=ended))
+            return "no longer silenced" if ended else "the silence has ended already"
 
     @dataclass
     class Decided(Message):
@@ -106,22 +125,17 @@ class RowActions(TableScreen):
         keys: Sequence[EnvironmentKey]
         is_always: bool | None
 
-        def changes(self, fleet: Fleet, wall: WallMs, user: SafeText) -> Mapping[ServerKey, Word | None]:
-            word = None if self.is_always is None else Word(self.is_always, wall, user)
-            return {
-                (fleet.server_of(profile), id_): word
-                for profile, id_ in self.keys
-                if fleet.tracked((profile, id_)) is not None
-            }
-
-        def answer(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> str:
-            """Return what is in force for the environments that are still in the fleet."""
+        def act(self, watch: Watch, user: SafeText, zone: tzinfo | None) -> str:
             from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
 
-            known = [tracked for key in self.keys if (tracked := monitor.fleet.tracked(key)) is not None]
+            fleet, now = watch.monitor.fleet, watch.clocks()
+            known = [tracked for key in self.keys if (tracked := fleet.tracked(key)) is not None]
             if not known:
                 return "nothing to decide: the row has left the fleet"
-            return answer_to_word(decided_rows(known, monitor, now), "A", zone)
+            word = None if self.is_always is None else Word(self.is_always, now.wall, user)
+            keys = [(fleet.server_of(tracked.profile), tracked.environment.id) for tracked in known]
+            watch.decide(Decisions(words=dict.fromkeys(keys, word)))
+            return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone)
 
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
