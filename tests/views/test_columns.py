@@ -199,13 +199,6 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
     assert cells(column.title) <= column.width + 1
 
 
-@pytest.mark.parametrize(
-    ("left_s", "text"), [(50, "off in 50 s"), (0.6, "off in 1 s"), (0, "off next poll"), (-1, "off next poll")]
-)
-def test_a_late_row_says_when_the_row_is_off(left_s: float, text: str) -> None:
-    assert cell_of("why", late("a", 100 - left_s), limits=LIMITS) == text
-
-
 def test_ages_are_those_at_the_given_moment() -> None:
     assert cell_of("beat", tracked(), limits=LIMITS) == "12s"
     assert cell_of("up", tracked(), limits=LIMITS) == "1h"
@@ -286,24 +279,21 @@ LIMITS = Limits(online_for=timedelta(seconds=100), late_after=timedelta(seconds=
 
 
 @pytest.mark.parametrize(
-    ("row", "lasted", "beat", "cause"),
+    ("row", "lasted", "beat"),
     [
-        (online("a"), "1h", "12s", None),
-        (late("a", 60), "20s", "1m", "off in 40 s"),
-        (late("a", 101), "1m", "101s", "off next poll"),
-        (offline("a", 60), "1m", None, "disconnected"),
-        (named("a", lastHeartbeat=NOW - 240_000, lastSeenAt=NOW), "4m", "4m", "heartbeat lost"),
-        (named("a", lastHeartbeat=None), "12s", None, "no heartbeat"),
-        (gone("a"), "0s", None, "not listed"),
-        (replace(online("a"), is_flapping=True, transitions=(NOW, NOW)), "1h", "12s", "2 changes/h"),
-        (replace(late("a", 60), clock_suspect=True), "20s", "1m", "ping missed"),
-        (replace(offline("a"), has_impossible_time=True), None, None, "disconnected"),
+        (online("a"), "1h", "12s"),
+        (late("a", 60), "20s", "1m"),
+        (late("a", 101), "1m", "101s"),
+        (offline("a", 60), "1m", None),
+        (named("a", lastHeartbeat=NOW - 240_000, lastSeenAt=NOW), "4m", "4m"),
+        (named("a", lastHeartbeat=None), "12s", None),
+        (gone("a"), "0s", None),
+        (replace(offline("a"), has_impossible_time=True), None, None),
     ],
 )
-def test_how_long_and_why(row: TrackedEnvironment, lasted: str | None, beat: str | None, cause: str | None) -> None:
-    found = [cell_of(id_, row, limits=LIMITS) for id_ in ("for", "beat", "why")]
-    assert found[1:] == [beat.replace("1m", "60s") if beat else None, cause]
-    assert found[0] == lasted
+def test_how_long_and_how_old(row: TrackedEnvironment, lasted: str | None, beat: str | None) -> None:
+    found = [cell_of(id_, row, limits=LIMITS) for id_ in ("for", "beat")]
+    assert found == [lasted, beat.replace("1m", "60s") if beat else None]
 
 
 @pytest.mark.parametrize("kind", [online, late, offline, gone])

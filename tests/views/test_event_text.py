@@ -154,7 +154,7 @@ LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
         (event(Kind.BLIND), "blind: no data since –"),
         (
             event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.ONLINE),) * 2),
-            "2 changed while blind · 2 back online (07:53:20Z to 08:53:20Z)",
+            "2 changed while blind · 2 came back (07:53:20Z to 08:53:20Z)",
         ),
         (
             event(
@@ -167,7 +167,7 @@ LOST = event(Kind.OFFLINE, incident=clean("inc-1"))
                     event(Kind.MODE, field="mode"),
                 ),
             ),
-            "6 changed while blind · 3 went offline · 1 gone · 1 back online (07:53:20Z to 08:53:20Z)",
+            "6 changed while blind · 3 went offline · 1 gone · 1 came back (07:53:20Z to 08:53:20Z)",
         ),
         (
             event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.MODE, field="mode"),) * 2),
@@ -313,7 +313,7 @@ def test_the_events_of_a_real_fleet_have_texts() -> None:
     texts = [event_text(one, UTC) for one in events]
     assert texts[0].startswith("went offline · disconnected · was on for 1h")
     assert texts[1].startswith("11 went offline together")
-    assert texts[2] == "12 changed while blind · 12 back online (08:53:40Z to 16:53:20Z)"
+    assert texts[2] == "12 changed while blind · 12 came back (08:53:40Z to 16:53:20Z)"
 
 
 @pytest.mark.parametrize("query", ["profile:home", "web"])

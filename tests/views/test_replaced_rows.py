@@ -40,8 +40,8 @@ from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.state_style import style_of
 from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
-from envwatch.views.table.columns import cause_text
 from envwatch.views.table.table_view import View
+from envwatch.views.verdict_text import cause_text
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

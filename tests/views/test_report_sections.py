@@ -182,7 +182,7 @@ def incident(count: int = 3, **changes: Any) -> values.ReportedIncident:
         (incident(shared=clean("pod p-7")), "3 went offline together, all `pod p-7`: `n0`, `n1` and `n2`. All back."),
         (
             incident(needless=1, kind=Kind.GONE),
-            "2 left the list together (+1 need nobody): `n0`, `n1` and `n2`. All back.",
+            "2 gone together (+1 need nobody): `n0`, `n1` and `n2`. All back.",
         ),
         (
             incident(kind=Kind.MISSING, found_after_gap=True),

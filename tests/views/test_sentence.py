@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, environment, failed, key_of, listed, own_device_id, reading, slept
+from support.builders import NOW, environment, failed, key_of, listed, own_device_id, reading
 from support.markdown import HOSTILE, assert_is_harmless
 
 from envwatch.fleet.alerting.acknowledgements import Ack
@@ -154,14 +154,7 @@ def test_a_recorded_moment_is_named() -> None:
 def test_while_blind_the_state_is_unknown_since_the_newest_listing() -> None:
     blind = after(listed([lost("web-1")]), failed(at=NOW + 5 * MINUTE))
     assert said(blind, NOW + 5 * MINUTE) == (
-        "The state of `web-1` (`prod`) is unknown since 08:53:20 UTC (5m): `timeout: timeout`, last seen offline."
-    )
-
-
-def test_after_a_sleep_the_state_is_unknown_since_the_newest_listing() -> None:
-    awake = after(listed([named("web-1")]), slept(NOW, NOW + 60 * MINUTE))
-    assert said(awake, NOW + 60 * MINUTE) == (
-        "The state of `web-1` (`prod`) is unknown since 08:53:20 UTC (1h): no listing has come since, last seen online."
+        "The state of `web-1` (`prod`) is unknown since 08:53:20 UTC (5m): `timeout: timeout`, last offline."
     )
 
 

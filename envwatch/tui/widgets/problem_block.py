@@ -21,9 +21,10 @@ from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.block_text import LEAST_NAMES, lasted_text, names_text, state_of, why_text
-from envwatch.views.table.columns import GUTTER, LEFT, cause_text, for_text
+from envwatch.views.table.columns import GUTTER, LEFT, for_text
 from envwatch.views.table.cursor import More
 from envwatch.views.table.table_view import GroupHeader, id_tail
+from envwatch.views.verdict_text import cause_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

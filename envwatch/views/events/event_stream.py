@@ -17,16 +17,17 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
-from envwatch.model.times import NOTHING, long_age, moment
+from envwatch.model.times import NOTHING, moment
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query
 from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, word_of
-from envwatch.views.events.event_text import event_style, event_text, names_text
+from envwatch.views.events.event_text import VERBS, event_style, event_text, names_text
 from envwatch.views.events.matching import EventFilter
 from envwatch.views.state_style import painted, style_of
 from envwatch.views.table.block import block_of
 from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import AmbiguousNames, id_tail, in_default_order
+from envwatch.views.verdict_text import lasted_text, state_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -97,10 +98,10 @@ def event_line(event: Event, layout: Layout) -> SafeText:
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
     """Return the line of an environment that exists when watching begins (server's clock, ms)."""
-    state = "unknown" if is_unknown else tracked.presence
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
-    return layout.line(at, _INITIAL, tracked.profile, name, clean(f"{state}{reason}"))
+    state = state_text(tracked, is_unknown=is_unknown)
+    return layout.line(at, _INITIAL, tracked.profile, name, composed(f"{state}{reason}"))
 
 
 def encoded(line: str, encoding: str, *, ascii_only: bool) -> bytes:
@@ -117,19 +118,11 @@ def _padded(text: SafeText, width: int) -> SafeText:
 
 
 def _details(event: Event, zone: tzinfo) -> SafeText:
-    lasted = None if event.lasted is None else long_age(event.lasted)
-    parts: list[str | None]
     match None if event.members else event.kind:
-        case Kind.OFFLINE:
-            parts = [event.reason, lasted and f"was on for {lasted}"]
         case Kind.ONLINE:
-            parts = [lasted and f"was off for {lasted}"]
+            parts = [lasted_text(event, "was off for")]
         case Kind.RETURNED:
-            parts = [event.after, lasted and f"was gone for {lasted}"]
-        case Kind.APPEARED:
-            parts = [event.after, event.reason]
-        case Kind.GONE | Kind.MISSING:
-            parts = [event.reason]
+            parts = [event.after or "", lasted_text(event, "was gone for")]
         case _:
             parts = [_without_kind(event_text(event, zone).replace(" · ", ", "), event)]
     return composed(", ".join(part for part in parts if part))
@@ -142,7 +135,8 @@ def _without_kind(text: str, event: Event) -> str:
         return f"{event.reason.removeprefix(f'{event.kind} ')}, {names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
         return names_text(event.members)
-    kinds = (f"{len(event.members)} changed while blind", event.kind.value, word_of(event))
+    word = word_of(event)
+    kinds = (f"{len(event.members)} changed while blind", event.kind.value, word, VERBS.get(event.kind, word))
     said = next((kind for kind in kinds if text.startswith(kind)), "")
     return text.removeprefix(said).lstrip(":, ")
 

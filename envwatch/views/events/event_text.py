@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.losses import LOSSES, key_of
 from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
@@ -15,6 +15,7 @@ from envwatch.model.outcome import Cause, Failed
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, instant_text
+from envwatch.views.verdict_text import lasted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,11 +75,7 @@ def _with_reason(text: str, event: Event) -> str:
     return f"{text} · {event.reason}" if event.reason else text
 
 
-def _lasted(event: Event, how: str) -> str:
-    return f"{how} {long_age(event.lasted)}" if event.lasted is not None else ""
-
-
-_GROUP_VERBS = {
+VERBS: Final[Mapping[Kind, str]] = {
     Kind.OFFLINE: "went offline",
     Kind.ONLINE: "came back",
     Kind.GONE: "gone",
@@ -100,7 +97,7 @@ _NAMES_SHOWN = 8
 _NAME_CELLS = 24
 """Two names fit into a line of 80 cells."""
 
-_BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
+_BLIND_SUMMARY: Final = (Kind.OFFLINE, Kind.GONE, Kind.ONLINE)
 
 
 _RUN_SUMMARY: Mapping[str | None, str] = {
@@ -136,7 +133,7 @@ def _group_text(event: Event, names: int) -> str:
     # Losses that need a person have an incident. The block, messages and `check` count these losses only.
     open_losses = [member for member in event.members if member.incident is not None] if kind in LOSSES else []
     members = open_losses or event.members
-    verb = _GROUP_VERBS.get(kind)
+    verb = VERBS.get(kind)
     changes = {(member.field or kind, member.after) for member in members}
     field, after = changes.pop() if len(changes) == 1 else (kind, None)
     to = f" → {after}" if after else ""
@@ -151,20 +148,20 @@ def _group_text(event: Event, names: int) -> str:
 
 
 def _after(event: Event, what: str) -> str:
-    return _with_reason(what + _lasted(event, " after"), event)
+    return _with_reason(what + lasted_text(event, " after"), event)
 
 
 _SENTENCES: Mapping[Kind, Callable[[Event], str | tuple[str, ...]]] = {
-    Kind.ONLINE: lambda event: ("back online" + _lasted(event, " after"), "back online"),
+    Kind.ONLINE: lambda event: ("back online" + lasted_text(event, " after"), "back online"),
     Kind.OFFLINE: lambda event: (
-        _with_reason("went offline", event) + _lasted(event, " · was on for"),
+        _with_reason("went offline", event) + lasted_text(event, " · was on for"),
         _with_reason("went offline", event),
         "went offline",
     ),
     Kind.GONE: lambda event: _with_reason("gone", event),
     Kind.MISSING: lambda event: _with_reason("missing", event),
     Kind.NOT_BACK: lambda event: event.reason or "not back",
-    Kind.RETURNED: lambda event: f"listed again, {event.after}" + _lasted(event, " after"),
+    Kind.RETURNED: lambda event: f"listed again, {event.after}" + lasted_text(event, " after"),
     Kind.APPEARED: lambda event: _with_reason(f"appeared, {event.after}", event),
     **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change_text),
     Kind.RECONNECTED: lambda _: (
@@ -203,7 +200,7 @@ def _while_blind_text(event: Event, since: str, until: str) -> str:
             return f"nothing was recorded for {lasted} ({since} to {until})"
         return f"in {lasted} since the last run: {_run_summary(event.members)}"
     counts = Counter(member.kind for member in event.members)
-    summary = "".join(f" · {counts[kind]:,} {verb}" for kind, verb in _BLIND_SUMMARY.items() if counts[kind])
+    summary = "".join(f" · {counts[kind]:,} {VERBS[kind]}" for kind in _BLIND_SUMMARY if counts[kind])
     return f"{len(event.members):,} changed while blind{summary} ({since} to {until})"
 
 

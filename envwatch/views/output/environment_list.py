@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.hours import LastDays
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.text import SafeText, composed
 from envwatch.presentation import RowContext, contexts_of
 from envwatch.query.field_types import MatchContext
 from envwatch.views.state_style import clock_warning, marked_text, silenced_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import SEARCHED, rank_of
 from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_default_order
+from envwatch.views.verdict_text import state_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks, ServerMs
     from envwatch.model.outcome import Listed
     from envwatch.query.language import Query
-
-
-UNKNOWN: Final = clean("unknown")
 
 
 class ListedEnvironment(NamedTuple):
@@ -45,7 +43,7 @@ class ListedEnvironment(NamedTuple):
     @property
     def state(self) -> SafeText:
         """The presence, or `unknown`."""
-        return UNKNOWN if self.is_unknown else clean(self.tracked.presence.value)
+        return state_text(self.tracked, is_unknown=self.is_unknown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,16 +18,17 @@ from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environm
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
-from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
 from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
+from envwatch.views.verdict_text import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.presentation import RowContext
+    from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment
     from envwatch.views.table.block import Block
 
 _UNKNOWN_REASON: Final = clean("cannot be known")

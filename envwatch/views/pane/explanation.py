@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.plausibility import IMPOSSIBLE
-from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule
+from envwatch.fleet.presence import NEVER_LISTED, Presence, PresenceRule
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.recent_changes import change_rate
 from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
@@ -20,6 +20,7 @@ from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
 from envwatch.views.state_style import FAINT, Piece, not_back_text, silenced_text
+from envwatch.views.verdict_text import last_text, state_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,17 +58,13 @@ def answer(
     silenced: SafeText | None = None,
 ) -> SafeText:
     """Return the verdict in a sentence, with the end of a silence."""
-    verdict = tracked.verdict
-    result = verdict.presence.value
-    if profile_state.is_unknown(tracked, now):
-        result = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
+    is_unknown = profile_state.is_unknown(tracked, now)
+    states = (state_text(tracked, is_unknown=is_unknown), last_text(tracked) if is_unknown else None)
     since = "since before the first listing"
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
-    reason = verdict.reason if tracked.replaced_by is None else f"{verdict.reason}, {tracked.reason}"
-    if silenced is not None:
-        reason += f", {silenced}"
-    return composed(f"This environment is {result}: {reason}, {since}.")
+    reason = tracked.reason if silenced is None else f"{tracked.reason}, {silenced}"
+    return composed(f"This environment is {', '.join(filter(None, states))}: {reason}, {since}.")
 
 
 def trace(

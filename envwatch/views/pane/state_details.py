@@ -15,7 +15,7 @@ from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.outages import Outage, outages
 from envwatch.fleet.plausibility import IMPOSSIBLE
-from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, Reason, heartbeat_age
+from envwatch.fleet.presence import NEVER_LISTED, Presence, Reason, heartbeat_age
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.watched_time import NOT_WATCHED
@@ -39,6 +39,7 @@ from envwatch.views.state_style import (
     silenced_until_text,
     style_of,
 )
+from envwatch.views.verdict_text import countdown_text, flapping_text, last_text, lasted_text, state_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,11 +72,10 @@ def headline(
     """
     is_unknown = profile_state.is_unknown(tracked, now)
     look = style_of(tracked, is_unknown=is_unknown)
-    word = "unknown" if is_unknown else tracked.presence.value
     lasted = _lasted(tracked, profile_state, now)
     duration = "" if lasted is None else f" for {state_age(lasted)}"
-    text = f"{look.ascii if is_ascii else look.glyph} {word.upper()}{duration}"
-    causes = (Piece(composed(f"· {cause}")) for cause in _causes(tracked, profile_state, own_events, now))
+    text = f"{look.ascii if is_ascii else look.glyph} {state_text(tracked, is_unknown=is_unknown).upper()}{duration}"
+    causes = (Piece(composed(f"· {cause}")) for cause in filter(None, _causes(tracked, profile_state, own_events, now)))
     return [Piece(clean(text), f"bold {look.style}"), *causes]
 
 
@@ -88,32 +88,27 @@ def _lasted(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clock
 
 def _causes(
     tracked: TrackedEnvironment, profile_state: ProfileState, own_events: Sequence[Event], now: Clocks
-) -> Iterator[str]:
+) -> Iterator[SafeText | None]:
     if profile_state.is_unknown(tracked, now):
-        if tracked.verdict != UNTIMED:
-            yield f"last seen {tracked.presence}"
+        yield last_text(tracked)
     elif tracked.verdict.is_up:
-        yield from _heartbeat_text(tracked, profile_state, now)
+        yield _heartbeat_text(tracked, profile_state, now)
     else:
         yield tracked.reason
         last = next((event for event in reversed(own_events) if event.kind in _OF_PRESENCE), None)
-        if last is not None and last.kind is Kind.OFFLINE and last.lasted is not None:
-            yield f"was on for {long_age(last.lasted)}"
-    if tracked.clock_suspect:
-        yield "clock?"
-    if tracked.is_flapping:
-        yield "flapping"
+        if last is not None and last.kind is Kind.OFFLINE:
+            yield clean(lasted_text(last, "was on for"))
+    yield clean("clock?") if tracked.clock_suspect else None
+    yield flapping_text(tracked)
 
 
-def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[str]:
+def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> SafeText | None:
     age = heartbeat_age(tracked.environment, profile_state.clock.server_time(now.wall))
     if age is None or tracked.clock_suspect or not _silence_counts(profile_state, now):
-        return
+        return None
     if tracked.presence is Presence.ONLINE:
-        yield f"beat {short_age(age)} ago"
-    else:
-        left = (profile_state.limits.online_for - age).total_seconds()
-        yield f"offline in {left:.0f} s" if left > 0 else "offline at the next listing"
+        return clean(f"beat {short_age(age)} ago")
+    return countdown_text((profile_state.limits.online_for - age).total_seconds())
 
 
 def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:

@@ -12,14 +12,13 @@ from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.losses import Key, Loss, key_of
-from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
-from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of
-from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
+from envwatch.model.text import EMPTY, SafeText, composed, counted, enumerated, shortened
 from envwatch.model.times import DAY_MS, MS, NOTHING, moment, offset_text, span, state_age
 from envwatch.views.pane.remedies import remedies, start_remedies
+from envwatch.views.verdict_text import UNKNOWN, last_text, reasons, state_text, why_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -90,9 +89,6 @@ _NAMES: Final = 4
 _REASONS: Final = 4
 _TOGETHER_MS: Final = timedelta(minutes=1) / MS
 """States with begins this close share a begin in the sentence."""
-_UNKNOWN: Final = "unknown"
-_UNREADABLE: Final = clean("its row cannot be read")
-_NO_LISTING: Final = clean("no listing has come since")
 _ANY_ORGANIZATION: Final = "`letta server --org` and the organization's id"
 _WAYS: Final = 3
 """Most commands in a sentence."""
@@ -108,7 +104,7 @@ class _State(NamedTuple):
 
     @property
     def is_down(self) -> bool:
-        return self.word != _UNKNOWN and not self.tracked.verdict.is_up
+        return self.word != UNKNOWN and not self.tracked.verdict.is_up
 
 
 def incident_sentence(  # noqa: PLR0913  the facts that it states
@@ -136,26 +132,25 @@ def incident_sentence(  # noqa: PLR0913  the facts that it states
 
 def _state_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> _State:
     profile_state = monitor.fleet.for_environment(tracked)
-    clock, listed_at = profile_state.clock, profile_state.listed
-    since: float | None = None
-    if profile_state.is_unknown(tracked, now):
-        reason = clean(Reason.UNTIMED) if tracked.has_impossible_time else _UNREADABLE
-        if (blindness := profile_state.blindness(now)) is not None:
-            since, reason = blindness
-        elif listed_at is not None and profile_state.freshness(now) is Freshness.BLIND:
-            since, reason = clock.server_time(listed_at.wall), _NO_LISTING
-        word, why = _UNKNOWN, f"{reason_text(reason)}, last seen {tracked.presence}"
+    is_unknown = profile_state.is_unknown(tracked, now)
+    since: float | None
+    if is_unknown:
+        since, why = why_unknown(tracked, profile_state, now)
+        parts = [why, last_text(tracked)]
     else:
-        since = state_began_at(tracked, profile_state.limits)
-        word = tracked.presence.value
-        causes = [] if tracked.presence is Presence.ONLINE else [reason_text(tracked.reason)]
-        why = ", ".join([*causes, "flapping"] if tracked.is_flapping and tracked.replaced_by is None else causes)
+        since, parts = state_began_at(tracked, profile_state.limits), [*reasons(tracked)]
     is_true = since is not None and since >= limits.EARLIEST_MS
-    return _State(tracked, word, since if is_true else None, clock.server_time(now.wall), why)
+    return _State(
+        tracked,
+        state_text(tracked, is_unknown=is_unknown),
+        since if is_true else None,
+        profile_state.clock.server_time(now.wall),
+        ", ".join(map(reason_text, filter(None, parts))),
+    )
 
 
 def _one_text(state: _State, profile: str, zone: tzinfo | None) -> str:
-    of = "The state of " if state.word == _UNKNOWN else ""
+    of = "The state of " if state.word == UNKNOWN else ""
     why = f": {state.why}" if state.why else ""
     return f"{of}{code(state.tracked.environment.label)}{profile} is {state.word}{_since_text([state], zone)}{why}"
 
@@ -163,7 +158,7 @@ def _one_text(state: _State, profile: str, zone: tzinfo | None) -> str:
 def _several_text(states: Sequence[_State], profile: str, zone: tzinfo | None, shared: SafeText | None) -> str:
     count, words = f"{counted(len(states), 'environment')}{profile}", Counter(state.word for state in states)
     if len(words) == 1:
-        of = "The states of " if _UNKNOWN in words else ""
+        of = "The states of " if UNKNOWN in words else ""
         what = f"{of}{count} are {states[0].word}{_since_text(states, zone)}"
     else:
         each = joined(f"{number:,} {'is' if number == 1 else 'are'} {word}" for word, number in words.most_common())

@@ -14,6 +14,7 @@ from envwatch.model.environment import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
 from envwatch.model.times import DAY_MS, long_age, moment, offset_text, span
 from envwatch.model.versions import is_behind
+from envwatch.views.events.event_text import VERBS
 from envwatch.views.report import values
 from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
 from envwatch.views.table.table_view import id_tail
@@ -197,14 +198,6 @@ def _down_text(down: values.Down, clock: ReportClock) -> str:
     return ", ".join(parts)
 
 
-_LOST: Final = {
-    Kind.OFFLINE: ("went offline", "found offline"),
-    Kind.GONE: ("left the list", "found gone"),
-    Kind.MISSING: ("went missing", "found missing"),
-}
-"""The words for a change that was seen, and for a change found later."""
-
-
 def _incident_section(profile: values.ProfileReport, clock: ReportClock) -> _Section:
     found = profile.incidents
     # Incidents with environments still down come first, then the largest.
@@ -222,8 +215,11 @@ def _incident_text(incident: values.ReportedIncident, clock: ReportClock) -> str
     if incident.kind is Kind.NOT_BACK:
         what = f"{count:,} not back by {clock.text(incident.began_at)}: {_names(incident.environments)}"
     else:
-        seen, found = _LOST[incident.kind]
-        how = f"were {found} after a gap" if incident.found_after_gap else f"{seen} together"
+        how = (
+            f"were found {incident.kind} after a gap"
+            if incident.found_after_gap
+            else f"{VERBS[incident.kind]} together"
+        )
         what = f"{clock.text(incident.began_at)} {count:,} {how}{needless}{where}: {_names(incident.environments)}"
     back = len(incident.environments) - len(still)
     until = ""

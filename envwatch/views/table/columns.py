@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.uptime import share_text
 from envwatch.history.hours import HOURS
@@ -22,6 +22,7 @@ from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.presentation import PRESENTATIONS, Match, Presentation, no_text
 from envwatch.views.state_style import HOUR_GLYPHS, hour_marks, hours_text
+from envwatch.views.verdict_text import cause_text, short_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,36 +103,6 @@ def _beat_at(tracked: TrackedEnvironment) -> float | None:
     return environment.last_heartbeat_at if has_one else None
 
 
-def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return why an environment is down, late or flapping, in at most 14 cells; None for a healthy row."""
-    match tracked.presence:
-        case Presence.LATE if not tracked.clock_suspect:
-            left = (fleet_limits.online_for - span(now - tracked.environment.last_seen_alive_at)).total_seconds()
-            return composed(f"off in {left:.0f} s" if left > 0 else "off next poll")
-        case Presence.ONLINE if tracked.is_flapping:
-            return composed(f"{len(tracked.transitions)} changes/h")
-        case _:
-            return _reason(tracked)
-
-
-def _reason(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return a verdict's reason without parts that change with time."""
-    if tracked.replaced_by is not None:
-        return tracked.reason
-    reason = tracked.verdict.reason
-    if reason in (Reason.BEATING, Reason.UNTIMED):
-        return None
-    return _SHORT_REASONS.get(reason) or clean(reason.value)
-
-
-_SHORT_REASONS: Final = {
-    Reason.ABSENT: clean("not listed"),
-    Reason.EXPECTED: clean("not listed"),
-    Reason.NEVER_LISTED: clean("never listed"),
-    Reason.MISSED: clean("ping missed"),
-}
-
-
 _PRESENCES: Final = tuple(Presence)
 
 _COMPUTED: Final = (
@@ -175,9 +146,9 @@ _COMPUTED: Final = (
         "why",
         "reason of late or down",
         width=14,
-        text=_reason,
+        text=short_reason,
         cell=lambda tracked, context: cause_text(tracked, context.at, context.profile_state.limits),
-        rank=lambda tracked, _: _reason(tracked),
+        rank=lambda tracked, _: short_reason(tracked),
         keep="start",
     ),
     Presentation(
