@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 LEAST: Final = 5
 
 ALLOWED: Final[Mapping[frozenset[str], str]] = {
-    frozenset({"Presentation", "Column"}): "a column of an API field is made from the field's presentation",
     frozenset({"SourceError", "Failed"}): "an exception is mutable, and an outcome has the poll's times",
 }
 """Pairs of classes by name, with the reason."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
+    from envwatch.views.state_style import StateStyle
+    from envwatch.views.table.row_values import Mark
 
 
 BAR_STYLES: Final[Mapping[ChangeTag, str]] = {
@@ -57,6 +59,12 @@ class Glyphs(NamedTuple):
     rule: str = "─"
     opened: str = "▾"
     closed: str = "▸"
+
+    def of(self, look: StateStyle) -> str:
+        return look.ascii if self.is_ascii else look.glyph
+
+    def sign(self, mark: Mark) -> str:
+        return self.acknowledged if mark == "acknowledged" else self.silenced
 
     def bar(self, tag: ChangeTag) -> str:
         return self.lost if tag is ChangeTag.NEW else self.returned

@@ -293,16 +293,6 @@ async def test_a_group_header_is_marked_once_all_problems_of_its_group_are_ackno
         assert "✓" not in stage.body[0]
 
 
-async def test_a_group_header_without_problems_is_not_marked() -> None:
-    async with late() as stage:
-        await stage.show([*late_rows(), named("joe", podId="p-2")])
-        await stage.press("b", "p", "enter")
-        go_to_group(stage)
-        await acknowledge(stage)
-        assert [line for line in stage.body if "pod-1" in line and "✓" in line]
-        assert [line for line in stage.body if "p-2" in line and "✓" in line] == []
-
-
 @pytest.mark.parametrize(
     ("query", "names", "matches"),
     [("!status:acked", ["dan"], (3, 2)), pytest.param("status:acknowledged", ["cyd"], (1, 2), marks=pytest.mark.slow)],

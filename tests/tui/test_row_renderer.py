@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from rich.style import Style
 from support.app_harness import staged, style_in
 from support.builders import NOW, environment, key_of, listed, reading
-from support.policies import soon
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.silences import Silence
@@ -20,13 +19,11 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.hours import LastDays
 from envwatch.model.clock import WallMs
-from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.presentation import contexts_of
 from envwatch.query.language import Query, parse
 from envwatch.tui.state import UNICODE, MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
-from envwatch.views.events.matching import matcher_of
 from envwatch.views.table.columns import LEFT, fitting
 
 if TYPE_CHECKING:
@@ -185,28 +182,6 @@ def test_the_field_of_an_unknown_state_ends_behind_its_glyph() -> None:
         assert glyph.text == "?"
         assert "unknown" in str(glyph.style and glyph.style.meta)
         assert "unknown" not in str(word.style and word.style.meta)
-
-
-@pytest.mark.parametrize(
-    ("row", "style"),
-    [
-        ({"deviceId": "device-1", **LOST}, "gone"),
-        ({"deviceId": "sandbox-1", **LOST}, "gone"),
-        ({"deviceId": "device-1", "lastHeartbeat": NOW - 60_000}, "late"),
-        ({"deviceId": "sandbox-1", "lastHeartbeat": NOW - 60_000}, "gone"),
-        ({"deviceId": "sandbox-1", "lastHeartbeat": NOW - 1_000}, "online"),
-        ({"connectionName": "test-1", **LOST}, "gone"),
-        ({"connectionName": "test-1", "lastHeartbeat": NOW - 1_000}, "online"),
-    ],
-)
-def test_the_state_of_what_needs_nobody_is_soft(row: dict[str, object], style: str) -> None:
-    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(alert=matcher_of("!name:test-*")))
-    monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", **row)]), reading())
-    state = moment(monitor, 0)
-    (tracked,) = state.monitor.fleet.environments
-    (segment,) = [each for each in fresh(state).row(tracked, is_cursor=False) if each.text[:1] in {"○", "◐", "●"}]
-    assert segment.style is not None
-    assert segment.style.meta == {"part": style}
 
 
 async def test_the_usual_mode_is_dim() -> None:

@@ -119,18 +119,6 @@ async def test_an_incident_names_who_knows_of_it_once_all_its_members_are_known_
         assert ("acked by ops-1" in line) == is_marked
 
 
-@pytest.mark.parametrize("is_marked", [True, False])
-async def test_a_group_is_marked_once_all_its_problems_are_known_there(*, is_marked: bool) -> None:
-    async with staged(WIDE) as stage:
-        online, late = rows(stage.at)[1], {"lastHeartbeat": stage.at - 60_000}
-        first = environment("env-a", envwatch=ack(), **late)
-        second = environment("env-c", **late, **({"envwatch": ack()} if is_marked else {}))
-        await stage.show([replace(each, pod_id=clean("pod-7")) for each in (first, second, online)])
-        await stage.press("b", "p", "enter")
-        assert "pod-7" in stage.body[0]
-        assert ("✓" in stage.body[0]) == is_marked
-
-
 async def test_a_filter_finds_what_was_acknowledged_there() -> None:
     async with staged() as stage:
         await stage.show(rows(stage.at, **ack()))

@@ -177,26 +177,16 @@ class DetailPane(Pager, StateNode):
 
         monitor, now, zone, name = state.monitor, state.now, self.options.zone, line.environment.label
         profile_state, own_events = monitor.fleet.for_environment(line), monitor.event_log.for_environment(line.key)
-        ack, silenced = monitor.ack_of(line), monitor.silenced(line, now)
-        marks = chain(
-            state_details.clock_lines(line, profile_state),
-            state_details.acknowledgement_lines(ack, state.server_now(line.profile)),
-            state_details.silence_lines(silenced, line, monitor, now),
-            state_details.shared_lines(
-                line,
-                now,
-                monitor.policy_of(line.profile).zone,
-                is_acked=ack is not None,
-                is_silenced=silenced is not None,
-            ),
-            # The explanation has the decision, too. No history has the decisions of the past.
-            () if self.explains or state.rewound is not None else state_details.alert_lines(line, monitor, now, zone),
+        # The explanation has the decision, too. No history has the decisions of the past.
+        decided = (
+            () if self.explains or state.rewound is not None else state_details.alert_lines(line, monitor, now, zone)
         )
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
             *layout.sentence(state_details.headline(line, profile_state, own_events, now, is_ascii=is_ascii)),
             *layout.sentence([Piece(state_details.proof(line, profile_state, now, zone))]),
-            *self._rows(marks),
+            *self._rows(state_details.mark_lines(line, monitor, now)),
+            *self._rows(decided),
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
@@ -246,9 +236,8 @@ class DetailPane(Pager, StateNode):
     def _incident_head(self, line: BlockLine) -> list[Row]:
         state, layout, zone = self.state, self._layout, self.options.zone
         look, words = state_of(line, state.monitor, state.now)
-        glyph = look.ascii if self.options.glyphs.is_ascii else look.glyph
         names = names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)
-        lasted = composed(f"{glyph} {words} for {lasted_text(line, state.now.wall)}")
+        lasted = composed(f"{self.options.glyphs.of(look)} {words} for {lasted_text(line, state.now.wall)}")
         why = why_text(line, state.monitor, state.now)
         return [
             *layout.title(names),

@@ -245,7 +245,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
         segments = [
             Segment(head, base),
             Segment(when, faint),
-            Segment(f"{look.ascii if glyphs.is_ascii else look.glyph}  ", style),
+            Segment(f"{glyphs.of(look)}  ", style),
             Segment(f"{name} " if name else "", base),
             Segment(shortened(fitting_text(event, zone, room), room, ellipsis=glyphs.ellipsis), style),
         ]

@@ -263,7 +263,7 @@ class NewsBar(TextLine, StateNode):
         if self.options.times is TimeStyle.RELATIVE:
             clock, ago = [], [Part(f"{short_age(span(self._server_now(event) - event.at))} ago", "faint", 6)]
         look = event_style(event, self.state.block)
-        glyph = Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9)
+        glyph = Part(glyphs.of(look), look.style, 9)
         widest = [Part(_WIDEST_AGO) for _ in ago]  # a new second must not change the names
         kept = [part for part in right if part.weight > _OTHERS]
         room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *kept, *widest))

@@ -18,13 +18,19 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shorten
 from envwatch.tui.state import BAR_STYLES, MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.block_text import LEAST_NAMES, lasted_text, names_text, state_of, why_text
-from envwatch.views.table.columns import GUTTER, LEFT, for_text
+from envwatch.views.table.block_text import (
+    LEAST_NAMES,
+    lasted_text,
+    member_texts,
+    names_text,
+    state_of,
+    tag_of,
+    why_text,
+)
+from envwatch.views.table.columns import GUTTER, LEFT
 from envwatch.views.table.cursor import More
 from envwatch.views.table.table_view import GroupHeader, id_tail
-from envwatch.views.verdict_text import cause_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,19 +108,13 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
     ) -> _LineParts:
         glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
         look, words = state_of(line, monitor, state.now)
-        glyph, style, tag = look.ascii if glyphs.is_ascii else look.glyph, look.style, None
-        if line.is_acked:
-            glyph = glyphs.acknowledged
-        elif line.returned:
-            tag = ChangeTag.BACK
-        elif line.fresh_losses(wall):
-            tag = ChangeTag.NEW
+        style, tag = look.style, tag_of(line, wall)
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]
         is_marked, ambiguous = all(tracked.key in marked for tracked in line.members), state.ambiguous_names
         return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
-            state=(f"{glyph} {words}", style),
+            state=(f"{glyphs.acknowledged if line.is_acked else glyphs.of(look)} {words}", style),
             lasted=lasted_text(line, wall),
             tag=tag,
             names=lambda room: names_text(
@@ -221,23 +221,16 @@ class ProblemBlock(_BlockLines):
 
     def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> _LineParts:
         state, glyphs = self.state, self.options.glyphs
-        profile_state = state.monitor.fleet.for_environment(tracked)
-        at = state.server_now(tracked.profile)
-        look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, state.now))
-        ack = state.monitor.ack_of(tracked)
-        glyph = glyphs.acknowledged if ack is not None else look.ascii if glyphs.is_ascii else look.glyph
+        look, lasted, cause, acked = member_texts(tracked, state.monitor, state.now)
         label = tracked.environment.label
         name = composed(label + id_tail(label, tracked.environment.id, state.ambiguous_names))
-        why = cause_text(tracked, at, profile_state.limits) or EMPTY
-        if ack is not None:
-            why = marked_text("acked", note=ack.note)
         return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self._marked),
-            state=(f"{_INDENT}{glyph} {look.word}", look.style),
-            lasted=for_text(tracked, at, profile_state.limits) or EMPTY,
+            state=(f"{_INDENT}{glyphs.of(look) if acked is None else glyphs.acknowledged} {look.word}", look.style),
+            lasted=lasted,
             names=lambda room: shortened(name, room, keep="ends", ellipsis=glyphs.ellipsis),
-            why=why,
-            is_acked=ack is not None,
+            why=cause if acked is None else acked,
+            is_acked=acked is not None,
             is_cursor=is_cursor,
         )
 

@@ -4,67 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from rich.segment import Segment
 from textual.strip import Strip
 
-from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.environment import STANDARD, UNRESTRICTED, mode_of
-from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.state import BAR_STYLES
-from envwatch.views.state_style import (
-    PRESENCE_STYLES,
-    glyph_of,
-    marked_text,
-    shared_text,
-    silence_text,
-    style_of,
-)
 from envwatch.views.table.columns import COLUMNS, GUTTER, LEFT, gap_after
-from envwatch.views.table.table_view import OLD, GroupHeader, id_tail
+from envwatch.views.table.row_values import (
+    AGES,
+    RowSnapshot,
+    StaticCells,
+    are_headers_ticking,
+    header_values,
+    snapshot_of,
+)
+from envwatch.views.table.table_view import OLD, GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rich.style import Style
 
-    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.presentation import Presentation, RowContext
     from envwatch.query.language import Query
     from envwatch.tui.state import Glyphs, MonitorState
     from envwatch.views.state_style import StateStyle
     from envwatch.views.table.table_view import TableLine, View
-
-
-AGES: Final = 3
-"""Columns left of NAME: the state, the time in the state, and the heartbeat's age."""
-
-
-class StaticCells(NamedTuple):
-    """The values right of the heartbeat's age."""
-
-    tracked: TrackedEnvironment
-    tag: ChangeTag | None
-    known: str
-    tail: str
-    newest: SafeText | None
-    is_listed: bool
-    ticking: tuple[SafeText | None, ...]
-
-
-class RowSnapshot(NamedTuple):
-    """The values of a row at one moment."""
-
-    is_unknown: bool
-    is_soft: bool
-    """Whether the row raises no alert, like every down row outside the block."""
-    ages: tuple[SafeText | None, ...]
-    rest: StaticCells
 
 
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
@@ -98,76 +69,11 @@ class RowRenderer:
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
         if isinstance(line, GroupHeader):
-            return self.width if self.state.monitor.has_silences else 0
+            return self.width if are_headers_ticking(self.contexts) else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
         return 0 if now == before else LEFT if now.rest == before.rest else self.width
 
     # Rows with equal values share cached cells.
-
-    def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
-        id_, name, state = tracked.environment.id, tracked.environment.name, self.state
-        context = self.contexts[tracked.profile]
-        profile_state, now = context.profile_state, context.at
-        silenced = state.monitor.silenced(tracked, state.now)
-        is_unknown = profile_state.is_unknown(tracked, state.now)
-        tag = tracked.tag(now)
-        ticking: list[SafeText | None] = []
-        for column, width in self.columns[AGES:]:
-            if column.cell is not None:
-                text = column.cell(tracked, context)
-                if column.id == "why":
-                    is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
-                    text = self._why(tracked, None if is_promise else text, width, silenced)
-                ticking.append(text)
-        if tag is ChangeTag.NEW:
-            tag = None  # such a loss stands in the block
-        return RowSnapshot(
-            is_unknown,
-            tracked.presence is not Presence.ONLINE
-            and (
-                tracked.presence is not Presence.LATE
-                or silenced is not None
-                or not state.monitor.decision_of(tracked, now).counts
-            ),
-            tuple([column.cell_text(tracked, context) for column, _ in self.columns[1:AGES]]),
-            StaticCells(
-                tracked,
-                tag=None if state.monitor.is_acked(tracked) or silenced else tag,
-                known=self.mark_of(tracked, silenced),
-                tail=id_tail(name, id_, state.ambiguous_names) if name else "",
-                newest=None if tracked.profile in state.counts.mostly_behind else profile_state.newest,
-                is_listed=id_ in profile_state.environments,
-                ticking=tuple(ticking),
-            ),
-        )
-
-    def mark_of(self, tracked: TrackedEnvironment, silenced: Silenced | None) -> str:
-        if self.state.monitor.is_acked(tracked):
-            return self.glyphs.acknowledged
-        if silenced is not None:
-            return self.glyphs.silenced
-        if shared_ack_of(tracked.environment) is not None:
-            return self.glyphs.acknowledged
-        is_silenced = shared_silence_of(tracked.environment, self.state.now.wall) is not None
-        return self.glyphs.silenced if is_silenced else ""
-
-    def _why(
-        self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silenced: Silenced | None
-    ) -> SafeText | None:
-        monitor, now = self.state.monitor, self.state.now
-        text: SafeText | None
-        if silenced is not None:
-            text = silence_text(silenced, monitor, tracked.profile, now, width)
-        elif (ack := monitor.ack_of(tracked)) is not None:
-            text = marked_text("acked", note=ack.note, width=width)
-        else:
-            text = shared_text(tracked.environment, now.wall, monitor.policy_of(tracked.profile).zone, width)
-        if text is None:
-            return why
-        if cells(text) > width:
-            text = clean(text.removeprefix("silenced "))  # the row has the sign of a silence
-        both = composed(f"{why} {self.glyphs.separator} {text}")
-        return both if why and cells(both) <= width else text
 
     def line(self, line: TableLine, *, is_cursor: bool) -> Strip:
         if isinstance(line, GroupHeader):
@@ -201,13 +107,11 @@ class RowRenderer:
         base = self.base
         if is_cursor:
             base += self.style("cursor")
-        if not shown.rest.is_listed or (shown.is_soft and tracked.presence is not Presence.LATE):
-            base += self.style("gone")
-        elif tracked.presence is Presence.ONLINE and shown.rest.tag is None:
-            base += self.style("healthy")
+        if shown.rest.tone is not None:
+            base += self.style(shown.rest.tone)
         segments = self._gutter(tracked, shown.rest.tag, base, is_cursor=is_cursor)
-        look = style_of(tracked, is_unknown=shown.is_unknown)
-        segments += self._state(look, shown, base)
+        look = shown.look
+        segments += self._state(look, base)
         lasted, beat = shown.ages
         if lasted is not None and len(look.word) + cells(lasted) >= _STATE_AND_FOR:
             lasted = clean(lasted.replace(" ", ""))  # `gone 1d10h`: no space between STATE and FOR
@@ -239,7 +143,13 @@ class RowRenderer:
     def _shown_of(self, tracked: TrackedEnvironment) -> RowSnapshot:
         shown = self._shown.get(tracked.key)
         if shown is None or shown.rest.tracked is not tracked:
-            shown = self._shown[tracked.key] = self.snapshot(tracked)
+            shown = self._shown[tracked.key] = snapshot_of(
+                tracked,
+                self.contexts[tracked.profile],
+                self.columns,
+                self.state.ambiguous_names,
+                self.state.counts.mostly_behind,
+            )
         return shown
 
     def empty_line(self, text: SafeText, number: int) -> Strip:
@@ -259,57 +169,28 @@ class RowRenderer:
         return [Segment(self.glyphs.bar(tag), self.base + self.style(BAR_STYLES[tag])), mark]
 
     def group_header(self, header: GroupHeader, *, is_cursor: bool) -> Strip:
-        fleet, now = self.state.monitor.fleet, self.state.now
         base = self.base + self.style("group")
         if header.key == OLD:
             base += self.style("gone")
         if is_cursor:
             base += self.style("cursor")
-        sign = self.glyphs.opened if header.is_open else self.glyphs.closed
-        is_unknown = all(fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in header.environments)
+        mark, pieces = header_values(header, self.contexts)
         tail: list[Segment] = []
-        for presence in Presence:
-            if count := header.counts.get(presence):
-                glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.glyphs.is_ascii)
-                look = PRESENCE_STYLES[presence].style
-                # Down rows that need a person stand in the block.
-                style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
-                tail += [Segment("  ", base), Segment(f"{glyph} {count:,}", style)]
-        silenced = self._silenced(header)
-        if silenced is not None:
-            tail += [Segment("  ", base), Segment(silenced, base)]
-        mark = self.glyphs.silenced if silenced else self._group_mark(header)
-        head = f" {self.glyphs.cursor if is_cursor else ' '}{sign} {f'{mark} ' if mark else ''}"
+        for piece in pieces:
+            tail += [Segment("  ", base), Segment(piece.text, base + self.style(piece.style) if piece.style else base)]
+        sign = self.glyphs.opened if header.is_open else self.glyphs.closed
+        head = f" {self.glyphs.cursor if is_cursor else ' '}{sign} {f'{self.glyphs.sign(mark)} ' if mark else ''}"
         room = self.width - cells(head) - sum(cells(segment.text) for segment in tail) - 1
         title = shortened(header.title, max(room, 1), keep="ends", ellipsis=self.glyphs.ellipsis)
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
-    def _group_mark(self, header: GroupHeader) -> str:
-        mark = ""
-        for tracked in header.environments:
-            if tracked.is_unhealthy:
-                known = self.mark_of(tracked, self.state.monitor.silenced(tracked, self.state.now))
-                if not known:
-                    return ""
-                mark = known if mark != self.glyphs.silenced else mark
-        return mark
-
-    def _silenced(self, header: GroupHeader) -> SafeText | None:
-        """Return until when all rows of a group are silenced."""
-        monitor, now = self.state.monitor, self.state.now
-        found: list[tuple[Silenced, SafeText]] = []
-        for tracked in header.environments:
-            if (silenced := monitor.silenced(tracked, now)) is None:
-                return None
-            found.append((silenced, tracked.profile))
-        first, profile = min(found, key=lambda each: each[0].until)
-        return silence_text(first, monitor, profile, now, width=0)
-
-    def _state(self, state: StateStyle, shown: RowSnapshot, base: Style) -> list[Segment]:
+    def _state(self, state: StateStyle, base: Style) -> list[Segment]:
         """Return glyph and word. An unknown state colours only the glyph, far from FOR."""
-        glyph = state.ascii if self.glyphs.is_ascii else state.glyph
-        style = base + self.style("gone" if shown.is_soft and state.style in _LOUD else state.style)
-        return [Segment(glyph, style), Segment(f" {state.word:<4}", base if state.style == "unknown" else style)]
+        style = base + self.style(state.style)
+        return [
+            Segment(self.glyphs.of(state), style),
+            Segment(f" {state.word:<4}", base if state.style == "unknown" else style),
+        ]
 
     def _styled(self, column: Presentation, width: int, text: SafeText, base: Style) -> Iterator[Segment]:
         for style, alike in groupby(fitted(text, width, keep=column.keep, align=column.align), column.styles.get):
@@ -317,7 +198,7 @@ class RowRenderer:
 
     def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
         name, id_ = rest.tracked.environment.name, rest.tracked.environment.id
-        mark = rest.known or rest.tag or ""
+        mark = self.glyphs.sign(rest.mark) if rest.mark else rest.tag or ""
         room = width - (len(mark) + 1 if mark else 0)
         text = shortened(name or id_, max(room - len(rest.tail), 0), keep="ends", ellipsis=self.glyphs.ellipsis)
         faint = base + self.style("faint")
@@ -325,7 +206,7 @@ class RowRenderer:
         return [
             *self._with_hits(text, base if name else faint),
             Segment(rest.tail + space, faint),
-            Segment(mark, self._tag_style(rest.tracked, None if rest.known else rest.tag, base)),
+            Segment(mark, self._tag_style(rest.tracked, None if rest.mark else rest.tag, base)),
         ]
 
     def _with_hits(self, text: SafeText, style: Style) -> Iterator[Segment]:
@@ -357,7 +238,3 @@ class RowRenderer:
             is_under_cursor = base.bgcolor != self.base.bgcolor or base.reverse
             style = base if is_under_cursor else base + self.style("usual")
         return Segment(fitted(text, width, keep=column.keep, align=column.align, ellipsis=self.glyphs.ellipsis), style)
-
-
-_LOUD: Final = frozenset({"offline", "late", "flapping"})
-"""Styles of states that need a person, unless the alert policy says otherwise."""

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.environment import NEVER
-from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.pane.details import EVENTS
 from envwatch.views.pane.layout import DetailLine
-from envwatch.views.state_style import PRESENCE_STYLES, Piece, glyph_of, marked_text, style_of
-from envwatch.views.table.block_text import cause_of
-from envwatch.views.table.columns import for_text
+from envwatch.views.state_style import PRESENCE_STYLES, Piece, glyph_of
+from envwatch.views.table.block_text import member_texts
 from envwatch.views.table.table_view import GROUPINGS, id_tail
 
 if TYPE_CHECKING:
@@ -127,13 +126,9 @@ def member_line(
     ambiguous: frozenset[SafeText] = frozenset(),
 ) -> DetailLine:
     """Return a member of an incident."""
-    profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
-    look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
-    lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
+    look, lasted, cause, acked = member_texts(tracked, monitor, now)
     name = tracked.environment.label
-    parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), cause_of(tracked, monitor, now)]
-    if ack is not None:
-        parts.append(marked_text("acked", note=ack.note))
+    parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), cause, acked]
     lasted = clean("<1m") if lasted.endswith("s") else lasted  # the pane draws members only with a listing
     label = f"{look.ascii if is_ascii else look.glyph} {lasted}"
-    return DetailLine(label, composed(" · ".join(filter(None, parts))), look.style if ack is None else "")
+    return DetailLine(label, composed(" · ".join(filter(None, parts))), look.style if acked is None else "")

@@ -216,6 +216,17 @@ def silence_lines(
         yield DetailLine("silenced", composed(f"the silence is over: {text}"))
 
 
+def mark_lines(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> Iterator[DetailLine]:
+    """Yield the doubt about clocks, the acknowledgement and the silence; marks of this machine replace shared marks."""
+    profile_state = monitor.fleet.for_environment(tracked)
+    ack, silenced = monitor.ack_of(tracked), monitor.silenced(tracked, now)
+    yield from clock_lines(tracked, profile_state)
+    yield from acknowledgement_lines(ack, profile_state.clock.server_time(now.wall))
+    yield from silence_lines(silenced, tracked, monitor, now)
+    zone = monitor.policy_of(tracked.profile).zone
+    yield from shared_lines(tracked, now, zone, is_acked=ack is not None, is_silenced=silenced is not None)
+
+
 def alert_lines(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None
 ) -> Iterator[DetailLine]:

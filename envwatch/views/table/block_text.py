@@ -9,9 +9,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, glyph_of, marked_text, shared_text, style_of
+from envwatch.views.table.columns import for_text
 from envwatch.views.table.table_view import id_tail
 from envwatch.views.verdict_text import cause_text
 
@@ -49,6 +51,26 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
 def lasted_text(line: BlockLine, wall: float) -> SafeText:
     """Return the age of the newest loss, or of the last return, in at most six cells."""
     return state_age(span(wall - line.noticed_at))
+
+
+def tag_of(line: BlockLine, wall: float) -> ChangeTag | None:
+    """Return the tag of a line (this machine's clock, ms): `BACK`, or `NEW` for a fresh, open loss."""
+    if line.is_acked:
+        return None
+    return ChangeTag.BACK if line.returned else ChangeTag.NEW if line.fresh_losses(wall) else None
+
+
+def member_texts(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks
+) -> tuple[StateStyle, SafeText, SafeText, SafeText | None]:
+    """Return a member's look, time in the state, cause, and acknowledgement with note, None if not acknowledged."""
+    profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
+    return (
+        style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now)),
+        for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY,
+        cause_of(tracked, monitor, now),
+        None if ack is None else marked_text("acked", note=ack.note),
+    )
 
 
 def names_text(
