@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LEAST: Final = 5
 
 ALLOWED: Final[Mapping[frozenset[str], str]] = {
-    frozenset({"SourceError", "Failed"}): "an exception is mutable, and an outcome has the poll's times",
+    frozenset({"Presentation", "Column"}): "a column of an API field is made from the field's presentation",
 }
 """Pairs of classes by name, with the reason."""
 

@@ -125,21 +125,28 @@ class Cause(StrEnum):
         return self in (Cause.RATE_LIMITED, Cause.UNAVAILABLE)
 
 
-@dataclass(eq=False)
-class SourceError(Exception):
-    """The only exception of a source."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a source gave no complete listing."""
 
     cause: Cause
     message: SafeText
     retry_after: timedelta | None = None
     pages_read: int = 0
     page: int | None = None
-    """The failed page, from 1; None for the whole listing."""
+    """The failed page, from 1; None for the whole listing, or if unknown."""
+
+
+@dataclass(eq=False)
+class SourceError(Exception):
+    """The only exception of a source."""
+
+    failure: Failure
     is_relayed: bool = False
     """Whether the server answered, but has no listing because upstream failed."""
 
     def __str__(self) -> str:
-        return self.message
+        return self.failure.message
 
 
 class Listed(NamedTuple):
@@ -172,18 +179,13 @@ class Listed(NamedTuple):
         )
 
 
-class Failed(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Failure):
     """A poll without a complete listing; the pages that arrived are dropped."""
 
-    cause: Cause
-    message: SafeText
     started: Clocks
     ended: Clocks
     interval: timedelta
-    retry_after: timedelta | None = None
-    pages_read: int = 0
-    page: int | None = None
-    """See `SourceError.page`; None also if unknown."""
 
 
 class Slept(NamedTuple):

@@ -10,13 +10,14 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeAlias
 
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
-from envwatch.model.outcome import Cause, Failed, Listed, ListingCost, Outcome, Slept, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListingCost, Outcome, Slept, Snapshot, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -110,17 +111,11 @@ async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
         return _failed(error, started, read_clocks(), interval)
 
 
+_FAILURE_PARTS: Final = attrgetter(*(each.name for each in fields(Failure)))
+
+
 def _failed(error: SourceError, started: Clocks, ended: Clocks, interval: timedelta) -> Failed:
-    return Failed(
-        cause=error.cause,
-        message=error.message,
-        started=started,
-        ended=ended,
-        interval=interval,
-        retry_after=error.retry_after,
-        pages_read=error.pages_read,
-        page=error.page,
-    )
+    return Failed(*_FAILURE_PARTS(error.failure), started=started, ended=ended, interval=interval)
 
 
 class Poller:

@@ -42,7 +42,7 @@ from envwatch.config.settings import Settings
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.text import cells, clean
 from envwatch.redactor import Redactor, Secret
 from envwatch.sources.letta.probe import Connected, Exchange, Probe, Requests, TlsHandshake
@@ -232,7 +232,7 @@ async def test_a_page_is_slow_from_two_seconds() -> None:
 
 
 async def test_a_page_that_is_no_listing_keeps_status_and_latency() -> None:
-    refused = SourceError(Cause.UNAUTHORIZED, clean("refused"))
+    refused = Failure(Cause.UNAUTHORIZED, clean("refused"))
     finding = await listing_of(exchange(status=401, failure=refused))
     assert (finding.status, finding.data["status"], finding.data["took_ms"]) == (CheckStatus.FAILURE, 401, 12)
     assert "chat.letta.com/preferences/api-keys" in finding.fix
@@ -240,7 +240,7 @@ async def test_a_page_that_is_no_listing_keeps_status_and_latency() -> None:
 
 @pytest.mark.parametrize("cause", Cause)
 def test_every_failure_of_a_request_has_a_fix(cause: Cause) -> None:
-    finding = failed_request(SourceError(cause, clean("it broke")))
+    finding = failed_request(Failure(cause, clean("it broke")))
     assert (finding.status, finding.summary, finding.data) == (CheckStatus.FAILURE, "it broke", {"cause": cause})
     assert finding.fix
 
@@ -366,7 +366,7 @@ async def test_a_warning_keeps_no_other_check_from_running() -> None:
     assert findings["b"].status is CheckStatus.OK
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), SourceError(Cause.TIMEOUT, clean("too slow"))])
+@pytest.mark.parametrize("error", [TimeoutError(), SourceError(Failure(Cause.TIMEOUT, clean("too slow")))])
 async def test_a_check_that_takes_too_long_has_failed_and_the_others_run(error: Exception) -> None:
     async def hang(_: None) -> Finding:
         raise error

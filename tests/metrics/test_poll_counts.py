@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.builders import NOW, failed, listed, reading, slept
 
@@ -46,5 +48,5 @@ def test_a_duration_is_in_the_first_bucket_that_is_large_enough(took_ms: float, 
 
 
 def test_a_failure_takes_time_as_well() -> None:
-    outcome = failed()._replace(ended=reading(NOW + 10_000))
+    outcome = replace(failed(), ended=reading(NOW + 10_000))
     assert sum(PollCounts().apply(NO_PROFILE, outcome).for_profile(NO_PROFILE).durations) == 1

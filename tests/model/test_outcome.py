@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, beating, environment, failed, listed, reading, slept
+from support.builders import NOW, beating, environment, failed, listed, slept
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, WallMs
-from envwatch.model.outcome import Cause, Failed, ListedPage, ListingCost, PollResult, RelayInfo, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failure, ListedPage, ListingCost, PollResult, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def test_a_count_that_is_not_given_is_nothing() -> None:
 
     assert (snapshot.rejected, snapshot.requests, snapshot.received) == (0, 0, 0)
     assert ListingCost() == ListingCost(1, 0, 0, is_paged=False, took=timedelta())
-    assert SourceError(Cause.TIMEOUT, clean("late")).pages_read == 0
-    assert Failed(Cause.TIMEOUT, clean("late"), reading(), reading(), timedelta()).pages_read == 0
-    assert str(SourceError(Cause.TIMEOUT, clean("late"))) == "late"
+    failure = Failure(Cause.TIMEOUT, clean("late"))
+    assert failure.pages_read == 0
+    assert str(SourceError(failure)) == "late"
 
 
 def test_each_kind_of_outcome_has_a_result() -> None:

@@ -27,11 +27,11 @@ from support.faulty_server import (
     says,
     skewed,
 )
-from support.letta_client_calls import PATIENT, client_of, failure_of, failure_or_none
+from support.letta_client_calls import PATIENT, client_of, error_or_none, failure_of
 
 from envwatch.model import limits
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failure, Snapshot
 from envwatch.redactor import Secret
 from envwatch.sources.letta.pagination import ListingFetch
 
@@ -88,7 +88,7 @@ async def test_a_search_for_the_key_that_hangs_holds_up_no_listing_and_is_not_be
         for _ in range(3):
             assert (await failure_of(client)).cause is Cause.UNAUTHORIZED
         may_end.set()
-        while await failure_or_none(client) is not None:
+        while await error_or_none(client) is not None:
             pass
     assert len(searches) == 1
 
@@ -283,17 +283,17 @@ async def test_a_slow_page_meets_its_deadline(server: Faulty) -> None:
 async def test_pages_in_time_can_still_miss_the_walks_deadline_whichever_hangs() -> None:
     limits = Limits(page_size=1, walk_deadline=timedelta(seconds=2))
 
-    async def error_where(page: int) -> SourceError:
+    async def failure_where(page: int) -> Failure:
         async with faulty_server(wire_rows(5)) as server, client_of(server, limits) as client:
             server.break_page(page, Stop(Where.REQUEST, How.HANG))
             return await failure_of(client)
 
     hanging = (0, 1, 2, 4)
-    errors = await asyncio.gather(*map(error_where, hanging))
-    assert [error.pages_read for error in errors] == [*hanging]
-    for error in errors:
-        assert error.cause is Cause.TIMEOUT
-        assert error.message.endswith("did not send the whole listing within 2 s")
+    failures = await asyncio.gather(*map(failure_where, hanging))
+    assert [failure.pages_read for failure in failures] == [*hanging]
+    for failure in failures:
+        assert failure.cause is Cause.TIMEOUT
+        assert failure.message.endswith("did not send the whole listing within 2 s")
 
 
 async def test_an_errors_text_that_never_ends_does_not_hide_the_error(server: Faulty) -> None:
@@ -375,9 +375,9 @@ async def test_a_poll_that_breaks_anywhere_fails_alone(server: Faulty, how: How,
                 await client.snapshot()
                 await server.settled(1)
             server.stop_at(operation, how)
-            error = await failure_or_none(client)
+            error = await error_or_none(client)
             assert KEY not in everything_in(error)
-            assert error is None or error.cause in {Cause.UNREACHABLE, Cause.TIMEOUT}
+            assert error is None or error.failure.cause in {Cause.UNREACHABLE, Cause.TIMEOUT}
             was_reached = server.operations >= operation
             server.heal()
             assert len((await client.snapshot()).pages) == 3
@@ -422,7 +422,8 @@ async def test_a_failure_does_not_hold_the_pages_that_came_before_it(server: Fau
 async def test_a_failure_does_not_hold_the_response_that_it_came_from(server: Faulty) -> None:
     server.break_page(1, says(200, "no JSON"))
     async with client_of(server) as client:
-        error = await failure_of(client)
+        error = await error_or_none(client)
+    assert error is not None
     frames = traceback.extract_tb(error.__traceback__)
     assert {frame.name for frame in frames if frame.filename.endswith("sources/letta/client.py")} == {"snapshot"}
 

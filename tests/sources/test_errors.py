@@ -81,9 +81,9 @@ def refused_certificate(code: int, message: str) -> ssl.SSLCertVerificationError
 )
 def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: str) -> None:
     assert isinstance(error, FAILURES)
-    failure = failure_of(error, DIRECT)
-    assert (failure.cause, failure.message) == (cause, message)
-    assert failure.__cause__ is failure.__context__ is None
+    found = failure_of(error, DIRECT)
+    assert (found.failure.cause, found.failure.message) == (cause, message)
+    assert found.__cause__ is found.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: 
     ],
 )
 def test_a_proxy_is_blamed_for_what_happens_before_it(error: Exception, message: str) -> None:
-    assert failure_of(error, BEHIND_A_PROXY).message == message
+    assert failure_of(error, BEHIND_A_PROXY).failure.message == message

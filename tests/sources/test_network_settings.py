@@ -273,16 +273,16 @@ async def test_a_certificate_is_refused_in_plain_words(
     async with faulty_server([], tls_of(served)) as server:
         base_url = server.url.replace("localhost", host)
         error = await failure_at(base_url, environ)
-        assert error.cause is Cause.TLS
-        assert error.message == f"the certificate of {base_url.removeprefix('https://')} {reason}"
+        assert error.failure.cause is Cause.TLS
+        assert error.failure.message == f"the certificate of {base_url.removeprefix('https://')} {reason}"
         assert server.seen == []
 
 
 async def test_https_to_a_plain_http_port_has_its_own_message() -> None:
     async with faulty_server([]) as server:
         error = await failure_at(server.url.replace("http:", "https:"), {})
-    assert error.cause is Cause.TLS
-    assert error.message.endswith("is that an https port?")
+    assert error.failure.cause is Cause.TLS
+    assert error.failure.message.endswith("is that an https port?")
 
 
 async def test_a_proxy_leads_to_the_server_and_its_dead_connections_are_replaced_too() -> None:
@@ -305,9 +305,9 @@ async def test_a_proxy_that_refuses_or_is_not_there_is_named_without_its_passwor
         assert "proxy-authorization" in server.seen[0].headers
         assert "authorization" not in server.seen[0].headers
     absent = await failure_at("https://letta.invalid", environ)
-    assert (refused.cause, absent.cause) == (Cause.UNREACHABLE, Cause.UNREACHABLE)
-    assert refused.message == f"the proxy {proxy} refused: 401 Whatever"
-    assert absent.message == f"nothing listens at the proxy {proxy}: is the address right, and the server up?"
+    assert (refused.failure.cause, absent.failure.cause) == (Cause.UNREACHABLE, Cause.UNREACHABLE)
+    assert refused.failure.message == f"the proxy {proxy} refused: 401 Whatever"
+    assert absent.failure.message == f"nothing listens at the proxy {proxy}: is the address right, and the server up?"
 
 
 def test_the_client_loads_neither_a_screen_nor_the_cli_of_httpx() -> None:

@@ -102,7 +102,7 @@ def test_a_walk_has_a_most_of_pages(limits: Limits, *, fits: bool) -> None:
     else:
         with pytest.raises(SourceError, match="more than 1 pages") as caught:
             add(walk, page(1, 1, has_next=True))
-        assert caught.value.cause is Cause.ENDLESS
+        assert caught.value.failure.cause is Cause.ENDLESS
 
 
 @pytest.mark.parametrize(("rows", "fits"), [(10, True), (11, False)])
@@ -129,13 +129,13 @@ def test_a_walk_ends_beyond_three_times_the_pages_of_the_last_good_one_or_twenty
     walk = ListingFetch(Limits(max_pages=200), last_pages)
     with pytest.raises(SourceError) as caught:
         read_endlessly(walk)
-    assert (caught.value.cause, walk.pages_read) == (Cause.ENDLESS, pages)
+    assert (caught.value.failure.cause, walk.pages_read) == (Cause.ENDLESS, pages)
 
 
 def test_a_walk_that_outgrows_the_last_good_one_says_so() -> None:
     with pytest.raises(SourceError) as caught:
         read_endlessly(ListingFetch(Limits(), 2))
-    assert caught.value.message == "it goes on after 22 pages, and the last complete listing had 2"
+    assert caught.value.failure.message == "it goes on after 22 pages, and the last complete listing had 2"
 
 
 def test_a_walk_may_have_as_many_pages_as_that() -> None:

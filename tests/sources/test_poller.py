@@ -18,7 +18,7 @@ from support.budget import examples
 from support.fake_clock import Script, World, error, outcomes_of, poller_of, walk
 
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Slept, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failed, Failure, Listed, RelayInfo, Slept, Snapshot, SourceError
 from envwatch.model.text import clean
 from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, RefreshDelay, Runtime
 
@@ -646,7 +646,7 @@ async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
 
 def relayed(retry_after: float | None = None) -> SourceError:
     wait = None if retry_after is None else timedelta(seconds=retry_after)
-    return SourceError(Cause.UNAVAILABLE, clean("no listing"), retry_after=wait, is_relayed=True)
+    return SourceError(Failure(Cause.UNAVAILABLE, clean("no listing"), wait), is_relayed=True)
 
 
 @pytest.mark.parametrize(("random", "gap"), [(0.0, 4.5), (0.5, 5.0)])
@@ -665,7 +665,7 @@ async def test_a_retry_after_of_a_relay_is_obeyed() -> None:
 
 
 async def test_another_failure_than_a_relays_backs_off_as_ever() -> None:
-    other = SourceError(Cause.UNAVAILABLE, clean("down"))
+    other = SourceError(Failure(Cause.UNAVAILABLE, clean("down")))
     script = Script(world := World(0.5), *[relayed()] * 3, other)
     await outcomes_of(poller_of(world, script), 12)
 

@@ -207,8 +207,12 @@ async def test_a_server_without_a_listing_says_plainly_why(server: Faulty, code:
         error = await failure_of(client)
 
     host = server.url.removeprefix("http://")
-    assert error.message == f"{host}: envwatch serve has had no listing for 62 s: nothing listens at up:1"
-    assert (error.cause, error.is_relayed, error.retry_after) == (Cause.UNAVAILABLE, True, timedelta(seconds=7))
+    assert error.failure.message == f"{host}: envwatch serve has had no listing for 62 s: nothing listens at up:1"
+    assert (error.failure.cause, error.is_relayed, error.failure.retry_after) == (
+        Cause.UNAVAILABLE,
+        True,
+        timedelta(seconds=7),
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,13 +233,13 @@ async def test_any_other_503_is_that_of_a_server_in_trouble(server: Faulty, body
         error = await failure_of(client)
 
     assert not error.is_relayed
-    assert "answered 503" in error.message
+    assert "answered 503" in error.failure.message
 
 
 async def test_no_key_and_no_control_character_comes_back_in_its_words(server: Faulty) -> None:
     server.break_every_page(says(503, refusal("envwatch_blind", f"no\x1b[31m listing, {KEY}\nand more" + "x" * 5_000)))
     async with client_of(server) as client:
-        message = (await failure_of(client)).message
+        message = (await failure_of(client)).failure.message
 
     assert KEY not in message
     assert message.isprintable()

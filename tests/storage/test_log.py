@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None
 
 
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
-    outcome = failed(Cause.RATE_LIMITED, pages_read=2)._replace(retry_after=timedelta(seconds=60))
+    outcome = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
     assert log_line_of(outcome) == (
         logging.WARNING,
         "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",

@@ -78,7 +78,7 @@ class Life:
 
     def fail(self, cause: Cause) -> None:
         self.at += 5_000
-        self.take(failed(cause, self.at)._replace(message=self.text()))
+        self.take(replace(failed(cause, self.at), message=self.text()))
 
     def run(self) -> None:
         rows = [self.row(0, connectionName=self.wanted), *[self.row(number) for number in range(1, 6)]]

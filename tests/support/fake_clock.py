@@ -10,7 +10,7 @@ from support.builders import NOW
 
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failure, Snapshot, SourceError
 from envwatch.model.text import clean
 from envwatch.sources.poller import Poller, Runtime
 
@@ -111,7 +111,7 @@ def walk(requests: int = 1) -> Snapshot:
 
 
 def error(cause: Cause = Cause.SERVER, retry_after: timedelta | None = None, pages_read: int = 0) -> SourceError:
-    return SourceError(cause, clean(cause), retry_after=retry_after, pages_read=pages_read)
+    return SourceError(Failure(cause, clean(cause), retry_after, pages_read))
 
 
 def poller_of(world: World, script: Script, settings: Limits | None = None) -> Poller:

@@ -243,7 +243,7 @@ class FleetMachine(RuleBasedStateMachine):
         read = self._rows(set(), set(), set(), seed)[: 2 * pages_read]
         all_events: list[Event] = []
         for profile_state, skew in ((self.profile_state, 0.0), (self.skewed, self.skew)):
-            outcome = failed(cause, pages_read=pages_read)._replace(started=self._clocks(skew))
+            outcome = replace(failed(cause, pages_read=pages_read), started=self._clocks(skew))
             if pages_read:
                 after, events = self.after_partial(profile_state, outcome, self._listed(read, skew))
             else:

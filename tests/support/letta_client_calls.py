@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from support.faulty_server import KEY, everything_in
 
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import SourceError
+from envwatch.model.outcome import Failure, SourceError
 from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 
@@ -24,7 +24,7 @@ def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Clien
     return Client(**settings | changes)
 
 
-async def failure_or_none(client: Client) -> SourceError | None:
+async def error_or_none(client: Client) -> SourceError | None:
     try:
         await client.snapshot()
     except SourceError as error:
@@ -32,9 +32,9 @@ async def failure_or_none(client: Client) -> SourceError | None:
     return None
 
 
-async def failure_of(client: Client) -> SourceError:
-    """Return the error of a listing, which must fail without exposing the key."""
-    error = await failure_or_none(client)
+async def failure_of(client: Client) -> Failure:
+    """Return the failure of a listing, which must fail without exposing the key."""
+    error = await error_or_none(client)
     assert error is not None
     assert KEY not in everything_in(error)
-    return error
+    return error.failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -153,7 +153,7 @@ class Watch:
         pages = 1 if cause is Cause.TIMEOUT else 0
         self.planned.next_at = self.stage.clocks().monotonic + 2 * INTERVAL_S
         failure = failed(cause, self.stage.at, pages_read=pages)
-        await self._take(failure._replace(message=clean(FAILURES[cause])), event)
+        await self._take(replace(failure, message=clean(FAILURES[cause])), event)
 
     async def _take(self, outcome: Outcome, event: str) -> None:
         await self.stage.take(outcome)

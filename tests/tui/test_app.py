@@ -153,7 +153,7 @@ async def test_before_the_first_listing_an_error_stands_once_with_the_keys_that_
     message = clean("too many requests, error 1015")
     async with staged() as stage:
         for stage.now in (0, 5, 10):
-            await stage.take(failed(Cause.RATE_LIMITED, stage.at)._replace(message=message, retry_after=wait))
+            await stage.take(replace(failed(Cause.RATE_LIMITED, stage.at), message=message, retry_after=wait))
         assert stage.text.count("1015") == 1
         key = "the server asked to wait" if wait else "r tries again now"
         assert f"No listing yet: {message} ({key}, q quits)" in " ".join(stage.text.split())

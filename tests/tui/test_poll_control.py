@@ -199,7 +199,7 @@ async def test_a_failure_breaks_at_the_same_word_at_every_second_before_the_next
     poller = await poller_after(world := World(), ASKED_TO_WAIT)
     async with staged(poller=poller) as stage:
         await stage.show(beating(30))
-        await stage.take(failed(Cause.RATE_LIMITED, stage.at)._replace(message=message))
+        await stage.take(replace(failed(Cause.RATE_LIMITED, stage.at), message=message))
         drawn = {}
         for left in (600, 599, 540, 61, 60, 59, 10, 9, 0):
             world.now = 600.0 - left
@@ -214,7 +214,7 @@ async def test_a_failure_is_readable_from_its_first_word_where_the_next_try_leav
     async with staged((60, 15), profiles=(acme, bolt), poller=poller) as stage:
         await stage.show(beating(30), bolt)
         message = clean("127.0.0.1:39781 answered 401: Unauthorized")
-        await stage.take(failed(Cause.UNAUTHORIZED, stage.at)._replace(message=message), acme)
+        await stage.take(replace(failed(Cause.UNAUTHORIZED, stage.at), message=message), acme)
         first, second = news_lines(stage)
         assert re.fullmatch("acme: key refused: +next try in 30s, r tries now", first)
         assert second == message
@@ -225,7 +225,7 @@ async def test_a_failure_that_needs_two_lines_is_drawn_once_it_has_both() -> Non
     async with staged((60, 15)) as stage:
         await stage.show(beating(30))
         before = news_lines(stage)
-        failure = failed(Cause.SERVER, stage.at)._replace(message=clean("word " * 12 + "END"))
+        failure = replace(failed(Cause.SERVER, stage.at), message=clean("word " * 12 + "END"))
         monitor, _ = stage.app.state.monitor.apply(NO_PROFILE, failure, stage.clocks())
         stage.app.state = replace(stage.app.state, monitor=monitor)
         assert news_lines(stage) == before

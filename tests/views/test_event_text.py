@@ -364,7 +364,7 @@ def test_an_empty_comparison_names_the_baseline() -> None:
         (failed(), True, "No listing yet: timeout"),
         (failed(Cause.UNAUTHORIZED), True, "The server refused the key: key refused"),
         (
-            failed()._replace(retry_after=timedelta(seconds=9)),
+            replace(failed(), retry_after=timedelta(seconds=9)),
             False,
             "No listing yet: timeout (the server asked to wait, q quits)",
         ),

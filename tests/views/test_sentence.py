@@ -280,7 +280,7 @@ def test_whatever_the_names_and_notes_are_the_sentence_is_one_clean_line_in_whic
     monitor = after(listed(rows), profile=mark).with_acks({key_of("env-0"): Ack(NOW, own_note)})
     if later:
         outcome = failed(at=NOW + later)
-        monitor, _ = monitor.apply(NO_PROFILE, outcome._replace(message=clean(note)), outcome.ended)
+        monitor, _ = monitor.apply(NO_PROFILE, replace(outcome, message=clean(note)), outcome.ended)
     text = said(monitor, NOW + later, shared=clean(f"pod {mark}"))
     assert clean(text, 10_000) == text
     assert "\n" not in text

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from envwatch.config.credentials import KEYS_PAGE
-from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.text import SafeText, clean, composed, counted, wrapped
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.views.state_style import painted
@@ -91,9 +91,9 @@ def skipped(summary: str, **data: object) -> Finding:
     return Finding(CheckStatus.SKIPPED, summary, data=data)
 
 
-def failed_request(error: SourceError) -> Finding:
+def failed_request(why: Failure) -> Finding:
     """Return a request's failure and the fix."""
-    return failure(str(error.message), FIXES.get(error.cause, LATER), cause=str(error.cause))
+    return failure(str(why.message), FIXES.get(why.cause, LATER), cause=str(why.cause))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ async def _finding_of(check: Check[S], subject: S) -> Finding:
     try:
         return await check.examine(subject)
     except SourceError as error:
-        return failed_request(error)
+        return failed_request(error.failure)
     except TimeoutError:
         fix = "find what hangs: the keyring, a network file system, or tmux"
         return failure(f"no result within {_STEP_S:g} s", fix)

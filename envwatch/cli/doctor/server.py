@@ -29,7 +29,7 @@ from envwatch.fleet.plausibility import date_fault, is_date_wrong
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
-from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, ListingCost, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListedPage, ListingCost, Snapshot, SourceError
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.times import date_text, long_age, moment, seconds_up, span
 from envwatch.redactor import ReportedError, redactor
@@ -74,7 +74,7 @@ class ServerContext:
     credentials: Credentials = field(init=False)
     probe: Probe = field(init=False)
     addresses: tuple[SafeText, ...] = field(init=False)
-    health: Exchange | SourceError = field(init=False)
+    health: Exchange | Failure = field(init=False)
     requests: Requests = field(init=False)
     first_page: Exchange = field(init=False)
     listed: Listed = field(init=False)
@@ -189,12 +189,12 @@ async def check_tls(server: ServerContext) -> Finding:
     try:
         server.health = await server.requests.health()
     except SourceError as error:
-        server.health = error
+        server.health = error.failure
     if not probe.is_encrypted:
         return unused("none needed: plain http within this machine")
     tls = server.requests.tls
     if tls is None:
-        return failed_request(server.health) if isinstance(server.health, SourceError) else ok("agreed on")
+        return failed_request(server.health) if isinstance(server.health, Failure) else ok("agreed on")
     if tls.valid_until is None:
         return ok(str(tls.version), version=str(tls.version), valid_until=None)
     left = span(tls.valid_until - server.wall())
@@ -210,7 +210,7 @@ async def check_tls(server: ServerContext) -> Finding:
 async def check_health(server: ServerContext) -> Finding:
     """Check `GET /v1/health`, which a server need not have."""
     exchange = server.health
-    if isinstance(exchange, SourceError):
+    if isinstance(exchange, Failure):
         return failed_request(exchange)
     server.offsets += filter(None, [exchange.offset])
     summary = f"answered {exchange.status} in {_ms(exchange.took)}"
@@ -320,7 +320,7 @@ async def _largest_page(server: ServerContext, cost: ListingCost) -> LargePage |
 
 def _failed_listing(failed: Failed) -> Finding:
     where = "" if failed.page is None else f"page {failed.page}: "
-    finding = failed_request(SourceError(failed.cause, composed(f"{where}{failed.message}")))
+    finding = failed_request(Failure(failed.cause, composed(f"{where}{failed.message}")))
     fix = finding.fix
     if failed.cause is Cause.TIMEOUT and failed.page is None:
         fix = "a greater `walk_deadline` allows more time; a greater `page_size` needs fewer requests"

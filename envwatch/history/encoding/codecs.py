@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
+from itertools import chain
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, ForwardRef, Generic, TypeAlias, TypeVar
 
@@ -195,7 +196,9 @@ def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
 
 def annotations_of(kind: Any) -> dict[str, str]:  # noqa: ANN401  any class
     """Return the fields' annotations as written, of a module that postpones evaluation."""
-    written = {name: kind.__annotations__[name] for name in names_of(kind)}
+    classes = (vars(each).get("__annotations__", {}) for each in reversed(kind.__mro__))
+    annotations = dict(chain.from_iterable(each.items() for each in classes))
+    written = {name: annotations[name] for name in names_of(kind)}
     # Named tuples keep a reference instead of the text.
     return {name: each.__forward_arg__ if isinstance(each, ForwardRef) else each for name, each in written.items()}
 

@@ -7,13 +7,13 @@ import os
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from envwatch.model import limits
-from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failure, ListedPage, Snapshot, SourceError
 from envwatch.model.page import Pool, page_of
 from envwatch.model.text import SafeText, composed
 from envwatch.sources.letta import httpx
@@ -96,7 +96,7 @@ class Client:
             await self._renew_key(self._find_key)
         fetch = ListingFetch(self._limits, self._history.last_pages)
         self._pool = Pool()
-        failure: SourceError
+        why: SourceError
         try:
             async with asyncio.timeout(self._limits.walk_deadline.total_seconds()) as deadline:
                 if not await self._read(fetch):
@@ -105,9 +105,9 @@ class Client:
                     await self._read(fetch, to_the_end=True)
                 snapshot = fetch.snapshot()
         except SourceError as error:
-            failure = error
+            why = error
         except TimeoutError:
-            failure = self._too_slow("the whole listing", self._limits.walk_deadline)
+            why = self._too_slow("the whole listing", self._limits.walk_deadline)
         else:
             self._is_refused = False
             self._history.note_complete(len(snapshot.pages))
@@ -119,21 +119,21 @@ class Client:
             self._rows = {row.id: row for page in snapshot.pages for row in page.environments}
             return snapshot
         # Raised outside the `except`: the frames of the original exception hold the response.
-        failure.pages_read = fetch.pages_read
-        self._is_refused = failure.cause is Cause.UNAUTHORIZED
-        self._history.note_failed(failure.cause)
+        why.failure = replace(why.failure, pages_read=fetch.pages_read)
+        self._is_refused = why.failure.cause is Cause.UNAUTHORIZED
+        self._history.note_failed(why.failure.cause)
         try:
-            raise failure.with_traceback(None)
+            raise why.with_traceback(None)
         finally:
             # The traceback holds this frame; deleting the variables avoids a reference cycle and frees the pages.
-            del failure, fetch
+            del why, fetch
 
     async def refusal(self) -> SafeText | None:
         """Return the server's message if the key is refused, else None."""
         try:
             await self._read_page(ListingFetch(self._limits, self._history.last_pages), None)
         except SourceError as error:
-            return error.message if error.cause is Cause.UNAUTHORIZED else None
+            return error.failure.message if error.failure.cause is Cause.UNAUTHORIZED else None
         return None
 
     async def _renew_key(self, find_key: Callable[[], Secret]) -> None:
@@ -180,7 +180,7 @@ class Client:
         return await self._absences.checked(snapshot, self._rows, until)
 
     async def _read_page(self, fetch: ListingFetch, cursor: str | None) -> str | None:
-        failure: SourceError
+        why: SourceError
         try:
             async with asyncio.timeout(self._limits.page_deadline.total_seconds()):
                 asked = self._monotonic()
@@ -188,17 +188,17 @@ class Client:
                 listing = RelayedListing.from_response(response, asked, self._monotonic())
                 page = page_in(response, self._endpoint, self._rows, self._pool)
         except TimeoutError:
-            failure = self._too_slow(f"page {fetch.pages_read + 1}", self._limits.page_deadline)
+            why = self._too_slow(f"page {fetch.pages_read + 1}", self._limits.page_deadline)
         except FAILURES as error:
-            failure = failure_of(error, self._endpoint)
+            why = failure_of(error, self._endpoint)
         else:
             if not isinstance(page, SourceError):
                 cursor = fetch.add(page, response, listing)
                 self.on_page(fetch.pages_read, fetch.rows_read)
                 return cursor
-            failure = page
-        failure.page = fetch.pages_read + 1
-        raise failure
+            why = page
+        why.failure = replace(why.failure, page=fetch.pages_read + 1)
+        raise why
 
     def _params(self, cursor: str | None) -> dict[str, str]:
         params = {
@@ -210,7 +210,7 @@ class Client:
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
-        return SourceError(Cause.TIMEOUT, composed(message))
+        return SourceError(Failure(Cause.TIMEOUT, composed(message)))
 
 
 _DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.listing_api import WRONG_BASE_URL
-from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.page import Page, PageError, Pool, page_of
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.redactor import Redactor
@@ -117,7 +117,7 @@ def page_in(
         what = f"sent no listing ({endpoint.quoted(str(error))})"
         if (page := _web_page(response, endpoint)) is not None:
             what = f"answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
-        return SourceError(Cause.GARBLED, composed(f"{endpoint.host} {what}"))
+        return SourceError(Failure(Cause.GARBLED, composed(f"{endpoint.host} {what}")))
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
@@ -156,32 +156,29 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             what = f"{host} sent a row id that cannot be used to ask for the next page"
         case _:
             what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
-    return SourceError(cause, composed(what))
+    return SourceError(Failure(cause, composed(what)))
 
 
 def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
     status = response.status
     if 300 <= status < 400:
         what = f"{endpoint.host} answered with a redirect to {_target(response, endpoint)}: wrong LETTA_BASE_URL?"
-        return SourceError(Cause.REDIRECTED, composed(what))
+        return SourceError(Failure(Cause.REDIRECTED, composed(what)))
     what = f"{endpoint.host} answered {status}"
     if status < 300:
-        return SourceError(Cause.GARBLED, composed(f"{what}, not with a listing"))
+        return SourceError(Failure(Cause.GARBLED, composed(f"{what}, not with a listing")))
     document = response.json_object
     error = document.get("error")
     if status == 503 and document.get("errorCode") in _RELAY_CODES and isinstance(error, str) and error:
         wait = retry_after(response.headers, response.answered_at)
         what = f"{endpoint.host}: {endpoint.quoted(error)}"
-        return SourceError(Cause.UNAVAILABLE, composed(what), retry_after=wait, is_relayed=True)
+        return SourceError(Failure(Cause.UNAVAILABLE, composed(what), wait), is_relayed=True)
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
     words = _words(response, endpoint) or httpx.codes.get_reason_phrase(status)
     advice = "" if words.startswith(WRONG_BASE_URL) else _ADVICE.get(cause, "").format(key_origin=endpoint.key_origin)
     details = ". ".join(filter(None, [words.rstrip("."), advice]))
-    return SourceError(
-        cause,
-        composed(f"{what}: {details}" if details else what),
-        retry_after=retry_after(response.headers, response.answered_at),
-    )
+    text = composed(f"{what}: {details}" if details else what)
+    return SourceError(Failure(cause, text, retry_after(response.headers, response.answered_at)))
 
 
 def _words(response: Response, endpoint: Endpoint) -> SafeText:

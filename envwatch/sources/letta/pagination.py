@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.listing_api import AGE_HEADER, INTERVAL_HEADER
-from envwatch.model.outcome import Cause, ListedPage, RelayInfo, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failure, ListedPage, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.errors import offset_in
 
@@ -220,8 +220,8 @@ class ListingFetch:
     def _check_rows(self) -> None:
         if self._rejected > limits.BAD_ROWS_SHARE * self.rows_read:
             what = f"{self._rejected:,} of {self.rows_read:,} rows do not fit what is known of the API"
-            raise SourceError(Cause.GARBLED, clean(what))
+            raise SourceError(Failure(Cause.GARBLED, clean(what)))
 
 
 def _endless(why: str) -> SourceError:
-    return SourceError(Cause.ENDLESS, clean(why))
+    return SourceError(Failure(Cause.ENDLESS, clean(why)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
-from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.page import Pool
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.redactor import Secret
@@ -58,7 +58,7 @@ class Exchange:
     """From the request to the response's end, on an open connection."""
     offset: OffsetBounds | None
     """Bounds of the server's clock; None without a `Date`."""
-    failure: SourceError | None = None
+    failure: Failure | None = None
     """Why the response is no listing; None for a listing, or if no listing was requested."""
     version: SafeText | None = None
     environments: Sequence[Environment] = ()
@@ -111,7 +111,7 @@ class Probe:
                 )
         except TimeoutError:
             what = f"no address of {self.host} was found within {limits.CONNECT_TIMEOUT.total_seconds():g} s"
-            raise SourceError(Cause.TIMEOUT, clean(what)) from None
+            raise SourceError(Failure(Cause.TIMEOUT, clean(what))) from None
         except (OSError, UnicodeError) as error:  # UnicodeError: an invalid name
             raise self._unreachable(error) from None
         return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
@@ -180,7 +180,7 @@ class Requests:
         response, exchange = await self._get("environments", {"limit": str(page_size or self._limits.page_size)})
         page = page_in(response, self._endpoint, {}, Pool())
         if isinstance(page, SourceError):
-            return replace(exchange, failure=page)
+            return replace(exchange, failure=page.failure)
         return replace(
             exchange,
             environments=page.environments,
@@ -198,19 +198,19 @@ class Requests:
 
     async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, Exchange]:
         deadline = self._limits.page_deadline
-        failure: SourceError
+        why: SourceError
         try:
             async with asyncio.timeout(deadline.total_seconds()):
                 response = await self._transport.get(params, route)
         except TimeoutError:
             what = f"{self._endpoint.host} did not answer within {deadline.total_seconds():g} s"
-            failure = SourceError(Cause.TIMEOUT, composed(what))
+            why = SourceError(Failure(Cause.TIMEOUT, composed(what)))
         except FAILURES as error:
-            failure = failure_of(error, self._endpoint)
+            why = failure_of(error, self._endpoint)
         else:
             took = timedelta(seconds=self._monotonic() - self._sent_at)
             return response, Exchange(status=response.status, took=took, offset=offset_in(response))
-        raise failure  # outside the `except`, because httpx's exceptions hold the key
+        raise why  # outside the `except`, because httpx's exceptions hold the key
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:
         layer, _, what = event.partition(".")
