@@ -1,4 +1,4 @@
-"""One shape for each fact: two classes that share five fields are copies of each other, unless a reason is given."""
+"""One shape for each fact: two classes that share five fields are copies of each other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 LEAST: Final = 5
-
-ALLOWED: Final[Mapping[frozenset[str], str]] = {
-    frozenset({"Presentation", "Column"}): "a column of an API field is made from the field's presentation",
-}
-"""Pairs of classes by name, with the reason."""
 
 
 def fields_in(source: str) -> Mapping[str, set[str]]:
@@ -44,8 +39,7 @@ def pairs_in(sources: Iterable[str]) -> Mapping[frozenset[str], set[str]]:
 
 def test_no_two_classes_declare_the_same_five_fields() -> None:
     modules = Path(envwatch.__file__).parent.rglob("*.py")
-    pairs = pairs_in(path.read_text(encoding="utf-8") for path in modules)
-    assert {pair: shared for pair, shared in pairs.items() if pair not in ALLOWED} == {}
+    assert pairs_in(path.read_text(encoding="utf-8") for path in modules) == {}
 
 
 @pytest.mark.parametrize(
