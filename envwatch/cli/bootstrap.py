@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
+    from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.history.past import Moment, Past
     from envwatch.history.recorder import HistoryRecorder
+    from envwatch.hooks.delivery import Delivery
     from envwatch.model.clock import Clocks
     from envwatch.query.language import Query
     from envwatch.redactor import Secret
@@ -322,3 +324,19 @@ def report_crash(error: BaseException, poll_log: PollLog) -> Exit:
     for line in poll_log.screen_report(error, columns=columns, lines=lines):
         print_error(line)
     return Exit.FAILED
+
+
+def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
+    """Return the configured hooks, and deliveries by hook name.
+
+    Raises:
+        ReportedError: without hooks, or for an unusable hook.
+    """
+    if not settings.hooks:
+        path, _ = config_path_for(options)
+        raise StopError(
+            Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains hooks"
+        )
+    from envwatch.config.hooks import deliveries_of
+
+    return settings.hooks, deliveries_of(settings.hooks, os.environ, settings.key_variables)

@@ -84,7 +84,7 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
     monitor = Monitor.create(
         profiles.limits, policies=policies_for(profiles), profile_name=profile_name, servers=profiles.servers
     )
-    notify = _warn if screen is None else screen.notify
+    notify = show if screen is None else screen.notify
     poll_log = poll_log_for(options, notify)
     note_targets(poll_log, targets.values())
 
@@ -120,7 +120,8 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         yield Monitoring(watch, history.pasts, poll_log, warn)
 
 
-def _warn(line: str) -> None:
+def show(line: str) -> None:
+    """Write a line for people to standard error."""
     print_error(f"envwatch: {clean(line)}")
 
 

@@ -345,20 +345,12 @@ class Monitor:
     def with_earlier_incidents(self, profile: SafeText, state: AlertState) -> Monitor:
         """Return the monitor with an earlier run's losses and incidents, to judge a single listing."""
         incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
-        return replace(self, incidents=incidents)
+        return replace(self, incidents=incidents, ledger=self.ledger.with_earlier(state.ledger, state.open))
 
     def alert_state(
-        self,
-        profile: SafeText,
-        announced: Mapping[SafeText, frozenset[SafeText]],
-        undelivered: Iterable[Incident],
-        failing: Mapping[SafeText, WallMs],
-        now: Clocks,
+        self, profile: SafeText, now: Clocks, failing: Mapping[SafeText, WallMs] = MappingProxyType({})
     ) -> AlertState:
-        """Return the alert state for the next run.
-
-        `undelivered` are resolved incidents whose end no hook has delivered; the next run takes them as open.
-        """
+        """Return the alert state for the next run; `failing` are the failing hooks."""
         profile_state = self.fleet.by_profile[profile]
         looked_at, rows = now.wall, profile_state.environments
         if profile_state.earlier is not None:
@@ -370,15 +362,15 @@ class Monitor:
             for id_, tracked in rows.items()
             if tracked.twins or tracked.offline_beside
         }
-        still_open = (incident._replace(remaining=incident.keys) for incident in undelivered)
         state = AlertState(
+            profile=profile,
             looked_at=looked_at,
             online=frozenset(id_ for id_, tracked in rows.items() if tracked.verdict.is_up),
             siblings=siblings,
             is_stalled=not profile_state.stall_detector.beats_count,
             waiting=tuple(loss for loss in self.incidents.waiting if loss.event.profile == profile),
-            open=tuple(each for each in (*self.incidents.open, *still_open) if each.profile == profile),
-            announced=announced,
+            open=tuple(each for each in self.incidents.open if each.profile == profile),
+            ledger=self.ledger,
             blindness=self.incidents.blindnesses.get(profile),
             failing=failing,
         )

@@ -61,9 +61,9 @@ class _Waiting(NamedTuple):
 class HookState:
     """The state of a hook."""
 
+    hook: SafeText
+    """The name, which is the hook's channel in the ledger."""
     rule: HookRule
-    announced: frozenset[SafeText] = frozenset()
-    """Ids of open incidents whose opening was sent."""
     waiting: Mapping[_Topic, _Waiting] = field(default_factory=dict)
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
     """The time of the newest message by topic and kind, kept during the cooldown."""
@@ -71,12 +71,14 @@ class HookState:
     def apply(
         self, changes: MonitorChanges, monitor: Monitor, held: Container[SafeText]
     ) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the next state and the messages to send.
+        """Return the next state, and the events and the opened incidents to send.
 
-        Only messages about the profiles `held` are sent and noted as sent: another process runs the other hooks.
+        An incident that the ledger knows on this hook is not returned. Only messages about the profiles `held` are sent
+        and noted as sent: another process runs the other hooks.
         """
-        now = changes.now
-        state, incidents = _after_incidents(self, changes, monitor, held) if self.rule.has_incidents else (self, [])
+        now, state, incidents = changes.now, self, list[Fired]()
+        if self.rule.has_incidents:
+            state, incidents = _with_incidents(self, now.monotonic, monitor, held)
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now, held)
         cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}
         return replace(state, sent=cooling), (*incidents, *events)
@@ -86,29 +88,24 @@ class HookState:
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
 
 
-def _after_incidents(
-    state: HookState, changes: MonitorChanges, monitor: Monitor, held: Container[SafeText]
+def _with_incidents(
+    state: HookState, at: MonotonicS, monitor: Monitor, held: Container[SafeText]
 ) -> tuple[HookState, list[Fired]]:
-    now, rule, announced, sent = changes.now, state.rule, state.announced, dict(state.sent)
-    classify_loss = monitor.loss_classifier(now)
-    resolved = [incident for incident in changes.resolved if incident.id in announced]
-    fired = [Fired(incident, is_resolved=True) for incident in resolved]
-    announced -= {incident.id for incident in resolved}
+    rule, sent, fired = state.rule, dict(state.sent), list[Fired]()
     for incident in monitor.incidents.open:
-        has_held = now.monotonic - incident.noticed_at >= rule.after.total_seconds()
-        if incident.id in announced or not has_held or incident.profile not in held:
+        has_held = at - incident.noticed_at >= rule.after.total_seconds()
+        if not has_held or incident.profile not in held or monitor.ledger.of(incident.id, state.hook) is not None:
             continue
         topics = {(*key_of(loss), "incident"): loss for loss in incident.losses if key_of(loss) in incident.remaining}
-        ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), now.monotonic))
+        ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), at))
         if any(
-            classify_loss(key_of(loss)) is LossStatus.ALERTING
+            key_of(loss) in monitor.incidents.alerting
             and (incident.is_blindness or rule.matches(_with_row(loss, monitor)))
             for loss in ready
         ):
             fired.append(Fired(incident))
-            announced |= {incident.id}
-            sent |= dict.fromkeys(((topic, "") for topic in topics), now.monotonic)
-    return replace(state, announced=announced, sent=sent), fired
+            sent |= dict.fromkeys(((topic, "") for topic in topics), at)
+    return replace(state, sent=sent), fired
 
 
 def _with_row(loss: Event, monitor: Monitor) -> Event:

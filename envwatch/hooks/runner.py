@@ -1,7 +1,7 @@
 """Deliver the messages of all hooks. Each hook has a queue and a worker, so a hanging hook delays no other hook.
 
-The queue has one entry per incident, with the newest state. An opening stays queued until delivery or the incident's
-end. Other messages have a time limit; the number of events is bounded.
+The queue holds what is to be sent; the ledger knows who was told. An opening stays queued until delivery or the
+incident's end. Other messages have a time limit; the number of events is bounded.
 
 After a failure the receiver is probably down, so the whole hook rests for a random time below a doubling bound, and the
 failed message goes to the end of the queue. A new opening is tried at once; a failure of this try does not lengthen
@@ -24,7 +24,7 @@ from envwatch.model.times import long_age
 from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
     from datetime import timedelta
     from types import TracebackType
 
@@ -61,11 +61,11 @@ class _HookQueue:
     name: SafeText
     delivery: Sender
     report: Callable[[HookReport], None]
+    before_try: Callable[[SafeText, Message], Awaitable[None]]
+    after_try: Callable[[SafeText, Message, DeliveryError | None], bool]
     runtime: Runtime
     waiting: deque[_Entry] = field(default_factory=deque)
     sending: _Entry | None = None
-    opened: set[SafeText] = field(default_factory=set)
-    """Ids of incidents with a delivered opening and no delivered end."""
     rests_until: MonotonicS = _NO_REST
     failures: int = 0
     failed_since: Clocks | None = None
@@ -80,15 +80,6 @@ class _HookQueue:
         entries = self.waiting if self.sending is None else (self.sending, *self.waiting)
         return [entry.message for entry in entries]
 
-    def entry_of(self, incident: SafeText | None) -> _Entry | None:
-        found = (entry for entry in self.waiting if incident is not None and entry.message.incident == incident)
-        return next(found, None)
-
-    def has_opened(self, incident: SafeText | None) -> bool:
-        """Whether the receiver knows of an incident, or may soon."""
-        is_sending = self.sending is not None and self.sending.is_opening and self.sending.message.incident == incident
-        return is_sending or incident in self.opened
-
     def next_entry(self, now: MonotonicS) -> _Entry | None:
         new_openings = (entry for entry in self.waiting if entry.is_opening and not entry.is_tried)
         first = self.waiting[0] if self.waiting and now >= self.rests_until else None
@@ -101,22 +92,19 @@ class _HookQueue:
 
     def put(self, message: Message) -> None:
         events = sum(entry.message.incident is None for entry in self.waiting)
-        earlier = self.entry_of(message.incident)
-        is_opening_unsent = earlier is not None and earlier.is_opening and not self.has_opened(message.incident)
-        if earlier is not None and is_opening_unsent and message.is_resolved:
-            self.waiting.remove(earlier)
-            self.say(f"nothing sent, as the incident is over: {message.summary}")
-        elif earlier is not None and message.is_resolved == earlier.message.is_resolved:
-            earlier.message = message
-        elif message.incident is None and events >= limits.HOOK_QUEUE:
+        if message.incident is None and events >= limits.HOOK_QUEUE:
             self.dropped += 1
             text = f"dropped, as {limits.HOOK_QUEUE} messages wait: {message.summary}"
             self.say(text, is_failure=True, is_news=self.dropped == 1)
         else:
-            if earlier is not None:
-                self.waiting.remove(earlier)
             self.waiting.append(_Entry(message, self.runtime.clocks().monotonic))
         self.is_idle.clear()
+        self.has_news.set()
+
+    def drop(self, incident: SafeText) -> None:
+        for entry in [each for each in self.waiting if each.message.incident == incident]:
+            self.waiting.remove(entry)
+            self.say(f"nothing sent, as the incident is over: {entry.message.summary}")
         self.has_news.set()
 
     async def work(self) -> None:
@@ -136,6 +124,7 @@ class _HookQueue:
         self.waiting.remove(entry)
         self.sending = entry
         try:
+            await self.before_try(self.name, entry.message)
             output = await self.delivery.send(entry.message)
         except DeliveryError as error:
             failure = error
@@ -150,8 +139,7 @@ class _HookQueue:
         self._note_failing()
 
     def _note_success(self, entry: _Entry, output: SafeText) -> None:
-        if (incident := entry.message.incident) is not None:
-            (self.opened.add if entry.is_opening else self.opened.discard)(incident)
+        self.after_try(self.name, entry.message, None)
         printed = f" ({output})" if output else ""
         self.say(f"sent{printed}: {entry.message.summary}")
         if self.failures or self.dropped:
@@ -169,28 +157,21 @@ class _HookQueue:
         self.failures += 1
         self.failed_since = self.failed_since or now
         entry.is_tried = True
-        newer = self.entry_of(entry.message.incident)
-        fate = f"next try in {self.rests_until - now.monotonic:.0f} s"
-        if newer is not None:
-            newer.is_tried = True
-            if newer.message.is_resolved and not self.has_opened(entry.message.incident):
-                self.waiting.remove(newer)
-                fate = "the incident is over"
-        elif error.is_final or entry.is_too_old(now.monotonic):
-            fate = self._give_up(entry)
+        is_final = error.is_final or entry.is_too_old(now.monotonic)
+        if not self.after_try(self.name, entry.message, DeliveryError(str(error), is_final=is_final)):
+            fate = "the incident is over"
+        elif is_final:
+            fate = "given up"
         else:
+            fate = f"next try in {self.rests_until - now.monotonic:.0f} s"
             self.waiting.append(entry)
         output = f" ({error.output})" if error.output else ""
         text = f"{error}{output}: {fate}: {entry.message.summary}"
         self.say(text, is_failure=True, is_news=self.failures == 1)
         for old in [each for each in self.waiting if each.is_too_old(now.monotonic)]:
             self.waiting.remove(old)
-            self.say(f"{self._give_up(old)}: {old.message.summary}", is_failure=True)
-
-    def _give_up(self, entry: _Entry) -> str:
-        if entry.message.incident is not None:
-            self.opened.discard(entry.message.incident)
-        return "given up"
+            self.after_try(self.name, old.message, DeliveryError(str(error), is_final=True))
+            self.say(f"given up: {old.message.summary}", is_failure=True)
 
     def _rest_after(self, error: DeliveryError) -> float:
         """Return the rest in seconds, longer if the receiver asks."""
@@ -215,17 +196,28 @@ class Runner:
     """The queues and workers of all hooks.
 
     Leaving the context gives waiting messages the time `farewell`. `report` must not wait.
+
+    Args:
+        before_try: gets hook and message, and returns after the ledger with the try is on the disk.
+        after_try: gets hook, message and failure, if any; a final failure gives the message up. Returns False if the
+            message is not due any more, as the incident is over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of a queue
         self,
         deliveries: Mapping[SafeText, Sender],
         report: Callable[[HookReport], None],
         runtime: Runtime | None = None,
         farewell: timedelta = limits.HOOK_FAREWELL,
+        *,
+        before_try: Callable[[SafeText, Message], Awaitable[None]],
+        after_try: Callable[[SafeText, Message, DeliveryError | None], bool],
     ) -> None:
         runtime = runtime or Runtime()
-        self._queues = {name: _HookQueue(name, delivery, report, runtime) for name, delivery in deliveries.items()}
+        self._queues = {
+            name: _HookQueue(name, delivery, report, before_try, after_try, runtime)
+            for name, delivery in deliveries.items()
+        }
         self._farewell_s = farewell.total_seconds()
         self._workers: list[asyncio.Task[None]] = []
 
@@ -250,10 +242,13 @@ class Runner:
     def put(self, hook: SafeText, message: Message) -> None:
         """Queue a message for a hook; never waits.
 
-        An incident's message replaces the waiting message. An event is dropped, counted and reported if the queue is
-        full.
+        An event is dropped, counted and reported if the queue is full.
         """
         self._queues[hook].put(message)
+
+    def drop(self, hook: SafeText, incident: SafeText) -> None:
+        """Drop the waiting message about an incident that is over."""
+        self._queues[hook].drop(incident)
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
         """Return the messages that were neither delivered nor given up."""

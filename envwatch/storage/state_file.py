@@ -122,7 +122,7 @@ class StateFile:
         self._format = state_format
         self._path = path
         self._note = note
-        self._changes: SimpleQueue[Changes | None] = SimpleQueue()
+        self._changes: SimpleQueue[Changes | Callable[[], None] | None] = SimpleQueue()
         self._unwritten: deque[Changes] = deque()
         self._thread: threading.Thread | None = None
         try:
@@ -146,6 +146,10 @@ class StateFile:
         """The queued changes that the file may lack, oldest first."""
         return tuple(self._unwritten)
 
+    def call_when_written(self, function: Callable[[], None]) -> None:
+        """Call a function in the writing thread after the queued changes, written or not; `keep` comes before."""
+        self._changes.put(function)
+
     def close(self) -> None:
         """Write queued changes, for at most 1.5 s."""
         if self._thread is not None:
@@ -155,6 +159,9 @@ class StateFile:
     def _run(self) -> None:
         has_failed = False
         while (changes := self._changes.get()) is not None:
+            if callable(changes):
+                changes()
+                continue
             try:
                 aside = merge(self._path, self._format, changes)
             except OSError as error:
@@ -315,12 +322,13 @@ _ROWS_BYTES: Final = 32 << 20
 """Most bytes of the rows in an alert state; of further rows only the ids are kept."""
 
 
-def _alert_content(_content: dict[str, Any], changes: Changes) -> dict[str, Any]:
-    return {**changes, "rows": within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else {**changes}
+def _alert_content(content: dict[str, Any], changes: Changes) -> dict[str, Any]:
+    following = {**content, **changes}
+    return {**following, "rows": within(_ROWS_BYTES, changes["rows"])} if "rows" in changes else following
 
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_alert_content)
-"""One profile's alert state; each change replaces the whole content."""
+"""One profile's alert state; a change may be the ledger alone."""
 
 UPTIME: Final = StateFormat(
     about="which environments are nearly always up", limit=64 << 20, changed=lambda _content, changes: {**changes}

@@ -5,6 +5,8 @@ Only the holder of a profile's lock runs the hooks and writes the file; a waitin
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -16,6 +18,7 @@ from envwatch.fleet.alerting.alert_state import (
     content_of,
     dropped_values,
     failing_hooks,
+    ledger_content,
     open_incidents,
     written_at,
 )
@@ -30,20 +33,23 @@ from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, ChangedFi
 from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
     from pathlib import Path
 
+    from envwatch.fleet.alerting.ledger import Ledger
 
 _WRITTEN_EVERY_MS: Final = 60_000
 _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
+_DISK_S: Final = 5.0
+"""How long a message waits for the write of the ledger."""
 
 
 def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | None:
     old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
     entries = {id_: entry for id_, entry in old.items() if isinstance(entry, dict)}
     own = {id_: entry for id_, entry in entries.items() if entry.get("source") == source}
-    incidents, announced = open_incidents(own, profile, now)
-    return AlertState(looked_at=now.wall, open=incidents, announced=announced) if incidents else None
+    incidents, ledger = open_incidents(own, profile, now)
+    return AlertState(profile=profile, looked_at=now.wall, open=incidents, ledger=ledger) if incidents else None
 
 
 def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
@@ -60,7 +66,7 @@ def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
         return None
     if moment is None or moment.profile_state.listed is None:
         return None
-    return Monitor(Fleet({profile: moment.profile_state})).alert_state(profile, {}, (), {}, moment.now)
+    return Monitor(Fleet({profile: moment.profile_state})).alert_state(profile, moment.now)
 
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
@@ -88,7 +94,8 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
 class AlertFiles:
     """The alert states of the watched profiles.
 
-    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `histories` are the folders of recorded profiles,
+    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `hooks` are the names of the configured hooks:
+    nothing is due any more on a hook that is gone. `histories` are the folders of recorded profiles,
     which say who was online if a file is lost.
     """
 
@@ -96,10 +103,12 @@ class AlertFiles:
         self,
         paths: Mapping[SafeText, Path],
         sources_of_1_0: Mapping[SafeText, str],
+        hooks: Container[SafeText],
         histories: Mapping[SafeText, Path] = MappingProxyType({}),
     ) -> None:
         self._paths = paths
         self._sources_of_1_0 = sources_of_1_0
+        self._hooks = hooks
         self._histories = histories
         self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in paths.items()}
         self._files = dict[SafeText, StateFile]()
@@ -132,6 +141,8 @@ class AlertFiles:
         if dropped:
             warn(f"dropped damaged values of the alert state{of_profile}: {', '.join(dropped.values())} ({path})")
         state = state or _state_of_1_0(self._sources_of_1_0[name], name, now)
+        if state is not None:
+            state = replace(state, ledger=state.ledger.only(self._hooks))
         folder = self._histories.get(name)
         is_known = state is not None and "online" not in dropped
         recorded = None if is_known or folder is None else _state_in_history(folder, name)
@@ -171,6 +182,21 @@ class AlertFiles:
             return
         self._written[profile] = state, now.wall
         self._files[profile].keep(content_of(state, now))
+
+    async def write(self, profile: SafeText, ledger: Ledger, now: Clocks) -> None:
+        """Write a held profile's ledger, and wait for the disk: for a bounded time, as a late message is worse."""
+        loop, is_written = asyncio.get_running_loop(), asyncio.Event()
+
+        def note() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(is_written.set)
+
+        file = self._files[profile]
+        file.keep({"ledger": ledger_content(ledger, profile, now)})
+        file.call_when_written(note)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DISK_S):
+                await is_written.wait()
 
     def close(self) -> None:
         """Write pending states, and release the locks."""

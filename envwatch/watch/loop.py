@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Word, Words
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.ledger import Ledger
     from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
@@ -33,7 +34,6 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _TICK_S = 1.0
-_NOTHING: Mapping[SafeText, AlertState | None] = MappingProxyType({})
 
 
 class MonitorUpdate(NamedTuple):
@@ -42,8 +42,6 @@ class MonitorUpdate(NamedTuple):
     before: Monitor
     monitor: Monitor
     changes: MonitorChanges
-    taken_over: Mapping[SafeText, AlertState | None] = _NOTHING
-    """Profiles whose hooks this process runs from now on, with an earlier run's state."""
 
     @property
     def has_new_listing(self) -> bool:
@@ -71,7 +69,8 @@ class News(NamedTuple):
     words: Words | None = None
     uptimes: Mapping[SafeText, UptimeRecord] = MappingProxyType({})
     """Uptime records that the monitor lacks."""
-    taken_over: Mapping[SafeText, AlertState | None] = _NOTHING
+    taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
+    """Profiles whose hooks this process runs from now on, with an earlier run's state."""
     failing_hooks: Mapping[SafeText, WallMs] = MappingProxyType({})
     """Hooks of all processes that fail, with the beginnings of the failures."""
 
@@ -142,14 +141,12 @@ class Watch:
         self._has_log = has_log
         self._decided: list[Decisions] = []
         """Decisions of this process since the last reading of the state files began."""
-        self._resumed = _NOTHING
         self._pending: asyncio.Task[tuple[SafeText, Outcome, News]] | None = None
         self._has_come = asyncio.Event()
         self._tick_at: float | None = None
 
     def resume(self, states: Mapping[SafeText, AlertState | None]) -> None:
         """Take alerts of an earlier run, and rows that a listing may lack; call before the first poll."""
-        self._resumed = states
         for profile, state in states.items():
             if state is not None:
                 self.monitor = self.monitor.with_alert_state(profile, state)
@@ -201,10 +198,9 @@ class Watch:
         monitor, changes = before.apply(profile, outcome, now)
         if changes.ended_acks or changes.inherited_words:
             self._save(Decisions(acks=dict.fromkeys(changes.ended_acks), words=changes.inherited_words))
-        taken_over, self._resumed = {**self._resumed, **news.taken_over}, _NOTHING
         self.failing_hooks = news.failing_hooks
         changes = changes._replace(events=(*turned, *changes.events))
-        return self._updated(MonitorUpdate(before, monitor, changes, taken_over))
+        return self._updated(MonitorUpdate(before, monitor, changes))
 
     def tick(self) -> MonitorUpdate:
         """Return the update by time alone."""
@@ -227,6 +223,10 @@ class Watch:
     def note(self, text: SafeText) -> None:
         """Log a message about envwatch."""
         self.monitor = self.monitor.with_notice(text, self.clocks())
+
+    def enter(self, ledger: Ledger) -> None:
+        """Take a changed ledger."""
+        self.monitor = replace(self.monitor, ledger=ledger)
 
     def due_alerts(self) -> tuple[Incident, ...]:
         """Return the incidents for one bell now, once."""

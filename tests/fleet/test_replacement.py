@@ -696,7 +696,7 @@ def _in_circles(found: dict[str, str]) -> set[str]:
 
 def after_restart(monitor: Monitor, at: float, *, with_state: bool = True) -> Monitor:
     now = reading(at)
-    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
+    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, now), now)))
     state = alert_state(content, NO_PROFILE, now)
     assert state is not None
     fresh = Monitor.create({NO_PROFILE: Limits()}, policies=soon())

@@ -21,6 +21,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.decision import Fired, HookRule, HookState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.monitor import MonitorChanges
@@ -78,7 +79,7 @@ def test_an_incident_is_sent_once_resolved_at_most_once_and_only_after_it_was_se
             assert at - incident.noticed_at >= after
             assert any(at - opened_at.get(loss.id, -cooldown) >= cooldown for loss in incident.losses)
             opened_at |= dict.fromkeys((loss.id for loss in incident.losses), at)
-    assert one.state.announced == {id_ for id_, what in sent.items() if what == "opened"}
+    assert one.told == [id_ for id_, what in sent.items() if what == "opened"]
 
 
 @given(STEPS, SPANS, SPANS)
@@ -118,7 +119,7 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message_about_a
         HookRule(kinds=CHANGES, has_incidents=False),
         HookRule(kinds=CHANGES, cooldown=timedelta(minutes=5)),
     )
-    hooks = [HookState(rule=rule) for rule in rules]
+    hooks = [HookState(hook=clean("page"), rule=rule) for rule in rules]
     fired: list[Fired] = []
 
     def note(changes: MonitorChanges) -> int:

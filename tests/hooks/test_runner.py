@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW
+from support.ledger_book import Book, runner_of
 from support.messages import message
 from support.receiver import Answer, receiver
 from support.virtual_time import VirtualTime
@@ -82,11 +83,12 @@ class Scene:
     receiver: Receiver
     runner: Runner
     reports: list[HookReport]
+    book: Book
 
     def put(self, *summaries: str) -> None:
         """Put messages: `a` is an event; `open 1` and `end 1` are about the incident 1."""
         for summary in summaries:
-            self.runner.put(H, message_named(summary))
+            self.book.take(message_named(summary))
 
     async def until_done(self) -> None:
         for _ in range(20_000):
@@ -113,15 +115,16 @@ def message_named(summary: str) -> Message:
     kind, _, incident = summary.partition(" ")
     if not incident:
         return message(summary)
-    return message(summary, incident=clean(incident.split("/")[0]), is_resolved=kind == "end")
+    return message(summary, incident=clean(incident), is_resolved=kind == "end")
 
 
 @asynccontextmanager
 async def scene(*failures: Exception, is_up: bool = True, takes_s: float = 0.0) -> AsyncIterator[Scene]:
     time, reports = VirtualTime(), list[HookReport]()
     one = Receiver(time, list(failures), is_up=is_up, takes_s=takes_s)
-    async with Runner({H: one}, reports.append, time.runtime, farewell=timedelta()) as runner:
-        yield Scene(time, one, runner, reports)
+    runner, books = runner_of({H: one}, time, reports.append)
+    async with runner:
+        yield Scene(time, one, runner, reports, books[H])
 
 
 async def test_messages_of_a_hook_keep_their_order() -> None:
@@ -246,7 +249,8 @@ async def test_a_hook_that_hangs_or_whose_receiver_is_down_delays_no_other_by_an
     time = VirtualTime()
     slow, down, fine = Receiver(time, takes_s=28), Receiver(time, is_up=False), Receiver(time)
     hooks = {clean("slow"): slow, clean("down"): down, clean("fine"): fine}
-    async with Runner(hooks, lambda _: None, time.runtime, farewell=timedelta()) as runner:
+    runner, _ = runner_of(hooks, time)
+    async with runner:
         for second in range(5):
             for name in hooks:
                 runner.put(name, message(f"a{second}"))
@@ -265,7 +269,7 @@ async def test_an_incident_that_is_over_before_its_opening_was_delivered_sends_n
         assert one.unsent == []
         await one.time.pass_by(3_600)
         assert (one.receiver.tried_at, one.receiver.sent) == ([0], [])
-        assert one.texts[-1] == "hook h: nothing sent, as the incident is over: end 1"
+        assert one.texts[-1] == "hook h: nothing sent, as the incident is over: open 1"
 
 
 async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_afterwards() -> None:
@@ -273,18 +277,9 @@ async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_after
         one.put("open 1")
         await one.time.pass_by(5)
         one.put("end 1")
-        assert one.unsent == ["open 1", "end 1"]
+        assert one.unsent == ["open 1"]
         await one.until_done()
         assert one.receiver.sent == ["open 1", "end 1"]
-
-
-async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_though_a_newer_state_waits() -> None:
-    async with scene(takes_s=10) as one:
-        one.put("open 1/first")
-        await one.time.pass_by(5)
-        one.put("open 1/second", "end 1")
-        await one.until_done()
-        assert one.receiver.sent == ["open 1/first", "end 1"]
 
 
 async def test_an_incident_that_ends_while_its_opening_fails_sends_nothing() -> None:
@@ -296,51 +291,6 @@ async def test_an_incident_that_ends_while_its_opening_fails_sends_nothing() -> 
         await one.time.pass_by(3_600)
         assert (one.receiver.tried_at, one.receiver.sent) == ([0], [])
         assert one.texts[-1] == "hook h: no answer: the incident is over: open 1"
-
-
-async def test_the_end_of_an_incident_that_an_earlier_run_opened_is_sent() -> None:
-    async with scene(DOWN) as one:
-        one.put("end 1")
-        await one.time.settle()
-        one.put("end 1")
-        await one.until_done()
-        assert one.receiver.sent == ["end 1"]
-
-
-async def test_an_incident_whose_end_was_given_up_is_forgotten() -> None:
-    async with scene() as one:
-        one.put("open 1")
-        await one.until_done()
-        one.receiver.failures = [WRONG, DOWN]
-        one.put("end 1")
-        await one.time.settle()
-        one.put("open 1/again")
-        await one.time.settle()
-        one.put("end 1")
-        assert one.unsent == []
-        assert one.texts[-1] == "hook h: nothing sent, as the incident is over: end 1"
-
-
-async def test_the_newest_state_of_an_incident_is_sent() -> None:
-    async with scene(DOWN, takes_s=10) as one:
-        one.put("open 1/first")
-        await one.time.pass_by(5)
-        one.put("open 1/second")
-        one.put("open 1/third")
-        assert one.unsent == ["open 1/first", "open 1/third"]
-        await one.until_done()
-        one.put("open 1/fourth", "end 1")
-        await one.until_done()
-        assert one.receiver.sent == ["open 1/third", "end 1"], "the receiver knows of the incident, so its end is sent"
-
-
-async def test_a_newer_end_keeps_the_place_of_the_waiting_end() -> None:
-    async with scene(takes_s=10) as one:
-        one.put("a")
-        await one.time.pass_by(5)
-        one.put("end 1", "b", "end 1/newer")
-        await one.until_done()
-        assert one.receiver.sent == ["a", "end 1/newer", "b"]
 
 
 async def test_a_new_opening_does_not_wait_for_the_rest_and_does_not_make_the_rest_longer() -> None:
@@ -416,7 +366,8 @@ async def test_a_hook_that_failed_for_less_than_ten_minutes_and_has_nothing_to_s
 async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() -> None:
     time, reports = VirtualTime(), list[HookReport]()
     hangs = Receiver(time, takes_s=1_000)
-    async with Runner({H: hangs}, reports.append, farewell=timedelta(seconds=0.1)) as runner:
+    runner, _ = runner_of({H: hangs}, time, reports.append, Runtime(), timedelta(seconds=0.1))
+    async with runner:
         runner.put(H, message("a"))
         runner.put(H, message("b"))
     assert hangs.running == 0
@@ -427,7 +378,8 @@ async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() ->
 async def test_the_end_waits_for_the_messages_of_a_moment_ago() -> None:
     time, reports = VirtualTime(), list[HookReport]()
     fine = Receiver(time)
-    async with Runner({H: fine}, reports.append, time.runtime) as runner:
+    runner, _ = runner_of({H: fine}, time, reports.append, farewell=limits.HOOK_FAREWELL)
+    async with runner:
         runner.put(H, message("a"))
     assert fine.sent == ["a"]
     assert [report.text for report in reports] == ["hook h: sent: a"]
@@ -441,12 +393,12 @@ async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_
         rests.append(seconds)
         time.now += seconds
 
-    async with (
-        receiver(*answers, Answer(stalls=True)) as service,
-        Runner({H: PostedEvents(service.url)}, reports.append, Runtime(time.clocks, wait, lambda: 1.0)) as runner,
-    ):
-        runner.put(H, message(incident=clean("1")))
-        await runner.all_done()
+    runtime = Runtime(time.clocks, wait, lambda: 1.0)
+    async with receiver(*answers, Answer(stalls=True)) as service:
+        runner, _ = runner_of({H: PostedEvents(service.url)}, time, reports.append, runtime)
+        async with runner:
+            runner.put(H, message(incident=clean("1")))
+            await runner.all_done()
     assert [posted.body for posted in service.posted] == [message(incident=clean("1")).cloud_event] * 7
     assert rests == [7, 2, 4, 8, 16, 32]
     assert sum(report.is_news for report in reports) == 2

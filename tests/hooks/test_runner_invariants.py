@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
+from support.ledger_book import Book, runner_of
 from support.messages import message
 from support.virtual_time import VirtualTime
 
 from envwatch.hooks.message import DeliveryError
-from envwatch.hooks.runner import Runner
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 
@@ -76,6 +75,7 @@ STEPS = st.lists(
 @dataclass
 class Hook:
     receiver: Receiver
+    book: Book
     incidents: dict[SafeText, str] = field(default_factory=dict)
     newest: dict[SafeText, int] = field(default_factory=dict)
     ended_at: dict[SafeText, float] = field(default_factory=dict)
@@ -83,32 +83,35 @@ class Hook:
     """A resolved incident does not open again."""
     healed_at: float = 0.0
 
-    def take(self, step: Step, number: int, runner: Runner) -> None:
+    def take(self, step: Step, number: int) -> None:
         id_ = clean(f"{step.incident}-{self.generations[step.incident]}")
         if step.what in HOW:
             self.receiver.how = step.what
         elif step.what == "event":
-            runner.put(step.hook, message(str(number)))
+            self.book.take(message(str(number)))
         elif step.what == "open":
-            runner.put(step.hook, message(str(number), incident=id_))
+            if id_ in self.incidents:
+                return
+            self.book.take(message(str(number), incident=id_))
             self.incidents[id_], self.newest[id_] = OPEN, number
         elif id_ in self.incidents:
             self.generations[step.incident] += 1
             self.ended_at[id_] = self.receiver.time.now
-            runner.put(step.hook, message(str(number), incident=id_, is_resolved=True))
+            self.book.take(message(str(number), incident=id_, is_resolved=True))
             self.incidents[id_] = END
 
 
 async def played(steps: Sequence[Step], hooks: Sequence[SafeText], random: float) -> dict[SafeText, Hook]:
     time = VirtualTime(random=random)
-    found = {name: Hook(Receiver(time)) for name in hooks}
-    deliveries = {name: hook.receiver for name, hook in found.items()}
-    async with Runner(deliveries, lambda _: None, time.runtime, farewell=timedelta()) as runner:
+    receivers = {name: Receiver(time) for name in hooks}
+    runner, books = runner_of(receivers, time)
+    found = {name: Hook(receivers[name], books[name]) for name in hooks}
+    async with runner:
         for number, step in enumerate(steps):
             if step.what == "pass":
                 await time.pass_by(step.seconds)
             elif step.hook in found:
-                found[step.hook].take(step, number, runner)
+                found[step.hook].take(step, number)
                 await time.settle()
             for name, hook in found.items():
                 check_nothing_open_is_lost(hook, runner.unsent(name))

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from support import programs
@@ -74,11 +75,26 @@ def test_the_file_is_private_and_a_damaged_one_is_set_aside(tmp_path: Path) -> N
     assert (path.parent / "work.json.damaged").exists()
 
 
-def test_a_new_state_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+def test_a_part_of_a_state_replaces_that_part_alone(tmp_path: Path) -> None:
     path = tmp_path / "work.json"
-    merge(path, ALERT_STATE, {"looked_at": 1.0, "blind": {"since": 0}})
-    merge(path, ALERT_STATE, {"looked_at": 2.0})
-    assert ALERT_STATE.read(path) == {"looked_at": 2.0}
+    merge(path, ALERT_STATE, {"looked_at": 1.0, "ledger": {"inc-1": {}}})
+    merge(path, ALERT_STATE, {"ledger": {"inc-2": {}}})
+    assert ALERT_STATE.read(path) == {"looked_at": 1.0, "ledger": {"inc-2": {}}}
+
+
+def test_a_function_is_called_after_the_changes_before_are_written(tmp_path: Path) -> None:
+    path, found, is_called = tmp_path / "work.json", list[object](), threading.Event()
+
+    def call() -> None:
+        found.append(ALERT_STATE.read(path))
+        is_called.set()
+
+    file = StateFile(ALERT_STATE, path, print)
+    file.keep({"looked_at": 1.0})
+    file.call_when_written(call)
+    assert is_called.wait(60)
+    assert found == [{"looked_at": 1.0}]
+    file.close()
 
 
 def test_one_process_has_the_lock_until_it_ends(tmp_path: Path) -> None:

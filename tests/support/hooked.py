@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from support.builders import NOW, environment, failed, listed, reading, slept
 from support.policies import soon
 
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.hooks.decision import Fired, HookRule, HookState
 from envwatch.model.limits import Limits
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,10 +75,25 @@ class Hooked:
         return reading(NOW + self.now * 1000)
 
     def _step(self, monitor: Monitor, changes: MonitorChanges) -> Hooked:
-        self.monitor = monitor
+        """Deliver what fires at once."""
         self.state, fired = self.state.apply(changes, monitor, self.held)
+        ledger, hook, at = monitor.ledger, self.state.hook, changes.now.monotonic
+        for incident, _ in [*ledger.unsent((), hook)]:
+            self.fired.append((self.now, Fired(incident, is_resolved=True)))
+            ledger = ledger.told(incident.id, hook, at)
         self.fired += ((self.now, each) for each in fired)
+        for each in fired:
+            if isinstance(each.subject, Incident):
+                ledger = ledger.due(each.subject.id, hook, NO_PROFILE, at).told(each.subject.id, hook, at)
+        self.monitor = replace(monitor, ledger=ledger)
         return self
+
+    @property
+    def told(self) -> list[str]:
+        """The ids of the incidents whose end the hook must hear."""
+        announced = self.monitor.ledger.announcements.items()
+        channels = ((id_, channels.get(self.state.hook)) for id_, channels in announced)
+        return [id_ for id_, each in channels if each is not None and each.progress is Progress.TOLD]
 
     @property
     def said(self) -> list[str]:
@@ -104,4 +122,4 @@ def hooked(
         "cooldown": timedelta(seconds=cooldown),
     } | (rule or {})
     monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": soon()} | settings))
-    return Hooked(list(names), HookState(rule=HookRule(**rule)), monitor).poll(after=0)
+    return Hooked(list(names), HookState(hook=clean("page"), rule=HookRule(**rule)), monitor).poll(after=0)

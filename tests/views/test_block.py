@@ -388,7 +388,7 @@ def test_a_row_that_is_gone_for_15_minutes_stays_until_acknowledged() -> None:
 
 def test_a_loss_that_an_earlier_run_reported_leaves_when_it_is_old() -> None:
     first = night("a+ b+").poll("ax b+").hold(20, "ax b+")
-    state = first.monitor.alert_state(NO_PROFILE, {}, (), {}, first.clocks)
+    state = first.monitor.alert_state(NO_PROFILE, first.clocks)
     later = BlockNight(
         Monitor.create({NO_PROFILE: Limits()}, policies=soon()).with_alert_state(NO_PROFILE, state),
         now=first.now,

@@ -20,7 +20,7 @@ from envwatch.hooks.decision import HookRule, HookState
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import clean
+from envwatch.model.text import EMPTY, clean
 from envwatch.views.events.event_stream import event_line, layout_of
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
@@ -262,7 +262,7 @@ CONTEXT = Context(source="https://letta.example/v1/environments", host="host", p
 
 def test_one_message_says_which_rows_are_not_back() -> None:
     night = evening().poll("19:05", "mac-1", "mac-2", "web-1")
-    state = HookState(rule=HookRule())
+    state = HookState(hook=EMPTY, rule=HookRule())
     night.day += 1
     night.poll("09:59", "mac-1", "mac-2")
     fired: list[Fired] = []
@@ -273,6 +273,9 @@ def test_one_message_says_which_rows_are_not_back() -> None:
         night.monitor, changes = night.monitor.tick(reading(at))
         state, found = state.apply(changes._replace(opened=tuple(night.opened)), night.monitor, {NO_PROFILE})
         fired += found
+        for each in found:
+            ledger = night.monitor.ledger.due(each.subject.id or EMPTY, EMPTY, NO_PROFILE, reading(at).monotonic)
+            night.monitor = replace(night.monitor, ledger=ledger)
     messages = [message_of(each, clean("page"), CONTEXT, night.monitor, reading(night.at)) for each in fired]
     (message,) = [each for each in messages if "not back" in each.summary]
     assert message.summary == "2 not back by 10:00: mac-1 and 1 other"
@@ -292,7 +295,7 @@ def test_a_hook_for_returns_is_told_of_a_return_after_the_silence_only(back_at: 
     night.poll(back_at)
     (event,) = [each for each in flatten(night.events[before:]) if each.kind is Kind.ONLINE]
     _, changes = night.monitor.tick(reading(night.at))
-    _, fired = HookState(rule=HookRule(kinds=frozenset({Kind.ONLINE}))).apply(
+    _, fired = HookState(hook=EMPTY, rule=HookRule(kinds=frozenset({Kind.ONLINE}))).apply(
         changes._replace(events=(event,)), night.monitor, {NO_PROFILE}
     )
     assert bool(fired) is are_told

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
-from envwatch.cli.bootstrap import all_settings_for
+from envwatch.cli.bootstrap import all_settings_for, hooks_in
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.redactor import redactor
@@ -38,8 +38,6 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Send each message once."""
     import asyncio
-
-    from envwatch.cli.hook_dispatch import hooks_in
 
     stdout()
     settings = all_settings_for(options)[0]

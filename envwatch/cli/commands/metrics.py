@@ -133,8 +133,8 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll or change by time; remove the file at the end."""
     from envwatch.cli.monitoring import Refusals, monitoring
-    from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.exposition import PollCounts
+    from envwatch.watch.pinging import ServiceManager
 
     manager, polls = ServiceManager(os.environ), PollCounts()
     with closing(Textfile(options.textfile)) as textfile, manager:

@@ -100,15 +100,18 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     import asyncio
 
     from envwatch.cli.monitoring import Refusals, monitoring
-    from envwatch.cli.pinging import pinging, pings_of
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
     from envwatch.watch.loop import deadline_after
+    from envwatch.watch.pinging import pinging, pings_of
 
     began, profiles = read_clocks(), Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
     deadline = deadline_after(began, options.lasts)
     pings = pings_of(profiles)
-    async with monitoring(profiles, options, deadline) as watched, pinging(pings, watched.warn) as ping:
+    async with (
+        monitoring(profiles, options, deadline) as watched,
+        pinging(pings, watched.watch, watched.warn) as ping,
+    ):
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
         refusals = Refusals(watched.watch.targets)

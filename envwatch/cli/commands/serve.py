@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser, valued
-from envwatch.cli.bootstrap import profiles_for
+from envwatch.cli.bootstrap import hooks_in, profiles_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import path_text
 from envwatch.model.text import one_line
@@ -57,19 +57,19 @@ def run(options: Options) -> int:
 
 
 async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
-    from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.monitoring import monitoring, narrate
-    from envwatch.cli.pinging import ServiceManager, pinging, pings_of
+    from envwatch.cli.monitoring import monitoring, narrate, show
     from envwatch.cli.serving import Service
+    from envwatch.watch.hooks import dispatching, prepared
+    from envwatch.watch.pinging import ServiceManager, pinging, pings_of
 
     manager = ServiceManager(os.environ)
-    hooks = prepared(profiles, options)
+    hooks = prepared(profiles, *hooks_in(profiles.first, options)) if options.hooks else prepared(profiles)
     pings = pings_of(profiles)
     with manager:
         async with (
             monitoring(profiles, options, alerts=hooks.alerts) as watched,
-            dispatching(hooks, watched.poll_log) as running_hooks,
-            pinging(pings, watched.warn, running_hooks.failing) as ping,
+            dispatching(hooks, watched.watch, watched.poll_log, show) as running_hooks,
+            pinging(pings, watched.watch, watched.warn, running_hooks.failing) as ping,
             aclosing(Service(plan, watched.warn, watched.poll_log)) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())

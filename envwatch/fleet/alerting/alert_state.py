@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.alerting.incidents import Blindness, Incident
+from envwatch.fleet.alerting.ledger import Announcement, Ledger, Progress
 from envwatch.fleet.alerting.losses import LOSSES, Loss, key_of
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import DISCONNECTED
@@ -60,6 +61,7 @@ _LONGEST_ID: Final = 80
 _MOST_ROWS: Final = 20_000
 """Rows that the file keeps with all fields, rows with a loss first; of further rows only the ids are kept."""
 _OF_PROFILES: Final = frozenset({Kind.BLIND, Kind.STALLED})
+_PROGRESS: Final[Mapping[str, Progress]] = {progress.value: progress for progress in Progress}
 _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | _OF_PROFILES | {Kind.FLAPPING}}
 
 
@@ -67,6 +69,7 @@ _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | _O
 class AlertState:
     """One profile's alert state, kept for the next run."""
 
+    profile: SafeText = EMPTY
     looked_at: WallMs
     """Request of the newest believed listing."""
     online: frozenset[SafeText] = frozenset()
@@ -76,8 +79,8 @@ class AlertState:
     """Whether the heartbeats stood still: old heartbeats prove nothing until a heartbeat advances."""
     waiting: tuple[Loss, ...] = ()
     open: tuple[Incident, ...] = ()
-    announced: Mapping[SafeText, frozenset[SafeText]] = field(default_factory=dict)
-    """Names of the hooks that delivered the opening, by incident id."""
+    ledger: Ledger = field(default_factory=Ledger)
+    """The announcements; the file keeps the hooks' announcements of the profile."""
     blindness: Blindness | None = None
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
     rows: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict, compare=False)
@@ -90,11 +93,15 @@ class AlertState:
         return {loss.id: loss for loss in (*opened, *(each.event for each in self.waiting)) if loss.id is not None}
 
 
+def _wall(at: MonotonicS, now: Clocks) -> float:
+    return now.wall - (now.monotonic - at) * 1000
+
+
 def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
     """Return the file's content; `now` converts monotonic times to wall times."""
 
     def wall(at: MonotonicS) -> float:
-        return now.wall - (now.monotonic - at) * 1000
+        return _wall(at, now)
 
     return {
         "written_at": now.wall,
@@ -116,7 +123,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
         ],
         "open": {
             incident.id: {
-                "hooks": sorted(state.announced.get(incident.id, ())),
+                "hooks": state.ledger.hooks_told(incident.id),  # for 1.1.0
                 "began_at": incident.began_at,
                 "noticed_at": wall(incident.noticed_at),
                 "shared": incident.shared,
@@ -125,14 +132,32 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
                 "losses": [_loss_content(loss) for loss in incident.losses],
                 "back": sorted(id_ for _, id_ in incident.keys - incident.remaining),
             }
-            for incident in state.open
+            # 1.1.0 takes a resolved incident as open, and resolves the incident again.
+            | ({"is_over": True, "back": [], "ended_by": incident.ended_by} if incident.id in state.ledger.over else {})
+            for incident in (*state.open, *state.ledger.over.values())
+            if incident.profile == state.profile
         },
+        "ledger": ledger_content(state.ledger, state.profile, now),
         "blind": None
         if state.blindness is None
         else {"noticed_at": wall(state.blindness.noticed_at), "since": state.blindness.since},
         "failing": dict(state.failing),
         "rows": {id_: _row_content(tracked) for id_, tracked in islice(state.rows.items(), _MOST_ROWS)},
     }
+
+
+def ledger_content(ledger: Ledger, profile: SafeText, now: Clocks) -> dict[str, Any]:
+    """Return the hooks' announcements of a profile, by incident id and hook name."""
+    found = {
+        id_: {hook: _announcement_content(each, now) for hook, each in ledger.of_hooks(id_) if each.profile == profile}
+        for id_ in ledger.announcements
+    }
+    return {id_: channels for id_, channels in found.items() if channels}
+
+
+def _announcement_content(announcement: Announcement, now: Clocks) -> dict[str, Any]:
+    content = {"progress": announcement.progress.value, "at": _wall(announcement.at, now)}
+    return content | {"tries": announcement.tries, "error": announcement.error}
 
 
 def _row_content(tracked: TrackedEnvironment) -> dict[str, Any]:
@@ -155,16 +180,19 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
         return None
     looked_at = finite_number(content.get("looked_at")) or written_at(content) or now.wall
     losses = content.get("waiting")
-    incidents, announced = open_incidents(_members(content.get("open")), profile, now)
+    incidents, ledger = open_incidents(_members(content.get("open")), profile, now)
+    if "ledger" in content:
+        ledger = Ledger(dict(_announcements_in(content["ledger"], profile, now)), ledger.over)
     waiting = (_waiting_in(_members(raw), profile, now) for raw in (losses if isinstance(losses, list) else ()))
     return AlertState(
+        profile=profile,
         looked_at=WallMs(min(looked_at, now.wall)),
         online=_texts(content.get("online")),
         siblings=dict(_siblings_in(content.get("siblings"))),
         is_stalled=content.get("is_stalled") is True,
         waiting=tuple(loss for loss in waiting if loss is not None),
         open=incidents,
-        announced=announced,
+        ledger=ledger,
         blindness=_blindness_in(_members(content.get("blind")), now),
         failing=failing_hooks(content),
         rows=dict(_rows_in(content.get("rows"))),
@@ -177,7 +205,8 @@ def dropped_values(content: Mapping[str, object], state: AlertState) -> Mapping[
         "online": state.online,
         "siblings": state.siblings,
         "waiting": state.waiting,
-        "open": state.open,
+        "open": (*state.open, *state.ledger.over),
+        "ledger": state.ledger.announcements,
         "failing": state.failing,
         "rows": state.rows,
     }
@@ -239,19 +268,45 @@ def written_at(content: Mapping[str, object]) -> float:
 
 def open_incidents(
     entries: Mapping[str, object], profile: SafeText, now: Clocks
-) -> tuple[tuple[Incident, ...], Mapping[SafeText, frozenset[SafeText]]]:
-    """Return open incidents, oldest first, and the hooks that announced each; damaged entries are dropped.
+) -> tuple[tuple[Incident, ...], Ledger]:
+    """Return open incidents, oldest first, and the ledger by the hooks of each; damaged entries are dropped.
 
-    `entries` are by incident id, as in the file of 1.0.0.
+    `entries` are by incident id, as in the files of 1.0.0 and 1.1.0, which have no other ledger.
     """
     found: list[Incident] = []
-    announced: dict[SafeText, frozenset[SafeText]] = {}
+    announcements: dict[SafeText, Mapping[SafeText, Announcement]] = {}
+    over: dict[SafeText, Incident] = {}
     for raw_id, raw in entries.items():
         id_, members = clean(raw_id, _LONGEST_ID), _members(raw)
-        if (incident := _incident_in(id_, members, profile, now)) is not None:
+        if (incident := _incident_in(id_, members, profile, now)) is None:
+            continue
+        told = Announcement(profile, Progress.TOLD, incident.noticed_at)
+        if hooks := _texts(members.get("hooks")):
+            announcements[id_] = dict.fromkeys(sorted(hooks), told)
+        if members.get("is_over") is True:
+            over[id_] = incident._replace(remaining=frozenset(), ended_by=_text(members.get("ended_by")))
+        else:
             found.append(incident)
-            announced[id_] = _texts(members.get("hooks"))
-    return tuple(sorted(found, key=lambda incident: incident.began_at)), announced
+    return tuple(sorted(found, key=lambda incident: incident.began_at)), Ledger(announcements, over)
+
+
+def _announcements_in(
+    raw: object, profile: SafeText, now: Clocks
+) -> Iterator[tuple[SafeText, Mapping[SafeText, Announcement]]]:
+    for raw_id, entries in _members(raw).items():
+        read = {
+            clean(hook): _announcement_in(_members(entry), profile, now) for hook, entry in _members(entries).items()
+        }
+        if channels := {hook: each for hook, each in read.items() if each is not None}:
+            yield clean(raw_id, _LONGEST_ID), channels
+
+
+def _announcement_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Announcement | None:
+    name = raw.get("progress")
+    if not isinstance(name, str) or (progress := _PROGRESS.get(name)) is None:
+        return None
+    tries = int(finite_number(raw.get("tries")) or 0)
+    return Announcement(profile, progress, _monotonic(raw.get("at"), now), tries, _text(raw.get("error")))
 
 
 def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Incident | None:

@@ -107,6 +107,8 @@ class Incidents:
     openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
     """The newest openings, for the storm rule."""
     blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
+    alerting: frozenset[Key] = frozenset()
+    """The environments of open incidents whose loss needs a person now: not acknowledged, silenced or unseen."""
 
     def with_events(
         self,
@@ -217,7 +219,7 @@ class Incidents:
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
             return self, (), (), ()
-        remaining_open, resolved = _after_returns(self.open, around)
+        remaining_open, resolved, alerting = _after_returns(self.open, around)
         blindnesses, opened = _blindnesses(self, blind, around)
         waiting, statuses, events = still_waiting(self.waiting, around)
         openings = dict(self.openings)
@@ -234,6 +236,7 @@ class Incidents:
             tuple(incident for incident in remaining_open if incident.id not in over),
             {profile: times for profile, times in openings.items() if times},
             blindnesses,
+            alerting.union(*(incident.keys for incident in opened)),
         )
         return self if following == self else following, tuple(opened), tuple(resolved), events
 
@@ -376,16 +379,22 @@ def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
     return blast_radius_text(lost, survivors)
 
 
-def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple[list[Incident], list[Incident]]:
+def _after_returns(
+    incidents: Iterable[Incident], around: Surroundings
+) -> tuple[list[Incident], list[Incident], frozenset[Key]]:
+    """Return the incidents that are still open, the resolved incidents, and the environments that need a person."""
     still_open: list[Incident] = []
     resolved: list[Incident] = []
+    alerting = set[Key]()
     for incident in incidents:
-        remaining = frozenset(key for key in incident.remaining if around.classify_loss(key) is not LossStatus.OVER)
+        statuses = {key: around.classify_loss(key) for key in incident.remaining}
+        alerting |= {key for key, status in statuses.items() if status is LossStatus.ALERTING}
+        remaining = frozenset(key for key, status in statuses.items() if status is not LossStatus.OVER)
         if remaining:
             still_open.append(incident if remaining == incident.remaining else incident._replace(remaining=remaining))
             continue
         resolved.append(incident._replace(remaining=remaining, ended_by=_end_text(incident, around)))
-    return still_open, resolved
+    return still_open, resolved, frozenset(alerting)
 
 
 def _end_text(incident: Incident, around: Surroundings) -> SafeText | None:

@@ -18,7 +18,7 @@ from envwatch.model import limits
 from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.model.clock import MonotonicS
@@ -82,6 +82,16 @@ class Ledger(NamedTuple):
         """Return an incident's announcement on a channel."""
         return self.announcements.get(incident, {}).get(channel)
 
+    def of_hooks(self, incident: SafeText) -> Iterator[tuple[SafeText, Announcement]]:
+        """Yield an incident's announcements by the names of hooks."""
+        for channel, announcement in self.announcements.get(incident, {}).items():
+            if channel not in (BELL, PING):
+                yield channel, announcement
+
+    def hooks_told(self, incident: SafeText) -> list[SafeText]:
+        """Return the names of the hooks that are due no opening of an incident."""
+        return sorted(hook for hook, each in self.of_hooks(incident) if each.progress is not Progress.DUE)
+
     def unsent(self, incidents: Iterable[Incident], channel: SafeText) -> Iterator[tuple[Incident, Announcement]]:
         """Yield the open `incidents` and the resolved incidents with a message that is due on a channel."""
         for incident in (*incidents, *self.over.values()):
@@ -106,6 +116,11 @@ class Ledger(NamedTuple):
             announcements[incident.id] = {name: _resolved(each, name, at) for name, each in channels.items()}
             over[incident.id] = incident
         return _tidied(announcements, over, at)
+
+    def end_due(self, incident: SafeText, channel: SafeText, at: MonotonicS) -> Ledger:
+        """Return the ledger with the end due on a channel that was told."""
+        before = self.of(incident, channel)
+        return self if before is None else self._with(incident, channel, _resolved(before, channel, at))
 
     def due(self, incident: SafeText, channel: SafeText, profile: SafeText, at: MonotonicS) -> Ledger:
         """Return the ledger with the opening of an incident due on a channel."""
@@ -170,6 +185,17 @@ class Ledger(NamedTuple):
             silent = {BELL: Announcement(incident.profile, Progress.OVER, incident.noticed_at)}
             announcements[incident.id] = {**silent, **announcements.get(incident.id, {})}
         return Ledger(announcements, {**self.over, **other.over})
+
+    def only(self, hooks: Container[SafeText]) -> Ledger:
+        """Return the ledger without the announcements on other channels."""
+        found = {
+            id_: {name: each for name, each in channels.items() if name in hooks}
+            for id_, channels in self.announcements.items()
+        }
+        return Ledger(
+            {id_: channels for id_, channels in found.items() if channels},
+            {id_: incident for id_, incident in self.over.items() if not _is_sent(found.get(id_, {}))},
+        )
 
     def _with(self, incident: SafeText, channel: SafeText, announcement: Announcement) -> Ledger:
         channels = {**self.announcements.get(incident, {}), channel: announcement}

@@ -24,8 +24,7 @@ LATER = reading(NOW + 60_000)
 def state(*names: str) -> AlertState:
     """Return a state after a blind time: one environment in an open incident, the rest waiting."""
     one = hooked(*names).hold(15, names[0]).hold(5, *names)
-    announced = {one.monitor.incidents.open[0].id: frozenset({clean("pager")})}
-    found = one.monitor.alert_state(NO_PROFILE, announced, (), {clean("page"): WallMs(NOW)}, LATER)
+    found = one.monitor.alert_state(NO_PROFILE, LATER, {clean("page"): WallMs(NOW)})
     return replace(found, blindness=Blindness(MonotonicS(LATER.monotonic - 7), ServerMs(NOW)))
 
 
@@ -42,7 +41,7 @@ def test_a_state_comes_back_as_it_was_but_for_the_rows_of_its_losses() -> None:
     incidents = tuple(each._replace(losses=tuple(bare(loss, each.id) for loss in each.losses)) for each in STATE.open)
     assert len(waiting) == 2
     assert len(incidents) == 1
-    assert after == replace(STATE, waiting=waiting, open=incidents)
+    assert after == replace(STATE, waiting=waiting, open=incidents, ledger=STATE.ledger.only({clean("page")}))
 
 
 def test_an_empty_file_has_no_state() -> None:
@@ -105,9 +104,8 @@ def test_damage_in_one_part_costs_that_part_alone(part: str, value: object) -> N
     whole = alert_state(CONTENT, NO_PROFILE, LATER)
     assert after is not None
     assert whole is not None
-    for name in {"online", "waiting", "open", "announced", "blindness", "failing"} - {part, "announced", "blindness"}:
-        if not (part == "blind" and name == "blindness"):
-            assert getattr(after, name) == getattr(whole, name)
+    for name in {"online", "waiting", "open", "ledger", "failing"} - {part}:
+        assert getattr(after, name) == getattr(whole, name)
 
 
 @given(st.sampled_from([*CONTENT["waiting"][0]]), JSON)
@@ -139,5 +137,5 @@ def test_an_incident_has_the_losses_that_can_be_read(damage: dict[str, object]) 
 
 
 def test_a_hook_that_cannot_be_read_costs_no_other() -> None:
-    _, announced = open_incidents({"inc-1": INCIDENT | {"hooks": [7, "pager", None]}}, NO_PROFILE, LATER)
-    assert announced == {"inc-1": {"pager"}}
+    _, ledger = open_incidents({"inc-1": INCIDENT | {"hooks": [7, "pager", None]}}, NO_PROFILE, LATER)
+    assert {id_: ledger.hooks_told(id_) for id_ in ledger.announcements} == {"inc-1": ["pager"]}

@@ -96,7 +96,7 @@ class Watch:
         self.monitor, changes = self.monitor.apply(NO_PROFILE, listed(life.rows(poll), at), reading(at))
         self.opened += ((poll, incident) for incident in changes.opened)
         self.resolved += ((poll, incident) for incident in changes.resolved)
-        state = self.monitor.alert_state(NO_PROFILE, {}, (), {}, reading(at))
+        state = self.monitor.alert_state(NO_PROFILE, reading(at))
         if not self.written or replace(state, looked_at=self.written[-1][0].looked_at) != self.written[-1][0]:
             self.written = [*self.written[-1:], (state, poll)]
 

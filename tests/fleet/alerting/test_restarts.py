@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 def content_in(one: Night) -> dict[str, Any]:
     """Return the content of the file at the end of a run."""
     now = reading(NOW + one.now * 1000)
-    content: dict[str, Any] = json.loads(
-        json.dumps(content_of(one.monitor.alert_state(NO_PROFILE, {}, (), {}, now), now))
-    )
+    content: dict[str, Any] = json.loads(json.dumps(content_of(one.monitor.alert_state(NO_PROFILE, now), now)))
     return content
 
 
@@ -341,7 +339,7 @@ def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
 
     monitor, _ = play(Monitor.create(LIMITS), range(0, 120, 5), 1_000)
     now = reading(NOW + 120_000)
-    state = alert_state(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now), NO_PROFILE, now)
+    state = alert_state(content_of(monitor.alert_state(NO_PROFILE, now), now), NO_PROFILE, now)
     assert state is not None
     later, opened = play(Monitor.create(LIMITS).with_alert_state(NO_PROFILE, state), range(215, 700, 5), 120)
     assert not any(incident for incident in opened if not incident.is_blindness)

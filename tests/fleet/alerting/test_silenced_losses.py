@@ -235,7 +235,7 @@ def restarted(night: SilencedNight, silences: Silences | None = None) -> Silence
     """Return the night in a new process that has the alert state and the silences of the process before."""
     silences = night.monitor.silences if silences is None else silences
     now = reading(night.at)
-    content = json.loads(json.dumps(content_of(night.monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
+    content = json.loads(json.dumps(content_of(night.monitor.alert_state(NO_PROFILE, now), now)))
     state = alert_state(content, NO_PROFILE, now)
     assert state is not None
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=night.monitor.policies, silences=silences)
@@ -446,7 +446,7 @@ def test_a_silence_that_is_unknown_after_a_restart_counts_from_the_first_look() 
 def test_the_alert_state_of_1_1_0_has_another_word_for_a_silenced_loss() -> None:
     night = evening()
     now = reading(night.at)
-    content = content_of(night.monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)
+    content = content_of(night.monitor.alert_state(NO_PROFILE, now), now)
     old = [{**each, "is_quiet": each["is_silenced"]} for each in content["waiting"]]
     content["waiting"] = [{name: value for name, value in each.items() if name != "is_silenced"} for each in old]
     state = alert_state(content, NO_PROFILE, now)

@@ -78,7 +78,7 @@ class Naive(Watcher):
 
 def restarted(monitor: Monitor, now: Clocks) -> Monitor:
     """Return the monitor after a restart, with the alert state and the uptime record as files keep them."""
-    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
+    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, now), now)))
     following = new_monitor(monitor.policies[NO_PROFILE])
     state = alert_state(content, NO_PROFILE, now)
     following = following if state is None else following.with_alert_state(NO_PROFILE, state)

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,6 @@ from support.builders import NOW, failed, listed, reading
 from support.hooked import row
 from support.recording import record
 
-from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.config.hooks import HookSettings
 from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import AlertState
@@ -25,21 +25,21 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.history.stored import Retention
 from envwatch.history.writer import FolderWriter
 from envwatch.hooks.message import Context, DeliveryError
-from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
 from envwatch.watch.alert_files import AlertFiles, failing_hooks_of
-from envwatch.watch.loop import MonitorUpdate
+from envwatch.watch.hooks import HookDispatch, Prepared
+from envwatch.watch.loop import News, Watch
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from envwatch.hooks.message import Message
+    from envwatch.hooks.runner import HookReport
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
 SOURCE = f"{CONTEXT.source}#"
@@ -47,6 +47,16 @@ HOOKS = (
     HookSettings.model_construct(name=clean("soon")),
     HookSettings.model_construct(name=clean("late"), filter="name:web", after=timedelta(minutes=30)),
 )
+NEW_HOOKS = (HookSettings.model_construct(name=clean("new")),)
+
+
+def files_at(
+    path: Path,
+    histories: Mapping[SafeText, Path] = MappingProxyType({}),
+    hooks: Sequence[HookSettings] = HOOKS,
+) -> AlertFiles:
+    names = frozenset(hook.name for hook in hooks)
+    return AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, names, histories)
 
 
 async def for_ever(event: asyncio.Event, _seconds: float) -> None:
@@ -58,8 +68,12 @@ class Inbox:
     name: str
     sent: list[str]
     is_down: bool
+    path: Path
+    at_try: list[bytes]
+    """The alert state file at the begin of each try."""
 
     async def send(self, message: Message) -> SafeText:
+        self.at_try.append(self.path.read_bytes() if self.path.exists() else b"")
         if self.is_down:
             raise DeliveryError("no answer")
         self.sent.append(f"{self.name} {message.variables['ENVWATCH_EVENT']}")
@@ -71,37 +85,46 @@ class Run:
     folder: Path
     began_at: float
     is_down: bool = False
+    hooks: Sequence[HookSettings] = HOOKS
     sent: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    at_try: list[bytes] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
         return self.folder / "alerts" / "work.json"
 
     async def watch(self, *is_up: bool) -> Run:
-        alerts = AlertFiles({NO_PROFILE: self.path}, {NO_PROFILE: SOURCE})
-        prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
-        monitor = Monitor.create({NO_PROFILE: Limits()})
-        inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
-        runner = Runner(inboxes, lambda _: None, Runtime(wait=for_ever), farewell=timedelta())
-        dispatch = HookDispatch(prepared, runner)
-        async with runner:
+        """Poll each minute; `is_up` is the state of `web`."""
+        alerts = files_at(self.path, hooks=self.hooks)
+        inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down, self.path, self.at_try) for hook in self.hooks}
+        prepared = Prepared(self.hooks, inboxes, {NO_PROFILE: CONTEXT}, alerts)
+        at = self.began_at
+        runtime = Runtime(lambda: reading(at), for_ever)
+        watch = Watch(Monitor.create({NO_PROFILE: Limits()}), runtime=runtime)
+        has_failed = asyncio.Event()
+
+        def report(line: HookReport) -> None:
+            if line.is_failure:
+                has_failed.set()
+
+        dispatch = HookDispatch(prepared, watch, report, runtime, timedelta())
+        async with dispatch.runner:
             for minute, up in enumerate(is_up):
                 at = self.began_at + minute * 60_000
-                now, rows = reading(at), [row("web", at, is_up=up), row("other", at)]
-                taken_over, before = alerts.take_over(now, self.warnings.append), monitor
-                for state in filter(None, taken_over.values()):
-                    before = monitor.with_alert_state(NO_PROFILE, state)
-                monitor, changes = before.apply(NO_PROFILE, listed(rows, at), now)
-                dispatch.take(MonitorUpdate(before, monitor, changes, taken_over))
+                rows = [row("web", at, is_up=up), row("other", at)]
+                news = News(taken_over=alerts.take_over(reading(at), self.warnings.append))
+                dispatch.take(watch.take(NO_PROFILE, listed(rows, at), news))
                 if not self.is_down:
-                    await runner.all_done()
+                    await dispatch.runner.all_done()
+                elif any(dispatch.runner.unsent(hook.name) for hook in self.hooks):
+                    await has_failed.wait()
         dispatch.store()
         alerts.close()
         return self
 
-    def later(self, minutes: float, *, is_down: bool = False) -> Run:
-        return Run(self.folder, self.began_at + minutes * 60_000, is_down)
+    def later(self, minutes: float, *, is_down: bool = False, hooks: Sequence[HookSettings] = HOOKS) -> Run:
+        return Run(self.folder, self.began_at + minutes * 60_000, is_down, hooks)
 
     @property
     def open_incidents(self) -> Mapping[str, Any]:
@@ -142,6 +165,41 @@ async def test_a_message_that_was_not_delivered_when_a_run_ends_is_sent_by_the_n
     assert (third.sent, fourth.sent, fourth.open_incidents) == ([], ["soon incident resolved"], {})
 
 
+async def test_a_try_is_on_the_disk_before_the_try(tmp_path: Path) -> None:
+    run = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
+    (content,) = map(json.loads, run.at_try)
+    (channels,) = content["ledger"].values()
+    assert channels["soon"] == {"progress": "due", "at": run.began_at + 300_000, "tries": 1, "error": None}
+    assert content["open"].keys() == content["ledger"].keys()
+    (channels,) = json.loads(run.path.read_bytes())["ledger"].values()
+    assert (channels["soon"]["progress"], channels["soon"]["tries"]) == ("told", 0)
+
+
+@pytest.mark.parametrize("is_down", [True, False], ids=["not delivered", "delivered"])
+async def test_a_kill_in_a_try_repeats_the_opening_and_no_end_comes_alone(tmp_path: Path, *, is_down: bool) -> None:
+    first = await Run(tmp_path, NOW, is_down).watch(True, True, False, False, False, False)
+    first.path.write_bytes(first.at_try[0])
+    second = await first.later(10).watch(False, False)
+    assert second.sent == ["soon incident opened"]
+    second.path.write_bytes(first.at_try[0])
+    third = await second.later(20).watch(True, True, True)
+    assert third.sent == ["soon incident opened", "soon incident resolved"]
+    assert third.open_incidents == {}
+
+
+async def test_an_incident_that_is_over_before_a_hook_works_sends_nothing(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW, is_down=True).watch(True, True, False, False, False, False)
+    assert (await first.later(10).watch(True, True, True)).sent == []
+
+
+async def test_a_new_hook_is_told_of_an_open_incident_and_a_hook_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
+    second = await first.later(10, hooks=NEW_HOOKS).watch(False, False)
+    assert second.sent == ["new incident opened"]
+    third = await second.later(10, hooks=NEW_HOOKS).watch(True, True, True)
+    assert (third.sent, third.open_incidents) == (["new incident resolved"], {})
+
+
 async def test_a_loss_in_the_gap_between_two_runs_is_sent_by_the_next_one(tmp_path: Path) -> None:
     first = await Run(tmp_path, NOW).watch(True, True)
     assert (await first.later(10).watch(False, False, False)).sent == ["soon incident opened"]
@@ -180,14 +238,14 @@ async def test_a_process_that_takes_over_goes_on_from_the_file_of_the_other(tmp_
     assert first.sent == ["soon incident opened"]
     lock = ProcessLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
-    waiting = AlertFiles({NO_PROFILE: first.path}, {NO_PROFILE: SOURCE})
+    waiting = files_at(first.path)
     now = reading(NOW + 600_000)
     assert (waiting.take_over(now, print), waiting.held) == ({}, frozenset())
     lock.release()
     (state,) = waiting.take_over(now, print).values()
     assert state is not None
     assert [incident.id for incident in state.open] == [*first.open_incidents]
-    assert state.announced == {state.open[0].id: {"soon"}}
+    assert state.ledger.hooks_told(state.open[0].id) == ["soon"]
     assert waiting.held == {NO_PROFILE}
     waiting.close()
 
@@ -209,7 +267,7 @@ def test_without_a_file_the_newest_readable_listing_of_the_history_says_which_ro
         (path,) = (tmp_path / "history").glob("*.sqlite")
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(f"UPDATE frames SET data = x'00' WHERE {damage}")
-    files = AlertFiles({NO_PROFILE: tmp_path / "work.json"}, {NO_PROFILE: SOURCE}, {NO_PROFILE: tmp_path / "history"})
+    files = files_at(tmp_path / "work.json", {NO_PROFILE: tmp_path / "history"})
     lines: list[str] = []
     state = files.take_over(reading(NOW + 60_000), lines.append)[NO_PROFILE]
     assert (set() if state is None else state.online) == set(online)
@@ -228,7 +286,7 @@ async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: 
 def test_an_unchanged_state_is_written_once_a_minute(later: float, written: float, tmp_path: Path) -> None:
     """A clock that was set back must not stop writes for hours."""
     path = tmp_path / "alerts" / "work.json"
-    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE})
+    files = files_at(path)
     files.take_over(reading(NOW), print)
     for at in (NOW, WallMs(NOW + later)):
         files.keep(NO_PROFILE, AlertState(looked_at=WallMs(at)), reading(at))
@@ -245,7 +303,7 @@ def test_a_dashboard_knows_the_failing_hooks_of_a_process_that_still_runs(
     profiles = Profiles({NO_PROFILE: SelectedProfile(None, None)})  # type: ignore[arg-type]
     newest = failing_hooks_of(profiles)
     assert newest(reading(NOW)) == {}
-    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE})
+    files = files_at(path)
     files.take_over(reading(NOW), print)
     since = {clean("page"): WallMs(NOW - 700_000)}
     files.keep(NO_PROFILE, AlertState(looked_at=WallMs(NOW - 1_000_000), failing=since), reading(NOW))

@@ -20,7 +20,6 @@ from support.pty_terminal import environment
 from support.receiver import Answer, Receiver, receiver
 
 from envwatch.cli.arguments import Exit
-from envwatch.cli.pinging import DeadMansSwitch, pings_of
 from envwatch.config.credentials import Credentials
 from envwatch.config.hooks import ping_of
 from envwatch.config.settings import Settings
@@ -31,7 +30,9 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.redactor import Secret
 from envwatch.sources.letta.network_settings import checked_hook_url
-from envwatch.watch.loop import MonitorUpdate
+from envwatch.sources.poller import Runtime
+from envwatch.watch.loop import Watch
+from envwatch.watch.pinging import DeadMansSwitch, pings_of
 from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
@@ -51,23 +52,21 @@ class Scene:
     switch: DeadMansSwitch
     failing: list[str]
     warnings: list[str]
-    monitor: Monitor = field(default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}))
     now: float = 0.0
     """Seconds since `NOW`."""
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        monitor = Monitor.create({NO_PROFILE: Limits()})
+        self.watch = Watch(monitor, runtime=Runtime(lambda: reading(self.at)))
 
     @property
     def at(self) -> float:
         return NOW + self.now * 1000
 
     async def _take(self, outcome: Outcome | None) -> None:
-        before, now = self.monitor, reading(self.at)
-        if outcome is None:
-            self.monitor, changes = before.tick(now)
-            update = MonitorUpdate(before, self.monitor, changes)
-        else:
-            self.monitor, changes = before.apply(NO_PROFILE, outcome, now)
-            update = MonitorUpdate(before, self.monitor, changes)
-        self.switch.take(update, self.warnings.append, has_failing_hooks=bool(self.failing))
+        update = self.watch.tick() if outcome is None else self.watch.take(NO_PROFILE, outcome)
+        self.switch.take(update, self.watch, self.warnings.append, has_failing_hooks=bool(self.failing))
 
     async def poll(self, *, at: float) -> None:
         self.now = at
@@ -167,17 +166,17 @@ def test_profiles_with_one_address_share_a_switch() -> None:
 
 async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_cannot_be_seen() -> None:
     names = [clean("work"), clean("home")]
-    monitor = Monitor.create({name: Limits() for name in names})
+    moment = NOW + 0.0
+    watch = Watch(Monitor.create({name: Limits() for name in names}), runtime=Runtime(lambda: reading(moment)))
     async with receiver() as service:
         ping = WebService(checked_hook_url(service.url), {})
         switch = DeadMansSwitch(ping, names)
 
         async def take(name: SafeText, at: float, *, is_up: bool = True) -> None:
-            nonlocal monitor
-            before, moment = monitor, NOW + at * 1000
+            nonlocal moment
+            moment = NOW + at * 1000
             outcome = listed([row("web", moment)], moment) if is_up else failed(at=moment)
-            monitor, changes = monitor.apply(name, outcome, reading(moment))
-            switch.take(MonitorUpdate(before, monitor, changes), lambda _: None)
+            switch.take(watch.take(name, outcome), watch, lambda _: None)
             if switch.task is not None:
                 await switch.task
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, Self
 
+from envwatch.fleet.alerting.ledger import PING, Progress
+from envwatch.fleet.alerting.losses import hashed_id
 from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from envwatch.hooks.web_service import WebService
     from envwatch.model.text import SafeText
-    from envwatch.watch.loop import MonitorUpdate
+    from envwatch.watch.loop import MonitorUpdate, Watch
     from envwatch.watch.profiles import Profiles
 
 
@@ -36,18 +38,24 @@ _NEVER: Final = MonotonicS(-inf)
 class DeadMansSwitch:
     """An address, the profiles with the address, and the state of fetches.
 
-    If any of the profiles cannot be seen, the address gets a failure.
+    If any of the profiles cannot be seen, the address gets a failure. The watch's ledger says whether the service knows
+    of the failure.
     """
 
     ping: WebService
     names: Sequence[SafeText]
     fetched_at: MonotonicS = _NEVER
     task: asyncio.Task[None] | None = None
-    has_told_failure: bool = False
-    """Whether the service knows of the present failure."""
     is_broken: bool = False
 
-    def take(self, update: MonitorUpdate, warn: Callable[[str], None], *, has_failing_hooks: bool = False) -> None:
+    @property
+    def _id(self) -> SafeText:
+        """The key of the failure in the ledger, in place of an incident."""
+        return hashed_id("ping", *self.names)
+
+    def take(
+        self, update: MonitorUpdate, watch: Watch, warn: Callable[[str], None], *, has_failing_hooks: bool = False
+    ) -> None:
         """Start the fetch for an update; never waits.
 
         `warn` is called with a line at a streak's first failure, and when fetches work again.
@@ -57,9 +65,16 @@ class DeadMansSwitch:
             return
         is_failure = has_failing_hooks or any(_is_blind(update, name) for name in self.names)
         is_news = update.changes.profile in self.names and update.has_new_listing and _are_listed(update, self.names)
-        if is_news if not is_failure else not self.has_told_failure:
-            self.fetched_at = now.monotonic
-            self.task = asyncio.create_task(self._fetch(warn, is_failure=is_failure))
+        known = watch.monitor.ledger.of(self._id, PING)
+        is_told = known is not None and known.progress in (Progress.TOLD, Progress.END_DUE)
+        if is_failure and not is_told:
+            watch.enter(watch.monitor.ledger.due(self._id, PING, self.names[0], now.monotonic))
+        elif is_news and not is_failure:
+            watch.enter(watch.monitor.ledger.end_due(self._id, PING, now.monotonic))
+        else:
+            return
+        self.fetched_at = now.monotonic
+        self.task = asyncio.create_task(self._fetch(watch, warn, is_failure=is_failure))
 
     async def end(self) -> None:
         """Cancel the running fetch."""
@@ -67,7 +82,7 @@ class DeadMansSwitch:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
 
-    async def _fetch(self, warn: Callable[[str], None], *, is_failure: bool) -> None:
+    async def _fetch(self, watch: Watch, warn: Callable[[str], None], *, is_failure: bool) -> None:
         what = ": ".join(filter(None, [", ".join(self.names), "ping_url"]))
         try:
             await self.ping.ping(is_failure=is_failure)
@@ -78,7 +93,8 @@ class DeadMansSwitch:
         else:
             if self.is_broken:
                 warn(f"{what}: works again")
-            self.is_broken, self.has_told_failure = False, is_failure
+            self.is_broken = False
+            watch.enter(watch.monitor.ledger.told(self._id, PING, watch.clocks().monotonic))
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
@@ -113,7 +129,10 @@ def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
 
 @asynccontextmanager
 async def pinging(
-    switches: Sequence[DeadMansSwitch], warn: Callable[[str], None], failing: Callable[[], Sized] = tuple
+    switches: Sequence[DeadMansSwitch],
+    watch: Watch,
+    warn: Callable[[str], None],
+    failing: Callable[[], Sized] = tuple,
 ) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
     """Yield a function that takes each update, and fetches during the context.
 
@@ -122,7 +141,7 @@ async def pinging(
 
     def take(update: MonitorUpdate) -> None:
         for switch in switches:
-            switch.take(update, warn, has_failing_hooks=bool(failing()))
+            switch.take(update, watch, warn, has_failing_hooks=bool(failing()))
 
     try:
         yield take

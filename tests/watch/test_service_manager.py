@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import listed
 
-from envwatch.cli.pinging import ServiceManager
+from envwatch.watch.pinging import ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,186 @@
+"""The hooks of a long run: decides, sends, and keeps who was told in the ledger and in the alert state files."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.ledger import Progress
+from envwatch.hooks.decision import Fired, HookState
+from envwatch.hooks.message import Context, message_of
+from envwatch.hooks.runner import HookReport, Runner
+from envwatch.model import limits
+from envwatch.model.clock import Clocks, WallMs
+from envwatch.model.text import SafeText, clean
+from envwatch.storage.log import LogLine, PollLog
+from envwatch.views.events.cloud_events import source_of
+from envwatch.watch.alert_files import AlertFiles
+from envwatch.watch.profiles import Profiles, alert_file_for, history_folder_for, host_of, server_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from datetime import timedelta
+
+    from envwatch.config.hooks import HookSettings
+    from envwatch.hooks.message import DeliveryError, Message, Sender
+    from envwatch.sources.poller import Runtime
+    from envwatch.watch.loop import MonitorUpdate, Watch
+
+
+class Prepared(NamedTuple):
+    """Hooks that can run; none without `--hooks`."""
+
+    hooks: Sequence[HookSettings]
+    deliveries: Mapping[SafeText, Sender]
+    contexts: Mapping[SafeText, Context]
+    alerts: AlertFiles
+
+
+def prepared(
+    profiles: Profiles, hooks: Sequence[HookSettings] = (), deliveries: Mapping[SafeText, Sender] = MappingProxyType({})
+) -> Prepared:
+    """Return the hooks of the watched profiles, with the alert state files."""
+    contexts = {
+        name: Context(
+            source=source_of(credentials.base_url),
+            host=host_of(credentials),
+            profile=settings.profile_in_file,
+        )
+        for name, (credentials, settings) in profiles.items()
+    }
+    sources = {name: f"{context.source}#{context.profile}" for name, context in contexts.items()}
+    paths = {name: alert_file_for(*profile) for name, profile in profiles.items()} if hooks else {}
+    recorded = {name: profile for name, profile in profiles.items() if name in paths and profile.settings.history}
+    histories = {
+        name: history_folder_for(server_in(credentials.base_url), settings)
+        for name, (credentials, settings) in recorded.items()
+    }
+    names = frozenset(hook.name for hook in hooks)
+    return Prepared(hooks, deliveries, contexts, AlertFiles(paths, sources, names, histories))
+
+
+class HookDispatch:
+    """Sends what the ledger of a watch says is due on each hook; the runner's queues are never behind the ledger.
+
+    `report`, `runtime` and `farewell` are the runner's.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        watch: Watch,
+        report: Callable[[HookReport], None],
+        runtime: Runtime | None = None,
+        farewell: timedelta = limits.HOOK_FAREWELL,
+    ) -> None:
+        self.runner = Runner(
+            prepared.deliveries,
+            report,
+            runtime,
+            farewell,
+            before_try=self._before_try,
+            after_try=self._after_try,
+        )
+        self._contexts = prepared.contexts
+        self._alerts = prepared.alerts
+        self._watch = watch
+        profile = clean(next(iter(prepared.contexts.values())).profile)
+        self._states = {hook.name: HookState(hook=hook.name, rule=hook.rule(profile)) for hook in prepared.hooks}
+        self._now: Clocks | None = None
+        """The time of the newest update."""
+
+    def take(self, update: MonitorUpdate) -> None:
+        """Queue an update's messages; never waits."""
+        ledger, now = update.monitor.ledger, update.changes.now
+        for incident in update.changes.resolved:
+            for hook, announcement in ledger.of_hooks(incident.id):
+                if announcement.progress is Progress.OVER and hook in self._states:
+                    self.runner.drop(hook, incident.id)
+        for name, state in self._states.items():
+            self._states[name], fired = state.apply(update.changes, update.monitor, self._alerts.held)
+            for each in fired:
+                if isinstance(each.subject, Incident):
+                    ledger = ledger.due(each.subject.id, name, each.subject.profile, now.monotonic)
+                else:
+                    self._put(name, each, now)
+        self._watch.enter(ledger)
+        self._now = now
+        self._put_unsent(now)
+        self.store()
+
+    def failing(self) -> Mapping[SafeText, WallMs]:
+        """Return the failing hooks."""
+        return self.runner.failing()
+
+    @property
+    def are_failing(self) -> Mapping[SafeText, bool]:
+        """Whether each hook is failing."""
+        failing = self.failing()
+        return {name: name in failing for name in self._states}
+
+    def store(self) -> None:
+        """Store the state for the next run."""
+        if (now := self._now) is not None:
+            for profile in self._alerts.held:
+                state = self._watch.monitor.alert_state(profile, now, self.failing())
+                self._alerts.keep(profile, state, now)
+
+    def _put_unsent(self, now: Clocks) -> None:
+        """Queue the messages that are due and not queued: new messages, and messages of an earlier run."""
+        monitor, alerting = self._watch.monitor, self._watch.monitor.incidents.alerting
+        for name in self._states:
+            queued = {(message.incident, message.is_resolved) for message in self.runner.unsent(name)}
+            for incident, announcement in monitor.ledger.unsent(monitor.incidents.open, name):
+                is_end = announcement.progress is Progress.END_DUE
+                # An opening of an earlier run waits until a listing proves that the incident is still open.
+                is_known = is_end or incident.id in monitor.ledger.over or incident.remaining & alerting
+                if is_known and incident.profile in self._alerts.held and (incident.id, is_end) not in queued:
+                    ago_s = now.monotonic - announcement.at
+                    at = Clocks(WallMs(now.wall - ago_s * 1000), announcement.at) if is_end else now
+                    self._put(name, Fired(incident, is_end), at)
+
+    def _put(self, hook: SafeText, fired: Fired, at: Clocks) -> None:
+        context = self._contexts[fired.subject.profile]
+        self.runner.put(hook, message_of(fired, hook, context, self._watch.monitor, at))
+
+    async def _before_try(self, hook: SafeText, message: Message) -> None:
+        if message.incident is not None:
+            ledger = self._watch.monitor.ledger.tried(message.incident, hook)
+            self._watch.enter(ledger)
+            await self._alerts.write(message.subject.profile, ledger, self._watch.clocks())
+
+    def _after_try(self, hook: SafeText, message: Message, error: DeliveryError | None) -> bool:
+        incident, ledger, at = message.incident, self._watch.monitor.ledger, self._watch.clocks().monotonic
+        if incident is None:
+            return True
+        if error is not None:
+            ledger = ledger.failed(incident, hook, clean(str(error)), at, is_final=error.is_final)
+            self._watch.enter(ledger)
+            announcement = ledger.of(incident, hook)
+            return announcement is None or announcement.progress is not Progress.OVER
+        self._watch.enter(ledger.told(incident, hook, at))
+        self._put_unsent(self._watch.clocks())  # the end, if the incident resolved meanwhile
+        return True
+
+
+@asynccontextmanager
+async def dispatching(
+    prepared: Prepared, watch: Watch, poll_log: PollLog, show: Callable[[str], None]
+) -> AsyncIterator[HookDispatch]:
+    """Run hooks during the context; at the end, waiting messages get a short time. `show` gets lines for people."""
+
+    def report(line: HookReport) -> None:
+        poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))
+        if line.is_news:
+            show(line.text)
+
+    dispatch = HookDispatch(prepared, watch, report)
+    try:
+        async with dispatch.runner:
+            yield dispatch
+    finally:
+        dispatch.store()
+        prepared.alerts.close()
