@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 from support.builders import wire_row
 from support.byte_scanner import findings, serving
 from support.documents import blocks, page, section
-from support.project_copy import changed_files, copy_project, environ_in, run_in
+from support.project_copy import changed_files, copy_project, environ_in, insert_last, run_in
 from support.pty_terminal import ENTER, Terminal
 
 if TYPE_CHECKING:
@@ -26,20 +25,6 @@ HOSTILE = "eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 SHOWN = r"eu\x1b]0;pwned\x07\x9b31m\u202e-1"
 PROMISES = ("Columns", "A row, in this order, also of JSON lines and CSV")
 FORMATS = ("table", "json", "jsonl", "csv", "line", "name")
-
-
-def insert_last(path: Path, block: str, container: str) -> None:
-    """Append lines to a class, or to a tuple at the top of a module, with the same indentation."""
-    text = path.read_text(encoding="utf-8")
-    place = 0
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.ClassDef) and node.name == container:
-            fields = [each for each in node.body if not isinstance(each, ast.FunctionDef)]
-            place = fields[-1].end_lineno or 0
-        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == container:
-            place = (node.end_lineno or 0) - 1
-    lines = text.splitlines(keepends=True)
-    path.write_text("".join([*lines[:place], f"{block}\n", *lines[place:]]), encoding="utf-8")
 
 
 def promise(path: Path) -> None:

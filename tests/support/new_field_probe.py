@@ -16,7 +16,7 @@ from support.builders import NOW, environment, list_of, listed, page_bytes, wire
 from support.golden_history import ALWAYS, held_by_past
 from support.memory_history import recorded
 from support.recording import decode_event, encode_event
-from support.tracked_environments import tracked
+from support.tracked_environments import context_in, tracked
 
 import envwatch
 from envwatch.demo.lives import simulated_fleet
@@ -100,7 +100,7 @@ def drawn_and_found() -> None:
     assert not parse("site:us*").test(MatchContext(now), ())(one)
     assert parse("site:none").test(MatchContext(now), ())(tracked())
     assert "site:" in {offer.text for offer in completions("sit", 3, [])}
-    lines = {line.label: line.text for line in about_lines(one, ProfileState(), None, TimeStyle.UTC)}
+    lines = {line.label: line.text for line in about_lines(one, context_in(ProfileState()), None, TimeStyle.UTC)}
     assert lines["site"] == SAFE
     assert [(each.field, each.after) for each in differences(tracked(), one)] == [("site", SAFE)]
 

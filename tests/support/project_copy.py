@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,20 @@ def copy_project(copy: Path) -> None:
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, copy / name)
+
+
+def insert_last(path: Path, block: str, container: str) -> None:
+    """Append lines to a class, or to a tuple at the top of a module, with the same indentation."""
+    text = path.read_text(encoding="utf-8")
+    place = 0
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and node.name == container:
+            fields = [each for each in node.body if not isinstance(each, ast.FunctionDef)]
+            place = fields[-1].end_lineno or 0
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == container:
+            place = (node.end_lineno or 0) - 1
+    lines = text.splitlines(keepends=True)
+    path.write_text("".join([*lines[:place], f"{block}\n", *lines[place:]]), encoding="utf-8")
 
 
 def changed_files(copy: Path) -> set[str]:

@@ -88,6 +88,10 @@ def contexts_at(
     return contexts_of(monitor, now, days or LastDays(monitor, now))
 
 
+def context_in(profile_state: ProfileState, at: float = NOW) -> RowContext:
+    return contexts_at(Fleet({NO_PROFILE: profile_state}), at)[NO_PROFILE]
+
+
 def context_of(one: TrackedEnvironment, at: float = NOW, limits: Limits | None = None) -> RowContext:
     """Return the context of a row of a fleet without other rows."""
     context = contexts_at(fleet_of([one]), at)[NO_PROFILE]

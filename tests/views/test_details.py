@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading, watched
-from support.tracked_environments import BARE
+from support.tracked_environments import BARE, context_in
 from support.uncleaned import uncleaned
 
 from envwatch.fleet.presence import DISCONNECTED, ONLINE
@@ -38,7 +38,7 @@ def by_label(lines: Iterable[DetailLine]) -> dict[str, str]:
 
 
 def all_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[DetailLine]:
-    return [*about_lines(tracked, profile_state, None, TimeStyle.UTC), *id_lines(tracked)]
+    return [*about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC), *id_lines(tracked)]
 
 
 def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
@@ -53,7 +53,9 @@ def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
 def test_only_the_mode_that_approves_everything_is_marked(mode: str, style: str) -> None:
     profile_state = fleet_of(environment(currentMode=mode))
     (tracked,) = profile_state.environments.values()
-    (line,) = [each for each in about_lines(tracked, profile_state, None, TimeStyle.UTC) if each.label == "mode"]
+    (line,) = [
+        each for each in about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC) if each.label == "mode"
+    ]
     assert line.style == style
 
 
@@ -61,7 +63,8 @@ def test_a_long_path_keeps_the_end_and_a_long_id_both_ends_and_what_can_be_copie
     profile_state = fleet_of(environment())
     (tracked,) = profile_state.environments.values()
     lines = {
-        line.label: line for line in [*about_lines(tracked, profile_state, None, TimeStyle.UTC), *id_lines(tracked)]
+        line.label: line
+        for line in [*about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC), *id_lines(tracked)]
     }
     fits = {label: (line.fit, line.letter) for label, line in lines.items()}
     assert fits["in"] == (Fit.END, "w")
@@ -447,15 +450,15 @@ def test_events_are_labelled_with_their_time_or_their_age_in_days(ago: float, la
 def test_the_first_sight_is_shown_as_date_and_age_the_preferred_one_first(style: TimeStyle, text: str) -> None:
     profile_state = fleet_of(environment("env-1"))
     (tracked,) = profile_state.environments.values()
-    assert by_label(about_lines(tracked, profile_state, None, style))["seen"].startswith(text)
+    assert by_label(about_lines(tracked, context_in(profile_state), None, style))["seen"].startswith(text)
 
 
 def test_the_availability_is_one_of_the_facts_unless_it_stands_elsewhere() -> None:
     profile_state = fleet_of(environment("env-1"))
     (tracked,) = profile_state.environments.values()
-    lines = by_label(about_lines(tracked, profile_state, clean("up 99 %"), TimeStyle.UTC))
+    lines = by_label(about_lines(tracked, context_in(profile_state), clean("up 99 %"), TimeStyle.UTC))
     assert lines["uptime"] == "up 99 %"
-    assert "uptime" not in by_label(about_lines(tracked, profile_state, None, TimeStyle.UTC))
+    assert "uptime" not in by_label(about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC))
 
 
 def test_only_utc_sets_a_zone() -> None:

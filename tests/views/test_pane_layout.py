@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading, watched
 from support.hostile_fleet import WEAPONS, hostile_rows
+from support.tracked_environments import context_in
 
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.fleet import Fleet
@@ -58,7 +59,7 @@ def rows_of(tracked: TrackedEnvironment, layout: PaneLayout) -> Iterator[Row]:
     lines = [
         *help_lines(tracked, FLEET, LATER),
         *(event_line(event, NOW, None, is_ascii=layout.is_ascii) for event in own),
-        *about_lines(tracked, FLEET, clean("up 90.6 % of the 23h 59m watched in 24h"), TimeStyle.UTC),
+        *about_lines(tracked, context_in(FLEET), clean("up 90.6 % of the 23h 59m watched in 24h"), TimeStyle.UTC),
         *id_lines(tracked),
     ]
     for title in ("about", "since the baseline"):
@@ -98,7 +99,9 @@ def test_no_word_of_the_program_is_broken_on_the_pane_of_a_benign_environment(wi
     profile_state, _ = watched([listed([row])])
     (tracked,) = profile_state.environments.values()
     monitor, whole = Monitor(Fleet({NO_PROFILE: profile_state})), PaneLayout(500)
-    about = [line for line in about_lines(tracked, profile_state, None, TimeStyle.UTC) if line.fit is Fit.WORDS]
+    about = [
+        line for line in about_lines(tracked, context_in(profile_state), None, TimeStyle.UTC) if line.fit is Fit.WORDS
+    ]
     lines = [*help_lines(tracked, profile_state, LATER), *about]
     known = {word for line in lines for text in texts(whole.rows(line)) for word in text.split()}
     known |= {word for text in texts(explanation_rows(tracked, monitor, LATER, None, whole)) for word in text.split()}

@@ -15,8 +15,10 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.history.hours import LastDays
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text
+from envwatch.presentation import contexts_of
 from envwatch.tui.state import MonitorState, StateNode
 from envwatch.views.state_style import FAINT, KEY, TITLE, Piece
 from envwatch.views.table.block import BlockLine
@@ -194,14 +196,17 @@ class DetailPane(Pager, StateNode):
         from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
         state, times, layout = self.state, self.options.times, self._layout
-        profile_state = state.monitor.fleet.for_environment(tracked)
+        days = LastDays(state.monitor, state.now, self.options.zone)
+        ascii_only = self.options.glyphs.is_ascii
+        context = contexts_of(state.monitor, state.now, days, ascii_only=ascii_only)[tracked.profile]
+        profile_state = context.profile_state
         own_events = state.monitor.event_log.for_environment(tracked.key)
         day = last_day_rows(tracked, state.monitor, state.now, self.options.zone, layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []
         helps = self._rows(help_lines(tracked, profile_state, state.now, self.options.start_key))
         differences = self._section("since the baseline", self._differences(tracked))
-        facts = self._section("about", about_lines(tracked, profile_state, uptime, times))
+        facts = self._section("about", about_lines(tracked, context, uptime, times))
         ids = self._section("ids", id_lines(tracked))
         if tracked.is_unhealthy or not tracked.verdict.is_up:
             before, after = [*helps, *differences, *day], [*facts, *ids]

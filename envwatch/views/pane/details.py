@@ -28,6 +28,7 @@ from envwatch.views.pane.remedies import (
     update_command,
 )
 from envwatch.views.state_style import instant_text, json_text
+from envwatch.views.table.columns import COMPUTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
+    from envwatch.presentation import RowContext
     from envwatch.views.table.block import Block
 
 
@@ -84,39 +86,39 @@ def event_line(  # noqa: PLR0913  the moment and the options of the screen
 
 
 def about_lines(
-    tracked: TrackedEnvironment, profile_state: ProfileState, uptime: SafeText | None, style: TimeStyle
+    tracked: TrackedEnvironment, context: RowContext, uptime: SafeText | None, style: TimeStyle
 ) -> Iterator[DetailLine]:
     """Yield an environment's properties; `uptime` is the availability in words, or None if another line shows it."""
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
         return
-    for presentation in PRESENTATIONS.values():
+    for presentation in (*PRESENTATIONS.values(), *COMPUTED):
         if presentation.pane and not presentation.is_id:
             own = _OWN_LINES.get(presentation.id)
-            yield from (
-                _line(presentation, tracked, profile_state, style) if own is None else own(tracked, profile_state)
-            )
-    yield from _relations(tracked, profile_state)
+            yield from _line(presentation, tracked, context, style) if own is None else own(tracked, context)
+    yield from _relations(tracked, context.profile_state)
     if uptime is not None:
         yield DetailLine("uptime", uptime)
-    yield from _times(tracked, profile_state, style)
+    yield from _times(tracked, context.profile_state, style)
     if commands := ", ".join(filter(None, tracked.environment.supported_commands or ())):
         yield DetailLine("commands", composed(commands))
     yield from _unknown(tracked.environment)
 
 
 def _line(
-    presentation: Presentation, tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle
+    presentation: Presentation, tracked: TrackedEnvironment, context: RowContext, style: TimeStyle
 ) -> Iterator[DetailLine]:
     if presentation.instant is None:
-        yield from _text_line(presentation, tracked)
-    elif (at := presentation.instant(tracked)) is not None and (listed_at := profile_state.listed_at) is not None:
+        yield from _text_line(presentation, presentation.cell_text(tracked, context))
+    elif (at := presentation.instant(tracked)) is not None and (
+        listed_at := context.profile_state.listed_at
+    ) is not None:
         yield DetailLine(presentation.pane, instant_text(at, listed_at, zone_of(style)))
 
 
-def _text_line(presentation: Presentation, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
-    if text := presentation.text(tracked):
+def _text_line(presentation: Presentation, text: SafeText | None) -> Iterator[DetailLine]:
+    if text:
         fit = Fit.END if presentation.keep == "end" else Fit.ENDS
         letter = COPY_LETTERS[_COPIED[presentation.id]] if presentation.id in _COPIED else ""
         yield DetailLine(presentation.pane, text, fit=fit, letter=letter)
@@ -163,10 +165,10 @@ def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
         return
     for presentation in PRESENTATIONS.values():
         if presentation.is_id:
-            yield from _text_line(presentation, tracked)
+            yield from _text_line(presentation, presentation.text(tracked))
 
 
-def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+def _mode(tracked: TrackedEnvironment, _: RowContext) -> Iterator[DetailLine]:
     sent = tracked.environment.mode
     mode = mode_of(sent)
     sent_as = f" (sent as {sent})" if mode != sent else ""
@@ -174,8 +176,8 @@ def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
     yield DetailLine("mode", text, "bold unrestricted" if mode == UNRESTRICTED else "")
 
 
-def _version(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    version, newest = tracked.environment.version, profile_state.newest
+def _version(tracked: TrackedEnvironment, context: RowContext) -> Iterator[DetailLine]:
+    version, newest = tracked.environment.version, context.profile_state.newest
     text = version or NOTHING
     if version is not None and is_behind(version, newest):
         text = composed(f"{version} · behind {newest}")
@@ -184,16 +186,16 @@ def _version(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterat
     yield DetailLine("version", text)
 
 
-def _branch(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+def _branch(tracked: TrackedEnvironment, _: RowContext) -> Iterator[DetailLine]:
     yield DetailLine("branch", tracked.environment.branch or NOTHING, fit=Fit.ENDS)
 
 
-def _pod(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+def _pod(tracked: TrackedEnvironment, _: RowContext) -> Iterator[DetailLine]:
     if tracked.pod_id:
         yield DetailLine("pod" if tracked.environment.pod_id else "last pod", tracked.pod_id, fit=Fit.ENDS)
 
 
-def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+def _host(tracked: TrackedEnvironment, _: RowContext) -> Iterator[DetailLine]:
     environment = tracked.environment
     machine = environment.machine or {}
     system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
@@ -215,7 +217,7 @@ def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
         )
 
 
-def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+def _protocol(tracked: TrackedEnvironment, _: RowContext) -> Iterator[DetailLine]:
     environment = tracked.environment
     flags = (
         ("paired generations", environment.has_paired_generations),
@@ -234,7 +236,7 @@ def _memory(size: JsonValue) -> str | None:
     return humanize.naturalsize(size, binary=True)
 
 
-def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
+def _update(tracked: TrackedEnvironment, context: RowContext) -> Iterator[DetailLine]:
     environment = tracked.environment
     update, ability = environment.self_update, update_text(environment)
     if update is None or ability is None:
@@ -244,7 +246,7 @@ def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterato
     because = f" · {reason}" if isinstance(reason, str) and reason else ""
     yield DetailLine("update", composed(f"{_UPDATES[ability]}{because}"))
     text, path = reported_update(environment), update.get("install_path")
-    remedy = outdated_remedy(environment, profile_state)
+    remedy = outdated_remedy(environment, context.profile_state)
     if text is not None and (remedy is None or text not in {remedy.command, *remedy.notes}):
         is_command = text == update_command(environment)
         letter = COPY_LETTERS["update command"] if is_command else ""
@@ -259,7 +261,7 @@ _UPDATES: Final = {
     clean("no"): "not by itself",
 }
 
-_OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iterator[DetailLine]]]] = {
+_OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, RowContext], Iterator[DetailLine]]]] = {
     "mode": _mode,
     "version": _version,
     "branch": _branch,

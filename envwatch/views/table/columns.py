@@ -105,7 +105,7 @@ def _beat_at(tracked: TrackedEnvironment) -> float | None:
 
 _PRESENCES: Final = tuple(Presence)
 
-_COMPUTED: Final = (
+COMPUTED: Final[tuple[Presentation, ...]] = (
     Presentation(
         "state",
         "the verdict",
@@ -176,7 +176,7 @@ _COMPUTED: Final = (
 _cached_key: Final = lru_cache(maxsize=65_536)(natural_key)
 """A sorted column compares the same texts after each poll."""
 
-_ALL: Final = {each.id: _column_of(each) for each in (*_COMPUTED, *PRESENTATIONS.values()) if each.width}
+_ALL: Final = {each.id: _column_of(each) for each in (*COMPUTED, *PRESENTATIONS.values()) if each.width}
 _ALL["name"] = replace(
     _ALL["name"],
     text=lambda tracked: tracked.environment.label,
