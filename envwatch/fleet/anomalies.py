@@ -130,7 +130,7 @@ def _emptied(environments: Environments, rows: Rows) -> AnomalyFinding | None:
 
 def _beats_lost(environments: Environments, rows: Rows) -> AnomalyFinding | None:
     lost = 0
-    for id_, (row, _) in rows.items():
+    for id_, row in rows.items():
         if row.last_heartbeat_at is None and row.connection_id and (tracked := environments.get(id_)):
             before = tracked.environment
             lost += before.last_heartbeat_at is not None and before.connection_id == row.connection_id
@@ -194,7 +194,7 @@ class StallDetector:
 
 def _are_silent(environments: Environments, rows: Rows) -> bool:
     online = 0
-    for id_, (row, _) in rows.items():
+    for id_, row in rows.items():
         if row.connection_id and (tracked := environments.get(id_)) is not None and tracked.verdict.is_up:
             if row is not tracked.environment and has_advanced(tracked.environment, row):
                 return False

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.anomalies import Acceptance
     from envwatch.model.clock import ServerMs, WallMs
-    from envwatch.model.outcome import Rows
 
 GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
@@ -39,7 +38,11 @@ class EarlierRows(NamedTuple):
 
 
 def next_environments(
-    old: Environments, rows: Rows, at: ServerMs, listing: ListingContext, acceptance: Acceptance
+    old: Environments,
+    rows: Iterable[tuple[Environment, ServerMs]],
+    at: ServerMs,
+    listing: ListingContext,
+    acceptance: Acceptance,
 ) -> tuple[Environments, list[Event], bool]:
     """Return the environments after a listing, the events, and whether a row's `firstSeenAt` or device changed.
 
@@ -48,7 +51,8 @@ def next_environments(
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     has_moved_identity = False
-    for id_, (environment, row_at) in rows.items():
+    for environment, row_at in rows:
+        id_ = environment.id
         before = old.get(id_)
         if before is not None and id_ in listing.unseen:
             environments[id_] = tracking.resumed(before, environment, row_at, listing)

@@ -346,11 +346,11 @@ def _after_listing(
         periods, period_events = ended(before.periods, dict.fromkeys(BY_ANY_LISTING, seen_at), before.profile)
         return replace(seen, periods=periods), period_events
 
-    rows = snapshot.rows(clock)
+    rows = snapshot.rows
     earlier = before.earlier
     if earlier is not None:
         known = (tracked.environment for tracked in earlier.rows.values())
-        earlier = earlier if are_of_one_account(known, (row for row, _ in rows.values())) else None
+        earlier = earlier if are_of_one_account(known, rows.values()) else None
     old = before.environments if earlier is None else {**earlier.rows, **before.environments}
     acceptance = acceptance_of(before.quarantine, old, rows, snapshot, asked.monotonic)
     quarantine = acceptance.quarantine
@@ -383,7 +383,9 @@ def _after_listing(
         is_date_wrong=date_error is not None,
     )
     is_first = before.listed is None
-    environments, events, has_moved_identity = next_environments(old, rows, at, listing, acceptance)
+    environments, events, has_moved_identity = next_environments(
+        old, snapshot.timed_rows(clock), at, listing, acceptance
+    )
     has_moved_identity |= before.has_moved_identity
     inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=is_first)
     environments = with_replacements(environments, rows, inputs)
@@ -411,7 +413,7 @@ def _after_listing(
         quarantine=quarantine,
         stall_detector=stall_detector,
         has_moved_identity=has_moved_identity,
-        snapshot=snapshot._replace(pages=(), served=None),
+        snapshot=snapshot._replace(pages=(), rows={}, served=None),
         unseen_since=None,
         last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else before.last_up,
         earlier=earlier,

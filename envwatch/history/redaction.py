@@ -185,7 +185,7 @@ class Redaction:
 
     def _snapshot(self, snapshot: Snapshot) -> Snapshot:
         ids = self._machines
-        return _with(snapshot._replace(pages=()), rejected_ids=ids, confirmed_absent=ids, in_doubt=ids)
+        return _with(snapshot._replace(pages=(), rows={}), rejected_ids=ids, confirmed_absent=ids, in_doubt=ids)
 
     def _tracked_environment(self, tracked: TrackedEnvironment) -> TrackedEnvironment:
         return _with(

@@ -8,19 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 
 
-Rows: TypeAlias = "Mapping[SafeText, tuple[Environment, ServerMs]]"
-"""Each id's row and request time."""
+Rows: TypeAlias = "Mapping[SafeText, Environment]"
+"""By id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Snapshot(NamedTuple):
     """One complete walk over all pages."""
 
     pages: tuple[ListedPage, ...]
+    rows: Rows
+    """The rows of all pages; of rows with one id, the row with the newest heartbeat."""
     clock: tuple[OffsetBounds, ...] = ()
     """Bounds from the responses, the oldest response first."""
     rejected: int = 0
@@ -62,21 +64,39 @@ class Snapshot(NamedTuple):
     served: RelayInfo | None = None
     """None if the server stores no listing."""
 
+    @classmethod
+    def of_pages(cls, pages: Sequence[ListedPage], **details: Any) -> Snapshot:  # noqa: ANN401  as the fields
+        """Return a snapshot of pages."""
+        rows: dict[SafeText, Environment] = {}
+        for page in pages:
+            add_rows(rows, page.environments)
+        return cls(tuple(pages), rows, **details)
+
     @property
     def is_repeat(self) -> bool:
         """Whether the listing is the previous listing again."""
         return self.served is not None and self.served.is_repeat
 
-    def rows(self, clock: ServerClock) -> Rows:
-        """Return the rows; of duplicates, the newest heartbeat counts."""
-        rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
+    def timed_rows(self, clock: ServerClock) -> Iterator[tuple[Environment, ServerMs]]:
+        """Yield each of `rows` with the request time."""
+        has_repetitions = sum(len(page.environments) for page in self.pages) > len(self.rows)
+        left = dict(self.rows) if has_repetitions else {}
         for page in self.pages:
             at = clock.server_time(page.asked_at)
             for environment in page.environments:
-                other = rows.get(environment.id)
-                if other is None or _recency(environment) > _recency(other[0]):
-                    rows[environment.id] = (environment, at)
-        return rows
+                if has_repetitions:
+                    if left.get(environment.id) is not environment:
+                        continue
+                    del left[environment.id]
+                yield environment, at
+
+
+def add_rows(rows: dict[SafeText, Environment], environments: Iterable[Environment]) -> None:
+    """Add environments by id; of environments with one id, the newest heartbeat counts."""
+    for environment in environments:
+        other = rows.get(environment.id)
+        if other is None or _recency(environment) > _recency(other):
+            rows[environment.id] = environment
 
 
 def _recency(environment: Environment) -> tuple[float, float, str]:

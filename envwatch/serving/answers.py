@@ -238,7 +238,7 @@ class ProfileEndpoint:
             self._shared, self._silences = shared, silences
             marks = shared.marks(profile_state, now)
             if listed is not None:
-                self._show(ServedListing.from_outcome(listed, profile_state, self.listing, marks), now)
+                self._show(ServedListing.from_outcome(listed, self.listing, marks), now)
             elif self.listing is not None:
                 self._show(self.listing.with_shared_marks(marks), now)
 

@@ -150,11 +150,10 @@ class ServedListing:
     def from_outcome(
         cls,
         outcome: Listed,
-        profile_state: ProfileState,
         previous: ServedListing | None = None,
         marks: SharedMarks = NO_SHARED_MARKS,
     ) -> ServedListing:
-        """Return a poll's listing; `profile_state` is the state after the poll."""
+        """Return a poll's listing."""
         snapshot = outcome.snapshot
         known = {} if previous is None else previous.by_key()
         received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
@@ -167,8 +166,7 @@ class ServedListing:
             taken.add(id_)
             return id_
 
-        listed = (environment for environment, _ in snapshot.rows(profile_state.clock).values())
-        rows = [_served(row, id_of(row.id), marks.get(row.id), known.get(row.id)) for row in listed]
+        rows = [_served(row, id_of(row.id), marks.get(row.id), known.get(row.id)) for row in snapshot.rows.values()]
         rows += [_unreadable(key, id_of(key), known.get(key)) for key in sorted(snapshot.rejected_ids)]
         in_doubt = tuple(known[key] for key in sorted(snapshot.in_doubt & known.keys()))
         gone = {} if previous is None else _gone(previous, taken, outcome.asked.monotonic)

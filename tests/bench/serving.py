@@ -52,9 +52,7 @@ def _answered() -> list[Finding]:
         Finding(what=f"answer: {what} (CPU)", measured=_each_us(partial(_ask, endpoint, request)), unit="µs")
         for what, request in requests.items()
     ]
-    rows = [
-        json.loads(row.data) for row in ServedListing.from_outcome(listed(environments), ProfileState()).rows[:PAGE]
-    ]
+    rows = [json.loads(row.data) for row in ServedListing.from_outcome(listed(environments)).rows[:PAGE]]
     fresh, encoded = in_turn(
         partial(_first_answers, endpoint, count()),
         lambda: [json.dumps({"connections": rows, "hasNextPage": True}) for _ in range(_FIRST)],
@@ -76,12 +74,11 @@ def _built() -> list[Finding]:
     before = decoded(pages_of(rows))
     later_rows = [row if place % 5 else row | _beat() for place, row in enumerate(rows)]
     after = decoded(pages_of(later_rows), {row.id: row for row in before})
-    profile_state, _ = ProfileState().apply(listed(before))
-    first = ServedListing.from_outcome(listed(before), profile_state)
+    first = ServedListing.from_outcome(listed(before))
     outcome = listed(after, NOW + 5_000)
     whole, again, encoded = in_turn(
-        lambda: ServedListing.from_outcome(listed(before), profile_state),
-        lambda: ServedListing.from_outcome(outcome, profile_state, first),
+        lambda: ServedListing.from_outcome(listed(before)),
+        lambda: ServedListing.from_outcome(outcome, first),
         lambda: [json.dumps(row) for row in later_rows],
     )
     return [

@@ -27,7 +27,7 @@ from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, deadline_after
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-LISTING = Snapshot(pages=(ListedPage(beating(3), reading().wall),), requests=1)
+LISTING = Snapshot.of_pages(pages=(ListedPage(beating(3), reading().wall),), requests=1)
 REFUSED = error(Cause.UNAUTHORIZED)
 
 

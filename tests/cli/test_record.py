@@ -67,7 +67,7 @@ OFF: Final = {"connectionId": None, "lastHeartbeat": None}
 
 
 def snapshot(*rows: Environment) -> Snapshot:
-    return Snapshot(pages=(ListedPage(list(rows), reading().wall),), requests=1)
+    return Snapshot.of_pages(pages=(ListedPage(list(rows), reading().wall),), requests=1)
 
 
 async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:

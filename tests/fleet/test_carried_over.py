@@ -184,7 +184,7 @@ def test_no_row_that_may_be_listed_is_gone() -> None:
     outcome = listed(beating(1, at), at)
     snapshot = outcome.snapshot
     unread = type(outcome)(
-        snapshot=type(snapshot)(
+        snapshot=type(snapshot).of_pages(
             pages=snapshot.pages, clock=snapshot.clock, rejected=1, rejected_ids=frozenset({clean("env-2")})
         ),
         started=outcome.started,

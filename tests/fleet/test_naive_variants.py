@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from support.builders import with_pages
 from support.fleet_state_machine import FleetMachine
 
 from envwatch.fleet.events import Event, Kind
@@ -32,8 +33,7 @@ class LastDuplicateWins(FleetMachine):
         if isinstance(outcome, Listed):
             pages = outcome.snapshot.pages
             last = {row.id: row for page in pages for row in page.environments}
-            pages = tuple(replace(page, environments=list(last.values())) for page in pages[:1])
-            outcome = outcome._replace(snapshot=outcome.snapshot._replace(pages=pages))
+            outcome = with_pages(outcome, *(replace(page, environments=list(last.values())) for page in pages[:1]))
         return profile_state.apply(outcome)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched
+from support.builders import NOW, beating, counts_of, environment, failed, listed, reading, slept, watched, with_pages
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.presence import Presence
@@ -129,7 +129,7 @@ def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
     walk = listed([], NOW + 119_999)
     first, second = beating(2, NOW + 10_000)
     pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))
-    profile_state, _ = watched([walk._replace(snapshot=walk.snapshot._replace(pages=pages))])
+    profile_state, _ = watched([with_pages(walk, *pages)])
 
     assert [tracked.presence for tracked in profile_state.environments.values()] == [Presence.LATE, Presence.OFFLINE]
 

@@ -45,14 +45,16 @@ def test_of_two_rows_with_one_id_the_newest_heartbeat_counts(
     pages = tuple(ListedPage([row], WallMs(NOW + place)) for place, row in enumerate(rows))
     clock = ServerClock((OffsetBounds(-1_000, -1_000),))
 
-    assert Snapshot(pages).rows(clock) == {"env-1": (rows[kept], NOW + kept - 1_000)}
+    snapshot = Snapshot.of_pages(pages)
+    assert snapshot.rows == {"env-1": rows[kept]}
+    assert [*snapshot.timed_rows(clock)] == [(rows[kept], NOW + kept - 1_000)]
 
 
 @pytest.mark.parametrize(
     ("served", "is_repeat"), [(None, False), (RelayInfo(0.0), False), (RelayInfo(0.0, is_repeat=True), True)]
 )
 def test_only_a_server_with_a_stored_listing_repeats_a_listing(served: RelayInfo | None, *, is_repeat: bool) -> None:
-    assert Snapshot((), served=served).is_repeat is is_repeat
+    assert Snapshot.of_pages((), served=served).is_repeat is is_repeat
 
 
 @pytest.mark.parametrize(("served", "age_s"), [(None, 0.0), (RelayInfo(0.0), 0.0), (RelayInfo(2.5), 2.5)])
@@ -76,7 +78,7 @@ def test_a_listing_costs_requests_rows_and_time(
     sizes: list[int], rejected: int, requests: int, cost: ListingCost
 ) -> None:
     pages = tuple(ListedPage([environment()] * size, WallMs(NOW)) for size in sizes)
-    outcome = listed([])._replace(snapshot=Snapshot(pages, rejected=rejected, requests=requests))
+    outcome = listed([])._replace(snapshot=Snapshot.of_pages(pages, rejected=rejected, requests=requests))
     ended = Clocks(outcome.started.wall, MonotonicS(outcome.started.monotonic + 2.5))
 
     assert outcome.cost == cost
@@ -84,7 +86,7 @@ def test_a_listing_costs_requests_rows_and_time(
 
 
 def test_a_count_that_is_not_given_is_nothing() -> None:
-    snapshot = Snapshot(())
+    snapshot = Snapshot.of_pages(())
 
     assert (snapshot.rejected, snapshot.requests, snapshot.received) == (0, 0, 0)
     assert ListingCost() == ListingCost(1, 0, 0, is_paged=False, took=timedelta())

@@ -674,7 +674,7 @@ async def test_another_failure_than_a_relays_backs_off_as_ever() -> None:
 
 
 async def test_outcomes_of_a_slow_relay_have_the_longer_interval_and_polls_keep_their_own() -> None:
-    slow = Snapshot(pages=(), requests=1, served=RelayInfo(1.0, timedelta(seconds=60)))
+    slow = Snapshot.of_pages(pages=(), requests=1, served=RelayInfo(1.0, timedelta(seconds=60)))
     script = Script(world := World(), slow, slow, relayed())
     outcomes = await outcomes_of(poller_of(world, script), 4)
 
@@ -685,7 +685,7 @@ async def test_outcomes_of_a_slow_relay_have_the_longer_interval_and_polls_keep_
 
 
 async def test_polls_follow_the_requests_whatever_the_age_of_a_relayed_listing() -> None:
-    old = Snapshot(pages=(), requests=1, served=RelayInfo(50.0))
+    old = Snapshot.of_pages(pages=(), requests=1, served=RelayInfo(50.0))
     script = Script(world := World(), old)
     outcomes = await outcomes_of(poller_of(world, script), 3)
 

@@ -91,7 +91,7 @@ class BusyPlatform:
         if poll % self._every == 0:
             self._change(poll)
         pages = [ListedPage(rows[first : first + 100], now) for first in range(0, len(rows), 100)]
-        return Snapshot(pages=tuple(pages), requests=len(pages))
+        return Snapshot.of_pages(pages=tuple(pages), requests=len(pages))
 
     def _change(self, poll: int) -> None:
         rows = self._rows

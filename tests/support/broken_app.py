@@ -63,7 +63,7 @@ class BrokenClient:
             fail()
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(3)]
-        return Snapshot(pages=(ListedPage(rows, WallMs(now)),), requests=1)
+        return Snapshot.of_pages(pages=(ListedPage(rows, WallMs(now)),), requests=1)
 
 
 class BrokenPoller(Poller):

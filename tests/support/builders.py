@@ -108,8 +108,14 @@ def listed(
         ListedPage(list(rows[first : first + page_size]), started.wall) for first in range(0, len(rows), page_size)
     ]
     clock = (OffsetBounds(-skew - 500, -skew + 500),) if dated else ()
-    snapshot = Snapshot(pages=tuple(pages), clock=clock, requests=max(len(pages), 1))
+    snapshot = Snapshot.of_pages(pages=tuple(pages), clock=clock, requests=max(len(pages), 1))
     return Listed(snapshot, started, started, interval)
+
+
+def with_pages(outcome: Listed, *pages: ListedPage, **changes: Any) -> Listed:
+    """Return a listing with other pages."""
+    snapshot = Snapshot.of_pages(pages)
+    return outcome._replace(snapshot=outcome.snapshot._replace(pages=pages, rows=snapshot.rows, **changes))
 
 
 def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, pages_read: int = 0) -> Failed:

@@ -84,7 +84,7 @@ class Script:
         """Polls cancelled before a result."""
         self._world = world
         self._answers: Iterator[Answer] = iter(answers)
-        self._answer: Answer = Snapshot(pages=())
+        self._answer: Answer = Snapshot.of_pages(pages=())
         self._takes = takes
         self._in_flight = 0
 
@@ -107,7 +107,7 @@ class Script:
 
 
 def walk(requests: int = 1) -> Snapshot:
-    return Snapshot(pages=(), requests=requests)
+    return Snapshot.of_pages(pages=(), requests=requests)
 
 
 def error(cause: Cause = Cause.SERVER, retry_after: timedelta | None = None, pages_read: int = 0) -> SourceError:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.builders import counts_of, key_of
+from support.builders import counts_of, key_of, with_pages
 from support.simulated_life import SimulatedServer, clocks
 
 from envwatch.fleet.alerting.acknowledgements import Ack
@@ -172,7 +172,7 @@ def _listed(server: SimulatedServer, at: float) -> Listed:
 
 def _emptied(server: SimulatedServer, at: float) -> Listed:
     outcome = server.listing(at)
-    return outcome._replace(snapshot=outcome.snapshot._replace(pages=()))
+    return with_pages(outcome)
 
 
 def _with_unread_rows(server: SimulatedServer, at: float) -> Listed:
@@ -180,15 +180,14 @@ def _with_unread_rows(server: SimulatedServer, at: float) -> Listed:
     (page,) = outcome.snapshot.pages
     rows = page.environments
     ids = frozenset(row.id for row in rows[:2])
-    snapshot = outcome.snapshot._replace(pages=(replace(page, environments=rows[2:]),), rejected=2, rejected_ids=ids)
-    return outcome._replace(snapshot=snapshot)
+    return with_pages(outcome, replace(page, environments=rows[2:]), rejected=2, rejected_ids=ids)
 
 
 def _with_unknown_fields(server: SimulatedServer, at: float) -> Listed:
     outcome = server.listing(at)
     (page,) = outcome.snapshot.pages
     rows = [replace(row, unknown={"region": "eu", "load": [1, 0.5, None]}) for row in page.environments]
-    return outcome._replace(snapshot=outcome.snapshot._replace(pages=(replace(page, environments=rows),)))
+    return with_pages(outcome, replace(page, environments=rows))
 
 
 def _with_wrong_date(server: SimulatedServer, at: float) -> Listed:

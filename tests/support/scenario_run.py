@@ -93,7 +93,7 @@ class ScenarioRun:
         date = (at + date_error_ms(self._scenario, elapsed)) // 1_000 * 1_000
         clock = OffsetBounds.of_answer(date, at, at + 20)
         pages = (ListedPage(page.environments, WallMs(at)),)
-        snapshot = Snapshot(pages=pages, clock=(clock,), requests=1, received=1)
+        snapshot = Snapshot.of_pages(pages=pages, clock=(clock,), requests=1, received=1)
         return Listed(snapshot, started, ended, EVERY)
 
 

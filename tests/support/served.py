@@ -51,7 +51,7 @@ class Served:
         known = {environment.id: environment for environment in self.environments}
         self._pages = [page_of(page_bytes(rows[first : first + 100]), known) for first in range(0, len(rows), 100)]
         started = reading(at, self.skew)
-        snapshot = Snapshot(
+        snapshot = Snapshot.of_pages(
             pages=tuple(ListedPage(page.environments, started.wall, page.received_ids) for page in self._pages),
             clock=(OffsetBounds(-self.skew - 500, -self.skew + 500),),
             rejected=sum(page.rejected for page in self._pages),

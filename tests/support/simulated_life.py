@@ -82,5 +82,5 @@ class SimulatedServer:
             after = page.cursor
             at += max(self._chance.gauss(20, 3), 1)
         self._known = {row.id: row for page in pages for row in page.environments}
-        snapshot = Snapshot(pages=tuple(pages), clock=tuple(bounds), requests=len(pages), received=received)
+        snapshot = Snapshot.of_pages(pages=tuple(pages), clock=tuple(bounds), requests=len(pages), received=received)
         return Listed(snapshot, started, clocks(at), timedelta(seconds=5))

@@ -35,7 +35,9 @@ class SmallClient:
     async def snapshot(self) -> Snapshot:
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(12)]
-        return Snapshot(pages=(ListedPage([*rows, environment("off-1", connectionId=None)], WallMs(now)),), requests=1)
+        return Snapshot.of_pages(
+            pages=(ListedPage([*rows, environment("off-1", connectionId=None)], WallMs(now)),), requests=1
+        )
 
 
 class UnendingApp(EnvwatchApp):

@@ -248,7 +248,7 @@ def test_state_age_and_filter_are_of_the_moment_when_the_page_of_the_row_was_req
             WallMs(NOW + 2000),
         ),
     )
-    snapshot = Snapshot(pages=pages, clock=(OffsetBounds(-500, 500),))
+    snapshot = Snapshot.of_pages(pages=pages, clock=(OffsetBounds(-500, 500),))
     listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     assert ids(found(listing, "beat:>=2m")) == ids(found(listing, "status:offline")) == ["second"]
     rows = {row["id"]: (row["state"], row["heartbeat_age_s"]) for row in decoded(listing)["environments"]}
@@ -261,7 +261,7 @@ def test_a_row_with_an_impossible_time_is_judged_when_the_page_was_requested_too
         ListedPage([environment("first")], WallMs(NOW)),
         ListedPage([environment("untimed", lastHeartbeat=NOW * 1000)], WallMs(NOW + 2_000)),
     )
-    listing = list_of(Listed(Snapshot(pages=pages), reading(), reading(), timedelta(seconds=5)))
+    listing = list_of(Listed(Snapshot.of_pages(pages=pages), reading(), reading(), timedelta(seconds=5)))
     assert {row.tracked.environment.id: row.judged_at for row in listing.rows} == {"first": NOW, "untimed": NOW + 2_000}
 
 
@@ -534,7 +534,7 @@ def test_the_summary_has_counts_and_caveats() -> None:
 
 
 def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
-    snapshot = Snapshot(pages=(ListedPage([environment()], WallMs(NOW)),), rejected=2)
+    snapshot = Snapshot.of_pages(pages=(ListedPage([environment()], WallMs(NOW)),), rejected=2)
     listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     assert decoded(listing)["complete"] is False
     assert decoded(listing)["set_aside"] == {"total": 2, "ids": []}
@@ -543,7 +543,7 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
 
 def test_rows_that_could_not_be_read_are_named() -> None:
     ids = frozenset(clean(f"env-{number}") for number in range(4, 0, -1))
-    snapshot = Snapshot(pages=(ListedPage([environment()], WallMs(NOW)),), rejected=5, rejected_ids=ids)
+    snapshot = Snapshot.of_pages(pages=(ListedPage([environment()], WallMs(NOW)),), rejected=5, rejected_ids=ids)
     listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     both = merged([listing, replace(listing, rejected=1, rejected_ids=frozenset({clean("env-9")}))])
     assert decoded(listing)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
@@ -600,7 +600,7 @@ def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
         )
         for page, rows in enumerate(pages)
     ]
-    snapshot = Snapshot(pages=tuple(listed_pages), clock=(OffsetBounds(-500, 500),))
+    snapshot = Snapshot.of_pages(pages=tuple(listed_pages), clock=(OffsetBounds(-500, 500),))
     everything = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     parsed = parse(query, UTC)
     listing = filtered(everything, parsed)

@@ -263,7 +263,7 @@ async def check_pace(server: ServerContext) -> Finding:
     settings, page = server.settings.limits, server.first_page
     if page.is_whole:
         cost = ListingCost(rows=len(page.environments), page_rows=len(page.environments), took=page.took)
-        snapshot, now = Snapshot((ListedPage([*page.environments], server.wall()),)), read_clocks()
+        snapshot, now = Snapshot.of_pages([ListedPage([*page.environments], server.wall())]), read_clocks()
         server.listed = Listed(snapshot, now, now, settings.interval)
     else:
         async with client_for(server.credentials, server.settings) as client:

@@ -153,7 +153,9 @@ def codecs_of(kind: Any, *without: str) -> dict[str, Codec[Any]]:  # noqa: ANN40
 for _kind in (Ack, AnomalyFinding, Failed, QuarantinedListing, ServerClock, StallDetector, Verdict, EnvironmentState):
     _BY_TYPE[_kind.__name__] = record(_kind, **codecs_of(_kind))
 _BY_TYPE["Limits"] = whole_record(Limits, **codecs_of(Limits))
-_BY_TYPE["Snapshot"] = record(partial(Snapshot, pages=(), served=None), **codecs_of(Snapshot, "pages", "served"))
+_BY_TYPE["Snapshot"] = record(
+    partial(Snapshot, pages=(), rows={}, served=None), **codecs_of(Snapshot, "pages", "rows", "served")
+)
 
 PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(ProfileState, "profile", "server", "environments", "earlier")
 

@@ -116,7 +116,7 @@ class Client:
                 return snapshot
             snapshot = await self._with_absences_checked(snapshot, deadline.when())
             self._listing = fetch.listing
-            self._rows = {row.id: row for page in snapshot.pages for row in page.environments}
+            self._rows = snapshot.rows
             return snapshot
         # Raised outside the `except`: the frames of the original exception hold the response.
         why.failure = replace(why.failure, pages_read=fetch.pages_read)
@@ -229,7 +229,8 @@ class _Missing:
 
 @dataclass(slots=True)
 class _Results:
-    found: list[ListedPage] = field(default_factory=list)
+    found: dict[SafeText, ListedPage] = field(default_factory=dict)
+    """A page with the found row, by the row's id."""
     not_found: set[SafeText] = field(default_factory=set)
     is_route_proven: bool = False
     requests: int = 0
@@ -251,15 +252,17 @@ class Absences:
 
         `before` has the previous listing's rows; `until` is a deadline in seconds of the event loop's clock.
         """
-        listed = {row.id: row for page in snapshot.pages for row in page.environments}
+        listed = snapshot.rows
         self._note(before, listed.keys() | snapshot.rejected_ids)
         results = _Results()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._request(listed, results)
         confirmed = self._settle(results)
+        found = {id_: page.environments[0] for id_, page in results.found.items()}
         return snapshot._replace(
-            pages=(*snapshot.pages, *results.found),
+            pages=(*snapshot.pages, *results.found.values()),
+            rows={**listed, **found} if found else listed,
             confirmed_absent=confirmed,
             in_doubt=frozenset(self._missing if self._failed_polls < limits.ABSENCE_TRIES else ()),
             requests=snapshot.requests + results.requests,
@@ -292,7 +295,7 @@ class Absences:
             response = await self._get(missing.row, results)
             row = None if response is None else _row_in(response)
             if row is not None and response is not None and row.id == missing.row.id:
-                results.found.append(ListedPage([row], asked_at_of(response)))
+                results.found[row.id] = ListedPage([row], asked_at_of(response))
                 results.is_route_proven = True
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)
@@ -331,7 +334,7 @@ class Absences:
             confirmed = frozenset(results.not_found)
         elif results.requests:
             self._failed_polls += 1
-        found = {row.id for page in results.found for row in page.environments}
+        found = results.found.keys()
         if results.requests and self._failed_polls >= limits.ABSENCE_TRIES:
             self._missing = {}
         self._missing = {

@@ -116,6 +116,7 @@ _FLEETS = st.builds(
         st.builds(
             Snapshot,
             pages=st.just(()),
+            rows=st.just({}),
             clock=_CLOCKS.map(tuple),
             rejected=st.integers(0, 3),
             rejected_ids=_IDS,

@@ -161,7 +161,7 @@ class _Player:
         date = (BEGIN + at + error) // 1000 * 1000
         bounds = OffsetBounds.of_answer(date, started.wall, ended.wall)
         page = ListedPage(environments, started.wall)
-        return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), started, ended, interval)
+        return Listed(Snapshot.of_pages(pages=(page,), clock=(bounds,), requests=1), started, ended, interval)
 
 
 @cache

@@ -235,4 +235,4 @@ def _listing(environments: list[Environment], at: int) -> tuple[Listed, Clocks]:
     now = Clocks(WallMs(float(BEGIN + at)), MonotonicS(at / 1000))
     bounds = OffsetBounds.of_answer((BEGIN + at) // 1000 * 1000, now.wall, now.wall)
     page = ListedPage(environments, now.wall)
-    return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), now, now, timedelta(seconds=10)), now
+    return Listed(Snapshot.of_pages(pages=(page,), clock=(bounds,), requests=1), now, now, timedelta(seconds=10)), now
