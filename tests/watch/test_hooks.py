@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,6 @@ from envwatch.watch.profiles import Profiles, SelectedProfile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from envwatch.hooks.message import Message
     from envwatch.hooks.runner import HookReport
@@ -47,6 +47,7 @@ HOOKS = (
     HookSettings.model_construct(name=clean("soon")),
     HookSettings.model_construct(name=clean("late"), filter="name:web", after=timedelta(minutes=30)),
 )
+GOLDEN = sorted((Path(__file__).parent / "golden").iterdir())
 NEW_HOOKS = (HookSettings.model_construct(name=clean("new")),)
 
 
@@ -86,6 +87,9 @@ class Run:
     began_at: float
     is_down: bool = False
     hooks: Sequence[HookSettings] = HOOKS
+    others: Sequence[str] = ("other",)
+    up: Sequence[str] = ("other",)
+    """The rows of `others` that are up."""
     sent: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     at_try: list[bytes] = field(default_factory=list)
@@ -112,7 +116,7 @@ class Run:
         async with dispatch.runner:
             for minute, up in enumerate(is_up):
                 at = self.began_at + minute * 60_000
-                rows = [row("web", at, is_up=up), row("other", at)]
+                rows = [row("web", at, is_up=up), *(row(name, at, is_up=name in self.up) for name in self.others)]
                 news = News(taken_over=alerts.take_over(reading(at), self.warnings.append))
                 dispatch.take(watch.take(NO_PROFILE, listed(rows, at), news))
                 if not self.is_down:
@@ -209,6 +213,19 @@ async def test_a_loss_that_waited_when_a_run_ended_is_sent_by_the_next_one(tmp_p
     first = await Run(tmp_path, NOW).watch(True, True, False)
     assert first.sent == []
     assert (await first.later(3).watch(False, False, False)).sent == ["soon incident opened"]
+
+
+@pytest.mark.parametrize("content", [path.read_bytes() for path in GOLDEN], ids=[path.stem for path in GOLDEN])
+async def test_a_file_of_each_version_is_taken_over(content: bytes, tmp_path: Path) -> None:
+    """In each file `soon` knows of `web`, which is down, and not of the end of `nas`; the loss of `db` waits."""
+    run = Run(tmp_path, NOW + 180_000, others=("nas", "db", "other"), up=("nas", "other"))
+    run.path.parent.mkdir()
+    run.path.write_bytes(content)
+    await run.watch(*[False] * 4)
+    assert run.sent == ["soon incident resolved", "soon incident opened"]
+    assert [loss["id"] for each in run.open_incidents.values() for loss in each["losses"]] == ["db", "web"]
+    assert {tuple(each["hooks"]) for each in run.open_incidents.values()} == {("soon",)}
+    assert run.warnings == []
 
 
 async def test_a_file_of_1_0_is_taken_over(tmp_path: Path, state_folder: Path) -> None:
