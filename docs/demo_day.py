@@ -31,7 +31,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.events import EventEncoder
 from envwatch.history.encoding.frames import difference
 from envwatch.history.encoding.packing import checksum_of, packed, unpacked
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
@@ -354,7 +354,7 @@ def polls_of(fleet: FleetWithDay) -> Iterator[PastPoll]:
             monitor = _with_ack(monitor, broken, now)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
+        moment = Moment.of(monitor, NO_PROFILE, now)
         yield PastPoll(moment, PollResult.from_outcome(outcome), changes.events, cause, starts_run)
         starts_run = False
 

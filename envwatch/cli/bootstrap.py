@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
-    from envwatch.history.past import Moment, Past
+    from envwatch.history.moment import Moment
+    from envwatch.history.past import Past
     from envwatch.history.recorder import HistoryRecorder
     from envwatch.hooks.delivery import Delivery
     from envwatch.model.clock import Clocks

@@ -20,6 +20,8 @@ _LONGEST_OUTAGE_MS: Final = limits.UPTIME_OUTAGE_AT_MOST / MS
 _ROUNDING: Final = 1e-9
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
+_HOUR_MS: Final = _HOUR / MS
+_SHARE_PARTS: Final = 10_000
 
 
 def _weight(lasted_ms: float) -> float:
@@ -103,3 +105,25 @@ def uptime_text(uptime: Uptime) -> SafeText:
         return composed(f"up {share_text(uptime.share)} of {days} days")
     watched = f"watched for {int(uptime.watched_for / _HOUR + _ROUNDING)} of {limits.UPTIME_KNOWN_AFTER // _HOUR} h"
     return composed(f"{watched}, and connected for a day before" if uptime.is_first else watched)
+
+
+@lru_cache(maxsize=16_384)  # most rows of a listing have the uptime of the listing before
+def rounded(uptime: Uptime) -> Uptime:
+    """Return an uptime of `rounded_parts`, with the same texts."""
+    return uptime_of(*rounded_parts(uptime))
+
+
+def rounded_parts(uptime: Uptime) -> tuple[int | None, int, bool]:
+    """Return the share in parts of 10,000 (None before it is known), the watched hours, and `Uptime.is_first`.
+
+    Numbers are rounded down.
+    """
+    is_known, share = uptime.is_known, uptime.share
+    parts = int(share * _SHARE_PARTS + 100 * _ROUNDING) if is_known and share is not None else None
+    return parts, int(uptime.watched_for / _HOUR + _ROUNDING), uptime.is_first
+
+
+def uptime_of(share: int | None, hours: int, is_first: bool) -> Uptime:  # noqa: FBT001  as its field
+    """Return the uptime of `rounded_parts`, without moment and state."""
+    watched = _weight(hours * _HOUR_MS)
+    return Uptime(0.0 if share is None else watched * share / _SHARE_PARTS, watched, is_up=None, is_first=is_first)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.files import make_private_folder, write_private
 from envwatch.history.encoding.events import EventEncoder
 from envwatch.history.encoding.frames import FORMAT_VERSION, FrameEncoder
-from envwatch.history.past import DamagedError, HistoryError, Moment, NewerError
+from envwatch.history.past import DamagedError, HistoryError, NewerError
 from envwatch.model.outcome import PollResult
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.events import Event
+    from envwatch.history.moment import Moment
     from envwatch.model.clock import WallMs
 
 
@@ -263,8 +264,12 @@ class DayFile:
                 self._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
                 execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        elif not is_checked:
-            check_whole(self._connection, self.path)
+        else:
+            if not is_checked:
+                check_whole(self._connection, self.path)
+            (version,) = execute("PRAGMA user_version").fetchone()
+            if version < FORMAT_VERSION:  # the next frame is a KEY of this version
+                execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         # In WAL mode, a power cut loses the newest commits only.
         execute(f"PRAGMA synchronous = {'OFF' if is_recording else 'NORMAL'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")

@@ -18,7 +18,7 @@ from envwatch.fleet.profile_state import ProfileState, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import unproven_ids, with_memory_of_run, with_run_before
 from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between, with_last_known
-from envwatch.history.past import HistoryError, Moment, Past, events_of
+from envwatch.history.past import HistoryError, Past, events_of
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.fleet.monitor import Monitor
+    from envwatch.history.moment import Moment
 
 _SEARCHED_DAYS: Final = 31
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC
 from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
-from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, date_text, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.events import Event
-    from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import Clocks, WallMs
+    from envwatch.history.moment import Moment
+    from envwatch.model.clock import WallMs
     from envwatch.model.outcome import RecordedPoll
 
 
@@ -36,15 +34,6 @@ class NewerError(HistoryError):
 
 class GoneError(HistoryError):
     """The file does not exist, or is empty so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The state of a profile right after a poll."""
-
-    now: Clocks
-    profile_state: ProfileState
-    acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

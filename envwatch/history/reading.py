@@ -23,7 +23,7 @@ from envwatch.history.encoding.events import EventDecoder
 from envwatch.history.encoding.frames import Frame, FrameKind
 from envwatch.history.encoding.moment_builder import MomentBuilder
 from envwatch.history.encoding.packing import NONSENSE
-from envwatch.history.past import NO_EVENTS, DamagedError, GoneError, HistoryError, Moment
+from envwatch.history.past import NO_EVENTS, DamagedError, GoneError, HistoryError
 from envwatch.model.clock import WallMs
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from envwatch.fleet.tracking import Environments, TrackedEnvironment
+    from envwatch.history.moment import Moment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
 

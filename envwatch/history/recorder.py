@@ -12,8 +12,6 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import Acks, OwnAcks, own_acks
-from envwatch.history.past import Moment
 from envwatch.model.outcome import PollResult
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.monitor import Monitor, MonitorChanges
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.history.stored import Retention
     from envwatch.history.writer import BetweenRuns, FolderWriter
     from envwatch.model.text import SafeText
@@ -37,9 +34,7 @@ def nothing(*_: object) -> None:
 
 class _Entry(NamedTuple):
     changes: MonitorChanges
-    profile_state: ProfileState | None
-    """None if only time has passed."""
-    acks: Acks
+    monitor: Monitor
     is_after_gap: bool
 
 
@@ -88,15 +83,13 @@ class HistoryRecorder:
         self._is_lost = False
         self._unready = set(folders)
         self._troubles: dict[SafeText, str] = {}
-        self._acks: dict[SafeText, OwnAcks] = {}
         self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
         self._thread.start()
 
     def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
         """Queue an outcome, or only events if time alone has passed. Never waits and never fails."""
         profile = changes.profile
-        profile_state = monitor.fleet.by_profile[profile] if profile in self._folders and profile is not None else None
-        if (profile_state is None and not changes.events) or self._is_lost:
+        if (profile not in self._folders and not changes.events) or self._is_lost:
             return
         if self._entries.qsize() >= self._most:
             self._gaps.add(profile)
@@ -104,7 +97,7 @@ class HistoryRecorder:
                 self._is_slow = True
                 self._notify(f"no history is kept: the disk is too slow; see what else uses it ({self._place})")
             return
-        self._entries.put(_Entry(changes, profile_state, monitor.acks, is_after_gap=profile in self._gaps))
+        self._entries.put(_Entry(changes, monitor, is_after_gap=profile in self._gaps))
         self._gaps.discard(profile)
         self._has_outcome = True
         self._has_begun.set()
@@ -186,23 +179,18 @@ class HistoryRecorder:
     def _write(self, profile: SafeText, entry: _Entry, writer: FolderWriter) -> bool:
         if not writer.take():
             return True
-        changes, profile_state = entry.changes, entry.profile_state
+        from envwatch.history.moment import Moment
+
+        changes, outcome = entry.changes, entry.changes.outcome
         if entry.is_after_gap and profile == changes.profile:
             writer.restart()
         events = [event for event in changes.events if event.profile == profile]
-        outcome = changes.outcome
-        if outcome is None or profile_state is None or profile != changes.profile:
+        if outcome is None or profile != changes.profile:
             writer.write_events(changes.now, events)
             return False
-        moment = Moment(changes.now, profile_state, self._acks_of(profile, profile_state, entry.acks))
+        moment = Moment.of(entry.monitor, profile, changes.now)
         writer.write(moment, PollResult.from_outcome(outcome), events)
-        return profile_state.listings > 0
-
-    def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:
-        found = own_acks(acks, profile_state.server, profile_state.environments)
-        if found != self._acks.get(profile):
-            self._acks[profile] = found
-        return self._acks[profile]
+        return moment.profile_state.listings > 0
 
 
 def _explained(error: Exception) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.files import open_regular, write_private
 from envwatch.history.day_file import APPLICATION_ID, TABLES, DayFile, Numbers
 from envwatch.history.encoding.frames import FORMAT_VERSION, FrameKind
-from envwatch.history.past import About, HistoryError, Moment
+from envwatch.history.past import About, HistoryError
 from envwatch.history.reading import RECORDING_MODES, DayReader, connected
 from envwatch.model.outcome import PollResult
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.events import Event
+    from envwatch.history.moment import Moment
     from envwatch.history.redaction import Redaction
     from envwatch.model.clock import WallMs
 

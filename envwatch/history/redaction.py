@@ -24,7 +24,8 @@ from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
 from envwatch.history.earlier_runs import LACKED
-from envwatch.history.past import About, Moment
+from envwatch.history.moment import Moment, RecordedAlerts
+from envwatch.history.past import About
 from envwatch.model.environment import (
     API_FIELDS,
     DECLARATIONS,
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from envwatch.fleet.alerting.alert_policy import Word
+    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.profile_state import ProfileState
 
 T = TypeVar("T")
@@ -83,6 +87,9 @@ _BEGINS: Final[Mapping[Identifies, tuple[str, ...]]] = {
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
 
+_RECURRING: Final = re.compile("quiet-[0-9]{1,4}")
+"""The ids of silences that recur."""
+
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
 _OWN_WORDS: Final = re.compile(
@@ -104,6 +111,7 @@ class Redaction:
         """Values with the redacted values, because most environments stay the same between polls."""
         self._profile = partial(self._pseudonym, "profile")
         self._incident = partial(self._pseudonym, "inc")
+        self._person = partial(self._pseudonym, "person")
         self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
             **{each: partial(self._pseudonym, each.value) for each in Identifies},
             **{each: partial(self._unless, is_harmless, each) for each, is_harmless in _HARMLESS.items()},
@@ -128,7 +136,8 @@ class Redaction:
 
     def moment(self, moment: Moment) -> Moment:
         """Return a redacted moment."""
-        return Moment(moment.now, self._fleet(moment.profile_state), self._again("acks", self._acks, moment.acks))
+        profile_state, acks = self._fleet(moment.profile_state), self._again("acks", self._acks, moment.acks)
+        return Moment(moment.now, profile_state, acks, None if moment.alerts is None else self._alerts(moment.alerts))
 
     def event(self, event: Event) -> Event:
         """Return a redacted event."""
@@ -178,6 +187,43 @@ class Redaction:
             self._machine(id_): Ack(ack.at, REDACTED if ack.note else ack.note, ack.sign_at)
             for id_, ack in acks.items()
         }
+
+    def _alerts(self, alerts: RecordedAlerts) -> RecordedAlerts:
+        silences = {silence: self._silence(silence) for silence in alerts.silences}
+        ends = {before.recurrence: after.recurrence for before, after in silences.items()}
+        return RecordedAlerts(
+            decisions={self._machine(id_): _with(each, word=self._word) for id_, each in alerts.decisions.items()},
+            uptimes={self._machine(id_): uptime for id_, uptime in alerts.uptimes.items()},
+            silences=tuple(each._replace(ends=ends.get(each.ends, EMPTY)) for each in silences.values()),
+            waiting=tuple(_with(loss, event=self.event, incident=self._incident) for loss in alerts.waiting),
+            open=tuple(map(self._opened, alerts.open)),
+        )
+
+    def _word(self, word: Word) -> Word:
+        return _with(word, by=self._person)
+
+    def _silence(self, silence: Silence) -> Silence:
+        """The hours of a day stay, as times do."""
+        return _with(
+            silence,
+            id=partial(self._unless, _RECURRING.fullmatch, "silence"),
+            note=lambda note: REDACTED if note else note,
+            by=self._person,
+            matcher=partial(_with, query=partial(self._pseudonym, "query")),
+            environments=lambda keys: frozenset((EMPTY, self._machine(id_)) for _, id_ in keys),
+            hours=partial(_with, filter=lambda _: EMPTY),
+        )
+
+    def _opened(self, incident: Incident) -> Incident:
+        return _with(
+            incident,
+            id=self._incident,
+            profile=self._profile,
+            losses=lambda losses: tuple(map(self.event, losses)),
+            remaining=lambda keys: frozenset((self._profile(profile), self._machine(id_)) for profile, id_ in keys),
+            shared=self._values_shared,
+            ended_by=lambda _: REDACTED,
+        )
 
     def _quarantine(self, quarantine: QuarantinedListing) -> QuarantinedListing:
         finding = partial(_with, text=lambda text: text if _OWN_WORDS.fullmatch(text) else REDACTED)
@@ -231,7 +277,7 @@ class Redaction:
         if _OWN_WORDS.fullmatch(reason):
             return reason
         if event.kind is Kind.TOGETHER:
-            return composed(", ".join(self._shared(reason.split(", "))))
+            return self._values_shared(reason)
         if event.kind is Kind.APPEARED and (relation := _RELATION.fullmatch(reason)):
             before, label, after = relation.groups()
             return composed(f"{before} {self._machine(composed(label))}{after}")
@@ -239,6 +285,9 @@ class Redaction:
             return replaced_by_text(self._machine(event.after))
         cause = reason.partition(":")[0]
         return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
+
+    def _values_shared(self, text: SafeText) -> SafeText:
+        return composed(", ".join(self._shared(text.split(", "))))
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
         """Yield shared values, such as `pod p-7`. A value with a comma arrives in several parts."""

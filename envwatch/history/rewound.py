@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import dataclass, replace
 from heapq import merge
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import with_server
-from envwatch.fleet.alerting.incidents import Incident, Incidents, incident_of
+from envwatch.fleet.alerting.acknowledgements import Ack, ServerKey, with_server
+from envwatch.fleet.alerting.alert_policy import Word
+from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.ledger import Ledger
-from envwatch.fleet.alerting.losses import (
-    LOSSES,
-    RETURNS,
-    Key,
-    Loss,
-    death_interval,
-    key_of,
-)
-from envwatch.fleet.events import Kind, leaves
+from envwatch.fleet.alerting.losses import Loss
+from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.presence import HEARTBEAT_LOST
-from envwatch.fleet.problems import went_off_at
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.uptime_record import with_uptimes
+from envwatch.history.moment import NO_ALERTS
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, ServerMs, WallMs
-from envwatch.model.text import EMPTY, SafeText
-from envwatch.model.times import MS
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.events import Event, EventLog
+    from envwatch.fleet.events import EventLog
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.uptime_record import UptimeRecord
-    from envwatch.history.past import Moment
-    from envwatch.model.clock import Clocks
+    from envwatch.history.moment import Moment
     from envwatch.model.outcome import RecordedPoll
 
 
-_Place: TypeAlias = "tuple[SafeText, Key]"
-"""An incident, and an environment of the incident."""
-
 _BEGIN: Final = WallMs(0)
-_LISTING_INTERVALS: Final = 1.5
-"""Two listings follow each other if their distance is at most this many poll intervals."""
 
 
 class PollRef(NamedTuple):
@@ -115,28 +100,31 @@ class LogEnds:
         return log.when_added(next((added for at, added in reversed(self._ends) if at <= wall), 0))
 
 
-def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -> Monitor:
-    """Return the monitor at a moment: fleet, acknowledgements, events, watched time and incidents; nothing rings.
+def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
+    """Return the monitor at a moment, as recorded; nothing rings.
 
-    The rows have their present uptimes, which no history has.
-
-    `monitor` has policies, silences, the events up to the moment, and at least the watched time up to the moment. A
-    profile without a moment is shown as before the first poll.
+    `monitor` has the settings, the events up to the moment, and at least the watched time up to the moment. A profile
+    without a moment is shown as before the first poll. A moment from before 2.0 has no incidents and no silences.
     """
-    fleet = {
-        profile: _then(moments[profile], profile_state, monitor.uptime_records.get(profile))
-        if profile in moments
-        else _before_first_poll(profile_state)
-        for profile, profile_state in monitor.fleet.by_profile.items()
-    }
-    servers = monitor.fleet.servers
-    acks = {
-        key: ack
-        for profile, moment in moments.items()
-        for key, ack in with_server(moment.acks, servers.get(profile, EMPTY)).items()
-    }
-    ends = {profile: moment.profile_state.clock.server_time(moment.now.wall) for profile, moment in moments.items()}
-    past = replace(
+    fleet, policies = dict[SafeText, ProfileState](), dict(monitor.policies)
+    acks, words, silences = dict[ServerKey, Ack](), dict[ServerKey, Word](), dict[SafeText, Silence]()
+    ends, waiting, opened = dict[SafeText, ServerMs](), list[Loss](), list[Incident]()
+    for profile, now in monitor.fleet.by_profile.items():
+        if (moment := moments.get(profile)) is None:
+            fleet[profile] = _before_first_poll(now)
+            continue
+        then, alerts = moment.profile_state, moment.alerts or NO_ALERTS
+        fleet[profile] = with_uptimes(replace(then, server=now.server), alerts.uptimes)
+        ends[profile] = then.clock.server_time(moment.now.wall)
+        acks |= with_server(moment.acks, now.server)
+        words |= {(now.server, id_): each.word for id_, each in alerts.decisions.items() if each.word is not None}
+        its_silences = [_of_server(silence, now.server) for silence in alerts.silences]
+        silences |= {composed(f"{profile} {each.id}"): each for each in its_silences if each.hours is None}
+        recurring = tuple(each for each in its_silences if each.hours is not None)
+        policies[profile] = replace(monitor.policy_of(profile), silences=recurring, recorded=alerts.decisions)
+        waiting += alerts.waiting
+        opened += alerts.open
+    return replace(
         monitor,
         fleet=Fleet(MappingProxyType(fleet)),
         acks=acks,
@@ -145,104 +133,15 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment], now: Clocks) -
             for profile, watched in monitor.watched.items()
         },
         ledger=Ledger(),
-        incidents=Incidents(),
-    )
-    return replace(past, incidents=_incidents(past, now))
-
-
-def _incidents(monitor: Monitor, now: Clocks) -> Incidents:
-    """Return the incidents of the rows that are down, by the event log, apart from storms.
-
-    A recorded loss names the first incident of the loss. A silenced loss may have joined another incident later.
-    """
-    lost: dict[_Place, Loss] = {}
-    returned: dict[_Place, ServerMs] = {}
-    newest: dict[Key, SafeText] = {}
-    for event, group in leaves(monitor.event_log):
-        key = key_of(event)
-        if event.incident is None or monitor.fleet.tracked(key) is None:
-            continue
-        if event.kind in RETURNS:
-            returned[event.incident, key] = event.at
-        elif event.kind in LOSSES:
-            returned.pop((event.incident, key), None)
-            newest[key] = event.incident
-            lost.setdefault((event.incident, key), _loss(event, event.incident, group, monitor, now))
-
-    def is_down(place: _Place) -> bool:
-        tracked = monitor.fleet.tracked(place[1])
-        return newest[place[1]] == place[0] and tracked is not None and not tracked.verdict.is_up
-
-    silent, loud = dict[_Place, Loss](), defaultdict[SafeText, dict[_Place, Loss]](dict)
-    for place, loss in lost.items():
-        (silent if _was_silenced(loss, monitor, now) else loud[loss.incident])[place] = loss
-    opened, waiting = list[Incident](), list[Loss]()
-    for losses in loud.values():
-        opens_at = min(_openings(losses, returned, monitor, now), default=-inf)
-        members = _lost_at(opens_at, losses, returned)
-        waiting += (loss for place, loss in losses.items() if place not in members and is_down(place))
-        if not members:
-            continue
-        lost_then = [*members.values()]
-        if remaining := frozenset(key for _, key in filter(is_down, members)):
-            incident = incident_of(lost_then[0].event.profile, lost_then, monitor.fleet)
-            opened.append(incident._replace(remaining=remaining))
-    waiting += (loss for place, loss in silent.items() if is_down(place))
-    return Incidents(waiting=tuple(waiting), open=tuple(opened))
-
-
-def _lost_at(at: float, losses: Mapping[_Place, Loss], returned: Mapping[_Place, ServerMs]) -> dict[_Place, Loss]:
-    return {place: loss for place, loss in losses.items() if loss.event.at <= at < returned.get(place, inf)}
-
-
-def _loss(event: Event, incident: SafeText, group: Event | None, monitor: Monitor, now: Clocks) -> Loss:
-    profile_state, tracked = monitor.fleet.by_profile[event.profile], monitor.fleet.tracked(key_of(event))
-    earliest, silent_since = (event.at - each * (profile_state.interval / MS) for each in (_LISTING_INTERVALS, 1))
-    if event.kind is Kind.NOT_BACK:
-        earliest = silent_since = event.at
-    elif tracked is not None and tracked.verdict == HEARTBEAT_LOST:
-        earliest = silent_since = min(earliest, tracked.environment.last_seen_alive_at)
-    at = profile_state.clock.server_time(now.wall)
-    return Loss(
-        event=event,
-        died=death_interval(event, group, tracked, ServerMs(earliest)),
-        silent_since=MonotonicS(now.monotonic - (at - silent_since) / 1000),
-        noticed_at=MonotonicS(now.monotonic - (at - event.at) / 1000),
-        incident=incident,
+        policies=policies,
+        silences=silences,
+        incidents=Incidents(waiting=tuple(waiting), open=tuple(opened)),
+        words=words,
     )
 
 
-def _was_silenced(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
-    """Whether a row was silenced at the loss, and the loss does not count from the end of a silence."""
-    tracked = monitor.fleet.tracked(key_of(loss.event))
-    if tracked is None or loss.is_not_back:
-        return False
-    off_at: float = loss.event.at
-    if tracked.since_at == off_at:
-        off_at = went_off_at(tracked, monitor.fleet.for_environment(tracked).limits)
-    return monitor.silenced_time(tracked, now, off_at) is not None
-
-
-def _openings(
-    losses: Mapping[_Place, Loss], returned: Mapping[_Place, ServerMs], monitor: Monitor, now: Clocks
-) -> Iterator[float]:
-    """Yield when each loss began to count, if the row was still down."""
-    moments = monitor.fleet.moments(now.wall)
-    for place, loss in losses.items():
-        tracked = monitor.fleet.tracked(place[1])
-        if tracked is None or monitor.silenced(tracked, now) is not None:
-            continue
-        at, policy = moments[tracked.profile], monitor.policy_of(tracked.profile)
-        interval = monitor.fleet.by_profile[tracked.profile].interval
-        opens_at = at + (loss.counts_at(policy, interval) - now.monotonic) * 1000
-        if monitor.decision_of(tracked, at).counts and opens_at <= at and opens_at < returned.get(place, inf):
-            yield opens_at
-
-
-def _then(moment: Moment, now: ProfileState, record: UptimeRecord | None) -> ProfileState:
-    then = moment.profile_state
-    then = then if then.server == now.server else replace(then, server=now.server)
-    return then if record is None else with_uptimes(then, record.rows)
+def _of_server(silence: Silence, server: SafeText) -> Silence:
+    return silence._replace(environments=frozenset((server, id_) for _, id_ in silence.environments))
 
 
 def _before_first_poll(profile_state: ProfileState) -> ProfileState:

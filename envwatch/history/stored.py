@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from envwatch.fleet.events import NO_PROFILE, Event
-from envwatch.history.past import NO_EVENTS, GoneError, HistoryError, LeftOut, Moment, RecordedStep
+from envwatch.history.past import NO_EVENTS, GoneError, HistoryError, LeftOut, RecordedStep
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import HISTORY_DAYS, HISTORY_MB
 from envwatch.model.text import clean
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
+    from envwatch.history.moment import Moment
     from envwatch.history.reading import DayReader, DayRecords, Rebuilder
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.outages import Interval
-    from envwatch.history.past import Moment, Past
+    from envwatch.history.moment import Moment
+    from envwatch.history.past import Past
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
 

@@ -12,7 +12,7 @@ from envwatch import __version__
 from envwatch.files import ProcessLock, set_aside
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.history.day_file import DayFile, Numbers, is_damage
-from envwatch.history.past import HistoryError, Moment
+from envwatch.history.past import HistoryError
 from envwatch.history.reading import DayReader
 from envwatch.history.stored import (
     BESIDE,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from envwatch.history.moment import Moment
     from envwatch.history.stored import Retention
     from envwatch.model.text import SafeText
 

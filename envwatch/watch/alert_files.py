@@ -24,7 +24,8 @@ from envwatch.fleet.alerting.alert_state import (
 )
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.past import HistoryError, Moment
+from envwatch.history.moment import Moment
+from envwatch.history.past import HistoryError
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.history.encoding.frames import Frame
-    from envwatch.history.past import Moment
+    from envwatch.history.moment import Moment
 
 _HOUR = 720
 """Polls every 5 s; one more begins the next hour."""

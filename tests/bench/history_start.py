@@ -19,7 +19,7 @@ from support.builders import beating, listed
 from envwatch.cli.commands.dashboard import TURN_S
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.history.stored import Retention, StoredPast, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
@@ -132,7 +132,7 @@ def _write_history(folder: Path) -> None:
         clocks = Clocks(WallMs(at * 1000), MonotonicS(number * 5.0))
         outcome = outcome._replace(started=clocks, ended=clocks, interval=timedelta(seconds=5))
         monitor, changes = monitor.apply(NO_PROFILE, outcome, clocks)
-        moment = Moment(clocks, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
+        moment = Moment.of(monitor, NO_PROFILE, clocks)
         writer.write(moment, PollResult.LISTED, changes.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()

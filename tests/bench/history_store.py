@@ -18,7 +18,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.history.recorder import HistoryRecorder
 from envwatch.history.stored import Retention, StoredPast, size_of
 from envwatch.history.writer import FolderWriter

@@ -24,6 +24,7 @@ from envwatch.demo.times import DAY_MS
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.outcome import PollResult
+from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
     from envwatch.demo.fleet import SimulatedFleet
@@ -76,7 +77,12 @@ def without_incidents(poll: PastPoll) -> PastPoll:
     def nameless(event: Event) -> Event:
         return replace(event, incident=None, members=tuple(map(nameless, event.members)))
 
-    return poll._replace(events=[*map(nameless, poll.events)])
+    alerts = poll.moment.alerts
+    assert alerts is not None
+    waiting = [loss._replace(event=nameless(loss.event), incident=EMPTY) for loss in alerts.waiting]
+    opened = [each._replace(id=EMPTY, losses=tuple(map(nameless, each.losses))) for each in alerts.open]
+    moment = replace(poll.moment, alerts=alerts._replace(waiting=tuple(waiting), open=tuple(opened)))
+    return poll._replace(moment=moment, events=[*map(nameless, poll.events)])
 
 
 @pytest.mark.parametrize("spec", demo_day.SPECS)

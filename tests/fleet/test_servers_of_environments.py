@@ -19,7 +19,7 @@ from envwatch.fleet.alerting.silences import Silence, silence_of_environments, s
 from envwatch.fleet.alerting.silences import content_of as content_of_silences
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.history.rewound import rewound
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
@@ -137,10 +137,10 @@ def test_a_moment_names_no_server_and_is_shown_with_the_server_of_its_profile() 
         for profile in SERVERS
     }
     assert {profile: [*moment.acks] for profile, moment in moments.items()} == {HOME: [ID], WORK: [ID], AWAY: []}
-    past = rewound(live, moments, reading())
+    past = rewound(live, moments)
     assert past.acks == {(ONE, ID): ACK}
     assert past.fleet.servers == SERVERS
-    assert rewound(live, {}, reading()).fleet.servers == SERVERS
+    assert rewound(live, {}).fleet.servers == SERVERS
     assert {each.profile for each in past.fleet.environments if not past.is_acked(each)} == {AWAY}
 
 

@@ -20,7 +20,8 @@ from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.history.past import About, HistoryError, Moment
+from envwatch.history.moment import Moment
+from envwatch.history.past import About, HistoryError
 from envwatch.history.reading import check_clocks
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import RecordedFile

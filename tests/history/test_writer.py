@@ -17,7 +17,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from envwatch.fleet.events import Event, Kind
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.encoding.frames import FrameKind
-from envwatch.history.past import HistoryError, Moment, events_of
+from envwatch.history.past import HistoryError, events_of
 from envwatch.history.reading import DayReader
 from envwatch.history.stored import Retention, StoredPast, day_paths
 from envwatch.history.writer import FolderWriter
@@ -26,6 +26,8 @@ from envwatch.model.text import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from envwatch.history.moment import Moment
 
 TODAY = "2025-10-09.sqlite"
 
@@ -162,7 +164,7 @@ def test_a_day_of_a_newer_version_stays_as_it_is_and_the_next_day_is_recorded(tm
     record(writer, life(3))
     writer.close()
     connection = sqlite3.connect(tmp_path / TODAY)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 99")
     connection.close()
     before = {path: path.read_bytes() for path in tmp_path.glob(f"{TODAY}*")}
     writer = FolderWriter(tmp_path, Retention())

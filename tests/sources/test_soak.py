@@ -25,7 +25,7 @@ from envwatch.cli.streams import LineWriter
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.history.stored import Retention, size_of
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import ServerMs
@@ -188,9 +188,7 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
                 lines += len(found)
                 if update.changes.outcome is None:
                     continue
-                moment = Moment(
-                    update.changes.now, update.monitor.fleet.by_profile[NO_PROFILE], update.monitor.own_acks(NO_PROFILE)
-                )
+                moment = Moment.of(update.monitor, NO_PROFILE, update.changes.now)
                 result = PollResult.LISTED if update.has_new_listing else PollResult.FAILED
                 history.write(moment, result, update.changes.events)
                 polls += 1

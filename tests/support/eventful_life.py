@@ -12,7 +12,7 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, PollResult, Slept
@@ -66,7 +66,7 @@ class Life:
     def take(self, outcome: Outcome) -> None:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
-        moment = Moment(now, self.monitor.fleet.by_profile[NO_PROFILE], self.monitor.own_acks(NO_PROFILE))
+        moment = Moment.of(self.monitor, NO_PROFILE, now)
         self.steps.append((moment, PollResult.from_outcome(outcome), changes.events))
 
     def list(self, *rows: Environment, **changes: Any) -> None:

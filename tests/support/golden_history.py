@@ -11,7 +11,7 @@ import json
 import sys
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,11 +24,17 @@ from support.builders import counts_of, key_of, with_pages
 from support.simulated_life import SimulatedServer, clocks
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
+from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
+from envwatch.fleet.alerting.silences import recurring_silences, silence_of_query
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime import Uptime, share_text
+from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.frames import FORMAT_VERSION
-from envwatch.history.past import About, Moment, events_of
+from envwatch.history.moment import Moment
+from envwatch.history.past import About, events_of
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import Retention, day_paths
 from envwatch.history.writer import FolderWriter
@@ -94,6 +100,8 @@ def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any
     """Return moments and events in JSON, with names independent of the code's names."""
     held = {
         "moments": [_moment(moment) for moment in moments],
+        "alerts": [_alerts_text(moment) for moment in moments],
+        "last alerts": _alerts(moments[-1]),
         "rows": [_row(tracked) for tracked in moments[-1].profile_state.environments.values()][:5],
         "events": [_event(event) for event in events],
     }
@@ -117,6 +125,40 @@ def _moment(moment: Moment) -> str:
         sha256(rows.encode()).hexdigest()[:16],
     )
     return f"{moment.now.wall:.4f} {moment.now.monotonic:.6f}: {counts}; {'; '.join(filter(None, rest))}"
+
+
+def _alerts_text(moment: Moment) -> str:
+    """Return the numbers and a hash of a moment's alerts; empty before version 2."""
+    if (alerts := moment.alerts) is None:
+        return ""
+    counted = sum(decision.counts for decision in alerts.decisions.values())
+    numbers = f"{counted} of {len(alerts.decisions)} count, {len(alerts.silences)} silences"
+    losses = f"{len(alerts.waiting)} waiting, {len(alerts.open)} open"
+    return f"{numbers}, {losses}; {sha256(json.dumps(_alerts(moment)).encode()).hexdigest()[:16]}"
+
+
+def _alerts(moment: Moment) -> list[Any]:
+    if (alerts := moment.alerts) is None:
+        return []
+    silences = [
+        (each.id, each.at, each.until, each.note, each.by, each.matcher and each.matcher.query, each.ends)
+        for each in alerts.silences
+    ]
+    covered = [
+        (sorted(each.environments), each.hours and str(each.hours), each.zone and str(each.zone))
+        for each in alerts.silences
+    ]
+    waiting = [(_event(event), times, *rest) for event, times, *rest in alerts.waiting]
+    opened = [
+        (each.id, each.began_at, each.noticed_at, each.is_storm, each.shared, each.silenced, sorted(each.remaining))
+        for each in alerts.open
+    ]
+    losses = [[_event(loss) for loss in each.losses] for each in alerts.open]
+    rows = [
+        (id_, decision.counts, decision.rule, decision.word, share_text(uptime.share or 0.0), uptime.is_known)
+        for (id_, decision), uptime in zip(alerts.decisions.items(), alerts.uptimes.values(), strict=False)
+    ]
+    return [rows, silences, covered, waiting, opened, losses]
 
 
 def _row(tracked: TrackedEnvironment) -> list[Any]:
@@ -145,17 +187,22 @@ def _event(event: Event) -> list[Any]:
 def _steps() -> Iterator[_Step]:
     server = SimulatedServer(26)
     at = server.opened_at
-    policy = AlertPolicy(expect=(clean("sandbox that never was"),))
+    hours = recurring_silences([(EVERYTHING, RecurringHours(begin=9 * 60, end=10 * 60))], UTC)
+    expected = (clean("sandbox that never was"),)
+    policy = AlertPolicy(expect=expected, alert_after=timedelta(seconds=20), silences=hours)
     for run in (0, 1):
         monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=clean("golden"))
+        monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
         for number, (ms, outcome_at) in enumerate(_STORIES[run]):
             at += ms
             outcome: Outcome = outcome_at(server, at)
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             if number == 20:
                 monitor = monitor.with_acks(_acks(monitor, at))
+            if number in {5, 35}:
+                monitor = _with_marks(monitor, WallMs(at), is_end=number == 35)
             monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
-            moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
+            moment = Moment.of(monitor, NO_PROFILE, now)
             yield _Step(run, moment, outcome, changes.events)
         at += 600_000
 
@@ -164,6 +211,20 @@ def _acks(monitor: Monitor, at: float) -> dict[ServerKey, Ack | None]:
     profile_state = monitor.fleet.by_profile[NO_PROFILE]
     down = [id_ for id_, tracked in profile_state.environments.items() if tracked.is_unhealthy]
     return {key_of(down[0]): Ack(at, clean("known, being repaired"), at - 5_000)}
+
+
+def _with_marks(monitor: Monitor, at: WallMs, *, is_end: bool) -> Monitor:
+    """Return the monitor with a person's decision and silence, or with the end of a silence's hours."""
+    if is_end:
+        ended = monitor.policy_of(NO_PROFILE).silences[0].ended(WallMs(at + 60_000), clean("ann"))
+        return monitor.with_silences({ended.id: ended})
+    every_third = Matcher(clean("name:*3"), lambda tracked, _: tracked.environment.id.endswith("3"))
+    silence = silence_of_query(every_third, at, timedelta(minutes=4), clean("disks"), clean("ben"))
+    first, *rest = monitor.fleet.by_profile[NO_PROFILE].environments
+    uptimes = {id_: Uptime(up=5e8 - place * 1e7, watched=5e8) for place, id_ in enumerate(rest)}
+    monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord(rows=uptimes, has_begun=True))
+    word = Word(is_always=False, at=at, by=clean("ann"))
+    return monitor.with_silences({silence.id: silence}).with_words({key_of(first): word}, clocks(at))[0]
 
 
 def _listed(server: SimulatedServer, at: float) -> Listed:

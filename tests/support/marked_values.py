@@ -7,8 +7,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import sys
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, timedelta, tzinfo
 from enum import Enum
 from functools import cache
 from importlib import import_module
@@ -23,7 +23,7 @@ from envwatch.model.text import clean
 MARK: Final = "≈"
 """Begins every marker, and appears in no text of the package."""
 
-_PLAIN: Final = {bool: True, int: 1, float: 1.0, timedelta: timedelta(seconds=1)}
+_PLAIN: Final = {bool: True, int: 1, float: 1.0, timedelta: timedelta(seconds=1), tzinfo: UTC}
 
 
 def marked(hint: Any, path: str = "", outer: tuple[type, ...] = ()) -> Any:
@@ -53,8 +53,12 @@ def _composed(origin: Any, arguments: tuple[Any, ...], path: str, outer: tuple[t
     """Return a value of a generic type; no optional value is None."""
     if origin in {Union, UnionType}:
         return marked(next(each for each in arguments if each is not NoneType), path, outer)
+    if origin is Callable:
+        return bool
     if issubclass(origin, Mapping):
         return {marked(arguments[0], f"key in {path}", outer): marked(arguments[1], path, outer)}
+    if origin is tuple and Ellipsis not in arguments:
+        return tuple(marked(each, path, outer) for each in arguments)
     return origin([] if arguments[0] in outer else [marked(arguments[0], path, outer)])
 
 

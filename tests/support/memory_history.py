@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.past import NO_EVENTS, Moment, RecordedStep
+from envwatch.history.moment import Moment
+from envwatch.history.past import NO_EVENTS, RecordedStep
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll, Slept
 
@@ -48,7 +49,7 @@ class MemoryHistory:
             result, interval_s = PollResult.from_outcome(outcome), profile_state.interval / timedelta(seconds=1)
             poll = RecordedPoll(len(self._polls) + 1, now.wall, result, self._run, interval_s)
             self._polls.append(poll)
-            self._moments.append(Moment(now, profile_state, monitor.own_acks(profile)))
+            self._moments.append(Moment.of(monitor, profile, now))
         events = [event for event in changes.events if event.profile == self._profile]
         self._steps.append(RecordedStep(now.wall, poll, events))
 

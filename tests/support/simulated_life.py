@@ -12,7 +12,7 @@ from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
@@ -41,7 +41,7 @@ def simulated_life(
         outcome = server.listing(server.opened_at + (number + chance.uniform(-0.1, 0.1)) * every_s * 1000)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
         yield (
-            Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE)),
+            Moment.of(monitor, NO_PROFILE, outcome.ended),
             outcome,
             changes,
         )

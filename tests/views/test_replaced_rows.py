@@ -22,7 +22,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.moment_builder import MomentBuilder
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.history.redaction import Redaction
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits

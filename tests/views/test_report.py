@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from envwatch.fleet.presence import Verdict
-    from envwatch.history.past import Moment, Past
+    from envwatch.history.moment import Moment
+    from envwatch.history.past import Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
 

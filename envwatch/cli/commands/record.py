@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.history.past import HistoryError, Moment, RecordedStep
+    from envwatch.history.moment import Moment
+    from envwatch.history.past import HistoryError, RecordedStep
     from envwatch.history.recording import RecordingWriter
     from envwatch.history.stored import StoredPast
     from envwatch.model.clock import WallMs
@@ -135,16 +136,16 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     Raises:
         OSError: if the recording cannot be written.
     """
-    from envwatch.history.past import HistoryError, Moment
+    from envwatch.history.moment import Moment
+    from envwatch.history.past import HistoryError
     from envwatch.model.outcome import PollResult
 
-    changes, monitor = update.changes, update.monitor
+    changes = update.changes
     if changes.outcome is None or changes.profile is None:
         if changes.events:
             writer.write_events(changes.now.wall, changes.events)
         return
-    profile_state = monitor.fleet.by_profile[changes.profile]
-    moment = Moment(changes.now, profile_state, monitor.own_acks(changes.profile))
+    moment = Moment.of(update.monitor, changes.profile, changes.now)
     result = PollResult.from_outcome(changes.outcome)
     try:
         writer.write(moment, result, changes.events)
@@ -195,7 +196,8 @@ def _written(
     steps: Iterable[RecordedStep], moments: Iterator[Moment | HistoryError], writer: RecordingWriter
 ) -> Iterator[RecordedStep]:
     """Write steps; yield the written steps. A poll with an unreadable moment is left out, and its events are kept."""
-    from envwatch.history.past import HistoryError, Moment
+    from envwatch.history.moment import Moment
+    from envwatch.history.past import HistoryError
 
     run: int | None = None
     for step in steps:

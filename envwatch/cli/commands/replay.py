@@ -11,7 +11,6 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import display_settings_of, poll_log_for
 from envwatch.cli.streams import print_error, standard_error_to, write_all
 from envwatch.config.values import path_text
-from envwatch.model.text import EMPTY
 from envwatch.model.times import date_text, past_moment_of
 from envwatch.watch.profiles import state_file
 
@@ -158,19 +157,19 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, stream: EventStream, options: Options) -> Iterator[bytes]:
-    from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.history.past import HistoryError
+    from envwatch.history.rewound import rewound
+    from envwatch.model.limits import Limits
 
-    poll = file.polls()[0]
+    present, poll = Monitor.create({NO_PROFILE: Limits()}), file.polls()[0]
     try:
         for step in file.steps():
             poll = step.poll or poll
             if step.events and (at is None or step.at >= at):
                 moment = file.moment(poll)
-                monitor = Monitor(Fleet({NO_PROFILE: moment.profile_state}), with_server(moment.acks, EMPTY))
+                monitor = rewound(present, {NO_PROFILE: moment})
                 yield from stream.lines(monitor, monitor, step.events, moment.now._replace(wall=step.at))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"the rest of {options.file} cannot be read: {error}") from None

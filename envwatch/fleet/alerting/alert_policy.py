@@ -42,6 +42,13 @@ class AlertPolicy:
     """The silences that recur."""
     zone: tzinfo | None = None
     """Zone of the recurring silences; None for this machine's zone."""
+    recorded: Mapping[SafeText, Decision] | None = None
+    """The decisions of a recorded moment by row id, which no other setting changes; empty if none were recorded."""
+
+    @property
+    def is_unrecorded(self) -> bool:
+        """Whether an envwatch before 2.0 recorded the moment, without decisions, silences and incidents."""
+        return self.recorded is not None and not self.recorded
 
     def silence_needed(self, interval: timedelta) -> timedelta:
         """Return how long a row must be silent: `alert_after`, or less if the poll interval is long.
@@ -60,6 +67,8 @@ class AlertPolicy:
         `word` is a person's word for the environment. The filters are asked about the moment `now`.
         """
         row = tracked.environment
+        if self.recorded is not None:
+            return self.recorded.get(row.id, UNRECORDED)
         if tracked.verdict.presence is Presence.MISSING or row.name in self.expect or row.device_id in self.expect:
             return _EXPECTED
         if word is not None:
@@ -104,6 +113,8 @@ class Rule(StrEnum):
     UPTIME = "uptime"
     SYSTEM = "system"
     """Without a record of the uptime: the system decides whether the machine may sleep."""
+    UNRECORDED = "unrecorded"
+    """An envwatch before 2.0 recorded the moment without decisions."""
 
 
 class Decision(NamedTuple):
@@ -119,6 +130,7 @@ class Decision(NamedTuple):
         return self.word is not None and not self.counts
 
 
+UNRECORDED: Final = Decision(counts=True, rule=Rule.UNRECORDED)
 _EXPECTED: Final = Decision(counts=True, rule=Rule.EXPECT)
 _SHARED, _NOT_SHARED = Decision(counts=True, rule=Rule.SHARED), Decision(counts=False, rule=Rule.SHARED)
 _SANDBOX: Final = Decision(counts=False, rule=Rule.SANDBOX)
@@ -142,6 +154,8 @@ def decision_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo 
 
 def needs_text(decision: Decision, tracked: TrackedEnvironment, zone: tzinfo | None = None) -> SafeText:
     """Return the decision as a sentence: `a loss needs a person: up 99 % of 7 days`."""
+    if decision.rule is Rule.UNRECORDED:
+        return composed(f"whether a loss needs a person is unknown: {decision_text(decision, tracked, zone)}")
     who = "a person" if decision.counts else "nobody"
     return composed(f"a loss needs {who}: {decision_text(decision, tracked, zone)}")
 
@@ -155,6 +169,7 @@ _RULE_TEXTS: Final[Mapping[tuple[Rule, bool], SafeText]] = {
     (Rule.ALERT, False): clean("`alert` does not find the row"),
     (Rule.SYSTEM, True): clean("no record of the uptime, and no system that sleeps"),
     (Rule.SYSTEM, False): clean("no record of the uptime, and a system that sleeps"),
+    (Rule.UNRECORDED, True): clean("recorded before 2.0"),
 }
 
 

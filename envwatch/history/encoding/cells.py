@@ -125,6 +125,7 @@ _BY_TYPE: Final[dict[str, Codec[Any]]] = {
     "str": TEXT,
     "float": NUMBER,
     "ServerMs": NUMBER,
+    "WallMs": NUMBER,
     "MonotonicS": NUMBER,
     "int": COUNT,
     "bool": FLAG,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, islice
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, ForwardRef, Generic, TypeAlias, TypeVar
 
@@ -20,7 +20,7 @@ from pydantic_core import to_json
 from envwatch.model.text import LONGEST, SafeText, clean, cleaned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from enum import StrEnum
 
 
@@ -296,6 +296,47 @@ class MembersReader:
         if known is None:
             known = self._texts[text] = text_of(text)
         return known
+
+
+NEW: Final = -1
+"""The start of a run of new items."""
+
+
+def runs_between(before: Sequence[Hashable], after: Sequence[Hashable]) -> list[tuple[int, int]]:
+    """Return the runs of items that keep the order; items are unique, such as the ids of rows.
+
+    A run is the old start, or `NEW`, and the length. Items outside all runs are gone.
+    """
+    places = {id_: place for place, id_ in enumerate(before)}
+    runs: list[tuple[int, int]] = []
+    start = length = 0
+    for id_ in after:
+        place = places.get(id_, NEW)
+        if place == (NEW if start == NEW else start + length) and length:
+            length += 1
+            continue
+        if length:
+            runs.append((start, length))
+        start, length = place, 1
+    if length:
+        runs.append((start, length))
+    return runs
+
+
+def reordered(before: Sequence[T], runs: Iterable[Any], new: Sequence[T]) -> list[T]:
+    """Return the items after `runs_between`, with the new items in order.
+
+    Raises:
+        ValueError: if runs and items do not fit.
+    """
+    added, items = iter(new), list[T]()
+    for start, length in map(list_of, runs):
+        if not 0 < length <= len(before) + len(new) - len(items):
+            raise ValueError("more items than there are")
+        items += islice(added, length) if start == NEW else before[_count_of(start) : start + length]
+    if any(True for _ in added):
+        raise ValueError("an item without a place")
+    return items
 
 
 def difference_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Members, list[str]]:

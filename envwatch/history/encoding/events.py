@@ -42,7 +42,7 @@ class EventEncoder:
         Raises:
             HistoryError: if the event cannot be encoded.
         """
-        plain = _codec(event.profile).plain(event)
+        plain = event_codec(event.profile).plain(event)
         for place, one in enumerate(_with_rows(plain)):
             row = one["then"]["environment"]
             known = self._rows.get(row["id"])
@@ -79,7 +79,7 @@ class EventDecoder:
                     number, place, changed, gone = row
                     one["then"]["environment"] = row = _changed_row(self._row(number, place), changed, gone)
                     one.update({name: row[name] for name in _OF_ROW if one.get(name) is True})
-            return _codec(self._profile).value(plain)
+            return event_codec(self._profile).value(plain)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise HistoryError(NONSENSE) from error
 
@@ -123,7 +123,8 @@ def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON va
 
 
 @lru_cache(maxsize=64)
-def _codec(profile: SafeText) -> Codec[Event]:
+def event_codec(profile: SafeText) -> Codec[Event]:
+    """Return the codec of a profile's events, with whole rows."""
     members: Codec[tuple[Event, ...]] = Codec(
         lambda events: [codec.plain(member) for member in events],
         lambda plain: tuple([codec.value(member) for member in list_of(plain)]),

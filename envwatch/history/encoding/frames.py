@@ -13,6 +13,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from envwatch.history.encoding.alerts import plain_alerts
 from envwatch.history.encoding.cells import (
     BEAT,
     CELLS,
@@ -28,21 +29,23 @@ from envwatch.history.encoding.cells import (
     plain_check,
     row_of,
 )
-from envwatch.history.encoding.codecs import STORED_NAMES, MembersWriter, is_same
+from envwatch.history.encoding.codecs import STORED_NAMES, MembersWriter, is_same, runs_between
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, signed
+from envwatch.history.moment import NO_ALERTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.history.encoding.cells import EncodedRow
-    from envwatch.history.past import Moment
+    from envwatch.history.moment import Moment
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
 
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""Version 2 adds the alerts of a moment. A file of version 1 that is continued becomes a file of version 2."""
 
 _KEY_EVERY: Final = 720
 """An hour at a poll every 5 s."""
@@ -112,8 +115,6 @@ SCALES: Final = (1, 4_096)
 
 _LONGEST_STEPS: Final = 1 << 60
 
-NEW: Final = -1
-
 
 class _Beat(NamedTuple):
     place: int
@@ -129,8 +130,14 @@ def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
     profile_state, old = after.profile_state, None if before is None else before.profile_state
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
-    if before is None or before.acks is not after.acks:
+    if before is None or before.acks != after.acks:
         plain["acks"] = plain_acks(after.acks)
+    known, alerts = None if before is None else before.alerts, after.alerts
+    if alerts is None:
+        if known is not None:
+            plain["alerts"] = None
+    elif (change := plain_alerts(known or NO_ALERTS, alerts, after)) or known is None:
+        plain["alerts"] = change
     return FramePart(plain, rows.numbers(), base)
 
 
@@ -237,27 +244,6 @@ class _Rows:
             if any(beat.apart for beat in beats):
                 numbers += signed(beat.apart for beat in beats)
         return numbers
-
-
-def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the runs of rows that keep the order; ids are unique.
-
-    A run is the old start, or `NEW`, and the length. Rows outside all runs are gone.
-    """
-    places = {id_: place for place, id_ in enumerate(before)}
-    runs: list[tuple[int, int]] = []
-    start = length = 0
-    for id_ in after:
-        place = places.get(id_, NEW)
-        if place == (NEW if start == NEW else start + length) and length:
-            length += 1
-            continue
-        if length:
-            runs.append((start, length))
-        start, length = place, 1
-    if length:
-        runs.append((start, length))
-    return runs
 
 
 def _steps(before: float, after: float, scale: int) -> int | None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.history.encoding.alerts import alerts_of_rows, changed_alerts
 from envwatch.history.encoding.cells import (
     BEAT,
     CHECK,
@@ -23,10 +24,11 @@ from envwatch.history.encoding.cells import (
     settle_check,
     tracked_of,
 )
-from envwatch.history.encoding.codecs import COUNT, STORED_NAMES, Members, MembersReader, list_of
-from envwatch.history.encoding.frames import NEW, SCALES, USUAL_MS, Frame, FrameKind, later
+from envwatch.history.encoding.codecs import COUNT, STORED_NAMES, Members, MembersReader, list_of, object_of, reordered
+from envwatch.history.encoding.frames import SCALES, USUAL_MS, Frame, FrameKind, later
 from envwatch.history.encoding.packing import NONSENSE, checksum_of, unpacked, unsigned
-from envwatch.history.past import DamagedError, HistoryError, Moment
+from envwatch.history.moment import NO_ALERTS, Moment
+from envwatch.history.past import DamagedError, HistoryError
 from envwatch.model.clock import ServerClock
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.history.encoding.cells import EncodedRow
+    from envwatch.history.moment import RecordedAlerts
     from envwatch.model.text import SafeText
 
 _BUILT: Final = len(NAMES)
@@ -47,6 +50,8 @@ class MomentBuilder:
         self._profile = profile
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
+        self._alerts: RecordedAlerts | None = None
+        """Also of rows that are gone."""
         self._checksum: int | None = None
         """None without a frame, and after damage."""
 
@@ -68,7 +73,7 @@ class MomentBuilder:
         if part is None:
             if frame.kind is not FrameKind.KEY or not parts or parts[0].base:
                 raise DamagedError("the frame before it is missing")
-            self._rows, self._fields, part = [], {}, parts[0]
+            self._rows, self._fields, self._alerts, part = [], {}, None, parts[0]
         try:
             self._apply(part.plain, iter(part.numbers))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
@@ -83,13 +88,15 @@ class MomentBuilder:
         members = MembersReader(list_of(plain.get("nested", [])))
         if "order" in plain:
             new = _new_rows(list_of(plain["new"]), members) if "new" in plain else []
-            self._reorder(list_of(plain["order"]), new)
+            self._rows = reordered(self._rows, list_of(plain["order"]), new)
         for group in list_of(plain.get("beats", [])):
             self._beat(list_of(group), numbers)
         place = 0
         for gap, *cells in map(list_of, list_of(plain.get("rows", []))):
             place += COUNT.value(gap)
             self._change(place, cells, members)
+        if "alerts" in plain:
+            self._apply_alerts(plain["alerts"])
 
     def moment(self) -> Moment:
         """Return the moment; unchanged rows are the previous call's objects.
@@ -108,7 +115,8 @@ class MomentBuilder:
             raise HistoryError(NONSENSE) from error
         if len(environments) != len(self._rows):
             raise HistoryError("damaged: two rows have one id")
-        return Moment(self._now, profile_state, self._acks)
+        alerts = None if self._alerts is None else alerts_of_rows(self._alerts, environments)
+        return Moment(self._now, profile_state, self._acks, alerts)
 
     def _built(self, row: EncodedRow) -> TrackedEnvironment:
         row[_BUILT] = tracked = tracked_of(row, self._profile)
@@ -128,16 +136,12 @@ class MomentBuilder:
             fields["clock"] = ServerClock((*old[len(old) - kept :], *listed[len(listed) - count :]))
         self._fields = fields
 
-    def _reorder(self, runs: list[Any], new: list[EncodedRow]) -> None:
-        before, added = self._rows, iter(new)
-        rows: list[EncodedRow] = []
-        for start, length in map(list_of, runs):
-            if not 0 < length <= len(before) + len(new) - len(rows):
-                raise ValueError("more rows than there are")
-            rows += islice(added, length) if start == NEW else before[COUNT.value(start) : start + length]
-        if any(added):
-            raise ValueError("a row without a place")
-        self._rows = rows
+    def _apply_alerts(self, plain: object) -> None:
+        if plain is None:
+            self._alerts = None
+            return
+        ids = [row[ID] for row in self._rows]
+        self._alerts = changed_alerts(self._alerts or NO_ALERTS, object_of(plain), ids, self._profile)
 
     def _beat(self, group: list[Any], numbers: Iterator[int]) -> None:
         listed_at, previous_ms, scale, count, is_apart = group

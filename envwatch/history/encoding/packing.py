@@ -3,8 +3,8 @@
 The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (base frame's checksum, lengths
 of text and numbers), JSON text, and numbers in LEB128: seven bits a byte, lowest first.
 
-The dictionary is part of the format and must never change while `FORMAT_VERSION` is 1. The most frequent text stands
-last.
+The dictionary is part of the format, and must never change: files of all versions have the same. The most frequent text
+stands last.
 """
 
 from __future__ import annotations

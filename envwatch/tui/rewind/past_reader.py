@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from envwatch.fleet.events import EventLog
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.history.earlier_runs import EarlierRuns, changes_between_runs
-from envwatch.history.past import HistoryError, Moment, events_of
+from envwatch.history.moment import Moment
+from envwatch.history.past import HistoryError, events_of
 from envwatch.history.rewound import PollRef, Timeline
 from envwatch.model.clock import WallMs
 from envwatch.model.times import DAY_MS, MS
@@ -79,8 +80,8 @@ class PastReader:
 
     def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
         self.pasts = pasts
-        self._newest: dict[SafeText, tuple[Moment, ...]] = {}
-        """The newest moments of the present, which need no reading."""
+        self._newest: dict[SafeText, tuple[tuple[Clocks, Monitor], ...]] = {}
+        """The newest states of the present, which need no reading."""
         self._kept: dict[PollRef, Moment] = {}
         self._ahead: asyncio.Task[None] | None = None
         self._ahead_of: frozenset[PollRef] = frozenset()
@@ -95,11 +96,11 @@ class PastReader:
         if profile not in self.pasts:
             return
         self._present_log = monitor.event_log
-        moment = Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile))
-        self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], moment)
+        self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], (now, monitor))
         self._began.setdefault(profile, now.wall)
-        if not self._is_listed[profile].is_set() and moment.profile_state.listed is not None:
-            self._first[profile] = moment
+        profile_state = monitor.fleet.by_profile[profile]
+        if not self._is_listed[profile].is_set() and profile_state.listed is not None:
+            self._first[profile] = Moment(now, profile_state)
             self._is_listed[profile].set()
 
     async def load(self, profile: SafeText) -> tuple[Callable[[Monitor], Monitor], timedelta | None]:
@@ -169,14 +170,16 @@ class PastReader:
     async def _moment(self, poll_ref: PollRef) -> Moment:
         if poll_ref in self._ahead_of and self._ahead is not None:
             await self._ahead
-        newest = (each for each in self._newest.get(poll_ref.profile, ()) if each.now.wall == poll_ref.poll.at)
-        moment = self._kept.pop(poll_ref, None) or next(newest, None)
+        moment = self._kept.pop(poll_ref, None)
         if moment is None:
             moment = await asyncio.to_thread(self._read_moment, poll_ref)
         self._kept[poll_ref] = moment
         return moment
 
     def _read_moment(self, poll_ref: PollRef) -> Moment:
+        for now, monitor in self._newest.get(poll_ref.profile, ()):
+            if now.wall == poll_ref.poll.at:
+                return Moment.of(monitor, poll_ref.profile, now)
         return self.pasts[poll_ref.profile].moment(poll_ref.poll)
 
     def read_ahead(self, timeline: Timeline, place: int, direction: int) -> None:

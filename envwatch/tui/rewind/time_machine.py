@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from envwatch.history.past import HistoryError, Moment
+from envwatch.history.past import HistoryError
 from envwatch.history.rewound import LogEnds, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.history.moment import Moment
     from envwatch.model.clock import Clocks, MonotonicS, ServerClock
     from envwatch.tui.arguments import Inputs, Replay
     from envwatch.tui.rewind.destinations import Place
@@ -271,7 +272,7 @@ class TimeMachine:
     def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
         before = self._rewound
         now = moments[place.poll_ref.profile].now
-        monitor = rewound(base, moments, now)
+        monitor = rewound(base, moments)
         names = self._names.among(monitor.fleet.environments)
         self._rewound = _Rewound(place, MonitorState(monitor=monitor, now=now, ambiguous_names=names).judged())
         self._screen.republish()

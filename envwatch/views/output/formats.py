@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
+from envwatch.fleet.alerting.alert_policy import UNRECORDED
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environment, ValueKind
 from envwatch.model.shared_marks import shared_ack_of
@@ -305,7 +306,7 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
     values["profile"] = tracked.profile or None
     values["acknowledged"] = note
     values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
-    if row.decision is not None:
+    if row.decision is not None and row.decision is not UNRECORDED:
         values["alerting"], values["alerting_rule"] = row.decision.counts, row.decision.rule.value
     values["up7d"] = None if tracked.up_share is None else round(tracked.up_share, SHARE_DECIMALS)
     return values

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.alerting.silences import Silenced, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.history.past import Moment
+    from envwatch.history.moment import Moment
 
 
 _ONE_LISTING_MS = 1_000.0

@@ -15,7 +15,7 @@ from envwatch.fleet.alerting.silences import NO_SILENCES, Silences
 from envwatch.fleet.events import ENDS, Event, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
-from envwatch.history.past import HistoryError, LeftOut, Moment, Past, RecordedStep, events_of, left_out_of
+from envwatch.history.past import HistoryError, LeftOut, Past, RecordedStep, events_of, left_out_of
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.history.moment import Moment
     from envwatch.model.clock import ServerClock
 
 LEAD: Final = timedelta(minutes=30)

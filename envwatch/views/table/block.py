@@ -186,7 +186,8 @@ def block_of(
                 lost.setdefault(home, []).append((tracked, tracked.lost_at))
             else:
                 rest.append(tracked)
-        lost |= _found_together(rest)
+        is_unrecorded = monitor.policy_of(profile_state.profile).is_unrecorded
+        lost |= _alone(rest) if is_unrecorded else _found_together(rest)
     earlier = {line.key: line for line in before.lines}
     incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
     places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
@@ -318,6 +319,10 @@ def _aside(
     if not monitor.decision_of(tracked, at).counts:
         return Aside.NOT_ALERTING
     return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
+
+
+def _alone(rows: Iterable[TrackedEnvironment]) -> _Lost:
+    return {_key(*row.key): [(row, row.lost_at)] for row in rows}
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.alerting.alert_policy import UNRECORDED, decision_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
@@ -135,8 +136,10 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
     if acks:
         parts.append(f"{len(acks):,} acked")
-    zone = monitor.policy_of(line.profile).zone
-    shared = {shared_text(tracked.environment, now.wall, zone) for tracked in line.off}
+    policy = monitor.policy_of(line.profile)
+    if policy.is_unrecorded:
+        parts.append(decision_text(UNRECORDED, line.off[0]))
+    shared = {shared_text(tracked.environment, now.wall, policy.zone) for tracked in line.off}
     if len(shared) == 1 and (text := shared.pop()) is not None:  # None unless all members have the text
         parts.append(text)
     return composed(" · ".join(parts))

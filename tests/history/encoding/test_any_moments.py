@@ -24,7 +24,7 @@ from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.moment_builder import MomentBuilder
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits

@@ -20,12 +20,14 @@ from envwatch.history.encoding.cells import NAMES
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind
 from envwatch.history.encoding.moment_builder import MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
-from envwatch.history.past import HistoryError, Moment
+from envwatch.history.past import HistoryError
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from envwatch.history.moment import Moment
 
 _ALWAYS = (WallMs(0), WallMs(2 * NOW))
 

@@ -20,7 +20,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.moment_builder import MomentBuilder
 from envwatch.history.encoding.packing import unpacked
-from envwatch.history.past import Moment
+from envwatch.history.moment import Moment
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from envwatch.history.encoding.codecs import (
     COUNT,
     FLAG,
     IDS,
+    NEW,
     NUMBER,
     TEXT,
     Codec,
@@ -25,8 +26,8 @@ from envwatch.history.encoding.codecs import (
     is_same,
     names_of,
     record,
+    runs_between,
 )
-from envwatch.history.encoding.frames import NEW, runs_between
 from envwatch.history.encoding.packing import LARGEST, numbers_of, packed_numbers, signed, unsigned
 from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -14,14 +15,18 @@ from support.exact import exact
 from support.fleet_state_machine import NUMBERS, SEEDS, SOME, MonitoredMachine
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
+from envwatch.fleet.alerting.matcher import Matcher
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
+from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments, silence_of_query
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind
 from envwatch.history.encoding.moment_builder import MomentBuilder
-from envwatch.history.past import Moment
-from envwatch.model.clock import OffsetBounds, ServerMs
+from envwatch.history.moment import Moment
+from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 _NAMES = st.sampled_from([clean("a"), clean("ключ"), clean(""), clean("x" * 40)])
 _ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _NAMES
 _MEMBERS = st.dictionaries(_NAMES, _ATOMS | st.lists(_ATOMS, max_size=2) | st.dictionaries(_NAMES, _ATOMS, max_size=2))
+
+
+_ODD: Final = Matcher(clean("name:*1"), lambda tracked, _: tracked.environment.id.endswith("1"))
 
 
 class RecordedMachine(MonitoredMachine):
@@ -52,8 +60,10 @@ class RecordedMachine(MonitoredMachine):
         self.watch()
 
     def watch(self) -> None:
-        policy = AlertPolicy(expect=(clean("box 0"), clean("absent box"), clean("box 2")))
-        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
+        nights = recurring_silences([(_ODD, RecurringHours(filter="name:*1", begin=8 * 60, end=10 * 60))], UTC)
+        policy = AlertPolicy(expect=(clean("box 0"), clean("absent box"), clean("box 2")), silences=nights)
+        monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
+        self.monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
         self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
 
     @rule()
@@ -74,6 +84,20 @@ class RecordedMachine(MonitoredMachine):
     @rule(number=NUMBERS, note=st.sampled_from(["", "known", "bekannt ✓"]))
     def a_problem_is_acknowledged(self, number: int, note: str) -> None:
         self.monitor = self.monitor.with_acks({key_of(f"env-{number}"): Ack(self.now, clean(note), sign_at=None)})
+
+    @rule(numbers=SOME, minutes=st.sampled_from([1, 90]), is_query=st.booleans())
+    def rows_are_silenced(self, numbers: set[int], minutes: int, *, is_query: bool) -> None:
+        at, lasts = WallMs(self.now), timedelta(minutes=minutes)
+        keys = [key_of(f"env-{number}") for number in numbers]
+        texts = clean("disks"), clean("ann")
+        of_rows = silence_of_environments(keys, at, lasts, *texts)
+        silence = silence_of_query(_ODD, at, lasts, *texts) if is_query else of_rows
+        self.monitor = self.monitor.with_silences({silence.id: silence})
+
+    @rule(number=NUMBERS, is_always=st.booleans())
+    def a_person_decides(self, number: int, *, is_always: bool) -> None:
+        words = {**self.monitor.words, key_of(f"env-{number}"): Word(is_always, WallMs(self.now), clean("ann"))}
+        self.monitor, _ = self.monitor.with_words(words, self._clocks(0))
 
     @rule(number=NUMBERS, unknown=_MEMBERS, metadata=st.none() | _MEMBERS)
     def a_row_has_odd_members(self, number: int, unknown: dict[str, Any], metadata: Any) -> None:
@@ -117,7 +141,7 @@ class RecordedMachine(MonitoredMachine):
         now = self._clocks(0)
         self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
         self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
-        moment = Moment(now, self.profile_state, self.monitor.own_acks(NO_PROFILE))
+        moment = Moment.of(self.monitor, NO_PROFILE, now)
         frame = self.encoder.encode(moment)
         self.recorded.append((frame, exact(moment)))
         self.decoder.apply(frame)

@@ -1,0 +1,218 @@
+"""Encoding of a moment's alerts, as changes since another moment.
+
+Rows are places in the moment's order of rows, and rows with equal values are one group: a fleet whose losses all need a
+person takes a few bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta, timezone
+from functools import lru_cache, partial
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from envwatch.fleet.alerting.alert_policy import Decision, Rule, Word
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.losses import Loss, key_of
+from envwatch.fleet.alerting.recurring_hours import DAY_MINUTES, DAYS, RecurringHours
+from envwatch.fleet.alerting.silences import Silence
+from envwatch.fleet.uptime import Uptime, rounded_parts, uptime_of
+from envwatch.fleet.watched_time import Span
+from envwatch.history.encoding.cells import codecs_of
+from envwatch.history.encoding.codecs import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Codec,
+    list_of,
+    number_of,
+    optional,
+    record,
+    reordered,
+    runs_between,
+    several,
+    text_of,
+    word,
+)
+from envwatch.history.encoding.events import event_codec
+from envwatch.history.moment import RecordedAlerts, query_only
+from envwatch.model.text import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from envwatch.history.moment import Moment
+    from envwatch.model.text import SafeText
+
+T = TypeVar("T")
+
+_MINUTE: Final = timedelta(minutes=1)
+_SHARE_PARTS: Final = 10_000
+
+
+def _at_most(most: int) -> Codec[int]:
+    def value(plain: object) -> int:
+        number = COUNT.value(plain)
+        if not 0 <= number <= most:
+            raise ValueError("a number out of range")
+        return number
+
+    return Codec(COUNT.plain, value)
+
+
+_SHARE: Final = optional(_at_most(_SHARE_PARTS))
+_HOURS_WATCHED: Final = _at_most(7 * 24)
+_MINUTES: Final = _at_most(DAY_MINUTES)
+_DAY: Final = _at_most(len(DAYS) - 1)
+
+_WORD: Final = record(Word, is_always=FLAG, at=NUMBER, by=TEXT)
+_DECISION: Final = record(Decision, counts=FLAG, rule=word(Rule), word=optional(_WORD))
+
+
+def _uptime_of(share: object, hours: object, is_first: object) -> Uptime:
+    return uptime_of(_SHARE.value(share), _HOURS_WATCHED.value(hours), FLAG.value(is_first))
+
+
+_UPTIME: Final = optional(Codec(lambda uptime: [*rounded_parts(uptime)], lambda plain: _uptime_of(*list_of(plain))))
+"""None for a row that has no uptime any more."""
+
+_HOURS: Final = record(
+    partial(RecurringHours, filter=""),
+    days=Codec(sorted, lambda plain: frozenset(map(_DAY.value, list_of(plain)))),
+    begin=_MINUTES,
+    end=_MINUTES,
+)
+_ZONE: Final = Codec(
+    lambda zone: round((zone.utcoffset(None) or timedelta()) / _MINUTE),
+    lambda plain: timezone(COUNT.value(plain) * _MINUTE),
+)
+_SILENCE: Final = record(
+    partial(Silence, environments=frozenset()),
+    matcher=optional(Codec(lambda matcher: matcher.query, lambda plain: query_only(text_of(plain)))),
+    hours=optional(_HOURS),
+    zone=optional(_ZONE),
+    **codecs_of(Silence, "environments", "matcher", "hours", "zone"),
+)
+_SPAN: Final = Codec(list, lambda plain: Span(*map(number_of, list_of(plain))))
+
+
+@lru_cache(maxsize=64)
+def _loss_codec(profile: SafeText) -> Codec[Loss]:
+    return record(Loss, event=event_codec(profile), died=_SPAN, **codecs_of(Loss, "event", "died"))
+
+
+@lru_cache(maxsize=64)
+def _incident_codec(profile: SafeText) -> Codec[Incident]:
+    return record(
+        partial(Incident, profile=profile, remaining=frozenset()),
+        losses=several(event_codec(profile)),
+        **codecs_of(Incident, "profile", "losses", "remaining"),
+    )
+
+
+def plain_alerts(before: RecordedAlerts, after: RecordedAlerts, moment: Moment) -> dict[str, Any]:
+    """Return the changes from the alerts of another moment; `moment` is the moment of `after`."""
+    profile = moment.profile_state.profile
+    places = {id_: place for place, id_ in enumerate(moment.profile_state.environments)}
+    groups = {
+        "decisions": _groups(before.decisions, after.decisions, places, _DECISION),
+        "uptimes": _groups(before.uptimes, after.uptimes, places, _UPTIME),
+    }
+    plain: dict[str, Any] = {name: group for name, group in groups.items() if group}
+    if before.silences != after.silences:
+        plain["silences"] = [
+            [_SILENCE.plain(each), _gaps(sorted(places[id_] for _, id_ in each.environments if id_ in places))]
+            for each in after.silences
+        ]
+    if before.waiting != after.waiting:
+        plain["waiting"] = _plain_items(before.waiting, after.waiting, _loss_codec(profile))
+    if before.open != after.open:
+        known, opened = _without_remaining(before.open), _without_remaining(after.open)
+        plain["open"] = _plain_items(known, opened, _incident_codec(profile))
+        plain["back"] = [
+            _gaps([place for place, loss in enumerate(each.losses) if key_of(loss) not in each.remaining])
+            for each in after.open
+        ]
+    return plain
+
+
+def changed_alerts(
+    before: RecordedAlerts, plain: Mapping[str, Any], ids: Sequence[SafeText], profile: SafeText
+) -> RecordedAlerts:
+    """Return the alerts after `plain_alerts`; `ids` are the rows of the moment, in order."""
+    changed: dict[str, Any] = {}
+    if "decisions" in plain:
+        changed["decisions"] = {**before.decisions, **_values(plain["decisions"], ids, _DECISION)}
+    if "uptimes" in plain:
+        changed["uptimes"] = {**before.uptimes, **_values(plain["uptimes"], ids, _UPTIME)}
+    if "silences" in plain:
+        changed["silences"] = tuple(
+            _SILENCE.value(silence)._replace(environments=frozenset((EMPTY, id_) for id_ in _at(gaps, ids)))
+            for silence, gaps in map(list_of, list_of(plain["silences"]))
+        )
+    if "waiting" in plain:
+        changed["waiting"] = tuple(_items(before.waiting, plain["waiting"], _loss_codec(profile)))
+    if "open" in plain:
+        opened = _items(_without_remaining(before.open), plain["open"], _incident_codec(profile))
+        changed["open"] = tuple(
+            each._replace(remaining=each.keys - {key_of(loss) for loss in _at(gaps, each.losses)})
+            for each, gaps in zip(opened, list_of(plain["back"]), strict=True)
+        )
+    return before._replace(**changed)
+
+
+def alerts_of_rows(alerts: RecordedAlerts, ids: Iterable[SafeText]) -> RecordedAlerts:
+    """Return the alerts of some rows."""
+    decisions, uptimes = alerts.decisions, alerts.uptimes
+    return alerts._replace(
+        decisions={id_: decisions[id_] for id_ in ids},
+        uptimes={id_: uptime for id_ in ids if (uptime := uptimes.get(id_)) is not None},
+    )
+
+
+def _groups(
+    before: Mapping[SafeText, T], after: Mapping[SafeText, T], places: Mapping[SafeText, int], codec: Codec[Any]
+) -> list[Any]:
+    """Return the changed values, each with the gaps between its rows."""
+    groups: dict[T | None, list[int]] = {}
+    for id_, place in places.items():
+        value, known = after.get(id_), before.get(id_)
+        if value is not known and value != known:
+            groups.setdefault(value, []).append(place)
+    return [[codec.plain(value), _gaps(group)] for value, group in groups.items()]
+
+
+def _values(groups: object, ids: Sequence[SafeText], codec: Codec[T]) -> dict[SafeText, T]:
+    return {
+        id_: value
+        for plain, gaps in map(list_of, list_of(groups))
+        for value in (codec.value(plain),)
+        for id_ in _at(gaps, ids)
+    }
+
+
+def _gaps(places: Sequence[int]) -> list[int]:
+    return [place - last for last, place in pairwise([0, *places])]
+
+
+def _at(gaps: object, items: Sequence[T]) -> list[T]:
+    places = list(accumulate(map(COUNT.value, list_of(gaps))))
+    if min(places, default=0) < 0:
+        raise ValueError("no place")
+    return [items[place] for place in places]
+
+
+def _without_remaining(incidents: Iterable[Incident]) -> list[Incident]:
+    return [each._replace(remaining=frozenset()) for each in incidents]
+
+
+def _plain_items(before: Sequence[T], after: Sequence[T], codec: Codec[T]) -> list[Any]:
+    """Return runs of items that stay, and the new items."""
+    known = set(before)
+    return [runs_between(before, after), [codec.plain(each) for each in after if each not in known]]
+
+
+def _items(before: Sequence[T], plain: object, codec: Codec[T]) -> list[T]:
+    runs, new = list_of(plain)
+    return reordered(before, list_of(runs), [codec.value(each) for each in list_of(new)])
