@@ -163,9 +163,10 @@ class Watch:
         if self._tick_at is None:
             self._tick_at = now.monotonic + _TICK_S
         if self._pending is None:
-            self._has_come.clear()
+            # An event of its own: the last task's callback may come after the last outcome was taken.
+            has_come = self._has_come = asyncio.Event()
             self._pending = asyncio.ensure_future(self._next())
-            self._pending.add_done_callback(lambda _: self._has_come.set())
+            self._pending.add_done_callback(lambda _: has_come.set())
         while (left := self._deadline(now)) > 0:
             await self._runtime.wait(self._has_come, max(min(self._tick_at - now.monotonic, left), 0.0))
             now = self.clocks()
