@@ -92,8 +92,8 @@ class Message:
         values: tuple[object, ...]
         if isinstance(subject, Incident):
             reason = subject.losses[0].reason if count == 1 else subject.shared
-            at, lost = _told_at(subject, self), len(_lost_in(subject))
-            values = (f"incident {_what(self)}", self.summary, reason, subject.id, lost, iso(at))
+            what, at = _told(subject, self.resolved_at)
+            values = (f"incident {what}", self.summary, reason, subject.id, len(_lost_in(subject)), iso(at))
         else:
             values = (word_of(subject), self.summary, subject.reason, subject.incident, count, iso(subject.at))
         texts = (composed("" if value is None else str(value)) for value in (self.hook, *values))
@@ -146,15 +146,12 @@ def _lost_in(incident: Incident) -> tuple[Event, ...]:
     return () if incident.is_blindness else incident.losses
 
 
-def _what(message: Message) -> str:
-    return "resolved" if message.is_resolved else "opened"
-
-
-def _told_at(incident: Incident, message: Message) -> ServerMs:
-    return incident.began_at if message.resolved_at is None else message.resolved_at
+def _told(incident: Incident, resolved_at: ServerMs | None) -> tuple[str, ServerMs]:
+    return ("opened", incident.began_at) if resolved_at is None else ("resolved", resolved_at)
 
 
 def _incident_event(incident: Incident, message: Message) -> CloudEvent:
+    what, at = _told(incident, message.resolved_at)
     lost = _lost_in(incident)
     data = {
         "incident": incident.id,
@@ -168,12 +165,12 @@ def _incident_event(incident: Incident, message: Message) -> CloudEvent:
         "silenced": incident.silenced,
     }
     return envelope(
-        f"envwatch.incident.{_what(message)}",
+        f"envwatch.incident.{what}",
         data,
         source=message.context.source,
-        at=_told_at(incident, message),
+        at=at,
         subject=incident.id,
-        identity=(incident.profile, incident.id, _what(message)),
+        identity=(incident.profile, incident.id, what),
     )
 
 

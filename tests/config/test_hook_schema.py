@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from inspect import isabstract
 from typing import TYPE_CHECKING
 
 import pytest
 from support.messages import message
 
 from envwatch.config.describe import settings_table
-from envwatch.config.hooks import KINDS, HookSettings, deliveries_of, ping_of
+from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings, deliveries_of, ping_of
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.fleet.events import NO_PROFILE, Kind
@@ -90,6 +91,12 @@ async def test_no_command_gets_a_key_of_the_api_or_a_secret_of_another_hook(tmp_
     environ = variables | {"HOME": "/h", "PATH": os.environ["PATH"]}
     found = deliveries_of(settings.hooks, environ, settings.key_variables)
     assert await found[clean("pager")].send(message()) == "/h"
+
+
+def test_every_delivery_has_a_setting_and_can_send() -> None:
+    for kind in DELIVERIES:
+        assert not isabstract(kind)
+        assert {*kind.targets} & kind.model_fields.keys() == {*kind.targets} != set()
 
 
 def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:

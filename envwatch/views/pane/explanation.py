@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.plausibility import IMPOSSIBLE
-from envwatch.fleet.presence import NEVER_LISTED, Presence, PresenceRule
+from envwatch.fleet.presence import NEVER_LISTED, Presence, PresenceRule, Reason
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.recent_changes import change_rate
 from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
@@ -171,7 +171,7 @@ def _connection(tracked: TrackedEnvironment) -> _Finding:
     connection = tracked.environment.connection_id
     if connection:
         return connection, "connected: may be online", False
-    return "null" if connection is None else "empty", "offline: disconnected", True
+    return "null" if connection is None else "empty", f"offline: {Reason.DISCONNECTED}", True
 
 
 def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> _Finding:
@@ -179,17 +179,17 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
     if tracked.has_impossible_time:
         return IMPOSSIBLE, "impossible time: unknown, with the last verdict", True
     if beat is None:
-        return "null", "no heartbeat: offline", True
+        return "null", f"{Reason.NEVER_BEAT}: offline", True
     age = (profile_state.listed_at or NEVER) - beat
     limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
     inputs = f"{date_text(beat, zone)}, {_ms(age)} old in the newest listing"
     if tracked.clock_suspect and profile_state.date_error is None:
         return inputs, "impossible age: see clock check", False
     if age >= limit:
-        return inputs, f"{_ms(limit)} or older: heartbeat lost", True
+        return inputs, f"{_ms(limit)} or older: {Reason.HEARTBEAT_LOST}", True
     if age >= late:
-        return inputs, f"{_ms(late)} or older: late, a ping was missed", False
-    return inputs, f"younger than {_ms(late)}: beating", False
+        return inputs, f"{_ms(late)} or older: late, {Reason.MISSED}", False
+    return inputs, f"younger than {_ms(late)}: {Reason.BEATING}", False
 
 
 def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
