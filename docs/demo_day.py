@@ -384,7 +384,7 @@ def _outcomes(fleet: FleetWithDay) -> Iterator[Listed | Failed]:
         page = page_of(body, known, pool)
         known = {environment.id: environment for environment in page.environments}
         clock = OffsetBounds.of_answer(asked // 1_000 * 1_000, asked, answered)
-        snapshot = Snapshot(
+        snapshot = Snapshot.of_pages(
             pages=(ListedPage(page.environments, WallMs(asked)),), clock=(clock,), requests=1, received=len(body)
         )
         yield Listed(snapshot, started, ended, INTERVAL)

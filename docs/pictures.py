@@ -149,7 +149,9 @@ class World:
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows))
         if self._picture.has_past:
             self._s += 0.05  # the hour column needs a loss with a duration
-        return Snapshot(pages=(ListedPage(page.environments, asked_at),), clock=(OffsetBounds(-500, 500),), requests=1)
+        return Snapshot.of_pages(
+            pages=(ListedPage(page.environments, asked_at),), clock=(OffsetBounds(-500, 500),), requests=1
+        )
 
 
 def write_demo_past(state_folder: Path) -> Path:
