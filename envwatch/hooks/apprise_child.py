@@ -1,4 +1,4 @@
-"""The child process of `command.apprise_command`.
+"""The child process of `apprise.Apprise`.
 
 Addresses hold secrets and come on standard input: every user can read arguments.
 """
