@@ -111,6 +111,10 @@ class ChangedFile(Generic[T]):
         self._seen = seen
         return self._read(self._path)
 
+    def forget(self) -> None:
+        """Return the content at the next call in any case."""
+        self._seen = None
+
 
 class StateFile:
     """A state file and the thread that writes changes.

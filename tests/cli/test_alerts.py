@@ -22,7 +22,7 @@ from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.text import clean
 from envwatch.storage.state_file import UPTIME, merge, words_in
-from envwatch.watch.uptime_files import uptime_file_for
+from envwatch.watch.state_files import uptime_file_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

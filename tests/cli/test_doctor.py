@@ -42,7 +42,7 @@ from envwatch.model.text import clean
 from envwatch.redactor import redactor
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.storage.state_file import UPTIME, merge
-from envwatch.watch.uptime_files import uptime_file_for
+from envwatch.watch.state_files import uptime_file_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import programs
 from support.budget import first_quick
 from support.demo_screen import titles_line
 from support.own_keys import own_keys
-from support.pty_terminal import ENTER, Terminal
+from support.pty_terminal import ENTER, Terminal, environment
 from support.still_server import still_server
 
 if TYPE_CHECKING:
@@ -123,6 +125,29 @@ def test_two_instances_at_once_keep_each_others_acknowledgements(server: Server,
             wait_for_mark(terminal, name)
             terminal.press("0")
             terminal.wait_for_no("[0-9]/[0-9]+  ")
+
+
+def test_decisions_of_another_process_are_on_a_running_dashboard_with_the_next_poll(
+    server: Server, tmp_path: Path
+) -> None:
+    name = "old-jenkins-21"
+    variables = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def run(*arguments: str) -> None:
+        done = programs.run([sys.executable, "-m", "envwatch", *arguments], environment(tmp_path, **variables))
+        assert done.returncode == 0, done.stderr
+
+    with dashboard(server, tmp_path) as reader:
+        find(reader, name)
+        with dashboard(server, tmp_path) as writer:
+            acknowledge(writer, name, "by another")
+        reader.press("r")
+        wait_for_mark(reader, name)
+        run("silence", "--filter", f"name:{name}", "--for", "1h", "--note", "by a command")
+        run("alerts", "set", name, "never")
+        reader.press("r")
+        reader.wait_for("by a command")
+        reader.wait_for("needs nobody: never")
 
 
 def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from envwatch.history.writer import FolderWriter
 from envwatch.model.limits import Limits
 from envwatch.redactor import Secret
 from envwatch.watch.profiles import Profiles, SelectedProfile, history_folder_for
-from envwatch.watch.uptime_files import UptimeFiles, stored_record, uptime_file_for
+from envwatch.watch.state_files import UptimeFiles, stored_record, uptime_file_for
 
 if TYPE_CHECKING:
     from pathlib import Path

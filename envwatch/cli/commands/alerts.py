@@ -221,7 +221,7 @@ def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles:
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.report.past_losses import past_losses
     from envwatch.views.report.profile_report import matching, recorded_in, report_of, rows_of
-    from envwatch.watch.uptime_files import stored_record
+    from envwatch.watch.state_files import stored_record
 
     base_url, profile, until = base_url_of(settings), clean(settings.profile), WallMs(time.time() * 1000)
     server = clean(server_in(base_url))

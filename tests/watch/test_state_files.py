@@ -1,0 +1,49 @@
+"""The state files of a long run: changes of this process and of others."""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from support.builders import NOW, key_of, reading
+from support.upstream import wait_until
+
+from envwatch.config.credentials import Credentials
+from envwatch.config.settings import Settings
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import clean
+from envwatch.redactor import Secret
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
+from envwatch.watch.loop import Decisions
+from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
+from envwatch.watch.state_files import StateFiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+ACK = Ack(ServerMs(NOW), clean("disk"))
+OURS, THEIRS = key_of("ours"), key_of("theirs")
+
+
+def test_a_decision_wins_over_the_file_until_the_decision_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    credentials = Credentials(Secret("sk-let-0123456789"), "here", "https://letta.example")
+    profiles = Profiles({NO_PROFILE: SelectedProfile(credentials, Settings(profile="work"))})
+    path = state_file("acknowledged")
+    with closing(StateFiles(profiles, print)) as files:
+        merge(path, ACKNOWLEDGEMENTS, {THEIRS: ACK})
+        with path.with_name(f"{path.name}.lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # nothing is written
+            files.keep(Decisions(acks={OURS: ACK}))
+            assert (files.read(reading()).acks or {}).keys() == {OURS, THEIRS}
+        wait_until(lambda: acknowledged(path).keys() == {OURS, THEIRS}, "the written decision")
+        merge(path, ACKNOWLEDGEMENTS, {OURS: None})
+        wait_until(lambda: (files.read(reading()).acks or {}).keys() == {THEIRS}, "the withdrawal by another process")
+        assert files.read(reading()).acks is None, "nobody has changed the file"
