@@ -70,12 +70,12 @@ class EnvironmentList:
     unlisted: Sequence[SafeText] = ()
     columns: tuple[str, ...] = ()
     """Ids of the chosen columns; empty for the usual columns of the table, and for every field elsewhere."""
-    contexts: Mapping[SafeText, RowContext] = field(default_factory=dict)
-    """The context of each profile's rows."""
+    contexts: Mapping[tuple[SafeText, ServerMs], RowContext] = field(default_factory=dict)
+    """The contexts of rows by profile and moment of the verdict."""
 
     def context_of(self, row: ListedEnvironment) -> RowContext:
-        """Return the context of a row at the moment of its verdict."""
-        return self.contexts[row.tracked.profile]._replace(at=row.judged_at)
+        """Return the context of a row."""
+        return self.contexts[row.tracked.profile, row.judged_at]
 
     @property
     def is_complete(self) -> bool:
@@ -105,6 +105,7 @@ def environment_list(listed: Listed, monitor: Monitor, profile: SafeText = NO_PR
                 judged_at[row.id] = at
     ordered = in_default_order(profile_state.environments.values())
     taken_at = profile_state.clock.server_time(listed.asked.wall)
+    context = contexts_of(monitor, listed.asked, LastDays(monitor, listed.asked))[profile]
     return EnvironmentList(
         rows=[
             ListedEnvironment(
@@ -119,7 +120,7 @@ def environment_list(listed: Listed, monitor: Monitor, profile: SafeText = NO_PR
         rejected_ids=listed.snapshot.rejected_ids,
         is_by_server_clock=profile_state.clock.is_known,
         clock_warnings=_clock_warnings(profile_state),
-        contexts={profile: contexts_of(monitor, listed.asked, LastDays(monitor, listed.asked))[profile]},
+        contexts={(profile, at): context._replace(at=at) for at in {taken_at, *judged_at.values()}},
     )
 
 
@@ -170,6 +171,7 @@ def environment_list_of_rows(
     taken_at = {each.profile: listed_at for each in fleet if (listed_at := each.listed_at) is not None}
     listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
     snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]
+    contexts = contexts_of(monitor, now, LastDays(monitor, now))
     return EnvironmentList(
         rows=[
             ListedEnvironment(
@@ -189,7 +191,7 @@ def environment_list_of_rows(
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
         acknowledged={tracked.key: ack.note for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
-        contexts=contexts_of(monitor, now, LastDays(monitor, now)),
+        contexts={(profile, at): contexts[profile]._replace(at=at) for profile, at in taken_at.items()},
     )
 
 
@@ -208,7 +210,7 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
         hidden=sum(listing.hidden for listing in listings),
         acknowledged={key: note for listing in listings for key, note in listing.acknowledged.items()},
         unlisted=unlisted,
-        contexts={profile: context for listing in listings for profile, context in listing.contexts.items()},
+        contexts={key: context for listing in listings for key, context in listing.contexts.items()},
     )
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from envwatch.query.language import Searched
 
 
+@lru_cache(256)
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
     """Return a mode's text in the table: `!` marks the mode that approves everything."""
     mode = mode_of(raw_mode)

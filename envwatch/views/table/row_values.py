@@ -51,17 +51,24 @@ class StaticCells(NamedTuple):
     newest: SafeText | None
     """The version that is not behind; None if most rows are behind."""
     tone: Tone | None
-    ticking: tuple[SafeText | None, ...]
+    ticking: Sequence[SafeText | None]
     """The texts of columns that have a `cell`."""
 
 
 class RowSnapshot(NamedTuple):
     """The values of a row at one moment."""
 
-    look: StateStyle
-    """Soft for a down row: a row of the table raises no alert, because rows that need a person are in the block."""
-    ages: tuple[SafeText | None, ...]
+    is_unknown: bool
+    is_soft: bool
+    """Whether the row raises no alert, like every down row outside the block."""
+    ages: Sequence[SafeText | None]
     rest: StaticCells
+
+    @property
+    def look(self) -> StateStyle:
+        """The look of the state, without the colour of a loss if the row raises no alert."""
+        look = style_of(self.rest.tracked, is_unknown=self.is_unknown)
+        return look._replace(style="gone") if self.is_soft and look.style in _LOUD else look
 
 
 def snapshot_of(
@@ -75,14 +82,14 @@ def snapshot_of(
 
     `columns` have widths, `ambiguous` are names of several rows, and `mostly_behind` are profiles.
     """
-    monitor, now, profile_state, at, *_ = context
+    monitor, now, profile_state, at, _, _ = context
     environment, presence = tracked.environment, tracked.presence
-    silenced, is_unknown = monitor.silenced(tracked, now), profile_state.is_unknown(tracked, now)
-    look = style_of(tracked, is_unknown=is_unknown)
+    silenced, is_acked = monitor.silenced(tracked, now), monitor.is_acked(tracked)
+    is_unknown = profile_state.is_unknown(tracked, now)
     is_soft = presence is not Presence.ONLINE and (
         presence is not Presence.LATE or silenced is not None or not monitor.decision_of(tracked, at).counts
     )
-    tag = None if silenced is not None or monitor.is_acked(tracked) else tracked.tag(at)
+    tag = None if is_acked or silenced is not None else tracked.tag(at)
     if tag is ChangeTag.NEW:
         tag = None  # such a loss stands in the block
     tone: Tone | None = None
@@ -90,32 +97,35 @@ def snapshot_of(
         tone = "gone"
     elif presence is Presence.ONLINE and tag is None:
         tone = "healthy"
-    ticking: list[SafeText | None] = []
-    for column, width in columns[AGES:]:
+    texts: list[SafeText | None] = []
+    for column, width in columns[1:]:
         if column.cell is not None:
             text = column.cell(tracked, context)
             if column.id == "why":
                 is_promise = is_unknown and presence is Presence.LATE  # a countdown
                 text = _why(tracked, context, silenced, None if is_promise else text, width)
-            ticking.append(text)
+            texts.append(text)
     return RowSnapshot(
-        look._replace(style="gone") if is_soft and look.style in _LOUD else look,
-        tuple([column.cell_text(tracked, context) for column, _ in columns[1:AGES]]),
+        is_unknown,
+        is_soft,
+        texts[: AGES - 1],
         StaticCells(
             tracked,
             tag=tag,
-            mark=_mark_of(tracked, context, silenced),
+            mark=_mark_of(tracked, context, silenced, is_acked=is_acked),
             tail=id_tail(environment.name, environment.id, ambiguous) if environment.name else environment.name,
             newest=None if tracked.profile in mostly_behind else profile_state.newest,
             tone=tone,
-            ticking=tuple(ticking),
+            ticking=texts[AGES - 1 :],
         ),
     )
 
 
-def _mark_of(tracked: TrackedEnvironment, context: RowContext, silenced: Silenced | None) -> Mark | None:
+def _mark_of(
+    tracked: TrackedEnvironment, context: RowContext, silenced: Silenced | None, *, is_acked: bool
+) -> Mark | None:
     """An acknowledgement precedes a silence, and this machine's marks precede the serving host's."""
-    if context.monitor.is_acked(tracked):
+    if is_acked:
         return "acknowledged"
     if silenced is not None:
         return "silenced"
@@ -182,7 +192,9 @@ def _shared_mark(rows: Iterable[tuple[TrackedEnvironment, RowContext]]) -> Mark 
     marks: list[Mark] = []
     for tracked, context in rows:
         if tracked.is_unhealthy:
-            mark = _mark_of(tracked, context, context.monitor.silenced(tracked, context.now))
+            monitor, now, *_ = context
+            silenced = monitor.silenced(tracked, now)
+            mark = _mark_of(tracked, context, silenced, is_acked=monitor.is_acked(tracked))
             if mark is None:
                 return None
             marks.append(mark)
