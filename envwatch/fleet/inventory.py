@@ -53,6 +53,8 @@ def next_environments(
     has_moved_identity = False
     for environment, row_at in rows:
         id_ = environment.id
+        if id_ in environments:
+            continue
         before = old.get(id_)
         if before is not None and id_ in listing.unseen:
             environments[id_] = tracking.resumed(before, environment, row_at, listing)

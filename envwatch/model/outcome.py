@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
@@ -49,7 +50,7 @@ class Snapshot(NamedTuple):
 
     pages: tuple[ListedPage, ...]
     rows: Rows
-    """The rows of all pages; of rows with one id, the row with the newest heartbeat."""
+    """The rows of all pages, see `of_pages`."""
     clock: tuple[OffsetBounds, ...] = ()
     """Bounds from the responses, the oldest response first."""
     rejected: int = 0
@@ -66,10 +67,12 @@ class Snapshot(NamedTuple):
 
     @classmethod
     def of_pages(cls, pages: Sequence[ListedPage], **details: Any) -> Snapshot:  # noqa: ANN401  as the fields
-        """Return a snapshot of pages."""
+        """Return a snapshot of pages; of rows with one id, the newest heartbeat counts."""
         rows: dict[SafeText, Environment] = {}
-        for page in pages:
-            add_rows(rows, page.environments)
+        for environment in chain.from_iterable(page.environments for page in pages):
+            other = rows.get(environment.id)
+            if other is None or _recency(environment) > _recency(other):
+                rows[environment.id] = environment
         return cls(tuple(pages), rows, **details)
 
     @property
@@ -78,25 +81,13 @@ class Snapshot(NamedTuple):
         return self.served is not None and self.served.is_repeat
 
     def timed_rows(self, clock: ServerClock) -> Iterator[tuple[Environment, ServerMs]]:
-        """Yield each of `rows` with the request time."""
-        has_repetitions = sum(len(page.environments) for page in self.pages) > len(self.rows)
-        left = dict(self.rows) if has_repetitions else {}
+        """Yield each of `rows` with the request time; twice if two pages have the same unchanged row."""
+        rows = self.rows
         for page in self.pages:
             at = clock.server_time(page.asked_at)
             for environment in page.environments:
-                if has_repetitions:
-                    if left.get(environment.id) is not environment:
-                        continue
-                    del left[environment.id]
-                yield environment, at
-
-
-def add_rows(rows: dict[SafeText, Environment], environments: Iterable[Environment]) -> None:
-    """Add environments by id; of environments with one id, the newest heartbeat counts."""
-    for environment in environments:
-        other = rows.get(environment.id)
-        if other is None or _recency(environment) > _recency(other):
-            rows[environment.id] = environment
+                if rows[environment.id] is environment:
+                    yield environment, at
 
 
 def _recency(environment: Environment) -> tuple[float, float, str]:

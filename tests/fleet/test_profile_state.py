@@ -134,6 +134,14 @@ def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
     assert [tracked.presence for tracked in profile_state.environments.values()] == [Presence.LATE, Presence.OFFLINE]
 
 
+def test_a_row_on_two_pages_is_one_row_with_one_event() -> None:
+    row = environment(connectionId=None)
+    pages = (ListedPage([row], WallMs(NOW + 5_000)), ListedPage([row], WallMs(NOW + 5_100)))
+    profile_state, events = watched([listed([environment()]), with_pages(listed([], NOW + 5_000), *pages)])
+    assert [event.kind for event in events] == [Kind.OFFLINE]
+    assert [*profile_state.rows] == [row]
+
+
 @pytest.mark.parametrize("cause", Cause)
 def test_a_failed_poll_changes_no_verdict_and_is_no_event_of_a_row(cause: Cause) -> None:
     before, _ = watched([listed(beating(3))])

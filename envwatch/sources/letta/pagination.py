@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.listing_api import AGE_HEADER, INTERVAL_HEADER
-from envwatch.model.outcome import Cause, Failure, ListedPage, RelayInfo, Snapshot, SourceError, add_rows
+from envwatch.model.outcome import Cause, Failure, ListedPage, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.errors import offset_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
     from envwatch.sources.letta.transport import Response
@@ -127,7 +126,7 @@ class ListingFetch:
         self._pages: list[ListedPage] = []
         self._clock: list[OffsetBounds] = []
         self._cursors: set[str] = set()
-        self._rows: dict[SafeText, Environment] = {}
+        self._ids: set[str] = set()
         self._rejected_ids: set[SafeText] = set()
         self._rejected = 0
         self.rows_read = 0
@@ -168,7 +167,7 @@ class ListingFetch:
             SourceError: if the listing does not end, or too many rows are unusable.
         """
         ids_before = self._id_count()
-        add_rows(self._rows, page.environments)
+        self._ids.update(row.id for row in page.environments)
         self._rejected_ids.update(page.rejected_ids)
         self._pages.append(ListedPage(page.environments, asked_at_of(response), page.received_ids))
         self._clock += filter(None, [offset_in(response)])
@@ -188,18 +187,17 @@ class ListingFetch:
             SourceError: if too many rows are unusable.
         """
         self._check_rows()
-        return Snapshot(
-            pages=tuple(self._pages),
-            rows=self._rows,
+        return Snapshot.of_pages(
+            self._pages,
             clock=tuple(self._clock),
             rejected=self._rejected,
-            rejected_ids=frozenset(self._rejected_ids - self._rows.keys()),
+            rejected_ids=frozenset(self._rejected_ids - self._ids),
             requests=self.requests,
             received=self.received,
         )
 
     def _id_count(self) -> int:
-        return len(self._rows) + len(self._rejected_ids)
+        return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
         number, last = len(self._pages), self._last_pages

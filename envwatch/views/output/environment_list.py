@@ -95,14 +95,7 @@ class EnvironmentList:
 def environment_list(listed: Listed, monitor: Monitor, profile: SafeText = NO_PROFILE) -> EnvironmentList:
     """Return a first listing's environments, problems first; `monitor` is the monitor afterwards."""
     profile_state = monitor.fleet.by_profile[profile]
-    judged_at: dict[SafeText, ServerMs] = {}
-    for page in listed.snapshot.pages:
-        at = profile_state.clock.server_time(page.asked_at)
-        # If a listing repeats an id, the fleet keeps one of the rows.
-        for row in page.environments:
-            # The fleet replaces a row with an impossible time.
-            if row.id not in judged_at or profile_state.environments[row.id].environment is row:
-                judged_at[row.id] = at
+    judged_at = {row.id: at for row, at in listed.snapshot.timed_rows(profile_state.clock)}
     ordered = in_default_order(profile_state.environments.values())
     taken_at = profile_state.clock.server_time(listed.asked.wall)
     context = contexts_of(monitor, listed.asked, LastDays(monitor, listed.asked))[profile]
