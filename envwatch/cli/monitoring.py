@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli import gc_tuning
@@ -18,7 +19,7 @@ from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Session, Target, read_clocks
 from envwatch.watch.alert_files import failing_hooks_of
-from envwatch.watch.loop import Deadline, MonitorUpdate, Observer, Watch, ignore, never
+from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, never
 from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles
 
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
 
     from envwatch.cli.bootstrap import DemoHistory
     from envwatch.history.past import Past
-    from envwatch.model.clock import Clocks
     from envwatch.sources.poller import Observer as SessionObserver
     from envwatch.storage.log import PollLog
     from envwatch.watch.alert_files import AlertFiles
-    from envwatch.watch.loop import Decisions, News
     from envwatch.watch.profiles import Profiles
 
 _SLOW_LISTINGS = 2
@@ -98,20 +97,18 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
             stack.enter_context(standard_error_to(poll_log.note_stray_line))
         on_ready, demo = (None, None) if screen is None else (screen.on_ready, screen.demo)
         history = history_for(profiles, options, warn, on_ready, demo) if is_recorded else History(None, {})
-        observers: list[Observer] = [] if history.recorder is None else [history.recorder.record]
-        read: Callable[[Clocks], News]
-        keep: Callable[[Decisions], None] = ignore
+        advisers = [_pace_adviser(targets, warn)] if screen is None else []
+        session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
+        start = partial(Watch, monitor, session, deadline=deadline, has_log=screen is not None)
         if demo is None:
             saved = StateFiles(profiles, warn, alerts, None if screen is None else failing_hooks_of(profiles))
             stack.callback(saved.close)
-            observers.append(saved.observe)
-            read, keep = saved.read, saved.keep
+            watch = start(read=saved.read, keep=saved.keep)
+            watch.observers.append(saved.observe)
         else:  # each demo has new environments
-            read = demo.read
-        advisers = [_pace_adviser(targets, warn)] if screen is None else []
-        session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
-        has_log = screen is not None
-        watch = Watch(monitor, session, *observers, read=read, keep=keep, deadline=deadline, has_log=has_log)
+            watch = start(read=demo.read)
+        if (recorder := history.recorder) is not None:
+            watch.observers.append(lambda update: recorder.record(update.monitor, update.changes))
         if alerts is not None:
             watch.resume(await asyncio.to_thread(alerts.take_over, read_clocks(), warn))
         await stack.enter_async_context(session)

@@ -178,6 +178,7 @@ async def dispatching(
             show(line.text)
 
     dispatch = HookDispatch(prepared, watch, report)
+    watch.observers.append(dispatch.take)
     try:
         async with dispatch.runner:
             yield dispatch

@@ -77,8 +77,8 @@ class News(NamedTuple):
 
 NO_NEWS = News()
 
-Observer: TypeAlias = "Callable[[Monitor, MonitorChanges], None]"
-"""Gets the monitor after each change; never waits."""
+Observer: TypeAlias = "Callable[[MonitorUpdate], None]"
+"""Gets each update, and the events of each decision, before anybody else; never waits."""
 
 Deadline: TypeAlias = "Callable[[Clocks], float]"
 """Returns the seconds left at a moment; 0 or less after the deadline."""
@@ -111,7 +111,6 @@ class Watch:
     The caller enters the session. Without a session, only time passes.
 
     Args:
-        observers: get each update, and each decision, before anybody else.
         read: returns the news of the state files; called in a thread after each outcome, because the disk may be slow.
         keep: saves decisions; never waits.
         has_log: whether the monitor keeps the event log, which grows.
@@ -121,7 +120,7 @@ class Watch:
         self,
         monitor: Monitor,
         session: Session | None = None,
-        *observers: Observer,
+        *,
         read: Callable[[Clocks], News] | None = None,
         keep: Callable[[Decisions], None] = ignore,
         runtime: Runtime | None = None,
@@ -134,7 +133,7 @@ class Watch:
         self._session = session
         self._read = read
         self._keep = keep
-        self._observers = observers
+        self.observers = list[Observer]()
         self._runtime = runtime or Runtime()
         self.clocks = self._runtime.clocks
         self._deadline = deadline
@@ -241,7 +240,8 @@ class Watch:
 
     async def seed(self, seeded: Callable[[Monitor], Monitor]) -> None:
         """Add records of earlier runs, computed in a thread, and again if the monitor changes meanwhile."""
-        while (before := self.monitor) is not None:
+        while True:
+            before = self.monitor
             monitor = await asyncio.to_thread(seeded, before)
             if self.monitor is before:
                 self.monitor = monitor
@@ -284,6 +284,6 @@ class Watch:
         if not self._has_log and self.monitor.event_log:
             self.monitor = replace(self.monitor, event_log=EventLog())
             update = update._replace(monitor=self.monitor)
-        for observe in self._observers:
-            observe(self.monitor, update.changes)
+        for observe in self.observers:
+            observe(update)
         return update

@@ -133,8 +133,8 @@ async def pinging(
     watch: Watch,
     warn: Callable[[str], None],
     failing: Callable[[], Sized] = tuple,
-) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
-    """Yield a function that takes each update, and fetches during the context.
+) -> AsyncIterator[None]:
+    """Fetch the addresses of switches during the context.
 
     `failing` returns the hooks that have failed for too long. `warn` is called as by `DeadMansSwitch.take`.
     """
@@ -143,8 +143,9 @@ async def pinging(
         for switch in switches:
             switch.take(update, watch, warn, has_failing_hooks=bool(failing()))
 
+    watch.observers.append(take)
     try:
-        yield take
+        yield
     finally:
         await asyncio.gather(*(switch.end() for switch in switches))
 

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.config.settings import Settings
-    from envwatch.fleet.monitor import Monitor, MonitorChanges
+    from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.storage.state_file import StateFormat
     from envwatch.watch.alert_files import AlertFiles
+    from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
 
 K = TypeVar("K")
@@ -207,10 +208,10 @@ class StateFiles:
         if decisions.words:
             self._words.file.keep(decisions.words)
 
-    def observe(self, monitor: Monitor, changes: MonitorChanges) -> None:
+    def observe(self, update: MonitorUpdate) -> None:
         """Save the uptimes now and then; never waits."""
-        if changes.profile is not None:
-            self._uptimes.keep(monitor, changes.now)
+        if update.changes.profile is not None:
+            self._uptimes.keep(update.monitor, update.changes.now)
 
     def close(self) -> None:
         """Write pending changes."""

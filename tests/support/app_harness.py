@@ -43,12 +43,13 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
     from envwatch.tui.widgets.environment_table import EnvironmentTable
-    from envwatch.watch.loop import Decisions, News, Observer
+    from envwatch.watch.loop import Decisions, News
 
 
 BELL = "\x07"
@@ -124,7 +125,7 @@ class Stage:
         is_drawn_when_idle: bool = True,
         now: float = 0.0,
         targets: Mapping[SafeText, Target] | None = None,
-        record: Observer = ignore,
+        record: Callable[[Monitor, MonitorChanges], None] = ignore,
         news: Callable[[Clocks], News] | None = None,
         kept: Callable[[Decisions], None] = ignore,
         acks: Acks = NO_ACKS,
@@ -143,7 +144,8 @@ class Stage:
         monitor = Monitor.create(limits, acks, policies, profile_name=name, servers=servers)
         self._queue = Queue(targets)
         runtime = Runtime(self.clocks, _until_set)
-        self.watch = Watch(monitor, self._queue, record, read=news, keep=kept, runtime=runtime, has_log=True)
+        self.watch = Watch(monitor, self._queue, read=news, keep=kept, runtime=runtime, has_log=True)
+        self.watch.observers.append(lambda update: record(update.monitor, update.changes))
         inputs = {each.name: options.pop(each.name) for each in fields(Inputs) if each.name in options}
         looks = {each.name: options.pop(each.name) for each in fields(ScreenSettings) if each.name in options}
         preferences = Preferences(**{"keymap": OWN_KEYS, "settings": ScreenSettings(**looks), **options})

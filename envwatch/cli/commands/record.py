@@ -111,14 +111,13 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     pings = pings_of(profiles)
     async with (
         monitoring(profiles, options, deadline) as watched,
-        pinging(pings, watched.watch, watched.warn) as ping,
+        pinging(pings, watched.watch, watched.warn),
     ):
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
         refusals = Refusals(watched.watch.targets)
         with ProgressLine(after_s=0) as progress:
             async for update in watched.watch:
-                ping(update)
                 try:
                     await asyncio.to_thread(write_update, writer, update)
                 except OSError as error:

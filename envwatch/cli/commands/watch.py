@@ -95,7 +95,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
         async with (
             monitoring(profiles, options, deadline, hooks.alerts) as watched,
             dispatching(hooks, watched.watch, watched.poll_log, show) as running_hooks,
-            pinging(pings, watched.watch, watched.warn, running_hooks.failing) as ping,
+            pinging(pings, watched.watch, watched.warn, running_hooks.failing),
         ):
             refusals = Refusals(watched.watch.targets)
             with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
@@ -105,8 +105,6 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
             await writer.write(earlier.lines(stream))
             async for update in watched.watch:
-                running_hooks.take(update)
-                ping(update)
                 has_hint = has_hint or print_hint(stream.query, update.monitor.fleet)
                 events = (*earlier.until(update), *update.changes.events)
                 await writer.write(stream.lines(update.before, update.monitor, events, update.changes.now))
