@@ -13,10 +13,9 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
 from envwatch.fleet.alerting.alert_state import ring_text
-from envwatch.fleet.monitor import Monitor
 from envwatch.history.past import HistoryError
-from envwatch.model.text import clean
-from envwatch.tui.arguments import DEFAULTS
+from envwatch.model.text import SafeText, clean
+from envwatch.tui.arguments import DEFAULTS, Inputs, Preferences
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
@@ -30,7 +29,7 @@ from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.events.event_text import unchanged_text
 from envwatch.views.table.block_text import window_title
-from envwatch.views.table.table_view import AmbiguousNames
+from envwatch.views.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,10 +41,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
-    from envwatch.tui.arguments import Inputs, Preferences
     from envwatch.tui.rewind.time_machine import TimeMachine
-    from envwatch.views.table.table_view import View
     from envwatch.watch.loop import MonitorUpdate
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")

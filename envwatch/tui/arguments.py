@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.query.language import parse
-from envwatch.views.command_context import NO_COMMANDS
+from envwatch.views.command_context import NO_COMMANDS, CommandSettings
 from envwatch.views.screen_settings import ScreenSettings
-from envwatch.views.table.table_view import BUILT_IN_VIEWS, View
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View
 from envwatch.watch.loop import Watch, ignore
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from envwatch.history.past import Past
     from envwatch.model.clock import WallMs
-    from envwatch.views.command_context import CommandSettings
-    from envwatch.views.table.table_view import NamedView
 
 
 class Replay(NamedTuple):

@@ -10,7 +10,7 @@ from textual.reactive import reactive
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.tui.widgets.filter_bar import FilterBar
-from envwatch.tui.widgets.line import Part, TextLine
+from envwatch.tui.widgets.line import Part, Row, TextLine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from envwatch.tui.arguments import Inputs, Preferences
-    from envwatch.tui.widgets.line import Row
 
 
 LEAST_LINES: Final = 20

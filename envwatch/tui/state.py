@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.recent_changes import ChangeTag
-from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of
 from envwatch.views.screen_settings import ScreenSettings
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from envwatch.fleet.profile_state import Freshness
-    from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
     from envwatch.views.state_style import StateStyle

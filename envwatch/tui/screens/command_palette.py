@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette, DiscoveryHit, Hit, Provider, SearchIcon
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider, SearchIcon
 from textual.content import Content
 
 from envwatch.query.lexer import quote_if_needed
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from textual.app import ComposeResult
-    from textual.command import Hits
     from textual.fuzzy import Matcher
 
 _PREFIX_SCORE = 1_000

@@ -30,7 +30,7 @@ from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import DayBar, Marks, StatusBar
 from envwatch.views.table.block_text import nothing_open_text
-from envwatch.views.table.table_view import BUILT_IN_VIEWS, View, place_of
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.tui.state import MonitorState
     from envwatch.views.command_context import CommandSettings
-    from envwatch.views.table.table_view import NamedView
 
 _EVENT_LINES = 8
 

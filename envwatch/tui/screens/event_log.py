@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, key_of
-from envwatch.fleet.events import flatten
+from envwatch.fleet.events import Event, flatten
 from envwatch.fleet.tracking import EnvironmentKey
 from envwatch.model.text import cells, composed, counted, shortened, wrapped
 from envwatch.model.times import date_text
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.events import Key
 
-    from envwatch.fleet.events import Event
     from envwatch.tui.screens.row_actions import RowActions
 
 _NO_ENVIRONMENT: Final = "the event has no environment"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual.binding import Binding, BindingType
@@ -15,20 +15,18 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.state import Choice
+from envwatch.tui.state import Choice, MonitorState
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import tzinfo
     from pathlib import Path
 
     from textual.app import ComposeResult
 
     from envwatch.tui.arguments import Inputs
-    from envwatch.tui.state import MonitorState
     from envwatch.tui.terminal.app import TerminalApp
 
 

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ServerKey, ack_of, note_of
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, Acks, ServerKey, ack_of, note_of
 from envwatch.fleet.alerting.alert_policy import Word
-from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
-from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.tui.screens.table_screen import TableScreen, Target
 from envwatch.tui.state import Choice
-from envwatch.tui.terminal.app import LONGEST_COPY
+from envwatch.tui.terminal.app import LONGEST_COPY, TerminalApp
 from envwatch.tui.terminal.textual_internals import add_binding
-from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
+from envwatch.views.command_context import (
+    NO_COMMANDS,
+    CommandSettings,
+    RowCommand,
+    child_environment,
+    ending_text,
+    row_variables,
+)
 from envwatch.views.table.block_text import several_text
-from envwatch.watch.loop import Decisions
+from envwatch.watch.loop import Decisions, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import tzinfo
 
-    from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.tui.screens.table_screen import Target
-    from envwatch.tui.terminal.app import TerminalApp
-    from envwatch.views.command_context import CommandSettings, RowCommand
     from envwatch.views.pane.details import Copy
-    from envwatch.watch.loop import Watch
 
 
 _PREVIEW: Final = 60

@@ -19,14 +19,13 @@ from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key
 from envwatch.views.table.columns import COLUMNS, META, is_column, metadata_title
-from envwatch.views.table.table_view import BUILT_IN_VIEWS, GROUPINGS, OLD, GroupHeader
+from envwatch.views.table.table_view import BUILT_IN_VIEWS, GROUPINGS, OLD, GroupHeader, NamedView, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from envwatch.views.table.block import LineKey
-    from envwatch.views.table.table_view import NamedView, View
 
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
 """Removed from an export, because viewers would fetch the fonts from a third party."""

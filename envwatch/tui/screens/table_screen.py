@@ -11,12 +11,12 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from envwatch.fleet.events import flatten
+from envwatch.fleet.events import Event, flatten
 from envwatch.fleet.problems import is_problem
-from envwatch.model.clock import WallMs
-from envwatch.model.text import clean, natural_key
+from envwatch.model.clock import Clocks, WallMs
+from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.model.times import past_moment_of
-from envwatch.tui.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
+from envwatch.tui.state import NO_NOTICE, Choice, MonitorState, Notice, Rewound, StateNode
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views import state_style
@@ -27,11 +27,7 @@ from envwatch.views.table.table_view import View
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
-    from envwatch.tui.state import Rewound
     from envwatch.views.output.environment_list import EnvironmentList
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 from textual.app import App, SuspendNotSupported
 from textual.css.query import NoMatches
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import InputEvent, Paste
+from textual.events import Event, InputEvent, Paste, Resize
 from textual.worker import WorkerFailed
 
 from envwatch.tui.terminal.driver import TerminalDriver
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
     from textual.driver import Driver
-    from textual.events import Event, Resize
     from textual.screen import Screen
     from textual.theme import Theme
 

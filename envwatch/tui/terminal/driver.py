@@ -29,7 +29,7 @@ from unicodedata import name, normalize
 
 from textual.drivers.linux_driver import LinuxDriver
 
-from envwatch.model.text import cells, clean
+from envwatch.model.text import SafeText, cells, clean
 from envwatch.tui.terminal.input_bytes import InputParser
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from textual.app import App
     from textual.message import Message
-
-    from envwatch.model.text import SafeText
 
 
 _INPUT_POLL_S: Final = 0.1

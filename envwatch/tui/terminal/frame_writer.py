@@ -12,7 +12,7 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from rich.cells import cell_len, get_character_cell_size
-from rich.color import ColorSystem
+from rich.color import Color, ColorSystem
 from rich.console import COLOR_SYSTEMS
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.drivers.linux_driver import LinuxDriver
@@ -24,7 +24,6 @@ from envwatch.tui.themes import IN_16_COLOURS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.color import Color
     from rich.segment import Segment
     from rich.style import Style
     from textual.app import App

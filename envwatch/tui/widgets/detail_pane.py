@@ -23,7 +23,7 @@ from envwatch.tui.state import MonitorState, StateNode
 from envwatch.views.state_style import FAINT, KEY, TITLE, Piece
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
-from envwatch.views.table.table_view import GroupHeader, View, id_tail
+from envwatch.views.table.table_view import GroupHeader, Line, View, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
-    from envwatch.views.table.table_view import Line
 
 
 class Pager(VerticalScroll):

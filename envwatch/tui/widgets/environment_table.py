@@ -17,17 +17,17 @@ from textual.scroll_view import ScrollView
 
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.hours import LastDays
-from envwatch.model.text import EMPTY
-from envwatch.presentation import contexts_of
+from envwatch.model.text import EMPTY, SafeText
+from envwatch.presentation import Presentation, RowContext, contexts_of
 from envwatch.tui.state import MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.events.event_text import empty_table_text
-from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
-from envwatch.views.table.block import BlockLine
+from envwatch.views.table.arrangement import ArrangeCache, Arrangement, OrderReason, arrange, lines_of
+from envwatch.views.table.block import BlockLine, LineKey
 from envwatch.views.table.columns import SCROLLBAR, column_at, fitting, is_column
-from envwatch.views.table.cursor import RowCursor, kept_top
-from envwatch.views.table.table_view import GroupHeader, View, place_of
+from envwatch.views.table.cursor import More, RowCursor, kept_top
+from envwatch.views.table.table_view import GroupHeader, Line, View, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.text import SafeText
-    from envwatch.presentation import Presentation, RowContext
-    from envwatch.views.table.arrangement import Arrangement, OrderReason
-    from envwatch.views.table.block import LineKey
-    from envwatch.views.table.cursor import More
-    from envwatch.views.table.table_view import Line
 
 SETTLES_AFTER = 3.0
 """Rows keep their places for this many seconds after a move of the cursor."""

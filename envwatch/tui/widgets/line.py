@@ -20,23 +20,9 @@ if TYPE_CHECKING:
 
 STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
 
+_ROW_STYLES: Final = ("cursor", "loss", "return", "tag", "hit", "faint", "usual", "healthy")
 TABLE_STYLES: Final = {
-    f"table--{style}"
-    for style in (
-        *STATE_STYLES,
-        "header",
-        "sorted",
-        "group",
-        "cursor",
-        "loss",
-        "return",
-        "tag",
-        "hit",
-        "faint",
-        "usual",
-        "healthy",
-        "empty",
-    )
+    f"table--{style}" for style in (*STATE_STYLES, *_ROW_STYLES, "header", "sorted", "group", "empty")
 }
 
 CUT_AT: Final = 4

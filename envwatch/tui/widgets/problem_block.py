@@ -18,7 +18,7 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shorten
 from envwatch.tui.state import BAR_STYLES, MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.table.block import BlockLine
+from envwatch.views.table.block import Block, BlockLine, LineKey
 from envwatch.views.table.block_text import (
     LEAST_NAMES,
     lasted_text,
@@ -30,7 +30,7 @@ from envwatch.views.table.block_text import (
 )
 from envwatch.views.table.columns import GUTTER, LEFT
 from envwatch.views.table.cursor import More
-from envwatch.views.table.table_view import GroupHeader, id_tail
+from envwatch.views.table.table_view import GroupHeader, Line, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.views.table.block import Block, LineKey
-    from envwatch.views.table.table_view import Line
 
 
 _TAG: Final = 4

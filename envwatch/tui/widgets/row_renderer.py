@@ -13,7 +13,7 @@ from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.environment import STANDARD, UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
-from envwatch.tui.state import BAR_STYLES
+from envwatch.tui.state import BAR_STYLES, Glyphs, MonitorState
 from envwatch.views.table.columns import COLUMNS, GUTTER, LEFT, gap_after
 from envwatch.views.table.row_values import (
     AGES,
@@ -23,7 +23,7 @@ from envwatch.views.table.row_values import (
     header_values,
     snapshot_of,
 )
-from envwatch.views.table.table_view import OLD, GroupHeader
+from envwatch.views.table.table_view import OLD, GroupHeader, TableLine, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.presentation import Presentation, RowContext
     from envwatch.query.language import Query
-    from envwatch.tui.state import Glyphs, MonitorState
     from envwatch.views.state_style import StateStyle
-    from envwatch.views.table.table_view import TableLine, View
 
 
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from textual.reactive import reactive
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.plausibility import clock_error
+from envwatch.fleet.plausibility import ClockFault, clock_error
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids, shortened
@@ -19,6 +19,7 @@ from envwatch.tui.state import DisplayOptions, MonitorState, StateNode
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.state_style import (
     PRESENCE_STYLES,
+    Piece,
     ago_text,
     glyph_of,
     moment_text,
@@ -32,10 +33,8 @@ from envwatch.views.table.table_view import Preset, View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.plausibility import ClockFault
     from envwatch.model.clock import Clocks
     from envwatch.views.events.day_line import Day
-    from envwatch.views.state_style import Piece
 
 
 _COUNTED = (
