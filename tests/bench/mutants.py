@@ -51,7 +51,7 @@ class Package(NamedTuple):
 PACKAGES: Final[Mapping[str, Package]] = {
     "model": Package("envwatch/model", ("tests/model",)),
     "fleet": Package("envwatch/fleet", ("tests/fleet",)),
-    "hooks": Package("envwatch/hooks", ("tests/hooks",)),
+    "hooks": Package("envwatch/hooks", ("tests/hooks", "tests/config/test_hook_schema.py")),
     "query": Package("envwatch/query", ("tests/query",)),
     "history": Package("envwatch/history", ("tests/history",)),
     "views": Package("envwatch/views", ("tests/views",)),

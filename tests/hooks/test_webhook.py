@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,15 +16,18 @@ from envwatch.model.text import clean
 from envwatch.redactor import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 INCIDENT = message(incident=clean("inc-1"))
 KEY = "k" * 32
 
 
-def prepared(kind: type[Webhook], url: str, **settings: Any) -> Webhook:
+def prepared(
+    kind: type[Webhook], url: str, environ: Mapping[str, str] = MappingProxyType({}), **settings: Any
+) -> Webhook:
     delivery = kind.model_construct(url=Secret(url), **settings)
-    delivery.prepare({"KEY": KEY}, {})
+    delivery.prepare({"KEY": KEY, **environ}, {})
     return delivery
 
 
@@ -55,3 +59,32 @@ async def test_pagerduty_takes_no_message_without_an_incident_and_is_not_asked_a
             await prepared(PagerDuty, service.url, key_env="KEY").send(message())
     assert caught.value.is_final
     assert service.posted == []
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "unknown"),
+    [
+        ("https://hooks.invalid/x", "", "hooks.invalid"),
+        ("https://hooks.invalid/x", "http://127.0.0.1:1", None),
+        ("https://127.0.0.1/x", "", None),
+        ("https://hooks.example/x", "http://proxy.invalid:1", "proxy.invalid"),
+    ],
+)
+def test_a_name_without_an_address_is_a_problem_of_the_nearest_machine(
+    url: str, proxy: str, unknown: str | None
+) -> None:
+    found = prepared(Webhook, url, environ={"HTTPS_PROXY": proxy}).problems()
+    expected = [] if unknown is None else [f"no address is known for {unknown}"]
+    assert [problem for problem, _ in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("hook", "target"),
+    [
+        (Webhook.model_construct(url=Secret("https://hooks.example/secret?k=v")), "https://hooks.example/…"),
+        (Webhook.model_construct(url_env="CHAT_URL"), "the address in CHAT_URL"),
+        (PagerDuty.model_construct(key_env="KEY"), "PagerDuty"),
+    ],
+)
+def test_people_see_no_secret_of_the_receiver(hook: Webhook, target: str) -> None:
+    assert hook.target == target
