@@ -40,7 +40,7 @@ from envwatch.history.moment import RecordedAlerts, query_only
 from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.history.moment import Moment
     from envwatch.model.text import SafeText
@@ -138,25 +138,27 @@ def plain_alerts(before: RecordedAlerts, after: RecordedAlerts, moment: Moment) 
 
 
 def changed_alerts(
-    before: RecordedAlerts, plain: Mapping[str, Any], ids: Sequence[SafeText], profile: SafeText
+    before: RecordedAlerts, plain: Mapping[str, Any], id_at: Callable[[int], SafeText], profile: SafeText
 ) -> RecordedAlerts:
-    """Return the alerts after `plain_alerts`; `ids` are the rows of the moment, in order."""
+    """Return the alerts after `plain_alerts`; `id_at` returns the id of the row at a place."""
     changed: dict[str, Any] = {}
     if "decisions" in plain:
-        changed["decisions"] = {**before.decisions, **_values(plain["decisions"], ids, _DECISION)}
+        changed["decisions"] = {**before.decisions, **_values(plain["decisions"], id_at, _DECISION)}
     if "uptimes" in plain:
-        changed["uptimes"] = {**before.uptimes, **_values(plain["uptimes"], ids, _UPTIME)}
+        changed["uptimes"] = {**before.uptimes, **_values(plain["uptimes"], id_at, _UPTIME)}
     if "silences" in plain:
         changed["silences"] = tuple(
-            _SILENCE.value(silence)._replace(environments=frozenset((EMPTY, id_) for id_ in _at(gaps, ids)))
+            _SILENCE.value(silence)._replace(environments=frozenset((EMPTY, id_) for id_ in map(id_at, _places(gaps))))
             for silence, gaps in map(list_of, list_of(plain["silences"]))
         )
     if "waiting" in plain:
         changed["waiting"] = tuple(_items(before.waiting, plain["waiting"], _loss_codec(profile)))
     if "open" in plain:
         opened = _items(_without_remaining(before.open), plain["open"], _incident_codec(profile))
+        if not all(each.losses for each in opened):
+            raise ValueError("an incident without a loss")
         changed["open"] = tuple(
-            each._replace(remaining=each.keys - {key_of(loss) for loss in _at(gaps, each.losses)})
+            each._replace(remaining=each.keys - {key_of(each.losses[place]) for place in _places(gaps)})
             for each, gaps in zip(opened, list_of(plain["back"]), strict=True)
         )
     return before._replace(**changed)
@@ -183,12 +185,12 @@ def _groups(
     return [[codec.plain(value), _gaps(group)] for value, group in groups.items()]
 
 
-def _values(groups: object, ids: Sequence[SafeText], codec: Codec[T]) -> dict[SafeText, T]:
+def _values(groups: object, id_at: Callable[[int], SafeText], codec: Codec[T]) -> dict[SafeText, T]:
     return {
         id_: value
         for plain, gaps in map(list_of, list_of(groups))
         for value in (codec.value(plain),)
-        for id_ in _at(gaps, ids)
+        for id_ in map(id_at, _places(gaps))
     }
 
 
@@ -196,11 +198,11 @@ def _gaps(places: Sequence[int]) -> list[int]:
     return [place - last for last, place in pairwise([0, *places])]
 
 
-def _at(gaps: object, items: Sequence[T]) -> list[T]:
+def _places(gaps: object) -> list[int]:
     places = list(accumulate(map(COUNT.value, list_of(gaps))))
     if min(places, default=0) < 0:
         raise ValueError("no place")
-    return [items[place] for place in places]
+    return places
 
 
 def _without_remaining(incidents: Iterable[Incident]) -> list[Incident]:

@@ -111,11 +111,11 @@ class MomentBuilder:
             profile_state = ProfileState(
                 profile=self._profile, environments=MappingProxyType(environments), **self._fields
             )
-        except (ValueError, TypeError, OverflowError) as error:
+            alerts = None if self._alerts is None else alerts_of_rows(self._alerts, environments)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise HistoryError(NONSENSE) from error
         if len(environments) != len(self._rows):
             raise HistoryError("damaged: two rows have one id")
-        alerts = None if self._alerts is None else alerts_of_rows(self._alerts, environments)
         return Moment(self._now, profile_state, self._acks, alerts)
 
     def _built(self, row: EncodedRow) -> TrackedEnvironment:
@@ -140,8 +140,8 @@ class MomentBuilder:
         if plain is None:
             self._alerts = None
             return
-        ids = [row[ID] for row in self._rows]
-        self._alerts = changed_alerts(self._alerts or NO_ALERTS, object_of(plain), ids, self._profile)
+        rows, known = self._rows, self._alerts or NO_ALERTS
+        self._alerts = changed_alerts(known, object_of(plain), lambda place: rows[place][ID], self._profile)
 
     def _beat(self, group: list[Any], numbers: Iterator[int]) -> None:
         listed_at, previous_ms, scale, count, is_apart = group

@@ -6,23 +6,38 @@ import json
 import tracemalloc
 import zlib
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed
-from support.memory_history import recorded
+from support.builders import NOW, beating, environment, failed, key_of, listed, reading
+from support.memory_history import MemoryHistory
+from support.policies import soon
 from support.recording import decode_event, encode_event
 
-from envwatch.fleet.events import NO_PROFILE, Event, flatten
+from envwatch.fleet.alerting.alert_policy import Word
+from envwatch.fleet.alerting.incidents import incident_of
+from envwatch.fleet.alerting.losses import Loss
+from envwatch.fleet.alerting.matcher import EVERYTHING
+from envwatch.fleet.alerting.recurring_hours import RecurringHours
+from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments
+from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.uptime_record import UptimeRecord
+from envwatch.fleet.watched_time import Span
 from envwatch.history.encoding.cells import NAMES
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind
 from envwatch.history.encoding.moment_builder import MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
 from envwatch.history.past import HistoryError
-from envwatch.model.clock import WallMs
+from envwatch.history.rewound import rewound
+from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,10 +48,29 @@ _ALWAYS = (WallMs(0), WallMs(2 * NOW))
 
 
 def _moments_and_events() -> tuple[list[Moment], Sequence[Event]]:
+    """Return moments with every kind of alert: a person's word, an uptime, silences, a waiting loss, an incident."""
     later = [*beating(7, NOW + 5_000, currentMode="acceptEdits"), environment("new", unknownField=[1])]
-    history = recorded([listed(beating(12)), listed(later, NOW + 5_000), failed(at=NOW + 10_000)])
-    polls = history.polls(*_ALWAYS)
-    return list(map(history.moment, polls)), history.events(*_ALWAYS)
+    nights = recurring_silences([(EVERYTHING, RecurringHours(begin=60, end=120))], UTC)
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(silences=nights))
+    monitor = monitor.with_uptime_record(NO_PROFILE, UptimeRecord())
+    history = MemoryHistory()
+    for outcome in (listed(beating(12)), listed(later, NOW + 5_000), failed(at=NOW + 10_000)):
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        history.record(monitor, changes)
+        key = key_of("env-3")
+        monitor, _ = monitor.with_words({key: Word(is_always=True, at=WallMs(NOW), by=clean("ann"))}, outcome.ended)
+        silence = silence_of_environments([key], WallMs(NOW), timedelta(hours=1), clean("disks"), clean("ann"))
+        monitor = monitor.with_silences({silence.id: silence})
+    moments = list(map(history.moment, history.polls(*_ALWAYS)))
+    lost = beating(1)[0]
+    event = Event(kind=Kind.OFFLINE, at=ServerMs(NOW), id=lost.id, name=lost.label, incident=clean("inc-1"))
+    loss = Loss(event, Span(ServerMs(NOW), ServerMs(NOW)), MonotonicS(1), MonotonicS(2), clean("inc-1"))
+    incident = incident_of(NO_PROFILE, [loss, loss._replace(event=replace(event, id=clean("env-2")))], monitor.fleet)
+    for place, moment in enumerate(moments):
+        assert moment.alerts is not None
+        alerts = moment.alerts._replace(waiting=(loss,) * (place != 1), open=(incident,) * (place != 0))
+        moments[place] = replace(moment, alerts=alerts)
+    return moments, history.events(*_ALWAYS)
 
 
 MOMENTS, EVENTS = _moments_and_events()
@@ -55,7 +89,8 @@ def _read(frames: Sequence[Frame]) -> None:
     with suppress(HistoryError):
         for frame in frames:
             decoder.apply(frame)
-            decoder.moment()
+            past = rewound(Monitor.create({NO_PROFILE: Limits()}), {NO_PROFILE: decoder.moment()})
+            block_of(past, reading())
 
 
 def test_there_is_something_of_each_kind_to_damage() -> None:
