@@ -68,7 +68,7 @@ class Plan:
     @staticmethod
     def check(options: Options) -> None:
         """Stop if a package is missing or options contradict each other; needs no settings."""
-        if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
+        if any(find_spec(package) is None for package in ("uvicorn", "httptools")):
             how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
             raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
         if options.tls_cert is None and options.tls_key is not None:

@@ -9,10 +9,8 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote
-
-from starlette.routing import Route, Router
 
 from envwatch import __version__
 from envwatch.model.listing_api import (
@@ -28,9 +26,7 @@ from envwatch.serving.answers import Answer, ProfileEndpoint, Request
 from envwatch.serving.tokens import GuessLimit, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
-
-    from starlette.types import Receive, Scope, Send
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 
     from envwatch.model.clock import Clocks, MonotonicS
 
@@ -46,7 +42,10 @@ _METRICS_KEPT_S: Final = 1.0
 Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
 """Returns body and content type for an `Accept` header; called in any thread, one call at a time."""
 
-_AnswerOf: TypeAlias = "Callable[[Request, Clocks], Awaitable[Answer]]"
+Scope: TypeAlias = "MutableMapping[str, Any]"
+Receive: TypeAlias = "Callable[[], Awaitable[MutableMapping[str, Any]]]"
+Send: TypeAlias = "Callable[[MutableMapping[str, Any]], Awaitable[None]]"
+"""ASGI's request, and the functions that receive and send."""
 
 
 class ServingApp:
@@ -74,22 +73,15 @@ class ServingApp:
         self._metrics = metrics
         self._metrics_lock = asyncio.Lock()
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
-        routes = {
-            LISTING_PATH: self._listing,
-            f"{LISTING_PATH}/{{rest:path}}": self._listing,
-            f"{PROFILES_PATH}/{{rest:path}}": self._of_profile,
-            HEALTH_PATH: self._health,
-            METRICS_PATH: self._scrape,
-        }
-        self._router = Router(
-            [Route(path, _Endpoint(self, answer_of)) for path, answer_of in routes.items()],
-            redirect_slashes=False,
-            default=_Endpoint(self, self._nothing),
-        )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Answer a request."""
-        await self._router(scope, receive, send)
+        answer = await self._answer(scope)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        if answer.status != HTTPStatus.NOT_MODIFIED:
+            headers.append((b"Content-Length", b"%d" % len(answer.body)))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
 
     def take_counts(self) -> SafeText:
         """Return a line with the counts of answers and requests, and reset the counts."""
@@ -99,13 +91,15 @@ class ServingApp:
         self._viewers.clear()
         return clean(f"answered {statuses or 'nothing'}; requests by token: {viewers or 'none'}")
 
-    async def answer(self, scope: Scope, answer_of: _AnswerOf) -> Answer:
-        """Return an endpoint's answer or a refusal."""
+    async def _answer(self, scope: Scope) -> Answer:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}  # the last duplicate counts
         has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
         request, now = _request_of(scope, headers), self._clocks()
         try:
-            answer = await (self._too_large if has_body else answer_of)(request, now)
+            if has_body:
+                error = {"error": "a request must have no body"}
+                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error)  # noqa: TRY301  answered as any refusal
+            answer = await self._routed(scope["path"], request, now)
         except RefusedError as refusal:
             answer = self._refused(refusal, request, now)
         except Exception as error:  # noqa: BLE001 - a bug, of which a viewer must learn nothing
@@ -123,25 +117,27 @@ class ServingApp:
         headers = refusal.headers if request.viewer else (("Connection", "close"), *refusal.headers)
         return self._endpoints[self._first].plain(refusal.status, refusal.body, now, headers)
 
-    async def _too_large(self, _request: Request, _now: Clocks) -> Answer:
-        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
-
-    async def _nothing(self, _request: Request, _now: Clocks) -> Answer:
+    async def _routed(self, path: str, request: Request, now: Clocks) -> Answer:
+        if f"{path}/".startswith(f"{LISTING_PATH}/"):
+            if len(self._endpoints) > 1:
+                raise self._without_profile(request, now)
+            return self._from_endpoint(self._first, request.path, request, now)
+        if path.startswith(f"{PROFILES_PATH}/"):
+            return self._of_profile(request, now)
+        if path == HEALTH_PATH:
+            return self._health(now)
+        if path == METRICS_PATH:
+            return await self._scrape(request, now)
         raise not_found()
 
-    async def _health(self, _request: Request, now: Clocks) -> Answer:
+    def _health(self, now: Clocks) -> Answer:
         return self._endpoints[self._first].plain(HTTPStatus.OK, _HEALTH, now)
 
-    async def _listing(self, request: Request, now: Clocks) -> Answer:
-        if len(self._endpoints) > 1:
-            raise self._without_profile(request, now)
-        return self._from_endpoint(self._first, request.path, request, now)
-
-    async def _of_profile(self, request: Request, now: Clocks) -> Answer:
+    def _of_profile(self, request: Request, now: Clocks) -> Answer:
         name, slash, rest = request.path.removeprefix(f"{PROFILES_PATH}/").partition("/")
         path = slash + rest
         if path == HEALTH_PATH:
-            return await self._health(request, now)
+            return self._health(now)
         if path != LISTING_PATH and not path.startswith(f"{LISTING_PATH}/"):
             raise not_found()
         if unquote(name) not in self._endpoints:
@@ -205,17 +201,3 @@ def _request_of(scope: Scope, headers: Mapping[bytes, str]) -> Request:
         address=address,
         connection=f"{address}:{port}",
     )
-
-
-class _Endpoint:
-    def __init__(self, app: ServingApp, answer_of: _AnswerOf) -> None:
-        self._app = app
-        self._answer_of = answer_of
-
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        answer = await self._app.answer(scope, self._answer_of)
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        if answer.status != HTTPStatus.NOT_MODIFIED:
-            headers.append((b"Content-Length", b"%d" % len(answer.body)))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})

@@ -25,10 +25,9 @@ from envwatch.sources.poller import wait_within
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
+    from envwatch.serving.app import Receive, Scope, Send
     from envwatch.serving.listening import ListeningSocket
 
 
@@ -232,7 +231,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
         listening: ListeningSocket,
         note: Callable[[str], None],
         tls: ssl.SSLContext | None = None,

@@ -109,7 +109,7 @@ def test_tokens_are_removed_from_every_text(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_without_the_extra_one_line_says_how_to_install_it(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['starlette'] = None; from envwatch.cli.main import main; sys.exit(main(['serve']))"
+    code = "import sys; sys.modules['uvicorn'] = None; from envwatch.cli.main import main; sys.exit(main(['serve']))"
     ended = subprocess.run(
         [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60
     )

@@ -11,7 +11,7 @@ from envwatch.serving.listening import Address, listen
 from envwatch.serving.server import HttpServer
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from envwatch.serving.app import Receive, Scope, Send
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
