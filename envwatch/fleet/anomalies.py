@@ -79,14 +79,6 @@ class Acceptance(NamedTuple):
     listings_quarantined: int = 0
     """The number of quarantined listings right before this listing that lacked these rows."""
 
-    def quarantines_absence_of(self, id_: SafeText) -> bool:
-        """Whether a row's absence is quarantined."""
-        return self.quarantine is not None and id_ not in self.believed_absences
-
-    def quarantined_absences_of(self, id_: SafeText) -> int:
-        """Return how many quarantined listings lacked a row; 0 unless the absence is believed now."""
-        return self.listings_quarantined if id_ in self.believed_absences else 0
-
 
 def acceptance_of(
     quarantine: QuarantinedListing | None,

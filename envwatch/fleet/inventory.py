@@ -15,7 +15,7 @@ from envwatch.fleet.recent_changes import turn
 from envwatch.fleet.replacement import keeps_identity
 from envwatch.fleet.tracking import Environments, ListingContext, TrackedEnvironment
 from envwatch.model import limits
-from envwatch.model.environment import NEVER, Environment
+from envwatch.model.environment import Environment
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 
@@ -83,9 +83,11 @@ def _not_listed(
     id_ = before.environment.id
     if id_ in listing.unreadable:
         return tracking.unread(before)
-    if acceptance.quarantines_absence_of(id_):
+    is_believed = id_ in acceptance.believed_absences
+    if acceptance.quarantine is not None and not is_believed:
         return tracking.missed_while_quarantined(before, listing)
-    return tracking.marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
+    quarantined = acceptance.listings_quarantined if is_believed else 0
+    return tracking.marked_absent(before, at, listing, quarantined=quarantined)
 
 
 def are_of_one_account(one: Iterable[Environment], other: Iterable[Environment]) -> bool:
@@ -137,8 +139,13 @@ def with_inventory(
     for id_, name in missing.items() if is_proof else ():
         known = environments.get(id_)
         if known is None:
-            change = None if listing.number == 1 else turn(NEVER_LISTED, at)
-            following[id_] = replace(_never_listed(id_, name, listing.profile, at), last_change=change)
+            following[id_] = TrackedEnvironment(
+                environment=Environment.unlisted(id_, name),
+                verdict=NEVER_LISTED,
+                profile=listing.profile,
+                since_at=at,
+                last_change=None if listing.number == 1 else turn(NEVER_LISTED, at),
+            )
         elif known.verdict == GONE and at - known.lost_at >= _MISSING_AFTER_MS:
             following[id_] = replace(known, verdict=MISSING, replaced_by=None, replaced_by_name=None)
     return following
@@ -166,15 +173,3 @@ def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Safe
             gone |= {name: tracked for name in names if name not in gone or gone[name].lost_at < tracked.lost_at}
     wanted = (name for name in expected if name not in present)
     return {gone[name].environment.id if name in gone else missing_id(name): name for name in wanted}
-
-
-def _never_listed(id_: SafeText, name: SafeText, profile: SafeText, at: ServerMs) -> TrackedEnvironment:
-    environment = Environment(
-        id=id_,
-        name=name,
-        device_id=EMPTY,
-        organization_id=EMPTY,
-        first_seen_at=NEVER,
-        last_seen_at=NEVER,
-    )
-    return TrackedEnvironment(environment=environment, verdict=NEVER_LISTED, profile=profile, since_at=at)

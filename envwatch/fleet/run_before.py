@@ -23,7 +23,7 @@ from envwatch.fleet.tracking import CHURN_MS, TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.environment import NEVER, Environment
+from envwatch.model.environment import Environment
 from envwatch.model.text import EMPTY, clean, composed
 from envwatch.model.times import MS, long_age, span
 
@@ -100,14 +100,8 @@ def known_rows(state: AlertState, profile: SafeText) -> Environments:
 def _known_row(id_: SafeText, state: AlertState, profile: SafeText, loss: Event | None) -> TrackedEnvironment:
     stored = state.rows.get(id_)
     if stored is None:
-        row = Environment(
-            id=id_,
-            name=EMPTY if loss is None or loss.name is None else loss.name,
-            device_id=EMPTY,
-            organization_id=EMPTY,
-            first_seen_at=NEVER,
-            last_seen_at=ServerMs(state.looked_at),
-        )
+        name = EMPTY if loss is None or loss.name is None else loss.name
+        row = Environment.unlisted(id_, name, ServerMs(state.looked_at))
         stored = TrackedEnvironment(environment=row, verdict=DISCONNECTED)
     beat_at, connection_id = stored.environment.last_heartbeat_at, stored.environment.connection_id
     is_online = id_ in state.online

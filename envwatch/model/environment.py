@@ -26,7 +26,7 @@ from typing import (
 )
 
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -234,6 +234,13 @@ class Environment:
     """Undocumented; `v2-input` is known."""
     has_paired_generations = _metadata_flag("supportsPairedListenerGenerations")
     subagents_notify_caller = _metadata_flag("launch_subagent_notify_caller")
+
+    @classmethod
+    def unlisted(cls, id_: SafeText, name: SafeText = EMPTY, last_seen_at: ServerMs = NEVER) -> Self:
+        """Return a row of which only an id or a name is known."""
+        return cls(
+            id=id_, name=name, device_id=EMPTY, organization_id=EMPTY, first_seen_at=NEVER, last_seen_at=last_seen_at
+        )
 
     @property
     def label(self) -> SafeText:

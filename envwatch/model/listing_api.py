@@ -6,7 +6,9 @@ child process must start at once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, unquote
 
@@ -33,14 +35,13 @@ _LOCAL: Final = "local"
 _Row = TypeVar("_Row")
 
 
+@dataclass(eq=False)
 class RefusedError(Exception):
     """An answer with a status other than 200."""
 
-    def __init__(self, status: HTTPStatus, body: dict[str, str], headers: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
-        self.headers = headers
+    status: HTTPStatus
+    body: dict[str, str]
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def not_found() -> RefusedError:
@@ -129,12 +130,8 @@ def is_online(connection_id: str | None, last_heartbeat: float | None, now_ms: f
 
 def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], bool]:
     """Return a page's rows, and whether more rows follow; reads at most one row beyond the page."""
-    page: list[_Row] = []
-    for row in rows:
-        if len(page) == limit:
-            return page, True
-        page.append(row)
-    return page, False
+    page = list(islice(rows, None if limit is None else limit + 1))
+    return page[:limit], len(page) > len(page[:limit])
 
 
 def listing_body(rows: Iterable[bytes], *, has_next_page: bool) -> bytes:

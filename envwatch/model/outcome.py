@@ -221,13 +221,7 @@ class PollResult(StrEnum):
     @classmethod
     def from_outcome(cls, outcome: Outcome) -> PollResult:
         """Return an outcome's result."""
-        match outcome:
-            case Listed():
-                return cls.LISTED
-            case Failed():
-                return cls.FAILED
-            case Slept():
-                return cls.SLEPT
+        return {Listed: cls.LISTED, Failed: cls.FAILED, Slept: cls.SLEPT}[type(outcome)]
 
 
 class RecordedPoll(NamedTuple):

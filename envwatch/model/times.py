@@ -14,19 +14,18 @@ from itertools import dropwhile
 
 from envwatch.model.text import SafeText, clean
 
-
-class _Process:
-    zone: tzinfo | None = None
+_zone: tzinfo | None = None
 
 
 def use_zone(zone: tzinfo | None) -> None:
     """Set the configured zone of this process."""
-    _Process.zone = zone
+    global _zone  # noqa: PLW0603  one zone for the whole process
+    _zone = zone
 
 
 def configured_zone() -> tzinfo | None:
     """Return the configured zone."""
-    return _Process.zone
+    return _zone
 
 
 def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
@@ -36,14 +35,14 @@ def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
         OverflowError: if `datetime` cannot hold the instant in that zone.
     """
     try:
-        return when.astimezone(zone or _Process.zone)
+        return when.astimezone(zone or _zone)
     except ValueError:
         return when.astimezone(UTC)
 
 
 def with_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
     """Return a naive date in a zone, or in UTC if the offset is impossible."""
-    zone = zone or _Process.zone
+    zone = zone or _zone
     if zone is not None:
         return when.replace(tzinfo=zone)
     try:

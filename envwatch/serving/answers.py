@@ -90,20 +90,11 @@ class PageBodies:
         self.listing = listing
         self.replaced_at: float = inf
         """The monotonic second of the next listing with different rows; infinite for the newest listing."""
-        self._walks: dict[tuple[str, str], None] = {}
-        """Pairs of reader and last row's id, the oldest first."""
+        self.walks: dict[tuple[str, str], None] = {}
+        """Pairs of reader and last row's id of each page with a next page, the oldest first."""
         self._cached_bytes = cached_bytes
         self._entries: dict[tuple[str, bool], _Entry] = {}
         """By query and gzip, the least recently used first."""
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether a viewer has begun a walk over several pages."""
-        return bool(self._walks)
-
-    def is_walked_by(self, reader: str, cursor: str) -> bool:
-        """Whether a reader got a page that ends with the row `cursor`."""
-        return (reader, cursor) in self._walks
 
     def body(self, query: str, now_ms: float, *, may_be_gzip: bool, readers: Sequence[str] = ()) -> Body:
         """Return the page's body, at a moment of upstream's clock, and note the page for each of `readers`.
@@ -114,10 +105,10 @@ class PageBodies:
         entry = self._entry(query, now_ms, may_be_gzip=may_be_gzip)
         if entry.cursor is not None:
             for reader in readers:
-                self._walks.pop((reader, entry.cursor), None)
-                self._walks[reader, entry.cursor] = None
-            while len(self._walks) > WALKS_KEPT:
-                del self._walks[next(iter(self._walks))]
+                self.walks.pop((reader, entry.cursor), None)
+                self.walks[reader, entry.cursor] = None
+            while len(self.walks) > WALKS_KEPT:
+                del self.walks[next(iter(self.walks))]
         return entry.body
 
     def _entry(self, query: str, now_ms: float, *, may_be_gzip: bool) -> _Entry:
@@ -129,7 +120,11 @@ class PageBodies:
         if entry is not None:
             self.cached -= _size(key, entry)
         entry = self._made(PageParams.from_query(query, LARGEST_PAGE), now_ms, may_be_gzip=may_be_gzip)
-        self._keep(key, entry)
+        self._entries[key] = entry
+        self.cached += _size(key, entry)
+        while self.cached > self._cached_bytes:
+            oldest = next(iter(self._entries))
+            self.cached -= _size(oldest, self._entries.pop(oldest))
         return entry
 
     def _made(self, params: PageParams, now_ms: float, *, may_be_gzip: bool) -> _Entry:
@@ -138,13 +133,6 @@ class PageBodies:
         body = Body.from_bytes(data, may_be_gzip=may_be_gzip)
         cursor = rows[-1].id if has_next_page else None
         return _Entry(body, cursor, now_ms, _oldest_beat(rows)) if params.online_only else _Entry(body, cursor)
-
-    def _keep(self, key: tuple[str, bool], entry: _Entry) -> None:
-        self._entries[key] = entry
-        self.cached += _size(key, entry)
-        while self.cached > self._cached_bytes:
-            oldest = next(iter(self._entries))
-            self.cached -= _size(oldest, self._entries.pop(oldest))
 
 
 def _size(key: tuple[str, bool], entry: _Entry) -> int:
@@ -228,7 +216,8 @@ class ProfileEndpoint:
         """Apply an update of the monitor; `outcome` is None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
         # A relay's repeated listing is not checked for absences, so the first copy is kept.
-        if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(profile_state):
+        has_same = self._profile_state is not None and self._profile_state.listings == profile_state.listings
+        if listed is not None and listed.snapshot.is_repeat and has_same:
             listed = None
         if profile_state.quarantine is not None:
             listed = None
@@ -271,9 +260,6 @@ class ProfileEndpoint:
             status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._profile_state, now.wall)), content
         )
 
-    def _has_believed_as_many_as(self, profile_state: ProfileState) -> bool:
-        return self._profile_state is not None and self._profile_state.listings == profile_state.listings
-
     def _show(self, listing: ServedListing, now: Clocks) -> None:
         if self._pages is not None and listing.is_same_as(self._pages.listing):
             self._pages.listing = listing
@@ -282,7 +268,7 @@ class ProfileEndpoint:
             self._pages.replaced_at = now.monotonic
             self._earlier.insert(0, self._pages)
         since = now.monotonic - _EARLIER_KEPT_S
-        begun = [pages for pages in self._earlier if pages.is_begun and pages.replaced_at >= since]
+        begun = [pages for pages in self._earlier if pages.walks and pages.replaced_at >= since]
         self._earlier = begun[:_EARLIER_KEPT]
         self._pages = PageBodies(listing)
 
@@ -293,7 +279,7 @@ class ProfileEndpoint:
         if cursor is not None:
             for reader in request.readers:
                 for pages in (newest, *self._earlier):
-                    if pages.is_walked_by(reader, cursor):
+                    if (reader, cursor) in pages.walks:
                         return pages
         return newest
 
@@ -318,7 +304,7 @@ class ProfileEndpoint:
         if device_id is None:
             at = profile_state.clock.server_time(now.wall)
             body = pages.body(request.query, at, may_be_gzip=may_be_gzip, readers=request.readers)
-        elif (row := listing.row_of(device_id)) is not None:
+        elif (row := listing.devices.get(device_id)) is not None:
             body = Body.from_bytes(row.data, may_be_gzip=may_be_gzip)
         else:
             raise unknown_device()

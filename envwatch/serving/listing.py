@@ -6,7 +6,7 @@ verdict uses.
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections import ChainMap, defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -19,11 +19,10 @@ from envwatch.fleet.alerting.alert_policy import NO_WORDS, AlertPolicy, Words, d
 from envwatch.fleet.alerting.silences import NO_SILENCES, Silences, silenced_time
 from envwatch.fleet.uptime import whole_percent
 from envwatch.model import limits
-from envwatch.model.clock import Clocks, MonotonicS, ServerMs
 from envwatch.model.environment import Environment, wire_row
 from envwatch.model.listing_api import PageParams, is_online, page_of_rows
 from envwatch.model.shared_marks import SHARED_FIELD
-from envwatch.model.text import EMPTY, SafeText, clean, clean_key
+from envwatch.model.text import EMPTY, SafeText, clean_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks, MonotonicS
     from envwatch.model.outcome import Listed
 
 
@@ -58,33 +58,27 @@ class SharedState:
 
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
         """Return the marks of a profile's environments."""
-        found: dict[SafeText, dict[str, JsonValue]] = {}
+        found: dict[SafeText, dict[str, JsonValue]] = defaultdict(dict)
         for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
-            found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
+            found[id_]["ack"] = {"by": self.name, "at": _instant(ack.at), "note": ack.note}
         at = profile_state.clock.server_time(now.wall)
-        if self.policy is not None:
-            for id_, tracked in profile_state.environments.items():
-                word = word_for(self.words, profile_state.server, id_)
-                decision = self.policy.decision(tracked, word, at)
+        recurring = () if self.policy is None else self.policy.silences
+        has_silences = bool(recurring or self.holding(now))
+        for id_, tracked in profile_state.environments.items():
+            if self.policy is not None:
+                decision = self.policy.decision(tracked, word_for(self.words, profile_state.server, id_), at)
                 share = tracked.up_share
-                alerts: dict[str, JsonValue] = {
+                found[id_]["alerts"] = {
                     "counts": decision.counts,
                     "why": decision_text(decision, tracked),
                     "share": None if share is None else whole_percent(share) / 100,
                 }
-                found[id_] = {**found.get(id_, {}), "alerts": alerts}
-        recurring = () if self.policy is None else self.policy.silences
-        if not recurring and not self.holding(now):
-            return found
-        for id_, tracked in profile_state.environments.items():
+            if not has_silences:
+                continue
             silenced = silenced_time(tracked, profile_state, self.silences, recurring, now.wall)
             if silenced is not None and silenced.until > at:
-                silence_mark: dict[str, JsonValue] = {
-                    "by": self.name,
-                    "until": _instant(silenced.end),
-                    "reason": silenced.silence.note,
-                }
-                found[id_] = {**found.get(id_, {}), "silence": silence_mark}
+                until = _instant(silenced.end)
+                found[id_]["silence"] = {"by": self.name, "until": until, "reason": silenced.silence.note}
         return found
 
 
@@ -102,14 +96,6 @@ _GONE_KEPT_S: Final = 60.0
 """How long the place of a gone row is remembered: a walk takes 30 s at most."""
 
 _NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
-_UNKNOWN: Final = Environment(
-    id=clean("-"),
-    name=EMPTY,
-    device_id=EMPTY,
-    organization_id=EMPTY,
-    first_seen_at=ServerMs(0.0),
-    last_seen_at=ServerMs(0.0),
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,10 +198,6 @@ class ServedListing:
                 return rows[:count], True
         return rows, has_next_page
 
-    def row_of(self, device_id: str) -> ServedRow | None:
-        """Return a device's first row."""
-        return self.devices.get(device_id)
-
     def _wanted(self, params: PageParams, now_ms: float) -> Iterator[ServedRow]:
         for place in range(self._first_after(params.after), len(self.rows)):
             row = self.rows[place]
@@ -267,7 +249,7 @@ def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
     if before is not None and not before.is_readable:
         return before
     environment = replace(
-        _UNKNOWN if before is None else before.environment,
+        Environment.unlisted(key) if before is None else before.environment,
         id=key,
         connection_id=None,
         connected_at=None,

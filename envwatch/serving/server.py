@@ -59,15 +59,11 @@ def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
 
     A connection with a valid token is a viewer's. `has_unsent` means that the client has not read the whole answer.
     """
-    match phase:
-        case Phase.READING:
-            return HEAD_S
-        case Phase.ANSWERING:
-            return ANSWER_S
-        case Phase.IDLE if has_unsent:
-            return ANSWER_S
-        case Phase.IDLE:
-            return IDLE_S if is_viewer else HEAD_S
+    if phase is Phase.READING:
+        return HEAD_S
+    if phase is Phase.ANSWERING or has_unsent:
+        return ANSWER_S
+    return IDLE_S if is_viewer else HEAD_S
 
 
 class Connections:
