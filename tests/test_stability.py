@@ -38,7 +38,7 @@ from envwatch.fleet.presence import ONLINE
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.encoding.frames import FORMAT_VERSION
 from envwatch.history.past import LeftOut
-from envwatch.hooks.message import Context, message_of
+from envwatch.hooks.message import Context
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
@@ -81,9 +81,7 @@ def listing() -> Any:
 def hook_events() -> list[Any]:
     one = hooked("web", "b").hold(20, "web").hold(65)
     context = Context(source=SOURCE, host="letta.example", profile="work")
-    messages = [
-        message_of(fired, clean("pager"), context, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
-    ]
+    messages = one.messages(context)
     return [json.loads(message.cloud_event) for message in messages]
 
 

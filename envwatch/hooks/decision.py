@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, LossClassifier, LossStatus, key_of
 from envwatch.fleet.events import ENDS, Event, Kind, leaves
 from envwatch.model.text import EMPTY, SafeText
@@ -17,7 +18,6 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
 
-    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, MonotonicS
 
@@ -43,14 +43,6 @@ class HookRule:
     """Least time between messages about an environment and kind."""
 
 
-class Fired(NamedTuple):
-    """A message to send now."""
-
-    subject: Event | Incident
-    """If a group, then only with the members that concern the hook."""
-    is_resolved: bool = False
-
-
 class _Waiting(NamedTuple):
     event: Event
     group: Event | None
@@ -70,13 +62,13 @@ class HookState:
 
     def apply(
         self, changes: MonitorChanges, monitor: Monitor, held: Container[SafeText]
-    ) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the next state, and the events and the opened incidents to send.
+    ) -> tuple[HookState, tuple[Event | Incident, ...]]:
+        """Return the next state, and the events and the opened incidents to send. A group has the members that fire.
 
         An incident that the ledger knows on this hook is not returned. Only messages about the profiles `held` are sent
         and noted as sent: another process runs the other hooks.
         """
-        now, state, incidents = changes.now, self, list[Fired]()
+        now, state, incidents = changes.now, self, list[Incident]()
         if self.rule.has_incidents:
             state, incidents = _with_incidents(self, now.monotonic, monitor, held)
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now, held)
@@ -90,8 +82,8 @@ class HookState:
 
 def _with_incidents(
     state: HookState, at: MonotonicS, monitor: Monitor, held: Container[SafeText]
-) -> tuple[HookState, list[Fired]]:
-    rule, sent, fired = state.rule, dict(state.sent), list[Fired]()
+) -> tuple[HookState, list[Incident]]:
+    rule, sent, fired = state.rule, dict(state.sent), list[Incident]()
     for incident in monitor.incidents.open:
         has_held = at - incident.noticed_at >= rule.after.total_seconds()
         if not has_held or incident.profile not in held or monitor.ledger.of(incident.id, state.hook) is not None:
@@ -103,7 +95,7 @@ def _with_incidents(
             and (incident.is_blindness or rule.matches(_with_row(loss, monitor)))
             for loss in ready
         ):
-            fired.append(Fired(incident))
+            fired.append(incident)
             sent |= dict.fromkeys(((topic, "") for topic in topics), at)
     return replace(state, sent=sent), fired
 
@@ -134,7 +126,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
     return replace(state, waiting=waiting)
 
 
-def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]) -> tuple[HookState, list[Fired]]:
+def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeText]) -> tuple[HookState, list[Event]]:
     waiting, sent = dict(state.waiting), dict(state.sent)
     classify_loss, identity = monitor.loss_classifier(now), monitor.fleet.identity
     losses = {identity(key_of(loss.event)): loss for loss in monitor.incidents.waiting}
@@ -153,7 +145,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks, held: Container[SafeTe
                 sent[topic, event.kind] = now.monotonic
                 groups.setdefault(id(event if group is None else group), (group, []))[1].append(event)
     fired = [
-        Fired(members[0] if group is None or len(members) == 1 else replace(group, members=tuple(members)))
+        members[0] if group is None or len(members) == 1 else replace(group, members=tuple(members))
         for group, members in groups.values()
     ]
     return replace(state, waiting=waiting, sent=sent), fired

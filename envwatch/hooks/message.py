@@ -26,7 +26,6 @@ from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
-    from envwatch.hooks.decision import Fired
     from envwatch.model.clock import Clocks, ServerMs
 
 
@@ -111,9 +110,16 @@ class Message:
         return {**NO_ROW, **named, "ENVWATCH_PROFILE": composed(self.context.profile)}
 
 
-def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor, now: Clocks) -> Message:
-    """Return a hook's message about the subject that fired."""
-    subject = fired.subject
+def message_of(  # noqa: PLR0913  the origins of a message
+    subject: Event | Incident,
+    hook: SafeText,
+    context: Context,
+    monitor: Monitor,
+    now: Clocks,
+    *,
+    is_resolved: bool = False,
+) -> Message:
+    """Return a hook's message about an event, or about an incident that opened or resolved."""
     if isinstance(subject, Event):
         text = event_text(subject, UTC)
         return Message(
@@ -125,7 +131,7 @@ def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor,
             event=cloud_event(subject, monitor, now, context.source),
         )
     at = monitor.fleet.by_profile[subject.profile].clock.server_time(now.wall)
-    resolved_at = at if fired.is_resolved else None
+    resolved_at = at if is_resolved else None
     row = _row_then(subject.losses)
     if (
         resolved_at is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress
-from envwatch.hooks.decision import Fired, HookState
+from envwatch.hooks.decision import HookState
 from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import HookReport, Runner
 from envwatch.model import limits
@@ -94,7 +94,7 @@ class HookDispatch:
 
     def take(self, update: MonitorUpdate) -> None:
         """Queue an update's messages; never waits."""
-        ledger, now = update.monitor.ledger, update.changes.now
+        ledger, now = self._watch.monitor.ledger, update.changes.now
         for incident in update.changes.resolved:
             for hook, announcement in ledger.of_hooks(incident.id):
                 if announcement.progress is Progress.OVER and hook in self._states:
@@ -102,30 +102,21 @@ class HookDispatch:
         for name, state in self._states.items():
             self._states[name], fired = state.apply(update.changes, update.monitor, self._alerts.held)
             for each in fired:
-                if isinstance(each.subject, Incident):
-                    ledger = ledger.due(each.subject.id, name, each.subject.profile, now.monotonic)
+                if isinstance(each, Incident):
+                    ledger = ledger.due(each.id, name, each.profile, now.monotonic)
                 else:
-                    self._put(name, each, now)
+                    context = self._contexts[each.profile]
+                    self.runner.put(name, message_of(each, name, context, update.monitor, now))
         self._watch.enter(ledger)
         self._now = now
         self._put_unsent(now)
         self.store()
 
-    def failing(self) -> Mapping[SafeText, WallMs]:
-        """Return the failing hooks."""
-        return self.runner.failing()
-
-    @property
-    def are_failing(self) -> Mapping[SafeText, bool]:
-        """Whether each hook is failing."""
-        failing = self.failing()
-        return {name: name in failing for name in self._states}
-
     def store(self) -> None:
         """Store the state for the next run."""
         if (now := self._now) is not None:
             for profile in self._alerts.held:
-                state = self._watch.monitor.alert_state(profile, now, self.failing())
+                state = self._watch.monitor.alert_state(profile, now, self.runner.failing())
                 self._alerts.keep(profile, state, now)
 
     def _put_unsent(self, now: Clocks) -> None:
@@ -140,11 +131,8 @@ class HookDispatch:
                 if is_known and incident.profile in self._alerts.held and (incident.id, is_end) not in queued:
                     ago_s = now.monotonic - announcement.at
                     at = Clocks(WallMs(now.wall - ago_s * 1000), announcement.at) if is_end else now
-                    self._put(name, Fired(incident, is_end), at)
-
-    def _put(self, hook: SafeText, fired: Fired, at: Clocks) -> None:
-        context = self._contexts[fired.subject.profile]
-        self.runner.put(hook, message_of(fired, hook, context, self._watch.monitor, at))
+                    context = self._contexts[incident.profile]
+                    self.runner.put(name, message_of(incident, name, context, monitor, at, is_resolved=is_end))
 
     async def _before_try(self, hook: SafeText, message: Message) -> None:
         if message.incident is not None:

@@ -18,7 +18,7 @@ from support.policies import soon
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.decision import Fired, HookRule, HookState
+from envwatch.hooks.decision import HookRule, HookState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
@@ -120,14 +120,12 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message_about_a
         HookRule(kinds=CHANGES, cooldown=timedelta(minutes=5)),
     )
     hooks = [HookState(hook=clean("page"), rule=rule) for rule in rules]
-    fired: list[Fired] = []
+    fired: list[Event | Incident] = []
 
     def note(changes: MonitorChanges) -> int:
         for number, hook in enumerate(hooks):
             hooks[number], sent = hook.apply(changes, monitor, {NO_PROFILE})
-            fired.extend(
-                each for each in sent if not (isinstance(each.subject, Incident) and each.subject.is_blindness)
-            )
+            fired.extend(each for each in sent if not (isinstance(each, Incident) and each.is_blindness))
         return sum(not incident.is_blindness for incident in changes.opened)
 
     now, skew, opened, polls = NOW + 0.0, 0.0, 0, 0

@@ -16,7 +16,6 @@ from support.hooked import Hooked, hooked
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import Event, Kind
-from envwatch.hooks.decision import Fired
 from envwatch.hooks.message import Context, DeliveryError, Message, message_of
 from envwatch.hooks.webhook import pagerduty_event
 from envwatch.model.clock import WallMs
@@ -31,9 +30,7 @@ CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.ex
 
 
 def messages(one: Hooked) -> list[Message]:
-    return [
-        message_of(fired, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
-    ]
+    return one.messages(CONTEXT)
 
 
 def event_of(message: Message) -> Mapping[str, Any]:
@@ -86,7 +83,7 @@ def test_losses_together_have_the_shared_values_as_reason_and_component() -> Non
 def test_a_message_tells_the_profile_of_a_configuration(profile: str, told: str | None) -> None:
     ((at, fired),) = (one := hooked("web", "b").hold(20, "web")).fired
     context = replace(CONTEXT, profile=profile)
-    opened = message_of(fired, clean("pager"), context, one.monitor, reading(NOW + at * 1000))
+    opened = message_of(fired.subject, clean("pager"), context, one.monitor, reading(NOW + at * 1000))
     assert event_of(opened)["data"]["profile"] == told
     assert pagerduty(opened)["payload"]["custom_details"].get("profile") == told
 
@@ -97,7 +94,7 @@ def test_pagerduty_gets_the_name_of_a_row_or_else_the_id(name: str | None, told:
     assert isinstance(fired.subject, Incident)
     (loss,) = fired.subject.losses
     named = fired.subject._replace(losses=(replace(loss, name=None if name is None else clean(name)),))
-    opened = message_of(Fired(named), clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
+    opened = message_of(named, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
     payload: Any = pagerduty(opened)["payload"]
     assert (payload["component"], payload["custom_details"]["environments"]) == (told, [told])
 
@@ -119,7 +116,7 @@ def test_programs_get_a_thousand_losses() -> None:
     ((at, fired),) = (one := hooked("web").hold(20, "web")).fired
     assert isinstance(fired.subject, Incident)
     many = fired.subject._replace(losses=fired.subject.losses * 1_001)
-    opened = message_of(Fired(many), clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
+    opened = message_of(many, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000))
     data = event_of(opened)["data"]
     assert (data["count"], len(data["environments"])) == (1_001, 1_000)
 
@@ -194,13 +191,13 @@ def test_a_group_and_the_fleet_have_no_row() -> None:
 def test_an_event_without_a_recorded_row_has_id_and_name() -> None:
     bare = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"))
     one = hooked("web")
-    message = message_of(Fired(bare), clean("pager"), CONTEXT, one.monitor, reading())
+    message = message_of(bare, clean("pager"), CONTEXT, one.monitor, reading())
     assert [message.variables[f"ENVWATCH_{name}"] for name in ("ID", "NAME", "POD")] == ["env-1", "web", ""]
 
 
 def test_a_long_reason_makes_a_summary_of_a_thousand_characters() -> None:
     long = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), name=clean("web"), reason=clean("x" * 5_000, 5_000))
-    message = message_of(Fired(long), clean("pager"), CONTEXT, hooked("web").monitor, reading())
+    message = message_of(long, clean("pager"), CONTEXT, hooked("web").monitor, reading())
     assert (len(message.summary), message.summary[-2:]) == (1_000, "x…")
 
 

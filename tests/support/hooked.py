@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from support.builders import NOW, environment, failed, listed, reading, slept
 from support.policies import soon
@@ -13,13 +13,15 @@ from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
-from envwatch.hooks.decision import Fired, HookRule, HookState
+from envwatch.hooks.decision import HookRule, HookState
+from envwatch.hooks.message import message_of
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from envwatch.hooks.message import Context, Message
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
@@ -29,6 +31,11 @@ def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environm
     link = {"lastHeartbeat": at - 1_000} if is_up else {"connectionId": None, "lastHeartbeat": None, "podId": None}
     signs = {"lastSeenAt": at - 1_000 if is_up else NOW - 1_000, "connectionName": name}
     return environment(name, **(signs | link | changes))
+
+
+class Fired(NamedTuple):
+    subject: Event | Incident
+    is_resolved: bool = False
 
 
 @dataclass
@@ -81,10 +88,10 @@ class Hooked:
         for incident, _ in [*ledger.unsent((), hook)]:
             self.fired.append((self.now, Fired(incident, is_resolved=True)))
             ledger = ledger.told(incident.id, hook, at)
-        self.fired += ((self.now, each) for each in fired)
+        self.fired += ((self.now, Fired(each)) for each in fired)
         for each in fired:
-            if isinstance(each.subject, Incident):
-                ledger = ledger.due(each.subject.id, hook, NO_PROFILE, at).told(each.subject.id, hook, at)
+            if isinstance(each, Incident):
+                ledger = ledger.due(each.id, hook, NO_PROFILE, at).told(each.id, hook, at)
         self.monitor = replace(monitor, ledger=ledger)
         return self
 
@@ -94,6 +101,14 @@ class Hooked:
         announced = self.monitor.ledger.announcements.items()
         channels = ((id_, channels.get(self.state.hook)) for id_, channels in announced)
         return [id_ for id_, each in channels if each is not None and each.progress is Progress.TOLD]
+
+    def messages(self, context: Context) -> list[Message]:
+        """Return the messages of the firings, in the monitor's present state."""
+        hook = clean("pager")
+        return [
+            message_of(one.subject, hook, context, self.monitor, reading(NOW + at * 1000), is_resolved=one.is_resolved)
+            for at, one in self.fired
+        ]
 
     @property
     def said(self) -> list[str]:

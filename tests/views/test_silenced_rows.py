@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import environment, listed, reading
@@ -38,7 +38,6 @@ from envwatch.views.table.block_text import counts_text, why_text
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
-    from envwatch.hooks.decision import Fired
     from envwatch.views.output.environment_list import EnvironmentList
     from envwatch.views.table.block import Block
 
@@ -265,7 +264,7 @@ def test_one_message_says_which_rows_are_not_back() -> None:
     state = HookState(hook=EMPTY, rule=HookRule())
     night.day += 1
     night.poll("09:59", "mac-1", "mac-2")
-    fired: list[Fired] = []
+    fired: list[Any] = []
     for time in ("10:00:05", "10:00:15", "10:00:20"):
         at = night.instant(time)
         night.at = at
@@ -274,7 +273,7 @@ def test_one_message_says_which_rows_are_not_back() -> None:
         state, found = state.apply(changes._replace(opened=tuple(night.opened)), night.monitor, {NO_PROFILE})
         fired += found
         for each in found:
-            ledger = night.monitor.ledger.due(each.subject.id or EMPTY, EMPTY, NO_PROFILE, reading(at).monotonic)
+            ledger = night.monitor.ledger.due(each.id or EMPTY, EMPTY, NO_PROFILE, reading(at).monotonic)
             night.monitor = replace(night.monitor, ledger=ledger)
     messages = [message_of(each, clean("page"), CONTEXT, night.monitor, reading(night.at)) for each in fired]
     (message,) = [each for each in messages if "not back" in each.summary]

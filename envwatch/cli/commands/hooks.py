@@ -88,7 +88,6 @@ def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
     from envwatch.fleet.monitor import Monitor
-    from envwatch.hooks.decision import Fired
     from envwatch.hooks.message import Context, message_of
     from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.limits import Limits
@@ -113,7 +112,4 @@ def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     )
     context = Context(source="envwatch:test", host="envwatch", profile=profile)
     monitor = Monitor.create({NO_PROFILE: Limits()})
-    return [
-        message_of(Fired(incident, is_resolved=is_resolved), hook, context, monitor, now)
-        for is_resolved in (False, True)
-    ]
+    return [message_of(incident, hook, context, monitor, now, is_resolved=is_resolved) for is_resolved in (False, True)]

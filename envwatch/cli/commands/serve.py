@@ -69,7 +69,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
         async with (
             monitoring(profiles, options, alerts=hooks.alerts) as watched,
             dispatching(hooks, watched.watch, watched.poll_log, show) as running_hooks,
-            pinging(pings, watched.watch, watched.warn, running_hooks.failing),
+            pinging(pings, watched.watch, watched.warn, running_hooks.runner.failing),
             aclosing(Service(plan, watched.warn, watched.poll_log)) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
@@ -78,7 +78,8 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
                 print_error(f"envwatch: {text}")
             manager.ready()
             async for update in watched.watch:
-                service.take(update, running_hooks.are_failing)
+                failing = running_hooks.runner.failing()
+                service.take(update, {hook.name: hook.name in failing for hook in hooks.hooks})
                 narrate(update)
                 manager.take(update.changes.outcome)
                 if update.changes.outcome is None:

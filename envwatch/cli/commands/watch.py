@@ -95,7 +95,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
         async with (
             monitoring(profiles, options, deadline, hooks.alerts) as watched,
             dispatching(hooks, watched.watch, watched.poll_log, show) as running_hooks,
-            pinging(pings, watched.watch, watched.warn, running_hooks.failing),
+            pinging(pings, watched.watch, watched.warn, running_hooks.runner.failing),
         ):
             refusals = Refusals(watched.watch.targets)
             with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""

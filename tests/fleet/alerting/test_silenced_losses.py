@@ -21,7 +21,6 @@ from envwatch.fleet.alerting.alert_state import alert_state, content_of, ring_te
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.decision import Fired
 from envwatch.hooks.message import Context, message_of
 from envwatch.model import limits
 from envwatch.model.limits import Limits
@@ -145,7 +144,7 @@ def test_a_power_cut_has_one_size_in_incident_message_log_and_block() -> None:
     (incident,) = night.opened
     assert ({loss.name for loss in incident.losses}, incident.silenced) == (set(servers[:3]), 3)
     context = Context(source="https://letta.example", host="letta.example", profile="")
-    message = message_of(Fired(incident), clean("pager"), context, night.monitor, reading(night.at))
+    message = message_of(incident, clean("pager"), context, night.monitor, reading(night.at))
     assert message.summary == "web-0 and 2 others went offline (+3 silenced)"
     assert ring_text(night.opened) == message.summary
     (group,) = [each for each in night.events if each.members]
