@@ -319,6 +319,9 @@ def _opened(
         if len(recent) < limits.STORM_FROM:
             silent = (loss for loss in waiting if statuses[key_of(loss.event)] is LossStatus.SILENCED)
             incident = incident_of(profile, lost, around.fleet)
+            if incident.id in {each.id for each in opened}:  # a chain that came apart, as a part is no longer doubtful
+                id_ = hashed_id(incident.id, "rest")
+                incident = incident_of(profile, [loss._replace(incident=id_) for loss in lost], around.fleet)
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
             continue

@@ -85,3 +85,16 @@ TestIncidents = IncidentMachine.TestCase
 TestIncidents.settings = settings(
     max_examples=examples(60), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_two_parts_of_a_chain_that_open_in_one_moment_have_two_ids() -> None:
+    """One part is no longer doubtful, so that the chain has come apart."""
+    machine = IncidentMachine()
+    machine.begin(skew=0, count=3)
+    machine.every_heartbeat_stands_still()
+    machine.a_poll_succeeds(doubled=set(), lacking=set(), seed=0, withheld=set())
+    machine.boxes_join_or_leave(numbers={0})
+    machine.polls_find_a_part(count=2, first=1, seconds=30, times=3)
+    machine.time_alone_passes(seconds=4_000)
+    machine.polls_ask_about_some_that_are_missing(asked=set(), lacking=set(), times=1)
+    assert [*machine.opened.values()] == [1, 1]
