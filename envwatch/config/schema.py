@@ -72,21 +72,18 @@ _VIEW_FIELDS: Final[Mapping[str, Any]] = {
     name: (Annotated[_VIEW_TYPES[name], rule], NamedView._field_defaults[name]) for name, rule in _VIEW_RULES.items()
 }
 
-_OwnView: Final = create_model("_OwnView", __config__=ConfigDict(extra="forbid", frozen=True), **_VIEW_FIELDS)
-
-
-class OwnView(_OwnView):  # type: ignore[misc, valid-type]  # the base is made at run time
-    """A view of your own: rows, columns, order and groups under one name and key."""
-
-    def named(self, name: str) -> NamedView:
-        """Return the view as the screen takes it."""
-        return NamedView(name=name, **dict(self))
+OwnView: Final = create_model(
+    "OwnView",
+    __config__=ConfigDict(extra="forbid", frozen=True),
+    __doc__="A view of your own: rows, columns, order and groups under one name and key.",
+    **_VIEW_FIELDS,
+)
 
 
 class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  # the first base is made at run time
     """A server with its key and settings."""
 
-    views: Annotated[dict[str, OwnView], _BY_NAME] = {}
+    views: Annotated[dict[str, OwnView], _BY_NAME] = {}  # type: ignore[valid-type]  # made at run time
     """Views of your own, by name. A profile's view replaces the view of the same name above the profiles."""
 
 

@@ -211,6 +211,8 @@ def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], d
     """Return keys, commands, views and hooks of the file as fields of `Settings`, and each entry's origin."""
     if document is None:
         return {}, {}
+    from envwatch.views.table.table_view import NamedView  # noqa: PLC0415 - only with a file
+
     config, own = document.config, document.config.profiles.get(profile)
     hooks = tuple(each.numbered(number) for number, each in enumerate(config.hooks, 1))
     views: dict[str, NamedView] = {}
@@ -219,7 +221,7 @@ def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], d
     places |= {f"commands.{name}": ("commands", name, "key") for name in config.commands}
     for path, section in (((), config), (("profiles", profile), own)):
         for name, view in section.views.items() if section is not None else ():
-            views[name] = view.named(name)
+            views[name] = NamedView(name=name, **dict(view))
             places[f"views.{name}"] = (*path, "views", name, "key")
     sections = (config, *config.profiles.values())
     variables = (name for each in sections for name in (each.api_key_env, each.ping_url_env))
