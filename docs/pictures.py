@@ -32,13 +32,14 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.history.stored import StoredPast, history_folder
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
+from envwatch.model.outcome import Cause, Failure, ListedPage, Snapshot, SourceError
 from envwatch.model.page import page_of
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Poller, Runtime, Session, Target
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Preferences
 from envwatch.tui.hinted_app import HintedApp
+from envwatch.views.screen_settings import ScreenSettings
 from envwatch.watch.loop import Watch
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class World:
         """Return the fleet at this moment, or raise the picture's failure."""
         cause = self._picture.failure
         if cause is not None and self._s >= POD_LOST_S:
-            raise SourceError(cause, FAILURES[cause])
+            raise SourceError(Failure(cause, FAILURES[cause]))
         asked_at = self.clocks().wall
         rows, _ = self._fleet.page(int(asked_at), limit=None)
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows))
@@ -177,7 +178,8 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
         read, runtime = uptimes_at_first(FLEET), Runtime(world.clocks)
         watch = Watch(monitor, session, read=read, runtime=runtime, has_log=True)
         inputs = Inputs(watch=watch, export=export_here, pasts=pasts, readable=readable)
-        preferences = Preferences(theme=picture.theme, columns=picture.columns, ascii_only=picture.ascii_only)
+        looks = ScreenSettings(theme=picture.theme, columns=picture.columns)
+        preferences = Preferences(settings=looks, ascii_only=picture.ascii_only)
         app = (
             EnvwatchApp(inputs, preferences)
             if picture.pressed_at is None
@@ -202,6 +204,7 @@ async def draw(picture: Picture, past_folder: Path) -> str:
         if picture.has_past:
             await pilot.pause(2)
             await world.pass_until(picture.seconds + 1)  # redraws the time-dependent parts
+            await pilot.pause(1.5)  # a tick comes within a second
         for text_input in pilot.app.screen.query(Input):
             text_input.cursor_blink = False
         await pilot.pause(1.5)

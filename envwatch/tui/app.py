@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -147,8 +148,9 @@ class EnvwatchApp(TerminalApp, StateNode):
             self.set_interval(_FRAME_S, lambda: self.time_machine.play(self._watch.clocks()))
 
     async def _take_updates(self) -> None:
-        async for update in self._watch:
-            await self.take(update)
+        async with aclosing(self._watch):
+            async for update in self._watch:
+                await self.take(update)
 
     async def take(self, update: MonitorUpdate) -> None:
         """Show an update; updates taken before the app runs are in the first frame."""
