@@ -260,14 +260,9 @@ class EnvwatchApp(TerminalApp, StateNode):
     def _start_export(self, message: TableActions.ExportRequested) -> None:
         self.run_worker(message.write(self._inputs.export, self.answer))
 
-    @on(RowActions.Acknowledged)
-    @on(RowActions.Silenced)
-    @on(RowActions.Unsilenced)
     @on(RowActions.Decided)
-    def _decide(
-        self, message: RowActions.Acknowledged | RowActions.Silenced | RowActions.Unsilenced | RowActions.Decided
-    ) -> None:
-        text = message.act(self._watch, self._inputs.user, self.options.zone)
+    def _decide(self, message: RowActions.Decided) -> None:
+        text = message.act(self._watch, self._inputs.user)
         self.republish()
         if text:
             self.answer(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.tui.screens.menu import Menu
-from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.row_actions import RowActions, decide_alerts
 from envwatch.watch.loop import Decisions, News
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ async def test_a_word_of_another_process_holds_from_the_next_poll_on() -> None:
 async def test_a_row_that_left_the_fleet_meanwhile_has_no_word() -> None:
     async with staged() as stage:
         await stage.show([row("web", stage.at)])
-        stage.app.dashboard.post_message(RowActions.Decided([(NO_PROFILE, clean("env-z"))], is_always=True))
+        stage.app.dashboard.post_message(
+            RowActions.Decided(partial(decide_alerts, [(NO_PROFILE, clean("env-z"))], None, is_always=True))
+        )
         await stage.tick(0)
         assert stage.news == "nothing to decide: the row has left the fleet"
         assert words(stage) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from support.pasts import ALL_TIMES, at, day, rows_at, with_past
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import EMPTY, clean
-from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.row_actions import RowActions, silence_rows
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -29,7 +30,9 @@ async def seed(stage: Stage) -> None:
 
 async def silence(stage: Stage) -> None:
     """Silence the down row, which then is in the table."""
-    stage.app.dashboard.post_message(RowActions.Silenced([(NO_PROFILE, clean("env-lost"))], timedelta(days=1), EMPTY))
+    stage.app.dashboard.post_message(
+        RowActions.Decided(partial(silence_rows, [(NO_PROFILE, clean("env-lost"))], timedelta(days=1), EMPTY))
+    )
     await stage.pilot.pause()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from support.policies import soon
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.row_actions import RowActions, change_acks, silence_rows
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -74,7 +75,7 @@ async def test_an_own_acknowledgement_is_shown_in_place_of_it() -> None:
     async with staged(WIDE) as stage:
         await stage.show(rows(stage.at, **ack()))
         stage.app.dashboard.post_message(
-            RowActions.Acknowledged({key_of("env-a"): Ack(ServerMs(stage.at), clean("mine"))})
+            RowActions.Decided(partial(change_acks, {key_of("env-a"): Ack(ServerMs(stage.at), clean("mine"))}))
         )
         await stage.tick(0)
         await stage.press("enter")
@@ -86,7 +87,9 @@ async def test_an_own_silence_is_shown_in_place_of_it() -> None:
     async with staged(WIDE) as stage:
         await stage.show(rows(stage.at, **silence(stage)))
         key = (clean(""), clean("env-a"))
-        stage.app.dashboard.post_message(RowActions.Silenced([key], timedelta(hours=1), clean("mine")))
+        stage.app.dashboard.post_message(
+            RowActions.Decided(partial(silence_rows, [key], timedelta(hours=1), clean("mine")))
+        )
         await stage.tick(0)
         assert not stage.block
         assert re.search("a +⊘ ", row_of(stage, "a"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from support.app_harness import BELL, staged
@@ -16,11 +17,11 @@ from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import clock_text
-from envwatch.tui.screens.row_actions import RowActions
-from envwatch.watch.loop import News
+from envwatch.tui.screens.row_actions import RowActions, end_silences, silence_rows
+from envwatch.watch.loop import News, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from support.app_harness import Stage
 
@@ -43,8 +44,8 @@ async def lose(stage: Stage) -> None:
         await stage.tick(0)
 
 
-async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilenced) -> None:
-    stage.app.dashboard.post_message(message)
+async def post(stage: Stage, act: Callable[[Watch, SafeText], str]) -> None:
+    stage.app.dashboard.post_message(RowActions.Decided(act))
     await stage.tick(0)
 
 
@@ -54,7 +55,7 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
         bell=True, policies=soon(), kept=lambda each: kept.append({**each.silences}), user=clean("ada")
     ) as stage:
         await stage.show(rows(stage.at))
-        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         assert stage.news == "silenced on this machine for 1h: a (it is up)"
         await lose(stage)
         assert stage.app.sent == []
@@ -65,7 +66,7 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
         silence = silenced.silence
         assert (silence.note, silence.by, silence.until - silence.at) == (NOTE, "ada", 3_600_000)
         assert not state.monitor.is_alerting(tracked, state.now)
-        await post(stage, RowActions.Unsilenced([silence]))
+        await post(stage, partial(end_silences, [silence]))
         assert stage.news == "no longer silenced"
         assert stage.app.state.monitor.is_alerting(tracked, stage.app.state.now)
         assert [list(changes) for changes in kept] == [[silence.id], [silence.id]]
@@ -79,13 +80,13 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
 async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
     async with staged() as stage:
         await stage.show(rows(stage.at))
-        await post(stage, RowActions.Silenced([(clean(""), clean("env-z"))], HOUR, NOTE))
+        await post(stage, partial(silence_rows, [(clean(""), clean("env-z"))], HOUR, NOTE))
         assert stage.news == "nothing to silence: the row has left the fleet"
-        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         (silence,) = stage.app.state.monitor.silences.values()
-        await post(stage, RowActions.Unsilenced([silence]))
+        await post(stage, partial(end_silences, [silence]))
         assert stage.news == "no longer silenced"
-        await post(stage, RowActions.Unsilenced([silence]))
+        await post(stage, partial(end_silences, [silence]))
         assert stage.news == "the silence has ended already"
 
 
@@ -156,7 +157,7 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         await stage.show(rows(stage.at))
         await lose(stage)
         assert re.search(r"^▌.* NEW  a +disconnected *$", stage.block[0])
-        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         await stage.tick(1)
         assert stage.block == []
         until = clock_text(NOW + stage.now * 1000 + 3_600_000, None)[:5]
@@ -168,7 +169,7 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         assert re.search(r"silenced +until \d\d:\d\d: new disks", stage.text)
         await stage.press("escape", "b", "p", "enter")
         assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
-        await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], 2 * HOUR, NOTE))
+        await post(stage, partial(silence_rows, [(clean(""), clean("env-b"))], 2 * HOUR, NOTE))
         assert [line for line in stage.body if "pod pod" in line] == [
             f"▾ ⊘ pod pod-1  ● 1  ○ 1  silenced until {until}"
         ]
@@ -178,7 +179,7 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         assert re.fullmatch(r"▾ ⊘ pod pod-1  ● 1  silenced until \d\d:\d\d", stage.body[0])
         silences = stage.app.state.monitor.silences.values()
         (left,) = [each for each in silences if key_of("env-b") in each.environments]
-        await post(stage, RowActions.Unsilenced([left]))
+        await post(stage, partial(end_silences, [left]))
         assert stage.body[0] == "▾ pod pod-1  ● 1"
 
 
@@ -186,7 +187,7 @@ async def test_a_silenced_row_is_the_last_of_the_table_and_a_row_that_needs_a_pe
     async with staged() as stage:
         await stage.show(rows(stage.at))
         await lose(stage)
-        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         assert (stage.block, stage.names) == ([], ["laptop of env-b", "a"])
         unchanged = rows(stage.at, is_lost=True)
         stage.now += 60
@@ -234,14 +235,14 @@ async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line(
         await stage.show(rows(stage.at))
         await lose(stage)
         assert "○ 1 off  " in stage.lines[0]
-        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        await post(stage, partial(silence_rows, [KEY], HOUR, NOTE))
         assert "off" not in stage.lines[0]
         assert stage.rule.startswith("── 1 online · 1 silenced ──")
         await stage.show(rows(stage.at))
         assert stage.rule.startswith("── 2 online (1 silenced) ──")
         await lose(stage)
         (silence,) = stage.app.state.monitor.silences.values()
-        await post(stage, RowActions.Unsilenced([silence]))
+        await post(stage, partial(end_silences, [silence]))
         assert "○ 1 off  " in stage.lines[0]
         assert "silenced" not in stage.rule
 
@@ -251,7 +252,7 @@ async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> Non
     async with staged(profiles=tuple(servers), servers=servers) as stage:
         for profile in servers:
             await stage.show(rows(stage.at), profile)
-        await post(stage, RowActions.Silenced([(clean("home"), A)], HOUR, NOTE))
+        await post(stage, partial(silence_rows, [(clean("home"), A)], HOUR, NOTE))
         (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {(clean("one.example"), A)}
         monitor, now = stage.app.state.monitor, stage.app.state.now
@@ -262,7 +263,7 @@ async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> Non
 async def test_the_title_counts_a_loss_from_the_moment_at_which_its_silence_ends() -> None:
     async with staged(policies=soon(), user=clean("ada")) as stage:
         await stage.show(rows(stage.at))
-        await post(stage, RowActions.Silenced([KEY], timedelta(seconds=60), NOTE))
+        await post(stage, partial(silence_rows, [KEY], timedelta(seconds=60), NOTE))
         await stage.show(rows(stage.at, is_lost=True))
         assert stage.app.titles[-1].split()[0] == "●1"
         await stage.tick(59)

@@ -7,6 +7,7 @@ import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +26,7 @@ from envwatch.demo.server import Server
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.row_actions import RowActions, silence_rows
 from envwatch.tui.state import ASCII, UNICODE
 from envwatch.tui.terminal.frame_writer import pen_of
 from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
@@ -462,7 +463,9 @@ async def every_look(case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         await stage.show(every_row(stage.at, is_lost=False))
         await acknowledge(stage, "acked-box", "disk swap")
         silent = [(NO_PROFILE, clean("silent-box"))]
-        stage.app.dashboard.post_message(RowActions.Silenced(silent, timedelta(hours=1), clean("moving")))
+        stage.app.dashboard.post_message(
+            RowActions.Decided(partial(silence_rows, silent, timedelta(hours=1), clean("moving")))
+        )
         await stage.tick(5)
         await stage.show(every_row(stage.at, is_lost=True))
         (old,) = stage.table.headers

@@ -196,13 +196,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
         hidden = self.table.row_cursor.hidden(self.marked)
         self.query_one(StatusBar).marks = Marks(len(self.marked), len(hidden))
 
-    @on(RowActions.Acknowledged)
-    def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:
-        fleet, state = self.state.monitor.fleet, self.state
-        rows = [each for each in self.under_cursor.environments if not state.monitor.is_acked(each)]
-        if any((fleet.server_of(each.profile), each.environment.id) in message.changes for each in rows):
-            self.table.pass_on_cursor()
-
     @on(ProblemBlock.LineClicked)
     def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:
         line = self.table.line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from datetime import timedelta, tzinfo
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual.app import SuspendNotSupported
@@ -32,7 +33,7 @@ from envwatch.views.table.block_text import several_text
 from envwatch.watch.loop import Decisions, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.views.pane.details import Copy
@@ -71,71 +72,11 @@ class RowActions(TableScreen):
     _is_running: bool = False
 
     @dataclass
-    class Acknowledged(Message):
-        """Acknowledgements changed; the value None is a withdrawn acknowledgement."""
-
-        changes: Mapping[ServerKey, Ack | None]
-
-        def act(self, watch: Watch, _user: SafeText, _zone: tzinfo | None) -> str:
-            watch.decide(Decisions(acks=self.changes))
-            return ""
-
-    @dataclass
-    class Silenced(Message):
-        """The user silences environments."""
-
-        keys: Sequence[EnvironmentKey]
-        lasts: timedelta
-        note: SafeText
-        hidden: int = 0
-        """The number of environments that the filter hides."""
-
-        def act(self, watch: Watch, user: SafeText, _zone: tzinfo | None) -> str:
-            fleet = watch.monitor.fleet
-            known = [tracked for key in self.keys if (tracked := fleet.tracked(key)) is not None]
-            hidden = f" ({self.hidden:,} hidden by the filter)" if self.hidden else ""
-            if not known:
-                return f"nothing to silence: the row has left the fleet{hidden}"
-            silenced = [(fleet.server_of(each.profile), each.environment.id) for each in known]
-            silence = silence_of_environments(silenced, watch.clocks().wall, self.lasts, self.note, user)
-            watch.decide(Decisions(silences={silence.id: silence}))
-            recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
-            return f"silenced on this machine for {long_age(self.lasts)}: {several_text(known)}{recovered}{hidden}"
-
-    @dataclass
-    class Unsilenced(Message):
-        """The user ends silences."""
-
-        silences: Sequence[Silence]
-
-        def act(self, watch: Watch, user: SafeText, _zone: tzinfo | None) -> str:
-            at, current = watch.clocks().wall, watch.monitor.silences
-            ended = {
-                silence.id: silence.ended(at, user)
-                for silence in self.silences
-                if silence.hours is not None or (silence.id in current and current[silence.id].holds(at))
-            }
-            watch.decide(Decisions(silences=ended))
-            return "no longer silenced" if ended else "the silence has ended already"
-
-    @dataclass
     class Decided(Message):
-        """The user says whether losses of environments need a person; None leaves the decision to the rules."""
+        """The user decides about rows."""
 
-        keys: Sequence[EnvironmentKey]
-        is_always: bool | None
-
-        def act(self, watch: Watch, user: SafeText, zone: tzinfo | None) -> str:
-            from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
-
-            fleet, now = watch.monitor.fleet, watch.clocks()
-            known = [tracked for key in self.keys if (tracked := fleet.tracked(key)) is not None]
-            if not known:
-                return "nothing to decide: the row has left the fleet"
-            word = None if self.is_always is None else Word(self.is_always, now.wall, user)
-            keys = [(fleet.server_of(tracked.profile), tracked.environment.id) for tracked in known]
-            watch.decide(Decisions(words=dict.fromkeys(keys, word)))
-            return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone)
+        act: Callable[[Watch, SafeText], str]
+        """Takes the decision of a user, and returns an answer or an empty text."""
 
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
@@ -179,19 +120,17 @@ class RowActions(TableScreen):
             shared=target.shared,
             is_past=state.rewound is not None,
         )
+        own: list[tuple[str, Copy]]
         if len(target.environments) == 1:
             (only,) = target.environments
-            own = [(COPY_LETTERS[each.label], each) for each in copies(only)]
-            as_json = Copy("JSON", row_json_of(environments))
+            own = [(each.label, each) for each in copies(only)]
+            as_json = row_json_of(environments)
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)
-            own = [
-                (COPY_LETTERS["name"], _names_of(target)),
-                (COPY_LETTERS["environment id"], Copy("environment ids", ids)),
-            ]
-            as_json = Copy("JSON", b"".join(json_of(environments)).decode())
-        added = (Copy("a sentence for a chat", sentence), as_json)
-        texts = dict([*own, *((COPY_LETTERS[each.label], each) for each in added)])
+            own = [("name", _names_of(target)), ("environment id", Copy("environment ids", ids))]
+            as_json = b"".join(json_of(environments)).decode()
+        added = Copy("a sentence for a chat", sentence), Copy("JSON", as_json)
+        texts = {COPY_LETTERS[label]: text for label, text in (*own, *((each.label, each) for each in added))}
 
         def copy(letter: str) -> None:
             if menu.is_plain:
@@ -254,7 +193,7 @@ class RowActions(TableScreen):
                 key = (fleet.server_of(each.profile), each.environment.id)
                 acks[key] = ack_of(each, state.server_now(each.profile), note)
             keys = {each.key for each in still.environments}
-            self.post_message(self.Acknowledged(acks))
+            self._change_acks(acks)
             self.show_message(acknowledged_text(still.name, keys, state.monitor.with_acks(acks), state.now))
             self.unmark(whole)
 
@@ -276,12 +215,12 @@ class RowActions(TableScreen):
                 return
             still = self.part_of(acknowledged, still_acked)
             if prompt.is_withdrawn:
-                self.post_message(self.Acknowledged(dict.fromkeys(acks)))
+                self._change_acks(dict.fromkeys(acks))
                 self.show_message(f"no longer acknowledged: {still.name}")
             elif (new_note := note_of(answer)) == note:
                 self.show_message(f"still acknowledged: {still.name}")
             else:
-                self.post_message(self.Acknowledged({key: replace(ack, note=new_note) for key, ack in acks.items()}))
+                self._change_acks({key: replace(ack, note=new_note) for key, ack in acks.items()})
                 self.show_message(f"acknowledged with another note: {still.name}")
             self.unmark(whole)
 
@@ -289,6 +228,13 @@ class RowActions(TableScreen):
         question = f"{acknowledged.name}, acknowledged already: another note?"
         prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
         self.ask(prompt, change)
+
+    def _change_acks(self, changes: Mapping[ServerKey, Ack | None]) -> None:
+        fleet, monitor = self.state.monitor.fleet, self.state.monitor
+        rows = [each for each in self.under_cursor.environments if not monitor.is_acked(each)]
+        if any((fleet.server_of(each.profile), each.environment.id) in changes for each in rows):
+            self.table.pass_on_cursor()
+        self.post_message(self.Decided(partial(change_acks, changes)))
 
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
         return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
@@ -315,7 +261,7 @@ class RowActions(TableScreen):
 
         def take(choice: str) -> None:
             if choice == _END:
-                self.post_message(self.Unsilenced([*silences]))
+                self.post_message(self.Decided(partial(end_silences, silences)))
                 self.unmark(target)
             else:
                 self._ask_why(target, _LASTS[choice])
@@ -328,7 +274,8 @@ class RowActions(TableScreen):
         def silence(answer: str) -> None:
             if (still := self.newest(target)) is not None:
                 keys = [row.key for row in still.environments]
-                self.post_message(self.Silenced(keys, lasts, note_of(answer), len(still.hidden)))
+                act = partial(silence_rows, keys, lasts, note_of(answer), hidden=len(still.hidden))
+                self.post_message(self.Decided(act))
                 self.unmark(target)
 
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
@@ -359,7 +306,8 @@ class RowActions(TableScreen):
         title = f"{target.name}: {decisions_text(rows, zone)}"
 
         def take(choice: str) -> None:
-            self.post_message(self.Decided([row.key for row in target.environments], _WORDS[choice]))
+            keys = [row.key for row in target.environments]
+            self.post_message(self.Decided(partial(decide_alerts, keys, zone, is_always=_WORDS[choice])))
             self.unmark(target)
 
         self.choose(title, choices, take, current)
@@ -425,6 +373,58 @@ class RowActions(TableScreen):
         if cast("TerminalApp", self.app).is_colourless:
             variables["NO_COLOR"] = "1"  # Textual removes the variable
         return child_environment(os.environ, variables, settings.secret_variables)
+
+
+def change_acks(changes: Mapping[ServerKey, Ack | None], watch: Watch, _user: SafeText) -> str:
+    """Change acknowledgements; the value None withdraws an acknowledgement."""
+    watch.decide(Decisions(acks=changes))
+    return ""
+
+
+def silence_rows(  # noqa: PLR0913  a silence, and who takes it
+    keys: Iterable[EnvironmentKey], lasts: timedelta, note: SafeText, watch: Watch, user: SafeText, *, hidden: int = 0
+) -> str:
+    """Silence rows; the filter hides `hidden` of them."""
+    known, fleet = _known(keys, watch), watch.monitor.fleet
+    tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
+    if not known:
+        return f"nothing to silence: the row has left the fleet{tail}"
+    silenced = [(fleet.server_of(each.profile), each.environment.id) for each in known]
+    silence = silence_of_environments(silenced, watch.clocks().wall, lasts, note, user)
+    watch.decide(Decisions(silences={silence.id: silence}))
+    recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
+    return f"silenced on this machine for {long_age(lasts)}: {several_text(known)}{recovered}{tail}"
+
+
+def end_silences(silences: Iterable[Silence], watch: Watch, user: SafeText) -> str:
+    """End silences."""
+    at, current = watch.clocks().wall, watch.monitor.silences
+    ended = {
+        silence.id: silence.ended(at, user)
+        for silence in silences
+        if silence.hours is not None or (silence.id in current and current[silence.id].holds(at))
+    }
+    watch.decide(Decisions(silences=ended))
+    return "no longer silenced" if ended else "the silence has ended already"
+
+
+def decide_alerts(
+    keys: Iterable[EnvironmentKey], zone: tzinfo | None, watch: Watch, user: SafeText, *, is_always: bool | None
+) -> str:
+    """Say whether losses of rows need a person; None leaves the decision to the rules."""
+    from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
+
+    known, fleet, now = _known(keys, watch), watch.monitor.fleet, watch.clocks()
+    if not known:
+        return "nothing to decide: the row has left the fleet"
+    word = None if is_always is None else Word(is_always, now.wall, user)
+    decided = [(fleet.server_of(tracked.profile), tracked.environment.id) for tracked in known]
+    watch.decide(Decisions(words=dict.fromkeys(decided, word)))
+    return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone)
+
+
+def _known(keys: Iterable[EnvironmentKey], watch: Watch) -> list[TrackedEnvironment]:
+    return [tracked for key in keys if (tracked := watch.monitor.fleet.tracked(key)) is not None]
 
 
 def _names_of(target: Target) -> Copy:
