@@ -16,14 +16,14 @@ from textual.reactive import Reactive
 from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.history.past import HistoryError
 from envwatch.model.text import SafeText, clean
-from envwatch.tui.arguments import DEFAULTS, Inputs, Preferences
-from envwatch.tui.poll_control import POLLING_KEYS, PollControl
+from envwatch.tui.poll_control import POLLING_KEYS, Targets, change_interval, refresh, toggle_pause
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.screens.table_screen import TimeActions
+from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
 from envwatch.tui.terminal.app import TerminalApp
+from envwatch.tui.terminal.driver import has_shell
 from envwatch.tui.terminal.textual_internals import forget_closed_widgets, forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
@@ -35,13 +35,14 @@ from envwatch.views.table.table_view import AmbiguousNames, View
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from textual.command import Provider
     from textual.events import Key
     from textual.screen import Screen
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
+    from envwatch.sources.poller import PollSchedule
+    from envwatch.tui.arguments import Inputs, Preferences
     from envwatch.tui.rewind.time_machine import TimeMachine
     from envwatch.watch.loop import MonitorUpdate
 
@@ -65,12 +66,6 @@ _LARGE: Final = 1000
 """A listing of this many environments is handled in steps; fewer take less than 5 ms."""
 
 
-def _commands() -> type[Provider]:
-    from envwatch.tui.screens.command_palette import Commands
-
-    return Commands
-
-
 class EnvwatchApp(TerminalApp, StateNode):
     """The dashboard in a terminal."""
 
@@ -79,7 +74,6 @@ class EnvwatchApp(TerminalApp, StateNode):
     ALLOW_SELECT = False  # the terminal selects: without motion reports, the App sees no drag
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
-    COMMANDS = {_commands}  # noqa: RUF012  as Textual declares it
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),
@@ -97,9 +91,8 @@ class EnvwatchApp(TerminalApp, StateNode):
     theme: Reactive[str] = Reactive(THEMES[0].name)
     """Textual's reactive with another default, because a later change parses the stylesheet again."""
 
-    def __init__(self, inputs: Inputs, preferences: Preferences = DEFAULTS) -> None:
+    def __init__(self, inputs: Inputs, preferences: Preferences) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.settings.title)
-        self.poll_control = PollControl(inputs.watch.targets)
         self._inputs = inputs
         self._watch = inputs.watch
         self._preferences = preferences
@@ -165,8 +158,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         ambiguous = self._names.among(update.monitor.fleet.environments)
         if is_large:
             await asyncio.sleep(_YIELD)
-        failing, schedules = self._watch.failing_hooks, self.poll_control.schedules
-        present = replace(self._present, failing_hooks=failing, schedules=schedules)
+        failing = self._watch.failing_hooks
+        present = replace(self._present, failing_hooks=failing, schedules=self._schedules)
         self._keep(replace(present, now=now, ambiguous_names=ambiguous))
         if is_large and self.is_running:
             await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
@@ -206,11 +199,10 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._publish(state)
 
     def _tick(self, now: Clocks) -> None:
-        pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
+        pages_read = sum(target.poller.pages_read for target in self._watch.targets.values())
         if self._time_machine is not None:
             self._time_machine.play(now)
-        schedules = self.poll_control.schedules
-        self._publish(replace(self._present, now=now, pages_read=pages_read, schedules=schedules))
+        self._publish(replace(self._present, now=now, pages_read=pages_read, schedules=self._schedules))
         self._ring()
         forget_detached_watchers(self)
         forget_closed_widgets()
@@ -229,9 +221,12 @@ class EnvwatchApp(TerminalApp, StateNode):
     def republish(self) -> None:
         self._publish(self._present)
 
+    @property
+    def _schedules(self) -> dict[SafeText, PollSchedule]:
+        return {profile: target.poller.schedule for profile, target in self._watch.targets.items()}
+
     def read_schedules(self) -> None:
-        schedules = self.poll_control.schedules
-        if schedules != self._present.schedules:
+        if (schedules := self._schedules) != self._present.schedules:
             self._publish(replace(self._present, schedules=schedules))
 
     def _keep_view(self, old: View, new: View) -> None:
@@ -267,8 +262,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         if text:
             self.answer(text)
 
-    @on(TimeActions.Wanted)
-    def _go(self, message: TimeActions.Wanted) -> None:
+    @on(TableScreen.Wanted)
+    def _go(self, message: TableScreen.Wanted) -> None:
         self.time_machine.go(message.goal)
 
     @property
@@ -306,8 +301,6 @@ class EnvwatchApp(TerminalApp, StateNode):
         return variables
 
     def action_suspend_process(self) -> None:
-        from envwatch.tui.terminal.foreground import has_shell
-
         if has_shell():
             super().action_suspend_process()
         else:
@@ -315,21 +308,21 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def action_pause(self) -> None:
         if not self.time_machine.pause():
-            self._answer_poll_key(self.poll_control.toggle_pause)
+            self._answer_poll_key(toggle_pause)
 
     def action_refresh_now(self) -> None:
-        self._answer_poll_key(self.poll_control.refresh)
+        self._answer_poll_key(refresh)
 
     def action_interval(self, step: int) -> None:
         self._answer_poll_key(partial(self._change_interval, step))
 
-    def _change_interval(self, step: int) -> str:
-        text = self.poll_control.change_interval(step)
+    def _change_interval(self, step: int, targets: Targets) -> str:
+        text = change_interval(step, targets)
         self._watch.read_intervals()
         return text
 
-    def _answer_poll_key(self, act: Callable[[], str]) -> None:
-        text = self.time_machine.refuses_polling or act()
+    def _answer_poll_key(self, act: Callable[[Targets], str]) -> None:
+        text = self.time_machine.refuses_polling or act(self._watch.targets)
         self.read_schedules()
         self.answer(text)
 
@@ -384,10 +377,10 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.push_screen(self.fitted(HelpScreen(help_sections(nodes), here, self._watch.targets.values(), glyphs)))
 
     def action_command_palette(self) -> None:
-        from envwatch.tui.screens.command_palette import Palette
+        from envwatch.tui.screens.command_palette import Commands, Palette
 
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette([Commands], id="--command-palette"))
 
     def on_key(self, event: Key) -> None:
         """Report a key without effect, so that no key is silent."""

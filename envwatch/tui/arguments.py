@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.query.language import parse
@@ -77,6 +77,3 @@ class Preferences:
             return plain
         named = (self.views.get(first.view) or BUILT_IN_VIEWS[first.view]).chosen(plain)
         return replace(named, query=plain.query) if self.is_filter_option else named
-
-
-DEFAULTS: Final = Preferences()

@@ -86,13 +86,9 @@ def mistakes(
 
 
 def view_mistakes(views: Mapping[str, NamedView], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
-    """Yield each own view with an invalid or taken key, and the end of a sentence about the key."""
-    owners = _owners(keys, NO_VIEWS)
-    for name, view in views.items():
-        if view.key and view.id not in keys:
-            if mistake := _mistake_in(view.key, owners, "view"):
-                yield name, mistake
-            owners.setdefault(_textual_name(view.key), view.id)
+    """Return each own view with an invalid or taken key, and the end of a sentence about the key."""
+    own = {name: (view.key, view.id) for name, view in views.items() if view.key and view.id not in keys}
+    return _key_mistakes(own, _owners(keys, NO_VIEWS), "view")
 
 
 def command_mistakes(
@@ -100,23 +96,24 @@ def command_mistakes(
     keys: Mapping[str, Iterable[str]],
     views: Mapping[str, NamedView] = NO_VIEWS,
 ) -> Iterator[tuple[str, SafeText]]:
-    """Yield each command with an invalid or taken key, as `view_mistakes`."""
-    owners = _owners(keys, views)
-    for name, command in commands.items():
-        if mistake := _mistake_in(command.key, owners, "command"):
-            yield name, mistake
-        owners.setdefault(_textual_name(command.key), f"commands.{name}")
+    """Return each command with an invalid or taken key, as `view_mistakes`."""
+    own = {name: (command.key, f"commands.{name}") for name, command in commands.items()}
+    return _key_mistakes(own, _owners(keys, views), "command")
 
 
 def _owners(keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView]) -> dict[str, str]:
     return {key: id_ for nodes in reversed(binding_scopes()[:2]) for id_, key in _keys_of(nodes, keys, views)}
 
 
-def _mistake_in(key: str, owners: Mapping[str, str], noun: str) -> SafeText | None:
-    if not _is_key(key):
-        return _no_key(key)
-    owner = owners.get(_textual_name(key))
-    return None if owner is None else clean(f"is the key of {owner} already: give the {noun} another one")
+def _key_mistakes(
+    own: Mapping[str, tuple[str, str]], owners: dict[str, str], noun: str
+) -> Iterator[tuple[str, SafeText]]:
+    for name, (key, id_) in own.items():
+        owner = owners.setdefault(_textual_name(key), id_)
+        if not _is_key(key):
+            yield name, _no_key(key)
+        elif owner != id_:
+            yield name, clean(f"is the key of {owner} already: give the {noun} another one")
 
 
 def _no_key(text: str) -> SafeText:

@@ -121,14 +121,6 @@ _NO_COUNTS: Final = Counts()
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
 
 
-class Playing(NamedTuple):
-    """The state of a replay's clock."""
-
-    speed: float
-    """Recorded seconds per second."""
-    is_paused: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rewound:
     """A recorded moment on the screen."""
@@ -142,7 +134,8 @@ class Rewound:
     live: SafeText = EMPTY
     present_state: MonitorState | None = None
     """None in a replay."""
-    playing: Playing | None = None
+    playing: float | None = None
+    """A replay's speed in recorded seconds per second, 0 while paused; None without a replay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -29,7 +29,7 @@ from envwatch.redactor import Secret
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller, Session, read_clocks
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs
+from envwatch.tui.arguments import Inputs, Preferences
 from envwatch.views.output.formats import ListFormat
 from envwatch.views.table.table_view import View
 
@@ -166,7 +166,7 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
         targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
         gc_tuning.stop()  # as in the dashboard, until the first listing is drawn
         async with Session(targets, gc_tuning.start_after_first_outcome()) as session:
-            app = EnvwatchApp(Inputs(watch=watch_of(session), export=export_here))
+            app = EnvwatchApp(Inputs(watch=watch_of(session), export=export_here), Preferences())
             async with app.run_test(size=(80, 24)), asyncio.timeout(TIMEOUT_S):
                 app.dashboard.set_view(view)
                 await _tick_until(app, 4, holds)

@@ -25,7 +25,7 @@ from envwatch.redactor import Redactor
 from envwatch.sources.poller import Poller, Session
 from envwatch.storage.log import PollLog
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs
+from envwatch.tui.arguments import Inputs, Preferences
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,7 +51,7 @@ class UnendingApp(EnvwatchApp):
 async def main(poll_log: PollLog) -> int:
     targets = {NO_PROFILE: target_of(Poller(SmallClient(), Limits()))}
     async with Session(targets, poll_log.observe) as session:
-        app = UnendingApp(Inputs(watch=watch_of(session), export=export_here))
+        app = UnendingApp(Inputs(watch=watch_of(session), export=export_here), Preferences())
         return await show(app, poll_log)
 
 

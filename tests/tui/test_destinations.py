@@ -20,7 +20,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import PastReader
-from envwatch.tui.screens.table_screen import AtTime, EventSteps
+from envwatch.tui.screens.table_screen import AtTime, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +88,7 @@ class Walk:
 
     async def event(self, by: int) -> float | None:
         """Go `by` events on, and return the time; None for the present."""
-        goal = EventSteps(by, is_wanted=lambda _: True)
+        goal = Steps(by, is_wanted=lambda _: True)
         self.place, self.text, _ = await self._destinations.find(goal, self.place)
         return None if self.place is None else (self.place.wall - NOW) / 1000
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 import pytest
 from support.builders import NOW, beating, environment, listed, reading
 from textual import on
 from textual.app import App
+from textual.screen import Screen
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
@@ -48,6 +49,11 @@ class CountingTable(EnvironmentTable):
         return super().render_line(y)
 
 
+class OpeningScreen(Screen[None]):
+    def action_open(self) -> None:
+        cast("TableApp", self.app).messages.append("opened")
+
+
 class TableApp(App[None]):
     CSS_PATH = stylesheet()
 
@@ -58,16 +64,15 @@ class TableApp(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return STATE_COLOURS
 
+    def get_default_screen(self) -> OpeningScreen:
+        return OpeningScreen()
+
     def compose(self) -> ComposeResult:
         yield CountingTable(id="table")
 
     @on(EnvironmentTable.HeaderClicked)
     def _sort(self, message: EnvironmentTable.HeaderClicked) -> None:
         self.messages.append(message.column)
-
-    @on(EnvironmentTable.RowSelected)
-    def _open(self) -> None:
-        self.messages.append("opened")
 
 
 class Stand:

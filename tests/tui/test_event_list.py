@@ -67,11 +67,11 @@ def lines(events: EventList) -> list[str]:
 async def test_an_open_group_stays_open_when_an_equal_event_takes_its_place() -> None:
     async with event_list() as events:
         show(events, group())
-        events.action_choose()
+        await events.action_choose()
         assert len(lines(events)) == 4
         show(events, group())
         assert len(lines(events)) == 4
-        events.action_choose()
+        await events.action_choose()
         assert len(lines(events)) == 1
 
 
@@ -79,7 +79,7 @@ async def test_groups_of_other_moments_environments_and_kinds_open_apart() -> No
     async with event_list() as events:
         same_moment = group(prefix="db")
         show(events, group(NOW - 1_000), same_moment, replace(group(), of=Kind.RECONNECTED), group())
-        events.action_choose()
+        await events.action_choose()
         assert len(lines(events)) == 7
         assert sum("web-" in line and "together" not in line for line in lines(events)) == 3
 

@@ -15,7 +15,6 @@ from support.fake_clock import Answer, Script, World, error, outcomes_of, poller
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.tui.poll_control import PollControl
 from envwatch.tui.widgets.news_bar import NewsBar
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ async def poller_after(world: World, answer: Answer, takes: float = 0.0) -> Poll
 
 async def give(stage: Stage, poller: Poller) -> None:
     """Let the polling keys act on another poller, and clear the last answer."""
-    stage.app.poll_control = PollControl({NO_PROFILE: target_of(poller)})
+    stage.watch.targets = {NO_PROFILE: target_of(poller)}
     stage.app.answer("")
     await stage.pilot.pause()
     assert stage.news == ""
@@ -180,7 +179,7 @@ async def test_the_news_bar_shows_the_next_try_after_a_failure() -> None:
             world.now = stage.now
             answer = error(cause, pages_read=1_980 if cause is Cause.ENDLESS else 0)
             poller = await poller_after(world, answer)
-            stage.app.poll_control = PollControl({NO_PROFILE: target_of(poller)})
+            stage.watch.targets = {NO_PROFILE: target_of(poller)}
             await stage.take(failed(cause, stage.at))
             world.now += passed
             await stage.tick(passed)
@@ -239,9 +238,9 @@ async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
     acme, bolt = clean("acme"), clean("bolt")
     waiting, ready = await poller_after(World(), ASKED_TO_WAIT), await poller_after(World(), walk())
     async with staged(profiles=(acme, bolt)) as stage:
-        stage.app.poll_control = PollControl({acme: target_of(waiting, acme), bolt: target_of(ready, bolt)})
+        stage.watch.targets = {acme: target_of(waiting, acme), bolt: target_of(ready, bolt)}
         await stage.press("r")
         assert stage.news == "acme: the server asked to wait: 10m left; polling the others"
-        stage.app.poll_control = PollControl({acme: target_of(waiting, acme), bolt: target_of(waiting, bolt)})
+        stage.watch.targets = {acme: target_of(waiting, acme), bolt: target_of(waiting, bolt)}
         await stage.press("r")
         assert stage.news == "acme, bolt: the server asked to wait: 10m left"

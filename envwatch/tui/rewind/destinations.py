@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from math import inf, nextafter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.losses import key_of
-from envwatch.fleet.events import flatten
+from envwatch.fleet.events import Event, flatten
 from envwatch.history.past import HistoryError
-from envwatch.history.rewound import Timeline
-from envwatch.model.clock import WallMs
+from envwatch.history.rewound import PollRef, Timeline
+from envwatch.model.clock import ServerClock, WallMs
 from envwatch.model.times import DAY_MS, MS
-from envwatch.tui.screens.table_screen import AtTime, EventSteps, Live, Reached, Steps
+from envwatch.tui.screens.table_screen import AtTime, Goal, Reached, Steps
 from envwatch.views import state_style
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.headline import headline
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-    from datetime import tzinfo
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.history.rewound import PollRef
-    from envwatch.model.clock import ServerClock
     from envwatch.model.text import SafeText
     from envwatch.tui.rewind.past_reader import Order, PastReader
-    from envwatch.tui.screens.table_screen import Goal
 
 _GAP_INTERVALS: Final = 3
 """This many intervals without a poll are a gap."""
@@ -82,16 +77,12 @@ class Destinations:
 
     async def find(self, goal: Goal, place: Place | None) -> Destination:
         match goal:
-            case Steps(by):
-                return await self._stepped(place, by)
+            case Steps(by, is_wanted):
+                return await (self._at_event(place, by, is_wanted) if is_wanted else self._stepped(place, by))
             case AtTime(wall):
-                return await self._at_time(place, wall)
+                return await self._at_time(place, min(wall, self.newest_at))
             case Reached(wall):
                 return await self._reached(place, wall)
-            case EventSteps():
-                return await self._at_event(place, goal)
-            case Live():
-                return await self._at_time(place, self.newest_at)
 
     async def _last(self) -> Place | None:
         before = WallMs(nextafter(self.newest_at, -inf))
@@ -157,21 +148,21 @@ class Destinations:
         is_gap = following.place.wall - place.wall > max(_GAP_MS, _GAP_INTERVALS * interval_ms)
         return following if is_gap and wall >= place.wall + interval_ms else Destination(place)
 
-    async def _at_event(self, place: Place | None, goal: EventSteps) -> Destination:
+    async def _at_event(self, place: Place | None, by: int, is_wanted: Callable[[Event], bool]) -> Destination:
         if (start := place or await self._last()) is None:
             return Destination(None, state_style.NOTHING_RECORDED)
         here = (self.newest_at, -1) if place is None else self.reader.order(place.poll_ref)
-        eventful_polls = self._polls_before(here) if goal.by < 0 else self._polls_after(here)
+        eventful_polls = self._polls_before(here) if by < 0 else self._polls_after(here)
         found: tuple[PollRef, Sequence[Event]] | None = None
-        left = abs(goal.by)
+        left = abs(by)
         async for poll_ref, events in eventful_polls:
-            if wanted := [event for event in events if goal.is_wanted(event)]:
+            if wanted := [event for event in events if is_wanted(event)]:
                 found = (poll_ref, wanted)
                 left -= 1
                 if not left:
                     break
         if found is None:
-            return Destination(place, f"no {'later' if goal.by > 0 else 'earlier'} event of the visible rows")
+            return Destination(place, f"no {'later' if by > 0 else 'earlier'} event of the visible rows")
         poll_ref, events = found
         event = headline(events, now_of=lambda event: event.at) or events[-1]
         tail = "" if event.name is None else id_tail(event.name, event.id, self.ambiguous_names)

@@ -13,22 +13,19 @@ from functools import partial
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.events import EventLog
+from envwatch.fleet.events import Event, EventLog
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.history.earlier_runs import EarlierRuns, changes_between_runs
 from envwatch.history.moment import Moment
-from envwatch.history.past import HistoryError, events_of
+from envwatch.history.past import HistoryError, Past, RecordedStep, events_of
 from envwatch.history.rewound import PollRef, Timeline
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import Clocks, ServerClock, WallMs
 from envwatch.model.times import DAY_MS, MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
-    from envwatch.history.past import Past, RecordedStep
-    from envwatch.model.clock import Clocks, ServerClock
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from envwatch.history.past import HistoryError
 from envwatch.history.rewound import LogEnds, rewound
-from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerClock, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import DAY_MS
-from envwatch.tui.rewind.destinations import Destinations
+from envwatch.tui.rewind.destinations import Destinations, Place
 from envwatch.tui.rewind.past_reader import PastReader
-from envwatch.tui.screens.table_screen import AtTime, EventSteps, Live, Reached, Steps
-from envwatch.tui.state import MonitorState, Playing, Rewound
+from envwatch.tui.screens.table_screen import LIVE, AtTime, Goal, Reached, Steps
+from envwatch.tui.state import DisplayOptions, MonitorState, Rewound
 from envwatch.views import state_style
 from envwatch.views.events.day_line import Day, day_of
 from envwatch.views.table.table_view import AmbiguousNames
@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.history.moment import Moment
-    from envwatch.model.clock import Clocks, MonotonicS, ServerClock
     from envwatch.tui.arguments import Inputs, Replay
-    from envwatch.tui.rewind.destinations import Place
-    from envwatch.tui.screens.table_screen import Goal
-    from envwatch.tui.state import DisplayOptions
 
 
 _SLOW_S: Final = 0.1
@@ -144,7 +140,7 @@ class TimeMachine:
         return self._is_running or self._is_day_read
 
     def go(self, goal: Goal) -> None:
-        if isinstance(goal, Live) and self._replay is None:
+        if goal == LIVE and self._replay is None:
             self._return()
         elif refusal := self._refusal(goal):
             self._answer(refusal)
@@ -152,9 +148,7 @@ class TimeMachine:
             if (self._has_answered or self._rewound is None) and not isinstance(goal, Reached):
                 self._answer("")  # the answer is about another moment
             last = self._goals[-1] if self._goals else None
-            if isinstance(goal, Steps) and isinstance(last, Steps):
-                self._goals[-1] = Steps(last.by + goal.by)
-            elif isinstance(goal, EventSteps) and isinstance(last, EventSteps) and goal.by * last.by > 0:
+            if isinstance(goal, Steps) and isinstance(last, Steps) and _is_alike(goal, last):
                 self._goals[-1] = goal._replace(by=last.by + goal.by)
             else:
                 self._goals.append(goal)
@@ -164,7 +158,7 @@ class TimeMachine:
         if not self.reader.pasts:
             return state_style.NO_HISTORY
         is_live = self._rewound is None and self._replay is None and not self._is_running
-        return state_style.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
+        return state_style.IS_LIVE if is_live and isinstance(goal, Steps) and goal.by > 0 else ""
 
     def _return(self, text: str = "live again") -> None:
         self._answer(text if self._rewound is not None or self._is_running else state_style.IS_LIVE)
@@ -326,7 +320,7 @@ class TimeMachine:
     def pause(self) -> bool:
         if self._replay is None:
             return False
-        is_paused = not self._replay.playing.is_paused
+        is_paused = self._replay.playing > 0
         self._replay.pause(is_paused=is_paused)
         self._answer("paused: p goes on" if is_paused else "playing")
         self._screen.republish()
@@ -337,6 +331,12 @@ class TimeMachine:
             return
         if (wall := self._replay.recorded_time(now.monotonic)) is not None:
             self.go(Reached(wall))
+
+
+def _is_alike(goal: Steps, last: Steps) -> bool:
+    if goal.is_wanted is None or last.is_wanted is None:
+        return goal.is_wanted is last.is_wanted
+    return goal.by * last.by > 0
 
 
 class ReplayClock:
@@ -353,8 +353,9 @@ class ReplayClock:
         """Whether the ends of the recording were read; goals wait for that."""
 
     @property
-    def playing(self) -> Playing:
-        return Playing(self._replay.speed, self._is_paused)
+    def playing(self) -> float:
+        """The speed, 0 while paused."""
+        return 0.0 if self._is_paused else self._replay.speed
 
     def begins(self, first: WallMs, last: WallMs) -> WallMs:
         self.end = last

@@ -17,7 +17,6 @@ from envwatch.tui.screens.table_actions import TableActions, binding_of
 from envwatch.tui.screens.table_screen import (
     NO_ENVIRONMENT,
     TIME_LABELS,
-    TimeActions,
     is_other_time,
     more_labels,
     time_label,
@@ -28,7 +27,7 @@ from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import KeyFooter, without_key
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import NewestLoss, ProblemBlock
-from envwatch.tui.widgets.status_bar import DayBar, Marks, StatusBar
+from envwatch.tui.widgets.status_bar import DayBar, StatusBar
 from envwatch.views.table.block_text import nothing_open_text
 from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView, View, place_of
 
@@ -67,7 +66,7 @@ _FOOTER_ORDER: Final = (
 _QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
 
-class Dashboard(TableActions, RowActions, TimeActions):
+class Dashboard(TableActions, RowActions):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -194,7 +193,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
 
     def _count_marks(self) -> None:
         hidden = self.table.row_cursor.hidden(self.marked)
-        self.query_one(StatusBar).marks = Marks(len(self.marked), len(hidden))
+        self.query_one(StatusBar).marks = (len(self.marked), len(hidden))
 
     @on(ProblemBlock.LineClicked)
     def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:
@@ -287,7 +286,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self._labels = labels
             self.query_one(KeyFooter).refresh()
 
-    @on(EnvironmentTable.RowSelected)
     def action_open(self) -> None:
         if self._detail.has_focus:
             self.show_message("the detail is open already: esc goes back to the table")

@@ -137,6 +137,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         self._events.focus()
         self.call_after_refresh(self._events.go_to_notice, self._message)
         self.watch(self._news_bar, "message", self._answer, init=False)
+        self.watch(self._events, "highlighted", self._show_whole)
 
     def on_unmount(self) -> None:
         self.app.call_later(forget_detached_watchers, self._news_bar)
@@ -152,12 +153,11 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
     def _filter_bar(self) -> FilterBar:
         return self.query_one(FilterBar)
 
-    @on(EventList.Highlighted)
-    def _show_whole(self, message: EventList.Highlighted) -> None:
+    def _show_whole(self, event: Event | None) -> None:
         title, events = self.query_one(LogTitle), self._events
         title.counts = (events.matches, len(self.state.monitor.event_log))
         title.filter_text = str(events.filter_query)
-        self.query_one(WholeEvent).event = message.event
+        self.query_one(WholeEvent).event = event
 
     def on_key(self, event: Key) -> None:
         if event.key not in self.active_bindings and not self._filter_bar.display:
@@ -191,12 +191,11 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         else:
             self.dismiss()
 
-    @on(EventList.EventSelected)
-    def _go_to(self, message: EventList.EventSelected) -> None:
-        if message.key is None:
+    def action_go_to_environment(self) -> None:
+        if (event := self._events.event) is None or event.id is None:
             self._dashboard.show_message(f"nothing to go to: {_NO_ENVIRONMENT}")
         else:
-            self.dismiss(message.key)
+            self.dismiss(key_of(event))
 
     def action_acknowledge(self) -> None:
         self._dashboard.acknowledge(self._target)

@@ -211,21 +211,14 @@ class HelpScreen(ModalScreen[None]):
             yield one.pad_right(max(room + 1 - one.cell_length, 0)) + other if columns == 2 else one
 
     def _section(self, title: str, entries: Iterable[Help], room: int) -> list[Content]:
-        lines = [_title(title)]
+        lines = [Content.styled(title, "bold $state-late")]
         for entry in entries:
             first, *rest = wrapped(composed(entry.text), max(room - _KEYS - 2, 12))
-            lines.append(_line(entry._replace(text=first), _KEYS))
+            keys = " ".join(entry.keys)
+            look = "$state-online" if keys else "$faint"
+            lines.append(Content.assemble((f"  {keys or _NO_KEY:<{_KEYS}}", look), first))
             lines += [Content(" " * (_KEYS + 2) + line) for line in rest]
         return [*lines, Content("")]
-
-
-def _title(text: str) -> Content:
-    return Content.styled(text, "bold $state-late")
-
-
-def _line(entry: Help, keys: int) -> Content:
-    text = " ".join(entry.keys)
-    return Content.assemble((f"  {text or _NO_KEY:<{keys}}", "$state-online" if text else "$faint"), entry.text)
 
 
 def _labelled(label: str, entries: Sequence[LegendEntry], width: int) -> Iterator[Content]:

@@ -43,6 +43,14 @@ class _ChoiceList(PickList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose", key_display="⏎", id="menu.choose")]
 
 
+def _titled(title: str, options: OptionList) -> ComposeResult:
+    yield PresentLines()
+    with Vertical(id="menu"):
+        yield Static(title, id="menu-title", markup=False)
+        yield options
+    yield KeyFooter()
+
+
 class Menu(ModalScreen["str | None"]):
     """A list of choices; returns the choice's id, or None.
 
@@ -69,16 +77,12 @@ class Menu(ModalScreen["str | None"]):
         self._preview = preview
 
     def compose(self) -> ComposeResult:
-        yield PresentLines()
-        with Vertical(id="menu"):
-            yield Static(self._title_text, id="menu-title", markup=False)
-            width = max(len(choice.title) for choice in self._choices) + 2
-            options = (
-                Option(Content.assemble(f"{choice.title:<{width}}", (choice.note, "$faint")), id=choice.id)
-                for choice in self._choices
-            )
-            yield self.LIST(*options, markup=False, compact=True)
-        yield KeyFooter()
+        width = max(len(choice.title) for choice in self._choices) + 2
+        options = (
+            Option(Content.assemble(f"{choice.title:<{width}}", (choice.note, "$faint")), id=choice.id)
+            for choice in self._choices
+        )
+        yield from _titled(self._title_text, self.LIST(*options, markup=False, compact=True))
 
     def on_mount(self) -> None:
         ids = [choice.id for choice in self._choices]
@@ -180,11 +184,7 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         self._order = chosen + [id_ for id_ in ids if id_ not in self._chosen]
 
     def compose(self) -> ComposeResult:
-        yield PresentLines()
-        with Vertical(id="menu"):
-            yield Static("Columns after NAME", id="menu-title", markup=False)
-            yield PickList(markup=False, compact=True)
-        yield KeyFooter()
+        yield from _titled("Columns after NAME", PickList(markup=False, compact=True))
 
     def on_mount(self) -> None:
         self._update_list(0)

@@ -9,6 +9,7 @@ import base64
 import os
 import re
 import signal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from textual.app import App, SuspendNotSupported
@@ -49,7 +50,6 @@ class TerminalApp(App[int]):
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
     crash: BaseException | None = None
-    _themes: dict[str, Theme] | None = None
 
     def __init__(self, *, ascii_only: bool = False, has_title: bool = False) -> None:
         is_monochrome = _MONOCHROME.fullmatch(os.environ.get("TERM", "")) is not None
@@ -108,26 +108,14 @@ class TerminalApp(App[int]):
         else:
             await super().on_event(event)
 
-    @property
+    @cached_property
     def available_themes(self) -> dict[str, Theme]:
         """Return the themes without ANSI themes on a colourless screen, where Textual draws black on black.
 
-        The result is cached, because Textual asks twice for each line.
+        The result is cached, because Textual asks twice for each line. No theme is registered later.
         """
-        if self._themes is None:
-            themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
-            if self.is_colourless:
-                themes = {name: theme for name, theme in themes.items() if not theme.ansi}
-            self._themes = themes
-        return self._themes
-
-    def register_theme(self, theme: Theme) -> None:
-        self._themes = None
-        super().register_theme(theme)
-
-    def unregister_theme(self, theme_name: str) -> None:
-        self._themes = None
-        super().unregister_theme(theme_name)
+        themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
+        return {name: theme for name, theme in themes.items() if not (self.is_colourless and theme.ansi)}
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         if self._terminal_driver is not None:
@@ -155,7 +143,7 @@ class TerminalApp(App[int]):
         os.killpg(0, signal.SIGTSTP)
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
-        """Lend the terminal to a program, then redraw; return the exit code as `foreground.run_in_foreground` does.
+        """Lend the terminal to a program, then redraw; return the exit code, negative for a signal.
 
         Raises:
             OSError: if the program cannot be started.

@@ -14,6 +14,7 @@ Private parts of `LinuxDriver` in use:
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import select
@@ -21,7 +22,7 @@ import signal
 import termios
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +34,7 @@ from envwatch.model.text import SafeText, cells, clean
 from envwatch.tui.terminal.input_bytes import InputParser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from textual.app import App
@@ -52,6 +53,9 @@ RELEASE_TIMEOUT_S: Final = 0.7
 
 EXIT_TIMEOUT_S: Final = 2.0
 """The time from the release to the process's end, which a name resolution would delay."""
+
+_KILL_AFTER_S: Final = 0.2
+"""A program in the terminal has this time to end after TERM."""
 
 _END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -98,9 +102,30 @@ class TerminalDriver(LinuxDriver):
             self._enable_mouse_support()
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
-        from envwatch.tui.terminal.foreground import run_in_foreground  # noqa: PLC0415 - only with a program to run
+        r"""Run a program in the terminal while the dashboard is suspended.
 
-        return await run_in_foreground(command, environ, stdin=self.fileno, stdout=self._terminal_file.fileno())
+        The program shares envwatch's process group: ctrl+z stops both, `fg` resumes both. ctrl+c and ctrl+\ reach only
+        the program. If a shell dies with the terminal, envwatch takes the terminal back.
+
+        Returns:
+            The exit code, negative for a signal.
+
+        Raises:
+            OSError: if the program cannot be started.
+        """
+        terminal, output = self.fileno, self._terminal_file.fileno()
+        with _own_signals_ignored(), _terminal_restored(terminal):
+            process = await asyncio.create_subprocess_exec(
+                *command, env=dict(environ), stdin=terminal, stdout=output, stderr=output
+            )
+            try:
+                return await process.wait()
+            except asyncio.CancelledError:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), _KILL_AFTER_S)
+                raise
 
     def show_title(self, title: SafeText) -> None:
         sequence = f"\x1b]2;{clean(title)}\x07"
@@ -269,6 +294,60 @@ class TerminalDriver(LinuxDriver):
     def _stop_in_background(self) -> None:
         if not (self.guard.is_ending or self._is_in_foreground()):
             os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@contextmanager
+def _own_signals_ignored() -> Iterator[None]:
+    """Ignore signals by a handler, because programs inherit SIG_IGN."""
+    numbers = [signal.SIGINT, signal.SIGQUIT]
+    if not has_shell():
+        numbers.append(signal.SIGTSTP)  # nothing could resume
+    previous = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in previous.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _terminal_restored(terminal: int) -> Iterator[None]:
+    attributes = termios.tcgetattr(terminal)
+    try:
+        yield
+    finally:
+        if _has_dead_foreground(terminal):
+            handler = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            try:
+                os.tcsetpgrp(terminal, os.getpgrp())
+            finally:
+                signal.signal(signal.SIGTTOU, handler)
+        with suppress(termios.error, OSError):
+            if os.tcgetpgrp(terminal) == os.getpgrp():
+                termios.tcsetattr(terminal, termios.TCSADRAIN, attributes)
+
+
+def _has_dead_foreground(terminal: int) -> bool:
+    """Whether the foreground group has no processes; after `bg`, another job's group is alive."""
+    try:
+        os.killpg(os.tcgetpgrp(terminal), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def has_shell() -> bool:
+    """Whether a parent can resume the process; false in `ssh -t host envwatch`."""
+    parent = os.getppid()
+    try:
+        return parent != 0 and os.getsid(parent) == os.getsid(0)
+    except OSError:
+        return False
 
 
 class ExitGuard:

@@ -65,9 +65,6 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
         has_other_rows: bool
 
-    class RowSelected(Message):
-        """The user opens a line."""
-
     @dataclass
     class HeaderClicked(Message):
         """The user clicked on a column's title."""
@@ -362,7 +359,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self._move_to(place)
         return place is not None
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         if event.y == 0:
             column = column_at(self._columns, event.x)
             if column is not None and is_column(column.id):
@@ -373,7 +370,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             was_selected = place == self.row_cursor.place
             self._move_to(place)
             if was_selected or event.chain > 1 or self.header is not None:
-                self.post_message(self.RowSelected())
+                await self.run_action("screen.open")
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         if not regions:

@@ -6,18 +6,16 @@ The log is filtered in slices, and keys are handled between slices. The previous
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
-from textual.message import Message
+from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event, EventLog, Kind, flatten
 from envwatch.model.text import cells, composed, fitted, shortened, wrapped
 from envwatch.model.times import clock_text
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
     from textual import events
 
-    from envwatch.fleet.tracking import EnvironmentKey
 
 _NAME = 24
 _NARROW = 66
@@ -64,17 +61,8 @@ class EventList(ScrollView, StateNode, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{style}" for style in (*STATE_STYLES, "cursor", "faint")}
 
-    @dataclass
-    class Highlighted(Message):
-        """The cursor's event was drawn again, or the list changed."""
-
-        event: Event | None
-
-    @dataclass
-    class EventSelected(Message):
-        """The user goes to the event's environment; the key is None for an event without an environment."""
-
-        key: EnvironmentKey | None
+    highlighted: reactive[Event | None] = reactive(None, always_update=True, repaint=False)
+    """The cursor's event, set again when the event is drawn again or the list changed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,7 +190,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
         self._move_to(next((place for place in places if self._lines[place].reason == text), self._cursor))
 
     def _highlight(self) -> None:
-        self.post_message(self.Highlighted(self.event))
+        self.highlighted = self.event
         self.refresh()
 
     def action_move(self, lines: int) -> None:
@@ -211,18 +199,19 @@ class EventList(ScrollView, StateNode, can_focus=True):
     def action_page(self, pages: int) -> None:
         self._move_to(self._cursor + pages * self.size.height)
 
-    def action_choose(self) -> None:
+    async def action_choose(self) -> None:
+        """Open or fold a group; let the screen go to the environment of another event."""
         event = self.event
         if event is not None and event.members:
             self._open ^= {_group_key(event)}
             self._update_lines()
         else:
-            self.post_message(self.EventSelected(None if event is None or event.id is None else key_of(event)))
+            await self.run_action("screen.go_to_environment")
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         self._move_to(self.scroll_offset.y + event.y)
         if event.chain > 1:
-            self.action_choose()
+            await self.action_choose()
 
     def render_line(self, y: int) -> Strip:
         width, place = self.scrollable_content_region.width, self.scroll_offset.y + y

@@ -130,8 +130,7 @@ class FilterBar(Vertical, StateNode):
         self._is_of_log = is_of_log
         self._underline = _Underline()
         self._parsed = ""
-        self._query = Query()
-        self._mistake: QueryError | None = None
+        self._partial = PartialQuery(Query(), Query(), None)
         self._shows_mistake = False
         """Whether a mistake is shown despite completions, after `enter`."""
         self._previous = Query()
@@ -160,17 +159,15 @@ class FilterBar(Vertical, StateNode):
 
     @on(Input.Changed, "#query")
     def _filter(self) -> None:
-        partial = self._parse()
+        self._parse()
         self._shows_mistake = False
         if self.display:
-            self.post_message(self.Changed(partial))
+            self.post_message(self.Changed(self._partial))
         self._update_hints()
 
-    def _parse(self) -> PartialQuery:
+    def _parse(self) -> None:
         self._parsed = self.input.value
-        partial = partial_query(self._parsed, self.input.cursor_position)
-        self._query, self._mistake = partial.query, partial.mistake
-        return partial
+        self._partial = partial_query(self._parsed, self.input.cursor_position)
 
     def _update_hints(self) -> None:
         """Show completions, the mistake or a hint. A changed text is parsed first, which calls this method again."""
@@ -181,7 +178,7 @@ class FilterBar(Vertical, StateNode):
             return
         hints.is_empty = not line.value.strip()
         hints.completions = [] if hints.is_empty else self._completions()
-        mistake = self._mistake
+        mistake = self._partial.mistake
         if mistake is not None and hints.completions and not self._shows_mistake:
             is_being_typed = mistake.start <= line.cursor_position <= mistake.end
             mistake = None if is_being_typed else mistake
@@ -189,7 +186,7 @@ class FilterBar(Vertical, StateNode):
             hints.error_at = max(cells(line.value[: mistake.start]) - int(line.scroll_x), 0)
         hints.error = self._underline.mistake = mistake
         is_completing = bool(hints.completions) and not line.value[: line.cursor_position].endswith(" ")
-        hints.hint = None if is_completing else value_hint(self._query, self.state.monitor.fleet.environments)
+        hints.hint = None if is_completing else value_hint(self._partial.query, self.state.monitor.fleet.environments)
         line.refresh()
 
     def _completions(self) -> list[Completion]:
@@ -205,9 +202,9 @@ class FilterBar(Vertical, StateNode):
             line.cursor_position = first.start + len(first.text)
 
     def action_keep(self) -> None:
-        partial = self._parse()
-        if partial.mistake is None:
-            self.post_message(self.Closed(partial.query))
+        self._parse()
+        if self._partial.mistake is None:
+            self.post_message(self.Closed(self._partial.query))
         else:
             self._shows_mistake = True
             self._update_hints()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.reactive import reactive
 
@@ -62,14 +62,6 @@ _LEAST_DAY = 10
 _WITHOUT_LEGEND = 80
 
 
-class Marks(NamedTuple):
-    """Counts of marked environments."""
-
-    total: int = 0
-    hidden: int = 0
-    """Marked environments that the view hides, or that left the fleet."""
-
-
 class StatusBar(TextLine, StateNode):
     """Counts, the data's age, and badges."""
 
@@ -79,7 +71,8 @@ class StatusBar(TextLine, StateNode):
 
     view: reactive[View] = reactive(View)
     visible_rows: reactive[int] = reactive(0)
-    marks: reactive[Marks] = reactive(Marks())
+    marks: reactive[tuple[int, int]] = reactive((0, 0))
+    """Counts of marked environments, and of those that the view hides or that left the fleet."""
 
     def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
@@ -87,9 +80,8 @@ class StatusBar(TextLine, StateNode):
 
     def copy(self) -> StatusBar:
         other = StatusBar(watched=self._watched)
-        other.set_reactive(StatusBar.view, self.view)
-        other.set_reactive(StatusBar.visible_rows, self.visible_rows)
-        other.set_reactive(StatusBar.marks, self.marks)
+        for name in ("view", "visible_rows", "marks"):
+            other.set_reactive(getattr(StatusBar, name), getattr(self, name))
         return other
 
     watch_state = TextLine.refresh_if_changed
@@ -162,13 +154,14 @@ class StatusBar(TextLine, StateNode):
             mark = glyphs.down if self.view.is_inverted else glyphs.up
             column = shortened(clean(column_of(self.view.sort).id), _SORT_CELLS, keep="ends", ellipsis=glyphs.ellipsis)
             parts.append(Part(f" SORT {column} {mark} ", "badge", 8))
-        if self.marks.total:
-            parts.append(Part(f" {self.marks.total:,} marked", "badge", _MARKED))
-            if self.marks.hidden:
-                parts.append(Part(f", {self.marks.hidden:,} hidden", "badge", _HIDDEN, is_joined=True))
+        marked, hidden = self.marks
+        if marked:
+            parts.append(Part(f" {marked:,} marked", "badge", _MARKED))
+            if hidden:
+                parts.append(Part(f", {hidden:,} hidden", "badge", _HIDDEN, is_joined=True))
             parts.append(Part(" ", "badge", _MARKED, is_joined=True))
         if self.view.is_narrowed:
-            parts += self._filter_parts(is_joined=bool(self.marks.total))
+            parts += self._filter_parts(is_joined=bool(marked))
         if name := self.view.name:
             is_joined = self.view.is_narrowed
             parts.append(Part(f"{'' if is_joined else ' '}VIEW {name} ", "badge", _VIEW, is_joined=is_joined))
@@ -265,7 +258,7 @@ def rewound_badges(state: MonitorState, options: DisplayOptions) -> list[Part]:
     if rewound is None:
         return []
     at, present, playing = state.now.wall, rewound.present.wall, rewound.playing
-    word = "REWOUND" if playing is None else "PAUSED" if playing.is_paused else f"REPLAY {speed_text(playing.speed)}"
+    word = "REWOUND" if playing is None else f"REPLAY {speed_text(playing)}" if playing else "PAUSED"
     text = [word]
     if rewound.at is not None:
         text.append(moment_text(at, present, options.zone))
