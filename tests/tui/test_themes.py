@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import combinations
@@ -303,19 +302,6 @@ async def test_every_theme_by_name_can_be_chosen() -> None:
         for name in theme_names():
             stage.app.theme = name
             await stage.pilot.pause()
-
-
-@pytest.mark.parametrize("no_color", ["", "1"])
-def test_a_theme_can_be_chosen_while_it_is_registered(no_color: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", no_color)
-    app, first = Stage().app, THEMES[0]
-    names = set(app.available_themes)
-    app.register_theme(replace(first, name="other"))
-    assert set(app.available_themes) == {*names, "other"}
-    app.register_theme(replace(first, name="other", dark=False))
-    assert [theme.dark for name, theme in app.available_themes.items() if name == "other"] == [False]
-    app.unregister_theme("other")
-    assert set(app.available_themes) == names
 
 
 @pytest.mark.parametrize("theme", first_quick([theme.name for theme in TRUE]))
