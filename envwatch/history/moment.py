@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Decision
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.alerting.losses import Loss
-    from envwatch.fleet.alerting.silences import Silence
+    from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -44,6 +44,16 @@ class RecordedAlerts(NamedTuple):
     waiting: tuple[Loss, ...]
     """Losses without `Event.then`, like the losses of `open`."""
     open: tuple[Incident, ...]
+
+    @property
+    def once(self) -> Silences:
+        """The silences that do not recur, by id."""
+        return {silence.id: silence for silence in self.silences if silence.hours is None}
+
+    @property
+    def recurring(self) -> tuple[Silence, ...]:
+        """The silences that recur."""
+        return tuple(silence for silence in self.silences if silence.hours is not None)
 
 
 NO_ALERTS: Final = RecordedAlerts({}, {}, (), (), ())

@@ -118,9 +118,8 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
         ends[profile] = then.clock.server_time(moment.now.wall)
         acks |= with_server(moment.acks, now.server)
         words |= {(now.server, id_): each.word for id_, each in alerts.decisions.items() if each.word is not None}
-        its_silences = [_of_server(silence, now.server) for silence in alerts.silences]
-        silences |= {composed(f"{profile} {each.id}"): each for each in its_silences if each.hours is None}
-        recurring = tuple(each for each in its_silences if each.hours is not None)
+        silences |= {composed(f"{profile} {id_}"): _of_server(each, now.server) for id_, each in alerts.once.items()}
+        recurring = tuple(_of_server(silence, now.server) for silence in alerts.recurring)
         policies[profile] = replace(monitor.policy_of(profile), silences=recurring, recorded=alerts.decisions)
         waiting += alerts.waiting
         opened += alerts.open

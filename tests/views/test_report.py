@@ -24,8 +24,11 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
 from envwatch.fleet.watched_time import Span
+from envwatch.history.moment import Moment
 from envwatch.history.past import DamagedError, LeftOut
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
@@ -39,8 +42,8 @@ from envwatch.views.report.values import ProfileReport, Report, json_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.presence import Verdict
-    from envwatch.history.moment import Moment
     from envwatch.history.past import Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
@@ -318,6 +321,13 @@ def rows_down(**since_s: float) -> Recorded:
     return replace(found, last=replace(found.last, profile_state=replace(state, environments=rows)))
 
 
+def silenced_by(silence: Silence, found: Recorded) -> Recorded:
+    """Return records whose last moment has a silence."""
+    monitor = Monitor(Fleet({NO_PROFILE: found.last.profile_state}), silences={silence.id: silence})
+    alerts = Moment.of(monitor, NO_PROFILE, found.last.now).alerts
+    return replace(found, last=replace(found.last, alerts=alerts))
+
+
 def test_rows_that_need_a_person_come_first_then_acknowledged_silenced_and_old_rows_each_the_newest_first() -> None:
     found = rows_down(older=70, newest=60, acked=50, silenced=40, old=90_000)
     acks = {clean("acked"): Ack(found.last.now.wall, clean(""))}
@@ -325,7 +335,7 @@ def test_rows_that_need_a_person_come_first_then_acknowledged_silenced_and_old_r
     silence = silence_of_query(
         matcher_of("id:silenced"), WallMs(found.last.now.wall - 60_000), timedelta(hours=1), clean(""), clean("ana")
     )
-    profile = report_of(found, silences={clean("1"): silence})
+    profile = report_of(silenced_by(silence, found))
     assert [each.subject.name for each in profile.down] == ["newest", "older", "acked", "silenced", "old"]
 
 
@@ -364,7 +374,7 @@ def test_a_silence_that_ends_now_is_over(more_s: float, *, is_silenced: bool) ->
     found = rows_down(ana=70)
     begin, lasts = WallMs(found.last.now.wall - 3_600_000), timedelta(seconds=3_600 + more_s)
     silence = silence_of_query(matcher_of("ana"), begin, lasts, clean(""), clean("ana"))
-    (down,) = report_of(found, silences={clean("1"): silence}).down
+    (down,) = report_of(silenced_by(silence, found)).down
     assert (down.silenced is not None) is is_silenced
 
 

@@ -206,6 +206,7 @@ def test_a_silence_of_a_person_has_the_word_of_a_recurring_silence_in_list_json_
     assert rows["web-2"]["reason"] == night.row("web-2").reason, "an environment that is up"
     remarks = {name: remarks_in(night.monitor, reading(night.at))[night.row(name).key] for name in ("mac-1", "web-2")}
     assert remarks == {"mac-1": "silenced until 10:00", "web-2": "silenced until 20:00"}
+    night.poll("19:00:25", *night.off_at)  # the report has the recorded silences
     assert {each.subject.name: each.silenced for each in profile_report(night).down} == {
         "mac-1": "silenced until 10:00",
         "web-1": "silenced until 20:00",
@@ -216,7 +217,7 @@ def profile_report(night: SilencedNight) -> ProfileReport:
     until = WallMs(night.at)
     recorded = recorded_in(night.history, WallMs(until - 86_400_000), until, profile=clean("work"), host=clean("host"))
     assert recorded is not None
-    return report_of(recorded, night.monitor.policy_of(NO_PROFILE), night.monitor.silences)
+    return report_of(recorded, night.monitor.policy_of(NO_PROFILE).zone)
 
 
 def report(night: SilencedNight) -> str:

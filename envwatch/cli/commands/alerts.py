@@ -244,6 +244,4 @@ def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles:
         row = replace(row, uptime=None if record is None else record.rows.get(id_))
         return policy.decision(row, word_for(words, server, id_), now).counts
 
-    return past_losses(
-        report_of(recorded, policy).outages, counts, policy.alert_after, profile if has_profiles else EMPTY
-    )
+    return past_losses(report_of(recorded).outages, counts, policy.alert_after, profile if has_profiles else EMPTY)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, closing
 from datetime import UTC
-from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import display_settings_of
 from envwatch.cli.streams import print_error, stdout, write, write_text
-from envwatch.config.values import past, path_text
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
-from envwatch.fleet.alerting.silences import NO_SILENCES, Silences
+from envwatch.config.values import past, path_text, zone_named
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import date_text, moment, past_moment_of
-from envwatch.watch.profiles import server_in, silences_policy, state_file
+from envwatch.watch.profiles import server_in, state_file
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.history.past import Past
     from envwatch.views.report.values import ProfileReport, Report
@@ -36,8 +35,7 @@ class _Source(NamedTuple):
     """What to do without records."""
     acks: Acks | None = None
     server: SafeText = EMPTY
-    policy: AlertPolicy = DEFAULT_POLICY
-    silences: Silences = NO_SILENCES
+    zone: tzinfo | None = None
 
 
 def add_arguments(parser: Parser) -> None:
@@ -104,12 +102,11 @@ def _print(report: Report, options: Options) -> None:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
-    from envwatch.storage.state_file import acknowledged, silences_in
-    from envwatch.views.events.matching import matcher_or_none
+    from envwatch.storage.state_file import acknowledged
 
     # Acknowledgements after the last poll are in no record.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
-    found, path = recorded_settings_for(options), state_file("silences")
+    found = recorded_settings_for(options)
     since, until = _period(options, now, None)
     sources = []
     for settings in found:
@@ -119,10 +116,9 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
         if not settings.history:
             advice = "the setting `history` is false, so nothing is recorded"
         profile, past, server = clean(settings.profile), past_of(settings, base_url), clean(server_in(base_url))
-        known_acks, silences = acks, silences_in(path, partial(matcher_or_none, profile=profile))
-        if is_demo(settings):
-            known_acks, silences = None, NO_SILENCES
-        sources.append(_Source(profile, host, past, advice, known_acks, server, silences_policy(settings), silences))
+        known_acks = None if is_demo(settings) else acks
+        zone = None if settings.timezone is None else zone_named(settings.timezone)
+        sources.append(_Source(profile, host, past, advice, known_acks, server, zone))
     return sources, since, until
 
 
@@ -193,4 +189,4 @@ def _report(source: _Source, since: WallMs, until: WallMs, query: str) -> Profil
         from envwatch.views.events.matching import matcher_of
 
         recorded = matching(recorded, matcher_of(query, source.profile))
-    return report_of(recorded, source.policy, source.silences)
+    return report_of(recorded, source.zone)

@@ -95,8 +95,7 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
         if recorded is None:
             lacking[profile] = "nothing was recorded of it in that time"
         else:
-            policy = state.monitor.policy_of(profile_state.profile)
-            reports.append(report_of(recorded, policy, state.monitor.silences))
+            reports.append(report_of(recorded, state.monitor.policy_of(profile_state.profile).zone))
     why = "".join(f"- {code(profile)}: {reason}\n" for profile, reason in lacking.items())
     if not reports:
         return "", why

@@ -20,6 +20,7 @@ from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.history.hours import Availability
+from envwatch.history.moment import NO_ALERTS
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.environment import UNRESTRICTED, mode_of
@@ -31,9 +32,9 @@ from envwatch.views.state_style import silenced_until_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.silences import Silenced, Silences
+    from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.history.moment import Moment
 
@@ -218,14 +219,15 @@ def incidents_of(
 
 
 def down_of(
-    facts: Facts, courses: Iterable[StateHistory], moment: Moment, policy: AlertPolicy, silences: Silences
+    facts: Facts, courses: Iterable[StateHistory], moment: Moment, zone: tzinfo | None
 ) -> tuple[values.Down, ...]:
     """Return the environments that are down at the end, by the newest believed listing.
 
     Unacknowledged environments come first, then acknowledged, silenced and old; within each part, the newest loss comes
     first.
     """
-    profile_state, acks = moment.profile_state, moment.acks
+    profile_state, acks, alerts = moment.profile_state, moment.acks, moment.alerts or NO_ALERTS
+    once, recurring = alerts.once, alerts.recurring
     at = profile_state.clock.server_time(moment.now.wall)
     losses: dict[SafeText, Event] = {}
     for course in courses:
@@ -245,11 +247,11 @@ def down_of(
         ack = acks.get(id_)
         since = lost_at(tracked) if loss is None or tracked.since_at is not None else loss.at
         pod = None if loss is None or loss.then is None else loss.then.environment.pod_id
-        silenced = silenced_time(tracked, profile_state, silences, policy.silences, moment.now.wall)
+        silenced = silenced_time(tracked, profile_state, once, recurring, moment.now.wall)
         end = counted_from(silenced, tracked)
         text = None
         if silenced is not None and silenced.until > at:
-            text = silenced_until_text(silenced.until, at, policy.zone)
+            text = silenced_until_text(silenced.until, at, zone)
         is_late = since is not None and at - (end or since) >= limits.OLD_AFTER / MS
         down.append(
             values.Down(
@@ -272,19 +274,18 @@ def down_of(
     return tuple(sorted(down, key=order))
 
 
-def available_of(
-    courses: Iterable[StateHistory], moment: Moment, policy: AlertPolicy, silences: Silences
-) -> tuple[values.Available, ...]:
+def available_of(courses: Iterable[StateHistory], moment: Moment) -> tuple[values.Available, ...]:
     """Return availabilities of present environments, the least available first.
 
     Silenced time that is down counts neither as up nor as down.
     """
-    profile_state, wall = moment.profile_state, moment.now.wall
+    profile_state, wall, alerts = moment.profile_state, moment.now.wall, moment.alerts or NO_ALERTS
+    once, recurring = alerts.once, alerts.recurring
     found = []
     for course in courses:
         if (tracked := profile_state.environments.get(course.subject.id)) is None:
             continue
-        silenced_at = partial(silenced_time, tracked, profile_state, silences, policy.silences, wall)
+        silenced_at = partial(silenced_time, tracked, profile_state, once, recurring, wall)
         up, known = Availability.from_intervals(course.intervals)
         loud = [course.loud_time(outage, silenced_at) for outage in course.outages]
         known -= sum((outage.down for outage in course.outages), timedelta()) - sum(loud, timedelta())

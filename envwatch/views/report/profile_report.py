@@ -10,8 +10,6 @@ from itertools import chain, pairwise, takewhile
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.acknowledgements import Acks, own_acks
-from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY, AlertPolicy
-from envwatch.fleet.alerting.silences import NO_SILENCES, Silences
 from envwatch.fleet.events import ENDS, Event, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
@@ -29,6 +27,7 @@ from envwatch.views.table.table_view import ambiguous_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.profile_state import ProfileState
@@ -180,10 +179,8 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
     return event if event.id is None or event.id in ids else None
 
 
-def report_of(
-    recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY, silences: Silences = NO_SILENCES
-) -> ProfileReport:
-    """Return the report on a profile; `policy` has the recurring silences, `silences` all others."""
+def report_of(recorded: Recorded, zone: tzinfo | None = None) -> ProfileReport:
+    """Return the report on a profile, with the recorded silences; `zone` is the zone of their ends."""
     profile_state, polls = recorded.last.profile_state, recorded.polls
     clock, before, after = profile_state.clock, recorded.first.profile_state.environments, profile_state.environments
     period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
@@ -208,7 +205,7 @@ def report_of(
         fleet=_fleet_summary(profile_state, recorded.until, facts.subject),
         watch=_watch(recorded, facts),
         left_out=_by_server(recorded.left_out, clock),
-        down=findings.down_of(facts, courses, recorded.last, policy, silences),
+        down=findings.down_of(facts, courses, recorded.last, zone),
         incidents=findings.incidents_of(facts, together, downtimes),
         outages=downtimes,
         flapping=findings.flappers_of(facts, downtimes),
@@ -221,7 +218,7 @@ def report_of(
         appeared=findings.arrivals_of(facts, (event for event in events if event.kind is Kind.APPEARED)),
         gone=findings.arrivals_of(facts, findings.gone_of(facts)),
         renamed=findings.changes_of(facts, Kind.RENAMED),
-        availability=findings.available_of(courses, recorded.last, policy, silences),
+        availability=findings.available_of(courses, recorded.last),
         alerting=findings.turned_of(facts),
     )
 
