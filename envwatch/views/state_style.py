@@ -94,7 +94,7 @@ HOUR_GLYPHS: Final[Mapping[str, str]] = {
 _MARKED_HOURS: Final = (18, 12, 6)
 
 
-@lru_cache(4_096)
+@lru_cache(1_024)
 def hours_text(hours: tuple[UptimeState, ...], *, ascii_only: bool) -> SafeText:
     """Return a glyph for each hour."""
     looks = (HOUR_STYLES[state] for state in hours)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, listed, reading
 from support.pasts import ALL_TIMES, at, day, monitor_now, with_past
+from support.tracked_environments import contexts_at
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
@@ -42,7 +43,7 @@ def row_of(monitor: Monitor, name: str) -> TrackedEnvironment:
 def lines(name: str, monitor: Monitor | None = None, width: int = 48, *, is_ascii: bool = False) -> list[str]:
     monitor = monitor or day_watched()
     layout = PaneLayout(width, is_ascii=is_ascii)
-    rows = last_day_rows(row_of(monitor, name), monitor, reading(NOW + 1), UTC, layout)
+    rows = last_day_rows(row_of(monitor, name), contexts_at(monitor, NOW + 1)[NO_PROFILE], UTC, layout)
     return ["".join(piece.text for piece in row) for row in rows]
 
 
@@ -79,8 +80,11 @@ def test_a_strip_shows_the_day_and_says_it(name: str, strip: str, words: str) ->
 def test_no_strip_is_drawn_that_says_nothing() -> None:
     new = monitor_now()
     assert lines("steady", new) == []
-    assert uptime_text(row_of(new, "steady"), new, reading(NOW + 60_000)) == "up 100 % of the 1m watched in 24h"
-    assert uptime_text(row_of(new, "steady"), new, reading(NOW + 59_000)) is None
+    assert (
+        uptime_text(row_of(new, "steady"), contexts_at(new, NOW + 60_000)[NO_PROFILE])
+        == "up 100 % of the 1m watched in 24h"
+    )
+    assert uptime_text(row_of(new, "steady"), contexts_at(new, NOW + 59_000)[NO_PROFILE]) is None
 
 
 @pytest.mark.parametrize(("minutes", "is_drawn"), [(59.9, False), (60, True)])
@@ -92,7 +96,7 @@ def test_an_hour_of_watching_is_a_past(minutes: float, *, is_drawn: bool) -> Non
     watched = {NO_PROFILE: WatchedTime((Span(NOW, at(minutes / 60)),))}
     monitor = replace(monitor, watched=watched)
     (row,) = monitor.fleet.environments
-    rows = last_day_rows(row, monitor, reading(at(minutes / 60)), UTC, PaneLayout(40))
+    rows = last_day_rows(row, contexts_at(monitor, at(minutes / 60))[NO_PROFILE], UTC, PaneLayout(40))
     assert bool(rows) is is_drawn
 
 
@@ -105,7 +109,7 @@ def test_a_strip_of_a_short_time_is_drawn_if_earlier_runs_watched_the_row() -> N
     (row,) = monitor.fleet.environments
     for spans, is_drawn in (((now,), False), ((Span(at(-5), at(-4.9)), now), True)):
         watched = replace(monitor, watched={NO_PROFILE: WatchedTime(spans)})
-        assert bool(last_day_rows(row, watched, reading(at(0.1)), UTC, PaneLayout(40))) is is_drawn
+        assert bool(last_day_rows(row, contexts_at(watched, at(0.1))[NO_PROFILE], UTC, PaneLayout(40))) is is_drawn
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from envwatch.views.output.environment_list import environment_list_of_rows, rem
 from envwatch.views.output.formats import csv_of, json_of, line_of, summary_of, table_of
 from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane.layout import PaneLayout
-from envwatch.views.pane.state_details import silence_lines
+from envwatch.views.pane.state_details import mark_lines
 from envwatch.views.report.markdown import markdown_of
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import ProfileReport, Report
@@ -181,8 +181,7 @@ def explained(night: SilencedNight) -> str:
 
 
 def marks(night: SilencedNight, name: str) -> list[tuple[str, str]]:
-    row, now = night.row(name), reading(night.at)
-    lines = silence_lines(night.monitor.silenced(row, now), row, night.monitor, now)
+    lines = mark_lines(night.row(name), contexts_at(night.monitor, night.at)[NO_PROFILE])
     return [(line.label, line.text) for line in lines]
 
 

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed, reading, watched
-from support.tracked_environments import tracked
+from support.builders import NOW, beating, environment, failed, key_of, listed, reading, watched
+from support.policies import soon
+from support.tracked_environments import contexts_at, tracked
+from support.tracked_environments import fleet_of as rows_of
 
 from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.anomalies import StallDetector
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import NEVER_LISTED
-from envwatch.model.text import clean
+from envwatch.model.clock import WallMs
+from envwatch.model.text import EMPTY, clean
 from envwatch.views.pane.remedies import remedies
-from envwatch.views.pane.state_details import acknowledgement_lines, headline, missed_beats, proof, shared_lines
+from envwatch.views.pane.state_details import headline, mark_lines, missed_beats, proof
 from envwatch.views.state_style import instant_text, marked_text
 
 if TYPE_CHECKING:
@@ -184,10 +190,12 @@ def test_a_mark_of_the_serving_host_is_shown_unless_this_machine_has_one(
         "ack": {"by": "ops-1", "note": "on it"},
         "silence": {"by": "ops-2", "until": NOW + 3_600_000, "reason": "disks"},
     }
-    row = tracked(envwatch=marks)
-    found = shared_lines(row, reading(), UTC, is_acked=is_acked, is_silenced=is_silenced)
-    assert [(line.label, line.text) for line in found] == [("shared", text) for text in texts]
-    assert [*shared_lines(tracked(), reading(), UTC, is_acked=False, is_silenced=False)] == []
+    row, until = tracked(envwatch=marks), WallMs(NOW + 60_000)
+    own = Silence(clean("1" * 8), environments=frozenset({key_of(row.environment.id)}), at=WallMs(NOW), until=until)
+    monitor = Monitor(rows_of([row])).with_acks({key_of(row.environment.id): Ack(NOW, EMPTY)} if is_acked else {})
+    monitor = replace(monitor.with_silences({own.id: own} if is_silenced else {}), policies=soon(zone=UTC))
+    found = mark_lines(row, contexts_at(monitor)[NO_PROFILE])
+    assert [line.text for line in found if line.label == "shared"] == texts
 
 
 def test_flapping_is_named_after_the_state() -> None:
@@ -245,11 +253,15 @@ def test_an_instant_of_another_day_has_its_date(ago: float, text: str) -> None:
     assert len(local) == len(text.rstrip("Z"))
 
 
+def acked(ack: Ack) -> list[tuple[str, str]]:
+    row = tracked()
+    monitor = Monitor(rows_of([row])).with_acks({key_of(row.environment.id): ack})
+    return [(line.label, line.text) for line in mark_lines(row, contexts_at(monitor)[NO_PROFILE])]
+
+
 def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
     for note, text in ((clean("disk"), "4m ago on this machine: disk"), (clean(""), "4m ago on this machine")):
-        (line,) = acknowledgement_lines(Ack(NOW - 250_000, note), NOW)
-        assert (line.label, line.text) == ("acked", text)
-    assert not list(acknowledgement_lines(None, NOW))
+        assert acked(Ack(NOW - 250_000, note)) == [("acked", text)]
 
 
 def test_what_was_never_listed_is_missing_because_it_is_expected() -> None:
@@ -277,5 +289,4 @@ def test_the_words_for_an_acknowledgement_lose_the_note_first_and_then_the_name(
 
 @pytest.mark.parametrize(("ago_ms", "text"), [(59_999, "just now"), (60_000, "1m ago")])
 def test_an_acknowledgement_of_the_last_minute_was_given_just_now(ago_ms: float, text: str) -> None:
-    (line,) = acknowledgement_lines(Ack(NOW - ago_ms, clean("")), NOW)
-    assert line.text == f"{text} on this machine"
+    assert acked(Ack(NOW - ago_ms, EMPTY)) == [("acked", f"{text} on this machine")]

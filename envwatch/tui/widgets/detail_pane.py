@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.events import Event
+    from envwatch.presentation import RowContext
     from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
 
 
@@ -176,32 +177,33 @@ class DetailPane(Pager, StateNode):
             return self._incident_head(line)
         from envwatch.views.pane import state_details
 
-        monitor, now, zone, name = state.monitor, state.now, self.options.zone, line.environment.label
-        profile_state, own_events = monitor.fleet.for_environment(line), monitor.event_log.for_environment(line.key)
+        context, now, zone, name = self._context_of(line), state.now, self.options.zone, line.environment.label
+        profile_state, own_events = context.profile_state, state.monitor.event_log.for_environment(line.key)
         # The explanation has the decision, too. No history has the decisions of the past.
-        decided = (
-            () if self.explains or state.rewound is not None else state_details.alert_lines(line, monitor, now, zone)
-        )
+        decided = () if self.explains or state.rewound is not None else state_details.alert_lines(line, context, zone)
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
             *layout.sentence(state_details.headline(line, profile_state, own_events, now, is_ascii=is_ascii)),
             *layout.sentence([Piece(state_details.proof(line, profile_state, now, zone))]),
-            *self._rows(state_details.mark_lines(line, monitor, now)),
+            *self._rows(state_details.mark_lines(line, context)),
             *self._rows(decided),
         ]
+
+    def _context_of(self, tracked: TrackedEnvironment) -> RowContext:
+        monitor, now = self.state.monitor, self.state.now
+        days = LastDays(monitor, now, self.options.zone)
+        return contexts_of(monitor, now, days, ascii_only=self.options.glyphs.is_ascii)[tracked.profile]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
         from envwatch.views.pane.details import about_lines, help_lines, id_lines
         from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
         state, times, layout = self.state, self.options.times, self._layout
-        days = LastDays(state.monitor, state.now, self.options.zone)
-        ascii_only = self.options.glyphs.is_ascii
-        context = contexts_of(state.monitor, state.now, days, ascii_only=ascii_only)[tracked.profile]
+        context = self._context_of(tracked)
         profile_state = context.profile_state
         own_events = state.monitor.event_log.for_environment(tracked.key)
-        day = last_day_rows(tracked, state.monitor, state.now, self.options.zone, layout)
-        uptime = None if day else uptime_text(tracked, state.monitor, state.now)
+        day = last_day_rows(tracked, context, self.options.zone, layout)
+        uptime = None if day else uptime_text(tracked, context)
         day = [layout.section("last 24 h"), *day] if day else []
         helps = self._rows(help_lines(tracked, profile_state, state.now, self.options.start_key))
         differences = self._section("since the baseline", self._differences(tracked))

@@ -302,7 +302,7 @@ def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]
     yield from (
         (key, value)
         for key, value in environment.unknown.items()
-        if key != SHARED_FIELD or not isinstance(value, dict)  # `state_details.shared_lines` shows it in the head
+        if key != SHARED_FIELD or not isinstance(value, dict)  # `state_details.mark_lines` shows it in the head
     )
 
 

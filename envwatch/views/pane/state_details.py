@@ -28,10 +28,11 @@ from envwatch.model.times import DAY_MS, long_age, minutes_age, short_age, span,
 from envwatch.views.pane.layout import DetailLine, PaneLayout, Row
 from envwatch.views.state_style import (
     FAINT,
-    HOUR_STYLES,
+    HOUR_GLYPHS,
     Piece,
     clock_text_of,
     hour_marks,
+    hours_text,
     instant_text,
     marked_text,
     not_back_text,
@@ -44,10 +45,9 @@ from envwatch.views.verdict_text import countdown_text, flapping_text, last_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.alerting.acknowledgements import Ack
-    from envwatch.fleet.alerting.silences import Silenced
-    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.outages import Interval
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.presentation import RowContext
 
 
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
@@ -179,101 +179,70 @@ def _proof_by_heartbeat(
     return f"connected{since} · last heartbeat {beat}"
 
 
-def clock_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield the reason for `clk?`, and the base of the verdict meanwhile."""
+def mark_lines(tracked: TrackedEnvironment, context: RowContext) -> Iterator[DetailLine]:
+    """Yield the reason for `clk?`, and the acknowledgement and the silence of this machine or the serving host."""
+    monitor, now, profile_state, at, *_ = context
+    ack, silenced = monitor.ack_of(tracked), monitor.silenced(tracked, now)
     if (text := clock_text_of(tracked, profile_state)) is not None:
         yield DetailLine("clock", text, "late")
-
-
-def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[DetailLine]:
-    """Yield the acknowledgement: age, machine, note."""
     if ack is not None:
-        note, age = f": {ack.note}" if ack.note else "", span(server_now - ack.at)
+        note, age = f": {ack.note}" if ack.note else "", span(at - ack.at)
         when = "just now" if age < timedelta(minutes=1) else f"{minutes_age(age)} ago"
         yield DetailLine("acked", composed(f"{when} on this machine{note}"))
-
-
-def shared_lines(
-    tracked: TrackedEnvironment, now: Clocks, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
-) -> Iterator[DetailLine]:
-    """Yield the serving host's acknowledgement and silence of a row without a local one."""
-    ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
-    if ack is not None and not is_acked:
-        yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
-    if silence is not None and not is_silenced:
-        until = silenced_until_text(silence.until, now.wall, zone)
-        yield DetailLine("shared", marked_text(until, silence.by, silence.note))
-
-
-def silence_lines(
-    silenced: Silenced | None, tracked: TrackedEnvironment, monitor: Monitor, now: Clocks
-) -> Iterator[DetailLine]:
-    """Yield a silence's end, author and note, or that the row is not back after a silence."""
     if silenced is not None:
         until = silence_text(silenced, monitor, tracked.profile, now).removeprefix("silenced ")
         yield DetailLine("silenced", composed(until))
     elif (text := not_back_text(tracked, monitor, now)) is not None:
         yield DetailLine("silenced", composed(f"the silence is over: {text}"))
+    if ack is None and (shared_ack := shared_ack_of(tracked.environment)) is not None:
+        yield DetailLine("shared", composed(f"acknowledged {shared_ack.text}"))
+    if silenced is None and (shared := shared_silence_of(tracked.environment, now.wall)) is not None:
+        until = silenced_until_text(shared.until, now.wall, monitor.policy_of(tracked.profile).zone)
+        yield DetailLine("shared", marked_text(until, shared.by, shared.note))
 
 
-def mark_lines(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> Iterator[DetailLine]:
-    """Yield the doubt about clocks, the acknowledgement and the silence; marks of this machine replace shared marks."""
-    profile_state = monitor.fleet.for_environment(tracked)
-    ack, silenced = monitor.ack_of(tracked), monitor.silenced(tracked, now)
-    yield from clock_lines(tracked, profile_state)
-    yield from acknowledgement_lines(ack, profile_state.clock.server_time(now.wall))
-    yield from silence_lines(silenced, tracked, monitor, now)
-    zone = monitor.policy_of(tracked.profile).zone
-    yield from shared_lines(tracked, now, zone, is_acked=ack is not None, is_silenced=silenced is not None)
-
-
-def alert_lines(
-    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None
-) -> Iterator[DetailLine]:
+def alert_lines(tracked: TrackedEnvironment, context: RowContext, zone: tzinfo | None) -> Iterator[DetailLine]:
     """Yield whether a loss needs a person, and the rule that decides."""
-    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    yield DetailLine("alerts", needs_text(monitor.decision_of(tracked, at), tracked, zone))
+    yield DetailLine("alerts", needs_text(context.monitor.decision_of(tracked, context.at), tracked, zone))
 
 
-def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+def uptime_text(tracked: TrackedEnvironment, context: RowContext) -> SafeText | None:
     """Return the availability in the last 24 hours, or None if known for less than a minute."""
-    return availability_text(
-        Availability.from_intervals(monitor.states_of(tracked, _day_before(tracked, monitor, now), now))
-    )
+    return availability_text(Availability.from_intervals(_last_day(tracked, context)))
 
 
 def last_day_rows(
-    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
+    tracked: TrackedEnvironment, context: RowContext, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
     """Return a strip as wide as the pane, hour marks, the availability and the outages.
 
     A cell shows the worst state in its time.
     """
-    intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
+    intervals = _last_day(tracked, context)
     availability = Availability.from_intervals(intervals)
-    if not availability.known or not (availability.known >= _AT_LEAST or _has_past(tracked, monitor)):
+    if not availability.known or not (availability.known >= _AT_LEAST or _has_past(context)):
         return []
-    server_now = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
     cell_ms = DAY_MS / max(layout.width - 1, 1)  # one cell more than the day: none of the day is missing
-    begin = ServerMs((ceil(server_now / cell_ms) - layout.width) * cell_ms)
-    cells = worst_states(monitor.states_of(tracked, begin, now), begin, cell_ms, layout.width)
-    strip = []
-    for state, alike in groupby(cells):
-        look = HOUR_STYLES[state]
-        strip.append(Piece(composed((look.ascii if layout.is_ascii else look.glyph) * len([*alike])), look.style))
-    words = [availability_text(availability), *_outage_texts(outages(intervals), server_now, zone)]
+    begin = ServerMs((ceil(context.at / cell_ms) - layout.width) * cell_ms)
+    states = context.monitor.states_of(tracked, begin, context.now)
+    glyphs = hours_text(worst_states(states, begin, cell_ms, layout.width), ascii_only=layout.is_ascii)
+    strip = [Piece(composed("".join(alike)), style) for style, alike in groupby(glyphs, HOUR_GLYPHS.__getitem__)]
+    words = [availability_text(availability), *_outage_texts(outages(intervals), context.at, zone)]
     sentence = composed(" · ".join(filter(None, words)))
     return [tuple(strip), (Piece(hour_marks(layout.width), FAINT),), *layout.sentence([Piece(sentence)])]
 
 
-def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:
-    first_at = monitor.watched.get(tracked.profile, NOT_WATCHED).began_at
-    began_at = monitor.fleet.for_environment(tracked).began_at
+def _last_day(tracked: TrackedEnvironment, context: RowContext) -> tuple[Interval, ...]:
+    return context.monitor.states_of(tracked, ServerMs(context.at - DAY_MS), context.now)
+
+
+def _has_past(context: RowContext) -> bool:
+    profile_state = context.profile_state
+    first_at, began_at = (
+        context.monitor.watched.get(profile_state.profile, NOT_WATCHED).began_at,
+        profile_state.began_at,
+    )
     return first_at is not None and began_at is not None and first_at < began_at
-
-
-def _day_before(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
-    return ServerMs(monitor.fleet.for_environment(tracked).clock.server_time(now.wall) - DAY_MS)
 
 
 def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> Iterator[SafeText]:
