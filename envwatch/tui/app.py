@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from textual.events import Key
     from textual.screen import Screen
 
-    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
     from envwatch.sources.poller import PollSchedule
@@ -151,7 +150,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         if profile is None:
             self._tick(now)
             return
-        self.call_after_refresh(self._note, profile, update.monitor, now)
+        # After the frame, because the first call imports the time machine.
+        self.call_after_refresh(lambda: self.time_machine.note(profile, update.monitor, now))
         is_large = len(update.monitor.fleet) >= _LARGE
         if is_large:
             await asyncio.sleep(_YIELD)
@@ -166,10 +166,6 @@ class EnvwatchApp(TerminalApp, StateNode):
             self.dashboard.table.learn_names(update.monitor.fleet)
             await asyncio.sleep(_YIELD)
         self.republish()
-
-    def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Called after the frame, because the first call imports the time machine."""
-        self.time_machine.note(profile, monitor, now)
 
     async def _take_notices(self) -> None:
         while True:

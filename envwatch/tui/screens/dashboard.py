@@ -97,6 +97,7 @@ class Dashboard(TableActions, RowActions):
         self.bind_commands(commands)
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
+        self._detail, self._filter_bar = DetailPane(id="detail"), FilterBar()
         self._wanted_before: bool | None = None
         self._labels: Mapping[str, str | None] = {}
         """Footer labels in place of descriptions; None hides the key."""
@@ -109,9 +110,9 @@ class Dashboard(TableActions, RowActions):
         yield ProblemBlock().data_bind(cls.state, cls.options)
         with Container(id="body"):
             yield EnvironmentTable(id="table").data_bind(cls.state, cls.view, cls.options)
-            yield DetailPane(id="detail").data_bind(cls.state, cls.view, cls.options)
+            yield self._detail.data_bind(cls.state, cls.view, cls.options)
         yield NewsBar().data_bind(cls.state, cls.options)
-        yield FilterBar().data_bind(cls.state)
+        yield self._filter_bar.data_bind(cls.state)
         yield KeyFooter(
             label_of=self._label_of,
             order=_FOOTER_ORDER,
@@ -125,14 +126,6 @@ class Dashboard(TableActions, RowActions):
         self.watch(self, "state", self._show_block, init=False)
         self.set_focus(self.table)
         self._lay_out()
-
-    @property
-    def _filter_bar(self) -> FilterBar:
-        return self.query_one(FilterBar)
-
-    @property
-    def _detail(self) -> DetailPane:
-        return self.query_one(DetailPane)
 
     @property
     def nodes_with_keys(self) -> tuple[DOMNode, ...]:

@@ -123,14 +123,16 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         self._dashboard = dashboard
         self._news_bar = dashboard.query_one(NewsBar)
         self._message = message
+        self._title, self._events, self._filter_bar = LogTitle(), EventList(), FilterBar(is_of_log=True)
+        self._whole_event = WholeEvent(markup=False)
 
     def compose(self) -> ComposeResult:
         cls = EventLogScreen
         yield PresentLines()
-        yield LogTitle().data_bind(cls.state, cls.options)
-        yield EventList().data_bind(cls.state, cls.options)
-        yield WholeEvent(markup=False).data_bind(cls.state, cls.options)
-        yield FilterBar(is_of_log=True).data_bind(cls.state)
+        yield self._title.data_bind(cls.state, cls.options)
+        yield self._events.data_bind(cls.state, cls.options)
+        yield self._whole_event.data_bind(cls.state, cls.options)
+        yield self._filter_bar.data_bind(cls.state)
         yield KeyFooter()
 
     def on_mount(self) -> None:
@@ -143,21 +145,12 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
         self.app.call_later(forget_detached_watchers, self._news_bar)
 
     def _answer(self, answer: Notice) -> None:
-        self.query_one(WholeEvent).answer = answer
-
-    @property
-    def _events(self) -> EventList:
-        return self.query_one(EventList)
-
-    @property
-    def _filter_bar(self) -> FilterBar:
-        return self.query_one(FilterBar)
+        self._whole_event.answer = answer
 
     def _show_whole(self, event: Event | None) -> None:
-        title, events = self.query_one(LogTitle), self._events
-        title.counts = (events.matches, len(self.state.monitor.event_log))
-        title.filter_text = str(events.filter_query)
-        self.query_one(WholeEvent).event = event
+        self._title.counts = (self._events.matches, len(self.state.monitor.event_log))
+        self._title.filter_text = str(self._events.filter_query)
+        self._whole_event.event = event
 
     def on_key(self, event: Key) -> None:
         if event.key not in self.active_bindings and not self._filter_bar.display:

@@ -52,9 +52,8 @@ class Prompt(ModalScreen["str | None"]):
     ) -> None:
         super().__init__()
         self._question = question
-        self._hint = hint
-        self._longest = longest
-        self._text = text
+        self._input = TextInput(text, placeholder=hint, max_length=longest, select_on_focus=False, compact=True)
+        self._mistake = Static(id="prompt-mistake", markup=False)
         self._may_withdraw = may_withdraw
         self._enter = enter
         self._mistake_in = mistake_in
@@ -63,19 +62,16 @@ class Prompt(ModalScreen["str | None"]):
         yield PresentLines()
         with Vertical(id="prompt"):
             yield Static(self._question, id="menu-title", markup=False)
-            yield TextInput(
-                self._text, placeholder=self._hint, max_length=self._longest, select_on_focus=False, compact=True
-            )
-            yield Static(id="prompt-mistake", markup=False)
+            yield self._input
+            yield self._mistake
         yield KeyFooter(label_of=self._label_of)
 
     @on(Input.Submitted)
     def _answer(self) -> None:
-        text = self.query_one(Input).value
-        if mistake := self._mistake_in(text):
+        if mistake := self._mistake_in(self._input.value):
             self._say(mistake)
         else:
-            self.dismiss(text)
+            self.dismiss(self._input.value)
 
     @on(Input.Changed)
     def _forget_mistake(self) -> None:
@@ -87,9 +83,8 @@ class Prompt(ModalScreen["str | None"]):
             self._say(f"{self.app.get_key_display(Binding(event.key, '', ''))} does nothing here: F1 has the keys")
 
     def _say(self, mistake: str) -> None:
-        line = self.query_one("#prompt-mistake", Static)
-        line.update(mistake)
-        line.display = bool(mistake)
+        self._mistake.update(mistake)
+        self._mistake.display = bool(mistake)
 
     def _label_of(self, binding: Binding) -> str | None:
         if binding.action == "withdraw" and not self._may_withdraw:
