@@ -84,6 +84,8 @@ class TerminalDriver(LinuxDriver):
         self._file = self._terminal_file  # type: ignore[assignment]  # has what the writer thread needs of a file
         self._has_title = getattr(app, "has_title", False) and os.environ.get("TERM") not in _NO_TITLE
         self._title = ""
+        self._is_title_saved = False
+        """Whether a title is still to be restored: a second stop after a crash restores nothing."""
         self.is_taken = False
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
@@ -173,13 +175,15 @@ class TerminalDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
         if self._has_title:
             self.write(_SAVE_TITLE + self._title)
+            self._is_title_saved = True
         self.write("\x1b[?1004l")  # no focus reports: nothing depends on the focus
 
     def stop_application_mode(self) -> None:
         if self.is_taken:
             self.write("\x1b[0m")
-            if self._has_title:
+            if self._is_title_saved:
                 self.write(_RESTORE_TITLE)
+                self._is_title_saved = False
             super().stop_application_mode()
 
     def close(self) -> None:
