@@ -23,7 +23,7 @@ from envwatch.model.listing_api import (
 )
 from envwatch.model.text import SafeText, clean
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
-from envwatch.serving.tokens import GuessLimit, Tokens
+from envwatch.serving.tokens import GuessLimit, Tokens, viewer_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
@@ -149,7 +149,7 @@ class ServingApp:
         return self._endpoints[profile].answer(replace(request, path=path), now)
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
-        own = [name for name, tokens in self.tokens.items() if tokens.name_of(request.authorization) is not None]
+        own = [name for name, tokens in self.tokens.items() if viewer_of(request.authorization, tokens) is not None]
         self._admit([own[0] if own else self._first], request, now)
         paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
         return RefusedError(HTTPStatus.NOT_FOUND, {"error": f"{WRONG_BASE_URL} {paths}"})
@@ -175,7 +175,7 @@ class ServingApp:
         Raises:
             RefusedError: for a wrong token (401), or too many from the address (429).
         """
-        names = [self.tokens[profile].name_of(request.authorization) for profile in profiles]
+        names = [viewer_of(request.authorization, self.tokens[profile]) for profile in profiles]
         if (viewer := names[0]) is not None and None not in names:
             request.viewer = viewer
             return

@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.files import file_signature, make_private_folder, open_private, read_secret
 from envwatch.model.text import clean
@@ -41,27 +41,22 @@ GUESSES_WITHIN_S: Final = 60.0
 _MOST_ADDRESSES: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """Viewers' names with the digests of their tokens."""
+Tokens: TypeAlias = tuple[tuple[str, bytes], ...]
+"""Viewers' names with the digests of their tokens."""
 
-    digests: tuple[tuple[str, bytes], ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.digests)
+def viewer_of(authorization: str, tokens: Tokens) -> str | None:
+    """Return the name for an `Authorization` header, or None.
 
-    def name_of(self, authorization: str) -> str | None:
-        """Return the name for an `Authorization` header, or None.
-
-        Takes equally long for right and wrong tokens.
-        """
-        scheme = _SCHEME.match(authorization)
-        sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
-        found = None
-        for name, digest in self.digests:
-            if hmac.compare_digest(digest, sent):
-                found = name
-        return found
+    Takes equally long for right and wrong tokens.
+    """
+    scheme = _SCHEME.match(authorization)
+    sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
+    found = None
+    for name, digest in tokens:
+        if hmac.compare_digest(digest, sent):
+            found = name
+    return found
 
 
 def _digest(token: str) -> bytes:
@@ -142,7 +137,7 @@ def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Token
         learn(token)
     if len(found) > MOST_TOKENS:
         raise ServerError(f"{name}: has more than {MOST_TOKENS} tokens")
-    return Tokens(tuple(found.items()))
+    return tuple(found.items())
 
 
 def add_token(path: Path, user: str) -> str:
@@ -156,7 +151,7 @@ def add_token(path: Path, user: str) -> str:
     content = b""
     if path.exists():
         content = _content(path)
-        if user in dict(_tokens_of(content, clean(str(path)), lambda _: None).digests):
+        if user in dict(_tokens_of(content, clean(str(path)), lambda _: None)):
             raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
     token = f"ew-{secrets.token_urlsafe(32)}"
     try:

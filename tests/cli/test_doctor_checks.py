@@ -45,7 +45,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.text import cells, clean
 from envwatch.redactor import Redactor, Secret
-from envwatch.sources.letta.probe import Connected, Exchange, Probe, Requests, TlsHandshake
+from envwatch.sources.letta.probe import Exchange, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -59,32 +59,21 @@ MS = timedelta(milliseconds=1)
 TERMINAL: dict[str, Any] = {"term": "xterm-256color", "columns": 80, "lines": 24, "encoding": "utf-8"}
 
 
-class Answers(Requests):
-    def __init__(self, *pages: Exchange, health: Exchange | None = None, tls: TlsHandshake | None = None) -> None:
+class Answers(Probe):
+    def __init__(self, *pages: Exchange, tls_until: WallMs | None = None, refused: tuple[SafeText, ...] = ()) -> None:
+        super().__init__(base_url="https://x", limits=Limits(), environ={}, wall=lambda: WALL, monotonic=lambda: 0.0)
         self._pages = iter(pages)
-        self._health = health or exchange()
-        self.tls = tls
+        self._refused = refused
+        self.tls = (clean("TLSv1.3"), tls_until)
+
+    async def connect(self, *_: object) -> tuple[SafeText, timedelta, tuple[SafeText, ...]]:
+        return clean("192.0.2.7"), 5 * MS, self._refused
 
     async def health(self) -> Exchange:
-        return self._health
+        return exchange()
 
     async def first_page(self, page_size: int | None = None) -> Exchange:  # noqa: ARG002 - as in the base class
         return next(self._pages)
-
-
-class Way(Probe):
-    def __init__(self, connected: Connected | None = None, answers: Answers | None = None) -> None:
-        super().__init__(base_url="https://x", limits=Limits(), environ={}, wall=lambda: WALL, monotonic=lambda: 0.0)
-        self._connected = connected
-        self._answers = answers
-
-    async def connect(self, *_: object) -> Connected:
-        assert self._connected is not None
-        return self._connected
-
-    def requests(self, *_: object) -> Requests:
-        assert self._answers is not None
-        return self._answers
 
 
 def exchange(**changes: Any) -> Exchange:
@@ -103,7 +92,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 async def listing_of(*pages: Exchange) -> Finding:
-    return await check_listing(server(requests=Answers(*pages)))
+    return await check_listing(server(probe=Answers(*pages)))
 
 
 @pytest.mark.parametrize(
@@ -257,8 +246,7 @@ async def test_a_certificate_that_ends_within_a_week_is_reported() -> None:
     credentials = Credentials(key=Secret(KEY), base_url="https://x", origin="here")
 
     async def status(until: WallMs | None) -> CheckStatus:
-        answers = Answers(tls=TlsHandshake(clean("TLSv1.3"), until))
-        return (await check_tls(server(probe=Way(answers=answers), credentials=credentials))).status
+        return (await check_tls(server(probe=Answers(tls_until=until), credentials=credentials))).status
 
     assert await status(WallMs(WALL + week)) is CheckStatus.OK
     assert await status(WallMs(WALL + week - 1)) is CheckStatus.WARNING
@@ -268,7 +256,7 @@ async def test_a_certificate_that_ends_within_a_week_is_reported() -> None:
 
 async def test_addresses_that_take_no_connection_are_named() -> None:
     async def finding(*refused: SafeText) -> Finding:
-        return await check_tcp(server(probe=Way(Connected(clean("192.0.2.7"), 5 * MS, refused)), addresses=()))
+        return await check_tcp(server(probe=Answers(refused=refused), addresses=()))
 
     refused = await finding(clean("2001:db8::1"))
     assert refused.status is CheckStatus.WARNING

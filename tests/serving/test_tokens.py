@@ -20,6 +20,7 @@ from envwatch.serving.tokens import (
     Tokens,
     add_token,
     tokens_in,
+    viewer_of,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def read(path: Path) -> tuple[Tokens, list[str]]:
 
 def test_a_file_has_a_name_and_a_token_in_each_line_and_comments(tmp_path: Path) -> None:
     tokens, learnt = read(tokens_file(tmp_path, f"# viewers\n\nann  {ANN}  # on call\n\tben {BEN}"))
-    assert (tokens.name_of(f"Bearer {ANN}"), tokens.name_of(f"bearer  {BEN} ")) == ("ann", "ben")
+    assert (viewer_of(f"Bearer {ANN}", tokens), viewer_of(f"bearer  {BEN} ", tokens)) == ("ann", "ben")
     assert learnt == [ANN, BEN]
 
 
@@ -51,12 +52,12 @@ def test_a_file_has_a_name_and_a_token_in_each_line_and_comments(tmp_path: Path)
 )
 def test_nothing_but_a_whole_token_as_bearer_is_taken(header: str, tmp_path: Path) -> None:
     tokens, _ = read(tokens_file(tmp_path, f"ann {ANN}\n"))
-    assert tokens.name_of(header) is None
+    assert viewer_of(header, tokens) is None
 
 
 @given(header=st.text(max_size=60).filter(lambda text: ANN not in text))
 def test_any_other_header_is_refused_without_an_error(header: str) -> None:
-    assert Tokens((("ann", b"0" * 32),)).name_of(header) is None
+    assert viewer_of(header, (("ann", b"0" * 32),)) is None
 
 
 def test_no_token_stays_in_memory_as_text(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_new_token_is_added_to_a_private_file_and_taken(tmp_path: Path) -> Non
     path.write_text(path.read_text().rstrip("\n"))  # as some editors leave the file
     second = add_token(path, "ben")
     tokens, _ = read(path)
-    assert (tokens.name_of(f"Bearer {first}"), tokens.name_of(f"Bearer {second}")) == ("ann", "ben")
+    assert (viewer_of(f"Bearer {first}", tokens), viewer_of(f"Bearer {second}", tokens)) == ("ann", "ben")
     assert len(first) > 40
 
 

@@ -19,7 +19,6 @@ from envwatch.serving.answers import ProfileEndpoint
 from envwatch.serving.app import ServingApp
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.server import HttpServer
-from envwatch.serving.tokens import Tokens
 
 if TYPE_CHECKING:
     import ssl
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.serving.app import Metrics
     from envwatch.serving.server import Connections
+    from envwatch.serving.tokens import Tokens
 
 TOKEN = "token-of-ann-0123456789"
 OTHER = "token-of-ben-0123456789"
@@ -37,7 +37,7 @@ TIMEOUT_S = 30.0
 
 
 def tokens_of(**tokens: str) -> Tokens:
-    return Tokens(tuple((name, hashlib.sha256(token.encode()).digest()) for name, token in tokens.items()))
+    return tuple((name, hashlib.sha256(token.encode()).digest()) for name, token in tokens.items())
 
 
 @dataclass

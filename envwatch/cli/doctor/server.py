@@ -40,7 +40,7 @@ from envwatch.sources.letta.network_settings import (
     trust_for,
     trust_variable,
 )
-from envwatch.sources.letta.probe import Exchange, Probe, Requests
+from envwatch.sources.letta.probe import Exchange, Probe
 from envwatch.sources.poller import poll_once, read_clocks
 from envwatch.views.output.alert_decisions import decided_rows, new_names, tally_text
 from envwatch.views.pace import LARGEST_PAGE, LargePage, Remedy, reason_of, remedies, remedies_text
@@ -75,15 +75,14 @@ class ServerContext:
     probe: Probe = field(init=False)
     addresses: tuple[SafeText, ...] = field(init=False)
     health: Exchange | Failure = field(init=False)
-    requests: Requests = field(init=False)
     first_page: Exchange = field(init=False)
     listed: Listed = field(init=False)
     offsets: list[OffsetBounds] = field(default_factory=list)
 
     async def aclose(self) -> None:
         """Close the connection."""
-        if requests := getattr(self, "requests", None):
-            await requests.aclose()
+        if probe := getattr(self, "probe", None):
+            await probe.aclose()
 
 
 async def check_key(server: ServerContext) -> Finding:
@@ -172,35 +171,34 @@ async def check_dns(server: ServerContext) -> Finding:
 
 async def check_tcp(server: ServerContext) -> Finding:
     """Check that an address accepts a connection; list refusing addresses."""
-    connected, port = await server.probe.connect(server.addresses), server.probe.port
-    summary = f"{connected.address} port {port} in {_ms(connected.took)}"
-    data = {"address": str(connected.address), "port": port, "took_ms": _number(connected.took)}
-    if not connected.refused:
+    (address, took, refused), port = await server.probe.connect(server.addresses), server.probe.port
+    summary = f"{address} port {port} in {_ms(took)}"
+    data = {"address": str(address), "port": port, "took_ms": _number(took)}
+    if not refused:
         return ok(summary, **data)
-    refused = ", ".join(connected.refused)
     fix = "each new connection loses time there: check the routes; for an IPv6 address, check IPv6 as a whole"
-    return warning(f"{summary}, but not {refused}", fix, **data, refused=list(connected.refused))
+    return warning(f"{summary}, but not {', '.join(refused)}", fix, **data, refused=list(refused))
 
 
 async def check_tls(server: ServerContext) -> Finding:
     """Check handshake and certificate with the health request."""
     probe, credentials = server.probe, server.credentials
-    server.requests = probe.requests(credentials.key, credentials.origin)
+    probe.authorize(credentials.key, credentials.origin)
     try:
-        server.health = await server.requests.health()
+        server.health = await probe.health()
     except SourceError as error:
         server.health = error.failure
     if not probe.is_encrypted:
         return unused("none needed: plain http within this machine")
-    tls = server.requests.tls
-    if tls is None:
+    if probe.tls is None:
         return failed_request(server.health) if isinstance(server.health, Failure) else ok("agreed on")
-    if tls.valid_until is None:
-        return ok(str(tls.version), version=str(tls.version), valid_until=None)
-    left = span(tls.valid_until - server.wall())
-    end = moment(tls.valid_until, UTC)
-    data = {"version": str(tls.version), "valid_until": end.isoformat() if end else None}
-    summary = f"{tls.version}, certificate valid until {date_text(tls.valid_until, None)}"
+    version, valid_until = probe.tls
+    if valid_until is None:
+        return ok(str(version), version=str(version), valid_until=None)
+    left = span(valid_until - server.wall())
+    end = moment(valid_until, UTC)
+    data = {"version": str(version), "valid_until": end.isoformat() if end else None}
+    summary = f"{version}, certificate valid until {date_text(valid_until, None)}"
     if left < limits.CERTIFICATE_WARN_FROM:
         fix = "ask the server's operators to renew the certificate"
         return warning(f"{summary}, in {long_age(left)}", fix, **data)
@@ -225,7 +223,7 @@ async def check_health(server: ServerContext) -> Finding:
 
 async def check_listing(server: ServerContext) -> Finding:
     """Check the first page. A second request must return the same machines."""
-    exchange = server.first_page = await server.requests.first_page()
+    exchange = server.first_page = await server.probe.first_page()
     server.offsets += filter(None, [exchange.offset])
     rows = len(exchange.environments)
     data = {
@@ -246,7 +244,7 @@ async def check_listing(server: ServerContext) -> Finding:
         fix = "states come that much later: check the network and the proxy; a smaller --page-size answers sooner"
         return warning(f"{summary}: slow", fix, **data)
     try:
-        again = await server.requests.first_page()
+        again = await server.probe.first_page()
     except SourceError:
         return ok(summary, **data)  # the first response answers the question
     before = {row.id: row for row in exchange.environments}
@@ -311,7 +309,7 @@ async def _largest_page(server: ServerContext, cost: ListingCost) -> LargePage |
     if not cost.is_paged or server.settings.limits.page_size >= LARGEST_PAGE:
         return None
     try:
-        page = await server.requests.first_page(LARGEST_PAGE)
+        page = await server.probe.first_page(LARGEST_PAGE)
     except SourceError:
         return None
     rows = LARGEST_PAGE if page.is_whole else len(page.environments)

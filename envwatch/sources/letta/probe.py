@@ -31,24 +31,6 @@ if TYPE_CHECKING:
 _LONGEST_VERSION: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """A TCP connection, already closed."""
-
-    address: SafeText
-    took: timedelta
-    refused: tuple[SafeText, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TlsHandshake:
-    """A TLS handshake's result."""
-
-    version: SafeText
-    """OpenSSL's spelling: `TLSv1.3`."""
-    valid_until: WallMs | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """A request and the response."""
@@ -67,7 +49,7 @@ class Exchange:
 
 
 class Probe:
-    """The way to a server.
+    """The way to a server, and single requests over a connection; a request without a response raises `SourceError`.
 
     Raises:
         SettingsError: if the proxy setting cannot be used.
@@ -92,6 +74,11 @@ class Probe:
         self._environ = environ
         self._wall = wall
         self._monotonic = monotonic
+        self._transport: Transport | None = None
+        self._endpoint = Endpoint.from_url(self.url, self.proxy, Secret(""), "")
+        self._sent_at = 0.0
+        self.tls: tuple[SafeText, WallMs | None] | None = None
+        """The handshake's version in OpenSSL's spelling, `TLSv1.3`, and the end of the certificate."""
 
     @property
     def is_encrypted(self) -> bool:
@@ -116,8 +103,8 @@ class Probe:
             raise self._unreachable(error) from None
         return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
 
-    async def connect(self, addresses: tuple[SafeText, ...]) -> Connected:
-        """Open and close a TCP connection to the first reachable address.
+    async def connect(self, addresses: tuple[SafeText, ...]) -> tuple[SafeText, timedelta, tuple[SafeText, ...]]:
+        """Open and close a TCP connection; return the first reachable address, the time, and the refusing addresses.
 
         Raises:
             SourceError: if all fail.
@@ -135,40 +122,21 @@ class Probe:
                 problem = error
             else:
                 writer.close()
-                return Connected(address, timedelta(seconds=self._monotonic() - started), tuple(refused))
+                return address, timedelta(seconds=self._monotonic() - started), tuple(refused)
         raise self._unreachable(problem)
 
-    def requests(self, key: Secret, key_origin: str) -> Requests:
-        """Return a connection for requests, opened by the first request."""
-        endpoint = Endpoint.from_url(self.url, self.proxy, key, key_origin)
-        transport = Transport(
-            self.url,
-            key=key,
-            wall=self._wall,
-            error_patience=self._limits.page_deadline / 4,
-            environ=self._environ,
+    def authorize(self, key: Secret, key_origin: str) -> None:
+        """Take the key for the requests that follow; the first request opens a connection."""
+        self._endpoint = Endpoint.from_url(self.url, self.proxy, key, key_origin)
+        self._transport = Transport(
+            self.url, key=key, wall=self._wall, error_patience=self._limits.page_deadline / 4, environ=self._environ
         )
-        return Requests(transport, endpoint, self._limits, self._monotonic)
+        self._transport.observe = self._note
 
     def _unreachable(self, error: Exception) -> SourceError:
         problem = httpx.ConnectTimeout("") if isinstance(error, TimeoutError) else httpx.ConnectError("")
         problem.__cause__ = error
-        return failure_of(problem, Endpoint.from_url(self.url, self.proxy, Secret(""), ""))
-
-
-class Requests:
-    """Single requests over a connection; a request without a response raises `SourceError`."""
-
-    def __init__(
-        self, transport: Transport, endpoint: Endpoint, limits: Limits, monotonic: Callable[[], float]
-    ) -> None:
-        self._transport = transport
-        self._endpoint = endpoint
-        self._limits = limits
-        self._monotonic = monotonic
-        self._sent_at = 0.0
-        self.tls: TlsHandshake | None = None
-        transport.observe = self._note
+        return failure_of(problem, self._endpoint)
 
     async def health(self) -> Exchange:
         """Request `GET /v1/health`; any status is a response."""
@@ -189,14 +157,17 @@ class Requests:
         )
 
     async def aclose(self) -> None:
-        """Close the connection."""
-        await self._transport.aclose()
+        """Close the connection, if any."""
+        if self._transport is not None:
+            await self._transport.aclose()
 
     def _version_in(self, response: Response) -> SafeText | None:
         version = response.json_object.get("version")
         return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
 
     async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, Exchange]:
+        if self._transport is None:
+            raise TypeError("a request needs a key: see `authorize`")
         deadline = self._limits.page_deadline
         why: SourceError
         try:
@@ -218,8 +189,8 @@ class Requests:
             self._sent_at = self._monotonic()
         stream = details.get("return_value")
         # With a proxy, the layer `connection` reports the proxy's handshake.
-        if what == "start_tls.complete" and (layer == "connection") == (self._transport.proxy is None) and stream:
+        if what == "start_tls.complete" and (layer == "connection") == (self.proxy is None) and stream:
             connection = stream.get_extra_info("ssl_object")
             end = connection.getpeercert().get("notAfter")
             until = None if end is None else WallMs(ssl.cert_time_to_seconds(end) * 1000)
-            self.tls = TlsHandshake(clean(connection.version() or "TLS"), until)
+            self.tls = (clean(connection.version() or "TLS"), until)
