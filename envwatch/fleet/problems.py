@@ -15,7 +15,6 @@ from envwatch.model.times import MS
 from envwatch.model.versions import is_behind, is_mark_useful
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -103,7 +102,7 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: fl
 class Counts:
     """Numbers of environments, counted once per listing."""
 
-    presences: Mapping[Presence, int] = field(default_factory=dict)
+    presences: Counter[Presence] = field(default_factory=Counter)
     unknown: int = 0
     """Rows that read unknown."""
     flapping: int = 0
@@ -116,14 +115,10 @@ class Counts:
     mostly_behind: frozenset[SafeText] = frozenset()
     """Profiles where a mark of old versions would stand at most rows."""
 
-    def with_presence(self, presence: Presence) -> int:
-        """Return a presence's number."""
-        return self.presences.get(presence, 0)
-
     def __add__(self, other: Counts) -> Counts:
         versions = {counts.newest for counts in (self, other) if counts.behind}
         return Counts(
-            presences=Counter(self.presences) + Counter(other.presences),
+            presences=self.presences + other.presences,
             unknown=self.unknown + other.unknown,
             flapping=self.flapping + other.flapping,
             unrestricted=self.unrestricted + other.unrestricted,

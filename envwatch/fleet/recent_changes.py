@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 
-_SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
+SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 
 
 EVENT_KINDS: Final[Mapping[str, Kind]] = {
@@ -71,7 +71,7 @@ def is_new_connection(before: Environment, after: Environment) -> bool:
         return True
     if before.connected_at is None or after.connected_at is None:
         return False
-    return abs(after.connected_at - before.connected_at) >= _SAME_CONNECTION_MS
+    return abs(after.connected_at - before.connected_at) >= SAME_INSTANT_MS
 
 
 def is_new_process(before: Environment, after: Environment) -> bool:
@@ -100,11 +100,6 @@ class ChangeTag(StrEnum):
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether the change is a loss."""
-        return self is ChangeTag.NEW
 
 
 _RANKS = {tag: rank for rank, tag in enumerate(ChangeTag)}

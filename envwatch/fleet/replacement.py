@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.recent_changes import SAME_INSTANT_MS, ChangeTag, RecentChange
 from envwatch.model import limits
 from envwatch.model.environment import SANDBOX_DEVICE, Environment
 from envwatch.model.text import SafeText, composed
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
 _SIGN_OF_LIFE_MS: Final = limits.SIGN_OF_LIFE / MS
-SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 _INSTANCE: Final = re.compile(r"(server|listen)-[0-9a-fA-F]{16}")
 
 _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.device_id")
@@ -91,7 +90,7 @@ def with_replacements(environments: Environments, listed: Collection[SafeText], 
     changed = {
         after.environment.id: after
         for place, group in groups.items()
-        if len(group) > 1 or _remembers(group[0])
+        if len(group) > 1 or group[0].replaced_by is not None or group[0].twins or group[0].offline_beside
         for before, after in zip(group, _judged(place, group, listed, inputs), strict=True)
         if after is not before
     }
@@ -150,10 +149,6 @@ def _judged(
             new = present.get(tracked.replaced_by)  # the server dropped the old row, which is no loss
         after.append(_marked(tracked, new, inputs))
     return after
-
-
-def _remembers(tracked: TrackedEnvironment) -> bool:
-    return tracked.replaced_by is not None or bool(tracked.twins) or bool(tracked.offline_beside)
 
 
 _NO_IDS: Final[frozenset[SafeText]] = frozenset()

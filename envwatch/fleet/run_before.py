@@ -17,8 +17,8 @@ from envwatch.fleet.events import Kind
 from envwatch.fleet.inventory import GONE_KEPT_MS
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
 from envwatch.fleet.presence import DISCONNECTED, GONE, NEVER_LISTED, ONLINE, Presence
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.fleet.replacement import SAME_INSTANT_MS, RuleInputs, keeps_identity, with_memory_of, with_replacements
+from envwatch.fleet.recent_changes import SAME_INSTANT_MS, ChangeTag, RecentChange
+from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
 from envwatch.fleet.tracking import CHURN_MS, TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits

@@ -6,7 +6,7 @@ dashboard shows as unknown have no value, because a 0 would mean down.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
@@ -29,14 +29,8 @@ _ALERTING, _PROBLEM, _UP, _OTHER = range(4)
 """Order of selection; the last are old or gone."""
 
 
-class SeriesEnvironment(NamedTuple):
-    """An environment with series."""
-
-    profile: SafeText
-    tracked: TrackedEnvironment
-    is_alerting: bool
-    is_known: bool
-    """See `Counts.unknown`."""
+SeriesEnvironment: TypeAlias = "tuple[SafeText, TrackedEnvironment, bool, bool]"
+"""An environment with series: profile label, environment, whether alerting, whether known (see `Counts.unknown`)."""
 
 
 def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
@@ -55,7 +49,7 @@ def selection_of(
     """Return at most `largest` environments with series, and the number omitted, by profile label."""
     seen = [profile_state for profile_state in monitor.fleet if is_seen(profile_state, now)]
     everything = [
-        SeriesEnvironment(
+        (
             profile_state.profile_name,
             tracked,
             monitor.is_alerting(tracked, now),
@@ -68,20 +62,20 @@ def selection_of(
     if len(everything) > largest:
         shown = sorted(everything, key=lambda each: _place(each, monitor, now))[:largest]
     omitted = {profile_state.profile_name: len(profile_state.environments) for profile_state in seen}
-    for each in shown:
-        omitted[each.profile] -= 1
+    for profile, *_ in shown:
+        omitted[profile] -= 1
     return shown, omitted
 
 
 def _place(shown: SeriesEnvironment, monitor: Monitor, now: Clocks) -> tuple[int, str, str]:
-    tracked = shown.tracked
-    if shown.is_alerting:
+    profile, tracked, is_alerting, _ = shown
+    if is_alerting:
         rank = _ALERTING
     elif is_problem(tracked, monitor.fleet.for_environment(tracked).clock.server_time(now.wall)):
         rank = _PROBLEM
     else:
         rank = _UP if tracked.verdict.is_up else _OTHER
-    return rank, shown.profile, tracked.environment.id
+    return rank, profile, tracked.environment.id
 
 
 def environment_families(

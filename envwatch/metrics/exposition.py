@@ -207,7 +207,7 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
         profile = profile_state.profile_name
         counts = counts_at(profile_state, now)
         for presence in Presence:
-            environments.add_metric((profile, presence.value), counts.with_presence(presence))
+            environments.add_metric((profile, presence.value), counts.presences[presence])
         environments.add_metric((profile, _UNKNOWN), counts.unknown)
         alerting.add_metric(
             (profile,), sum(monitor.is_alerting(tracked, now) for tracked in profile_state.environments.values())

@@ -83,9 +83,9 @@ class Field(ABC):
         operator = operator_of(token)
         return self._parse(token, operator, token.part(len(operator)), zone)
 
-    @abstractmethod
     def _missing(self) -> Test | None:
-        """Return the test for `none`, or None if no value can be missing."""
+        """Return the test for `none`; None if every environment has a value."""
+        return None
 
     @abstractmethod
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
@@ -209,9 +209,6 @@ class FlagField(Field):
 
     holds: Callable[[TrackedEnvironment], bool]
 
-    def _missing(self) -> None:
-        """Every environment has an answer."""
-
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         word = rest.text.casefold()
         if word not in FLAGS or operator not in ("", "="):
@@ -291,9 +288,6 @@ def state_test(word: str) -> Test | None:
 @dataclass(frozen=True)
 class StatusField(Field):
     """The verdict and marks, by the begin of a name: `on` must not match `gone`."""
-
-    def _missing(self) -> None:
-        """Every environment has a state."""
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         name = rest.text.casefold()

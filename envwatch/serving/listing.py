@@ -10,7 +10,7 @@ from collections import ChainMap, defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydantic_core import to_json
 
@@ -115,10 +115,8 @@ class ServedRow:
         return is_online(self.environment.connection_id, self.environment.last_heartbeat_at, now_ms)
 
 
-class _Gone(NamedTuple):
-    after: str | None
-    """The id of the nearest listed row before; None for the first place."""
-    at: MonotonicS
+_Gone: TypeAlias = "tuple[str | None, MonotonicS]"
+"""The id of the nearest listed row before a gone row (None for the first place), and when the row went."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,7 +139,8 @@ class ServedListing:
     ) -> ServedListing:
         """Return a poll's listing."""
         snapshot = outcome.snapshot
-        known = {} if previous is None else previous.by_key()
+        before = () if previous is None else (*previous.in_doubt, *previous.rows)
+        known = {row.environment.id: row for row in before}
         received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
         taken: set[str] = set()
 
@@ -180,10 +179,6 @@ class ServedListing:
         )
         return replace(self, rows=rows, in_doubt=in_doubt)
 
-    def by_key(self) -> dict[SafeText, ServedRow]:
-        """Return the rows by environment id."""
-        return {row.environment.id: row for row in (*self.in_doubt, *self.rows)}
-
     def is_same_as(self, other: ServedListing) -> bool:
         """Whether all rows are identical; `asked` may differ."""
         return self.rows == other.rows and self.in_doubt == other.in_doubt
@@ -208,7 +203,7 @@ class ServedListing:
 
     def _first_after(self, cursor: str | None) -> int:
         if cursor is not None and cursor not in self.places and cursor in self.gone:
-            cursor = self.gone[cursor].after
+            cursor, _ = self.gone[cursor]
         return 0 if cursor is None else self.places.get(cursor, -1) + 1
 
 
@@ -219,13 +214,12 @@ def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[s
         nearest: str | None = None
         for row in before.rows:
             if row.id in missing:
-                gone[row.id] = _Gone(nearest, now)
+                gone[row.id] = nearest, now
             else:
                 nearest = row.id
-    for id_, earlier in before.gone.items():
-        if id_ not in listed and now - earlier.at <= _GONE_KEPT_S:
-            after = gone[earlier.after].after if earlier.after in gone else earlier.after
-            gone.setdefault(id_, _Gone(after, earlier.at))
+    for id_, (after, at) in before.gone.items():
+        if id_ not in listed and now - at <= _GONE_KEPT_S:
+            gone.setdefault(id_, (gone[after][0] if after in gone else after, at))
     return gone
 
 

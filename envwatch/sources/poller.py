@@ -145,11 +145,6 @@ class Poller:
         self.pages_read = 0
 
     @property
-    def wanted_interval(self) -> timedelta:
-        """The user's interval."""
-        return self.limits.interval
-
-    @property
     def interval(self) -> timedelta:
         """The user's interval, or longer if the newest listing's requests or duration require that."""
         return self.limits.pace(self.cost.requests, self.cost.took)
@@ -157,13 +152,13 @@ class Poller:
     @property
     def _tick(self) -> timedelta:
         """The interval without regard to the listing's duration."""
-        return max(self.wanted_interval, self.limits.budgeted(self.cost.requests))
+        return max(self.limits.interval, self.limits.budgeted(self.cost.requests))
 
     @property
     def schedule(self) -> PollSchedule:
         """The poller's current plan."""
         interval, tick = self.interval, self._tick
-        is_stretched = tick > self.wanted_interval
+        is_stretched = tick > self.limits.interval
         return PollSchedule(
             self._due is None,
             interval,

@@ -58,7 +58,7 @@ def change_interval(step: int, targets: Targets) -> str:
     """Take the next interval: longer than the current (`step` > 0), or shorter than the wanted interval."""
     pollers = [target.poller for target in targets.values()]
     for poller in pollers:
-        wanted = poller.wanted_interval
+        wanted = poller.limits.interval
         if step > 0:
             wanted = min((each for each in _INTERVALS if each > poller.interval), default=wanted)
         else:

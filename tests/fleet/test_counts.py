@@ -54,21 +54,19 @@ def test_the_counts_are_those_of_the_rows(
         style = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
         shown["unknown" if style.style == "unknown" else style.glyph] += 1
     assert counts.unknown == shown.pop("unknown", 0)
-    assert {
-        glyph_of(presence, ascii_only=False): counts.with_presence(presence) for presence in counts.presences
-    } == shown
+    assert {glyph_of(presence, ascii_only=False): counts.presences[presence] for presence in counts.presences} == shown
 
 
 A, B, ONE, TWO = clean("a"), clean("b"), clean("1.0"), clean("2.0")
 
 
 def test_the_counts_of_two_profiles_are_the_sums() -> None:
-    one = Counts(presences={Presence.ONLINE: 1}, unknown=2, flapping=3, unrestricted=4, behind=5, newest=ONE)
-    presences = {Presence.ONLINE: 10, Presence.GONE: 60}
+    one = Counts(presences=Counter({Presence.ONLINE: 1}), unknown=2, flapping=3, unrestricted=4, behind=5, newest=ONE)
+    presences = Counter({Presence.ONLINE: 10, Presence.GONE: 60})
     other = Counts(presences=presences, unknown=20, flapping=30, unrestricted=40, behind=50, newest=ONE)
     both = one + replace(other, mostly_behind=frozenset({A})) + Counts(mostly_behind=frozenset({B}))
     assert both == Counts(
-        presences={Presence.ONLINE: 11, Presence.GONE: 60},
+        presences=Counter({Presence.ONLINE: 11, Presence.GONE: 60}),
         unknown=22,
         flapping=33,
         unrestricted=44,

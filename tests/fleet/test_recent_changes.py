@@ -31,7 +31,6 @@ def test_a_change_is_recent_for_15_minutes(age_ms: float, *, is_recent: bool) ->
 def test_only_what_is_down_is_marked_as_a_loss() -> None:
     assert [turn(verdict, NOW).tag for verdict in (DISCONNECTED, GONE, ONLINE, LATE)] == ["NEW", "NEW", "BACK", "BACK"]
     assert [appearance(verdict, NOW).tag for verdict in (DISCONNECTED, ONLINE)] == ["NEW", "JOIN"]
-    assert [tag for tag in ChangeTag if tag.is_loss] == [ChangeTag.NEW]
 
 
 def test_mode_version_and_connection_mark_a_row() -> None:

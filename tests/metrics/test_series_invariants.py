@@ -50,7 +50,7 @@ class SeriesMachine(MonitoredMachine):
             assert every.of("envwatch_environments") == []
             return
         assert every.value("envwatch_blind") == 0
-        states = {presence.value: counts.with_presence(presence) for presence in Presence} | {"unknown": counts.unknown}
+        states = {presence.value: counts.presences[presence] for presence in Presence} | {"unknown": counts.unknown}
         assert {
             labels["state"]: every.value("envwatch_environments", state=labels["state"])
             for labels in every.of("envwatch_environments")

@@ -59,7 +59,7 @@ async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_for
             poller = await poller_after(World(), walk(pages))
             await give(stage, poller)
             await stage.type(keys)
-            assert poller.wanted_interval.total_seconds() == wanted, (pages, keys)
+            assert poller.limits.interval.total_seconds() == wanted, (pages, keys)
             assert stage.news == message, (pages, keys)
 
 

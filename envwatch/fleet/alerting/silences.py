@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2s
 from itertools import chain
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NAME, ServerKey, finite_number, keys_of, note_of
@@ -186,13 +186,6 @@ def silenced_time(  # noqa: PLR0913, PLR0917  every kind of silence
     return found
 
 
-class _End(NamedTuple):
-    until: float
-    own: float
-    """`until` by the clock of the silence."""
-    silence: Silence
-
-
 class _Covering(NamedTuple):
     """The silences of a row."""
 
@@ -202,22 +195,22 @@ class _Covering(NamedTuple):
     all: Silences
     clock: ServerClock
 
-    def at(self, moment: float) -> _End | None:
-        """Return the end of the silences that hold at a moment."""
-        ends = [_End(end, silence.until, silence) for begin, end, silence in self.once if begin <= moment < end]
+    def at(self, moment: float) -> tuple[float, float, Silence] | None:
+        """Return the end of the silences that hold at a moment, the end by the silence's clock, and the silence."""
+        ends = [(end, float(silence.until), silence) for begin, end, silence in self.once if begin <= moment < end]
         for silence in self.hours:
             if (span := hours_at(silence, moment, self.all, self.clock)) is not None:
-                ends.append(_End(span[1], span[1], silence))  # noqa: PERF401  usually none
-        return max(ends, key=attrgetter("until"), default=None)
+                ends.append((span[1], span[1], silence))  # noqa: PERF401  usually none
+        return max(ends, key=itemgetter(0), default=None)
 
     def merged(self, since: float, now: float) -> Silenced | None:
         """Return the time of the silences that hold at a moment, and of the silences that touch."""
-        last, until, present = None, since, None
+        until, own, last, present = since, since, None, None
         while until - since < _MERGED_MS and (later := self.at(until)) is not None:
-            last, until = later, later.until
+            until, own, last = later
             if present is None and until > now:
-                present = later.silence
-        return None if last is None else Silenced(present or last.silence, ServerMs(since), ServerMs(until), last.own)
+                present = last
+        return None if last is None else Silenced(present or last, ServerMs(since), ServerMs(until), own)
 
 
 def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerClock) -> tuple[float, float] | None:

@@ -18,7 +18,7 @@ from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.errors import offset_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
@@ -66,19 +66,6 @@ class RelayedListing(NamedTuple):
     def is_surely_after(self, other: RelayedListing) -> bool:
         """Whether this listing is later than `other`: the request times cannot coincide."""
         return self.earliest > other.latest + _SLACK_S
-
-
-def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
-    """Return the merged relay listings of pages, the first page first."""
-    if not listings:
-        return None
-    intervals = [each.interval for each in listings if each.interval is not None]
-    return RelayedListing(
-        listings[0].asked,
-        min(each.earliest for each in listings),
-        max(each.latest for each in listings),
-        max(intervals, default=None),
-    )
 
 
 def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
@@ -136,8 +123,14 @@ class ListingFetch:
 
     @property
     def listing(self) -> RelayedListing | None:
-        """The pages' relayed listing, if any."""
-        return united(self._listings)
+        """The pages' relayed listing, merged, if any."""
+        if not (listings := self._listings):
+            return None
+        return listings[0]._replace(
+            earliest=min(each.earliest for each in listings),
+            latest=max(each.latest for each in listings),
+            interval=max((each.interval for each in listings if each.interval is not None), default=None),
+        )
 
     @property
     def is_outrun(self) -> bool:

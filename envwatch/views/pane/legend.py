@@ -117,7 +117,7 @@ def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
 
 def tag_entries() -> Sequence[LegendEntry]:
     """Return the tags, the most important first, and the time that a tag stays."""
-    tags = [LegendEntry(tag, "offline" if tag.is_loss else "online", _TAGS[tag]) for tag in ChangeTag]
+    tags = [LegendEntry(tag, "offline" if tag is ChangeTag.NEW else "online", _TAGS[tag]) for tag in ChangeTag]
     return [*tags, LegendEntry(TAGS_LAST, "", "tags stay")]
 
 
