@@ -209,7 +209,7 @@ class Textfile:
 
 def change_test() -> Callable[[MonitorUpdate], bool]:
     """Return a function that tells whether an update changes the series."""
-    from envwatch.metrics.environment_series import is_seen
+    from envwatch.metrics.exposition import is_seen
 
     blind: frozenset[SafeText] | None = None
 
