@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.recent_changes import value_of
+from envwatch.fleet.tracking import value_of
 from envwatch.model import limits
 from envwatch.model.environment import LABELS, UNRESTRICTED, Environment
 from envwatch.model.text import SafeText, clean, composed

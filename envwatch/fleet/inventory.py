@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet import tracking
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence
-from envwatch.fleet.recent_changes import turn
 from envwatch.fleet.replacement import keeps_identity
-from envwatch.fleet.tracking import Environments, ListingContext, TrackedEnvironment
+from envwatch.fleet.tracking import Environments, ListingContext, TrackedEnvironment, turn
 from envwatch.model import limits
 from envwatch.model.environment import Environment
 from envwatch.model.text import EMPTY, SafeText, clean, composed

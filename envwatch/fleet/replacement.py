@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
-from envwatch.fleet.recent_changes import SAME_INSTANT_MS, ChangeTag, RecentChange
+from envwatch.fleet.tracking import SAME_INSTANT_MS, ChangeTag, RecentChange
 from envwatch.model import limits
 from envwatch.model.environment import SANDBOX_DEVICE, Environment
 from envwatch.model.text import SafeText, composed

@@ -12,14 +12,13 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet import recent_changes
+from envwatch.fleet import tracking
 from envwatch.fleet.events import Kind
 from envwatch.fleet.inventory import GONE_KEPT_MS
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
 from envwatch.fleet.presence import DISCONNECTED, GONE, NEVER_LISTED, ONLINE, Presence
-from envwatch.fleet.recent_changes import SAME_INSTANT_MS, ChangeTag, RecentChange
 from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
-from envwatch.fleet.tracking import CHURN_MS, TrackedEnvironment
+from envwatch.fleet.tracking import CHURN_MS, SAME_INSTANT_MS, ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
@@ -153,7 +152,7 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
     if tracked.since_at is not None or tracked.presence.is_absent:
         return tracked
     if before is None:
-        change = recent_changes.appearance(tracked.verdict, gap.until) if _is_recent(gap) else None
+        change = tracking.appearance(tracked.verdict, gap.until) if _is_recent(gap) else None
         return tracked if change is None else replace(tracked, last_change=tracked.last_change or change)
     if not tracked.environment.pod_id:
         tracked = replace(tracked, left_pod_id=tracked.left_pod_id or before.pod_id)
@@ -162,7 +161,7 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
     if _is_same_state(tracked, before):
         since_at, change = before.since_at, before.last_change
         if _is_recent(gap):
-            change = recent_changes.later_change(change, before.environment, tracked.environment, gap.until)
+            change = tracking.later_change(change, before.environment, tracked.environment, gap.until)
     elif change is not None:
         turned_at = (change.at,)
     changed_at = (*before.transitions, *turned_at, *tracked.transitions)
@@ -172,7 +171,7 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
         since_at=since_at,
         last_change=tracked.last_change or change,
         transitions=transitions,
-        is_flapping=recent_changes.is_flapping(transitions, gap.until, was_flapping=before.is_flapping),
+        is_flapping=tracking.is_flapping(transitions, gap.until, was_flapping=before.is_flapping),
     )
 
 
@@ -180,7 +179,7 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
     if tracked.verdict.is_up != before.verdict.is_up or before.presence.is_absent:
         return False
     if tracked.verdict.is_up:
-        return not recent_changes.is_new_connection(before.environment, tracked.environment)
+        return not tracking.is_new_connection(before.environment, tracked.environment)
     return tracked.environment.last_seen_alive_at == before.environment.last_seen_alive_at
 
 
@@ -193,7 +192,7 @@ def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) ->
         at = gap.until
     if tracked.verdict.is_up and before.verdict.is_up:
         return RecentChange(ChangeTag.CONNECTION, ServerMs(at))
-    return recent_changes.turn(tracked.verdict, ServerMs(at))
+    return tracking.turn(tracked.verdict, ServerMs(at))
 
 
 def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Iterator[TrackedEnvironment]:
@@ -209,7 +208,7 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
         if tracked.replaced_by is not None and tracked.replaced_by not in profile_state.environments:
             tracked = replace(tracked, replaced_by=None, replaced_by_name=None)  # noqa: PLW2901
         if tracked.presence is not Presence.GONE:
-            change = recent_changes.turn(GONE, gap.until) if _is_recent(gap) else None
+            change = tracking.turn(GONE, gap.until) if _is_recent(gap) else None
             tracked = replace(tracked, verdict=GONE, since_at=gap.until, last_change=change)  # noqa: PLW2901
         if tracked.since_at is not None and gap.until - min(tracked.since_at, gap.since) < GONE_KEPT_MS:
             yield _without_clocks(tracked, profile_state.elapsed_ms - (gap.until - gap.since))

@@ -123,7 +123,7 @@ class Redaction:
         self._by_label = {
             each.label: self._rules[each.identifies] for each in DECLARATIONS if each.identifies is not None
         }
-        """Redactions by field name in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
+        """Redactions by field name in events, see `fleet.tracking` and `fleet.anomalies`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
             **{key: partial(_harmless_part, tests) for key, tests in _OBJECTS.items()},
             **{

@@ -11,7 +11,7 @@ from textual.reactive import reactive
 
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.problems import Counts, counts_at
-from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, TimeStyle, zone_of

@@ -8,7 +8,7 @@ import pytest
 from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.recent_changes import changes, is_new_connection, is_new_process
+from envwatch.fleet.tracking import changes, is_new_connection, is_new_process
 from envwatch.model.text import SafeText, clean
 
 METADATA = wire_row()["metadata"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.builders import NOW
 
-from envwatch.fleet.recent_changes import change_rate, is_flapping
+from envwatch.fleet.tracking import change_rate, is_flapping
 
 SLOT = 30_000
 

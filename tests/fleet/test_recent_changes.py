@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment
 
 from envwatch.fleet.presence import DISCONNECTED, GONE, LATE, ONLINE
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
+from envwatch.fleet.tracking import ChangeTag, RecentChange, appearance, later_change, turn
 from envwatch.model.clock import ServerMs
 
 MODE: dict[str, Any] = {"currentMode": "plan"}

@@ -20,9 +20,9 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.replacement import siblings
 from envwatch.fleet.run_before import with_memory_of_run, with_run_before
+from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.moment import Moment
 from envwatch.model import limits

@@ -13,8 +13,15 @@ from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, PresenceRule, Reason
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.fleet.tracking import ListingContext, TrackedEnvironment, events_between, marked_absent, observed
+from envwatch.fleet.tracking import (
+    ChangeTag,
+    ListingContext,
+    RecentChange,
+    TrackedEnvironment,
+    events_between,
+    marked_absent,
+    observed,
+)
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

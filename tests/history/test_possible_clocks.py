@@ -18,8 +18,7 @@ from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing
 from envwatch.fleet.events import Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.history.moment import Moment
 from envwatch.history.past import About, HistoryError
 from envwatch.history.reading import check_clocks

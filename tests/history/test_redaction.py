@@ -21,7 +21,7 @@ from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.plausibility import date_fault
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.recent_changes import EVENT_KINDS
+from envwatch.fleet.tracking import EVENT_KINDS
 from envwatch.history.earlier_runs import LACKED
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.packing import unpacked

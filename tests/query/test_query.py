@@ -12,7 +12,7 @@ from support.builders import NOW
 from support.tracked_environments import BARE, matches, tracked
 
 from envwatch.fleet.presence import GONE, MISSING
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.field_types import MatchContext

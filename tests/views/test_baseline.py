@@ -13,7 +13,7 @@ from support.tracked_environments import BARE, fleet_of, tracked
 
 from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.presence import GONE
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.clock import MonotonicS
 from envwatch.model.environment import mode_of, update_text
 from envwatch.model.text import cells, clean

@@ -15,7 +15,7 @@ from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late,
 
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, arrange

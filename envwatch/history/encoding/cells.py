@@ -20,8 +20,7 @@ from envwatch.fleet.events import EnvironmentState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.history.encoding.codecs import (
     COUNT,
     FLAG,

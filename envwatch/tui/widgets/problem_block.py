@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.tui.state import BAR_STYLES, MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows

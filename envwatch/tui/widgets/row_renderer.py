@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from rich.segment import Segment
 from textual.strip import Strip
 
-from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.environment import STANDARD, UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind

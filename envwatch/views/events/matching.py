@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.replacement import is_replacement
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.model.text import SafeText, composed
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse

@@ -11,8 +11,8 @@ from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, Presence, PresenceRule, Reason
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.fleet.recent_changes import change_rate
 from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
+from envwatch.fleet.tracking import change_rate
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.environment import NEVER

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.fleet.tracking import ChangeTag
 from envwatch.model import limits
 from envwatch.model.environment import NEVER
 from envwatch.model.times import long_age

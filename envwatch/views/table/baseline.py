@@ -12,8 +12,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.recent_changes import EVENT_KINDS, changes, is_new_connection, is_new_process, value_of
-from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment, event_presence
+from envwatch.fleet.tracking import (
+    EVENT_KINDS,
+    EnvironmentKey,
+    TrackedEnvironment,
+    changes,
+    event_presence,
+    is_new_connection,
+    is_new_process,
+    value_of,
+)
 from envwatch.model.environment import (
     API_FIELDS,
     LABELS,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.alert_policy import UNRECORDED, decision_text
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, glyph_of, marked_text, shared_text, style_of

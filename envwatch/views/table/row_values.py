@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, clean, composed
 from envwatch.views.state_style import (

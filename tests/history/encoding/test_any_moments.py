@@ -20,8 +20,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import GONE, LATE, ONLINE
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.moment_builder import MomentBuilder
 from envwatch.history.moment import Moment
