@@ -33,7 +33,7 @@ from envwatch.model import limits
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failure, Snapshot
 from envwatch.redactor import Secret
-from envwatch.sources.letta.pagination import ListingFetch
+from envwatch.sources.letta.client import ListingFetch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

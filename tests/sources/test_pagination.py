@@ -13,7 +13,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, page_of
 from envwatch.model.text import clean
-from envwatch.sources.letta.pagination import ListingFetch, PageHistory
+from envwatch.sources.letta.client import ListingFetch, PageHistory
 from envwatch.sources.letta.transport import Response
 
 

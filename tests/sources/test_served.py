@@ -16,8 +16,7 @@ from support.faulty_server import KEY, Faulty, Reply, faulty_server, says
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, RelayInfo, Snapshot, SourceError
 from envwatch.redactor import Secret
-from envwatch.sources.letta.client import Client
-from envwatch.sources.letta.pagination import age_in
+from envwatch.sources.letta.client import Client, age_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

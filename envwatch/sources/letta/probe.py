@@ -17,9 +17,9 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.redactor import Secret
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta import httpx
+from envwatch.sources.letta.client import age_in
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.network_settings import proxy_for
-from envwatch.sources.letta.pagination import age_in
 from envwatch.sources.letta.transport import Response, Transport
 
 if TYPE_CHECKING:
