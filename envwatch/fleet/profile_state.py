@@ -49,10 +49,7 @@ from envwatch.fleet.plausibility import (
 )
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements
-from envwatch.fleet.tracking import (
-    ListingContext,
-    TrackedEnvironment,
-)
+from envwatch.fleet.tracking import ListingContext, TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -427,12 +424,7 @@ def _after_listing(
 
 
 def _next_periods(
-    profile_state: ProfileState,
-    following: ProfileState,
-    acceptance: Acceptance,
-    *,
-    at: ServerMs,
-    seen_at: ServerMs,
+    profile_state: ProfileState, following: ProfileState, acceptance: Acceptance, *, at: ServerMs, seen_at: ServerMs
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods after a listing, and the events, ends first.
 

@@ -326,10 +326,7 @@ class ListingContext(NamedTuple):
 
 
 def observed(
-    tracked: TrackedEnvironment | None,
-    environment: Environment,
-    at: ServerMs,
-    listing: ListingContext,
+    tracked: TrackedEnvironment | None, environment: Environment, at: ServerMs, listing: ListingContext
 ) -> TrackedEnvironment:
     """Return the environment after a listing with the row, or `tracked` if nothing changed."""
     if tracked is not None and _is_unchanged(tracked, environment, at, listing):

@@ -374,11 +374,7 @@ def update_text(environment: Environment) -> SafeText | None:
 STANDARD = clean("standard")
 UNRESTRICTED = clean("unrestricted")
 
-_LEGACY: Mapping[str, SafeText] = {
-    "default": STANDARD,
-    "bypassPermissions": UNRESTRICTED,
-    "fullAccess": UNRESTRICTED,
-}
+_LEGACY: Mapping[str, SafeText] = {"default": STANDARD, "bypassPermissions": UNRESTRICTED, "fullAccess": UNRESTRICTED}
 
 _BY_FOLDED_NAME: Mapping[str, SafeText] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 

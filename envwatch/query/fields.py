@@ -130,11 +130,7 @@ def _field_of(presentation: Presentation) -> Field:
 
 _COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
-    TextField(
-        "profile",
-        "profile of the row",
-        lambda tracked, context: (tracked.profile or context.profile,),
-    ),
+    TextField("profile", "profile of the row", lambda tracked, context: (tracked.profile or context.profile,)),
     TextField("host", "system, processor or architecture", _host),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     FlagField("permanent", "up nearly all the time: yes, no", lambda tracked: tracked.is_permanent),

@@ -248,11 +248,7 @@ class ProfileEndpoint:
             return self.plain(refusal.status, refusal.body, now, refusal.headers)
 
     def plain(
-        self,
-        status: int,
-        body: Mapping[str, JsonValue],
-        now: Clocks,
-        headers: tuple[tuple[str, str], ...] = (),
+        self, status: int, body: Mapping[str, JsonValue], now: Clocks, headers: tuple[tuple[str, str], ...] = ()
     ) -> Answer:
         """Return an answer that does not depend on a listing."""
         content = json.dumps(body, separators=(",", ":")).encode()

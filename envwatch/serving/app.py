@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from envwatch import __version__
-from envwatch.model.listing_api import (
-    HEALTH_PATH,
-    LISTING_PATH,
-    WRONG_BASE_URL,
-    RefusedError,
-    not_found,
-    unauthorized,
-)
+from envwatch.model.listing_api import HEALTH_PATH, LISTING_PATH, WRONG_BASE_URL, RefusedError, not_found, unauthorized
 from envwatch.model.text import SafeText, clean
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
 from envwatch.serving.tokens import GuessLimit, Tokens, viewer_of

@@ -132,10 +132,7 @@ class ServedListing:
 
     @classmethod
     def from_outcome(
-        cls,
-        outcome: Listed,
-        previous: ServedListing | None = None,
-        marks: SharedMarks = NO_SHARED_MARKS,
+        cls, outcome: Listed, previous: ServedListing | None = None, marks: SharedMarks = NO_SHARED_MARKS
     ) -> ServedListing:
         """Return a poll's listing."""
         snapshot = outcome.snapshot

@@ -350,13 +350,7 @@ def _silenced_beside(lost: Sequence[Loss], silenced: Iterable[Loss]) -> int:
     )
 
 
-def incident_of(
-    profile: SafeText,
-    losses: Sequence[Loss],
-    fleet: Fleet,
-    *,
-    is_storm: bool = False,
-) -> Incident:
+def incident_of(profile: SafeText, losses: Sequence[Loss], fleet: Fleet, *, is_storm: bool = False) -> Incident:
     """Return the incident of losses."""
     in_order = sorted(losses, key=order)
     events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)

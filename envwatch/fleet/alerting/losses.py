@@ -186,12 +186,7 @@ def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
 
 
 def status_of(
-    tracked: TrackedEnvironment,
-    at: ServerMs,
-    *,
-    is_acked: bool,
-    is_news: bool,
-    counts_from: float | None = None,
+    tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool, counts_from: float | None = None
 ) -> LossStatus:
     """Return the status of a visible row's loss, apart from silences and the policy.
 

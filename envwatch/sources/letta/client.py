@@ -402,11 +402,7 @@ class Client:
         raise why
 
     def _params(self, cursor: str | None) -> dict[str, str]:
-        params = {
-            "limit": str(self._limits.page_size),
-            "after": cursor,
-            **self._filters,
-        }
+        params = {"limit": str(self._limits.page_size), "after": cursor, **self._filters}
         return {name: value for name, value in params.items() if value is not None}
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
