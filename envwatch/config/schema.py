@@ -60,23 +60,30 @@ _ProfileSettings: Final = create_model(
 _BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
 
 
-_VIEW_RULES: Final = {
-    "filter": validators.QUERY,
-    "columns": validators.COLUMN_LIST,
-    "sort": validators.SORT_OF_VIEW,
-    "group": validators.GROUP,
-    "key": LINE,
-}
-_VIEW_TYPES: Final = get_type_hints(NamedView)
-_VIEW_FIELDS: Final[Mapping[str, Any]] = {
-    name: (Annotated[_VIEW_TYPES[name], rule], NamedView._field_defaults[name]) for name, rule in _VIEW_RULES.items()
-}
+def _table_of(declared: Any, name: str, doc: str, **rules: object) -> type[BaseModel]:  # noqa: ANN401 - a NamedTuple
+    """Return the model of a table in the file: the fields of `declared` that have a rule."""
+    types, defaults = get_type_hints(declared), declared._field_defaults
+    fields: Any = {each: (Annotated[types[each], rule], defaults.get(each, ...)) for each, rule in rules.items()}
+    return create_model(name, __config__=ConfigDict(extra="forbid", frozen=True), __doc__=doc, **fields)
 
-OwnView: Final = create_model(
+
+OwnView: Final = _table_of(
+    NamedView,
     "OwnView",
-    __config__=ConfigDict(extra="forbid", frozen=True),
-    __doc__="A view of your own: rows, columns, order and groups under one name and key.",
-    **_VIEW_FIELDS,
+    "A view of your own: rows, columns, order and groups under one name and key.",
+    filter=validators.QUERY,
+    columns=validators.COLUMN_LIST,
+    sort=validators.SORT_OF_VIEW,
+    group=validators.GROUP,
+    key=LINE,
+)
+Command: Final = _table_of(
+    RowCommand,
+    "Command",
+    "A command of your own for the row under the cursor.",
+    key=LINE,
+    run=ARGUMENTS,
+    description=LINE,
 )
 
 
@@ -85,23 +92,6 @@ class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  #
 
     views: Annotated[dict[str, OwnView], _BY_NAME] = {}  # type: ignore[valid-type]  # made at run time
     """Views of your own, by name. A profile's view replaces the view of the same name above the profiles."""
-
-
-class Command(BaseModel):
-    """A command of your own for the row under the cursor."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    key: Annotated[str, LINE]
-    """The key that runs the command on the dashboard."""
-    run: Annotated[tuple[str, ...], ARGUMENTS]
-    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
-    description: Annotated[str, LINE] = ""
-    """The command's description in help and palette; by default, its name."""
-
-    def named(self, name: str) -> RowCommand:
-        """Return the command as the screen takes it."""
-        return RowCommand(name=name, key=self.key, run=self.run, description=self.description or name)
 
 
 class Config(Profile):
@@ -115,7 +105,7 @@ class Config(Profile):
     """Keys of the dashboard by the id of the action: `row.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
     """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
-    commands: Annotated[dict[str, Command], _BY_NAME] = {}
+    commands: Annotated[dict[str, Command], _BY_NAME] = {}  # type: ignore[valid-type]  # made at run time
     """Commands of your own for the row under the cursor, by name."""
 
 
@@ -137,7 +127,7 @@ def field_docs(*classes: type) -> Mapping[str, str]:
 def schema() -> dict[str, Any]:
     """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
     content = Config.model_json_schema()
-    documented: Mapping[type, tuple[type, ...]] = {OwnView: (NamedView,), HookSettings: DOCUMENTED}
+    documented: dict[Any, Any] = {OwnView: (NamedView,), Command: (RowCommand,), HookSettings: DOCUMENTED}
     for model in (Config, Profile, OwnView, Command, HookSettings, validators.QuietTable):
         properties = content["$defs"].get(model.__name__, content)["properties"]
         docs = field_docs(ScreenSettings, ProfileSettings, Limits, Profile, *documented.get(model, (model,)))
@@ -176,12 +166,13 @@ class Document:
 
 def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, ...]]:
     """Return the usable parts of a configuration file, and a line for each mistake, in the file's order."""
-    text = parsed(content)
-    table = text.table | {"keys": validators.read_keys(text.table["keys"])} if "keys" in text.table else text.table
+    table, lines, mistakes_of_syntax = parsed(content)
+    if "keys" in table:
+        table["keys"] = validators.read_keys(table["keys"])
     config, found = _config_of(table)
     found += _contradictions(config, table)
-    document = Document(path, config, text.lines)
-    mistakes = [(number, f"{path}{f':{number}' * bool(number)}: {what}") for number, what in text.mistakes]
+    document = Document(path, config, lines)
+    mistakes = [(number, f"{path}{f':{number}' * bool(number)}: {what}") for number, what in mistakes_of_syntax]
     mistakes += [(document.line(key), f"{document.origin(*key)}: {_dotted(key)} {what}") for key, what in found]
     return document, tuple(clean(line) for _, line in sorted(mistakes, key=itemgetter(0)))
 

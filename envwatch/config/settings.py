@@ -211,6 +211,7 @@ def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], d
     """Return keys, commands, views and hooks of the file as fields of `Settings`, and each entry's origin."""
     if document is None:
         return {}, {}
+    from envwatch.views.command_context import RowCommand  # noqa: PLC0415 - only with a file
     from envwatch.views.table.table_view import NamedView  # noqa: PLC0415 - only with a file
 
     config, own = document.config, document.config.profiles.get(profile)
@@ -223,11 +224,12 @@ def _entries(document: Document | None, profile: str) -> tuple[dict[str, Any], d
         for name, view in section.views.items() if section is not None else ():
             views[name] = NamedView(name=name, **dict(view))
             places[f"views.{name}"] = (*path, "views", name, "key")
+    commands = [RowCommand(name=name, **dict(each)) for name, each in config.commands.items()]
     sections = (config, *config.profiles.values())
     variables = (name for each in sections for name in (each.api_key_env, each.ping_url_env))
     entries = {
         "keys": config.keys,
-        "commands": {name: each.named(name) for name, each in config.commands.items()},
+        "commands": {each.name: each._replace(description=each.description or each.name) for each in commands},
         "views": views,
         "hooks": hooks,
         "key_variables": frozenset(filter(None, variables)),

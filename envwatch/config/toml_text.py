@@ -9,7 +9,7 @@ import re
 import tomllib
 from ast import literal_eval
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.model.text import clean, shortened
 
@@ -26,38 +26,32 @@ _MOST_LINES: Final = 200
 """Lines to search for the begin of a statement with a mistake."""
 
 
-class TomlText(NamedTuple):
-    """The table, lines and mistakes of a file."""
+def parsed(content: bytes) -> tuple[dict[str, Any], Mapping[str, int], list[tuple[int, str]]]:
+    """Return a file's table, the lines of the keys, and the mistakes.
 
-    table: dict[str, Any]
-    lines: Mapping[str, int]
-    """The line of each table and key by full name, except in inline tables. An array's tables have numbers, from 0. In
-    a multi-line text, a line like a key counts."""
-    mistakes: Sequence[tuple[int, str]]
-    """Line, from 1 (0 for the whole file), and message of each mistake."""
-
-
-def parsed(content: bytes) -> TomlText:
-    """Return a file's content."""
+    The lines are those of each table and key by full name, except in inline tables. An array's tables have numbers,
+    from 0. In a multi-line text, a line like a key counts. A mistake has a line, from 1 (0 for the whole file), and a
+    message.
+    """
     try:
         text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as error:
-        return TomlText({}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")])
+        return {}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")]
     # `splitlines` would also end lines at U+2028, which is no line end in TOML.
     lines = text.split("\n")
     mistakes: list[tuple[int, str]] = []
     while True:
         try:
-            return TomlText(tomllib.loads("\n".join(lines)), _lines_of_keys(text), mistakes)
+            return tomllib.loads("\n".join(lines)), _lines_of_keys(text), mistakes
         except tomllib.TOMLDecodeError as error:
             reported, what = _place_and_words(error, len(lines))
         except (ValueError, RecursionError):
             mistakes.append((0, "holds a number or a nesting that is too long or too deep"))
-            return TomlText({}, {}, mistakes)
+            return {}, {}, mistakes
         start = _statement_around(lines, reported)
         if start is None or len(mistakes) == _MOST_MISTAKES:
             mistakes.append((reported, f"{what}; the rest of the file was not checked"))
-            return TomlText({}, {}, mistakes)
+            return {}, {}, mistakes
         if start < reported < len(lines):
             what += f" in line {reported}"
         mistakes.append((start, what))

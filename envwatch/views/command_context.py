@@ -25,11 +25,13 @@ class RowCommand(NamedTuple):
     """A user's command for the row under the cursor."""
 
     name: str
+    # The docstrings of the fields that the configuration sets are the help.
     key: str
-    """A key in Textual's notation."""
+    """The key that runs the command on the dashboard."""
     run: tuple[str, ...]
-    """The arguments, run without a shell."""
-    description: str
+    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
+    description: str = ""
+    """The command's description in help and palette; by default, its name."""
     starts_listener: bool = False
     """Whether the command starts a down row's listener."""
 
