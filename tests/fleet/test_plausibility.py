@@ -257,9 +257,9 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     assert [piece.text for piece in pieces] == ["? UNKNOWN", "· last online", "· clock?"]
     because = "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
     assert proof(tracked, profile_state, now, UTC) == because
-    results = {step.rule: step for step in trace(tracked, profile_state, now)}
-    assert results["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
-    assert results["lastHeartbeat"].result == "impossible time: unknown, with the last verdict"
+    inputs, result, _ = trace(tracked, profile_state, now)["lastHeartbeat"]
+    assert inputs == "before 2020, or more than a day ahead"
+    assert result == "impossible time: unknown, with the last verdict"
     assert answer(tracked, profile_state, now).startswith("This environment is unknown, last online: ")
 
 
@@ -372,7 +372,7 @@ def test_no_instants_break_what_is_shown(times: list[dict[str, float | None]]) -
     now = reading(NOW + len(rows) * STEP)
     assert headline(tracked, profile_state, (), now)
     assert proof(tracked, profile_state, now, UTC)
-    assert list(trace(tracked, profile_state, now))
+    assert trace(tracked, profile_state, now)
     listing_output = list_of(listed(rows[:1], interval=timedelta(seconds=5)))
     assert list(json_of(listing_output))
     assert list(table_of(listing_output, width=80, encoding="utf-8", ascii_only=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.views.pane.explanation import RuleResult, answer, explanation_rows, trace
+from envwatch.views.pane.explanation import answer, explanation_rows, trace
 from envwatch.views.pane.layout import PaneLayout
 
 if TYPE_CHECKING:
@@ -42,15 +42,20 @@ RULES = [
 ]
 
 
-def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, RuleResult]:
+class Found(NamedTuple):
+    inputs: str
+    result: str
+    is_against: bool = False
+
+
+def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, Found]:
     """Return the trace of `env-1` after some outcomes, with the answer as the result of `verdict`."""
     profile_state, _ = watched(outcomes)
     arguments = (profile_state.environments[environment().id], profile_state, reading(at, skew), UTC)
     found = trace(*arguments)
-    assert [rule_result.rule for rule_result in found if rule_result.rule != "listener"] == RULES
-    return {"verdict": RuleResult("verdict", clean(""), result(answer(*arguments)))} | {
-        rule_result.rule: rule_result for rule_result in found
-    }
+    assert [rule for rule in found if rule != "listener"] == RULES
+    verdict = Found("", result(answer(*arguments)))
+    return {"verdict": verdict} | {rule: Found(*finding) for rule, finding in found.items()}
 
 
 def result(sentence: str) -> SafeText:
@@ -59,7 +64,7 @@ def result(sentence: str) -> SafeText:
     return clean(match[1])
 
 
-def of_row(**changes: Any) -> dict[str, RuleResult]:
+def of_row(**changes: Any) -> dict[str, Found]:
     return results(listed([environment("env-1", **changes)]))
 
 
@@ -219,14 +224,15 @@ def test_a_heartbeat_of_a_recording_may_be_at_any_time(beat: float) -> None:
     profile_state, _ = watched([listed([environment()])])
     tracked = profile_state.environments[environment().id]
     odd = replace(tracked, environment=replace(tracked.environment, last_heartbeat_at=ServerMs(beat)))
-    assert [rule_result.rule for rule_result in trace(odd, profile_state, reading(NOW), UTC)][:10] == RULES
+    assert [*trace(odd, profile_state, reading(NOW), UTC)][:10] == RULES
 
 
 def test_no_rule_about_a_row_is_applied_to_an_expected_name_without_a_row() -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(expect=(clean("web-9"),))})
     monitor, _ = monitor.apply(NO_PROFILE, listed([]), reading())
     (missing,) = monitor.fleet.environments
-    found = {each.rule: each for each in trace(missing, monitor.fleet.for_environment(missing), reading())}
+    trace_of_missing = trace(missing, monitor.fleet.for_environment(missing), reading())
+    found = {rule: Found(*finding) for rule, finding in trace_of_missing.items()}
     for rule in ("connectionId", "lastHeartbeat", "clock check"):
         assert (found[rule].result, found[rule].is_against) == ("not used", False), rule
     assert found["absence"].result == "missing"
@@ -237,25 +243,21 @@ def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
     once = results(listed(rows), listed(rows[1:], NOW + 5_000), at=NOW + 5_000)
     twice = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
     listed_again = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows, NOW + 10_000), at=NOW + 10_000)
-    assert once["absence"] == RuleResult(
-        "absence",
+    assert once["absence"] == Found(
         clean("the newest complete listing lacks the row"),
         clean("not gone yet: 2 listings in a row must lack the row"),
         is_against=True,
     )
     assert twice["absence"].inputs == "the newest 2 complete listings lack the row"
     assert (twice["absence"].result, twice["verdict"].result) == ("gone", "gone")
-    assert listed_again["absence"] == RuleResult(
-        "absence", clean("the newest complete listing has the row"), clean("not gone")
-    )
+    assert listed_again["absence"] == Found(clean("the newest complete listing has the row"), clean("not gone"))
 
 
 def test_flapping_is_explained_without_a_formula() -> None:
     assert of_row()["flapping"].inputs == "no loss, return or reconnect in the last 10 minutes"
     rows = [environment(connectionId=f"conn-{number}") for number in range(2)]
     found = results(*[listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)], at=NOW + 5_000)
-    assert found["flapping"] == RuleResult(
-        "flapping",
+    assert found["flapping"] == Found(
         clean(
             "losses, returns or reconnects in 6 % of the last 20 half minutes (recent ones count more); "
             "flapping begins at 30 % and ends at 20 %"
@@ -289,8 +291,8 @@ def test_rows_that_vanished_together_are_named() -> None:
 
 def test_before_the_first_listing_nothing_is_known() -> None:
     profile_state, _ = watched([listed([environment()])])
-    _, first, *_ = trace(profile_state.environments[environment().id], ProfileState(), reading(), UTC)
-    assert (first.inputs, first.result) == ("no listing yet", "nothing is known yet")
+    found = trace(profile_state.environments[environment().id], ProfileState(), reading(), UTC)
+    assert found["listing"] == ("no listing yet", "nothing is known yet", True)
 
 
 ROWS = st.fixed_dictionaries(
@@ -310,13 +312,13 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
     )
     tracked = profile_state.environments[environment().id]
     arguments = (tracked, profile_state, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
-    found = {rule_result.rule: rule_result for rule_result in trace(*arguments)}
+    found = {rule: Found(*finding) for rule, finding in trace(*arguments).items()}
     assert result(answer(*arguments)) == tracked.presence.value
     if tracked.verdict.is_up and not tracked.clock_suspect:
         assert not any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "absence"))
     if tracked.presence is Presence.OFFLINE:
         assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "clock check"))
-    assert all(rule_result.inputs.isprintable() and rule_result.result.isprintable() for rule_result in found.values())
+    assert all(each.inputs.isprintable() and each.result.isprintable() for each in found.values())
 
 
 # Replacement
@@ -329,7 +331,7 @@ def beside(id_: str = "env-2", **changes: Any) -> Environment:
     return environment(id_, **(MACHINE | {"listenerInstanceId": "server-" + "b" * 16} | changes))
 
 
-def replacement(*outcomes: Outcome) -> RuleResult:
+def replacement(*outcomes: Outcome) -> Found:
     return results(*outcomes)["replacement"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -35,19 +34,9 @@ _EXACT_MS = 600_000.0
 """Shorter durations are exact. The limit is five times the age of a lost heartbeat."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleResult:
-    """A rule as applied to an environment."""
-
-    rule: str
-    inputs: SafeText
-    result: SafeText
-    is_against: bool = False
-    """Whether the result casts doubt on the online state or on the screen's freshness."""
-
-
-_Finding: TypeAlias = tuple[str, str, bool]
-"""The inputs, the result and `is_against`, composed of cleaned text."""
+Finding: TypeAlias = tuple[str, str, bool]
+"""The inputs and the result of a rule, composed of cleaned text, and whether the result casts doubt on the online state
+or on the screen's freshness."""
 
 
 def answer(
@@ -69,8 +58,8 @@ def answer(
 
 def trace(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
-) -> list[RuleResult]:
-    """Return the verdict of Letta's own client, then every rule in order of application."""
+) -> dict[str, Finding]:
+    """Return the findings by rule: of Letta's own client, then of every rule in order of application."""
     findings = {
         "Letta's client": _official(tracked, profile_state, now),
         "listing": _listing(profile_state, now, zone),
@@ -87,10 +76,7 @@ def trace(
         findings |= dict.fromkeys(("connectionId", "lastHeartbeat", "clock check"), _NO_ROW)
     elif not tracked.environment.connection_id and is_started_by_command(tracked.environment):
         findings["listener"] = (_WHY_IT_ENDS, "ended, or waits for a login", False)
-    return [
-        RuleResult(rule, composed(inputs), composed(result), is_against)
-        for rule, (inputs, result, is_against) in findings.items()
-    ]
+    return findings
 
 
 def explanation_rows(
@@ -104,10 +90,10 @@ def explanation_rows(
     if silenced is not None:
         rows += layout.sentence([Piece(_SILENCED)])
     rows += layout.sentence([Piece(needs_text(monitor.decision_of(tracked, at), tracked, zone))])
-    for rule_result in trace(tracked, profile_state, now, zone):
-        result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")
-        rows += layout.sentence([Piece(clean(f"{rule_result.rule} →"), FAINT), result])
-        rows += layout.sentence([Piece(rule_result.inputs)], indent=2)
+    for rule, (inputs, result, is_against) in trace(tracked, profile_state, now, zone).items():
+        piece = Piece(composed(result), "bold offline" if is_against else "online")
+        rows += layout.sentence([Piece(clean(f"{rule} →"), FAINT), piece])
+        rows += layout.sentence([Piece(composed(inputs))], indent=2)
     return rows
 
 
@@ -119,7 +105,7 @@ def _ms(value: float) -> str:
 
 _SILENCED: Final = clean("A loss counts from the end of the silence.")
 
-_NO_ROW: Final[_Finding] = ("no listing has a row with this name or device id", "not used", False)
+_NO_ROW: Final[Finding] = ("no listing has a row with this name or device id", "not used", False)
 _FRESHNESS_RESULTS = {
     Freshness.LIVE: "fresh",
     Freshness.STALE: "stale: verdicts are from that moment",
@@ -128,7 +114,7 @@ _FRESHNESS_RESULTS = {
 }
 
 
-def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _Finding:
+def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> Finding:
     if profile_state.listed is None:
         return "no listing yet", "nothing is known yet", True
     snapshot = profile_state.snapshot
@@ -141,7 +127,7 @@ def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _
     return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
 
 
-def _clock(profile_state: ProfileState) -> _Finding:
+def _clock(profile_state: ProfileState) -> Finding:
     bounds = profile_state.clock.bounds
     if (fault := profile_state.clock_fault) is not None and fault.judged_by is not None:
         return fault.wrong, f"not believed: {fault.judged_by} counts", True
@@ -167,14 +153,14 @@ _WHY_IT_ENDS: Final = (
 )
 
 
-def _connection(tracked: TrackedEnvironment) -> _Finding:
+def _connection(tracked: TrackedEnvironment) -> Finding:
     connection = tracked.environment.connection_id
     if connection:
         return connection, "connected: may be online", False
     return "null" if connection is None else "empty", f"offline: {Reason.DISCONNECTED}", True
 
 
-def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> _Finding:
+def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> Finding:
     beat = tracked.environment.last_heartbeat_at
     if tracked.has_impossible_time:
         return IMPOSSIBLE, "impossible time: unknown, with the last verdict", True
@@ -192,7 +178,7 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
     return inputs, f"younger than {_ms(late)}: {Reason.BEATING}", False
 
 
-def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> Finding:
     is_used = tracked.clock_suspect and not tracked.has_impossible_time and profile_state.date_error is None
     if (
         tracked.advanced_at is None
@@ -210,7 +196,7 @@ def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Fi
     return inputs, "agrees with the clock", False
 
 
-def _upstream(profile_state: ProfileState) -> _Finding:
+def _upstream(profile_state: ProfileState) -> Finding:
     if profile_state.quarantine is not None:
         inputs = (
             f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'listing')} in a row"
@@ -224,7 +210,7 @@ def _upstream(profile_state: ProfileState) -> _Finding:
     return "new heartbeats reach the platform", "nothing unusual", False
 
 
-def _absence(tracked: TrackedEnvironment) -> _Finding:
+def _absence(tracked: TrackedEnvironment) -> Finding:
     which = (
         "newest complete listing lacks" if tracked.absent == 1 else f"newest {tracked.absent} complete listings lack"
     )
@@ -240,7 +226,7 @@ def _absence(tracked: TrackedEnvironment) -> _Finding:
     return inputs, f"not gone yet: {limits.LISTINGS_TO_GONE} listings in a row must lack the row", True
 
 
-def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> Finding:
     rate = change_rate(tracked.transitions, profile_state.listed_at or NEVER)
     halves = limits.FLAP_SAMPLES - 1
     if not rate:
@@ -253,7 +239,7 @@ def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Find
     return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
 
 
-def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> Finding:
     others = siblings(tracked, profile_state.environments.values())
     count = f"{counted(len(others), 'other row')} with this organization, device and kind of listener"
     if profile_state.has_moved_identity:
@@ -295,7 +281,7 @@ def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment
     return f"; {newest.environment.label}, the newest, was {seen}"
 
 
-def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
+def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Finding:
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = "no heartbeat" if beat is None else f"heartbeat {_ms(now.wall - beat)} old by this machine's clock"
