@@ -46,14 +46,14 @@ from envwatch.query.fields import FIELDS
 from envwatch.tui.keymap import binding_ids
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.events import event_stream
-from envwatch.views.events.cloud_events import CloudEvent, cloud_event, word_of
+from envwatch.views.events.cloud_events import cloud_event, word_of
 from envwatch.views.output import alert_decisions, formats
 from envwatch.views.output import check_result as plugin_output
 from envwatch.views.output.alert_decisions import DecidedRow
 from envwatch.views.output.check_result import Metric
 from envwatch.views.report import past_losses
 from envwatch.views.report import values as report_json
-from envwatch.views.report.past_losses import PastLoss, PastLosses
+from envwatch.views.report.past_losses import PastLosses
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import Downtime, Report, Subject
 from envwatch.views.table.columns import COLUMNS
@@ -88,8 +88,8 @@ def hook_events() -> list[Any]:
 def change() -> Iterable[str]:
     """Return the fields of every event besides the row's; an event about the fleet has these and the profile only."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
-    data = cloud_event(Event(kind=Kind.BLIND, at=ServerMs(0)), monitor, reading(NOW), SOURCE)["data"]
-    return data.keys() - {"profile"}
+    event = cloud_event(Event(kind=Kind.BLIND, at=ServerMs(0)), monitor, reading(NOW), SOURCE)
+    return set(event["data"]) - {"profile"}
 
 
 def decision() -> Any:
@@ -102,7 +102,7 @@ def past_outage() -> Any:
     outage = Downtime(
         subject=subject, began_at=None, ended_at=None, lasted=timedelta(), seen=timedelta(), reason=None, incident=None
     )
-    return json.loads(past_losses.json_of(PastLosses([PastLoss(EMPTY, outage)])))[0]
+    return json.loads(past_losses.json_of(PastLosses([(EMPTY, outage)])))[0]
 
 
 def finding_of_doctor() -> Any:
@@ -184,7 +184,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "`appeared` and `gone`": lambda: part_of_report("appeared", 0),
     "`availability`": lambda: part_of_report("availability", 0),
     "`alerting` of a report": lambda: part_of_report("alerting", 0),
-    "Attributes": lambda: CloudEvent.__annotations__,
+    "Attributes": lambda: hook_events()[0],
     "Kinds, also for `on` of a hook": lambda: KINDS,
     "Fields of `data` in addition to the row": change,
     "Types of an incident": lambda: [event["type"] for event in hook_events()],

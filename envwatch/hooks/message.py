@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic_core import to_json
 
@@ -18,7 +18,7 @@ from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
 from envwatch.views.command_context import EVENT_VARIABLES, NO_ROW, row_variables
-from envwatch.views.events.cloud_events import CloudEvent, cloud_event, envelope, word_of
+from envwatch.views.events.cloud_events import cloud_event, envelope, word_of
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.output.environment_list import ListedEnvironment
@@ -58,7 +58,7 @@ class Message:
     """The end of an incident; None if the incident is open."""
     row: ListedEnvironment | None = None
     """The row for variables; None for several rows or an unknown row."""
-    event: CloudEvent | None = None
+    event: dict[str, Any] | None = None
     """An event about the subject; None for an incident, whose event is made on demand."""
 
     @property
@@ -156,7 +156,7 @@ def _told(incident: Incident, resolved_at: ServerMs | None) -> tuple[str, Server
     return ("opened", incident.began_at) if resolved_at is None else ("resolved", resolved_at)
 
 
-def _incident_event(incident: Incident, message: Message) -> CloudEvent:
+def _incident_event(incident: Incident, message: Message) -> dict[str, Any]:
     what, at = _told(incident, message.resolved_at)
     lost = _lost_in(incident)
     data = {

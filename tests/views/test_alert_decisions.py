@@ -148,7 +148,7 @@ def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
         clean("home"),
     )
     losses = joined([one, other])
-    assert [(loss.profile, loss.outage.subject.id) for loss in losses.found] == [
+    assert [(profile, outage.subject.id) for profile, outage in losses.found] == [
         ("home", "z"),
         ("home", "a"),
         ("work", "b"),

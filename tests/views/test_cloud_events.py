@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.model.environment import Environment
-    from envwatch.views.events.cloud_events import CloudEvent
 
 SOURCE = "https://api.letta.com/v1/environments"
 
@@ -39,11 +38,11 @@ def after(*listings: Sequence[Environment]) -> tuple[Monitor, list[Event]]:
     return monitor, events
 
 
-def of(event: Event, monitor: Monitor) -> CloudEvent:
+def of(event: Event, monitor: Monitor) -> dict[str, Any]:
     return cloud_event(event, monitor, reading(NOW + 5_000), SOURCE)
 
 
-def read(event: CloudEvent) -> dict[str, Any]:
+def read(event: dict[str, Any]) -> dict[str, Any]:
     """Return attributes and data, as the official SDK reads the line."""
     line = line_of(event)
     assert line.endswith(b"\n")

@@ -6,7 +6,7 @@ Names, order and types of the fields are a stable interface.
 from __future__ import annotations
 
 from hashlib import blake2s
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pydantic_core import to_json
@@ -46,21 +46,6 @@ _WORDS: Final[Mapping[Kind, str]] = {
 _NO_EVENT: Final = Event(kind=Kind.NOTICE, at=ServerMs(0.0))
 
 
-class CloudEvent(TypedDict, total=False):
-    """The attributes of a CloudEvent and its data."""
-
-    specversion: str
-    id: str
-    source: str
-    type: str
-    subject: str
-    """Id of the environment or incident; absent for a group or the fleet."""
-    time: str
-    """RFC 3339, server's clock; absent outside the calendar."""
-    datacontenttype: str
-    data: Mapping[str, Any]
-
-
 def source_of(base_url: str) -> str:
     """Return a source: the URI of the server's list."""
     return quote(f"{base_url.rstrip('/')}{LISTING_PATH}", safe=_URI)
@@ -78,7 +63,7 @@ def type_of(event: Event) -> str:
     return f"envwatch.{scope}{word_of(event)}"
 
 
-def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
+def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> dict[str, Any]:
     """Return an event or a group as a CloudEvent; `monitor` is the state afterwards.
 
     The data holds the row as in `list -o json`, and the change; for a group or an event about the fleet, only the
@@ -94,7 +79,7 @@ def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> Clo
     )
 
 
-def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
+def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> dict[str, Any]:
     """Return the CloudEvent for a row that exists when watching begins."""
     at = _judged_at(tracked, monitor, now)
     return envelope(
@@ -115,13 +100,14 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     at: ServerMs,
     subject: SafeText | None,
     identity: tuple[str, ...],
-) -> CloudEvent:
-    """Return data as a CloudEvent.
+) -> dict[str, Any]:
+    """Return the attributes of a CloudEvent and its data.
 
-    The id is a hash of `identity`, which is unique within the source.
+    The id is a hash of `identity`, which is unique within the source. `subject` is the id of the environment or
+    incident, absent for a group or the fleet. `time` is RFC 3339 by the server's clock, absent outside the calendar.
     """
     digest = blake2s("\0".join(identity).encode(), digest_size=12).hexdigest()
-    attributes: CloudEvent = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}
+    attributes: dict[str, Any] = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}
     if subject:
         attributes["subject"] = subject
     if (time := iso(at)) is not None:
@@ -129,7 +115,7 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     return {**attributes, "datacontenttype": "application/json", "data": data}
 
 
-def line_of(event: CloudEvent) -> bytes:
+def line_of(event: dict[str, Any]) -> bytes:
     """Return a CloudEvent as a line in UTF-8."""
     return to_json(event) + b"\n"
 
