@@ -157,7 +157,7 @@ def ledger_content(ledger: Ledger, profile: SafeText, now: Clocks) -> dict[str, 
 
 def _announcement_content(announcement: Announcement, now: Clocks) -> dict[str, Any]:
     content = {"progress": announcement.progress.value, "at": _wall(announcement.at, now)}
-    return content | {"tries": announcement.tries, "error": announcement.error}
+    return content | {"tries": announcement.tries, "failures": announcement.failures, "error": announcement.error}
 
 
 def _row_content(tracked: TrackedEnvironment) -> dict[str, Any]:
@@ -305,8 +305,8 @@ def _announcement_in(raw: Mapping[str, object], profile: SafeText, now: Clocks) 
     name = raw.get("progress")
     if not isinstance(name, str) or (progress := _PROGRESS.get(name)) is None:
         return None
-    tries = int(finite_number(raw.get("tries")) or 0)
-    return Announcement(profile, progress, _monotonic(raw.get("at"), now), tries, _text(raw.get("error")))
+    tries, failures = (int(finite_number(raw.get(name)) or 0) for name in ("tries", "failures"))
+    return Announcement(profile, progress, _monotonic(raw.get("at"), now), tries, failures, _text(raw.get("error")))
 
 
 def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Incident | None:

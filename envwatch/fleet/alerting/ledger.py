@@ -27,6 +27,7 @@ BELL: Final = composed(" bell")
 PING: Final = composed(" ping")
 """The channels that only memory keeps. The space keeps both apart from every hook's name."""
 _KEPT_S: Final = limits.LEDGER_KEPT.total_seconds()
+_TRIED_FOR_S: Final = limits.HOOK_TRIED_FOR.total_seconds()
 
 
 class Progress(Enum):
@@ -53,13 +54,15 @@ class Announcement(NamedTuple):
     """When the announcement reached `progress`."""
     tries: int = 0
     """Number of tries to send the message that is due."""
+    failures: int = 0
+    """Number of tries that the receiver did not take. Any further try runs, or ended with a kill."""
     error: SafeText | None = None
     """Reason of the newest failed try; None before and during a try."""
 
     @property
     def is_unsure(self) -> bool:
         """Whether the receiver may know of the incident: a try runs, or ran when envwatch was killed."""
-        return self.progress is Progress.DUE and self.tries > 0 and self.error is None
+        return self.progress is Progress.DUE and self.tries > self.failures
 
     def reached(self, progress: Progress, at: MonotonicS) -> Announcement:
         """Return the announcement with another progress, and no tries."""
@@ -146,15 +149,17 @@ class Ledger(NamedTuple):
     ) -> Ledger:
         """Return the ledger after a failed try; after a final one the message is given up.
 
-        The opening of an incident that is over by now is due no more.
+        The opening of an incident that is over by now is due no more, unless an earlier try may have told the channel.
         """
         if (before := self.of(incident, channel)) is None or before.progress not in _UNSENT:
             return self
-        if before.progress is Progress.DUE and incident in self.over:
+        after = before._replace(failures=before.failures + 1, error=error)
+        may_be_told = after.is_unsure and at - after.at < _TRIED_FOR_S
+        if before.progress is Progress.DUE and incident in self.over and not may_be_told:
             return self._with(incident, channel, before.reached(Progress.OVER, at))
         if is_final:
             return self._with(incident, channel, before.reached(Progress.GIVEN_UP, at)._replace(error=error))
-        return self._with(incident, channel, before._replace(error=error))
+        return self._with(incident, channel, after)
 
     def ringing(self, incidents: Iterable[Incident], at: MonotonicS) -> tuple[Ledger, tuple[Incident, ...]]:
         """Return the ledger after one bell for all open `incidents` due, and these incidents.
