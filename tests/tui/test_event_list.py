@@ -151,10 +151,10 @@ async def test_other_work_goes_on_while_a_long_log_is_filtered_and_new_events_ar
 
 async def test_the_event_under_the_cursor_is_known_and_none_without_events() -> None:
     async with event_list() as events:
-        before = events.event
+        before = events.highlighted
         show(events, *singles(3))
         events.action_move(1)
-        after = events.event
+        after = events.highlighted
         assert before is None
         assert after is not None
         assert after.name == "web-1"

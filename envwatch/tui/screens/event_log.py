@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
@@ -138,14 +139,11 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
     def on_mount(self) -> None:
         self._events.focus()
         self.call_after_refresh(self._events.go_to_notice, self._message)
-        self.watch(self._news_bar, "message", self._answer, init=False)
+        self.watch(self._news_bar, "message", partial(setattr, self._whole_event, "answer"), init=False)
         self.watch(self._events, "highlighted", self._show_whole)
 
     def on_unmount(self) -> None:
         self.app.call_later(forget_detached_watchers, self._news_bar)
-
-    def _answer(self, answer: Notice) -> None:
-        self._whole_event.answer = answer
 
     def _show_whole(self, event: Event | None) -> None:
         self._title.counts = (self._events.matches, len(self.state.monitor.event_log))
@@ -185,7 +183,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
             self.dismiss()
 
     def action_go_to_environment(self) -> None:
-        if (event := self._events.event) is None or event.id is None:
+        if (event := self._events.highlighted) is None or event.id is None:
             self._dashboard.show_message(f"nothing to go to: {_NO_ENVIRONMENT}")
         else:
             self.dismiss(key_of(event))
@@ -204,7 +202,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None], StateNode):
 
     @property
     def _target(self) -> Target:
-        event, state = self._events.event, self.state
+        event, state = self._events.highlighted, self.state
         about = [] if event is None else [leaf for leaf in flatten([event]) if leaf.id is not None]
         if event is None or not about:
             return Target((), _NO_ENVIRONMENT)

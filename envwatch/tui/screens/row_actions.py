@@ -80,8 +80,7 @@ class RowActions(TableScreen):
 
     def action_mark_row(self) -> None:
         under_cursor = self.under_cursor
-        if not under_cursor.environments:
-            self.show_message(f"nothing to mark: {under_cursor.name}")
+        if not self.has_rows(under_cursor, "mark"):
             return
         keys = {tracked.key for tracked in under_cursor.environments}
         self.marked = self.marked - keys if keys <= self.marked else self.marked | keys
@@ -94,17 +93,14 @@ class RowActions(TableScreen):
         self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
 
     def action_copy_name(self) -> None:
-        if (target := self.target).environments:
+        if self.has_rows(target := self.target, "copy"):
             self._copy(_names_of(target))
-        else:
-            self.show_message(f"nothing to copy: {target.name}")
 
     def action_copy_menu(self) -> None:
         self.copy(self.target)
 
     def copy(self, target: Target) -> None:
-        if not target.environments:
-            self.show_message(f"nothing to copy: {target.name}")
+        if not self.has_rows(target, "copy"):
             return
         from envwatch.tui.screens.menu import CopyMenu
         from envwatch.views.output.formats import json_of, row_json_of
@@ -244,10 +240,7 @@ class RowActions(TableScreen):
         self.silence(self.target)
 
     def silence(self, target: Target) -> None:
-        if not self.does_act():
-            return
-        if not target.environments:
-            self.show_message(f"nothing to silence: {target.name}")
+        if not (self.does_act() and self.has_rows(target, "silence")):
             return
         if self._is_up_again(target):
             self.show_message(f"nothing to silence: {target.is_or_are} up again")
@@ -286,10 +279,7 @@ class RowActions(TableScreen):
         self.decide(self.target)
 
     def decide(self, target: Target) -> None:
-        if not self.does_act():
-            return
-        if not target.environments:
-            self.show_message(f"nothing to decide: {target.name}")
+        if not (self.does_act() and self.has_rows(target, "decide")):
             return
         from envwatch.views.output.alert_decisions import DecidedRow, decided_rows, decisions_text
 

@@ -270,6 +270,12 @@ class TableScreen(Screen[None], StateNode):
             self.show_message(REPLAYED if rewound is not None and rewound.playing is not None else NOT_NOW)
         return not is_past
 
+    def has_rows(self, target: Target, act: str) -> bool:
+        """Whether a key has anything to act on; shows a message if not."""
+        if not target.environments:
+            self.show_message(f"nothing to {act}: {target.name}")
+        return bool(target.environments)
+
     def set_view(self, view: View) -> None:
         self.view = view
         self.query_one(NewsBar).message = NO_NOTICE

@@ -155,10 +155,6 @@ class EventList(ScrollView, StateNode, can_focus=True):
     def matches(self) -> int:
         return len(self._events)
 
-    @property
-    def event(self) -> Event | None:
-        return self._lines[self._cursor] if self._lines else None
-
     def _update_lines(self) -> None:
         """List the matches; the cursor keeps an event that was not the newest."""
         event = self._lines[self._cursor] if 0 < self._cursor < len(self._lines) else None
@@ -190,7 +186,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
         self._move_to(next((place for place in places if self._lines[place].reason == text), self._cursor))
 
     def _highlight(self) -> None:
-        self.highlighted = self.event
+        self.highlighted = self._lines[self._cursor] if self._lines else None
         self.refresh()
 
     def action_move(self, lines: int) -> None:
@@ -201,7 +197,7 @@ class EventList(ScrollView, StateNode, can_focus=True):
 
     async def action_choose(self) -> None:
         """Open or fold a group; let the screen go to the environment of another event."""
-        event = self.event
+        event = self.highlighted
         if event is not None and event.members:
             self._open ^= {_group_key(event)}
             self._update_lines()
