@@ -323,7 +323,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.answer(text)
 
     def action_change_theme(self) -> None:
-        from envwatch.tui.screens.menu import Menu
+        from envwatch.tui.screens.dialogs import Menu
 
         names, before = in_menu_order(self.available_themes), self.theme
         choices = [Choice(name, name, "in use" if name == before else "") for name in names]

@@ -13,11 +13,10 @@ from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 from envwatch.model.text import SafeText, clean, composed, did_you_mean, shortened
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.dialogs import ColumnPicker, CopyMenu, Menu, PickList, Prompt, SortMenu
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import HelpScreen
-from envwatch.tui.screens.menu import ColumnPicker, CopyMenu, Menu, PickList, SortMenu
 from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
-from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.screens.table_actions import binding_of
 from envwatch.tui.terminal.textual_internals import own_bindings
 from envwatch.tui.widgets.detail_pane import DetailPane, Pager

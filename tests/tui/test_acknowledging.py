@@ -16,7 +16,7 @@ from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack
 from envwatch.model.text import EMPTY, clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.prompt import Prompt
+from envwatch.tui.screens.dialogs import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

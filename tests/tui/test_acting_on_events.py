@@ -12,9 +12,8 @@ from support.builders import NOW, environment, key_of
 from support.rewinding import BACK, lived, press
 
 from envwatch.model.text import clean
+from envwatch.tui.screens.dialogs import CopyMenu, Menu, Prompt
 from envwatch.tui.screens.event_log import EventLogScreen, WholeEvent
-from envwatch.tui.screens.menu import CopyMenu, Menu
-from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.views.state_style import NOT_NOW
 

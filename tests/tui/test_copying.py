@@ -16,7 +16,7 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.menu import CopyMenu
+from envwatch.tui.screens.dialogs import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.output.formats import json_of

@@ -14,7 +14,7 @@ from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.tui.screens.menu import Menu
+from envwatch.tui.screens.dialogs import Menu
 from envwatch.tui.screens.row_actions import RowActions, decide_alerts
 from envwatch.watch.loop import Decisions, News
 

@@ -24,11 +24,10 @@ from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.keymap import binding_ids, binding_scopes
 from envwatch.tui.screens.command_palette import Commands, Palette
 from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.dialogs import ColumnPicker, CopyMenu, Menu, Prompt, SortMenu
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import FIRST_FILTERS, FIRST_KEYS, SECTIONS, HelpScreen, help_sections
-from envwatch.tui.screens.menu import ColumnPicker, CopyMenu, Menu, SortMenu
 from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
-from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.state import UNICODE
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable

@@ -13,9 +13,9 @@ from support.rewinding import BACK, lived, press
 
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.dialogs import Menu
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import HelpScreen
-from envwatch.tui.screens.menu import Menu
 from envwatch.tui.state import ASCII
 from envwatch.tui.themes import THEMES
 from envwatch.tui.widgets.detail_pane import DetailPane

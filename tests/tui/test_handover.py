@@ -25,7 +25,7 @@ from envwatch.model.text import clean
 from envwatch.tui.arguments import Replay
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.menu import Menu
+from envwatch.tui.screens.dialogs import Menu
 from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.report.markdown import markdown_of

@@ -13,7 +13,7 @@ from textual.widgets import OptionList
 from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.menu import ColumnPicker, Menu, SortMenu
+from envwatch.tui.screens.dialogs import ColumnPicker, Menu, SortMenu
 from envwatch.views.table.table_view import OLD
 
 if TYPE_CHECKING:

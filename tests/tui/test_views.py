@@ -11,7 +11,7 @@ from support.builders import NOW, environment
 from support.rewinding import BACK, is_rewound, lived
 from textual.widgets import OptionList
 
-from envwatch.tui.screens.menu import ColumnPicker, Menu
+from envwatch.tui.screens.dialogs import ColumnPicker, Menu
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.table.table_view import BUILT_IN_VIEWS, NamedView
 

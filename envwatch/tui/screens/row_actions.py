@@ -102,7 +102,7 @@ class RowActions(TableScreen):
     def copy(self, target: Target) -> None:
         if not self.has_rows(target, "copy"):
             return
-        from envwatch.tui.screens.menu import CopyMenu
+        from envwatch.tui.screens.dialogs import CopyMenu
         from envwatch.views.output.formats import json_of, row_json_of
         from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
         from envwatch.views.report.chat import incident_sentence
@@ -177,7 +177,7 @@ class RowActions(TableScreen):
         return target.was_lost and is_up and bool(target.environments)
 
     def _ask_for_note(self, problems: Target, whole: Target) -> None:
-        from envwatch.tui.screens.prompt import Prompt
+        from envwatch.tui.screens.dialogs import Prompt
         from envwatch.views.report.chat import acknowledged_text
 
         def acknowledge(answer: str) -> None:
@@ -198,7 +198,7 @@ class RowActions(TableScreen):
         self.ask(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
-        from envwatch.tui.screens.prompt import Prompt
+        from envwatch.tui.screens.dialogs import Prompt
 
         notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
@@ -262,7 +262,7 @@ class RowActions(TableScreen):
         self.choose(f"Silence {target.name} for", choices, take)
 
     def _ask_why(self, target: Target, lasts: timedelta) -> None:
-        from envwatch.tui.screens.prompt import Prompt
+        from envwatch.tui.screens.dialogs import Prompt
 
         def silence(answer: str) -> None:
             if (still := self.newest(target)) is not None:

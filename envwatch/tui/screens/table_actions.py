@@ -125,7 +125,7 @@ class TableActions(TableScreen):
             self.show_message(f"sorted problems first{': this order cannot be inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
-        from envwatch.tui.screens.menu import SortMenu
+        from envwatch.tui.screens.dialogs import SortMenu
 
         choices = [Choice("", "problems first", "then by time to offline, then by name")]
         sortable = [column for column in self.table.columns if is_column(column.id)]
@@ -149,7 +149,7 @@ class TableActions(TableScreen):
         return [Choice(id_, metadata_title(id_), counted(count, "row")) for id_, count in found if id_ not in without]
 
     def action_pick_columns(self) -> None:
-        from envwatch.tui.screens.menu import ColumnPicker
+        from envwatch.tui.screens.dialogs import ColumnPicker
 
         table = self.table
 

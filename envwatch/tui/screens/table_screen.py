@@ -176,7 +176,7 @@ class TableScreen(Screen[None], StateNode):
         self.app.push_screen(dialog, lambda answer: None if answer is None else take(answer))
 
     def choose(self, title: str, choices: Sequence[Choice], take: Callable[[str], None], current: str = "") -> None:
-        from envwatch.tui.screens.menu import Menu
+        from envwatch.tui.screens.dialogs import Menu
 
         self.ask(Menu(title, choices, current), take)
 
@@ -291,7 +291,7 @@ class TableScreen(Screen[None], StateNode):
         self.post_message(self.Wanted(LIVE))
 
     def action_go_to_time(self) -> None:
-        from envwatch.tui.screens.prompt import Prompt
+        from envwatch.tui.screens.dialogs import Prompt
 
         last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), self.options.zone
 

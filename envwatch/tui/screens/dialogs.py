@@ -1,4 +1,4 @@
-"""Lists over the dashboard."""
+"""Dialogs over the dashboard: lists, and a question."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from envwatch.model.text import counted
-from envwatch.tui.widgets.footer import HELP, KeyFooter
+from envwatch.tui.widgets.filter_bar import TextInput
+from envwatch.tui.widgets.footer import HELP, HELP_WHILE_TYPING, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.table.columns import COLUMNS, FIXED, META, metadata_title
 
@@ -225,3 +226,81 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
 
     def action_forget(self) -> None:
         self.dismiss(())
+
+
+class Prompt(ModalScreen["str | None"]):
+    """Asks for a line of text; returns the text, or None if cancelled.
+
+    Args:
+        hint: shown while the text is empty.
+        may_withdraw: whether a key withdraws the subject of the question.
+        mistake_in: returns the mistake in a text, or an empty text.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Cancel", key_display="esc", id="prompt.cancel"),
+        # Not ctrl+d, which deletes a character in Emacs and shells.
+        Binding("ctrl+r", "withdraw", "Withdraw", priority=True, id="prompt.withdraw"),
+        HELP_WHILE_TYPING,
+    ]
+
+    is_withdrawn = False
+
+    def __init__(  # noqa: PLR0913  what differs between prompts
+        self,
+        question: str,
+        hint: str,
+        longest: int,
+        text: str = "",
+        *,
+        may_withdraw: bool = False,
+        enter: str = "Keep",
+        mistake_in: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        super().__init__()
+        self._question = question
+        self._input = TextInput(text, placeholder=hint, max_length=longest, select_on_focus=False, compact=True)
+        self._mistake = Static(id="prompt-mistake", markup=False)
+        self._may_withdraw = may_withdraw
+        self._enter = enter
+        self._mistake_in = mistake_in
+
+    def compose(self) -> ComposeResult:
+        yield PresentLines()
+        with Vertical(id="prompt"):
+            yield Static(self._question, id="menu-title", markup=False)
+            yield self._input
+            yield self._mistake
+        yield KeyFooter(label_of=self._label_of)
+
+    @on(Input.Submitted)
+    def _answer(self) -> None:
+        if mistake := self._mistake_in(self._input.value):
+            self._say(mistake)
+        else:
+            self.dismiss(self._input.value)
+
+    @on(Input.Changed)
+    def _forget_mistake(self) -> None:
+        self._say("")
+
+    def on_key(self, event: Key) -> None:
+        if event.key not in self.active_bindings and not event.is_printable:
+            event.stop()
+            self._say(f"{self.app.get_key_display(Binding(event.key, '', ''))} does nothing here: F1 has the keys")
+
+    def _say(self, mistake: str) -> None:
+        self._mistake.update(mistake)
+        self._mistake.display = bool(mistake)
+
+    def _label_of(self, binding: Binding) -> str | None:
+        if binding.action == "withdraw" and not self._may_withdraw:
+            return None
+        return self._enter if binding.action == "submit" else binding.description
+
+    def action_withdraw(self) -> None:
+        if self._may_withdraw:
+            self.is_withdrawn = True
+            self.dismiss("")
+        else:
+            self._say("there is nothing to withdraw")
