@@ -14,13 +14,7 @@ from textual.widgets import Static
 from envwatch.query.language import parse
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions, binding_of
-from envwatch.tui.screens.table_screen import (
-    NO_ENVIRONMENT,
-    TIME_LABELS,
-    is_other_time,
-    more_labels,
-    time_label,
-)
+from envwatch.tui.screens.table_screen import NO_ENVIRONMENT
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
@@ -39,7 +33,7 @@ if TYPE_CHECKING:
     from textual.events import Resize
 
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.tui.state import MonitorState
+    from envwatch.tui.state import MonitorState, Rewound
     from envwatch.views.command_context import CommandSettings
 
 _EVENT_LINES = 8
@@ -64,6 +58,61 @@ _FOOTER_ORDER: Final = (
 )
 
 _QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
+
+
+_TIME_LABELS: Final = {
+    "step(-1)": "Back",
+    "step(1)": "On",
+    "event(-1)": "Event",
+    "event(1)": "Event",
+    "go_to_time": "Time",
+    "live": "Live",
+    "pause": "Pause",
+}
+
+_MORE_LABELS: Final = {
+    "explain": "Explain",
+    "event(-1)": "Past",
+    "silence": "Silence",
+    "fold": "Fold",
+    "pick_sort": "Sort",
+    "mark_row": "Mark",
+    "alerts": "Alerts",
+    "pick_group": "Group",
+    "pick_columns": "Columns",
+    "go_to_time": "To a time",
+    "pause": "Pause",
+    "refresh_now": "Refresh",
+    "mark": "Baseline",
+    "export": "Export",
+}
+"""Labels for a wide footer, the most useful first."""
+
+_OF_PRESENT: Final = frozenset({"silence", "alerts", "refresh_now"})
+_OF_LINE: Final = frozenset({"explain", "silence", "alerts", "mark_row"})
+
+
+def _more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
+    """Return the labels of `_MORE_LABELS` whose keys have an effect now."""
+    hidden = frozenset[str]() if has_line else _OF_LINE
+    if rewound is not None:
+        hidden |= _OF_PRESENT | _TIME_LABELS.keys()
+    return {action: label for action, label in _MORE_LABELS.items() if action not in hidden}
+
+
+def _time_label(action: str, rewound: Rewound | None) -> str | None:
+    """Return a label, or None to hide the key."""
+    if rewound is None or (rewound.playing is None and action == "pause"):
+        return None
+    if rewound.playing is not None and action in {"live", "pause"}:
+        return "End" if action == "live" else "Pause" if rewound.playing else "Play"
+    return _TIME_LABELS[action]
+
+
+def _is_other_time(old: Rewound | None, new: Rewound | None) -> bool:
+    """Whether the past was left or entered, or a replay paused or continued."""
+    before, after = (None if each is None else each.playing for each in (old, new))
+    return (old is None) is not (new is None) or before != after
 
 
 class Dashboard(TableActions, RowActions):
@@ -116,7 +165,7 @@ class Dashboard(TableActions, RowActions):
         yield KeyFooter(
             label_of=self._label_of,
             order=_FOOTER_ORDER,
-            more_labels=lambda: more_labels(self.state.rewound, has_line=self.table.line is not None),
+            more_labels=lambda: _more_labels(self.state.rewound, has_line=self.table.line is not None),
             takes_click=self.takes_click,
         )
         yield Static("too small: envwatch needs 40x8 cells", id="too-small", markup=False)
@@ -148,7 +197,7 @@ class Dashboard(TableActions, RowActions):
         return self._shows_detail and not self._has_room
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        if is_other_time(old.rewound, new.rewound):
+        if _is_other_time(old.rewound, new.rewound):
             self._label_keys()
             self.query_one(KeyFooter).refresh()
 
@@ -243,8 +292,8 @@ class Dashboard(TableActions, RowActions):
         return not self._filter_bar.display if action == "filter" else super().check_action(action, parameters)
 
     def _label_of(self, binding: Binding) -> str | None:
-        if binding.action in TIME_LABELS:
-            return time_label(binding.action, self.state.rewound)
+        if binding.action in _TIME_LABELS:
+            return _time_label(binding.action, self.state.rewound)
         return self._labels.get(binding.action, binding.description)
 
     def takes_click(self, binding: Binding) -> bool:

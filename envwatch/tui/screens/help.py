@@ -19,16 +19,7 @@ from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.pace import pace_advice
-from envwatch.views.pane.legend import (
-    LIVE,
-    STATUS_ENTRIES,
-    LegendEntry,
-    day_entries,
-    hour_entries,
-    rule_entries,
-    state_entries,
-    tag_entries,
-)
+from envwatch.views.pane import legend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -169,34 +160,34 @@ class HelpScreen(ModalScreen[None]):
         is_ascii = self._glyphs.is_ascii
         keys = [self._first[id_] for id_ in FIRST_KEYS if id_ in self._first]
         for label, entries in {
-            "States": state_entries(self._rules, ascii_only=is_ascii),
-            "Tags": tag_entries(),
+            "States": legend.state_entries(self._rules, ascii_only=is_ascii),
+            "Tags": legend.tag_entries(),
             "Signs": self._marks(),
-            "Status": (LIVE,),
-            "": STATUS_ENTRIES,
-            f"{self._glyphs.rule * 2} off": rule_entries(),
-            "Keys": [LegendEntry(" ".join(key.keys) or _NO_KEY, "online", FIRST_KEYS[key.id]) for key in keys],
-            "Filters": [LegendEntry(example, "online", meaning) for example, meaning in FIRST_FILTERS.items()],
-            "24H": hour_entries(ascii_only=is_ascii),
-            "Past": day_entries(ascii_only=is_ascii),
+            "Status": (legend.LIVE,),
+            "": legend.STATUS_ENTRIES,
+            f"{self._glyphs.rule * 2} off": legend.rule_entries(),
+            "Keys": [legend.LegendEntry(" ".join(key.keys) or _NO_KEY, "online", FIRST_KEYS[key.id]) for key in keys],
+            "Filters": [legend.LegendEntry(example, "online", meaning) for example, meaning in FIRST_FILTERS.items()],
+            "24H": legend.hour_entries(ascii_only=is_ascii),
+            "Past": legend.day_entries(ascii_only=is_ascii),
         }.items():
             yield from _labelled(label, entries, width)
         yield Content("")
         yield Content.styled(shortened(composed(f"envwatch {__version__}, {self._access}"), width), "$faint")
         yield Content("")
 
-    def _marks(self) -> Sequence[LegendEntry]:
+    def _marks(self) -> Sequence[legend.LegendEntry]:
         glyphs = self._glyphs
         return (
-            LegendEntry(glyphs.lost, "offline", "needs a person"),
-            LegendEntry(glyphs.returned, "online", "a return"),
-            LegendEntry("FOR", "", "time in this state"),
-            LegendEntry(glyphs.acknowledged, "", "acknowledged"),
-            LegendEntry(glyphs.silenced, "", "silenced"),
-            LegendEntry("BEAT", "", "age of the heartbeat"),
-            LegendEntry(glyphs.marked, "", "marked by space"),
-            LegendEntry(glyphs.behind, "", "old version"),
-            LegendEntry("!", "unrestricted", "approves everything"),
+            legend.LegendEntry(glyphs.lost, "offline", "needs a person"),
+            legend.LegendEntry(glyphs.returned, "online", "a return"),
+            legend.LegendEntry("FOR", "", "time in this state"),
+            legend.LegendEntry(glyphs.acknowledged, "", "acknowledged"),
+            legend.LegendEntry(glyphs.silenced, "", "silenced"),
+            legend.LegendEntry("BEAT", "", "age of the heartbeat"),
+            legend.LegendEntry(glyphs.marked, "", "marked by space"),
+            legend.LegendEntry(glyphs.behind, "", "old version"),
+            legend.LegendEntry("!", "unrestricted", "approves everything"),
         )
 
     def _all_keys(self, width: int) -> Iterator[Content]:
@@ -221,7 +212,7 @@ class HelpScreen(ModalScreen[None]):
         return [*lines, Content("")]
 
 
-def _labelled(label: str, entries: Sequence[LegendEntry], width: int) -> Iterator[Content]:
+def _labelled(label: str, entries: Sequence[legend.LegendEntry], width: int) -> Iterator[Content]:
     """Yield the entries next to a label, in as many columns as fit."""
     room, titles = width - _LABEL, chain([label], repeat(""))
     widths = _widths(entries, 1)
@@ -239,7 +230,7 @@ def _labelled(label: str, entries: Sequence[LegendEntry], width: int) -> Iterato
         yield Content("").join(parts)
 
 
-def _widths(entries: Sequence[LegendEntry], columns: int) -> Sequence[tuple[int, int]]:
+def _widths(entries: Sequence[legend.LegendEntry], columns: int) -> Sequence[tuple[int, int]]:
     """Return the cells of signs, with a space, and of meanings in each column."""
     parts = [entries[place::columns] for place in range(columns)]
     return [(max(cells(e.sign) for e in part) + 1, max(cells(e.meaning) for e in part)) for part in parts]

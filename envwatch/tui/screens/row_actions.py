@@ -21,14 +21,7 @@ from envwatch.tui.screens.table_screen import TableScreen, Target
 from envwatch.tui.state import Choice
 from envwatch.tui.terminal.app import LONGEST_COPY, TerminalApp
 from envwatch.tui.terminal.textual_internals import add_binding
-from envwatch.views.command_context import (
-    NO_COMMANDS,
-    CommandSettings,
-    RowCommand,
-    child_environment,
-    ending_text,
-    row_variables,
-)
+from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 from envwatch.views.table.block_text import several_text
 from envwatch.watch.loop import Decisions, Watch
 
@@ -36,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.views.command_context import CommandSettings, RowCommand
     from envwatch.views.pane.details import Copy
 
 

@@ -17,7 +17,7 @@ from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.model.times import past_moment_of
-from envwatch.tui.state import NO_NOTICE, Choice, MonitorState, Notice, Rewound, StateNode
+from envwatch.tui.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views import state_style
@@ -55,61 +55,7 @@ class Target(NamedTuple):
         return f"{self.name} {'is' if len(self.environments) == 1 else 'are'}"
 
 
-TIME_LABELS: Final = {
-    "step(-1)": "Back",
-    "step(1)": "On",
-    "event(-1)": "Event",
-    "event(1)": "Event",
-    "go_to_time": "Time",
-    "live": "Live",
-    "pause": "Pause",
-}
-
-_MORE_LABELS: Final = {
-    "explain": "Explain",
-    "event(-1)": "Past",
-    "silence": "Silence",
-    "fold": "Fold",
-    "pick_sort": "Sort",
-    "mark_row": "Mark",
-    "alerts": "Alerts",
-    "pick_group": "Group",
-    "pick_columns": "Columns",
-    "go_to_time": "To a time",
-    "pause": "Pause",
-    "refresh_now": "Refresh",
-    "mark": "Baseline",
-    "export": "Export",
-}
-"""Labels for a wide footer, the most useful first."""
-
 _LONGEST_MOMENT: Final = 40
-
-_OF_PRESENT: Final = frozenset({"silence", "alerts", "refresh_now"})
-_OF_LINE: Final = frozenset({"explain", "silence", "alerts", "mark_row"})
-
-
-def more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
-    """Return the labels of `_MORE_LABELS` whose keys have an effect now."""
-    hidden = frozenset[str]() if has_line else _OF_LINE
-    if rewound is not None:
-        hidden |= _OF_PRESENT | TIME_LABELS.keys()
-    return {action: label for action, label in _MORE_LABELS.items() if action not in hidden}
-
-
-def time_label(action: str, rewound: Rewound | None) -> str | None:
-    """Return a label, or None to hide the key."""
-    if rewound is None or (rewound.playing is None and action == "pause"):
-        return None
-    if rewound.playing is not None and action in {"live", "pause"}:
-        return "End" if action == "live" else "Pause" if rewound.playing else "Play"
-    return TIME_LABELS[action]
-
-
-def is_other_time(old: Rewound | None, new: Rewound | None) -> bool:
-    """Whether the past was left or entered, or a replay paused or continued."""
-    before, after = (None if each is None else each.playing for each in (old, new))
-    return (old is None) is not (new is None) or before != after
 
 
 class Steps(NamedTuple):

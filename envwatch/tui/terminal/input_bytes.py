@@ -16,24 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textual import constants
 from textual._xterm_parser import XTermParser
-from textual.events import (
-    AppBlur,
-    AppFocus,
-    CursorPosition,
-    Event,
-    InputEvent,
-    Key,
-    MouseDown,
-    MouseEvent,
-    MouseUp,
-    Paste,
-)
+from textual.events import AppBlur, AppFocus, CursorPosition, InputEvent, Key, MouseDown, MouseEvent, MouseUp, Paste
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from textual.app import App
     from textual.dom import DOMNode
+    from textual.events import Event
     from textual.message import Message
     from textual.screen import Screen
     from textual.widget import Widget

@@ -18,16 +18,8 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shorten
 from envwatch.tui.state import BAR_STYLES, MonitorState, StateNode
 from envwatch.tui.widgets.line import TABLE_STYLES, DrawnRows
 from envwatch.tui.widgets.status_bar import StatusBar
+from envwatch.views.table import block_text
 from envwatch.views.table.block import Block, BlockLine, LineKey
-from envwatch.views.table.block_text import (
-    LEAST_NAMES,
-    lasted_text,
-    member_texts,
-    names_text,
-    state_of,
-    tag_of,
-    why_text,
-)
 from envwatch.views.table.columns import GUTTER, LEFT
 from envwatch.views.table.cursor import More
 from envwatch.views.table.table_view import GroupHeader, Line, id_tail
@@ -105,21 +97,21 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         marked: frozenset[EnvironmentKey] = frozenset(),
     ) -> _LineParts:
         glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
-        look, words = state_of(line, monitor, state.now)
-        style, tag = look.style, tag_of(line, wall)
+        look, words = block_text.state_of(line, monitor, state.now)
+        style, tag = look.style, block_text.tag_of(line, wall)
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]
         is_marked, ambiguous = all(tracked.key in marked for tracked in line.members), state.ambiguous_names
         return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
             state=(f"{glyphs.acknowledged if line.is_acked else glyphs.of(look)} {words}", style),
-            lasted=lasted_text(line, wall),
+            lasted=block_text.lasted_text(line, wall),
             tag=tag,
-            names=lambda room: names_text(
+            names=lambda room: block_text.names_text(
                 line, ambiguous, room, has_profiles=monitor.fleet.are_several, ellipsis=glyphs.ellipsis
             ),
             profile=line.profile if monitor.fleet.are_several else EMPTY,
-            why=why_text(line, monitor, state.now),
+            why=block_text.why_text(line, monitor, state.now),
             is_acked=line.is_acked,
             is_cursor=is_cursor,
         )
@@ -136,11 +128,11 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
         gap = max(state_cells - cells(state[0]) - cells(lasted), 1)
         left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
         tag_cells = _TAG
-        if taken and width - left - 1 < LEAST_NAMES:
+        if taken and width - left - 1 < block_text.LEAST_NAMES:
             tag, tag_cells, left = None, 0, left - _TAG  # the bar marks a fresh loss too
         room = max(width - left - 1, 1)
         whole = cells(names(room))
-        for_names = max(min(whole, room - cells(why) - 2), min(LEAST_NAMES, whole))
+        for_names = max(min(whole, room - cells(why) - 2), min(block_text.LEAST_NAMES, whole))
         if room - for_names - 2 < min(_LEAST_WHY, cells(why)):
             why, for_names = EMPTY, room
         text = names(for_names)
@@ -219,7 +211,7 @@ class ProblemBlock(_BlockLines):
 
     def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> _LineParts:
         state, glyphs = self.state, self.options.glyphs
-        look, lasted, cause, acked = member_texts(tracked, state.monitor, state.now)
+        look, lasted, cause, acked = block_text.member_texts(tracked, state.monitor, state.now)
         label = tracked.environment.label
         name = composed(label + id_tail(label, tracked.environment.id, state.ambiguous_names))
         return _LineParts(

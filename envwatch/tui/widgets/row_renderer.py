@@ -15,14 +15,7 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted,
 from envwatch.model.versions import is_behind
 from envwatch.tui.state import BAR_STYLES, Glyphs, MonitorState
 from envwatch.views.table.columns import COLUMNS, GUTTER, LEFT, gap_after
-from envwatch.views.table.row_values import (
-    AGES,
-    RowSnapshot,
-    StaticCells,
-    are_headers_ticking,
-    header_values,
-    snapshot_of,
-)
+from envwatch.views.table.row_values import AGES, are_headers_ticking, header_values, snapshot_of
 from envwatch.views.table.table_view import OLD, GroupHeader, TableLine, View
 
 if TYPE_CHECKING:
@@ -34,6 +27,7 @@ if TYPE_CHECKING:
     from envwatch.presentation import Presentation, RowContext
     from envwatch.query.language import Query
     from envwatch.views.state_style import StateStyle
+    from envwatch.views.table.row_values import RowSnapshot, StaticCells
 
 
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2

@@ -17,16 +17,7 @@ from envwatch.model.times import moment, seconds_up, short_age, span
 from envwatch.sources.poller import PollSchedule
 from envwatch.tui.state import DisplayOptions, MonitorState, StateNode
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.state_style import (
-    PRESENCE_STYLES,
-    Piece,
-    ago_text,
-    glyph_of,
-    moment_text,
-    quarantine_badge,
-    speed_text,
-    stalled_since,
-)
+from envwatch.views import state_style
 from envwatch.views.table.columns import column_of
 from envwatch.views.table.table_view import Preset, View
 
@@ -133,8 +124,8 @@ class StatusBar(TextLine, StateNode):
     def _presence(self, presence: Presence, count: int, word: str, weight: int) -> list[Part]:
         is_down = presence not in (Presence.ONLINE, Presence.LATE)
         needs_nobody = not count or (is_down and self.state.block.newest is None)
-        style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
-        glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
+        style = "faint" if needs_nobody else "offline" if is_down else state_style.PRESENCE_STYLES[presence].style
+        glyph = state_style.glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
         return _with_word(f"{glyph} {count:,}", word, style, weight)
 
     @property
@@ -258,12 +249,12 @@ def rewound_badges(state: MonitorState, options: DisplayOptions) -> list[Part]:
     if rewound is None:
         return []
     at, present, playing = state.now.wall, rewound.present.wall, rewound.playing
-    word = "REWOUND" if playing is None else f"REPLAY {speed_text(playing)}" if playing else "PAUSED"
+    word = "REWOUND" if playing is None else f"REPLAY {state_style.speed_text(playing)}" if playing else "PAUSED"
     text = [word]
     if rewound.at is not None:
-        text.append(moment_text(at, present, options.zone))
+        text.append(state_style.moment_text(at, present, options.zone))
         if playing is None:
-            text.append(ago_text(at, present, ascii_only=options.glyphs.is_ascii))
+            text.append(state_style.ago_text(at, present, ascii_only=options.glyphs.is_ascii))
     return [Part(f" {' '.join(text)} ", "rewound", _REWOUND)]
 
 
@@ -274,10 +265,10 @@ def _signed(error: float) -> str:
 def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> list[Part]:
     parts = []
     if profile_state.stall_detector.is_stalled:
-        since = stalled_since(profile_state)
+        since = state_style.stalled_since(profile_state)
         stalled_for = "" if since is None else f"{short_age(span(profile_state.clock.server_time(now.wall) - since))} "
         parts += [Part(f" STALLED{suffix} ", "blind", 9), Part(stalled_for, "blind", 7, is_joined=True)]
-    if (badge := quarantine_badge(profile_state, now)) is not None:
+    if (badge := state_style.quarantine_badge(profile_state, now)) is not None:
         what, lasts = badge
         parts += [
             Part(f" HOLD{suffix} ", "blind", 9),
@@ -312,7 +303,7 @@ class DayBar(TextLine, StateNode):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
 
-    _drawn_cells: tuple[Day, int, bool, Sequence[Piece]] | None = None
+    _drawn_cells: tuple[Day, int, bool, Sequence[state_style.Piece]] | None = None
     """The last frame's cells, cached because events are many."""
 
     def watch_state(self) -> None:
@@ -352,7 +343,7 @@ class DayBar(TextLine, StateNode):
             parts += entry
         return parts
 
-    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Piece]:
+    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[state_style.Piece]:
         from envwatch.views.events.day_line import day_cells
 
         drawn = self._drawn_cells
