@@ -91,9 +91,7 @@ def view_mistakes(views: Mapping[str, NamedView], keys: Mapping[str, Iterable[st
 
 
 def command_mistakes(
-    commands: Mapping[str, RowCommand],
-    keys: Mapping[str, Iterable[str]],
-    views: Mapping[str, NamedView] = NO_VIEWS,
+    commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]], views: Mapping[str, NamedView] = NO_VIEWS
 ) -> Iterator[tuple[str, SafeText]]:
     """Return each command with an invalid or taken key, as `view_mistakes`."""
     own = {name: (command.key, f"commands.{name}") for name, command in commands.items()}

@@ -46,11 +46,7 @@ _LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
 
 _TALL = 40
 
-_SHORT_LABELS: Final[Mapping[str, str]] = {
-    "acknowledge": "Ack",
-    "copy_menu": "Copy",
-    "problem(1)": "Next",
-}
+_SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "Copy", "problem(1)": "Next"}
 
 _FOOTER_ORDER: Final = (
     *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),

@@ -143,7 +143,7 @@ class CopyMenu(Menu):
     LIST = _CopyList
     is_plain = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "show", "Show as plain text", key_display="space", id="copy.show"),
+        Binding("space", "show", "Show as plain text", key_display="space", id="copy.show")
     ]
 
     def action_show(self) -> None:

@@ -58,11 +58,7 @@ FIRST_KEYS: Final = {
     "app.quit": "close, quit",
 }
 
-FIRST_FILTERS: Final = {
-    "web": "a word",
-    "mode:unrestricted,strict": "either",
-    "beat:>90s": "silent long",
-}
+FIRST_FILTERS: Final = {"web": "a word", "mode:unrestricted,strict": "either", "beat:>90s": "silent long"}
 
 _TWO_COLUMNS_FROM: Final = 100
 
@@ -119,7 +115,7 @@ class HelpScreen(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc", id="help.close"),
+        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc", id="help.close")
     ]
 
     def __init__(

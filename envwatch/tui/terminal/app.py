@@ -76,9 +76,8 @@ class TerminalApp(App[int]):
 
     def fitted(self, screen: ScreenT) -> ScreenT:
         """Give a new screen the size classes, which Textual omits in the first frame."""
-        for length, breakpoints in (
-            (self.size.width, self.HORIZONTAL_BREAKPOINTS),
-            (self.size.height, self.VERTICAL_BREAKPOINTS),
+        for length, breakpoints in zip(
+            self.size, (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), strict=True
         ):
             screen.add_class(*[name for least, name in breakpoints or () if least <= length][-1:])
         return screen

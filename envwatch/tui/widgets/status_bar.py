@@ -164,14 +164,11 @@ class StatusBar(TextLine, StateNode):
 
     def _filter_parts(self, *, is_joined: bool) -> list[Part]:
         view = self.view
-        baseline = view.baseline if view.compares else None
         preset = "" if view.preset is Preset.ALL else view.preset
         query = " ".join(filter(None, (preset, "" if view.has_named_query else str(view.query))))
-        parts = (
-            []
-            if baseline is None
-            else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9, is_joined=is_joined)]
-        )
+        parts: list[Part] = []
+        if view.compares and (baseline := view.baseline) is not None:
+            parts.append(Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9, is_joined=is_joined))
         if query or not parts:
             parts.append(Part(f" {query}".rstrip(), "badge", 8, cut_at=CUT_AT, is_joined=is_joined or bool(parts)))
         parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.monitor.fleet):,} ")
