@@ -173,7 +173,13 @@ async def test_a_try_is_on_the_disk_before_the_try(tmp_path: Path) -> None:
     run = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
     (content,) = map(json.loads, run.at_try)
     (channels,) = content["ledger"].values()
-    assert channels["soon"] == {"progress": "due", "at": run.began_at + 300_000, "tries": 1, "failures": 0, "error": None}
+    assert channels["soon"] == {
+        "progress": "due",
+        "at": run.began_at + 300_000,
+        "tries": 1,
+        "failures": 0,
+        "error": None,
+    }
     assert content["open"].keys() == content["ledger"].keys()
     (channels,) = json.loads(run.path.read_bytes())["ledger"].values()
     assert (channels["soon"]["progress"], channels["soon"]["tries"]) == ("told", 0)
