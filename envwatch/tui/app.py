@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
-    from envwatch.sources.poller import PollSchedule
     from envwatch.tui.arguments import Inputs, Preferences
     from envwatch.tui.rewind.time_machine import TimeMachine
     from envwatch.watch.loop import MonitorUpdate
@@ -96,7 +95,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         self._watch = inputs.watch
         self._preferences = preferences
         self._names = AmbiguousNames()
-        self._present = MonitorState(monitor=self._watch.monitor, now=self._watch.clocks())
+        self._present = self._current(MonitorState(now=self._watch.clocks()))
         self._began_at = self._present.now.wall
         self._time_machine: TimeMachine | None = None
         settings = preferences.settings
@@ -107,7 +106,6 @@ class EnvwatchApp(TerminalApp, StateNode):
         options = DisplayOptions(settings, glyphs=glyphs, start_key=preferences.commands.start_key)
         self.set_reactive(EnvwatchApp.options, options)
         self.set_reactive(EnvwatchApp.state, self._shown)
-        self.read_schedules()
 
     @property
     def time_machine(self) -> TimeMachine:
@@ -158,9 +156,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         ambiguous = self._names.among(update.monitor.fleet.environments)
         if is_large:
             await asyncio.sleep(_YIELD)
-        failing = self._watch.failing_hooks
-        present = replace(self._present, failing_hooks=failing, schedules=self._schedules)
-        self._keep(replace(present, now=now, ambiguous_names=ambiguous))
+        self._keep(replace(self._present, now=now, ambiguous_names=ambiguous))
         if is_large and self.is_running:
             await asyncio.sleep(_YIELD)  # the block, the order of names and the table each hold the loop
             self.dashboard.table.learn_names(update.monitor.fleet)
@@ -198,7 +194,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         pages_read = sum(target.poller.pages_read for target in self._watch.targets.values())
         if self._time_machine is not None:
             self._time_machine.play(now)
-        self._publish(replace(self._present, now=now, pages_read=pages_read, schedules=self._schedules))
+        self._publish(replace(self._present, now=now, pages_read=pages_read))
         self._ring()
         forget_detached_watchers(self)
         forget_closed_widgets()
@@ -209,7 +205,7 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def _keep(self, present: MonitorState) -> None:
         before, now = self._present, present.now
-        self._present = replace(present, monitor=self._watch.monitor)
+        self._present = self._current(present)
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
         if is_due or not self._present.has_rows_of(before):
             self._present = self._present.judged()
@@ -217,13 +213,10 @@ class EnvwatchApp(TerminalApp, StateNode):
     def republish(self) -> None:
         self._publish(self._present)
 
-    @property
-    def _schedules(self) -> dict[SafeText, PollSchedule]:
-        return {profile: target.poller.schedule for profile, target in self._watch.targets.items()}
-
-    def read_schedules(self) -> None:
-        if (schedules := self._schedules) != self._present.schedules:
-            self._publish(replace(self._present, schedules=schedules))
+    def _current(self, present: MonitorState) -> MonitorState:
+        watch = self._watch
+        schedules = {profile: target.poller.schedule for profile, target in watch.targets.items()}
+        return replace(present, monitor=watch.monitor, failing_hooks=watch.failing_hooks, schedules=schedules)
 
     def _keep_view(self, old: View, new: View) -> None:
         if new.columns != old.columns:
@@ -319,7 +312,7 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def _answer_poll_key(self, act: Callable[[Targets], str]) -> None:
         text = self.time_machine.refuses_polling or act(self._watch.targets)
-        self.read_schedules()
+        self.republish()
         self.answer(text)
 
     def action_change_theme(self) -> None:

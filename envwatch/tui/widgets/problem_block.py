@@ -67,6 +67,9 @@ class _LineParts(NamedTuple):
 class _BlockLines(DrawnRows["list[Segment]"], StateNode):
     COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
 
+    _cursor: LineKey | None = None
+    _marked: frozenset[EnvironmentKey] = frozenset()
+
     def _fit(self) -> None:
         if self.is_mounted and self._width:
             self.fit_rows(self.rows())
@@ -88,20 +91,13 @@ class _BlockLines(DrawnRows["list[Segment]"], StateNode):
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"table--{part}", partial=True)
 
-    def _incident(
-        self,
-        line: BlockLine,
-        state: MonitorState,
-        *,
-        is_cursor: bool = False,
-        marked: frozenset[EnvironmentKey] = frozenset(),
-    ) -> _LineParts:
-        glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
+    def _incident(self, line: BlockLine, state: MonitorState) -> _LineParts:
+        glyphs, wall, monitor, is_cursor = self.options.glyphs, state.now.wall, state.monitor, line.key == self._cursor
         look, words = block_text.state_of(line, monitor, state.now)
         style, tag = look.style, block_text.tag_of(line, wall)
         if tag is not None and style not in {"unknown", "faint"}:
             style = BAR_STYLES[tag]
-        is_marked, ambiguous = all(tracked.key in marked for tracked in line.members), state.ambiguous_names
+        is_marked, ambiguous = all(tracked.key in self._marked for tracked in line.members), state.ambiguous_names
         return _LineParts(
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
             state=(f"{glyphs.acknowledged if line.is_acked else glyphs.of(look)} {words}", style),
@@ -164,8 +160,6 @@ class ProblemBlock(_BlockLines):
     def __init__(self) -> None:
         super().__init__()
         self.content: Sequence[Line | More] = ()
-        self._cursor: LineKey | None = None
-        self._marked: frozenset[EnvironmentKey] = frozenset()
         self._has_rule = False
 
     def show(
@@ -204,13 +198,12 @@ class ProblemBlock(_BlockLines):
             fresh = f", {line.fresh:,} new" if line.fresh else ""
             text = composed(f" +{line.lines:,} more{fresh} {glyphs.separator} n")
             return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
-        is_cursor = line.key == self._cursor
         if isinstance(line, BlockLine):
-            return self._incident(line, self.state, is_cursor=is_cursor, marked=self._marked)
-        return [] if isinstance(line, GroupHeader) else self._member(line, is_cursor=is_cursor)
+            return self._incident(line, self.state)
+        return [] if isinstance(line, GroupHeader) else self._member(line)
 
-    def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> _LineParts:
-        state, glyphs = self.state, self.options.glyphs
+    def _member(self, tracked: TrackedEnvironment) -> _LineParts:
+        state, glyphs, is_cursor = self.state, self.options.glyphs, tracked.key == self._cursor
         look, lasted, cause, acked = block_text.member_texts(tracked, state.monitor, state.now)
         label = tracked.environment.label
         name = composed(label + id_tail(label, tracked.environment.id, state.ambiguous_names))
