@@ -30,8 +30,8 @@ def state_text(tracked: TrackedEnvironment, *, is_unknown: bool) -> SafeText:
 
 
 def last_text(tracked: TrackedEnvironment) -> SafeText | None:
-    """Return `last offline` for a row in an unknown state, or None without an earlier verdict."""
-    return None if tracked.verdict == UNTIMED else clean(f"last {tracked.presence}")
+    """Return `was offline` for a row in an unknown state, or None without an earlier verdict."""
+    return None if tracked.verdict == UNTIMED else clean(f"was {tracked.presence}")
 
 
 def why_unknown(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[float | None, SafeText]:

@@ -126,7 +126,7 @@ def test_help_lies_over_the_dashboard_and_the_explanation_is_a_part_of_the_pane(
     terminal.press(ESC)
     terminal.wait_for(HEADER)
     terminal.press("E")
-    terminal.wait_for("^ This environment is (offline|unknown, last offline): ")
+    terminal.wait_for("^ This environment is (offline|unknown, was offline): ")
     terminal.wait_for(r"→ offline: disconnected|→ ≥ 120 s: heartbeat lost")
     terminal.press("E")
     terminal.wait_for(HEADER)

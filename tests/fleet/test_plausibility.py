@@ -254,13 +254,13 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     face = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
     assert (face.glyph, face.word, face.style) == ("?", "clk?", "unknown")
     pieces = headline(tracked, profile_state, (), now)
-    assert [piece.text for piece in pieces] == ["? UNKNOWN", "· last online", "· clock?"]
+    assert [piece.text for piece in pieces] == ["? UNKNOWN", "· was online", "· clock?"]
     because = "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
     assert proof(tracked, profile_state, now, UTC) == because
     inputs, result, _ = trace(tracked, profile_state, now)["lastHeartbeat"]
     assert inputs == "before 2020, or more than a day ahead"
     assert result == "impossible time: unknown, with the last verdict"
-    assert answer(tracked, profile_state, now).startswith("This environment is unknown, last online: ")
+    assert answer(tracked, profile_state, now).startswith("This environment is unknown, was online: ")
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000])

@@ -156,7 +156,7 @@ def test_without_a_heartbeat_a_row_is_offline() -> None:
 def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> None:
     found = results(listed([environment()]), failed(at=NOW + later), at=NOW + later)
     assert found["listing"].result == result
-    assert (found["verdict"].result == "unknown, last online") is result.startswith("blind")
+    assert (found["verdict"].result == "unknown, was online") is result.startswith("blind")
 
 
 def test_counts_agree_with_their_nouns() -> None:

@@ -154,7 +154,7 @@ def test_a_recorded_moment_is_named() -> None:
 def test_while_blind_the_state_is_unknown_since_the_newest_listing() -> None:
     blind = after(listed([lost("web-1")]), failed(at=NOW + 5 * MINUTE))
     assert said(blind, NOW + 5 * MINUTE) == (
-        "The state of `web-1` (`prod`) is unknown since 08:53:20 UTC (5m): `timeout: timeout`, last offline."
+        "The state of `web-1` (`prod`) is unknown since 08:53:20 UTC (5m): `timeout: timeout`, was offline."
     )
 
 

@@ -132,7 +132,7 @@ def test_what_is_gone_says_in_how_many_listings_it_was_missing() -> None:
         (15_000, "◐ LATE for 20s · offline in 55 s", "the limit is 120 s"),
         (15_001, "◐ LATE for 20s", " · no listing for 15s"),
         (60_000, "◐ LATE for 1m", " · no listing for 1m"),
-        (60_001, "? UNKNOWN for 1m · last late", " · no listing for 1m"),
+        (60_001, "? UNKNOWN for 1m · was late", " · no listing for 1m"),
     ],
 )
 def test_without_listings_nothing_is_counted_and_then_nothing_is_known(
@@ -148,7 +148,7 @@ def test_no_environment_is_called_silent_while_all_heartbeats_have_just_stood_st
     row = environment("env-1", lastHeartbeat=NOW - 50_000)
     profile_state = replace(fleet_of(row), stall_detector=StallDetector(is_stalled=True))
     assert head(profile_state) == (
-        "? UNKNOWN · last late",
+        "? UNKNOWN · was late",
         "connected · the platform sends no new heartbeats: silence proves nothing",
     )
     assert missed_beats(profile_state.environments[row.id], profile_state, reading()) is None

@@ -53,7 +53,7 @@ def test_each_verdict_has_its_words(verdict: Verdict, state: str, why: list[str]
     assert short_reason(tracked) == short
     assert len(short or "") <= 14
     assert [*reasons(replace(tracked, is_flapping=True))] == [*why, "flapping"]
-    assert (state_text(tracked, is_unknown=True), last_text(tracked)) == ("unknown", f"last {state}")
+    assert (state_text(tracked, is_unknown=True), last_text(tracked)) == ("unknown", f"was {state}")
 
 
 def test_a_replaced_row_has_the_other_row_as_its_only_reason() -> None:
