@@ -487,7 +487,7 @@ async def test_every_sort_shows_every_row_and_inverts() -> None:
         rows = [named("a", podId=None), named("b", metadata=None), ended("c"), named("d", userId="u")]
         await table.show(rows)
         assert len(table.table.columns) == 21, "all but 24H, as nothing is recorded"
-        for column in table.table.columns:
+        for column, _ in table.table.columns:
             view = View(sort=column.id)
             await table.set_view(view)
             assert sorted(table.names) == ["a", "b", "c", "d"]

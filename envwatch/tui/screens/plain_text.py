@@ -47,12 +47,12 @@ class PlainText(ModalScreen[None]):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self._text = text
+        self._text = Static(text, markup=False)
 
     def compose(self) -> ComposeResult:
         yield PresentLines()
         with Pager(id="plain"):
-            yield Static(self._text, markup=False)
+            yield self._text
         yield KeyFooter()
 
     def on_mount(self) -> None:
@@ -121,21 +121,15 @@ class HandoverScreen(PlainText):
         self._is_ascii = is_ascii
         self._markdown = ""
         self._lack = f"still {_READING}"
-
-    def compose(self) -> ComposeResult:
-        yield PresentLines()
-        with Pager(id="plain"):
-            yield Static(id="handover", markup=False)
-        yield Static(id="handover-answer", markup=False)
-        yield KeyFooter()
+        self._last_answer = Static(id="handover-answer", markup=False)
 
     def on_mount(self) -> None:
+        self.mount(self._last_answer, before=self.query_one(KeyFooter))
         self.run_worker(self._read())
 
     def _answer(self, text: str) -> None:
-        answer = self.query_one("#handover-answer", Static)
-        answer.update(text)
-        answer.display = bool(text)
+        self._last_answer.update(text)
+        self._last_answer.display = bool(text)
 
     async def _read(self) -> None:
         self._answer(f"{_READING} for the {self._name}")
@@ -144,7 +138,7 @@ class HandoverScreen(PlainText):
         text = self._markdown or f"There is no {self._name}:\n{why}\n{_NO_REPORT}"
         self._answer("")
         text = text.encode("ascii", "backslashreplace").decode() if self._is_ascii else text
-        self.query_one("#handover", Static).update(text)
+        self._text.update(text)
 
     def action_write(self) -> None:
         if data := self._markdown.encode():

@@ -105,7 +105,7 @@ class TableActions(TableScreen):
 
     def action_sort(self, step: int) -> None:
         """Sort by the next column; before the first and after the last column comes the default order."""
-        orders: list[str | None] = [None, *(column.id for column in self.table.columns if is_column(column.id))]
+        orders: list[str | None] = [None, *(column.id for column, _ in self.table.columns if is_column(column.id))]
         place = orders.index(self.view.sort) if self.view.sort in orders else 0
         self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
 
@@ -128,7 +128,7 @@ class TableActions(TableScreen):
         from envwatch.tui.screens.dialogs import SortMenu
 
         choices = [Choice("", "problems first", "then by time to offline, then by name")]
-        sortable = [column for column in self.table.columns if is_column(column.id)]
+        sortable = [column for column, _ in self.table.columns if is_column(column.id)]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
         choices += self._metadata_choices({column.id for column in sortable})
 

@@ -150,7 +150,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
             self._update_rows(is_steady=True)
 
     @property
-    def _columns(self) -> tuple[tuple[Presentation, int], ...]:
+    def columns(self) -> tuple[tuple[Presentation, int], ...]:
         view = self.view
         if view.compares and view.baseline is not None:
             return view.baseline.columns(self._columns_width, self.state.monitor.fleet)
@@ -171,10 +171,6 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
     def _columns_width(self) -> int:
         """While the detail pane covers the table, the screen's width counts."""
         return (self.size.width or self.screen.size.width) - SCROLLBAR
-
-    @property
-    def columns(self) -> tuple[Presentation, ...]:
-        return tuple(column for column, _ in self._columns)
 
     @property
     def _height(self) -> int:
@@ -276,7 +272,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         return arrange(
             self._contexts(),
             self.view,
-            self.columns,
+            tuple(column for column, _ in self.columns),
             in_block=in_block,
             silenced=self.state.block.silenced,
             cache=self._arrange_cache,
@@ -361,7 +357,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
 
     async def on_click(self, event: events.Click) -> None:
         if event.y == 0:
-            column = column_at(self._columns, event.x)
+            column = column_at(self.columns, event.x)
             if column is not None and is_column(column.id):
                 self.post_message(self.HeaderClicked(column.id))
             return
@@ -405,7 +401,7 @@ class EnvironmentTable(ScrollView, StateNode, can_focus=True):
         renderer = RowRenderer(
             width=self.size.width,
             query=self.view.query,
-            columns=self._columns,
+            columns=self.columns,
             glyphs=self.options.glyphs,
             base=self.rich_style,
             style=cache(lambda part: self.get_component_rich_style(f"table--{part}", partial=True)),
