@@ -24,7 +24,7 @@ from envwatch.model.text import EMPTY, clean
 from envwatch.views.events.event_stream import event_line, layout_of
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
-from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in, with_silences
+from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in
 from envwatch.views.output.formats import csv_of, json_of, line_of, summary_of, table_of
 from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane.layout import PaneLayout
@@ -67,14 +67,6 @@ def test_a_silenced_row_stands_outside_the_block_and_is_counted_by_its_word() ->
     assert found.asides == {Aside.SILENCED: 1}
     assert [[row.environment.label for row in line.off] for line in found.lines] == [["web-1"]]
     assert counts_text(found, ascii_only=False) == "○1"
-
-
-def test_a_list_gets_the_reasons_of_silenced_rows_only_from_a_monitor_with_silences() -> None:
-    night = evening()
-    found, now = listing(night), reading(night.at)
-    bare = replace(found, rows=[row._replace(silenced=None) for row in found.rows])
-    assert with_silences(bare, night.monitor, now) == found != bare
-    assert with_silences(bare, Monitor.create({NO_PROFILE: Limits()}), now) is bare
 
 
 def test_time_alone_moves_silenced_rows_into_the_block_at_the_end() -> None:

@@ -132,11 +132,8 @@ def run(options: Options) -> int:
             whole = environment_list.ordered_by(whole, choice.sort)
         keys = {row.tracked.key for row in whole.rows} if choice.query or whole.preset is not None else None
         now = read_clocks()
-        whole = replace(
-            environment_list.with_decisions(environment_list.with_silences(whole, monitor, now), monitor),
-            block=block_of(monitor, now, counted=keys),
-            remarks=environment_list.remarks_in(monitor, now),
-        )
+        block = block_of(monitor, now, counted=keys)
+        whole = replace(whole, block=block, remarks=environment_list.remarks_in(monitor, now))
     is_line = options.output == formats.ListFormat.LINE
     if is_line:
         _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)

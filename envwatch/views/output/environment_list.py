@@ -103,8 +103,10 @@ def environment_list(listed: Listed, monitor: Monitor, profile: SafeText = NO_PR
         rows=[
             ListedEnvironment(
                 tracked,
-                judged_at.get(tracked.environment.id, taken_at),
+                at := judged_at.get(tracked.environment.id, taken_at),
                 tracked.has_impossible_time,
+                silenced_reason(tracked, monitor, listed.asked),
+                monitor.decision_of(tracked, at),
             )
             for tracked in ordered
         ],
@@ -128,25 +130,10 @@ def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
     return remarks
 
 
-def with_silences(listing: EnvironmentList, monitor: Monitor, now: Clocks) -> EnvironmentList:
-    """Return the list with the reasons of silenced rows."""
-    if not monitor.has_silences:
-        return listing
-    return replace(
-        listing, rows=[row._replace(silenced=silenced_reason(row.tracked, monitor, now)) for row in listing.rows]
-    )
-
-
 def silenced_reason(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
     """Return `silenced until 10:00` for a silenced row that is down, in place of the reason."""
     is_down = tracked.is_flapping or not tracked.verdict.is_up
     return silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
-
-
-def with_decisions(listing: EnvironmentList, monitor: Monitor) -> EnvironmentList:
-    """Return the list with the alert decisions."""
-    rows = (row._replace(decision=monitor.decision_of(row.tracked, row.judged_at)) for row in listing.rows)
-    return replace(listing, rows=[*rows])
 
 
 def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
