@@ -15,7 +15,7 @@ from envwatch.config.declared import ADVANCED_SETTINGS, ALTERNATIVES, COMMON, SE
 from envwatch.config.schema import Config, Document, Profile, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.hooks.webhook import without_secret
+from envwatch.hooks.delivery import without_secret
 from envwatch.model.limits import ONE_MESSAGE_FROM, Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.views.screen_settings import ScreenSettings

@@ -10,16 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from envwatch.config.validators import QUERY, duration_between
 from envwatch.fleet.events import Event, Kind
-from envwatch.hooks.apprise import Apprise
-from envwatch.hooks.command import Command
 from envwatch.hooks.decision import HookRule
-from envwatch.hooks.delivery import Delivery, learn_parts, variable_in
+from envwatch.hooks.delivery import Apprise, Command, Delivery, PagerDuty, Webhook, service_at
 from envwatch.hooks.rules import LINE, VARIABLE
-from envwatch.hooks.webhook import PagerDuty, Webhook
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
-from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
+from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.views.command_context import child_environment
 from envwatch.views.events.cloud_events import word_of
 from envwatch.views.events.matching import event_test
@@ -186,12 +183,7 @@ def ping_of(address: Secret | None, variable: str | None, environ: Mapping[str, 
     """
     if address is None and variable is None:
         return None
-    from envwatch.hooks.web_service import WebService  # noqa: PLC0415 - only with a ping
-
     try:
-        text = address.get_secret_value() if address is not None else variable_in(environ, variable or "")
-        url = checked_hook_url(text)
-        learn_parts(url.raw_path.decode("ascii"))
-        return WebService(url, environ, limits.PING_TIME)
+        return service_at(address, variable, environ, limits.PING_TIME)
     except SettingsError as error:
         raise SettingsError(f"{'ping_url_env' if address is None else 'ping_url'}: {error}") from None

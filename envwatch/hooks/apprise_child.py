@@ -1,4 +1,4 @@
-"""The child process of `apprise.Apprise`.
+"""The child process of `delivery.Apprise`.
 
 Addresses hold secrets and come on standard input: every user can read arguments.
 """

@@ -15,9 +15,7 @@ from envwatch.config.hooks import DELIVERIES, KINDS, HookSettings, deliveries_of
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.hooks.apprise import Apprise
-from envwatch.hooks.command import Command
-from envwatch.hooks.webhook import PagerDuty, Webhook
+from envwatch.hooks.delivery import Apprise, Command, PagerDuty, Webhook
 from envwatch.model.text import clean
 from envwatch.redactor import Secret, redactor
 from envwatch.sources.letta.network_settings import SettingsError

@@ -8,7 +8,7 @@ import pytest
 from support.messages import message
 from support.receiver import Answer, receiver
 
-from envwatch.hooks.apprise import Apprise
+from envwatch.hooks.delivery import Apprise
 from envwatch.hooks.message import DeliveryError
 from envwatch.redactor import Secret
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from support.messages import message
 
-from envwatch.hooks.command import Command
+from envwatch.hooks.delivery import Command
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
 

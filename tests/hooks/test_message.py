@@ -16,8 +16,8 @@ from support.hooked import Hooked, hooked
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import Event, Kind
+from envwatch.hooks.delivery import pagerduty_event
 from envwatch.hooks.message import Context, DeliveryError, Message, message_of
-from envwatch.hooks.webhook import pagerduty_event
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES

@@ -10,8 +10,8 @@ from support.messages import message
 from support.receiver import receiver
 
 from envwatch.fleet.alerting.incidents import Incident
+from envwatch.hooks.delivery import PagerDuty, Webhook, pagerduty_event
 from envwatch.hooks.message import DeliveryError
-from envwatch.hooks.webhook import PagerDuty, Webhook, pagerduty_event
 from envwatch.model.text import clean
 from envwatch.redactor import Secret
 
