@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.history.moment import Moment
     from envwatch.history.past import Past
     from envwatch.history.recorder import HistoryRecorder

@@ -15,8 +15,7 @@ from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.ledger import Ledger
 from envwatch.fleet.alerting.losses import Loss
 from envwatch.fleet.alerting.silences import Silence
-from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.uptime_record import with_uptimes
 from envwatch.history.moment import NO_ALERTS
 from envwatch.model import limits

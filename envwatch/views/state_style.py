@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.alerting.silences import Silenced
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs, WallMs
     from envwatch.model.environment import Environment

@@ -22,8 +22,8 @@ from envwatch.fleet.alerting.alert_state import (
     open_incidents,
     written_at,
 )
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.profile_state import Fleet
 from envwatch.history.moment import Moment
 from envwatch.history.past import HistoryError
 from envwatch.model.clock import Clocks, WallMs

@@ -17,8 +17,8 @@ from support.tracked_environments import contexts_at
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.profile_state import Fleet
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.history.hours import LastDays
 from envwatch.model.clock import ServerMs

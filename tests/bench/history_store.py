@@ -15,9 +15,8 @@ from support.recording import ALWAYS, PATIENCE_S
 from support.simulated_life import simulated_life
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.history.moment import Moment
 from envwatch.history.recorder import HistoryRecorder
 from envwatch.history.stored import Retention, StoredPast, size_of

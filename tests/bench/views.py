@@ -16,7 +16,7 @@ from support.builders import NOW, listed
 from support.tracked_environments import contexts_at
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.profile_state import Fleet
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.columns import fitting

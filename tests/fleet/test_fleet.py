@@ -12,11 +12,10 @@ from support.builders import NOW, beating, environment, failed, listed, reading
 from support.tracked_environments import ALL, contexts_at
 
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import Counts, counts_at
-from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.fleet.profile_state import Fleet, Freshness, ProfileState
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause

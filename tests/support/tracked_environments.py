@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from support.builders import NOW, environment, listed, reading, wire_row
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE, PresenceRule
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.hours import LastDays
 from envwatch.model.limits import Limits

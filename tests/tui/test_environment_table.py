@@ -13,9 +13,8 @@ from textual.app import App
 from textual.screen import Screen
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.text import cells
 from envwatch.query.language import parse

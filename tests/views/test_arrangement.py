@@ -13,10 +13,9 @@ from support.builders import NOW, listed, reading
 from support.pasts import day, monitor_now, with_past
 from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late, named, offline, online, tracked
 
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import LATE, Presence
 from envwatch.fleet.problems import is_old
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.history.hours import LastDays
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits

@@ -11,9 +11,8 @@ from support.block_night import BlockNight
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause

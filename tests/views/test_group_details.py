@@ -11,10 +11,9 @@ from support.builders import NOW, environment, key_of, listed, reading
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, EventLog
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE, Presence
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.text import clean
 from envwatch.views.pane.details import EVENTS
 from envwatch.views.pane.group_details import common_lines, group_headline, newest_events, problem_lines

@@ -14,8 +14,8 @@ from support.hostile_fleet import WEAPONS, hostile_rows
 from support.tracked_environments import context_in
 
 from envwatch.fleet.events import NO_PROFILE, flatten
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.profile_state import Fleet
 from envwatch.model.page import environment_of
 from envwatch.model.text import cells, clean
 from envwatch.model.times import TimeStyle

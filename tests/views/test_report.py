@@ -24,9 +24,9 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
+from envwatch.fleet.profile_state import Fleet
 from envwatch.fleet.watched_time import Span
 from envwatch.history.moment import Moment
 from envwatch.history.past import DamagedError, LeftOut

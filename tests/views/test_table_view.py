@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.builders import NOW
 from support.tracked_environments import ALL, contexts_at, fleet_of, gone, late, named, offline, online, tracked
 
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Fleet
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse

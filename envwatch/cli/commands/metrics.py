@@ -83,7 +83,7 @@ def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCount
 
 
 def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Fleet
 
     moments = monitor.fleet.moments(now.wall)
     fleet = {

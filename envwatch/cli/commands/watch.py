@@ -154,7 +154,7 @@ class EarlierEvents:
 
     def lines(self, stream: EventStream) -> Iterator[bytes]:
         """Yield the lines of recorded events and of gaps in the recording."""
-        from envwatch.fleet.fleet import Fleet
+        from envwatch.fleet.profile_state import Fleet
 
         if not self._runs:
             return

@@ -19,7 +19,7 @@ from envwatch.model.text import EMPTY, SafeText, clean
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Mapping
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment

@@ -37,7 +37,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Decision
     from envwatch.fleet.alerting.silences import Silenced
-    from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.profile_state import Fleet, ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.strip import Strip
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
 
 SETTLES_AFTER = 3.0

@@ -12,9 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
 from envwatch.model.times import NOTHING, moment

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta, tzinfo
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.model.clock import Clocks
     from envwatch.views.table.block import Block
     from envwatch.views.table.table_view import View

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from envwatch.fleet.events import Event, EventLog
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
 

@@ -19,7 +19,7 @@ from envwatch.views.table.table_view import by_name, by_presence, by_value, grou
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.presentation import Presentation, RowContext

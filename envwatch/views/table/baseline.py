@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.model.environment import Environment
 
 

@@ -21,8 +21,8 @@ from envwatch.views.verdict_text import cause_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.views.table.block import Block, BlockLine
