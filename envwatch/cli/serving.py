@@ -19,9 +19,8 @@ from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.redactor import redactor
-from envwatch.serving.answers import ProfileEndpoint
+from envwatch.serving.answers import ProfileEndpoint, SharedState
 from envwatch.serving.listening import Certificate, ListeningSocket, ServerError, listen
-from envwatch.serving.listing import SharedState
 from envwatch.serving.tokens import Tokens, TokensFile, add_token
 from envwatch.sources.poller import read_clocks
 

@@ -15,8 +15,7 @@ from support.builders import NOW, listed, reading
 from support.demo_client import LISTING
 
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.serving.answers import ProfileEndpoint, Request
-from envwatch.serving.listing import NOTHING_SHARED, ServedListing
+from envwatch.serving.answers import NOTHING_SHARED, ProfileEndpoint, Request, ServedListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

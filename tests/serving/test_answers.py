@@ -19,8 +19,7 @@ from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import Cause
 from envwatch.model.page import page_of
-from envwatch.serving.answers import PageBodies
-from envwatch.serving.listing import ServedListing
+from envwatch.serving.answers import PageBodies, ServedListing
 
 if TYPE_CHECKING:
     from envwatch.serving.answers import Answer

@@ -22,7 +22,7 @@ from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import RelayInfo as HandedOn
 from envwatch.model.page import environment_of, page_of
 from envwatch.model.text import BITS, clean_key
-from envwatch.serving.listing import PAGE_BYTES
+from envwatch.serving.answers import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

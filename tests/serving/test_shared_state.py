@@ -26,7 +26,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.model.times import MS
-from envwatch.serving.listing import SharedState
+from envwatch.serving.answers import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
