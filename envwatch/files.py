@@ -14,7 +14,6 @@ import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from envwatch.model.text import clean
 from envwatch.model.times import in_zone
@@ -183,9 +182,6 @@ def _too_large(limit: int) -> OSError:
     return OSError(errno.EFBIG, f"Larger than {size}")
 
 
-_LONGEST_PID: Final = 20
-
-
 class ProcessLock:
     """A lock file with the holder's process number; the system releases the lock with the process."""
 
@@ -228,7 +224,7 @@ class ProcessLock:
     def holder(self) -> str:
         """The holder's process number; empty if unreadable."""
         with suppress(OSError, ValueError):
-            return str(int(read_regular(self._path, limit=_LONGEST_PID)))
+            return str(int(read_regular(self._path, limit=20)))
         return ""
 
     def release(self) -> None:
@@ -243,9 +239,6 @@ class ProcessLock:
             return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
         except FileNotFoundError:
             return False
-
-
-_MODE: Final = 0o644
 
 
 class SharedFile:
@@ -272,7 +265,7 @@ class SharedFile:
             OSError: on failure; the file is unchanged.
         """
         self._new.unlink(missing_ok=True)
-        status = _write_new(self._new, data, _MODE, is_synced=False)
+        status = _write_new(self._new, data, 0o644, is_synced=False)
         try:
             self._new.replace(self._path)
         except BaseException:

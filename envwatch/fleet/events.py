@@ -186,14 +186,14 @@ def blind_after(interval: timedelta) -> timedelta:
     return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
 
 
-def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods with an event's period, and the event if the period is new.
+def begun(periods: Periods, *events: Event) -> tuple[Periods, tuple[Event, ...]]:
+    """Return the periods with the period of each event, and the events whose period is new.
 
-    A period begins at `event.since`, or else at the event.
+    A period begins at `Event.since`, or else at the event.
     """
-    if event.kind in periods:
-        return periods, ()
-    return MappingProxyType({**periods, event.kind: event.at if event.since is None else event.since}), (event,)
+    new = tuple(event for event in events if event.kind not in periods)
+    begins = {event.kind: event.at if event.since is None else event.since for event in new}
+    return MappingProxyType({**periods, **begins}) if new else periods, new
 
 
 def ended(

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs, WallMs
 
 GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
-_MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
 
 
 class EarlierRows(NamedTuple):
@@ -145,7 +144,7 @@ def with_inventory(
                 since_at=at,
                 last_change=None if listing.number == 1 else turn(NEVER_LISTED, at),
             )
-        elif known.verdict == GONE and at - known.lost_at >= _MISSING_AFTER_MS:
+        elif known.verdict == GONE and at - known.lost_at >= limits.MISSING_AFTER / MS:
             following[id_] = replace(known, verdict=MISSING, replaced_by=None, replaced_by_name=None)
     return following
 

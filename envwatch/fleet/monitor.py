@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting import acknowledgements, losses
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey, ack_in
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.model.limits import Limits
-
-_END: Final = ServerMs(inf)
 
 
 class MonitorChanges(NamedTuple):
@@ -263,7 +261,7 @@ class Monitor:
         watched, cut_at = self.watched.get(profile, NOT_WATCHED), self.event_log.cut_at
         if self.sees(profile, now):
             watched = watched.seen_until(self.fleet.by_profile[profile].clock.server_time(now.wall))
-        return watched if cut_at is None else watched.between(cut_at, _END)
+        return watched if cut_at is None else watched.between(cut_at, ServerMs(inf))
 
     def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Clocks) -> tuple[Interval, ...]:
         """Return an environment's states since a moment."""

@@ -451,18 +451,16 @@ def _next_periods(
         outcome = clean("believed now" if acceptance.listings_quarantined else "a later listing contradicts it")
         periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
         events += released
+    begins: list[Event] = []
     if quarantine is not None:
-        periods, began = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=quarantine.finding.text))
-        events += began
+        begins.append(Event(kind=Kind.HELD, at=at, profile=profile, reason=quarantine.finding.text))
     if stall_detector.is_stalled:
         since = ServerMs(at - stall_detector.silent_s * 1000)
-        periods, stalled = begun(periods, Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
-        events += stalled
+        begins.append(Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
     if fault is not None:
-        wrong = Event(kind=Kind.CLOCK_WRONG, at=at, profile=profile, reason=fault.text)
-        periods, began = begun(periods, wrong)
-        events += began
-    return periods, events
+        begins.append(Event(kind=Kind.CLOCK_WRONG, at=at, profile=profile, reason=fault.text))
+    periods, began = begun(periods, *begins)
+    return periods, (*events, *began)
 
 
 def blind_since(profile_state: ProfileState, now: Clocks) -> Clocks | None:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import Environments
     from envwatch.model.text import SafeText
 
-_RESTART_MEMORY_MS: Final = limits.RESTART_MEMORY / MS
-
 
 def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
     """Return the ids of rows whose absence proves nothing."""
@@ -47,7 +45,7 @@ def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
 
 def _is_recent(gap: Span) -> bool:
     """Whether the gap between two runs is so short that all changes are marked."""
-    return gap.until - gap.since < _RESTART_MEMORY_MS
+    return gap.until - gap.since < limits.RESTART_MEMORY / MS
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:

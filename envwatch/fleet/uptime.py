@@ -20,7 +20,6 @@ _LONGEST_OUTAGE_MS: Final = limits.UPTIME_OUTAGE_AT_MOST / MS
 _ROUNDING: Final = 1e-9
 _DAY: Final = timedelta(days=1)
 _HOUR: Final = timedelta(hours=1)
-_HOUR_MS: Final = _HOUR / MS
 _SHARE_PARTS: Final = 10_000
 
 
@@ -125,5 +124,5 @@ def rounded_parts(uptime: Uptime) -> tuple[int | None, int, bool]:
 
 def uptime_of(share: int | None, hours: int, is_first: bool) -> Uptime:  # noqa: FBT001  as its field
     """Return the uptime of `rounded_parts`, without moment and state."""
-    watched = _weight(hours * _HOUR_MS)
+    watched = _weight(hours * _HOUR / MS)
     return Uptime(0.0 if share is None else watched * share / _SHARE_PARTS, watched, is_up=None, is_first=is_first)

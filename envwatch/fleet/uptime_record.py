@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _REFRESHED_MS: Final = limits.UPTIME_REFRESHED / MS
 _FORGOTTEN_MS: Final = limits.UPTIME_FORGOTTEN_AFTER / MS
 _CONNECTED_MS: Final = limits.FIRST_CONNECTED_FOR / MS
-_NOBODY: Final = frozenset[str]()
 _MOST_REFRESHED: Final = 500
 """Rows refreshed in one listing, which takes about 2 ms."""
 
@@ -158,7 +157,7 @@ def record_of(content: Mapping[str, object]) -> UptimeRecord | None:
     watched_ms, rows, first = finite_number(content.get("watched_ms")), content.get("rows"), content.get("first")
     if watched_ms is None or watched_ms < 0.0 or not isinstance(rows, dict):
         return None
-    founders = frozenset(first) if isinstance(first, list) and all(isinstance(id_, str) for id_ in first) else _NOBODY
+    founders = frozenset(first) if isinstance(first, list) and all(isinstance(id_, str) for id_ in first) else ()
     found = ((clean(id_), _uptime_in(raw, watched_ms, is_first=id_ in founders)) for id_, raw in rows.items())
     return UptimeRecord(watched_ms, {id_: uptime for id_, uptime in found if uptime is not None}, has_begun=True)
 

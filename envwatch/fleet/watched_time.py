@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 
 SPANS_KEPT: Final = 1_000
-_ANSWERED_WITHIN_MS: Final = limits.BLIND_AT_LEAST / MS
-"""The longest time from a listing's request to the recorded poll."""
 _UNSEEN: Final = frozenset({Kind.VISIBLE, Kind.SLEPT, Kind.WHILE_BLIND})
 """Events about a time that nobody watched, from `since` to `at`."""
 
@@ -77,7 +75,8 @@ class WatchedTime:
         """Return the watched time, extended to the request of a span's first listing."""
         place = bisect_right(self.spans, asked_at, key=attrgetter("since"))
         is_within = place > 0 and asked_at <= self.spans[place - 1].until
-        if is_within or place == len(self.spans) or self.spans[place].since - asked_at > _ANSWERED_WITHIN_MS:
+        # The longest time from a listing's request to the recorded poll.
+        if is_within or place == len(self.spans) or self.spans[place].since - asked_at > limits.BLIND_AT_LEAST / MS:
             return self
         return WatchedTime(_united((*self.spans, Span(asked_at, self.spans[place].since))))
 

@@ -217,8 +217,6 @@ OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8
 
 NO_HOOKS: Final[Mapping[SafeText, bool]] = MappingProxyType({})
 
-_UNKNOWN: Final = "unknown"
-
 
 def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
     monitor: Monitor,
@@ -329,7 +327,7 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
         counts = counts_at(profile_state, now)
         for presence in Presence:
             environments.add_metric((profile, presence.value), counts.presences[presence])
-        environments.add_metric((profile, _UNKNOWN), counts.unknown)
+        environments.add_metric((profile, "unknown"), counts.unknown)
         alerting.add_metric(
             (profile,), sum(monitor.is_alerting(tracked, now) for tracked in profile_state.environments.values())
         )

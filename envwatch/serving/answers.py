@@ -129,10 +129,6 @@ class ServedRow:
     is_readable: bool = True
     """False if upstream's row could not be read: then `environment` is the last known state."""
 
-    def is_online(self, now_ms: float) -> bool:
-        """Whether the row is online by the official rule, at a moment of upstream's clock."""
-        return is_online(self.environment.connection_id, self.environment.last_heartbeat_at, now_ms)
-
 
 _Gone: TypeAlias = "tuple[str | None, MonotonicS]"
 """The id of the nearest listed row before a gone row (None for the first place), and when the row went."""
@@ -195,10 +191,6 @@ class ServedListing:
         )
         return replace(self, rows=rows, in_doubt=in_doubt)
 
-    def is_same_as(self, other: ServedListing) -> bool:
-        """Whether all rows are identical; `asked` may differ."""
-        return self.rows == other.rows and self.in_doubt == other.in_doubt
-
     def page(self, params: PageParams, now_ms: float) -> tuple[list[ServedRow], bool]:
         """Return a page, and whether more rows follow; an unknown cursor starts from the top."""
         rows, has_next_page = page_of_rows(self._wanted(params, now_ms), params.limit)
@@ -211,10 +203,9 @@ class ServedListing:
 
     def _wanted(self, params: PageParams, now_ms: float) -> Iterator[ServedRow]:
         for place in range(self._first_after(params.after), len(self.rows)):
-            row = self.rows[place]
-            if params.admits(row.environment.organization_id, row.environment.user_id) and (
-                not params.online_only or row.is_online(now_ms)
-            ):
+            row, state = self.rows[place], self.rows[place].environment
+            is_asked = not params.online_only or is_online(state.connection_id, state.last_heartbeat_at, now_ms)
+            if is_asked and params.admits(state.organization_id, state.user_id):
                 yield row
 
     def _first_after(self, cursor: str | None) -> int:
@@ -279,8 +270,6 @@ LARGEST_PAGE: Final = 1_000
 CACHED_BYTES: Final = 8 << 20
 """Bytes of a listing's cached bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
 
-_GZIP_LEVEL: Final = 1
-_GZIP_WBITS: Final = 31
 _TAG_BYTES: Final = 12
 _ENTRY_BYTES: Final = 500
 
@@ -299,7 +288,7 @@ class Body:
         """Return the body for JSON, compressed if allowed and useful."""
         tag = f'W/"{blake2b(data, digest_size=_TAG_BYTES).hexdigest()}"'
         if may_be_gzip and len(data) >= GZIP_FROM_BYTES:
-            return cls(zlib.compress(data, _GZIP_LEVEL, _GZIP_WBITS), tag, is_gzip=True)
+            return cls(zlib.compress(data, level=1, wbits=31), tag, is_gzip=True)
         return cls(data, tag)
 
 
@@ -392,9 +381,6 @@ _CONTENT_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _VARY: Final = ("Vary", "Accept-Encoding")
 _CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
 """The headers state the listing's age, which a cached answer would not update."""
-_GZIP: Final = ("Content-Encoding", "gzip")
-_METHOD_NOT_ALLOWED: Final = HTTPStatus.METHOD_NOT_ALLOWED
-_ALLOW: Final = ("Allow", "GET")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -493,10 +479,10 @@ class ProfileEndpoint:
         )
 
     def _show(self, listing: ServedListing, now: Clocks) -> None:
-        if self._pages is not None and listing.is_same_as(self._pages.listing):
-            self._pages.listing = listing
-            return
-        if self._pages is not None:
+        if (before := self.listing) is not None and self._pages is not None:
+            if (listing.rows, listing.in_doubt) == (before.rows, before.in_doubt):
+                self._pages.listing = listing  # `asked` may differ
+                return
             self._pages.replaced_at = now.monotonic
             self._earlier.insert(0, self._pages)
         since = now.monotonic - _EARLIER_KEPT_S
@@ -517,7 +503,8 @@ class ProfileEndpoint:
 
     def _answer(self, request: Request, now: Clocks) -> Answer:
         if request.method != "GET":
-            raise RefusedError(_METHOD_NOT_ALLOWED, {"error": _METHOD_NOT_ALLOWED.phrase}, (_ALLOW,))
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            raise RefusedError(status, {"error": status.phrase}, (("Allow", "GET"),))
         device_id = device_in(request.path)
         profile_state, pages = self._profile_state, self._pages
         if self._is_ending:
@@ -549,7 +536,7 @@ class ProfileEndpoint:
         )
         if _matches(request.if_none_match, body.tag):
             return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
-        encoding = (_GZIP,) if body.is_gzip else ()
+        encoding = (("Content-Encoding", "gzip"),) if body.is_gzip else ()
         return Answer(HTTPStatus.OK, (_CONTENT_TYPE, *encoding, *headers), body.content)
 
     def _unavailable(self, code: str, why: str, now: Clocks) -> Answer:

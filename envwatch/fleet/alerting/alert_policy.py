@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import SafeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ rows are back: every channel that announced the incident must announce the end.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting.alert_policy import Rule, decision_text
 from envwatch.fleet.alerting.losses import (
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
-
-_STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
-_STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 
 
 class Incident(NamedTuple):
@@ -298,7 +295,7 @@ def _opened(
     around: Surroundings,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
     policy, interval = around.policy(profile), around.fleet.by_profile[profile].interval
-    recent = [at for at in openings if around.now.monotonic - at < _STORM_WINDOW_S]
+    recent = [at for at in openings if around.now.monotonic - at < limits.STORM_WINDOW.total_seconds()]
     losses = [
         loss
         for loss in waiting
@@ -325,7 +322,7 @@ def _opened(
             opened.append(incident._replace(silenced=_silenced_beside(lost, silent)))
             recent.append(around.now.monotonic)
             continue
-        if around.now.monotonic - recent[-1] >= _STORM_EVERY_S:
+        if around.now.monotonic - recent[-1] >= limits.STORM_EVERY.total_seconds():
             ready = {key for incident in opened for key in incident.keys}
             waits = {key_of(loss.event) for chain in due for loss in chain}
             rest = [

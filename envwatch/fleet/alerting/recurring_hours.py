@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from envwatch.model.text import SafeText, clean, composed
-from envwatch.model.times import MS
+from envwatch.model.times import DAY_MS
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """In the order of `date.weekday`."""
@@ -20,9 +20,6 @@ EVERY_DAY: Final = frozenset(range(len(DAYS)))
 DAY_MINUTES: Final = 24 * 60
 
 _DAY: Final = timedelta(days=1)
-_DAY_MS: Final = _DAY / MS
-_MINUTE: Final = timedelta(minutes=1)
-_WEEK_MS: Final = 7 * _DAY_MS
 _NEAR_DAYS: Final = (2, 1, 0, -1)
 """Days before a moment's date on which hours that hold at the moment may begin: a zone may skip a whole day."""
 
@@ -98,9 +95,9 @@ def near_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
         when = clock_time(at, zone)
     except (ValueError, OverflowError, OSError):
         return clean("later")
-    if abs(at - now) >= _WEEK_MS:
+    if abs(at - now) >= 7 * DAY_MS:
         return composed(f"{when:%Y-%m-%d %H:%M}")
-    day = f"{DAYS[when.weekday()].capitalize()} " if abs(at - now) >= _DAY_MS else ""
+    day = f"{DAYS[when.weekday()].capitalize()} " if abs(at - now) >= DAY_MS else ""
     return composed(f"{day}{when:%H:%M}")
 
 
@@ -119,7 +116,7 @@ def clock_time(at: float, zone: tzinfo | None) -> datetime:
 
 def instant(day: date, minutes: int, zone: tzinfo | None) -> float:
     """Return when a zone's clocks first show a time of a day or a later time."""
-    shown = datetime.combine(day, datetime.min.time()) + minutes * _MINUTE
+    shown = datetime.combine(day, datetime.min.time()) + timedelta(minutes=minutes)
     late, early = (_timestamp(shown.replace(fold=fold), zone) for fold in (0, 1))
     if late <= early:
         return late * 1000  # the clocks show the time once or twice

@@ -34,7 +34,6 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _EXEMPT_NAME: Final = re.compile(r"(?:\*?\.)?(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?(?::(?P<port>\d{1,5}))?")
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
 """RFC 1122 3.2.1.3 and RFC 4291 2.5.3."""
-_NO_CERTIFICATE: Final = "holds no certificates"
 
 
 class SettingsError(ReportedError):
@@ -189,7 +188,7 @@ def _context(variable: str, path: str) -> ssl.SSLContext:
         return ssl.create_default_context(capath=path)
     except OSError as error:
         # OpenSSL's reason would tell a user nothing.
-        reason = _NO_CERTIFICATE if isinstance(error, ssl.SSLError) else error.strerror
+        reason = "holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{variable} names {clean(path, 200)}: {reason}") from None
 
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
-
-_LONGEST_VERSION: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +161,7 @@ class Probe:
 
     def _version_in(self, response: Response) -> SafeText | None:
         version = response.json_object.get("version")
-        return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
+        return self._endpoint.quoted(version, 40) if isinstance(version, str) and version else None
 
     async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, Exchange]:
         if self._transport is None:
