@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet import tracking
 from envwatch.fleet.events import Kind
-from envwatch.fleet.inventory import GONE_KEPT_MS
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
 from envwatch.fleet.presence import DISCONNECTED, GONE, NEVER_LISTED, ONLINE, Presence
+from envwatch.fleet.profile_state import GONE_KEPT_MS
 from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
 from envwatch.fleet.tracking import CHURN_MS, SAME_INSTANT_MS, ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.fleet.watched_time import Span

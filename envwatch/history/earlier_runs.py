@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.anomalies import in_groups
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after
-from envwatch.fleet.inventory import are_of_one_account
 from envwatch.fleet.presence import GONE, UNTIMED
-from envwatch.fleet.profile_state import ProfileState, blind_since
+from envwatch.fleet.profile_state import ProfileState, are_of_one_account, blind_since
 from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import unproven_ids, with_memory_of_run, with_run_before
 from envwatch.fleet.tracking import CLOCK_ERROR_MS, Environments, TrackedEnvironment, events_between, with_last_known

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
 from envwatch.fleet.anomalies import Anomaly, QuarantinedListing
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
-from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.profile_state import missing_id
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
 from envwatch.history.earlier_runs import LACKED

@@ -17,8 +17,8 @@ from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, losses_of, ow
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
 from envwatch.fleet.alerting.silences import content_of as content_of_silences
-from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.profile_state import missing_id
 from envwatch.history.moment import Moment
 from envwatch.history.rewound import rewound
 from envwatch.model.limits import Limits

@@ -18,9 +18,8 @@ from support.recording import encode_event
 
 from envwatch.fleet.anomalies import _SHAREABLE
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
-from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.plausibility import date_fault
-from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.profile_state import ProfileState, missing_id
 from envwatch.fleet.tracking import EVENT_KINDS
 from envwatch.history.earlier_runs import LACKED
 from envwatch.history.encoding.frames import FrameEncoder

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import missing_id
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
