@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
-    from envwatch.metrics.exposition import PollCounts
+    from envwatch.metrics.exposition import Polls
     from envwatch.storage.log import PollLog
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
@@ -140,12 +140,10 @@ class Service:
         self._endpoints = {name: ProfileEndpoint() for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
-        self._polls: PollCounts | None = None
-        self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
+        self._polls: Polls | None = None
+        self._newest: tuple[Monitor, Polls, Mapping[SafeText, bool]] | None = None
         if find_spec("prometheus_client") is not None:
-            from envwatch.metrics.exposition import PollCounts
-
-            self._polls = PollCounts()
+            self._polls = {}
         endpoints = {settings.profile: self._endpoints[name] for name, settings in plan.settings.items()}
         series = None if self._polls is None else self._series
         self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, series)
@@ -171,7 +169,9 @@ class Service:
             self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
         if self._polls is not None:
             if changes.profile is not None and changes.outcome is not None:
-                self._polls = self._polls.apply(changes.profile, changes.outcome)
+                from envwatch.metrics.exposition import with_poll
+
+                self._polls = with_poll(self._polls, changes.profile, changes.outcome)
             self._newest = update.monitor, self._polls, hooks
         if now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = now.monotonic

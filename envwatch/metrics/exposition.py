@@ -10,7 +10,7 @@ the selection. States that the dashboard shows as unknown have no value, because
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -188,25 +188,18 @@ class ProfilePolls:
         return ProfilePolls(results, durations, self.seconds + took)
 
 
-_NO_POLLS: Final = ProfilePolls()
+NO_POLLS: Final = ProfilePolls()
 
 
-@dataclass(frozen=True, slots=True)
-class PollCounts:
-    """Polls of all profiles since the start."""
+Polls: TypeAlias = "Mapping[SafeText, ProfilePolls]"
+"""The polls of each profile since the start."""
 
-    by_profile: Mapping[SafeText, ProfilePolls] = field(default_factory=lambda: MappingProxyType({}))
 
-    def apply(self, profile: SafeText, outcome: Outcome) -> PollCounts:
-        """Return the counts after an outcome; sleep is not a poll."""
-        if not isinstance(outcome, Listed | Failed):
-            return self
-        polls = self.for_profile(profile).apply(outcome)
-        return replace(self, by_profile=MappingProxyType({**self.by_profile, profile: polls}))
-
-    def for_profile(self, profile: SafeText) -> ProfilePolls:
-        """Return a profile's counts."""
-        return self.by_profile.get(profile, _NO_POLLS)
+def with_poll(polls: Polls, profile: SafeText, outcome: Outcome) -> Polls:
+    """Return the polls after an outcome; sleep is not a poll."""
+    if not isinstance(outcome, Listed | Failed):
+        return polls
+    return {**polls, profile: polls.get(profile, NO_POLLS).apply(outcome)}
 
 
 LARGEST: Final = 2000
@@ -220,7 +213,7 @@ NO_HOOKS: Final[Mapping[SafeText, bool]] = MappingProxyType({})
 
 def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
     monitor: Monitor,
-    polls: PollCounts,
+    polls: Polls,
     now: Clocks,
     *,
     hooks: Mapping[SafeText, bool] = NO_HOOKS,
@@ -249,7 +242,7 @@ class _Families(Collector):
 
 
 def families(
-    monitor: Monitor, polls: PollCounts, now: Clocks, largest: int, hooks: Mapping[SafeText, bool]
+    monitor: Monitor, polls: Polls, now: Clocks, largest: int, hooks: Mapping[SafeText, bool]
 ) -> Iterator[Metric]:
     """Yield the families with samples; see `exposition`."""
     shown, omitted_by_profile = selection_of(monitor, now, largest)
@@ -282,7 +275,7 @@ def _of_hooks(hooks: Mapping[SafeText, bool]) -> Metric:
     return failing
 
 
-def _of_polls(monitor: Monitor, polls: PollCounts, now: Clocks) -> Iterator[Metric]:
+def _of_polls(monitor: Monitor, polls: Polls, now: Clocks) -> Iterator[Metric]:
     up = gauge("envwatch_up", "1 if the newest poll gave a complete listing.")
     blind = gauge(
         "envwatch_blind", "1 while nothing is known of any environment: no listing yet, or the newest one is too old."
@@ -302,7 +295,7 @@ def _of_polls(monitor: Monitor, polls: PollCounts, now: Clocks) -> Iterator[Metr
         blind.add_metric((profile,), int(not is_seen(profile_state, now)))
         if profile_state.listed is not None:
             last.add_metric((profile,), profile_state.listed.wall / 1000)
-        of_profile = polls.for_profile(name)
+        of_profile = polls.get(name, NO_POLLS)
         for result, count in of_profile.results.items():
             total.add_metric((profile, result), count)
         duration.add_metric((profile,), list(_buckets(of_profile)), of_profile.seconds)

@@ -11,7 +11,7 @@ from support.builders import NOW, listed, reading
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import OPENMETRICS, PollCounts, exposition
+from envwatch.metrics.exposition import OPENMETRICS, exposition, with_poll
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
@@ -43,5 +43,5 @@ def _scrape_of(count: int, accept: str = "") -> Callable[[], object]:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean("default")).apply(
         NO_PROFILE, outcome, reading()
     )
-    polls = PollCounts().apply(NO_PROFILE, outcome)
+    polls = with_poll({}, NO_PROFILE, outcome)
     return lambda: exposition(monitor, polls, reading(NOW + 1_000), accept=accept)

@@ -19,7 +19,7 @@ from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.metrics.exposition import PollCounts, exposition
+from envwatch.metrics.exposition import exposition
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
@@ -197,7 +197,7 @@ def test_a_row_with_an_impossible_time_is_neither_up_nor_down() -> None:
 def test_heartbeats_are_by_the_platforms_clock_and_listings_by_that_of_this_machine() -> None:
     skew = 90_000.0
     monitor, _ = Watch().monitor.apply(NO_PROFILE, listed(rows(1), skew=skew), reading(NOW, skew))
-    series = Series.at(monitor, PollCounts(), reading(NOW, skew))
+    series = Series.at(monitor, {}, reading(NOW, skew))
     assert series.value("envwatch_last_success_timestamp_seconds") == (NOW + skew) / 1000
     assert series.by_id("envwatch_environment_last_heartbeat_timestamp_seconds") == {"env-01": (NOW - 1_000) / 1000}
     assert OffsetBounds(-skew - 500, -skew + 500) in monitor.fleet.by_profile[NO_PROFILE].clock.samples
@@ -240,7 +240,7 @@ def test_a_laptop_that_was_silenced_for_days_alerts_from_the_end_of_the_silence_
     night.poll("17:30").poll("18:00", "mac-1")
     night.day = 13
     night.poll("09:59:55", "mac-1").tick(time)
-    series = Series.at(night.monitor, PollCounts(), reading(night.at))
+    series = Series.at(night.monitor, {}, reading(night.at))
     assert series.value("envwatch_alerting") == count
     assert len(series.by_id("envwatch_environment_alerting")) == count
 

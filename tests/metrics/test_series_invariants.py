@@ -14,7 +14,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at
 from envwatch.fleet.profile_state import Freshness
-from envwatch.metrics.exposition import PollCounts, exposition
+from envwatch.metrics.exposition import exposition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +43,7 @@ class SeriesMachine(MonitoredMachine):
     def the_series_say_what_the_screen_says(self) -> None:
         profile_state, now = self.monitor.fleet.by_profile[NO_PROFILE], self._clocks(0)
         counts = counts_at(profile_state, now)
-        every, some = (Series.at(self.monitor, PollCounts(), now, largest) for largest in (SIZE, LARGEST))
+        every, some = (Series.at(self.monitor, {}, now, largest) for largest in (SIZE, LARGEST))
         if profile_state.freshness(now) in (Freshness.BLIND, Freshness.WAITING):
             assert every.value("envwatch_blind") == 1
             assert every.of_environments == set()
@@ -93,7 +93,7 @@ class SeriesMachine(MonitoredMachine):
 
     @invariant()
     def no_label_is_a_connection(self) -> None:
-        body, _ = exposition(self.monitor, PollCounts(), self._clocks(0))
+        body, _ = exposition(self.monitor, {}, self._clocks(0))
         assert b"conn-" not in body
 
 

@@ -17,7 +17,7 @@ from support.prometheus_programs import OPERATORS, PROMTOOL, needs_promtool
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import PollCounts, exposition
+from envwatch.metrics.exposition import Polls, exposition, with_poll
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
@@ -53,13 +53,13 @@ def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environmen
 def existing() -> set[str]:
     """Return all series of a fleet with every event, and the recorded series of the rules."""
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(), profile_name=clean("work"))
-    polls = PollCounts()
+    polls: Polls = {}
     at: float = NOW
     for number in range(13):
         at = NOW + number * 31_000
         outcome = listed(rows(at, flapping_is_up=number % 2 == 0, pod_is_up=number < 11), at)
         monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-        polls = polls.apply(NO_PROFILE, outcome).apply(NO_PROFILE, failed(at=at))
+        polls = with_poll(with_poll(polls, NO_PROFILE, outcome), NO_PROFILE, failed(at=at))
     body, _ = exposition(monitor, polls, reading(at + 1_000), hooks={clean("pager"): False})
     samples = [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
     return {sample.name for sample in samples} | set(re.findall(r"- record: (\S+)", RULES)) | OF_PROMETHEUS

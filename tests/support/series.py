@@ -15,7 +15,7 @@ from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, PollCounts, exposition
+from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, Polls, exposition, with_poll
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
@@ -56,7 +56,7 @@ class Series:
     def at(
         cls,
         monitor: Monitor,
-        polls: PollCounts,
+        polls: Polls,
         now: Clocks,
         largest: int = LARGEST,
         hooks: Mapping[SafeText, bool] = NO_HOOKS,
@@ -101,14 +101,14 @@ class Watch:
     monitor: Monitor = field(
         default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, policies=soon(), profile_name=clean("default"))
     )
-    polls: PollCounts = field(default_factory=PollCounts)
+    polls: Polls = field(default_factory=dict)
     now: float = NOW
     hooks: Mapping[SafeText, bool] = field(default_factory=dict)
     """Whether each hook is failing."""
 
     def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> Watch:
         self.monitor, _ = self.monitor.apply(profile, outcome, reading(self.now))
-        self.polls = self.polls.apply(profile, outcome)
+        self.polls = with_poll(self.polls, profile, outcome)
         return self
 
     def poll(self, rows: list[Environment], after: float = 5_000) -> Watch:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.monitor import Monitor
-    from envwatch.metrics.exposition import PollCounts
+    from envwatch.metrics.exposition import Polls
     from envwatch.model.clock import Clocks
     from envwatch.watch.loop import MonitorUpdate
 
-_Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
+_Render: TypeAlias = "Callable[[Monitor, Polls, Clocks], bytes]"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -74,7 +74,7 @@ def run(options: Options) -> int:
     return run_until_signalled(lambda: (_once if is_once else _always)(profiles, options, render))
 
 
-def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCounts, now: Clocks) -> bytes:
+def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: Polls, now: Clocks) -> bytes:
     from envwatch.metrics.exposition import exposition
 
     if matcher.query:
@@ -105,18 +105,19 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
 async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import report_failures
-    from envwatch.metrics.exposition import PollCounts
+    from envwatch.metrics.exposition import with_poll
     from envwatch.model.outcome import Failed
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
-    polls, waiting = PollCounts(), set(profiles)
+    polls: Polls = {}
+    waiting = set(profiles)
     failures: dict[SafeText, Failed] = {}
     body = b""
     async with monitoring(profiles, options, is_recorded=False) as watched:
         async for update in watched.watch:
             profile, outcome = update.changes.profile, update.changes.outcome
             if profile in waiting and outcome is not None:
-                polls = polls.apply(profile, outcome)
+                polls = with_poll(polls, profile, outcome)
                 waiting.remove(profile)
                 if isinstance(outcome, Failed):
                     failures[profile] = outcome
@@ -133,10 +134,11 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll or change by time; remove the file at the end."""
     from envwatch.cli.monitoring import Refusals, monitoring
-    from envwatch.metrics.exposition import PollCounts
+    from envwatch.metrics.exposition import with_poll
     from envwatch.watch.pinging import ServiceManager
 
-    manager, polls = ServiceManager(os.environ), PollCounts()
+    manager = ServiceManager(os.environ)
+    polls: Polls = {}
     with closing(Textfile(options.textfile)) as textfile, manager:
         async with monitoring(profiles, options) as watched:
             textfile.warn = watched.warn
@@ -146,7 +148,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
             async for update in watched.watch:
                 profile, outcome = update.changes.profile, update.changes.outcome
                 if profile is not None and outcome is not None:
-                    polls = polls.apply(profile, outcome)
+                    polls = with_poll(polls, profile, outcome)
                 if is_change(update):
                     # In threads, because neither a large fleet nor a slow disk may delay polls.
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
