@@ -293,18 +293,13 @@ def _api_fields() -> Mapping[str, ApiField]:
         hint = hints[name]
         declared = next(each for each in hint.__metadata__ if isinstance(each, ApiField))
         declared.set_name(name)
-        (declared.kind,) = {_KINDS[get_origin(type_) or type_] for type_ in _types_in(hint)}
+        plain = hint.__origin__
+        types = get_args(plain) if get_origin(plain) in {Union, UnionType} else (plain,)
+        (declared.kind,) = {_KINDS[get_origin(type_) or type_] for type_ in types if type_ is not NoneType}
         if (declared.kind is ValueKind.TEXT) is not (declared.identifies is not None):
             raise TypeError(f"{name}: a text, and nothing else, declares whom it may identify")
         found[name] = declared
     return dict(sorted(found.items(), key=lambda item: item[1].number))
-
-
-def _types_in(hint: Any) -> set[object]:  # noqa: ANN401  any annotation
-    origin = get_origin(hint)
-    if origin is Annotated:
-        return _types_in(hint.__origin__)
-    return set().union(*map(_types_in, get_args(hint))) if origin in {Union, UnionType} else {hint} - {NoneType}
 
 
 API_FIELDS: Final[Mapping[str, ApiField]] = _api_fields()

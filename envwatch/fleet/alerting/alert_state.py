@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,8 +16,8 @@ from envwatch.fleet.presence import DISCONNECTED
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
-from envwatch.model.environment import Environment, wire_row
-from envwatch.model.page import PageError, page_of
+from envwatch.model.environment import wire_row
+from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 
 
@@ -226,24 +225,12 @@ def _rows_in(raw: object) -> Iterator[tuple[SafeText, TrackedEnvironment]]:
         members = _members(entry)
         transitions = members.get("transitions")
         at = [finite_number(each) for each in transitions] if isinstance(transitions, list) else []
-        if (environment := _environment_in(members.get("row"))) is not None:
-            yield (
-                clean(id_),
-                TrackedEnvironment(
-                    environment=replace(environment, id=clean(id_)),
-                    verdict=DISCONNECTED,
-                    transitions=tuple(ServerMs(each) for each in at if each is not None),
-                    is_flapping=members.get("is_flapping") is True,
-                ),
-            )
-
-
-def _environment_in(raw: object) -> Environment | None:
-    try:
-        page = page_of(json.dumps({"connections": [raw], "hasNextPage": False}).encode())
-    except PageError:
-        return None
-    return page.environments[0] if page.environments else None
+        try:
+            environment = replace(environment_of(members.get("row")), id=clean(id_))
+        except ValueError:
+            continue
+        flaps, turns = members.get("is_flapping") is True, tuple(ServerMs(each) for each in at if each is not None)
+        yield environment.id, TrackedEnvironment(environment, DISCONNECTED, flaps, transitions=turns)
 
 
 def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]]:
@@ -378,7 +365,7 @@ def _monotonic(wall: object, now: Clocks) -> MonotonicS:
     return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
 
 
-def _members(raw: object) -> Mapping[str, object]:
+def _members(raw: object) -> Mapping[str, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
 
