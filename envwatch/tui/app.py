@@ -329,16 +329,14 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
 
     def action_handover(self) -> None:
-        from envwatch.tui.screens.plain_text import HOURS, NO_HISTORY, SHIFT, HandoverScreen, read_report
+        from envwatch.tui.screens.plain_text import HOURS, NO_HISTORY, SHIFT, HandoverScreen
 
         if not self._inputs.pasts:
             self.answer(NO_HISTORY)
             return
 
         def report(hours: str) -> None:
-            read = partial(read_report, self._inputs, self.state, int(hours), self.options.zone)
-            is_ascii = self.options.glyphs.is_ascii
-            self.push_screen(HandoverScreen(hours, read, self._inputs.export, is_ascii=is_ascii))
+            self.push_screen(HandoverScreen(int(hours), self._inputs, self.state, self.options))
 
         self.dashboard.choose("Handover report of the last", HOURS, report, SHIFT)
 

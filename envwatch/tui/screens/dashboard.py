@@ -142,7 +142,7 @@ class Dashboard(TableActions, RowActions):
         self.bind_commands(commands)
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
-        self._detail, self._filter_bar = DetailPane(id="detail"), FilterBar()
+        self.table, self._detail, self._filter_bar = EnvironmentTable(id="table"), DetailPane(id="detail"), FilterBar()
         self._wanted_before: bool | None = None
         self._labels: Mapping[str, str | None] = {}
         """Footer labels in place of descriptions; None hides the key."""
@@ -154,7 +154,7 @@ class Dashboard(TableActions, RowActions):
         yield DayBar().data_bind(cls.state, cls.options)
         yield ProblemBlock().data_bind(cls.state, cls.options)
         with Container(id="body"):
-            yield EnvironmentTable(id="table").data_bind(cls.state, cls.view, cls.options)
+            yield self.table.data_bind(cls.state, cls.view, cls.options)
             yield self._detail.data_bind(cls.state, cls.view, cls.options)
         yield NewsBar().data_bind(cls.state, cls.options)
         yield self._filter_bar.data_bind(cls.state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta, tzinfo
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual.binding import Binding, BindingType
@@ -15,15 +16,12 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.state import Choice, MonitorState
+from envwatch.tui.state import Choice, DisplayOptions, MonitorState
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from textual.app import ComposeResult
 
     from envwatch.tui.arguments import Inputs
@@ -106,19 +104,17 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 class HandoverScreen(PlainText):
     """The report, which a key writes to a file.
 
-    `read` (see `read_report`) is called in a thread; see `Persistence.export`.
+    `state` is the moment on the screen.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]
 
-    def __init__(
-        self, hours: str, read: Callable[[], tuple[str, str]], export: Callable[[bytes, str], Path], *, is_ascii: bool
-    ) -> None:
+    def __init__(self, hours: int, inputs: Inputs, state: MonitorState, options: DisplayOptions) -> None:
         super().__init__("")
         self._name = f"report on the last {hours} h"
-        self._read_report = read
-        self._export = export
-        self._is_ascii = is_ascii
+        self._read_report = partial(read_report, inputs, state, hours, options.zone)
+        self._export = inputs.export
+        self._is_ascii = options.glyphs.is_ascii
         self._markdown = ""
         self._lack = f"still {_READING}"
         self._last_answer = Static(id="handover-answer", markup=False)

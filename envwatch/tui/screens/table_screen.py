@@ -18,7 +18,6 @@ from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.model.times import past_moment_of
 from envwatch.tui.state import NO_NOTICE, Choice, MonitorState, Notice, StateNode
-from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views import state_style
 from envwatch.views.state_style import NOT_NOW, REPLAYED, moment_text
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.tui.widgets.environment_table import EnvironmentTable
     from envwatch.views.output.environment_list import EnvironmentList
 
 
@@ -105,13 +105,10 @@ class TableScreen(Screen[None], StateNode):
 
         goal: Goal
 
+    table: EnvironmentTable
     view: reactive[View] = reactive(View)
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
     """The marks include environments that the view hides."""
-
-    @property
-    def table(self) -> EnvironmentTable:
-        return self.query_one(EnvironmentTable)
 
     def show_message(self, text: str, now: Clocks | None = None) -> None:
         given_at = (now or self.state.present).monotonic
