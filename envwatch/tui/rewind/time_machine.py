@@ -121,13 +121,8 @@ class TimeMachine:
         )
         if rewound is None:
             return replace(live, rewound=mark)
-        return replace(
-            rewound.state,
-            notice=live.notice,
-            failing_hooks=live.failing_hooks,
-            is_reading=live.is_reading,
-            rewound=mark,
-        )
+        state = replace(rewound.state, notice=live.notice, failing_hooks=live.failing_hooks, is_reading=live.is_reading)
+        return replace(state, rewound=mark)
 
     @property
     def refuses_polling(self) -> str:
