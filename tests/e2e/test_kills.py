@@ -1,4 +1,7 @@
-"""Forty times `kill -9` around losses and deliveries: no missed loss, no second id, no end alone."""
+"""`kill -9` around losses and deliveries: no missed loss, no second id, no end alone.
+
+Forty kills in the profile `thorough`, sixteen in `.ci/run`.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,29 @@ import signal
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from support.alert_world import APPENDS, Desk, Site
+from support.budget import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.alert_world import Told
 
-_DESKS, _KILLS = 4, 10
+_DESKS = 4
 _HOOKS = {"after": f"sleep 0.4; {APPENDS}", "before": f"{APPENDS}; sleep 0.4"}
 """Kills meet a try before and after the delivery."""
 
 
 @pytest.mark.slow
-def test_forty_kills_lose_no_opening_repeat_no_id_and_send_no_end_alone(tmp_path: Path) -> None:
+def test_kills_lose_no_opening_repeat_no_id_and_send_no_end_alone(tmp_path: Path) -> None:
+    kills = examples(10)
     homes = [tmp_path / str(number) for number in range(_DESKS)]
     with ThreadPoolExecutor(_DESKS) as threads:
-        told = [each for desk in threads.map(_killed, homes, range(_DESKS)) for each in desk]
+        told = [each for desk in threads.map(partial(_killed, kills), homes, range(_DESKS)) for each in desk]
     assert len(told) == _DESKS * len(_HOOKS)
     repeated = 0
     for hook in told:
@@ -35,20 +41,20 @@ def test_forty_kills_lose_no_opening_repeat_no_id_and_send_no_end_alone(tmp_path
             ids[each.incident].append(each.what)
             for name in each.names:
                 opened[name].add(each.incident)
-        assert opened.keys() == {f"box-{number}" for number in range(_KILLS)}
+        assert opened.keys() == {f"box-{number}" for number in range(kills)}
         assert {name: found for name, found in opened.items() if len(found) > 1} == {}, "two ids"
         for words in ids.values():
             assert words[0] == "opened", "an end alone"
             assert "opened" not in words[words.index("resolved") :] if "resolved" in words else True
             repeated += len(words) - len(set(words))
-    print(f"{_DESKS * _KILLS} kills, {sum(map(len, told))} messages, {repeated} of them repeated")  # noqa: T201
+    print(f"{_DESKS * kills} kills, {sum(map(len, told))} messages, {repeated} of them repeated")  # noqa: T201
 
 
-def _killed(home: Path, seed: int) -> list[list[Told]]:
+def _killed(kills: int, home: Path, seed: int) -> list[list[Told]]:
     """Return what each hook was told; a machine is lost in each run, and each second one comes back."""
     home.mkdir()
     dice = random.Random(seed)
-    names = [f"box-{number}" for number in range(_KILLS)]
+    names = [f"box-{number}" for number in range(kills)]
     site = Site(*names, "steady")
     settings = 'interval = "1s"\nalert_after = "2s"'
     with Desk(home, {"work": site}, settings, speed=1.0, hooks=_HOOKS) as desk:
