@@ -22,9 +22,17 @@ from envwatch.cli.demo_settings import uptimes_before
 from envwatch.demo.fleet import CONNECTED, DAYS, SimulatedFleet
 from envwatch.demo.lives import CalmLife, DefaultLife
 from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, Role, connection_id, random_at
-from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scenario
+from envwatch.demo.scenarios import (
+    DAY_MS,
+    DEFAULT_SEED,
+    DEFAULT_SIZE,
+    HOUR_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    FleetSpec,
+    Scenario,
+)
 from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment
-from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, TimeWindow
 from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -80,6 +88,17 @@ _ROLLED_OUT_TO: Final = ("build-", "ci-", "gpu-", "staging", "edge-", "nightly",
 _BRANCHES: Final = ("main", "feat/export", "chore/deps")
 _ROWS: Final = 1 << 30
 """A row's random sequence has this number plus the index."""
+
+
+class TimeWindow(NamedTuple):
+    """A span; `until` is excluded."""
+
+    at: int
+    until: int
+
+    def covers(self, moment: float) -> bool:
+        """Whether a moment is in the span."""
+        return self.at <= moment < self.until
 
 
 class _Outage(NamedTuple):

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.cli.demo_settings import start_file
 from envwatch.demo.fleet import DAYS
-from envwatch.demo.times import DAY_MS
+from envwatch.demo.scenarios import DAY_MS
 from envwatch.files import ProcessLock, write_private
 from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.encoding.events import EventDecoder
-from envwatch.history.encoding.frames import Frame, FrameKind
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import Frame, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed
 from envwatch.history.stored import LOCK, Retention, StoredPast, day_of, day_path, day_paths
 from envwatch.history.writer import FolderWriter, next_numbers

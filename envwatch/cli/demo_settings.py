@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of
-from envwatch.demo.times import DAY_MS
+from envwatch.demo.scenarios import DAY_MS
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.demo.machines import Machine, connection_id, machine_at, random_at
+from envwatch.demo.scenarios import DAY_MS, HOUR_MS, MINUTE_MS
 from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment, SimulatedState
-from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS
 from envwatch.model.listing_api import page_of_rows
 
 if TYPE_CHECKING:

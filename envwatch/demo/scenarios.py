@@ -8,7 +8,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
-from envwatch.demo.times import MINUTE_MS, SECOND_MS, TimeWindow
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
 
 DEFAULT_SIZE: Final = 40
 DEFAULT_SEED: Final = 7
@@ -26,20 +29,20 @@ class Scenario(StrEnum):
     """A deploy in waves, a wrong `Date`, and 503 for over a minute."""
 
 
-_UNAVAILABLE: Final = TimeWindow(72 * SECOND_MS, 142 * SECOND_MS)
+_UNAVAILABLE: Final = range(72 * SECOND_MS, 142 * SECOND_MS)
 """Since the server's start. A client is blind 60 s after the last listing."""
-_WRONG_DATE: Final = TimeWindow(48 * SECOND_MS, 66 * SECOND_MS)
+_WRONG_DATE: Final = range(48 * SECOND_MS, 66 * SECOND_MS)
 _DATE_ERROR_MS: Final = 10 * MINUTE_MS
 
 
 def is_unavailable(scenario: Scenario | None, elapsed_ms: int) -> bool:
     """Whether a scenario's server answers 503."""
-    return scenario is Scenario.NIGHT and _UNAVAILABLE.covers(elapsed_ms)
+    return scenario is Scenario.NIGHT and elapsed_ms in _UNAVAILABLE
 
 
 def date_error_ms(scenario: Scenario | None, elapsed_ms: int) -> int:
     """Return the milliseconds by which a scenario's `Date` header is ahead."""
-    return _DATE_ERROR_MS if scenario is Scenario.NIGHT and _WRONG_DATE.covers(elapsed_ms) else 0
+    return _DATE_ERROR_MS if scenario is Scenario.NIGHT and elapsed_ms in _WRONG_DATE else 0
 
 
 class FleetSpec(NamedTuple):

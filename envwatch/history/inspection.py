@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.files import ProcessLock, open_regular
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.history.day_file import DayReader, Rebuilder
 from envwatch.history.past import GoneError, HistoryError, NewerError
-from envwatch.history.reading import DayReader, Rebuilder
 from envwatch.history.stored import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
 
 if TYPE_CHECKING:

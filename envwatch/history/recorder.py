@@ -10,7 +10,7 @@ import threading
 from functools import partial
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from envwatch.model.outcome import PollResult
 
@@ -30,12 +30,6 @@ _CLOSE_TIMEOUT_S: Final = 0.5
 
 def nothing(*_: object) -> None:
     """Do nothing."""
-
-
-class _Entry(NamedTuple):
-    changes: MonitorChanges
-    monitor: Monitor
-    is_after_gap: bool
 
 
 class HistoryRecorder:
@@ -76,7 +70,8 @@ class HistoryRecorder:
         self._has_outcome = False
         self._prepare = prepare
         self._on_ready = on_ready
-        self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._entries: SimpleQueue[tuple[MonitorChanges, Monitor, bool] | None] = SimpleQueue()
+        """Changes, the monitor after the changes, and whether polls before were dropped; None at the end."""
         self._most = _QUEUED * len(folders)
         self._gaps: set[SafeText | None] = set()
         self._is_slow = False
@@ -97,7 +92,7 @@ class HistoryRecorder:
                 self._is_slow = True
                 self._notify(f"no history is kept: the disk is too slow; see what else uses it ({self._place})")
             return
-        self._entries.put(_Entry(changes, monitor, is_after_gap=profile in self._gaps))
+        self._entries.put((changes, monitor, profile in self._gaps))
         self._gaps.discard(profile)
         self._has_outcome = True
         self._has_begun.set()
@@ -138,7 +133,8 @@ class HistoryRecorder:
         for profile in self._writers:
             self._try(profile, lambda writer: not writer.take())
         while (entry := self._entries.get()) is not None:
-            concerned = {entry.changes.profile, *(event.profile for event in entry.changes.events)}
+            changes, *_ = entry
+            concerned = {changes.profile, *(event.profile for event in changes.events)}
             for profile in [profile for profile in self._writers if profile in concerned]:
                 self._try(profile, partial(self._write, profile, entry))
             if self._is_slow and self._entries.empty():
@@ -176,19 +172,20 @@ class HistoryRecorder:
             self._unready.discard(profile)
             self._on_ready(profile)
 
-    def _write(self, profile: SafeText, entry: _Entry, writer: FolderWriter) -> bool:
+    def _write(self, profile: SafeText, entry: tuple[MonitorChanges, Monitor, bool], writer: FolderWriter) -> bool:
         if not writer.take():
             return True
         from envwatch.history.moment import Moment
 
-        changes, outcome = entry.changes, entry.changes.outcome
-        if entry.is_after_gap and profile == changes.profile:
+        changes, monitor, is_after_gap = entry
+        outcome = changes.outcome
+        if is_after_gap and profile == changes.profile:
             writer.restart()
         events = [event for event in changes.events if event.profile == profile]
         if outcome is None or profile != changes.profile:
             writer.write_events(changes.now, events)
             return False
-        moment = Moment.of(entry.monitor, profile, changes.now)
+        moment = Moment.of(monitor, profile, changes.now)
         writer.write(moment, PollResult.from_outcome(outcome), events)
         return moment.profile_state.listings > 0
 

@@ -16,10 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from envwatch.files import open_regular, write_private
-from envwatch.history.day_file import APPLICATION_ID, TABLES, DayFile, Numbers
+from envwatch.history.day_file import APPLICATION_ID, RECORDING_MODES, TABLES, DayFile, DayReader, Numbers, connected
 from envwatch.history.encoding.frames import FORMAT_VERSION, FrameKind
 from envwatch.history.past import About, HistoryError
-from envwatch.history.reading import RECORDING_MODES, DayReader, connected
 from envwatch.model.outcome import PollResult
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
+    from envwatch.history.day_file import DayReader, DayRecords, Rebuilder
     from envwatch.history.moment import Moment
-    from envwatch.history.reading import DayReader, DayRecords, Rebuilder
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
 
@@ -91,7 +91,7 @@ class StoredPast:
             return error.with_traceback(None)  # the frames hold a whole moment
 
     def _rebuilt(self, reader: DayReader, poll: RecordedPoll) -> Moment:
-        from envwatch.history.reading import Rebuilder
+        from envwatch.history.day_file import Rebuilder
 
         with self._rebuilding:
             rebuilder = self._rebuilder = self._rebuilder or Rebuilder(self._profile)
@@ -127,7 +127,7 @@ class StoredPast:
 
     def _reader(self, path: Path) -> AbstractContextManager[DayReader]:
         try:
-            from envwatch.history.reading import DayReader
+            from envwatch.history.day_file import DayReader
         except ImportError as error:
             raise HistoryError(str(error)) from None
         return closing(DayReader(path))

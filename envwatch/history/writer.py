@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 from envwatch import __version__
 from envwatch.files import ProcessLock, set_aside
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.history.day_file import DayFile, Numbers, is_damage
+from envwatch.history.day_file import DayFile, DayReader, Numbers, is_damage
 from envwatch.history.past import HistoryError
-from envwatch.history.reading import DayReader
 from envwatch.history.stored import (
     BESIDE,
     DAMAGED,

@@ -156,8 +156,8 @@ class UptimeFiles:
             return False
 
         def rebuild() -> None:
+            from envwatch.history.earlier_runs import recorded_uptimes
             from envwatch.history.stored import StoredPast
-            from envwatch.history.uptimes import recorded_uptimes
 
             self._rebuilt.put((name, recorded_uptimes(StoredPast(folder, name))))
 

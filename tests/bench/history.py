@@ -16,8 +16,7 @@ from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.encoding.events import EventEncoder
-from envwatch.history.encoding.frames import FrameEncoder, FrameKind
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import FrameEncoder, FrameKind, MomentBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

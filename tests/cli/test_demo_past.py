@@ -14,7 +14,7 @@ from support.pty_terminal import environment
 
 from envwatch.cli.demo_past import moved_day, write_past
 from envwatch.cli.demo_settings import earlier_start
-from envwatch.demo.times import DAY_MS
+from envwatch.demo.scenarios import DAY_MS
 from envwatch.files import ProcessLock
 from envwatch.history.stored import LOCK, Retention, StoredPast, day_paths, history_folder
 from envwatch.history.writer import FolderWriter

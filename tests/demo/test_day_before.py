@@ -19,8 +19,7 @@ from envwatch.cli.demo_past import SHIPPED_START, PastPoll, moved_day
 from envwatch.cli.demo_settings import uptimes_before
 from envwatch.demo.fleet import CONNECTED
 from envwatch.demo.lives import simulated_fleet
-from envwatch.demo.scenarios import FleetSpec, Scenario
-from envwatch.demo.times import DAY_MS
+from envwatch.demo.scenarios import DAY_MS, FleetSpec, Scenario
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.outcome import PollResult

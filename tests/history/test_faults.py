@@ -22,8 +22,8 @@ from support.pty_terminal import ROOT, environment
 from support.recording import ALWAYS, content, life, record
 from support.rights import folder_for_anyone, without_rights
 
+from envwatch.history.day_file import DayReader
 from envwatch.history.past import HistoryError, events_of
-from envwatch.history.reading import DayReader
 from envwatch.history.stored import Retention, StoredPast, day_paths
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs

@@ -24,8 +24,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime import Uptime, share_text
 from envwatch.fleet.uptime_record import UptimeRecord
-from envwatch.history.encoding.frames import FrameEncoder
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.moment import Moment
 from envwatch.history.rewound import LogEnds, PollRef, Timeline, rewound
 from envwatch.model.clock import ServerMs, WallMs

@@ -15,8 +15,7 @@ from support.exact import exact
 from support.recording import ALWAYS, DAY, content, kinds, life, record
 
 from envwatch.history.day_file import DayFile, Numbers, check_form
-from envwatch.history.encoding.frames import FrameKind
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import FrameKind, MomentBuilder
 from envwatch.history.past import GoneError, HistoryError, events_of, left_out_of
 from envwatch.history.stored import Retention, StoredPast, day_paths, tidy
 from envwatch.history.writer import FolderWriter

@@ -16,7 +16,7 @@ from support.pasts import day
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord
-from envwatch.history.uptimes import recorded_uptimes
+from envwatch.history.earlier_runs import recorded_uptimes
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 

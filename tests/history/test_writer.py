@@ -15,10 +15,10 @@ from support.memory_history import recorded
 from support.recording import ALWAYS, DAY, content, kinds, life, record
 
 from envwatch.fleet.events import Event, Kind
+from envwatch.history.day_file import DayReader
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.past import HistoryError, events_of
-from envwatch.history.reading import DayReader
 from envwatch.history.stored import Retention, StoredPast, day_paths
 from envwatch.history.writer import FolderWriter
 from envwatch.model.text import clean

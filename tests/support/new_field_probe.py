@@ -23,8 +23,7 @@ from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.history.encoding.frames import FrameEncoder
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.redaction import Redaction
 from envwatch.history.stored import RecordedFile
 from envwatch.model.clock import WallMs

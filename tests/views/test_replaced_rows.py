@@ -20,8 +20,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at
-from envwatch.history.encoding.frames import FrameEncoder
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.moment import Moment
 from envwatch.history.redaction import Redaction
 from envwatch.model.clock import WallMs

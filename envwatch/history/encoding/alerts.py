@@ -122,7 +122,7 @@ def plain_alerts(before: RecordedAlerts, after: RecordedAlerts, moment: Moment) 
     plain: dict[str, Any] = {name: group for name, group in groups.items() if group}
     if before.silences != after.silences:
         plain["silences"] = [
-            [_SILENCE.plain(each), _gaps(sorted(places[id_] for _, id_ in each.environments if id_ in places))]
+            [_SILENCE.plain(each), gaps_between(sorted(places[id_] for _, id_ in each.environments if id_ in places))]
             for each in after.silences
         ]
     if before.waiting != after.waiting:
@@ -131,7 +131,7 @@ def plain_alerts(before: RecordedAlerts, after: RecordedAlerts, moment: Moment) 
         known, opened = _without_remaining(before.open), _without_remaining(after.open)
         plain["open"] = _plain_items(known, opened, _incident_codec(profile))
         plain["back"] = [
-            _gaps([place for place, loss in enumerate(each.losses) if key_of(loss) not in each.remaining])
+            gaps_between([place for place, loss in enumerate(each.losses) if key_of(loss) not in each.remaining])
             for each in after.open
         ]
     return plain
@@ -182,7 +182,7 @@ def _groups(
         value, known = after.get(id_), before.get(id_)
         if value is not known and value != known:
             groups.setdefault(value, []).append(place)
-    return [[codec.plain(value), _gaps(group)] for value, group in groups.items()]
+    return [[codec.plain(value), gaps_between(group)] for value, group in groups.items()]
 
 
 def _values(groups: object, id_at: Callable[[int], SafeText], codec: Codec[T]) -> dict[SafeText, T]:
@@ -194,7 +194,8 @@ def _values(groups: object, id_at: Callable[[int], SafeText], codec: Codec[T]) -
     }
 
 
-def _gaps(places: Sequence[int]) -> list[int]:
+def gaps_between(places: Sequence[int]) -> list[int]:
+    """Return the first place, and the gap before each further place."""
     return [place - last for last, place in pairwise([0, *places])]
 
 

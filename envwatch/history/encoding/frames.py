@@ -1,4 +1,4 @@
-"""Frames: whole moments, and differences between moments.
+"""Frames: whole moments, and differences between moments; encoded, and applied in order to rebuild moments.
 
 A KEY is a whole moment, a STEP is the difference to the previous moment, a BRIDGE is the difference to the newest KEY.
 Rebuilding a moment takes a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the
@@ -11,35 +11,56 @@ small numbers. Further changes are stored by cell, new rows column by column.
 from __future__ import annotations
 
 from enum import IntEnum
+from itertools import accumulate, islice, repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from envwatch.history.encoding.alerts import plain_alerts
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.history.encoding.alerts import alerts_of_rows, changed_alerts, gaps_between, plain_alerts
 from envwatch.history.encoding.cells import (
     BEAT,
     CELLS,
     CHECK,
     CLOCKS,
     CODECS,
+    DEFAULTS,
+    ID,
     MEMBERS,
+    NAMES,
     PROFILE_STATE,
     SEEN,
     CompactSkewCheck,
+    acks_of,
     changed_cells,
     plain_acks,
     plain_check,
     row_of,
+    settle_check,
+    tracked_of,
 )
-from envwatch.history.encoding.codecs import STORED_NAMES, MembersWriter, is_same, runs_between
-from envwatch.history.encoding.packing import FramePart, checksum_of, packed, signed
-from envwatch.history.moment import NO_ALERTS
+from envwatch.history.encoding.codecs import (
+    COUNT,
+    STORED_NAMES,
+    Members,
+    MembersReader,
+    MembersWriter,
+    is_same,
+    list_of,
+    object_of,
+    reordered,
+    runs_between,
+)
+from envwatch.history.encoding.packing import NONSENSE, FramePart, checksum_of, packed, signed, unpacked, unsigned
+from envwatch.history.moment import NO_ALERTS, Moment
+from envwatch.history.past import DamagedError, HistoryError
+from envwatch.model.clock import ServerClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.history.encoding.cells import EncodedRow
-    from envwatch.history.moment import Moment
+    from envwatch.history.moment import RecordedAlerts
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
 
@@ -116,15 +137,6 @@ SCALES: Final = (1, 4_096)
 _LONGEST_STEPS: Final = 1 << 60
 
 
-class _Beat(NamedTuple):
-    place: int
-    """The row's place after the change."""
-    steps: int
-    """The heartbeat's advance, in the group's unit."""
-    apart: int
-    """How much further `last_seen_at` moved than the heartbeat."""
-
-
 def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
     """Return the difference from `before`, or a whole moment; `base` is the checksum of the frame of `before`."""
     profile_state, old = after.profile_state, None if before is None else before.profile_state
@@ -168,7 +180,9 @@ class _Rows:
         self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
     ) -> None:
         self._members = MembersWriter()
-        self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
+        self._groups: dict[tuple[Any, ...], tuple[list[int], list[int], list[int]]] = {}
+        """Beats by unit and skew check: the rows' places after the change, the heartbeats' advances in the unit, and
+        how much further each `last_seen_at` moved."""
         self._changed: list[list[Any]] = []
         self._changed_place = 0
         self._new: list[TrackedEnvironment] = []
@@ -209,16 +223,17 @@ class _Rows:
         for scale in SCALES:
             steps, seen_steps = _steps(before, after, scale), _steps(old[SEEN], new[SEEN], scale)
             if steps is not None and seen_steps is not None:
-                group = self._groups.setdefault((scale, check, *map(type, check)), [])
-                group.append(_Beat(place, steps, seen_steps - steps))
+                group = self._groups.setdefault((scale, check, *map(type, check)), ([], [], []))
+                for column, number in zip(group, (place, steps, seen_steps - steps), strict=True):
+                    column.append(number)
                 return True
         return False
 
     def plain(self) -> dict[str, Any]:
         written = {
             "beats": [
-                [*check, scale, len(beats), any(beat.apart for beat in beats)]
-                for (scale, check, *_), beats in self._groups.items()
+                [*check, scale, len(places), any(aparts)]
+                for (scale, check, *_), (places, _, aparts) in self._groups.items()
             ],
             "rows": self._changed,
             # Evaluated while the JSON is written, and fills the table then: all columns take 1.4 KiB a row.
@@ -235,14 +250,10 @@ class _Rows:
 
     def numbers(self) -> list[int]:
         numbers: list[int] = []
-        for (scale, *_), beats in self._groups.items():
-            last = 0
-            for beat in beats:
-                numbers.append(beat.place - last)
-                last = beat.place
-            numbers += signed(beat.steps - USUAL_MS * scale for beat in beats)
-            if any(beat.apart for beat in beats):
-                numbers += signed(beat.apart for beat in beats)
+        for (scale, *_), (places, steps, aparts) in self._groups.items():
+            numbers += gaps_between(places)
+            numbers += signed(step - USUAL_MS * scale for step in steps)
+            numbers += signed(aparts) if any(aparts) else []
         return numbers
 
 
@@ -258,3 +269,179 @@ def _steps(before: float, after: float, scale: int) -> int | None:
 def later(instant: float, steps: int, scale: int) -> float:
     """Return an instant after steps; the calculation is part of the format."""
     return instant + (steps if scale == 1 else steps / scale)
+
+
+_BUILT: Final = len(NAMES)
+"""The last cell has the row's object, or None after a change."""
+
+
+class MomentBuilder:
+    """A moment under a profile's label, changed by frames."""
+
+    def __init__(self, profile: SafeText) -> None:
+        self._profile = profile
+        self._rows: list[EncodedRow] = []
+        self._fields: dict[str, Any] = {}
+        self._alerts: RecordedAlerts | None = None
+        """Also of rows that are gone."""
+        self._checksum: int | None = None
+        """None without a frame, and after damage."""
+
+    def copy(self) -> MomentBuilder:
+        """Return an independent builder after the same frame."""
+        copy = MomentBuilder(self._profile)
+        copy.__dict__ |= self.__dict__ | {"_rows": [row[:] for row in self._rows]}
+        return copy
+
+    def apply(self, frame: Frame) -> None:
+        """Apply any KEY, a BRIDGE right after the KEY, or the next frame.
+
+        Raises:
+            DamagedError: if a frame is damaged or missing; the next frame must be a KEY.
+        """
+        last, self._checksum = self._checksum, None
+        parts = unpacked(frame.data)
+        part = next((part for part in reversed(parts) if part.base == last), None)
+        if part is None:
+            if frame.kind is not FrameKind.KEY or not parts or parts[0].base:
+                raise DamagedError("the frame before it is missing")
+            self._rows, self._fields, self._alerts, part = [], {}, None, parts[0]
+        try:
+            self._apply(part.plain, iter(part.numbers))
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
+            raise DamagedError(NONSENSE) from error
+        self._checksum = checksum_of(frame.data)
+
+    def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value
+        self._now = CLOCKS.value(plain["now"])
+        if "acks" in plain:
+            self._acks = acks_of(plain["acks"])
+        self._apply_fields(plain["fleet"])
+        members = MembersReader(list_of(plain.get("nested", [])))
+        if "order" in plain:
+            new = _new_rows(list_of(plain["new"]), members) if "new" in plain else []
+            self._rows = reordered(self._rows, list_of(plain["order"]), new)
+        for group in list_of(plain.get("beats", [])):
+            self._beat(list_of(group), numbers)
+        place = 0
+        for gap, *cells in map(list_of, list_of(plain.get("rows", []))):
+            place += COUNT.value(gap)
+            self._change(place, cells, members)
+        if "alerts" in plain:
+            self._apply_alerts(plain["alerts"])
+
+    def moment(self) -> Moment:
+        """Return the moment; unchanged rows are the previous call's objects.
+
+        Raises:
+            HistoryError: without a moment, or for an impossible moment.
+        """
+        if self._checksum is None:
+            raise HistoryError("no frame was read")
+        try:
+            environments = {row[ID]: row[_BUILT] or self._built(row) for row in self._rows}
+            profile_state = ProfileState(
+                profile=self._profile, environments=MappingProxyType(environments), **self._fields
+            )
+            alerts = None if self._alerts is None else alerts_of_rows(self._alerts, environments)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise HistoryError(NONSENSE) from error
+        if len(environments) != len(self._rows):
+            raise HistoryError("damaged: two rows have one id")
+        return Moment(self._now, profile_state, self._acks, alerts)
+
+    def _built(self, row: EncodedRow) -> TrackedEnvironment:
+        row[_BUILT] = tracked = tracked_of(row, self._profile)
+        return tracked
+
+    def _apply_fields(self, plain: dict[str, Any]) -> None:
+        taken = plain.get("clock")
+        fields = {
+            name: codec.value(plain[stored])
+            for name, codec in PROFILE_STATE.items()
+            if (stored := STORED_NAMES.get(name, name)) in plain and not (name == "clock" and type(taken) is list)
+        }
+        fields = self._fields | fields
+        if type(taken) is list:
+            kept, count = map(COUNT.value, taken)
+            old, listed = fields["clock"].samples, fields["snapshot"].clock
+            fields["clock"] = ServerClock((*old[len(old) - kept :], *listed[len(listed) - count :]))
+        self._fields = fields
+
+    def _apply_alerts(self, plain: object) -> None:
+        if plain is None:
+            self._alerts = None
+            return
+        rows, known = self._rows, self._alerts or NO_ALERTS
+        self._alerts = changed_alerts(known, object_of(plain), lambda place: rows[place][ID], self._profile)
+
+    def _beat(self, group: list[Any], numbers: Iterator[int]) -> None:
+        listed_at, previous_ms, scale, count, is_apart = group
+        check = CompactSkewCheck.read(listed_at, previous_ms)
+        if scale not in SCALES:
+            raise ValueError("an unknown unit")
+        rows = self._rows
+        beating = [rows[place] for place in accumulate(_taken(numbers, count))]
+        steps = [step + USUAL_MS * scale for step in unsigned(_taken(numbers, count))]
+        if is_apart or scale != 1:
+            aparts = unsigned(_taken(numbers, count)) if is_apart else repeat(0)
+            for row, step, apart in zip(beating, steps, aparts, strict=False):
+                row[BEAT] = later(row[BEAT], step, scale)
+                row[SEEN] = later(row[SEEN], step + apart, scale)
+        else:  # nearly always; `later` is inlined for speed
+            for row, step in zip(beating, steps, strict=True):
+                row[BEAT] += step
+                row[SEEN] += step
+        for row in beating:
+            row[CHECK] = check
+            row[_BUILT] = None
+
+    def _change(self, place: int, cells: list[Any], members: MembersReader) -> None:
+        if place < 0:
+            raise ValueError("no place")
+        row = self._rows[place]
+        row[_BUILT] = None
+        numbers = cells[::2]
+        if BEAT in numbers:
+            settle_check(row)
+        for number, plain in zip(numbers, cells[1::2], strict=True):
+            if COUNT.value(number) < len(NAMES):  # else a cell of a later version
+                row[number] = (
+                    _members_of(number, row[number], plain, members)
+                    if number in MEMBERS
+                    else CODECS[number].value(plain)
+                )
+
+
+def _taken(numbers: Iterator[int], count: int) -> list[int]:
+    taken = list(islice(numbers, count))
+    if len(taken) != count:
+        raise ValueError("too few numbers")
+    return taken
+
+
+def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
+    known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
+    later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
+    return [[*cells, *later_cells, None] for cells in zip(*known, strict=True)]
+
+
+def _column(number: int, column: list[Any], members: MembersReader) -> list[Any]:
+    if number in MEMBERS:
+        return [_members_of(number, None, plain, members) for plain in column]
+    codec = CODECS[number]
+    if codec.kinds.issuperset(map(type, column)) and (str not in codec.kinds or _are_plain(column)):
+        return column
+    return list(map(codec.value, column))
+
+
+def _members_of(number: int, before: Members | None, plain: object, members: MembersReader) -> Members | None:
+    after = members.changed(before, plain)
+    if after is None and DEFAULTS[NAMES[number]] is not None:
+        raise ValueError("no object")
+    return after
+
+
+def _are_plain(texts: list[Any]) -> bool:
+    text = "".join([text for text in texts if text is not None])
+    return text.isascii() and text.isprintable()

@@ -29,8 +29,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
 from envwatch.history.encoding.cells import NAMES
-from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
 from envwatch.history.past import HistoryError
 from envwatch.history.rewound import rewound

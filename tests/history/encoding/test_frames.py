@@ -17,8 +17,7 @@ from support.tracked_environments import tracked
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.history.encoding.frames import FrameEncoder
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.encoding.packing import unpacked
 from envwatch.history.moment import Moment
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs

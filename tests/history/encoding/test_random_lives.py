@@ -23,8 +23,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
-from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind
-from envwatch.history.encoding.moment_builder import MomentBuilder
+from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.moment import Moment
 from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
