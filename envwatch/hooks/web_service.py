@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pydantic_core import from_json
@@ -24,7 +23,6 @@ from envwatch.sources.letta.network_settings import proxy_for, trust_for
 from envwatch.sources.letta.transport import TIMEOUT
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
     from datetime import timedelta
 
@@ -32,24 +30,19 @@ _BODY_BYTES: Final = 4096
 _LONGEST_WORDS: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
 class WebService:
     """A web service for hook messages or pings.
+
+    `time_limit` limits the whole request, while httpx's timeouts limit single operations.
 
     Raises:
         SettingsError: if proxy or certificates cannot be used.
     """
 
-    url: httpx.URL
-    environ: Mapping[str, str]
-    time_limit: timedelta = limits.HOOK_TIME
-    """Limits the whole request, while httpx's timeouts limit single operations."""
-    proxy: httpx.Proxy | None = field(init=False)
-    _trust: ssl.SSLContext = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_trust", trust_for(self.url, self.environ))
-        object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
+    def __init__(self, url: httpx.URL, environ: Mapping[str, str], time_limit: timedelta = limits.HOOK_TIME) -> None:
+        self.url, self.time_limit = url, time_limit
+        self._trust = trust_for(url, environ)
+        self.proxy = proxy_for(url, environ)
 
     async def post(self, headers: Mapping[str, str], content: bytes) -> None:
         """Post a message.

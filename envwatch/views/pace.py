@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import fields, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import long_age, seconds_up
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envwatch.model.outcome import ListingCost
 
 _BOUNDS: Final = {each.name: each.metadata["bounds"] for each in fields(Limits)}
@@ -23,25 +25,16 @@ _ROUND: Final = 100
 """An advised `page_size` is a multiple, or the largest page that the server sends."""
 
 
-class LargePage(NamedTuple):
-    """The largest page that the server sends."""
-
-    rows: int
-    took: timedelta
+LargePage: TypeAlias = tuple[int, timedelta]
+"""The rows and the time of the largest page that the server sends."""
 
 
 class Remedy(NamedTuple):
-    """Settings that make polls more frequent; None leaves a setting as it is."""
+    """Settings that make polls more frequent."""
 
-    page_size: int | None
-    requests_per_minute: int | None
+    settings: Mapping[str, int]
+    """The settings to change: `page_size`, `requests_per_minute`."""
     interval: timedelta
-
-    @property
-    def settings(self) -> dict[str, int]:
-        """The settings to change."""
-        values = {"page_size": self.page_size, "requests_per_minute": self.requests_per_minute}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 def reason_of(limits: Limits, cost: ListingCost) -> SafeText | None:
@@ -68,10 +61,10 @@ def remedies(limits: Limits, cost: ListingCost, largest: LargePage | None = None
     if slow <= limits.interval:
         return ()
     found = []
-    if largest is not None and largest.rows > limits.page_size:
-        found.append(_with_larger_pages(limits, cost, largest))
+    if largest is not None and largest[0] > limits.page_size:
+        found.append(_with_larger_pages(limits, cost, *largest))
     per_minute, interval = _least_budget(limits, cost.requests, cost.took)
-    found.append(Remedy(None, per_minute, interval))
+    found.append(Remedy({"requests_per_minute": per_minute}, interval))
     return tuple(remedy for remedy in found if remedy.interval < slow)
 
 
@@ -101,17 +94,18 @@ def pace_advice(limits: Limits, cost: ListingCost) -> SafeText | None:
     return clean(f"{reason}; {', '.join(helps)} (`envwatch doctor` measures)")
 
 
-def _with_larger_pages(limits: Limits, cost: ListingCost, largest: LargePage) -> Remedy:
+def _with_larger_pages(limits: Limits, cost: ListingCost, rows: int, took: timedelta) -> Remedy:
     """Return the smallest page size with the best pace, and a greater request budget if helpful."""
 
     def cost_with(size: int) -> tuple[int, timedelta]:
         pages = max(math.ceil(cost.rows / size), 1)
-        return pages, pages * largest.took
+        return pages, pages * took
 
-    sizes = [*(size for size in range(_ROUND, largest.rows, _ROUND) if size > limits.page_size), largest.rows]
+    sizes = [*(size for size in range(_ROUND, rows, _ROUND) if size > limits.page_size), rows]
     size = min(sizes, key=lambda each: (limits.pace(*cost_with(each)), each))
     per_minute, interval = _least_budget(limits, *cost_with(size))
-    return Remedy(size, None if per_minute == limits.requests_per_minute else per_minute, interval)
+    budget = {} if per_minute == limits.requests_per_minute else {"requests_per_minute": per_minute}
+    return Remedy({"page_size": size} | budget, interval)
 
 
 def _least_budget(limits: Limits, requests: int, took: timedelta) -> tuple[int, timedelta]:

@@ -138,7 +138,7 @@ def test_a_command_is_broken_between_its_arguments_and_keeps_its_letter(width: i
 @given(COMMANDS.map(shlex.join), st.integers(20, 120), st.none() | st.integers(5, 120))
 @example("npm i 'a  b'  c\\ d --x", 20, None)
 def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, width: int, first: int | None) -> None:
-    rows = command_rows(clean(command), width, clean(" \\"), first=first)
+    rows = command_rows(clean(command), width, clean(" \\"), first=first or width)
     pasted = "\n".join(f"  {row}" for row in rows).replace("\\\n", "")
     assert shlex.split(pasted) == shlex.split(command)
     assert all(row.endswith(" \\") for row in rows[:-1])
@@ -179,7 +179,7 @@ def test_a_labelled_line_has_the_text_in_the_tenth_cell_and_the_letter_at_the_ri
 def test_a_row_of_a_command_has_room_for_the_mark_unless_it_is_the_last(
     width: int, first: int | None, rows: list[str]
 ) -> None:
-    assert command_rows(clean("ab cd ef"), width, clean(" \\"), first=first) == rows
+    assert command_rows(clean("ab cd ef"), width, clean(" \\"), first=first or width) == rows
 
 
 @given(COMMANDS.map("".join))

@@ -294,7 +294,7 @@ def _conditions(cost: ListingCost, largest: LargePage | None, found: tuple[Remed
     is_bound = largest is None and cost.is_paged and cost.page_rows < LARGEST_PAGE
     rows = counted(cost.page_rows, "environment")
     pages = f" (the server sends at most {rows} a page)" if is_bound else ""
-    needs_more = any(remedy.requests_per_minute is not None for remedy in found)
+    needs_more = any("requests_per_minute" in remedy.settings for remedy in found)
     return f"{', if the server allows so many requests' if needs_more else ''}{pages}"
 
 
@@ -313,7 +313,7 @@ async def _largest_page(server: ServerContext, cost: ListingCost) -> LargePage |
     except SourceError:
         return None
     rows = LARGEST_PAGE if page.is_whole else len(page.environments)
-    return LargePage(rows, page.took) if page.failure is None and rows > cost.page_rows else None
+    return (rows, page.took) if page.failure is None and rows > cost.page_rows else None
 
 
 def _failed_listing(failed: Failed) -> Finding:

@@ -174,12 +174,11 @@ def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
     yield sliced(text, start)
 
 
-def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int | None = None) -> list[SafeText]:
+def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int) -> list[SafeText]:
     """Return a command in rows of at most `width` cells, broken only between arguments.
 
     `first` is the first row's room. An argument wider than a row stands alone; `continued` ends every row but the last.
     """
-    first = width if first is None else first
     if cells(command) <= first:
         return [command]
     name, *others = shell_arguments(command)
