@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
@@ -61,10 +61,11 @@ _KINDS: Final = BeforeValidator(
 
 
 class _HookSettings(BaseModel):
-    """The settings of all hooks. The settings of a delivery follow."""
+    """A program or web service that gets messages. Only `watch --hooks` and `serve --hooks` run hooks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # The settings of all hooks; `HookSettings` adds the settings of deliveries.
     name: Annotated[SafeText, LINE] = EMPTY
     """The hook's name in messages and logs; by default, its number."""
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
@@ -76,19 +77,7 @@ class _HookSettings(BaseModel):
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """Shortest time between two messages about the same environment and kind of event."""
 
-
-_FIELDS: Final[Mapping[str, Any]] = {
-    name: (field.rebuild_annotation(), field.default)
-    for kind in DELIVERIES
-    for name, field in kind.model_fields.items()
-}
-_AllSettings: Final = create_model("_AllSettings", __base__=_HookSettings, **_FIELDS)
-
-
-class HookSettings(_AllSettings, _HookSettings):  # type: ignore[misc, valid-type]  # the first base is made at run time
-    """A program or web service that gets messages. Only `watch --hooks` and `serve --hooks` run hooks."""
-
-    def numbered(self, number: int) -> HookSettings:
+    def numbered(self, number: int) -> Self:
         """Return the hook with a clean name, by default the number in the file, from 1."""
         return self.model_copy(update={"name": clean(self.name or str(number))})
 
@@ -114,6 +103,16 @@ class HookSettings(_AllSettings, _HookSettings):  # type: ignore[misc, valid-typ
         names = (name for name, field in type(self).model_fields.items() if VARIABLE in field.metadata)
         return tuple(filter(None, (getattr(self, name) for name in names)))
 
+
+_FIELDS: Final[Mapping[str, Any]] = {
+    name: (field.rebuild_annotation(), field.default)
+    for kind in DELIVERIES
+    for name, field in kind.model_fields.items()
+}
+if TYPE_CHECKING:
+    HookSettings: TypeAlias = _HookSettings
+else:
+    HookSettings = create_model("HookSettings", __base__=_HookSettings, __doc__=_HookSettings.__doc__, **_FIELDS)
 
 DOCUMENTED: Final[tuple[type[BaseModel], ...]] = (_HookSettings, *DELIVERIES)
 """The classes with the help of a hook's settings."""

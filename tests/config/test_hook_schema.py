@@ -64,12 +64,12 @@ def mistakes_of(folder: Path, text: str) -> list[str]:
 def test_a_hook_has_what_the_file_says(tmp_path: Path) -> None:
     pager, chat, duty, secret, apprise = settings_of(tmp_path, WHOLE).hooks
     assert [hook.name for hook in (pager, chat, duty, secret, apprise)] == ["pager", "2", "3", "4", "5"]
-    assert pager.command == ("/usr/local/bin/page", "--quiet")
+    assert dict(pager)["command"] == ("/usr/local/bin/page", "--quiet")
     rule = pager.rule(NO_PROFILE)
     assert (rule.kinds, rule.has_incidents) == (frozenset({Kind.MODE}), True)
     assert (rule.after, rule.cooldown) == (timedelta(minutes=2), timedelta(minutes=5))
     rule = chat.rule(NO_PROFILE)
-    assert (rule.kinds, rule.has_incidents, duty.format) == (frozenset(), True, "pagerduty")
+    assert (rule.kinds, rule.has_incidents, dict(duty)["format"]) == (frozenset(), True, "pagerduty")
 
 
 def test_what_delivers_a_message_follows_from_the_hook(tmp_path: Path) -> None:
