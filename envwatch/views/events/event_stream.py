@@ -57,7 +57,8 @@ class Layout(NamedTuple):
 
     def named(self, name: SafeText, id_: SafeText) -> SafeText:
         """Return a unique name."""
-        return _unique(name, id_, self.ambiguous)
+        tail = id_tail(name, id_, self.ambiguous)
+        return composed(f"{name}{tail}") if tail else name
 
     def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
         """Return a line, without line end."""
@@ -70,20 +71,15 @@ class Layout(NamedTuple):
         return composed(GAP.join(columns).rstrip(" "))
 
 
-def _unique(name: SafeText, id_: SafeText, ambiguous: frozenset[SafeText]) -> SafeText:
-    tail = id_tail(name, id_, ambiguous)
-    return composed(f"{name}{tail}") if tail else name
-
-
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
     """Return column widths that suit all names of a fleet."""
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
-    ambiguous = AmbiguousNames().among(fleet.environments)
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
-    widest = max((cells(_unique(label, id_, ambiguous)) for id_, label in named), default=cells(_FLEET))
+    layout = Layout(0, profile, AmbiguousNames().among(fleet.environments), zone)
+    widest = max((cells(layout.named(label, id_)) for id_, label in named), default=cells(_FLEET))
     if len(named) > 1:
         widest = max(widest, cells(counted(len(named), "environment")))  # the count replaces the name of a group
-    return Layout(min(widest, _WIDEST_NAME), profile, ambiguous, zone)
+    return layout._replace(name=min(widest, _WIDEST_NAME))
 
 
 def event_line(event: Event, layout: Layout) -> SafeText:
@@ -184,12 +180,8 @@ class EventStream:
             yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
 
     def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
-        event_filter = EventFilter(self.query, None, monitor.is_acked, self.profile_name)
-
-        def is_about_fleet(event: Event) -> bool:
-            return event.id is None and not event.members
-
-        return [event for event in events if is_about_fleet(event) or any(event_filter.results(event))]
+        results = EventFilter(self.query, None, monitor.is_acked, self.profile_name).results
+        return [event for event in events if (event.id is None and not event.members) or any(results(event))]
 
     def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
         if self.format is EventFormat.JSONL:

@@ -150,11 +150,8 @@ def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
     for text, style in pieces:
         for match in _UNBROKEN.finditer(text):
             part = sliced(text, *match.span())
-            yield from (Piece(word, style) for row in wrapped(part, width) for word in _whole_or_words(row, part))
-
-
-def _whole_or_words(row: SafeText, part: SafeText) -> Iterable[SafeText]:
-    return (row,) if row == part else words_of(row)
+            for row in wrapped(part, width):
+                yield from (Piece(word, style) for word in ((row,) if row == part else words_of(row)))
 
 
 def _joined(words: Sequence[Piece]) -> Row:

@@ -187,7 +187,7 @@ def block_of(
             else:
                 rest.append(tracked)
         is_unrecorded = monitor.policy_of(profile_state.profile).is_unrecorded
-        lost |= _alone(rest) if is_unrecorded else _found_together(rest)
+        lost |= {_key(*row.key): [(row, row.lost_at)] for row in rest} if is_unrecorded else _found_together(rest)
     earlier = {line.key: line for line in before.lines}
     incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
     places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
@@ -227,8 +227,9 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 
     def counts(tracked: TrackedEnvironment) -> bool:
         profile_state = known.get(tracked.profile)
-        is_known = profile_state is not None and not _is_doubtful(tracked, profile_state)
-        return is_known and tracked.presence not in _UP and (counted is None or tracked.key in counted)
+        if profile_state is None or tracked.clock_suspect or profile_state.is_unproven(tracked):
+            return False
+        return tracked.presence not in _UP and (counted is None or tracked.key in counted)
 
     presences.update([tracked.presence for tracked in in_block if counts(tracked)])
     asides = Counter(aside for tracked, aside in outside if counts(tracked))
@@ -248,10 +249,6 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
         silenced_up=silenced_up,
         silenced=silenced,
     )
-
-
-def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
-    return tracked.clock_suspect or profile_state.is_unproven(tracked)
 
 
 def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, silence_ends: Iterable[float]) -> Block:
@@ -319,10 +316,6 @@ def _aside(
     if not monitor.decision_of(tracked, at).counts:
         return Aside.NOT_ALERTING
     return Aside.SILENCED if monitor.is_in_force(silenced, tracked, at) else None
-
-
-def _alone(rows: Iterable[TrackedEnvironment]) -> _Lost:
-    return {_key(*row.key): [(row, row.lost_at)] for row in rows}
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
