@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from envwatch import __version__
 from envwatch.cli.arguments import GROUPS, Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import zone_named
@@ -22,9 +21,7 @@ from envwatch.redactor import ReportedError, redactor
 from envwatch.watch.profiles import (
     Profiles,
     SelectedProfile,
-    history_folder_for,
     host_of,
-    server_in,
     state_file,
     state_folder,
 )
@@ -36,11 +33,7 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
-    from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import Fleet
-    from envwatch.history.moment import Moment
-    from envwatch.history.past import Past
-    from envwatch.history.recorder import HistoryRecorder
     from envwatch.hooks.delivery import Delivery
     from envwatch.model.clock import Clocks
     from envwatch.query.language import Query
@@ -55,8 +48,6 @@ _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 """Commands that log only if an option names a file."""
-_DRAWN_AFTER_S: Final = 0.5
-"""Seconds from the first outcome until a slow machine has drawn the rows."""
 
 
 def all_settings_for(
@@ -244,18 +235,6 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
     return PollLog(path, redactor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 
-class History(NamedTuple):
-    """The recorder, and each profile's past."""
-
-    recorder: HistoryRecorder | None
-    pasts: Mapping[SafeText, Past]
-
-    def close(self) -> None:
-        """Write pending polls, unless writing takes too long."""
-        if self.recorder is not None:
-            self.recorder.close()
-
-
 class DemoHistory(NamedTuple):
     """The history and the state files of the demo."""
 
@@ -265,56 +244,6 @@ class DemoHistory(NamedTuple):
     """Called in a thread before the first recording."""
     read: Callable[[Clocks], News]
     """Returns the uptimes at the first call; later nothing."""
-
-
-def history_for(
-    profiles: Profiles,
-    options: Options,
-    notify: Callable[[str], None],
-    on_ready: Callable[[SafeText], None] | None = None,
-    demo: DemoHistory | None = None,
-) -> History:
-    """Return the histories of profiles with the setting `history`; the caller closes the result.
-
-    SQLite is imported after the first outcome is drawn. `notify` is called from any thread when recording fails, or
-    works again.
-    """
-    recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
-    if options.no_history or not recorded:
-        return History(None, {})
-    from envwatch.history.recorder import HistoryRecorder, nothing
-    from envwatch.history.stored import Retention, StoredPast
-
-    folders = {
-        name: demo.folder if demo else history_folder_for(server_in(credentials.base_url), settings)
-        for name, (credentials, settings) in recorded.items()
-    }
-    recorder = HistoryRecorder(
-        folders,
-        {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},
-        notify=notify,
-        delay_s=_DRAWN_AFTER_S,
-        prepare=demo.prepare if demo else nothing,
-        between_runs=_changes_between_runs,
-        on_ready=on_ready or nothing,
-    )
-    # Without waiting, a reader would not find the demo's day.
-    wait = recorder.wait if demo else nothing
-    return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
-
-
-def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
-    """Import late: the recorder's thread calls this after the first frame."""
-    from envwatch.history.earlier_runs import changes_between_runs
-
-    return changes_between_runs(before, first)
-
-
-def note_targets(poll_log: PollLog, targets: Iterable[Target]) -> None:
-    """Log the polled targets and the keys' origins."""
-    for target in targets:
-        pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
-        poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
 
 
 def report_crash(error: BaseException, poll_log: PollLog) -> Exit:

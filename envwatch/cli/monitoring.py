@@ -5,29 +5,31 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch import __version__
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import History, history_for, note_targets, poll_log_for, targets_for
+from envwatch.cli.bootstrap import poll_log_for, targets_for
 from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Session, Target, read_clocks
-from envwatch.watch.alert_files import failing_hooks_of
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, never
-from envwatch.watch.profiles import policies_for
-from envwatch.watch.state_files import StateFiles
+from envwatch.watch.profiles import history_folder_for, policies_for, server_in
+from envwatch.watch.state_files import StateFiles, failing_hooks_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 
     from envwatch.cli.bootstrap import DemoHistory
+    from envwatch.fleet.events import Event
+    from envwatch.history.moment import Moment
     from envwatch.history.past import Past
+    from envwatch.history.recorder import HistoryRecorder
     from envwatch.sources.poller import Observer as SessionObserver
     from envwatch.storage.log import PollLog
     from envwatch.watch.alert_files import AlertFiles
@@ -37,16 +39,8 @@ _SLOW_LISTINGS = 2
 """Listings in a row with slow polls before a line says so: one may be slow by chance."""
 _REFUSALS = 2
 """After so many refusals in a row the refusal counts as final; the poller tries again after 30 s."""
-
-
-class Screen(NamedTuple):
-    """The dashboard's part of a watch. The functions are called from any thread."""
-
-    notify: Callable[[str], None]
-    """Shows a line to the user."""
-    on_ready: Callable[[SafeText], None]
-    """Called once for each profile, when its past has become readable."""
-    demo: DemoHistory | None = None
+_DRAWN_AFTER_S: Final = 0.5
+"""Seconds from the first outcome until a slow machine has drawn the rows."""
 
 
 class Monitoring(NamedTuple):
@@ -76,16 +70,31 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
     alerts: AlertFiles | None = None,
     *,
     is_recorded: bool = True,
-    screen: Screen | None = None,
+    notify: Callable[[str], None] | None = None,
+    on_ready: Callable[[SafeText], None] | None = None,
+    demo: DemoHistory | None = None,
 ) -> AsyncIterator[Monitoring]:
-    """Poll and record profiles; `alerts` are the alert states of an earlier run."""
+    """Poll and record profiles.
+
+    Args:
+        profiles: the selected profiles.
+        options: the command line.
+        deadline: the end of the watch.
+        alerts: the alert states of an earlier run.
+        is_recorded: whether the history gets the polls.
+        notify: shows a line on the dashboard, from any thread; None for a command without a screen.
+        on_ready: called once for each profile, when its past has become readable, from any thread.
+        demo: the demo's history, in place of the profiles' histories.
+    """
     targets, profile_name = targets_for(profiles), clean(profiles.first.profile)
     monitor = Monitor.create(
         profiles.limits, policies=policies_for(profiles), profile_name=profile_name, servers=profiles.servers
     )
-    notify = show if screen is None else screen.notify
+    has_screen, notify = notify is not None, notify or show
     poll_log = poll_log_for(options, notify)
-    note_targets(poll_log, targets.values())
+    for target in targets.values():
+        pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
+        poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
 
     def warn(line: str) -> None:
         poll_log.note(line)
@@ -93,28 +102,72 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
 
     async with AsyncExitStack() as stack:
         stack.callback(poll_log.close)
-        if screen is not None:
+        if has_screen:
             stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        on_ready, demo = (None, None) if screen is None else (screen.on_ready, screen.demo)
-        history = history_for(profiles, options, warn, on_ready, demo) if is_recorded else History(None, {})
-        advisers = [_pace_adviser(targets, warn)] if screen is None else []
+        recorder, pasts = (
+            _history(profiles, warn, on_ready, demo) if is_recorded and not options.no_history else (None, {})
+        )
+        advisers = [] if has_screen else [_pace_adviser(targets, warn)]
         session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
-        start = partial(Watch, monitor, session, deadline=deadline, has_log=screen is not None)
+        start = partial(Watch, monitor, session, deadline=deadline, has_log=has_screen)
         if demo is None:
-            saved = StateFiles(profiles, warn, alerts, None if screen is None else failing_hooks_of(profiles))
+            saved = StateFiles(profiles, warn, alerts, failing_hooks_of(profiles) if has_screen else None)
             stack.callback(saved.close)
             watch = start(read=saved.read, keep=saved.keep)
             watch.observers.append(saved.observe)
         else:  # each demo has new environments
             watch = start(read=demo.read)
-        if (recorder := history.recorder) is not None:
+        if recorder is not None:
             watch.observers.append(lambda update: recorder.record(update.monitor, update.changes))
         if alerts is not None:
             watch.resume(await asyncio.to_thread(alerts.take_over, read_clocks(), warn))
         await stack.enter_async_context(session)
         await stack.enter_async_context(aclosing(watch))
-        stack.enter_context(closing(history))
-        yield Monitoring(watch, history.pasts, poll_log, warn)
+        if recorder is not None:
+            stack.callback(recorder.close)
+        yield Monitoring(watch, pasts, poll_log, warn)
+
+
+def _history(
+    profiles: Profiles,
+    warn: Callable[[str], None],
+    on_ready: Callable[[SafeText], None] | None,
+    demo: DemoHistory | None,
+) -> tuple[HistoryRecorder | None, Mapping[SafeText, Past]]:
+    """Return recorder and pasts of the profiles with the setting `history`.
+
+    SQLite is imported after the first outcome is drawn. `warn` is called from any thread when recording fails, or
+    works again.
+    """
+    recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
+    if not recorded:
+        return None, {}
+    from envwatch.history.recorder import HistoryRecorder, nothing
+    from envwatch.history.stored import Retention, StoredPast
+
+    folders = {
+        name: demo.folder if demo else history_folder_for(server_in(credentials.base_url), settings)
+        for name, (credentials, settings) in recorded.items()
+    }
+    recorder = HistoryRecorder(
+        folders,
+        {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},
+        notify=warn,
+        delay_s=_DRAWN_AFTER_S,
+        prepare=demo.prepare if demo else nothing,
+        between_runs=_changes_between_runs,
+        on_ready=on_ready or nothing,
+    )
+    # Without waiting, a reader would not find the demo's day.
+    wait = recorder.wait if demo else nothing
+    return recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()}
+
+
+def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
+    """Import late: the recorder's thread calls this after the first frame."""
+    from envwatch.history.earlier_runs import changes_between_runs
+
+    return changes_between_runs(before, first)
 
 
 def show(line: str) -> None:
@@ -139,29 +192,23 @@ def _pace_adviser(targets: Mapping[SafeText, Target], warn: Callable[[str], None
     return observe
 
 
-@dataclass(slots=True)
-class Refusals:
-    """Counts refusals (401 or 403) of each profile's key since the last listing."""
+def refusal_check(profiles: Collection[SafeText]) -> Callable[[MonitorUpdate], None]:
+    """Return a function that counts refusals (401 or 403) of each profile's key since the last listing.
 
-    targets: Mapping[SafeText, Target]
-    _counts: dict[SafeText, int] = field(default_factory=dict)
+    The function raises a `StopError` if all profiles' keys stay refused.
+    """
+    counts = Counter[SafeText]()
 
-    def check(self, update: MonitorUpdate) -> None:
-        """Count an outcome.
+    def check(update: MonitorUpdate) -> None:
+        profile, outcome = update.changes.profile, update.changes.outcome
+        if profile is not None and isinstance(outcome, Listed):
+            counts[profile] = 0
+        elif profile is not None and isinstance(outcome, Failed) and outcome.cause.is_refusal:
+            counts[profile] += 1
+            if all(counts[each] >= _REFUSALS for each in profiles):
+                raise StopError(Exit.AUTHENTICATION, f"refused again: {outcome.message}")
 
-        Raises:
-            StopError: if all profiles' keys stay refused.
-        """
-        profile = update.changes.profile
-        if profile is None:
-            return
-        match update.changes.outcome:
-            case Listed():
-                self._counts[profile] = 0
-            case Failed(cause=cause, message=message) if cause.is_refusal:
-                self._counts[profile] = self._counts.get(profile, 0) + 1
-                if all(self._counts.get(profile, 0) >= _REFUSALS for profile in self.targets):
-                    raise StopError(Exit.AUTHENTICATION, f"refused again: {message}")
+    return check
 
 
 def narrate(update: MonitorUpdate) -> None:

@@ -17,10 +17,8 @@ from envwatch.fleet.alerting.alert_state import (
     alert_state,
     content_of,
     dropped_values,
-    failing_hooks,
     ledger_content,
     open_incidents,
-    written_at,
 )
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import Fleet
@@ -30,8 +28,8 @@ from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
-from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, ChangedFile, StateFile
-from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, state_file
+from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, StateFile
+from envwatch.watch.profiles import SelectedProfile, alert_file_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.ledger import Ledger
 
 _WRITTEN_EVERY_MS: Final = 60_000
-_HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
 _DISK_S: Final = 5.0
 """How long a message waits for the write of the ledger."""
 
@@ -74,22 +71,6 @@ def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> Ale
     """Return a profile's stored losses and incidents, if any, to judge a single listing."""
     state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
     return None if state is None else replace(state, online=frozenset())
-
-
-def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText, WallMs]]:
-    """Return a function that reads the failing hooks of all processes, with times. The disk may be slow."""
-    paths = {alert_file_for(*profile) for profile in profiles.values()}
-    files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
-    found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
-
-    def newest(now: Clocks) -> Mapping[SafeText, WallMs]:
-        for number, file in enumerate(files):
-            if (content := file.changed()) is not None:
-                found[number] = written_at(content), failing_hooks(content)
-        running = [failing for at, failing in found.values() if now.wall - at < _HOOKS_RUN_MS]
-        return {name: since for failing in running for name, since in failing.items()}
-
-    return newest
 
 
 class AlertFiles:

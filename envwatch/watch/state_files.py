@@ -8,12 +8,14 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from envwatch.files import ProcessLock
+from envwatch.fleet.alerting.alert_state import failing_hooks, written_at
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
 from envwatch.model.text import SafeText
 from envwatch.model.times import MS
 from envwatch.storage.state_file import (
     ACKNOWLEDGEMENTS,
+    ALERT_STATE,
     SILENCES,
     UPTIME,
     WORDS,
@@ -24,7 +26,7 @@ from envwatch.storage.state_file import (
     words_in,
 )
 from envwatch.watch.loop import Decisions, News, with_changes
-from envwatch.watch.profiles import history_folder_for, server_in, state_file
+from envwatch.watch.profiles import alert_file_for, history_folder_for, server_in, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,6 +44,8 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 _WRITTEN_EVERY_MS: Final = limits.UPTIME_REFRESHED / MS
+_HOOKS_RUN_MS: Final = 300_000
+"""A running process writes its alert states every minute."""
 
 
 class _Entries(Generic[K, T]):
@@ -218,6 +222,22 @@ class StateFiles:
         for file in (self._acks.file, self._silences.file, self._words.file):
             file.close()
         self._uptimes.close()
+
+
+def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText, WallMs]]:
+    """Return a function that reads the failing hooks of all processes, with times. The disk may be slow."""
+    paths = {alert_file_for(*profile) for profile in profiles.values()}
+    files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
+    found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
+
+    def newest(now: Clocks) -> Mapping[SafeText, WallMs]:
+        for number, file in enumerate(files):
+            if (content := file.changed()) is not None:
+                found[number] = written_at(content), failing_hooks(content)
+        running = [failing for at, failing in found.values() if now.wall - at < _HOOKS_RUN_MS]
+        return {name: since for failing in running for name, since in failing.items()}
+
+    return newest
 
 
 def stored_news(profiles: Profiles, listed: Iterable[SafeText]) -> News:

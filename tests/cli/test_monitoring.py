@@ -15,7 +15,7 @@ from support.builders import NOW, beating, reading
 from support.fake_clock import Answer, Script, World, error, poller_of
 
 from envwatch.cli.arguments import StopError
-from envwatch.cli.monitoring import Refusals, run_until_signalled
+from envwatch.cli.monitoring import refusal_check, run_until_signalled
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
@@ -105,9 +105,9 @@ async def test_a_moment_counts_time_that_the_machine_slept() -> None:
 
 async def refused(world: World, *scripts: Script, seconds: float = 400) -> tuple[float, str] | None:
     """Return time and reason of the end by a refused key, or None."""
-    refusals = Refusals(targets_of(world, *scripts))
+    check = refusal_check(targets_of(world, *scripts))
     try:
-        await taken(world, *scripts, deadline=until(world, seconds), check=refusals.check)
+        await taken(world, *scripts, deadline=until(world, seconds), check=check)
     except StopError as stop:
         return world.now, f"{stop.code.name}: {stop}"
     return None

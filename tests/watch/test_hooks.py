@@ -30,10 +30,11 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.watch.alert_files import AlertFiles, failing_hooks_of
+from envwatch.watch.alert_files import AlertFiles
 from envwatch.watch.hooks import HookDispatch, Prepared
 from envwatch.watch.loop import News, Watch
 from envwatch.watch.profiles import Profiles, SelectedProfile
+from envwatch.watch.state_files import failing_hooks_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -322,7 +323,7 @@ def test_a_dashboard_knows_the_failing_hooks_of_a_process_that_still_runs(
     later: float, *, known: bool, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = state_folder / "alerts" / "work.json"
-    monkeypatch.setattr("envwatch.watch.alert_files.alert_file_for", lambda *_profile: path)
+    monkeypatch.setattr("envwatch.watch.state_files.alert_file_for", lambda *_profile: path)
     profiles = Profiles({NO_PROFILE: SelectedProfile(None, None)})  # type: ignore[arg-type]
     newest = failing_hooks_of(profiles)
     assert newest(reading(NOW)) == {}

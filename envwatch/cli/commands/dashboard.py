@@ -153,7 +153,7 @@ async def run_dashboard(
     """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
     import asyncio
 
-    from envwatch.cli.monitoring import Screen, monitoring
+    from envwatch.cli.monitoring import monitoring
 
     sys.setswitchinterval(TURN_S)
     gc_tuning.share_heap()
@@ -161,8 +161,13 @@ async def run_dashboard(
     notices: asyncio.Queue[str] = asyncio.Queue()
     show_notice = _thread_safe(notices.put_nowait)
     readable: asyncio.Queue[SafeText] = asyncio.Queue()
-    screen = Screen(lambda text: show_notice(redactor()(text)), _thread_safe(readable.put_nowait), demo)
-    async with monitoring(profiles, options, screen=screen) as watched:
+    async with monitoring(
+        profiles,
+        options,
+        notify=lambda text: show_notice(redactor()(text)),
+        on_ready=_thread_safe(readable.put_nowait),
+        demo=demo,
+    ) as watched:
         # The first requests run during Textual's import, which takes longer than the requests.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)

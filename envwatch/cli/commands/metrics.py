@@ -133,7 +133,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll or change by time; remove the file at the end."""
-    from envwatch.cli.monitoring import Refusals, monitoring
+    from envwatch.cli.monitoring import monitoring, refusal_check
     from envwatch.metrics.exposition import with_poll
     from envwatch.watch.pinging import ServiceManager
 
@@ -142,7 +142,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     with closing(Textfile(options.textfile)) as textfile, manager:
         async with monitoring(profiles, options) as watched:
             textfile.warn = watched.warn
-            refusals, is_change = Refusals(watched.watch.targets), change_test()
+            stop_if_refused, is_change = refusal_check(watched.watch.targets), change_test()
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()
             async for update in watched.watch:
@@ -154,7 +154,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
                     await asyncio.to_thread(textfile.write, body)
                 manager.take(outcome)
-                refusals.check(update)
+                stop_if_refused(update)
     return Exit.FINE
 
 

@@ -100,7 +100,7 @@ def _record(settings: Settings, options: Options) -> int:
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
     import asyncio
 
-    from envwatch.cli.monitoring import Refusals, monitoring
+    from envwatch.cli.monitoring import monitoring, refusal_check
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
     from envwatch.watch.loop import deadline_after
@@ -115,7 +115,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     ):
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
-        refusals = Refusals(watched.watch.targets)
+        stop_if_refused = refusal_check(watched.watch.targets)
         with ProgressLine(after_s=0) as progress:
             async for update in watched.watch:
                 try:
@@ -125,7 +125,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
                 if progress.is_due:
                     lasted = timedelta(seconds=update.changes.now.monotonic - began.monotonic)
                     progress.show(f"{_size(writer)} in {long_age(lasted)}")
-                refusals.check(update)
+                stop_if_refused(update)
     return Exit.FINE
 
 

@@ -67,7 +67,7 @@ def run(options: Options) -> int:
 
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
-    from envwatch.cli.monitoring import Refusals, monitoring
+    from envwatch.cli.monitoring import monitoring, refusal_check
     from envwatch.query.language import Query
     from envwatch.sources.poller import read_clocks
     from envwatch.watch.loop import deadline_after
@@ -78,9 +78,9 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
     with ProgressLine(after_s=0) as line:
         deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
-            refusals = Refusals(watched.watch.targets)
+            stop_if_refused = refusal_check(watched.watch.targets)
             async for last in watched.watch:
-                refusals.check(last)
+                stop_if_refused(last)
                 has_hint = has_hint or print_hint(query, last.monitor.fleet)
                 # Only a new listing proves a condition.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:

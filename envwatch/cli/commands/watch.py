@@ -76,7 +76,7 @@ def run(options: Options) -> int:
 
 async def _watch(profiles: Profiles, options: Options) -> int:
 
-    from envwatch.cli.monitoring import Refusals, monitoring, narrate, show
+    from envwatch.cli.monitoring import monitoring, narrate, refusal_check, show
     from envwatch.sources.poller import read_clocks
     from envwatch.watch.hooks import dispatching, prepared
     from envwatch.watch.loop import deadline_after
@@ -97,7 +97,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             dispatching(hooks, watched.watch, watched.poll_log, show) as running_hooks,
             pinging(pings, watched.watch, watched.warn, running_hooks.runner.failing),
         ):
-            refusals = Refusals(watched.watch.targets)
+            stop_if_refused = refusal_check(watched.watch.targets)
             with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
@@ -112,7 +112,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                     narrate(update)
                 manager.take(update.changes.outcome)
                 if not hooks.hooks:
-                    refusals.check(update)
+                    stop_if_refused(update)
             await writer.finish()
     return Exit.FINE
 
