@@ -6,6 +6,7 @@ import asyncio
 import re
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -15,8 +16,9 @@ from textual.reactive import Reactive
 
 from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.history.past import HistoryError
+from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
-from envwatch.tui.poll_control import POLLING_KEYS, Targets, change_interval, refresh, toggle_pause
+from envwatch.model.times import long_age, seconds_up
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
@@ -33,13 +35,14 @@ from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from textual.events import Key
     from textual.screen import Screen
 
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
+    from envwatch.sources.poller import Target
     from envwatch.tui.arguments import Inputs, Preferences
     from envwatch.tui.rewind.time_machine import TimeMachine
     from envwatch.watch.loop import MonitorUpdate
@@ -58,6 +61,7 @@ GUESSED_KEYS: Final = {
     "ctrl+b": ("move.page_up", "goes a page up"),
 }
 """Keys of other programs, with the id and the effect of the binding that is meant."""
+_INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 _FRAME_S: Final = 0.2
 _YIELD: Final = 0.001
 _LARGE: Final = 1000
@@ -75,7 +79,10 @@ class EnvwatchApp(TerminalApp, StateNode):
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),
-        *POLLING_KEYS,
+        Binding("p", "pause", "Pause", id="poll.pause"),
+        Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
+        without_key("interval(1)", "Poll less often", "poll.slower"),
+        without_key("interval(-1)", "Poll more often", "poll.faster"),
         without_key("switch_bell", "Bell on or off", "app.bell"),
         without_key("times", "Times: relative, local, UTC", "app.times"),
         without_key("change_theme", "Theme …", "app.theme"),
@@ -297,20 +304,20 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def action_pause(self) -> None:
         if not self.time_machine.pause():
-            self._answer_poll_key(toggle_pause)
+            self._answer_poll_key(_toggle_pause)
 
     def action_refresh_now(self) -> None:
-        self._answer_poll_key(refresh)
+        self._answer_poll_key(_refresh)
 
     def action_interval(self, step: int) -> None:
         self._answer_poll_key(partial(self._change_interval, step))
 
-    def _change_interval(self, step: int, targets: Targets) -> str:
-        text = change_interval(step, targets)
+    def _change_interval(self, step: int, targets: Mapping[SafeText, Target]) -> str:
+        text = _take_next_interval(step, targets)
         self._watch.read_intervals()
         return text
 
-    def _answer_poll_key(self, act: Callable[[Targets], str]) -> None:
+    def _answer_poll_key(self, act: Callable[[Mapping[SafeText, Target]], str]) -> None:
         text = self.time_machine.refuses_polling or act(self._watch.targets)
         self.republish()
         self.answer(text)
@@ -393,3 +400,49 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)
+
+
+def _toggle_pause(targets: Mapping[SafeText, Target]) -> str:
+    """Pause all pollers, or continue if all are paused; return the answer, as the functions below."""
+    pollers = [target.poller for target in targets.values()]
+    is_pause = not all(poller.schedule.is_paused for poller in pollers)
+    for poller in pollers:
+        poller.pause(paused=is_pause)
+    return "paused: p goes on, r polls once" if is_pause else "polling again"
+
+
+def _refresh(targets: Mapping[SafeText, Target]) -> str:
+    """Poll now, as far as server and request budget allow."""
+    delays = {profile: target.poller.refresh() for profile, target in targets.items()}
+    forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
+    if forbidden:
+        subject = f"{', '.join(forbidden)}: " if len(delays) > 1 else ""
+        rest = "; polling the others" if len(forbidden) < len(delays) else ""
+        return f"{subject}the server asked to wait: {_seconds_up(max(forbidden.values()))} left{rest}"
+    longest = max((delay.left for delay in delays.values() if delay), default=timedelta())
+    if longest > limits.FORCED_EVERY:
+        return f"polling in {_seconds_up(longest)}: the request budget allows no sooner"
+    return "polling now"
+
+
+def _take_next_interval(step: int, targets: Mapping[SafeText, Target]) -> str:
+    """Take the next interval: longer than the current (`step` > 0), or shorter than the wanted interval."""
+    pollers = [target.poller for target in targets.values()]
+    for poller in pollers:
+        wanted = poller.limits.interval
+        if step > 0:
+            wanted = min((each for each in _INTERVALS if each > poller.interval), default=wanted)
+        else:
+            wanted = max((each for each in _INTERVALS if each < wanted), default=wanted)
+        poller.want_interval(wanted)
+    intervals = dict.fromkeys(_seconds_up(poller.interval) for poller in pollers)
+    schedules = [poller.schedule for poller in pollers]
+    took = max((each.took for each in schedules), default=timedelta())
+    reason = f": a listing takes {_seconds_up(took)}" if took else ""
+    if any(each.requests for each in schedules):
+        reason = ": the request budget allows no more"
+    return f"polling every {' and '.join(intervals)}{reason}"
+
+
+def _seconds_up(duration: timedelta) -> str:
+    return long_age(seconds_up(duration))

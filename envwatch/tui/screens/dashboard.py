@@ -182,7 +182,7 @@ class Dashboard(TableActions, RowActions):
 
     @property
     def _has_room(self) -> bool:
-        return self._is_wide or self.size.height >= 40
+        return self._is_wide or self.size.height >= _TALL
 
     @property
     def _shows_detail(self) -> bool:

@@ -23,7 +23,7 @@ from envwatch.tui.terminal.frame_writer import FrameWriter
 from envwatch.tui.terminal.input_bytes import InputQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
     from textual.driver import Driver
@@ -151,10 +151,11 @@ class TerminalApp(App[int]):
         with self.suspend():
             if self._terminal_driver is None:
                 raise SuspendNotSupported
-            outcome = await _caught(self._terminal_driver.run_in_foreground(command, environ))
-        if isinstance(outcome, OSError):
-            raise outcome
-        return outcome
+            try:
+                return await self._terminal_driver.run_in_foreground(command, environ)
+            except OSError as error:
+                failure = error  # `App.suspend` does not return after an exception
+        raise failure
 
     @property
     def _terminal_driver(self) -> TerminalDriver | None:
@@ -179,14 +180,6 @@ class TerminalApp(App[int]):
 
     def _print_error_renderables(self) -> None:
         self._exit_renderables.clear()
-
-
-async def _caught(exit_code: Awaitable[int]) -> int | OSError:
-    """Return an error as a value, because `App.suspend` does not return after an exception."""
-    try:
-        return await exit_code
-    except OSError as error:
-        return error
 
 
 def clipboard_sequence(text: str, *, in_tmux: bool) -> str:

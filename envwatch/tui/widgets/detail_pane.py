@@ -134,14 +134,13 @@ class DetailPane(Pager, StateNode):
 
     def _draw_ticking(self) -> None:
         line, layout = self.line, self._layout
-        head = self._head(line)
         why: list[Row] = []
         if self.explains and isinstance(line, TrackedEnvironment):
             from envwatch.views.pane.explanation import explanation_rows
 
             rows = explanation_rows(line, self.state.monitor, self.state.now, self.options.zone, layout)
             why = [layout.section("why · E goes back"), *rows]
-        self._draw("head", head)
+        self._draw("head", self._head(line))
         self._draw("explanation", why)
 
     def _draw(self, part: str, rows: Sequence[Row]) -> None:
@@ -167,12 +166,9 @@ class DetailPane(Pager, StateNode):
         if isinstance(line, GroupHeader):
             from envwatch.views.pane.group_details import group_headline, problem_lines
 
-            lines = problem_lines(line.environments, state.monitor, state.now)
-            return [
-                *layout.title(line.title),
-                *layout.sentence(group_headline(line.environments, is_ascii=is_ascii)),
-                *self._rows(lines),
-            ]
+            headline = layout.sentence(group_headline(line.environments, is_ascii=is_ascii))
+            problems = self._rows(problem_lines(line.environments, state.monitor, state.now))
+            return [*layout.title(line.title), *headline, *problems]
         if isinstance(line, BlockLine):
             return self._incident_head(line)
         from envwatch.views.pane import state_details
