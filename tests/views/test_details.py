@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading, watched
 from support.tracked_environments import BARE, context_in
-from support.uncleaned import uncleaned
 
 from envwatch.fleet.presence import DISCONNECTED, ONLINE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle, zone_of
-from envwatch.views.pane.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
+from envwatch.views.pane.details import COPY_LETTERS, about_lines, copies, event_line, gist_of, help_lines, id_lines
 from envwatch.views.pane.layout import DetailLine, Fit
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def test_only_a_command_is_laid_out_for_a_shell_and_can_be_copied() -> None:
         tracked = profile_state.environments[row.id]
         (line,) = [line for line in all_lines(tracked, profile_state) if line.label == "by hand"]
         assert (line.text, line.fit, line.letter) == (text, fit, letter)
-        assert ("update command" in [copy.label for copy in copies(tracked)]) is bool(letter)
+        assert ("update command" in copies(tracked)) is bool(letter)
 
 
 def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
@@ -355,7 +354,7 @@ def test_churn_counts_changes_of_connection() -> None:
 def test_the_parts_worth_copying_are_offered_by_name() -> None:
     metadata = {"workingDirectory": "/srv", "lettaCodeVersion": "0.34.12", "self_update": {"manual_command": "npm i"}}
     row = environment("env-1", metadata=metadata)
-    texts = {copy.label: copy.text for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))}
+    texts = copies(TrackedEnvironment(environment=row, verdict=ONLINE))
     assert texts == {
         "name": "laptop of env-1",
         "device id": "device-of-env-1",
@@ -370,7 +369,7 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
 
 def test_missing_parts_are_not_offered() -> None:
     row = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
-    assert [copy.label for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))] == [
+    assert [*copies(TrackedEnvironment(environment=row, verdict=ONLINE))] == [
         "name",
         "device id",
         "environment id",
@@ -379,22 +378,22 @@ def test_missing_parts_are_not_offered() -> None:
 
 def test_the_row_of_an_old_name_offers_no_command_that_starts_the_old_name_again() -> None:
     replaced = TrackedEnvironment(environment=environment("env-1"), verdict=DISCONNECTED, replaced_by=clean("env-2"))
-    assert "start command" not in [copy.label for copy in copies(replaced)]
+    assert "start command" not in copies(replaced)
     lost = replace(replaced, replaced_by=None)
-    assert "start command" in [copy.label for copy in copies(lost)]
+    assert "start command" in copies(lost)
 
 
 @pytest.mark.parametrize(
     ("text", "gist"), [("", ""), ("x" * 300, "x" * 300), ("a\nb", "2 lines"), ("{\n}\n", "3 lines")]
 )
 def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: str) -> None:
-    assert Copy("text", uncleaned(text)).gist == gist
+    assert gist_of(text) == gist
 
 
 def test_every_copy_has_a_letter_of_its_own() -> None:
     assert len(set(COPY_LETTERS.values())) == len(COPY_LETTERS)
     only = TrackedEnvironment(environment=environment("env-1"), verdict=ONLINE)
-    assert {copy.label for copy in copies(only)} <= set(COPY_LETTERS)
+    assert copies(only).keys() <= set(COPY_LETTERS)
 
 
 def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:

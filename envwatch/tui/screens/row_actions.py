@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.views.command_context import CommandSettings, RowCommand
-    from envwatch.views.pane.details import Copy
 
 
 _PREVIEW: Final = 60
@@ -98,7 +97,7 @@ class RowActions(TableScreen):
             return
         from envwatch.tui.screens.dialogs import CopyMenu
         from envwatch.views.output.formats import json_of, row_json_of
-        from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
+        from envwatch.views.pane.details import COPY_LETTERS, copies, gist_of
         from envwatch.views.report.chat import incident_sentence
 
         state, environments = self.state, self.environment_list(target.environments, self.state)
@@ -110,29 +109,33 @@ class RowActions(TableScreen):
             shared=target.shared,
             is_past=state.rewound is not None,
         )
-        own: list[tuple[str, Copy]]
-        if len(target.environments) == 1:
+        if is_single := len(target.environments) == 1:
             (only,) = target.environments
-            own = [(each.label, each) for each in copies(only)]
+            own = copies(only)
             as_json = row_json_of(environments)
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)
-            own = [("name", _names_of(target)), ("environment id", Copy("environment ids", ids))]
+            own = {"name": _names_of(target), "environment id": ids}
             as_json = b"".join(json_of(environments)).decode()
-        added = Copy("a sentence for a chat", sentence), Copy("JSON", as_json)
-        texts = {COPY_LETTERS[label]: text for label, text in (*own, *((each.label, each) for each in added))}
+        labels = {label: label if is_single else f"{label}s" for label in own}
+        texts = own | {"a sentence for a chat": sentence, "JSON": as_json}
+        by_letter = {COPY_LETTERS[label]: text for label, text in texts.items()}
 
         def copy(letter: str) -> None:
             if menu.is_plain:
                 from envwatch.tui.screens.plain_text import PlainText
 
-                self.app.push_screen(PlainText(self._legible(texts[letter].text)))
+                self.app.push_screen(PlainText(self._legible(by_letter[letter])))
             else:
-                self._copy(texts[letter])
+                self._copy(by_letter[letter])
 
         choices = [
-            Choice(letter, f"{letter}  {text.label}", shortened(clean(self._legible(text.gist)), _PREVIEW))
-            for letter, text in texts.items()
+            Choice(
+                letter,
+                f"{letter}  {labels.get(label, label)}",
+                shortened(clean(self._legible(gist_of(text))), _PREVIEW),
+            )
+            for (label, text), letter in zip(texts.items(), by_letter, strict=True)
         ]
         menu = CopyMenu(f"Copy from {target.name}", choices)
         self.ask(menu, copy)
@@ -141,10 +144,12 @@ class RowActions(TableScreen):
         r"""Return a text with escapes such as `\u6771` on ASCII terminals."""
         return text.encode("ascii", "backslashreplace").decode() if self.options.glyphs.is_ascii else text
 
-    def _copy(self, copy: Copy) -> None:
-        self.app.copy_to_clipboard(copy.text)
-        cut = f" (the first {LONGEST_COPY:,} bytes)" if len(copy.text.encode()) > LONGEST_COPY else ""
-        gist = shortened(copy.gist, max(self.size.width - _MARGIN, 1), ellipsis=self.options.glyphs.ellipsis)
+    def _copy(self, text: str) -> None:
+        from envwatch.views.pane.details import gist_of
+
+        self.app.copy_to_clipboard(text)
+        cut = f" (the first {LONGEST_COPY:,} bytes)" if len(text.encode()) > LONGEST_COPY else ""
+        gist = shortened(gist_of(text), max(self.size.width - _MARGIN, 1), ellipsis=self.options.glyphs.ellipsis)
         self.show_message(f"sent to the clipboard{cut}{self.as_of}: {gist}")
 
     def action_acknowledge(self) -> None:
@@ -411,8 +416,5 @@ def _known(keys: Iterable[EnvironmentKey], watch: Watch) -> list[TrackedEnvironm
     return [tracked for key in keys if (tracked := watch.monitor.fleet.tracked(key)) is not None]
 
 
-def _names_of(target: Target) -> Copy:
-    from envwatch.views.pane.details import Copy
-
-    label = "name" if len(target.environments) == 1 else "names"
-    return Copy(label, "\n".join(tracked.environment.label for tracked in target.environments))
+def _names_of(target: Target) -> str:
+    return "\n".join(tracked.environment.label for tracked in target.environments)

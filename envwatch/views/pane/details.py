@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta, tzinfo
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.environment import METADATA_FIELDS, UNRESTRICTED, Environment, mode_meaning, mode_of, update_text
@@ -332,21 +332,14 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
 }
 
 
-class Copy(NamedTuple):
-    """A text for the clipboard."""
-
-    label: str
-    text: str
-
-    @property
-    def gist(self) -> SafeText:
-        """The text, or the number of lines if several."""
-        lines = self.text.count("\n") + 1
-        return composed(self.text) if lines == 1 else composed(f"{lines} lines")
+def gist_of(text: str) -> SafeText:
+    """Return a text for the clipboard, or the number of lines if several."""
+    lines = text.count("\n") + 1
+    return composed(text) if lines == 1 else composed(f"{lines} lines")
 
 
-def copies(tracked: TrackedEnvironment) -> list[Copy]:
-    """Return the parts of an environment worth copying."""
+def copies(tracked: TrackedEnvironment) -> dict[str, str]:
+    """Return the parts of an environment worth copying by label, a key of `COPY_LETTERS`."""
     environment = tracked.environment
     texts = {
         "name": environment.name,
@@ -357,4 +350,4 @@ def copies(tracked: TrackedEnvironment) -> list[Copy]:
         **{start.copy: start.command for start in start_remedies(environment) if tracked.replaced_by is None},
         "directory": environment.working_directory,
     }
-    return [Copy(label, text) for label, text in texts.items() if text]
+    return {label: text for label, text in texts.items() if text}
