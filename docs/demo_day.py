@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from envwatch.cli.demo_past import SHIPPED_START, PastPoll
 from envwatch.cli.demo_settings import uptimes_before
-from envwatch.demo.fleet import CONNECTED, DAYS, SimulatedFleet
+from envwatch.demo.fleet import CONNECTED, DAYS, HEARTBEAT_MS, SimulatedEnvironment, SimulatedFleet
 from envwatch.demo.lives import CalmLife, DefaultLife
 from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, Role, connection_id, random_at
 from envwatch.demo.scenarios import (
@@ -32,14 +32,13 @@ from envwatch.demo.scenarios import (
     FleetSpec,
     Scenario,
 )
-from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment
 from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.events import EventEncoder
 from envwatch.history.encoding.frames import difference
 from envwatch.history.encoding.packing import checksum_of, packed, unpacked
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
@@ -51,8 +50,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from envwatch.demo.fleet import SimulatedState
     from envwatch.demo.machines import Machine
-    from envwatch.demo.states import SimulatedState
     from envwatch.model.environment import Environment
 
 SPECS: Final = (FleetSpec(DEFAULT_SIZE, DEFAULT_SEED), FleetSpec(DEFAULT_SIZE, DEFAULT_SEED, Scenario.CALM))

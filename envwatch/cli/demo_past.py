@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
 
 SHIPPED_START: Final = 1_767_236_260_000
 """The opening after the shipped days: 2026-01-01, 02:57:40 UTC."""

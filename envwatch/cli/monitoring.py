@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from envwatch.cli.bootstrap import DemoHistory
     from envwatch.fleet.events import Event
-    from envwatch.history.moment import Moment
-    from envwatch.history.past import Past
+    from envwatch.history.past import Moment, Past
     from envwatch.history.recorder import HistoryRecorder
     from envwatch.sources.poller import Observer as SessionObserver
     from envwatch.storage.log import PollLog

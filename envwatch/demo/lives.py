@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from envwatch.demo.fleet import SimulatedFleet, beats
+from envwatch.demo.fleet import FOREVER, HEARTBEAT_MS, SimulatedEnvironment, SimulatedFleet, SimulatedState, beats
 from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, Machine, connection_id, machine_at, random_at, renamed
 from envwatch.demo.scenarios import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, FleetSpec, Scenario
-from envwatch.demo.states import FOREVER, HEARTBEAT_MS, SimulatedEnvironment, SimulatedState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -35,7 +35,7 @@ from envwatch.model.listing_api import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.demo.states import SimulatedEnvironment
+    from envwatch.demo.fleet import SimulatedEnvironment
 
 LISTENER_PATH = "/demo/listeners/"
 """A POST to this path plus an environment's id starts the listener; outage scenario only."""

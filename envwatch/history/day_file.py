@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from envwatch.fleet.tracking import Environments, TrackedEnvironment
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.outages import Interval
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
 
 
 _SEARCHED_DAYS: Final = 31

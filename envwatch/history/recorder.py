@@ -175,7 +175,7 @@ class HistoryRecorder:
     def _write(self, profile: SafeText, entry: tuple[MonitorChanges, Monitor, bool], writer: FolderWriter) -> bool:
         if not writer.take():
             return True
-        from envwatch.history.moment import Moment
+        from envwatch.history.past import Moment
 
         changes, monitor, is_after_gap = entry
         outcome = changes.outcome

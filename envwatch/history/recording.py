@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.history.redaction import Redaction
     from envwatch.model.clock import WallMs
 

@@ -24,8 +24,7 @@ from envwatch.fleet.profile_state import missing_id
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment, replaced_by_text
 from envwatch.history.earlier_runs import LACKED
-from envwatch.history.moment import Moment, RecordedAlerts
-from envwatch.history.past import About
+from envwatch.history.past import About, Moment, RecordedAlerts
 from envwatch.model.environment import (
     API_FIELDS,
     DECLARATIONS,

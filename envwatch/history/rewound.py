@@ -17,7 +17,7 @@ from envwatch.fleet.alerting.losses import Loss
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.uptime_record import with_uptimes
-from envwatch.history.moment import NO_ALERTS
+from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import SafeText, composed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import EventLog
     from envwatch.fleet.monitor import Monitor
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.model.outcome import RecordedPoll
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from envwatch.history.day_file import DayReader, DayRecords, Rebuilder
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.history.stored import Retention
     from envwatch.model.text import SafeText
 

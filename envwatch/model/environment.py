@@ -179,7 +179,7 @@ class Environment:
 
     The order of the declarations is the order of JSON and CSV, so a new declaration comes last. A new member is
     optional, because older histories lack the member, and has the next free number of
-    `history/encoding/cells.py`.
+    `history/encoding/codecs.py`.
     """
 
     id: Annotated[SafeText, ApiField("id", 0, identifies=_I.MACHINE)]

@@ -22,8 +22,7 @@ from envwatch.fleet.alerting.alert_state import (
 )
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import Fleet
-from envwatch.history.moment import Moment
-from envwatch.history.past import HistoryError
+from envwatch.history.past import HistoryError, Moment
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.history.encoding.frames import Frame
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
 
 _HOUR = 720
 """Polls every 5 s; one more begins the next hour."""

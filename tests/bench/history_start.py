@@ -19,7 +19,7 @@ from support.builders import beating, listed
 from envwatch.cli.commands.dashboard import TURN_S
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, StoredPast, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs

@@ -17,7 +17,7 @@ from support.simulated_life import simulated_life
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import Fleet, ProfileState
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.recorder import HistoryRecorder
 from envwatch.history.stored import Retention, StoredPast, size_of
 from envwatch.history.writer import FolderWriter

@@ -18,7 +18,7 @@ from support.builders import environment, listed
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import ServerMs

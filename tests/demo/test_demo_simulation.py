@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from support.budget import examples, first_quick
 from support.builders import listed
 
+from envwatch.demo.fleet import SimulatedEnvironment, SimulatedState
 from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
 from envwatch.demo.scenarios import FleetSpec
-from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.environment import KNOWN_MODES

@@ -24,7 +24,7 @@ from envwatch.fleet.replacement import siblings
 from envwatch.fleet.run_before import with_memory_of_run, with_run_before
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.history.earlier_runs import changes_between_runs
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits

@@ -13,7 +13,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.earlier_runs import changes_between_runs
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.outcome import Slept
 from envwatch.model.text import SafeText, clean

@@ -19,7 +19,7 @@ from envwatch.fleet.alerting.silences import Silence, silence_of_environments, s
 from envwatch.fleet.alerting.silences import content_of as content_of_silences
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import missing_id
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.rewound import rewound
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean

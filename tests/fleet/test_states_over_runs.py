@@ -14,7 +14,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.outages import UptimeState, states
 from envwatch.history.earlier_runs import EarlierRuns
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 

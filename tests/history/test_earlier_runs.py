@@ -19,8 +19,7 @@ from envwatch.fleet.presence import Reason
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import CLOCK_ERROR_MS
 from envwatch.history.earlier_runs import LACKED, EarlierRuns, changes_between_runs
-from envwatch.history.moment import Moment
-from envwatch.history.past import HistoryError
+from envwatch.history.past import HistoryError, Moment
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

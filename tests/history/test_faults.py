@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.fleet.events import Event
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.model.outcome import RecordedPoll
 
 TODAY = "2025-10-09.sqlite"

@@ -17,7 +17,7 @@ from support.golden_history import ABOUT, ALWAYS, held_by_past
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.frames import FORMAT_VERSION
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.stored import RecordedFile, Retention, StoredPast
 from envwatch.history.writer import FolderWriter
 from envwatch.model.limits import Limits

@@ -20,8 +20,7 @@ from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.history.day_file import check_clocks
-from envwatch.history.moment import Moment
-from envwatch.history.past import About, HistoryError
+from envwatch.history.past import About, HistoryError, Moment
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import RecordedFile
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs

@@ -43,7 +43,7 @@ from envwatch.model.text import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
 
 ABOUT: Final = About(profile=clean("prod"), base_url=clean("https://api.letta.com"), version=clean("1.0"))
 ALWAYS: Final = (WallMs(0), WallMs(NOW * 2))

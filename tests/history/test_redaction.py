@@ -24,8 +24,7 @@ from envwatch.fleet.tracking import EVENT_KINDS
 from envwatch.history.earlier_runs import LACKED
 from envwatch.history.encoding.frames import FrameEncoder
 from envwatch.history.encoding.packing import unpacked
-from envwatch.history.moment import Moment
-from envwatch.history.past import About
+from envwatch.history.past import About, Moment
 from envwatch.history.redaction import REDACTED, Redaction
 from envwatch.model.clock import ServerClock
 from envwatch.model.environment import KNOWN_MODES, LABELS

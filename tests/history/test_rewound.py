@@ -25,7 +25,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime import Uptime, share_text
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.rewound import LogEnds, PollRef, Timeline, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
 
 TODAY = "2025-10-09.sqlite"
 

@@ -25,7 +25,7 @@ from envwatch.cli.streams import LineWriter
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, size_of
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import ServerMs

@@ -33,8 +33,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime import Uptime, share_text
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.frames import FORMAT_VERSION
-from envwatch.history.moment import Moment
-from envwatch.history.past import About, events_of
+from envwatch.history.past import About, Moment, events_of
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import Retention, day_paths
 from envwatch.history.writer import FolderWriter

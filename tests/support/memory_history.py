@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.moment import Moment
-from envwatch.history.past import NO_EVENTS, RecordedStep
+from envwatch.history.past import NO_EVENTS, Moment, RecordedStep
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import PollResult, RecordedPoll, Slept
 

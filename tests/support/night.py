@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, Outcome
     from envwatch.model.text import SafeText

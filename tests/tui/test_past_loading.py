@@ -14,8 +14,7 @@ from support.memory_history import MemoryHistory, recorded
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.history.moment import Moment
-from envwatch.history.past import HistoryError
+from envwatch.history.past import HistoryError, Moment
 from envwatch.history.stored import Retention, StoredPast
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs

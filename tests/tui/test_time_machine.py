@@ -62,8 +62,7 @@ if TYPE_CHECKING:
     from support.app_harness import Stage
 
     from envwatch.fleet.events import Event
-    from envwatch.history.moment import Moment
-    from envwatch.history.past import RecordedStep
+    from envwatch.history.past import Moment, RecordedStep
     from envwatch.model.clock import WallMs
     from envwatch.model.outcome import RecordedPoll
 

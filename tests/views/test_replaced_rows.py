@@ -21,7 +21,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.history.redaction import Redaction
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits

@@ -28,8 +28,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
 from envwatch.fleet.profile_state import Fleet
 from envwatch.fleet.watched_time import Span
-from envwatch.history.moment import Moment
-from envwatch.history.past import DamagedError, LeftOut
+from envwatch.history.past import DamagedError, LeftOut, Moment
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.history.moment import Moment
-    from envwatch.history.past import HistoryError, RecordedStep
+    from envwatch.history.past import HistoryError, Moment, RecordedStep
     from envwatch.history.recording import RecordingWriter
     from envwatch.history.stored import StoredPast
     from envwatch.model.clock import WallMs
@@ -135,8 +134,7 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     Raises:
         OSError: if the recording cannot be written.
     """
-    from envwatch.history.moment import Moment
-    from envwatch.history.past import HistoryError
+    from envwatch.history.past import HistoryError, Moment
     from envwatch.model.outcome import PollResult
 
     changes = update.changes
@@ -195,8 +193,7 @@ def _written(
     steps: Iterable[RecordedStep], moments: Iterator[Moment | HistoryError], writer: RecordingWriter
 ) -> Iterator[RecordedStep]:
     """Write steps; yield the written steps. A poll with an unreadable moment is left out, and its events are kept."""
-    from envwatch.history.moment import Moment
-    from envwatch.history.past import HistoryError
+    from envwatch.history.past import HistoryError, Moment
 
     run: int | None = None
     for step in steps:

@@ -164,7 +164,7 @@ class EarlierEvents:
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
         """Return the events between the recording and the first listing of a profile."""
-        from envwatch.history.moment import Moment
+        from envwatch.history.past import Moment
 
         profile = update.changes.profile
         if profile is None or profile not in self._runs or not update.has_new_listing:

@@ -18,13 +18,13 @@ from envwatch.fleet.alerting.recurring_hours import DAY_MINUTES, DAYS, Recurring
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.uptime import Uptime, rounded_parts, uptime_of
 from envwatch.fleet.watched_time import Span
-from envwatch.history.encoding.cells import codecs_of
 from envwatch.history.encoding.codecs import (
     COUNT,
     FLAG,
     NUMBER,
     TEXT,
     Codec,
+    codecs_of,
     list_of,
     number_of,
     optional,
@@ -36,13 +36,13 @@ from envwatch.history.encoding.codecs import (
     word,
 )
 from envwatch.history.encoding.events import event_codec
-from envwatch.history.moment import RecordedAlerts, query_only
+from envwatch.history.past import RecordedAlerts, query_only
 from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.model.text import SafeText
 
 T = TypeVar("T")

@@ -6,8 +6,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.events import Event
-from envwatch.history.encoding.cells import codecs_of
-from envwatch.history.encoding.codecs import Codec, difference_of, list_of, patched, record
+from envwatch.history.encoding.codecs import Codec, codecs_of, difference_of, list_of, patched, record
 from envwatch.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
 from envwatch.history.past import HistoryError
 

@@ -17,50 +17,47 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.encoding.alerts import alerts_of_rows, changed_alerts, gaps_between, plain_alerts
-from envwatch.history.encoding.cells import (
+from envwatch.history.encoding.codecs import (
     BEAT,
     CELLS,
     CHECK,
     CLOCKS,
     CODECS,
+    COUNT,
     DEFAULTS,
     ID,
     MEMBERS,
     NAMES,
     PROFILE_STATE,
     SEEN,
-    CompactSkewCheck,
-    acks_of,
-    changed_cells,
-    plain_acks,
-    plain_check,
-    row_of,
-    settle_check,
-    tracked_of,
-)
-from envwatch.history.encoding.codecs import (
-    COUNT,
     STORED_NAMES,
+    CompactSkewCheck,
     Members,
     MembersReader,
     MembersWriter,
+    acks_of,
+    changed_cells,
     is_same,
     list_of,
     object_of,
+    plain_acks,
+    plain_check,
     reordered,
+    row_of,
     runs_between,
+    settle_check,
+    tracked_of,
 )
 from envwatch.history.encoding.packing import NONSENSE, FramePart, checksum_of, packed, signed, unpacked, unsigned
-from envwatch.history.moment import NO_ALERTS, Moment
-from envwatch.history.past import DamagedError, HistoryError
+from envwatch.history.past import NO_ALERTS, DamagedError, HistoryError, Moment
 from envwatch.model.clock import ServerClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.history.encoding.cells import EncodedRow
-    from envwatch.history.moment import RecordedAlerts
+    from envwatch.history.encoding.codecs import EncodedRow
+    from envwatch.history.past import RecordedAlerts
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from envwatch.fleet.events import Event, EventLog
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.history.earlier_runs import EarlierRuns, changes_between_runs
-from envwatch.history.moment import Moment
-from envwatch.history.past import HistoryError, Past, RecordedStep, events_of
+from envwatch.history.past import HistoryError, Moment, Past, RecordedStep, events_of
 from envwatch.history.rewound import PollRef, Timeline
 from envwatch.model.clock import Clocks, ServerClock, WallMs
 from envwatch.model.times import DAY_MS, MS

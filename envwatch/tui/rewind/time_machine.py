@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.tui.arguments import Inputs, Replay
 
 

@@ -20,7 +20,7 @@ from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.history.hours import Availability
-from envwatch.history.moment import NO_ALERTS
+from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.environment import UNRESTRICTED, mode_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
 
 
 _ONE_LISTING_MS = 1_000.0

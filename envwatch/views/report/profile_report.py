@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
     from envwatch.model.clock import ServerClock
 
 LEAD: Final = timedelta(minutes=30)

@@ -22,7 +22,7 @@ from envwatch.fleet.presence import GONE, LATE, ONLINE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits

@@ -28,7 +28,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
-from envwatch.history.encoding.cells import NAMES
+from envwatch.history.encoding.codecs import NAMES
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.encoding.packing import FramePart, checksum_of, packed, unpacked
 from envwatch.history.past import HistoryError
@@ -41,7 +41,7 @@ from envwatch.views.table.block import block_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from envwatch.history.moment import Moment
+    from envwatch.history.past import Moment
 
 _ALWAYS = (WallMs(0), WallMs(2 * NOW))
 

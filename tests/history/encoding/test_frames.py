@@ -19,7 +19,7 @@ from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.encoding.packing import unpacked
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from support.exact import exact
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.history.encoding.cells import NAMES, PROFILE_STATE
 from envwatch.history.encoding.codecs import (
     COUNT,
     FLAG,
     IDS,
+    NAMES,
     NEW,
     NUMBER,
+    PROFILE_STATE,
     TEXT,
     Codec,
     MembersReader,

@@ -24,7 +24,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
-from envwatch.history.moment import Moment
+from envwatch.history.past import Moment
 from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
