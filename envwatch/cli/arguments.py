@@ -15,7 +15,7 @@ from enum import IntEnum
 from functools import partial
 from importlib import import_module
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from envwatch import __version__
 from envwatch.config.values import path_text, query
@@ -24,6 +24,7 @@ from envwatch.redactor import LIKE_A_KEY, ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
 
 
 DASHBOARD: Final = "dashboard"
@@ -279,19 +280,9 @@ class _FirstParser(Parser):
         return "\n".join([*lines, f"{_DETAILS}\n"])
 
 
-class CommandModule(Protocol):
-    """The interface of a module in `commands`, which imports late everything that only `run` needs."""
-
-    def add_arguments(self, parser: Parser) -> None:
-        """Set the parser's description and add the options."""
-
-    def run(self, options: Options) -> int:
-        """Run the command and return the exit code."""
-
-
-def load(name: str) -> CommandModule:
-    """Import a command's module."""
-    return cast("CommandModule", import_module(f"envwatch.cli.commands.{name}"))
+def load(name: str) -> ModuleType:
+    """Import a command's module, which imports late everything that only its `run` needs."""
+    return import_module(f"envwatch.cli.commands.{name}")
 
 
 def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:

@@ -48,4 +48,5 @@ def _run(arguments: Sequence[str] | None, options: Options) -> int:
         write(str(request).encode())
         return Exit.FINE
     gc_tuning.stop()
-    return load(options.command or DASHBOARD).run(options)
+    code: int = load(options.command or DASHBOARD).run(options)
+    return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections import Counter
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch import __version__
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import poll_log_for, targets_for
+from envwatch.cli.bootstrap import hooks_in, poll_log_for, targets_for
 from envwatch.cli.streams import print_error, standard_error_to
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Failed, Listed, Outcome
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.history.past import Moment, Past
     from envwatch.history.recorder import HistoryRecorder
+    from envwatch.hooks.runner import HookReport
     from envwatch.sources.poller import Observer as SessionObserver
     from envwatch.storage.log import PollLog
     from envwatch.watch.alert_files import AlertFiles
+    from envwatch.watch.hooks import HookDispatch
     from envwatch.watch.profiles import Profiles
 
 _SLOW_LISTINGS = 2
@@ -167,6 +170,44 @@ def _changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     from envwatch.history.earlier_runs import changes_between_runs
 
     return changes_between_runs(before, first)
+
+
+@asynccontextmanager
+async def alerting(
+    profiles: Profiles, options: Options, deadline: Deadline = never
+) -> AsyncIterator[tuple[Monitoring, HookDispatch]]:
+    """Poll and record profiles, run the hooks with `--hooks`, and ping the dead man's switches.
+
+    At the end, waiting messages get a short time.
+    """
+    from envwatch.storage.log import LogLine
+    from envwatch.watch.alert_files import alert_files_of
+    from envwatch.watch.hooks import HookDispatch, contexts_of
+    from envwatch.watch.pinging import pinging, pings_of
+
+    hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
+    alerts, pings = alert_files_of(profiles, hooks), pings_of(profiles)
+    async with monitoring(profiles, options, deadline, alerts) as watched:
+
+        def report(line: HookReport) -> None:
+            watched.poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))
+            if line.is_news:
+                show(line.text)
+
+        contexts = contexts_of(profiles)
+        dispatch = HookDispatch(
+            watched.watch, report, hooks=hooks, deliveries=deliveries, contexts=contexts, alerts=alerts
+        )
+        watched.watch.observers.append(dispatch.take)
+        try:
+            async with (
+                dispatch.runner,
+                pinging(pings, watched.watch, watched.warn, dispatch.runner.failing),
+            ):
+                yield watched, dispatch
+        finally:
+            dispatch.store()
+            alerts.close()
 
 
 def show(line: str) -> None:

@@ -24,6 +24,24 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
+    from envwatch.model.outcome import Outcome
+
+
+def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Mapping[SafeText, Listed | Failed]:
+    """Poll each profile once, show progress, and log a line for each profile, if the options name a log."""
+    outcomes: dict[SafeText, Listed | Failed] = {}
+    asyncio.run(fetch_all(profiles, outcomes, line))
+    if options.log_file is None:
+        return outcomes
+    from envwatch.storage.log import log_line_of
+
+    poll_log = poll_log_for(options)
+    for name, outcome in outcomes.items():
+        poll_log.write(log_line_of(outcome), name)
+    poll_log.close()
+    if poll_log.trouble is not None:
+        print_error(f"envwatch: cannot write to the log {clean(options.log_file)}: {poll_log.trouble}")
+    return outcomes
 
 
 async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:
@@ -68,28 +86,13 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
     return watch.monitor
 
 
-def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options) -> None:
-    """Log a line for each profile, if the options name a log."""
-    if options.log_file is None:
-        return
-    from envwatch.storage.log import log_line_of
-
-    poll_log = poll_log_for(options)
-    for name, outcome in outcomes.items():
-        poll_log.write(log_line_of(outcome), name)
-    poll_log.close()
-    if poll_log.trouble is not None:
-        print_error(f"envwatch: cannot write to the log {clean(options.log_file)}: {poll_log.trouble}")
-
-
-def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, is_silent: bool = False) -> Exit:
-    """Write a line for each failure; return the exit code."""
-    stops = [
-        stop_for_failure(failures[name], profiles[name].credentials, name) for name in profiles if name in failures
+def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:
+    """Return exit code and line of each failure."""
+    return [
+        stop_for_failure(outcome, credentials, name)
+        for name, (credentials, _) in profiles.items()
+        if isinstance(outcome := outcomes.get(name), Failed)
     ]
-    for stop in () if is_silent else stops:
-        print_error(f"envwatch: {stop}")
-    return max((stop.code for stop in stops), default=Exit.FINE)
 
 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:

@@ -118,6 +118,13 @@ def print_error(line: str, end: str = "\n") -> None:
         _write(stderr.fileno(), f"{redactor()(line)}{end}".encode(stderr.encoding, "backslashreplace"))
 
 
+def report_stops(stops: Sequence[StopError], *, is_silent: bool = False) -> Exit:
+    """Write the line of each stop, and return the worst exit code."""
+    for stop in () if is_silent else stops:
+        print_error(f"envwatch: {stop}")
+    return max((stop.code for stop in stops), default=Exit.FINE)
+
+
 def write_table(rows: Sequence[Sequence[SafeText]]) -> None:
     """Write rows of cells as aligned columns."""
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]

@@ -28,12 +28,14 @@ from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
 from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, StateFile
-from envwatch.watch.profiles import SelectedProfile, alert_file_for, state_file
+from envwatch.views.events.cloud_events import source_of
+from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, history_folder_for, server_in, state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
+    from envwatch.config.hooks import HookSettings
     from envwatch.fleet.alerting.ledger import Ledger
 
 _WRITTEN_EVERY_MS: Final = 60_000
@@ -70,6 +72,25 @@ def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> Ale
     """Return a profile's stored losses and incidents, if any, to judge a single listing."""
     state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
     return None if state is None else replace(state, online=frozenset())
+
+
+def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFiles:
+    """Return the alert states of the watched profiles; without hooks, no file is read or written."""
+    names = frozenset(hook.name for hook in hooks)
+    watched = profiles if hooks else Profiles()
+    return AlertFiles(
+        {name: alert_file_for(*profile) for name, profile in watched.items()},
+        {
+            name: f"{source_of(credentials.base_url)}#{settings.profile_in_file}"
+            for name, (credentials, settings) in watched.items()
+        },
+        names,
+        {
+            name: history_folder_for(server_in(credentials.base_url), settings)
+            for name, (credentials, settings) in watched.items()
+            if settings.history
+        },
+    )
 
 
 class AlertFiles:

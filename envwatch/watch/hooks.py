@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import asynccontextmanager
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.ledger import Progress
 from envwatch.hooks.decision import HookState
 from envwatch.hooks.message import Context, message_of
-from envwatch.hooks.runner import HookReport, Runner
+from envwatch.hooks.runner import Runner
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.text import SafeText, clean
-from envwatch.storage.log import LogLine, PollLog
 from envwatch.views.events.cloud_events import source_of
-from envwatch.watch.alert_files import AlertFiles
-from envwatch.watch.profiles import Profiles, alert_file_for, history_folder_for, host_of, server_in
+from envwatch.watch.profiles import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.config.hooks import HookSettings
     from envwatch.hooks.message import DeliveryError, Message, Sender
+    from envwatch.hooks.runner import HookReport
     from envwatch.sources.poller import Runtime
+    from envwatch.watch.alert_files import AlertFiles
     from envwatch.watch.loop import MonitorUpdate, Watch
+    from envwatch.watch.profiles import Profiles
 
 
-class Prepared(NamedTuple):
-    """Hooks that can run; none without `--hooks`."""
-
-    hooks: Sequence[HookSettings]
-    deliveries: Mapping[SafeText, Sender]
-    contexts: Mapping[SafeText, Context]
-    alerts: AlertFiles
-
-
-def prepared(
-    profiles: Profiles, hooks: Sequence[HookSettings] = (), deliveries: Mapping[SafeText, Sender] = MappingProxyType({})
-) -> Prepared:
-    """Return the hooks of the watched profiles, with the alert state files."""
-    contexts = {
+def contexts_of(profiles: Profiles) -> dict[SafeText, Context]:
+    """Return the values of each profile that all messages have."""
+    return {
         name: Context(
             source=source_of(credentials.base_url),
             host=host_of(credentials),
@@ -51,15 +38,6 @@ def prepared(
         )
         for name, (credentials, settings) in profiles.items()
     }
-    sources = {name: f"{context.source}#{context.profile}" for name, context in contexts.items()}
-    paths = {name: alert_file_for(*profile) for name, profile in profiles.items()} if hooks else {}
-    recorded = {name: profile for name, profile in profiles.items() if name in paths and profile.settings.history}
-    histories = {
-        name: history_folder_for(server_in(credentials.base_url), settings)
-        for name, (credentials, settings) in recorded.items()
-    }
-    names = frozenset(hook.name for hook in hooks)
-    return Prepared(hooks, deliveries, contexts, AlertFiles(paths, sources, names, histories))
 
 
 class HookDispatch:
@@ -68,27 +46,32 @@ class HookDispatch:
     `report`, `runtime` and `farewell` are the runner's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts that a dispatch joins
         self,
-        prepared: Prepared,
         watch: Watch,
         report: Callable[[HookReport], None],
+        *,
+        hooks: Sequence[HookSettings],
+        deliveries: Mapping[SafeText, Sender],
+        contexts: Mapping[SafeText, Context],
+        alerts: AlertFiles,
         runtime: Runtime | None = None,
         farewell: timedelta = limits.HOOK_FAREWELL,
     ) -> None:
         self.runner = Runner(
-            prepared.deliveries,
+            deliveries,
             report,
             runtime,
             farewell,
             before_try=self._before_try,
             after_try=self._after_try,
         )
-        self._contexts = prepared.contexts
-        self._alerts = prepared.alerts
+        self.hooks = hooks
+        self._contexts = contexts
+        self._alerts = alerts
         self._watch = watch
-        profile = clean(next(iter(prepared.contexts.values())).profile)
-        self._states = {hook.name: HookState(hook=hook.name, rule=hook.rule(profile)) for hook in prepared.hooks}
+        profile = clean(next(iter(contexts.values())).profile)
+        self._states = {hook.name: HookState(hook=hook.name, rule=hook.rule(profile)) for hook in hooks}
         self._now: Clocks | None = None
         """The time of the newest update."""
 
@@ -152,24 +135,3 @@ class HookDispatch:
         self._watch.enter(ledger.told(incident, hook, at))
         self._put_unsent(self._watch.clocks())  # the end, if the incident resolved meanwhile
         return True
-
-
-@asynccontextmanager
-async def dispatching(
-    prepared: Prepared, watch: Watch, poll_log: PollLog, show: Callable[[str], None]
-) -> AsyncIterator[HookDispatch]:
-    """Run hooks during the context; at the end, waiting messages get a short time. `show` gets lines for people."""
-
-    def report(line: HookReport) -> None:
-        poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))
-        if line.is_news:
-            show(line.text)
-
-    dispatch = HookDispatch(prepared, watch, report)
-    watch.observers.append(dispatch.take)
-    try:
-        async with dispatch.runner:
-            yield dispatch
-    finally:
-        dispatch.store()
-        prepared.alerts.close()

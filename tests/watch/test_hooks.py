@@ -31,7 +31,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
 from envwatch.watch.alert_files import AlertFiles
-from envwatch.watch.hooks import HookDispatch, Prepared
+from envwatch.watch.hooks import HookDispatch
 from envwatch.watch.loop import News, Watch
 from envwatch.watch.profiles import Profiles, SelectedProfile
 from envwatch.watch.state_files import failing_hooks_of
@@ -103,7 +103,6 @@ class Run:
         """Poll each minute; `is_up` is the state of `web`."""
         alerts = files_at(self.path, hooks=self.hooks)
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down, self.path, self.at_try) for hook in self.hooks}
-        prepared = Prepared(self.hooks, inboxes, {NO_PROFILE: CONTEXT}, alerts)
         at = self.began_at
         runtime = Runtime(lambda: reading(at), for_ever)
         watch = Watch(Monitor.create({NO_PROFILE: Limits()}), runtime=runtime)
@@ -113,7 +112,16 @@ class Run:
             if line.is_failure:
                 has_failed.set()
 
-        dispatch = HookDispatch(prepared, watch, report, runtime, timedelta())
+        dispatch = HookDispatch(
+            watch,
+            report,
+            hooks=self.hooks,
+            deliveries=inboxes,
+            contexts={NO_PROFILE: CONTEXT},
+            alerts=alerts,
+            runtime=runtime,
+            farewell=timedelta(),
+        )
         async with dispatch.runner:
             for minute, up in enumerate(is_up):
                 at = self.began_at + minute * 60_000

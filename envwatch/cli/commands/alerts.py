@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
 from envwatch.cli.bootstrap import keep_changes, past_moment, print_hint, profiles_for, user_name
-from envwatch.cli.streams import ProgressLine, confirm, print_error, stdout, write, write_table
+from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, stdout, write, write_table
 from envwatch.config.values import past
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, one_line, shortened
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Word
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.outcome import Failed, Listed
     from envwatch.views.report.past_losses import PastLosses
 
 _WORDS: Final = {"always": True, "never": False, "auto": None}
@@ -77,14 +76,12 @@ def _is_json(options: Options) -> bool:
 
 
 def _list(options: Options) -> int:
-    from envwatch.cli.one_listing import log_outcomes
     from envwatch.query.language import parse
     from envwatch.sources.poller import read_clocks
     from envwatch.views.output import alert_decisions
 
     profiles = profiles_for(options)
-    outcomes, monitor = _listed(profiles)
-    log_outcomes(outcomes, options)
+    stops, monitor = _listed(profiles, options)
     found = [*_matching(options.filter, monitor, profiles)]
     rows = alert_decisions.decided_rows(found, monitor, read_clocks())
     if any(profile_state.listed is not None for profile_state in monitor.fleet):
@@ -94,25 +91,15 @@ def _list(options: Options) -> int:
             write_table(alert_decisions.table_of(rows))
             print_error(alert_decisions.tally_text(rows))
     print_hint(parse(options.filter), monitor.fleet)
-    return _report(outcomes, profiles)
+    return report_stops(stops)
 
 
-def _listed(profiles: Profiles) -> tuple[Mapping[SafeText, Listed | Failed], Monitor]:
-    import asyncio
-
-    from envwatch.cli.one_listing import fetch_all, monitor_after
+def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], Monitor]:
+    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
 
     policies_for(profiles)  # stop early if `expect_file` is unreadable
-    outcomes: dict[SafeText, Listed | Failed] = {}
-    asyncio.run(fetch_all(profiles, outcomes, ProgressLine()))
-    return outcomes, monitor_after(outcomes, profiles)
-
-
-def _report(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profiles) -> Exit:
-    from envwatch.cli.one_listing import report_failures
-    from envwatch.model.outcome import Failed
-
-    return report_failures({name: each for name, each in outcomes.items() if isinstance(each, Failed)}, profiles)
+    outcomes = outcomes_for(profiles, options, ProgressLine())
+    return stops_in(outcomes, profiles), monitor_after(outcomes, profiles)
 
 
 def _matching(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
@@ -132,8 +119,8 @@ def _set(options: Options) -> int:
     from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
 
     profiles = profiles_for(options)
-    outcomes, monitor = _listed(profiles)
-    if code := _report(outcomes, profiles):
+    stops, monitor = _listed(profiles, options)
+    if code := report_stops(stops):
         return code
     rows, is_query = _chosen(options, monitor, profiles)
     if is_query:
@@ -208,9 +195,7 @@ def _list_past(options: Options, since: datetime) -> int:
     else:
         write_table(past_losses.table_of(losses))
         print_error(past_losses.tally_text(losses))
-    for stop in stops:
-        print_error(f"envwatch: {stop}")
-    return max((stop.code for stop in stops), default=Exit.FINE)
+    return report_stops(stops)
 
 
 def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles: bool) -> PastLosses:

@@ -16,7 +16,7 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import print_hint, profiles_for
 from envwatch.cli.streams import ProgressLine, stdout, write_text
 from envwatch.config.values import duration, path_text
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.redactor import redactor
 from envwatch.watch.profiles import Profiles, matcher_for
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
-    from envwatch.model.outcome import Failed, Listed
     from envwatch.views.output.check_result import NagiosRange, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
@@ -147,17 +146,11 @@ def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
 
 
 def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monitor:
-    import asyncio
+    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
 
-    from envwatch.cli.one_listing import fetch_all, log_outcomes, monitor_after, stop_for_failure
-    from envwatch.model.outcome import Failed
-
-    outcomes: dict[SafeText, Listed | Failed] = {}
-    asyncio.run(fetch_all(profiles, outcomes, line))
-    log_outcomes(outcomes, options)
-    for name, outcome in outcomes.items():
-        if isinstance(outcome, Failed):
-            raise stop_for_failure(outcome, profiles[name].credentials, name)
+    outcomes = outcomes_for(profiles, options, line)
+    for stop in stops_in(outcomes, profiles):
+        raise stop
     return monitor_after(outcomes, profiles)
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
 from envwatch.cli.bootstrap import print_hint, profiles_for
-from envwatch.cli.streams import ProgressLine, has_colours, is_utf8, print_error, stdout, write_all, write_text
+from envwatch.cli.streams import (
+    ProgressLine,
+    has_colours,
+    is_utf8,
+    print_error,
+    report_stops,
+    stdout,
+    write_all,
+    write_text,
+)
 from envwatch.config.values import column_list, column_or
 from envwatch.model.text import SafeText, clean
 from envwatch.watch.profiles import Profiles, host_of, policies_for
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from envwatch.config.settings import Settings
-    from envwatch.model.outcome import Failed, Listed
+    from envwatch.model.outcome import Failed
     from envwatch.query.language import Query
     from envwatch.views.output.environment_list import EnvironmentList
     from envwatch.views.table.table_view import Preset
@@ -63,15 +72,8 @@ def _needs_past(column: str) -> bool:
     return column != PROBLEMS and column_of(column).needs_past
 
 
-class _Choice(NamedTuple):
-    query: Query
-    preset: Preset
-    columns: tuple[str, ...]
-    sort: str | None
-
-
-def _choice(options: Options, settings: Settings) -> _Choice:
-    """Return the choice; an option takes precedence over the same part of the view.
+def _choice(options: Options, settings: Settings) -> tuple[Query, Preset, tuple[str, ...], str | None]:
+    """Return filter, preset, columns and sort; an option takes precedence over the same part of the view.
 
     Only options choose: the first filter and the first view of the dashboard must not take rows from a script.
     """
@@ -87,7 +89,7 @@ def _choice(options: Options, settings: Settings) -> _Choice:
     query = parse(options.filter) if options.filter else rows.query
     columns = options.columns or tuple(id_ for id_ in named.columns if not _needs_past(id_))
     sort = options.sort or named.sort or PROBLEMS
-    return _Choice(query, rows.preset, columns, None if sort == PROBLEMS or _needs_past(sort) else sort)
+    return query, rows.preset, columns, None if sort == PROBLEMS or _needs_past(sort) else sort
 
 
 def run(options: Options) -> int:
@@ -96,11 +98,10 @@ def run(options: Options) -> int:
     A failure is not retried, because the caller knows better when to try again. The rest is printed, and the exit code
     is the failure's.
     """
-    import asyncio
     from dataclasses import replace
 
-    from envwatch.cli.one_listing import fetch_all, log_outcomes, monitor_after, report_failures
-    from envwatch.model.outcome import Listed
+    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
+    from envwatch.model.outcome import Failed, Listed
     from envwatch.sources.poller import read_clocks
     from envwatch.views.output import environment_list, formats
     from envwatch.views.table.block import block_of
@@ -108,39 +109,33 @@ def run(options: Options) -> int:
     stdout()
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
-    choice = _choice(options, profiles.first)
-    outcomes: dict[SafeText, Listed | Failed] = {}
-    asyncio.run(fetch_all(profiles, outcomes, ProgressLine()))
-    log_outcomes(outcomes, options)
+    query, preset, columns, sort = _choice(options, profiles.first)
+    outcomes = outcomes_for(profiles, options, ProgressLine())
     monitor = monitor_after(outcomes, profiles)
     lists: list[EnvironmentList] = []
-    asked_at: list[float] = []
-    failures: dict[SafeText, Failed] = {}
     for name, outcome in outcomes.items():
         if isinstance(outcome, Listed):
             listed = environment_list.environment_list(outcome, monitor, name)
-            asked_at.append(outcome.asked.monotonic)
-            profile = clean(profiles[name].settings.profile)
-            lists.append(environment_list.filtered(listed, choice.query, profile, choice.preset))
-        else:
-            failures[name] = outcome
+            lists.append(environment_list.filtered(listed, query, clean(profiles[name].settings.profile), preset))
+    failures = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Failed)}
     whole = None
     if lists:
         whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
-        whole = replace(whole, columns=choice.columns)
-        if choice.sort is not None:
-            whole = environment_list.ordered_by(whole, choice.sort)
-        keys = {row.tracked.key for row in whole.rows} if choice.query or whole.preset is not None else None
+        whole = replace(whole, columns=columns)
+        if sort is not None:
+            whole = environment_list.ordered_by(whole, sort)
+        keys = {row.tracked.key for row in whole.rows} if query or whole.preset is not None else None
         now = read_clocks()
         block = block_of(monitor, now, counted=keys)
         whole = replace(whole, block=block, remarks=environment_list.remarks_in(monitor, now))
     is_line = options.output == formats.ListFormat.LINE
     if is_line:
-        _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)
+        asked_at = min((each.asked.monotonic for each in outcomes.values() if isinstance(each, Listed)), default=0.0)
+        _write_line(whole, profiles, failures, asked_at, options)
     else:
         _write_listing(whole, profiles, failures, monitor.fleet.old_listing_age(read_clocks()), options)
-    print_hint(choice.query, monitor.fleet)
-    return report_failures(failures, profiles, is_silent=is_line)
+    print_hint(query, monitor.fleet)
+    return report_stops(stops_in(outcomes, profiles), is_silent=is_line)
 
 
 def _write_listing(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import profiles_for
-from envwatch.cli.streams import print_error, stdout, write
+from envwatch.cli.streams import print_error, report_stops, stdout, write
 from envwatch.config.values import path_text, whole
 from envwatch.files import SharedFile
 from envwatch.model.text import SafeText, clean
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import Polls
     from envwatch.model.clock import Clocks
+    from envwatch.model.outcome import Outcome
     from envwatch.watch.loop import MonitorUpdate
 
 _Render: TypeAlias = "Callable[[Monitor, Polls, Clocks], bytes]"
@@ -104,31 +105,27 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
 
 async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     from envwatch.cli.monitoring import monitoring
-    from envwatch.cli.one_listing import report_failures
+    from envwatch.cli.one_listing import stops_in
     from envwatch.metrics.exposition import with_poll
-    from envwatch.model.outcome import Failed
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
     polls: Polls = {}
-    waiting = set(profiles)
-    failures: dict[SafeText, Failed] = {}
+    outcomes: dict[SafeText, Outcome] = {}
     body = b""
     async with monitoring(profiles, options, is_recorded=False) as watched:
         async for update in watched.watch:
             profile, outcome = update.changes.profile, update.changes.outcome
-            if profile in waiting and outcome is not None:
+            if profile is not None and outcome is not None and profile not in outcomes:
                 polls = with_poll(polls, profile, outcome)
-                waiting.remove(profile)
-                if isinstance(outcome, Failed):
-                    failures[profile] = outcome
-            if not waiting:
+                outcomes[profile] = outcome
+            if len(outcomes) == len(profiles):
                 body = render(update.monitor, polls, update.changes.now)
                 break
     if textfile is None:
         write(body)
     else:
         textfile.write(body)
-    return report_failures(failures, profiles)
+    return report_stops(stops_in(outcomes, profiles))
 
 
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:

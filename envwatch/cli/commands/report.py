@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import display_settings_of
-from envwatch.cli.streams import print_error, stdout, write, write_text
+from envwatch.cli.streams import print_error, report_stops, stdout, write, write_text
 from envwatch.config.values import past, path_text, zone_named
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
@@ -84,9 +84,7 @@ def run(options: Options) -> int:
         profile = f"{report.profile}: " if len(sources) > 1 else ""
         for each in report.left_out:
             print_error(f"envwatch: {profile}{each.text()}: {each.reason}")
-    for stop in stops:
-        print_error(f"envwatch: {stop}")
-    return max((stop.code for stop in stops), default=Exit.FINE)
+    return report_stops(stops)
 
 
 def _print(report: Report, options: Options) -> None:

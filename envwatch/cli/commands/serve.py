@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser, valued
-from envwatch.cli.bootstrap import hooks_in, profiles_for
+from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import path_text
 from envwatch.model.text import one_line
@@ -57,19 +57,14 @@ def run(options: Options) -> int:
 
 
 async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
-    from envwatch.cli.monitoring import monitoring, narrate, show
+    from envwatch.cli.monitoring import alerting, narrate
     from envwatch.cli.serving import Service
-    from envwatch.watch.hooks import dispatching, prepared
-    from envwatch.watch.pinging import ServiceManager, pinging, pings_of
+    from envwatch.watch.pinging import ServiceManager
 
     manager = ServiceManager(os.environ)
-    hooks = prepared(profiles, *hooks_in(profiles.first, options)) if options.hooks else prepared(profiles)
-    pings = pings_of(profiles)
     with manager:
         async with (
-            monitoring(profiles, options, alerts=hooks.alerts) as watched,
-            dispatching(hooks, watched.watch, watched.poll_log, show) as running_hooks,
-            pinging(pings, watched.watch, watched.warn, running_hooks.runner.failing),
+            alerting(profiles, options) as (watched, dispatch),
             aclosing(Service(plan, watched.warn, watched.poll_log)) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
@@ -78,8 +73,8 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
                 print_error(f"envwatch: {text}")
             manager.ready()
             async for update in watched.watch:
-                failing = running_hooks.runner.failing()
-                service.take(update, {hook.name: hook.name in failing for hook in hooks.hooks})
+                failing = dispatch.runner.failing()
+                service.take(update, {hook.name: hook.name in failing for hook in dispatch.hooks})
                 narrate(update)
                 manager.take(update.changes.outcome)
                 if update.changes.outcome is None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.silences import Silence
+    from envwatch.model.outcome import Failed, Listed
 
 _ACTIONS: Final = {
     "list": "print the silences: current, and recurring ones of the configuration",
@@ -107,8 +108,7 @@ def _matching(options: Options) -> tuple[str, bool]:
     """
     import asyncio
 
-    from envwatch.cli.one_listing import fetch_all, monitor_after, stop_for_failure
-    from envwatch.model.outcome import Failed, Listed
+    from envwatch.cli.one_listing import fetch_all, monitor_after, stops_in
     from envwatch.query.language import parse
     from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order
@@ -135,11 +135,7 @@ def _matching(options: Options) -> tuple[str, bool]:
         if (at := profile_state.listed_at) is not None and matcher.matches(tracked, at)
     ]
     print_hint(parse(options.filter), fleet)
-    failures = [
-        str(stop_for_failure(outcome, profiles[name].credentials, name))
-        for name, outcome in outcomes.items()
-        if isinstance(outcome, Failed)
-    ]
+    failures = map(str, stops_in(outcomes, profiles))
     names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
     return _matching_text(names, len(fleet), "; ".join(failures)), 0 < len(names) == len(fleet)
 

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import hooks_in, past_moment, print_hint, profiles_for
+from envwatch.cli.bootstrap import past_moment, print_hint, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import duration, past
 from envwatch.model import limits
@@ -76,11 +76,10 @@ def run(options: Options) -> int:
 
 async def _watch(profiles: Profiles, options: Options) -> int:
 
-    from envwatch.cli.monitoring import monitoring, narrate, refusal_check, show
+    from envwatch.cli.monitoring import alerting, narrate, refusal_check
     from envwatch.sources.poller import read_clocks
-    from envwatch.watch.hooks import dispatching, prepared
     from envwatch.watch.loop import deadline_after
-    from envwatch.watch.pinging import ServiceManager, pinging, pings_of
+    from envwatch.watch.pinging import ServiceManager
 
     began = read_clocks()
     deadline = deadline_after(began, options.lasts, options.until)
@@ -89,16 +88,10 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     stream = replace(stream, has_initial=options.initial, has_colours=has_colours(stdout()))
     narrates = _narrates()
     manager = ServiceManager(os.environ)
-    hooks = prepared(profiles, *hooks_in(profiles.first, options)) if options.hooks else prepared(profiles)
-    pings = pings_of(profiles)
     with closing(LineWriter(stdout().fileno())) as writer, manager:
-        async with (
-            monitoring(profiles, options, deadline, hooks.alerts) as watched,
-            dispatching(hooks, watched.watch, watched.poll_log, show) as running_hooks,
-            pinging(pings, watched.watch, watched.warn, running_hooks.runner.failing),
-        ):
+        async with alerting(profiles, options, deadline) as (watched, dispatch):
             stop_if_refused = refusal_check(watched.watch.targets)
-            with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
+            with_hooks = f", with {counted(len(dispatch.hooks), 'hook')}" if dispatch.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
             has_hint = False
@@ -111,7 +104,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                 if narrates:
                     narrate(update)
                 manager.take(update.changes.outcome)
-                if not hooks.hooks:
+                if not dispatch.hooks:
                     stop_if_refused(update)
             await writer.finish()
     return Exit.FINE
