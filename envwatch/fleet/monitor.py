@@ -158,12 +158,7 @@ class Monitor:
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}
             # A profile's first listing is a silent baseline.
-            compared = (
-                tracked
-                for profile_state in fleet
-                if profile_state.listings > 1
-                for tracked in profile_state.environments.values()
-            )
+            compared = (row for each in fleet if each.listings > 1 for row in each.environments.values())
             lost += acknowledgements.losses_of(ended, compared, fleet.servers)
         if before.earlier is not None:
             from envwatch.fleet.run_before import losses_between_runs  # noqa: PLC0415 - only after an earlier run

@@ -697,11 +697,7 @@ class Fleet:
 
     def old_listing_age(self, now: Clocks) -> timedelta | None:
         """Return the age of the oldest stale or blind listing."""
-        ages = [
-            profile_state.age(now)
-            for profile_state in self
-            if profile_state.freshness(now) in (Freshness.STALE, Freshness.BLIND)
-        ]
+        ages = [each.age(now) for each in self if each.freshness(now) in (Freshness.STALE, Freshness.BLIND)]
         return max((age for age in ages if age is not None), default=None)
 
     def moments(self, wall: WallMs) -> Mapping[SafeText, ServerMs]:

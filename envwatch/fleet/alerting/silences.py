@@ -101,7 +101,7 @@ NO_SILENCES: Final[Silences] = {}
 def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeText, by: SafeText) -> Silence:
     """Return a new silence of a query's environments."""
     until = WallMs(at + lasts / MS)
-    return Silence(id=_id(matcher.query, at, until), matcher=matcher, at=at, until=until, note=note, by=by)
+    return Silence(_id(matcher.query, at, until), at, until, note, by, matcher)
 
 
 def silence_of_environments(
@@ -109,14 +109,8 @@ def silence_of_environments(
 ) -> Silence:
     """Return a new silence of some environments."""
     until, environments = WallMs(at + lasts / MS), frozenset(keys)
-    return Silence(
-        id=_id("\0".join(chain.from_iterable(sorted(environments))), at, until),
-        environments=environments,
-        at=at,
-        until=until,
-        note=note,
-        by=by,
-    )
+    id_ = _id("\0".join(chain.from_iterable(sorted(environments))), at, until)
+    return Silence(id_, at, until, note, by, environments=environments)
 
 
 def _id(what: str, at: float, until: float) -> SafeText:
@@ -266,25 +260,14 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
     ends = clean(ends, LONGEST_NAME) if isinstance(ends, str) else EMPTY
     if matcher is None and not environments and not ends:
         return None
-    return Silence(
-        id=id_,
-        matcher=matcher,
-        environments=environments,
-        at=WallMs(at),
-        until=WallMs(until),
-        note=note_of(note),
-        by=clean(by, LONGEST_NAME),
-        ends=ends,
-    )
+    by = clean(by, LONGEST_NAME)
+    return Silence(id_, WallMs(at), WallMs(until), note_of(note), by, matcher, environments, ends=ends)
 
 
 def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
-    ids, servers = raw.get("environments"), raw.get("servers")
-    if not isinstance(ids, list):
-        return frozenset()
-    if "servers" not in raw:
-        servers = [""] * len(ids)
-    if not isinstance(servers, list) or len(servers) != len(ids):
+    ids = raw.get("environments")
+    servers = raw.get("servers", [""] * len(ids)) if isinstance(ids, list) else None
+    if not isinstance(ids, list) or not isinstance(servers, list) or len(servers) != len(ids):
         return frozenset()
     return frozenset(
         (clean(server), clean(id_))
