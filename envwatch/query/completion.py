@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 from envwatch.model.environment import METADATA_FIELDS, Environment
 from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.versions import is_version
-from envwatch.query.field_types import (
+from envwatch.query.fields import (
+    ALIASES,
+    FIELDS,
     FLAGS,
+    META,
     NONE,
+    STATUS,
     STATUSES,
     TIMELESS,
     FlagField,
@@ -23,9 +27,10 @@ from envwatch.query.field_types import (
     StatusField,
     TextField,
     VersionField,
+    member,
+    named_field,
     operator_of,
 )
-from envwatch.query.fields import ALIASES, FIELDS, META, STATUS, member, named_field
 from envwatch.query.language import Query, Term
 from envwatch.query.lexer import QueryError, Token, normalize, quote_if_needed, tokens
 
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.query.field_types import Field
+    from envwatch.query.fields import Field
 
 MOST = 20
 MOST_KEYS = 100

@@ -1,32 +1,311 @@
-"""The fields of the filter language, and any key of the metadata."""
+"""The fields of the filter language with their types, any key of the metadata, and the matching of a typed value.
+
+Both sides of a comparison are cleaned text, so a pasted control character matches the escape on the screen.
+"""
 
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.presence import Presence
 from envwatch.model.environment import mode_from_query
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.shared_marks import shared_ack_of
+from envwatch.model.text import SafeText, clean, composed, did_you_mean
+from envwatch.model.versions import VersionKey, is_release, is_version, version_key
 from envwatch.presentation import PRESENTATIONS, Match, Presentation
-from envwatch.query.field_types import (
-    Field,
-    FlagField,
-    InstantField,
-    MatchContext,
-    PercentField,
-    StatusField,
-    TextField,
-    VersionField,
-)
+from envwatch.query import lexer
+from envwatch.query.lexer import Pattern, normalize, quote_if_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from pydantic import JsonValue
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.query.lexer import Token
+    from envwatch.query.lexer import Limit, OrderedLiteral, Token
+
+
+NONE = "none"
+"""Matches an environment without a value; in quotes an ordinary text."""
+
+OPERATORS = (">=", "<=", ">", "<", "=")
+"""Longer operators come first, because the first match counts."""
+
+
+class MatchContext(NamedTuple):
+    """Facts that a test needs besides the environment."""
+
+    now: float
+    """Server's clock, ms."""
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
+    profile: SafeText = NO_PROFILE
+    """Set only for a single profile, whose rows lack the name."""
+
+
+TIMELESS: Final = MatchContext(math.nan)
+"""For texts, which do not depend on the time."""
+
+Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An alternative of a term. Values compare by canonical spelling."""
+
+    source: str
+    """The canonical spelling, which parses to the same value."""
+    test: Test = field(compare=False, repr=False)
+    limit: Limit | None = field(default=None, compare=False, repr=False)
+    """Set if an operator leaves a side open."""
+
+
+def operator_of(token: Token) -> str:
+    """Return the unquoted operator of a value, or an empty text."""
+    return next((operator for operator in OPERATORS if token.shape.startswith(operator)), "")
+
+
+@dataclass(frozen=True)
+class Field(ABC):
+    """A field. The base class handles `none`, operators and ranges."""
+
+    name: str
+    about: str
+
+    def parse(self, token: Token, zone: tzinfo | None) -> Value:
+        """Read a value; `zone` is for dates without an offset.
+
+        Raises:
+            QueryError: if the field cannot have the value.
+        """
+        if token.shape.casefold() == NONE and (is_missing := self._missing()) is not None:
+            return Value(NONE, is_missing)
+        operator = operator_of(token)
+        return self._parse(token, operator, token.part(len(operator)), zone)
+
+    def _missing(self) -> Test | None:
+        """Return the test for `none`; None if every environment has a value."""
+        return None
+
+    @abstractmethod
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
+        """Read any other value; `rest` has no operator."""
+
+    def _compared(
+        self,
+        token: Token,
+        operator: str,
+        read: Callable[[Token], OrderedLiteral],
+        test_of: Callable[[Callable[[Any], bool], str], Test],
+    ) -> Value:
+        if ".." not in token.shape:
+            literal = read(token.part(len(operator)))
+            test = test_of(lexer.within(*literal.interval(operator)), literal.kind)
+            return Value(operator + literal.text, test, literal.limit(operator))
+        ends = list(token.parts(".."))
+        if operator or len(ends) != 2 or not all(end.text for end in ends):
+            raise token.error("a range has one value at each end and no operator: a..b")
+        low, high = map(read, ends)
+        if low.kind != high.kind:
+            raise token.error("both ends of a range must be durations, or both dates")
+        if low.start > high.start:
+            raise token.error(f"the range runs backwards: write {high.text}..{low.text}")
+        return Value(f"{low.text}..{high.text}", test_of(lexer.within(low.start, high.end), low.kind))
+
+
+@dataclass(frozen=True)
+class TextField(Field):
+    """A field with texts. At least one text must match.
+
+    A plain value matches within the text, wildcards the whole text, a value after `=` an equal text.
+    """
+
+    texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
+    """An empty text counts as no text."""
+    is_prefix: bool = False
+    """`os:win` must not match darwin, nor `mode:strict` unrestricted."""
+    canonical: Callable[[SafeText], SafeText] = lambda typed: typed
+    """Maps a synonym to the value."""
+    known: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """See `Presentation.known`."""
+
+    def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
+        """Return the values for completion, or a single None without values."""
+        return [text for text in self.texts(tracked, TIMELESS) if text] or [None]
+
+    def _missing(self) -> Test:
+        texts = self.texts
+        return lambda tracked, context: not any(texts(tracked, context))
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        if operator not in ("", "="):
+            typed = quote_if_needed(clean(token.text, 40))
+            raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
+        pattern = Pattern((clean(rest.text),)) if operator else lexer.pattern_of(rest)
+        if not pattern:
+            raise token.error(f"a value is missing; {self.name}:{NONE} finds rows without a value")
+        if pattern.plain is not None:
+            pattern = Pattern((self.canonical(pattern.plain),))
+        matches = lexer.text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
+        return Value(f"{operator}{pattern}", self._test(lambda text: matches(normalize(text))))
+
+    def _test(self, matches: Callable[[str], bool]) -> Test:
+        texts = self.texts
+
+        def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
+            for text in texts(tracked, context):  # noqa: SIM110  `any` takes twice as long, and this runs for every row
+                if text and matches(text):
+                    return True
+            return False
+
+        return test
+
+
+@dataclass(frozen=True)
+class VersionField(TextField):
+    """A version: comparable, and `0.34` matches every 0.34.x. Any other value is a text."""
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
+        is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
+        if is_text and not operator:
+            return super()._parse(token, operator, rest, zone)
+        return self._compared(token, operator, lexer.version_of, self._version_test)
+
+    def _version_test(self, holds: Callable[[VersionKey], bool], _: str) -> Test:
+        @lru_cache(maxsize=1024)  # a fleet of 10,000 environments has a dozen versions
+        def matches(text: str) -> bool:
+            return is_version(version := text.lower()) and holds(version_key(version))
+
+        return self._test(matches)
+
+
+@dataclass(frozen=True)
+class InstantField(Field):
+    """An instant, matched by age (`>90s`) or date (`>2026-11-01`)."""
+
+    instant: Callable[[TrackedEnvironment], float | None]
+    """Server's clock, ms."""
+
+    def _missing(self) -> Test:
+        instant = self.instant
+        return lambda tracked, _: instant(tracked) is None
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._time_test)
+
+    def _time_test(self, holds: Callable[[float], bool], kind: str) -> Test:
+        instant = self.instant
+
+        def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
+            at = instant(tracked)
+            return at is not None and holds(max(context.now - at, 0.0) if kind == "age" else at)
+
+        return test
+
+
+@dataclass(frozen=True)
+class FlagField(Field):
+    """A fact that holds or does not: `yes` or `no`."""
+
+    holds: Callable[[TrackedEnvironment], bool]
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        word = rest.text.casefold()
+        if word not in FLAGS or operator not in ("", "="):
+            raise token.error(f"write {self.name}:yes or {self.name}:no")
+        holds, is_wanted = self.holds, word == FLAGS[0]
+        return Value(word, lambda tracked, _: holds(tracked) is is_wanted)
+
+
+@dataclass(frozen=True)
+class PercentField(Field):
+    """A share, compared in percent: `<90`, `>=99.5`, `50..90`. A plain value matches the whole percent."""
+
+    share: Callable[[TrackedEnvironment], float | None]
+    """0 to 1."""
+
+    def _missing(self) -> Test:
+        share = self.share
+        return lambda tracked, _: share(tracked) is None
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        return self._compared(token, operator, lexer.percent_of, self._share_test)
+
+    def _share_test(self, holds: Callable[[float], bool], _: str) -> Test:
+        share = self.share
+
+        def test(tracked: TrackedEnvironment, _: MatchContext) -> bool:
+            value = share(tracked)
+            return value is not None and holds(round(value * 100, _DECIMALS))
+
+        return test
+
+
+FLAGS: Final = ("yes", "no")
+_DECIMALS: Final = 6
+"""Rounding hides the error of a share such as 0.9, which would read as less than 90 %."""
+
+STATUSES: Mapping[str, tuple[str, Test]] = {
+    "online": ("up by Letta's rule, including late", lambda tracked, _: tracked.verdict.is_up),
+    "late": ("up, but a heartbeat was missed", lambda tracked, _: tracked.presence is Presence.LATE),
+    "offline": ("down, and still listed", lambda tracked, _: tracked.presence is Presence.OFFLINE),
+    "gone": ("no longer listed", lambda tracked, _: tracked.presence is Presence.GONE),
+    "missing": ("expected, and not listed", lambda tracked, _: tracked.presence is Presence.MISSING),
+    "flapping": ("going offline and coming back again and again", lambda tracked, _: tracked.is_flapping),
+    "doubted": ("marked clk?: the heartbeat fits no clock", lambda tracked, _: tracked.clock_suspect),
+    "changed": (
+        "came, left, or changed mode, version or connection in the last 15 minutes",
+        lambda tracked, context: tracked.tag(context.now) is not None,
+    ),
+    "acknowledged": (
+        "an acknowledged problem, here or on the serving host",
+        lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
+    ),
+}
+
+_STATUS_ALIASES = {
+    "on": "online",
+    "off": "offline",
+    "flap": "flapping",
+    "clk?": "doubted",
+    "clock?": "doubted",
+    "acked": "acknowledged",
+}
+
+_SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
+"""Statuses of the STATE column, where they may be abbreviated."""
+_LEAST_LETTERS = 3
+"""`on` occurs in too many words, and `status:o` has two meanings."""
+
+
+def state_test(word: str) -> Test | None:
+    """Return the test of an abbreviated state (`off`)."""
+    if len(word) < _LEAST_LETTERS:
+        return None
+    return next((STATUSES[name][1] for name in _SHOWN_STATUSES if name.startswith(word.casefold())), None)
+
+
+@dataclass(frozen=True)
+class StatusField(Field):
+    """The verdict and marks, by the begin of a name: `on` must not match `gone`."""
+
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        name = rest.text.casefold()
+        name = _STATUS_ALIASES.get(name, name)
+        if len(name) >= _LEAST_LETTERS:
+            name = next((status for status in STATUSES if status.startswith(name)), name)
+        if name not in STATUSES or operator not in ("", "="):
+            nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
+            what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
+            raise token.error(f"{what}{nearest}" or f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
+        return Value(name, STATUSES[name][1])
+
 
 META = "meta."
 
@@ -64,6 +343,8 @@ def may_become_field(typed: str) -> bool:
 
 
 def _nearest(typed: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+
     names = [*FIELDS, *ALIASES]
     begun = [name for name in names if typed and name.startswith(typed)]
     nearest = list(dict.fromkeys([*begun, *get_close_matches(typed, names, cutoff=0.5)]))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-    from envwatch.query.field_types import MatchContext, Test, Value
+    from envwatch.query.fields import MatchContext, Test, Value
 
 
 Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
@@ -255,7 +255,7 @@ _CONNECTIVES: Final = {
 
 
 def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
-    from envwatch.query.field_types import state_test
+    from envwatch.query.fields import state_test
 
     _refuse_other_languages(body)
     pattern = pattern_of(body)

@@ -15,7 +15,7 @@ from envwatch.fleet.presence import GONE, MISSING
 from envwatch.fleet.tracking import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.query.field_types import MatchContext
+from envwatch.query.fields import MatchContext
 from envwatch.query.language import SearchCache, parse, partial_query
 from envwatch.query.lexer import QueryError
 from envwatch.views.table.columns import COLUMNS, searched_in

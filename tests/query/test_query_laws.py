@@ -14,7 +14,7 @@ from support.tracked_environments import ALL, BARE, matches, tracked
 
 from envwatch.model.page import environment_of
 from envwatch.model.versions import version_key
-from envwatch.query.field_types import MatchContext
+from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, quote_if_needed, quoted, tokens
 from envwatch.views.table.columns import COLUMNS, searched_in

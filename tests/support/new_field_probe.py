@@ -32,7 +32,7 @@ from envwatch.model.page import environment_of, page_of
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.query.completion import completions
-from envwatch.query.field_types import MatchContext
+from envwatch.query.fields import MatchContext
 from envwatch.query.language import parse
 from envwatch.views.output import formats
 from envwatch.views.pane.details import about_lines

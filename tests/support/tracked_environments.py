@@ -16,7 +16,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.hours import LastDays
 from envwatch.model.limits import Limits
 from envwatch.presentation import contexts_of
-from envwatch.query.field_types import MatchContext
+from envwatch.query.fields import MatchContext
 from envwatch.views.table.columns import COLUMNS, column_of, searched_in
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
 from envwatch.model.times import NOTHING, moment
-from envwatch.query.field_types import MatchContext
+from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query
 from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, word_of
 from envwatch.views.events.event_text import VERBS, event_style, event_text, names_text

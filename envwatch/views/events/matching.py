@@ -17,7 +17,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.model.text import SafeText, composed
-from envwatch.query.field_types import MatchContext
+from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, normalize
 from envwatch.views.events.event_text import event_text

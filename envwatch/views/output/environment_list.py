@@ -10,7 +10,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.hours import LastDays
 from envwatch.model.text import SafeText, composed
 from envwatch.presentation import RowContext, contexts_of
-from envwatch.query.field_types import MatchContext
+from envwatch.query.fields import MatchContext
 from envwatch.views.state_style import clock_warning, marked_text, silenced_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import SEARCHED, rank_of

@@ -177,7 +177,7 @@ def _chosen(
             profile_state.environments.values() if compared is None else compared[profile]
         )
         if queries:
-            from envwatch.query.field_types import MatchContext
+            from envwatch.query.fields import MatchContext
 
             context = MatchContext(at, monitor.is_acked, profile_state.profile_name)
             cache = searches.setdefault(profile, SearchCache())
