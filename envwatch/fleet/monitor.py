@@ -26,14 +26,13 @@ from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus
 from envwatch.fleet.alerting.silences import NO_SILENCES, Silenced, Silences, counted_from, silenced_time
 from envwatch.fleet.anomalies import StallDetector, is_beating
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind, leaves
-from envwatch.fleet.outages import Interval, states
 from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT, NEVER_LISTED, Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import EarlierRows, Fleet, Freshness, ProfileState
 from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.uptime_record import UptimeRecord, with_uptimes
-from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
+from envwatch.fleet.watched_time import NOT_WATCHED, Interval, WatchedTime, states
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.outcome import Outcome, RecordedPoll, Slept

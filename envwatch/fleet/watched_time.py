@@ -1,25 +1,36 @@
-"""When a profile was watched, by the server's clock in ms, because this machine's clock may be set.
+"""When a profile was watched, and an environment's states and outages over that time.
 
-A past poll's local time is converted with the server clock's present offset.
+Times are by the server's clock in ms, because this machine's clock may be set. A past poll's local time is converted
+with the server clock's present offset. A change found after a gap happened at an unknown moment in the gap, so during a
+gap the state is unknown. Late leaves no event and counts as up.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
+from itertools import accumulate
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind, blind_after
+from envwatch.fleet.presence import UNTIMED, Presence, Reason
 from envwatch.fleet.profile_state import ProfileState, blind_since
+from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, ServerMs
 from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
+
+    from envwatch.fleet.tracking import TrackedEnvironment
 
 
 SPANS_KEPT: Final = 1_000
@@ -164,3 +175,248 @@ def _united(spans: Iterable[Span]) -> tuple[Span, ...]:
         else:
             united.append(each)
     return tuple(united)
+
+
+class UptimeState(StrEnum):
+    """An environment's state, worst first."""
+
+    DOWN = "down"
+    FLAPPING = "flapping"
+    UP = "up"
+    ABSENT = "absent"
+    """Before the first appearance, or after a replacement."""
+    UNKNOWN = "unknown"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether up or flapping."""
+        return self in (UptimeState.UP, UptimeState.FLAPPING)
+
+
+UNWATCHED: Final = clean("not watched")
+
+
+class Interval(NamedTuple):
+    """A time in one state."""
+
+    state: UptimeState
+    since: ServerMs
+    until: ServerMs
+    reason: SafeText | None = None
+    """The reason of being down at the begin, or of an unknown state."""
+
+    @property
+    def lasted(self) -> timedelta:
+        """The duration."""
+        return span(self.until - self.since)
+
+
+def states(
+    tracked: TrackedEnvironment | None,
+    own_events: Sequence[Event],
+    watched: WatchedTime,
+    since: ServerMs,
+    until: ServerMs,
+) -> tuple[Interval, ...]:
+    """Return an environment's states between two moments, without holes or equal neighbours.
+
+    `tracked` is the environment after all events, None if no longer tracked. `own_events` are oldest first, without
+    groups, complete from `since`. Unwatched time is unknown.
+    """
+    course = _ValueHistory.from_changes(
+        _presences(own_events), None if tracked is None else _presence_of(tracked), watched
+    )
+    is_flapping = tracked is not None and tracked.is_flapping
+    if flaps := _flapping(own_events, watched, is_flapping=is_flapping):
+        course = course.where_up(_ValueHistory.from_changes(flaps, _FLAPS if is_flapping else _UP, watched))
+    intervals: list[Interval] = []
+    end = since
+    for each in watched.between(since, until).spans:
+        _add(intervals, _GAP, end, each.since)
+        course.add_to(intervals, *each)
+        end = each.until
+    _add(intervals, _GAP, end, until)
+    return tuple(intervals)
+
+
+def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerMs) -> None:
+    if since >= until:
+        return
+    state, reason = what
+    if intervals and intervals[-1].state is state:
+        last = intervals.pop()
+        since, reason = last.since, last.reason or reason
+    intervals.append(Interval(state, since, until, reason))
+
+
+def state_of(tracked: TrackedEnvironment) -> UptimeState:
+    """Return an environment's present state, even if not watched now."""
+    if tracked.verdict.is_up:
+        return UptimeState.FLAPPING if tracked.is_flapping else UptimeState.UP
+    return _presence_of(tracked).state
+
+
+class Outage(NamedTuple):
+    """The time from a loss until the environment is seen up."""
+
+    since: ServerMs
+    """The loss, or the begin of the first interval."""
+    until: ServerMs
+    """When the environment was seen up again, or last seen down."""
+    down: timedelta
+    reason: SafeText | None
+    is_over: bool = False
+
+    @property
+    def unseen(self) -> timedelta:
+        """The unwatched time within the outage."""
+        return span(self.until - self.since) - self.down
+
+
+def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
+    """Return the outages, oldest first; down before and after a gap is one outage."""
+    found: list[Outage] = []
+    for each in intervals:
+        last = found[-1] if found and not found[-1].is_over else None
+        if each.state is UptimeState.DOWN and last is None:
+            found.append(Outage(each.since, each.until, each.lasted, each.reason))
+        elif each.state is UptimeState.DOWN and last is not None:
+            found[-1] = last._replace(until=each.until, down=last.down + each.lasted, reason=last.reason or each.reason)
+        elif each.state is not UptimeState.UNKNOWN and last is not None:
+            found[-1] = last._replace(is_over=True)
+    return tuple(found)
+
+
+class _What(NamedTuple):
+    state: UptimeState
+    reason: SafeText | None = None
+
+
+class _Change(NamedTuple):
+    at: ServerMs
+    before: _What | None
+    after: _What
+
+
+_UP: Final = _What(UptimeState.UP)
+_FLAPS: Final = _What(UptimeState.FLAPPING)
+_ABSENT: Final = _What(UptimeState.ABSENT)
+_GAP: Final = _What(UptimeState.UNKNOWN, UNWATCHED)
+_DOWN: Final = {reason: _What(UptimeState.DOWN, clean(reason)) for reason in Reason}
+
+_STATES: Final[Mapping[str, UptimeState]] = {
+    Presence.ONLINE.value: UptimeState.UP,
+    Presence.OFFLINE.value: UptimeState.DOWN,
+    Presence.GONE.value: UptimeState.DOWN,
+    Presence.MISSING.value: UptimeState.DOWN,
+}
+_OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
+
+
+@dataclass(frozen=True, slots=True)
+class _ValueHistory:
+    begins: Sequence[float]
+    """The first begin is minus infinity."""
+    values: Sequence[_What]
+
+    @classmethod
+    def from_changes(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _ValueHistory:
+        """Return the history of changes, oldest first; `now` is the present value.
+
+        If a change does not begin with the value that the previous change left, a change in between was unseen: the
+        last value lasts at most to the end of the span watched then.
+        """
+        if not changes:
+            return cls((-inf,), (now or _ABSENT,))
+        first = changes[0]
+        begins, values = [-inf], [first.before or first.after]
+        # The estimate of the server's clock may step back.
+        moments = [*accumulate((change.at for change in reversed(changes)), min)][::-1]
+        next_ones = [(at, change.before) for at, change in zip(moments[1:], changes[1:], strict=True)]
+        known_at = inf if watched.until is None else watched.until
+        for at, change, (next_at, before) in zip(moments, changes, [*next_ones, (known_at, now)], strict=True):
+            begins.append(at)
+            values.append(change.after)
+            if before is not None and before.state is not change.after.state:
+                seen = watched.span_at(at)
+                begins.append(at if seen is None or seen.until >= next_at else seen.until)
+                values.append(before)
+        return cls(begins, values)
+
+    def value_at(self, at: float) -> _What:
+        return self.values[bisect_right(self.begins, at) - 1]
+
+    def where_up(self, other: _ValueHistory) -> _ValueHistory:
+        """Return the history with the values of `other` where this history is up."""
+        begins = sorted({*self.begins, *other.begins})
+        values = [(self.value_at(begin), other.value_at(begin)) for begin in begins]
+        return _ValueHistory(begins, [other if own.state is UptimeState.UP else own for own, other in values])
+
+    def add_to(self, intervals: list[Interval], since: ServerMs, until: ServerMs) -> None:
+        place, begin = bisect_right(self.begins, since) - 1, since
+        while begin < until:
+            following = self.begins[place + 1] if place + 1 < len(self.begins) else until
+            end = min(ServerMs(following), until)
+            _add(intervals, self.values[place], begin, end)
+            place, begin = place + 1, end
+
+
+def _presences(own_events: Iterable[Event]) -> list[_Change]:
+    """Return the changes; a row that appears again was gone before."""
+    changes: list[_Change] = []
+    is_gone = is_replaced = False
+    for event in own_events:
+        if is_replacement(event):
+            changes.append(_Change(event.at, None, _ABSENT))
+            is_replaced = True
+            continue
+        if event.kind not in _OF_PRESENCE:
+            continue
+        before = None
+        if event.before is not None:
+            before = _What(_STATES.get(event.before, UptimeState.UNKNOWN))
+        elif event.kind in (Kind.APPEARED, Kind.MISSING):
+            before = _What(UptimeState.DOWN if is_gone else UptimeState.ABSENT)
+        if is_replaced:
+            before = _ABSENT
+        presence = event.after or event.kind
+        is_replaced = is_replaced and presence in (Presence.GONE.value, Presence.MISSING.value)
+        if is_replaced:
+            continue  # the server drops the old name's row
+        changes.append(_Change(event.at, before, _What(_STATES.get(presence, UptimeState.UNKNOWN), event.reason)))
+        is_gone = presence in (Presence.GONE.value, Presence.MISSING.value)
+    return changes
+
+
+def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping: bool) -> list[_Change]:
+    """Return the changes of flapping; a row that goes or appears does not flap.
+
+    A new run inherits flapping without an event: then flapping begins with the watched span.
+    """
+    changes: list[_Change] = []
+
+    def flap_until(at: ServerMs) -> None:
+        if not changes or changes[-1].after is not _FLAPS:
+            seen = watched.span_at(at)
+            begin = at if seen is None else seen.since
+            changes.append(_Change(max(begin, changes[-1].at) if changes else begin, _UP, _FLAPS))
+
+    for event in own_events:
+        if event.kind is Kind.FLAPPING:
+            changes.append(_Change(event.at, _UP, _FLAPS))
+        elif event.kind is Kind.STEADY:
+            flap_until(event.at)
+            changes.append(_Change(event.at, _FLAPS, _UP))
+        elif event.kind in (Kind.APPEARED, Kind.GONE):
+            changes.append(_Change(event.at, None, _UP))
+    if is_flapping and watched.until is not None:
+        flap_until(watched.until)
+    return changes
+
+
+def _presence_of(tracked: TrackedEnvironment) -> _What:
+    if tracked.verdict == UNTIMED:
+        return _What(UptimeState.UNKNOWN, clean(tracked.verdict.reason))
+    if tracked.replaced_by is not None:
+        return _ABSENT
+    return _UP if tracked.verdict.is_up else _DOWN[tracked.verdict.reason]

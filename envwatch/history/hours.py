@@ -12,7 +12,7 @@ from math import ceil, floor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.outages import Interval, UptimeState, state_of, states
+from envwatch.fleet.watched_time import Interval, UptimeState, state_of, states
 from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, long_age, moment, span

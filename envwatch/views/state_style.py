@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Kind
-from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.plausibility import ahead_or_behind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.fleet.watched_time import UptimeState
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted

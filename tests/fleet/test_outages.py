@@ -16,9 +16,8 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import UNWATCHED, Interval, UptimeState, outages, state_of, states
 from envwatch.fleet.presence import GONE, NEVER_LISTED, UNTIMED
-from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.fleet.watched_time import UNWATCHED, Interval, Span, UptimeState, WatchedTime, outages, state_of, states
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept

@@ -12,7 +12,7 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import UptimeState, states
+from envwatch.fleet.watched_time import UptimeState, states
 from envwatch.history.earlier_runs import EarlierRuns
 from envwatch.history.past import Moment
 from envwatch.model.clock import ServerMs, WallMs
@@ -21,7 +21,7 @@ from envwatch.model.limits import Limits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.outages import Interval
+    from envwatch.fleet.watched_time import Interval
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 

@@ -14,9 +14,8 @@ from support.builders import NOW, environment, listed, watched
 from support.tracked_environments import tracked
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.outages import Interval, UptimeState, states
 from envwatch.fleet.presence import GONE
-from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.fleet.watched_time import Interval, Span, UptimeState, WatchedTime, states
 from envwatch.history.hours import Availability, availability_text, percent_text
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean

@@ -14,8 +14,7 @@ from support.builders import beating, environment, listed, reading
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import Interval, UptimeState
-from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.fleet.watched_time import Interval, Span, UptimeState, WatchedTime
 from envwatch.history.hours import HOUR_MS, HOURS, LastDays, first_hour, worst_states
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits

@@ -16,8 +16,7 @@ from support.tracked_environments import contexts_at
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import UptimeState
-from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.fleet.watched_time import Span, UptimeState, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean

@@ -430,16 +430,8 @@ def _blindnesses(
     for profile, (_, reason) in blind.items():
         event = _blindness_event(profile, found[profile], reason, around)
         if profile not in open_for and event is not None:
-            opened.append(
-                Incident(
-                    id=event.incident or EMPTY,
-                    profile=profile,
-                    began_at=event.at,
-                    losses=(event,),
-                    noticed_at=found[profile].noticed_at,
-                    remaining=frozenset({key_of(event)}),
-                )
-            )
+            id_, noticed_at = event.incident or EMPTY, found[profile].noticed_at
+            opened.append(Incident(id_, profile, event.at, (event,), noticed_at, frozenset({key_of(event)})))
     return found, opened
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
+from envwatch.fleet.watched_time import UptimeState
 from envwatch.model import limits
 from envwatch.model.environment import NEVER
 from envwatch.model.times import long_age

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.alert_policy import needs_text
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.outages import Outage, outages
 from envwatch.fleet.plausibility import IMPOSSIBLE
 from envwatch.fleet.presence import NEVER_LISTED, Presence, Reason, heartbeat_age
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.fleet.watched_time import NOT_WATCHED
+from envwatch.fleet.watched_time import NOT_WATCHED, Outage, outages
 from envwatch.history.hours import Availability, availability_text, worst_states
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs
@@ -45,8 +44,8 @@ from envwatch.views.verdict_text import countdown_text, flapping_text, last_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.outages import Interval
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.watched_time import Interval
     from envwatch.presentation import RowContext
 
 

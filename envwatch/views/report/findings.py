@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.fleet.alerting.losses import LOSSES, is_loss
 from envwatch.fleet.alerting.silences import counted_from, silenced_time
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.outages import Interval, Outage, UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
-from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.fleet.watched_time import Interval, Outage, Span, UptimeState, WatchedTime, outages, states
 from envwatch.history.hours import Availability
 from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
