@@ -22,8 +22,7 @@ from envwatch.query.fields import (
     STATUSES,
     TIMELESS,
     FlagField,
-    InstantField,
-    PercentField,
+    NumberField,
     StatusField,
     TextField,
     VersionField,
@@ -207,7 +206,7 @@ def _values(
     match field:
         case StatusField():
             yield from _statuses(typed)
-        case InstantField():
+        case NumberField(is_share=False):
             if typed.isascii() and typed.isdecimal():
                 yield from ((f"{operator}{typed}{unit}", name) for unit, name in _UNITS.items())
             elif not token.text:
@@ -215,7 +214,7 @@ def _values(
                 yield NONE, "never"
         case FlagField():
             yield from ((flag, f"{field.name}: {flag}") for flag in FLAGS if flag.startswith(typed.casefold()))
-        case PercentField() if not token.text:
+        case NumberField() if not token.text:
             yield from zip(_COMPARISONS, _PERCENT_COMPARISONS, strict=True)
             yield NONE, "not known yet"
         case VersionField():

@@ -186,25 +186,34 @@ class VersionField(TextField):
 
 
 @dataclass(frozen=True)
-class InstantField(Field):
-    """An instant, matched by age (`>90s`) or date (`>2026-11-01`)."""
+class NumberField(Field):
+    """An instant, matched by age (`>90s`) or date (`>2026-11-01`), or a share in percent: `<90`, `>=99.5`, `50..90`.
 
-    instant: Callable[[TrackedEnvironment], float | None]
-    """Server's clock, ms."""
+    A plain value of a share matches the whole percent.
+    """
+
+    number: Callable[[TrackedEnvironment], float | None]
+    """Server's clock in ms; 0 to 1 for a share."""
+    is_share: bool = False
 
     def _missing(self) -> Test:
-        instant = self.instant
-        return lambda tracked, _: instant(tracked) is None
+        number = self.number
+        return lambda tracked, _: number(tracked) is None
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
-        return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._time_test)
+        if self.is_share:
+            return self._compared(token, operator, lexer.percent_of, self._number_test)
+        return self._compared(token, operator, lambda part: lexer.time_span_of(part, zone), self._number_test)
 
-    def _time_test(self, holds: Callable[[float], bool], kind: str) -> Test:
-        instant = self.instant
+    def _number_test(self, holds: Callable[[float], bool], kind: str) -> Test:
+        number, is_share = self.number, self.is_share
 
         def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
-            at = instant(tracked)
-            return at is not None and holds(max(context.now - at, 0.0) if kind == "age" else at)
+            if (value := number(tracked)) is None:
+                return False
+            if is_share:
+                return holds(round(value * 100, _DECIMALS))
+            return holds(max(context.now - value, 0.0) if kind == "age" else value)
 
         return test
 
@@ -221,30 +230,6 @@ class FlagField(Field):
             raise token.error(f"write {self.name}:yes or {self.name}:no")
         holds, is_wanted = self.holds, word == FLAGS[0]
         return Value(word, lambda tracked, _: holds(tracked) is is_wanted)
-
-
-@dataclass(frozen=True)
-class PercentField(Field):
-    """A share, compared in percent: `<90`, `>=99.5`, `50..90`. A plain value matches the whole percent."""
-
-    share: Callable[[TrackedEnvironment], float | None]
-    """0 to 1."""
-
-    def _missing(self) -> Test:
-        share = self.share
-        return lambda tracked, _: share(tracked) is None
-
-    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
-        return self._compared(token, operator, lexer.percent_of, self._share_test)
-
-    def _share_test(self, holds: Callable[[float], bool], _: str) -> Test:
-        share = self.share
-
-        def test(tracked: TrackedEnvironment, _: MatchContext) -> bool:
-            value = share(tracked)
-            return value is not None and holds(round(value * 100, _DECIMALS))
-
-        return test
 
 
 FLAGS: Final = ("yes", "no")
@@ -399,7 +384,7 @@ def _field_of(presentation: Presentation) -> Field:
         return (text(tracked),)
 
     if presentation.instant is not None:
-        return InstantField(name, about, presentation.instant)
+        return NumberField(name, about, presentation.instant)
     match presentation.match:
         case Match.VERSION:
             return VersionField(name, about, texts)
@@ -413,9 +398,9 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
     TextField("profile", "profile of the row", lambda tracked, context: (tracked.profile or context.profile,)),
     TextField("host", "system, processor or architecture", _host),
-    InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
+    NumberField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     FlagField("permanent", "up nearly all the time: yes, no", lambda tracked: tracked.is_permanent),
-    PercentField("up7d", "percent of the last watched week up: <90", lambda tracked: tracked.up_share),
+    NumberField("up7d", "percent of the last watched week up: <90", lambda tracked: tracked.up_share, is_share=True),
     TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
 
