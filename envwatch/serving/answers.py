@@ -302,9 +302,8 @@ class _Entry:
     """The body is valid until this heartbeat is too old; None without a time limit."""
 
     def holds(self, now_ms: float) -> bool:
-        if self.oldest_beat_at is None:
-            return now_ms >= self.made_at
-        return now_ms >= self.made_at and is_online("any", self.oldest_beat_at, now_ms)
+        has_rows = self.oldest_beat_at is None or is_online("any", self.oldest_beat_at, now_ms)
+        return has_rows and now_ms >= self.made_at
 
 
 class PageBodies:
@@ -439,9 +438,7 @@ class ProfileEndpoint:
         listed = outcome if isinstance(outcome, Listed) else None
         # A relay's repeated listing is not checked for absences, so the first copy is kept.
         has_same = self._profile_state is not None and self._profile_state.listings == profile_state.listings
-        if listed is not None and listed.snapshot.is_repeat and has_same:
-            listed = None
-        if profile_state.quarantine is not None:
+        if profile_state.quarantine is not None or (has_same and listed is not None and listed.snapshot.is_repeat):
             listed = None
         self._profile_state = profile_state
         silences = shared.holding(now)
@@ -577,7 +574,5 @@ def _date(profile_state: ProfileState | None, wall: WallMs) -> tuple[str, str]:
 
 
 def _matches(if_none_match: str, tag: str) -> bool:
-    if not if_none_match:
-        return False
     tags = [each.strip() for each in if_none_match.split(",")]
     return "*" in tags or tag.removeprefix("W/") in [each.removeprefix("W/") for each in tags]
