@@ -300,8 +300,8 @@ class DayBar(TextLine, StateNode):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
 
-    _drawn_cells: tuple[Day, int, bool, Sequence[state_style.Piece]] | None = None
-    """The last frame's cells, cached because events are many."""
+    _drawn_cells: tuple[tuple[Day, int, bool] | None, Sequence[state_style.Piece]] = (None, ())
+    """The last frame's cells after their day and looks, cached because events are many."""
 
     def watch_state(self) -> None:
         is_past = self.state.rewound is not None
@@ -315,7 +315,7 @@ class DayBar(TextLine, StateNode):
         news = [Part(f"live: {rewound.live}", "offline", 10)] if rewound is not None and rewound.live else []
         if rewound is None or rewound.day is None:
             return [Part("reading the events", "faint")], news
-        from envwatch.views.events.day_line import day_runs, ends_of, hour_labels
+        from envwatch.views.events.day_line import day_cells, day_runs, ends_of, hour_labels
 
         day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, self.options.zone
         begin, end = ends_of(day, zone)
@@ -323,8 +323,10 @@ class DayBar(TextLine, StateNode):
         width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
         if width < _LEAST_DAY:
             begin, end, width = EMPTY, EMPTY, max(self.size.width - self.width_of((Part(""), *news)), 0)
-        drawn, hours = self._cells(day, width, is_ascii=is_ascii), hour_labels(day, width, zone)
-        runs = day_runs(day, drawn, rewound.at, hours, ascii_only=is_ascii)
+        if self._drawn_cells[0] != (key := (day, width, is_ascii)):
+            self._drawn_cells = key, day_cells(day, width, ascii_only=is_ascii)
+        hours = hour_labels(day, width, zone)
+        runs = day_runs(day, self._drawn_cells[1], rewound.at, hours, ascii_only=is_ascii)
         cells = [Part(run.text, run.style, 9, is_joined=place > 0) for place, run in enumerate(runs)]
         labels = [Part(begin, "faint", 8)] if begin else []
         return [*labels, *cells], [*([Part(end, "faint", 8)] if end else []), *news]
@@ -339,11 +341,3 @@ class DayBar(TextLine, StateNode):
                 break
             parts += entry
         return parts
-
-    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[state_style.Piece]:
-        from envwatch.views.events.day_line import day_cells
-
-        drawn = self._drawn_cells
-        if drawn is None or drawn[0] is not day or drawn[1:3] != (width, is_ascii):
-            drawn = self._drawn_cells = (day, width, is_ascii, day_cells(day, width, ascii_only=is_ascii))
-        return drawn[3]
