@@ -96,9 +96,9 @@ def _remembered(options: Options) -> dict[str, Any]:
         return {}
     from envwatch.storage.state_file import remembered
 
-    saved = remembered(state_file("state"))._asdict()
-    del saved["hints"]  # the demo's hints are no setting
-    if saved["columns"]:
+    saved = remembered(state_file("state"))
+    saved.pop("hints", None)  # the demo's hints are no setting
+    if "columns" in saved:
         from envwatch.views.table.columns import is_column
 
         saved["columns"] = tuple(filter(is_column, saved["columns"]))

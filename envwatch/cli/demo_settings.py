@@ -105,7 +105,7 @@ def hints_key(settings: Settings) -> str:
     """Return the key that closes the demo's hints, or "" after the user has closed the hints."""
     from envwatch.storage.state_file import remembered
 
-    return "" if remembered(state_file("state")).hints is False else _free_key(settings, "H")
+    return "" if remembered(state_file("state")).get("hints") is False else _free_key(settings, "H")
 
 
 def _free_key(settings: Settings, first: str) -> str:

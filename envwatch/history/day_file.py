@@ -540,7 +540,8 @@ class DayReader:
         polls = self.polls(since, until)
         with _explaining():
             first = next(self._intact(_POLLS), None)
-        cut_at = self._newest_at() if self.is_cut else None
+        every = self.polls(WallMs(-inf), WallMs(inf)) if self.is_cut else ()
+        cut_at = max((poll.at for poll in every), default=WallMs(-inf)) if self.is_cut else None
         events = self.events(since, until, profile, known)
         if self.is_cut and cut_at is None:  # only the events are damaged
             cut_at = events[-1][1] if events else since
@@ -557,9 +558,6 @@ class DayReader:
             began_at=None if first is None else first[1],
             cut_at=cut_at,
         )
-
-    def _newest_at(self) -> WallMs:
-        return max((poll.at for poll in self.polls(WallMs(-inf), WallMs(inf))), default=WallMs(-inf))
 
     def _senseless(
         self, table: str, is_sound: str, since: WallMs, day: tuple[float, float]

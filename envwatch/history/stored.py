@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, repeat
 from math import inf
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 from envwatch.fleet.events import NO_PROFILE, Event
@@ -26,7 +26,6 @@ from envwatch.model.times import DAY_MS, MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import TypeVar
 
     from envwatch.history.day_file import DayReader, DayRecords, Rebuilder
     from envwatch.history.past import Moment
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 
-if TYPE_CHECKING:
-    T = TypeVar("T")
+T = TypeVar("T")
 
 _FIRST: Final = WallMs(-inf)
 _LAST: Final = WallMs(inf)
@@ -80,15 +78,13 @@ class StoredPast:
             try:
                 with self._reader(path) as reader:
                     for poll in of_day:
-                        yield self._rebuilt_or_error(reader, poll)
+                        try:
+                            moment: Moment | HistoryError = self._rebuilt(reader, poll)
+                        except HistoryError as error:
+                            moment = error.with_traceback(None)  # the frames hold a whole moment
+                        yield moment
             except HistoryError as error:  # of opening the file
                 yield from repeat(error, len(of_day))
-
-    def _rebuilt_or_error(self, reader: DayReader, poll: RecordedPoll) -> Moment | HistoryError:
-        try:
-            return self._rebuilt(reader, poll)
-        except HistoryError as error:
-            return error.with_traceback(None)  # the frames hold a whole moment
 
     def _rebuilt(self, reader: DayReader, poll: RecordedPoll) -> Moment:
         from envwatch.history.day_file import Rebuilder

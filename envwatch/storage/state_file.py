@@ -217,26 +217,14 @@ _LONGEST: Final = 200
 MOST_ACKS: Final = 1_000
 
 
-class Remembered(NamedTuple):
-    """The last run's screen settings; None for a setting that was never chosen."""
+def remembered(path: Path) -> dict[str, Any]:
+    """Return the last run's screen settings: theme, columns, bell, and hints, False after the user closed the hints.
 
-    theme: str | None = None
-    columns: tuple[str, ...] | None = None
-    bell: bool | None = None
-    hints: bool | None = None
-    """False after the user closed or followed the demo's hints."""
-
-
-def remembered(path: Path) -> Remembered:
-    """Return the screen settings."""
+    A setting that was never chosen, or is damaged, is missing.
+    """
     content = REMEMBERED.read_or_empty(path)
-    bell, hints = content.get("bell"), content.get("hints")
-    return Remembered(
-        theme=_word(content.get("theme")),
-        columns=_words(content.get("columns")),
-        bell=bell if isinstance(bell, bool) else None,
-        hints=hints if isinstance(hints, bool) else None,
-    )
+    read = {"theme": _word, "columns": _words, "bell": _flag, "hints": _flag}
+    return {name: value for name, of in read.items() if (value := of(content.get(name))) is not None}
 
 
 def acknowledged(path: Path) -> Acks:
@@ -270,6 +258,10 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
 
 def _word(value: object) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable() else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _words(value: object) -> tuple[str, ...] | None:

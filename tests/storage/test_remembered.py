@@ -29,7 +29,6 @@ from envwatch.storage.state_file import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
     REMEMBERED,
-    Remembered,
     StateFile,
     acknowledged,
     merge,
@@ -78,21 +77,21 @@ def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> No
 
 def test_what_was_kept_is_remembered(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state.json"
-    assert remembered(path) == Remembered()
+    assert remembered(path) == {}
     assert kept(path, {"theme": "nord"}, {"columns": ("name", "mode")}, {"theme": "envwatch-light"}) == []
-    assert remembered(path) == Remembered("envwatch-light", ("name", "mode"))
+    assert remembered(path) == {"theme": "envwatch-light", "columns": ("name", "mode")}
 
 
 def test_what_is_none_is_forgotten_and_no_longer_written(tmp_path: Path) -> None:
     kept(tmp_path / "s", {"columns": ("mode",), "theme": "nord"}, {"columns": None})
-    assert remembered(tmp_path / "s") == Remembered(theme="nord")
+    assert remembered(tmp_path / "s") == {"theme": "nord"}
     assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord"}
 
 
 @pytest.mark.parametrize("bell", [True, False])
 def test_a_bell_that_was_turned_off_differs_from_one_that_was_never_set(tmp_path: Path, *, bell: bool) -> None:
     kept(tmp_path / "s", {"bell": bell})
-    assert remembered(tmp_path / "s") == Remembered(bell=bell)
+    assert remembered(tmp_path / "s") == {"bell": bell}
 
 
 def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
@@ -112,7 +111,7 @@ def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
     kept(tmp_path / "deep" / "s", {"theme": "nord"}, {"theme": "dracula"})
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     assert modes == {"deep": 0o700, "s": 0o600, "s.lock": 0o600}
-    assert remembered(tmp_path / "deep" / "s").theme == "dracula"
+    assert remembered(tmp_path / "deep" / "s")["theme"] == "dracula"
 
 
 @pytest.mark.parametrize(
@@ -136,12 +135,12 @@ def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
 def test_a_damaged_file_counts_as_empty_and_the_next_change_repairs_it(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s"
     path.write_bytes(content)
-    assert remembered(path) == Remembered()
+    assert remembered(path) == {}
     is_whole = content.startswith(b'{"')
     aside = tmp_path / "s.damaged"
     notes = [f"forgot how the screen looked: damaged ({path})", f"set aside what was damaged: {aside}"]
     assert kept(path, {"theme": "nord"}, {"theme": "nord"}) == ([] if is_whole else notes)
-    assert remembered(path).theme == "nord"
+    assert remembered(path)["theme"] == "nord"
     assert (aside.read_bytes() if aside.exists() else None) == (None if is_whole else content)
 
 
@@ -207,12 +206,12 @@ def test_a_damaged_file_stays_in_its_place_until_something_can_be_put_there(tmp_
 def test_no_content_stops_anything(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("memory") / "s"
     path.write_bytes(content)
-    assert remembered(path) == Remembered()
+    assert remembered(path) == {}
 
 
 def test_a_pipe_in_the_files_place_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "s")
-    assert remembered(tmp_path / "s") == Remembered()
+    assert remembered(tmp_path / "s") == {}
 
 
 def test_what_a_newer_envwatch_remembers_stays(tmp_path: Path) -> None:
@@ -232,7 +231,7 @@ def test_a_place_that_cannot_be_written_is_noted_once(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "s"
     notes = kept(path, {"theme": "nord"}, {"theme": "dracula"}, {"sort": "mode"})
     assert notes == [f"cannot remember how the screen looked: Not a directory ({path})"]
-    assert remembered(path) == Remembered()
+    assert remembered(path) == {}
 
 
 def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> None:
@@ -255,7 +254,7 @@ def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> No
         assert not path.exists()
         process.communicate()
     finish(memory)
-    assert remembered(path).theme == "nord"
+    assert remembered(path)["theme"] == "nord"
 
 
 def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
