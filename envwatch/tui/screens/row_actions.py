@@ -28,6 +28,7 @@ from envwatch.watch.loop import Decisions, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.views.command_context import CommandSettings, RowCommand
 
@@ -183,10 +184,8 @@ class RowActions(TableScreen):
             if (still := self.newest(problems)) is None:
                 return
             state, note = self.state, note_of(answer)
-            fleet, acks = state.monitor.fleet, dict[ServerKey, Ack]()
-            for each in still.environments:
-                key = (fleet.server_of(each.profile), each.environment.id)
-                acks[key] = ack_of(each, state.server_now(each.profile), note)
+            made = [ack_of(each, state.server_now(each.profile), note) for each in still.environments]
+            acks = dict(zip(_server_keys(still.environments, state.monitor), made, strict=True))
             keys = {each.key for each in still.environments}
             self._change_acks(acks)
             self.show_message(acknowledged_text(still.name, keys, state.monitor.with_acks(acks), state.now))
@@ -225,9 +224,9 @@ class RowActions(TableScreen):
         self.ask(prompt, change)
 
     def _change_acks(self, changes: Mapping[ServerKey, Ack | None]) -> None:
-        fleet, monitor = self.state.monitor.fleet, self.state.monitor
+        monitor = self.state.monitor
         rows = [each for each in self.under_cursor.environments if not monitor.is_acked(each)]
-        if any((fleet.server_of(each.profile), each.environment.id) in changes for each in rows):
+        if not changes.keys().isdisjoint(_server_keys(rows, monitor)):
             self.table.pass_on_cursor()
         self.post_message(self.Decided(partial(change_acks, changes)))
 
@@ -374,12 +373,12 @@ def silence_rows(  # noqa: PLR0913  a silence, and who takes it
     keys: Iterable[EnvironmentKey], lasts: timedelta, note: SafeText, watch: Watch, user: SafeText, *, hidden: int = 0
 ) -> str:
     """Silence rows; the filter hides `hidden` of them."""
-    known, fleet = _known(keys, watch), watch.monitor.fleet
+    known = _known(keys, watch)
     tail = f" ({hidden:,} hidden by the filter)" if hidden else ""
     if not known:
         return f"nothing to silence: the row has left the fleet{tail}"
-    silenced = [(fleet.server_of(each.profile), each.environment.id) for each in known]
-    silence = silence_of_environments(silenced, watch.clocks().wall, lasts, note, user)
+    on_server = _server_keys(known, watch.monitor)
+    silence = silence_of_environments(on_server, watch.clocks().wall, lasts, note, user)
     watch.decide(Decisions(silences={silence.id: silence}))
     recovered = " (it is up)" if len(known) == 1 and known[0].verdict.is_up else ""
     return f"silenced on this machine for {long_age(lasts)}: {several_text(known)}{recovered}{tail}"
@@ -403,17 +402,20 @@ def decide_alerts(
     """Say whether losses of rows need a person; None leaves the decision to the rules."""
     from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
 
-    known, fleet, now = _known(keys, watch), watch.monitor.fleet, watch.clocks()
+    known, now = _known(keys, watch), watch.clocks()
     if not known:
         return "nothing to decide: the row has left the fleet"
     word = None if is_always is None else Word(is_always, now.wall, user)
-    decided = [(fleet.server_of(tracked.profile), tracked.environment.id) for tracked in known]
-    watch.decide(Decisions(words=dict.fromkeys(decided, word)))
+    watch.decide(Decisions(words=dict.fromkeys(_server_keys(known, watch.monitor), word)))
     return answer_to_word(decided_rows(known, watch.monitor, now), "A", zone)
 
 
 def _known(keys: Iterable[EnvironmentKey], watch: Watch) -> list[TrackedEnvironment]:
     return [tracked for key in keys if (tracked := watch.monitor.fleet.tracked(key)) is not None]
+
+
+def _server_keys(rows: Iterable[TrackedEnvironment], monitor: Monitor) -> list[ServerKey]:
+    return [(monitor.fleet.server_of(row.profile), row.environment.id) for row in rows]
 
 
 def _names_of(target: Target) -> str:
