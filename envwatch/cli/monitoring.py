@@ -180,7 +180,6 @@ async def alerting(
 
     At the end, waiting messages get a short time.
     """
-    from envwatch.storage.log import LogLine
     from envwatch.watch.alert_files import alert_files_of
     from envwatch.watch.hooks import HookDispatch, contexts_of
     from envwatch.watch.pinging import pinging, pings_of
@@ -190,7 +189,7 @@ async def alerting(
     async with monitoring(profiles, options, deadline, alerts) as watched:
 
         def report(line: HookReport) -> None:
-            watched.poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))
+            watched.poll_log.write((logging.WARNING if line.is_failure else logging.INFO, line.text))
             if line.is_news:
                 show(line.text)
 

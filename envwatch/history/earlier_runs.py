@@ -204,13 +204,7 @@ def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Mo
 
 
 _FIRST, _LAST = WallMs(-inf), WallMs(inf)
-_STATES = {
-    UptimeState.UP: True,
-    UptimeState.FLAPPING: True,
-    UptimeState.DOWN: False,
-    UptimeState.ABSENT: None,
-    UptimeState.UNKNOWN: None,
-}
+_UNCOUNTED: Final = {UptimeState.ABSENT, UptimeState.UNKNOWN}
 
 
 def recorded_uptimes(past: Past) -> UptimeRecord:
@@ -268,7 +262,7 @@ def _uptime(intervals: Iterable[Interval], watched_by: Callable[[float], float],
     """Return the uptime after the intervals; `now` has the state that the newest listing found."""
     uptime = None
     for each in intervals:
-        is_up, at = _STATES[each.state], watched_by(each.since)
+        is_up, at = None if each.state in _UNCOUNTED else each.state.is_up, watched_by(each.since)
         if uptime is not None:
             uptime = uptime.after(at, is_up=is_up)
         elif is_up is not None:

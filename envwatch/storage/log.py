@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import Full, Queue
 from traceback import TracebackException
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.files import open_private
 from envwatch.fleet.events import NO_PROFILE
@@ -41,11 +41,8 @@ _QUEUED_LINES: Final = 1_000
 _CLOSE_TIMEOUT_S: Final = 0.3
 
 
-class LogLine(NamedTuple):
-    """A line without time and profile."""
-
-    level: int
-    text: SafeText
+LogLine: TypeAlias = "tuple[int, SafeText]"
+"""Level and text of a line, without time and profile."""
 
 
 def log_line_of(outcome: Outcome) -> LogLine:
@@ -57,19 +54,17 @@ def log_line_of(outcome: Outcome) -> LogLine:
             aside = f", {snapshot.rejected} rows set aside{ids}" if snapshot.rejected else ""
             size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} rows{aside}"
             age = "" if snapshot.served is None else f", {_age_text(snapshot.served)}"
-            return LogLine(logging.INFO, clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
+            return logging.INFO, clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}")
         case Failed():
             wait = f", asked to wait {long_age(outcome.retry_after)}" if outcome.retry_after else ""
             reason = f"{outcome.pages_read} pages, {outcome.cause}: {outcome.message}{wait}"
-            return LogLine(
-                logging.WARNING, composed(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}")
-            )
+            return logging.WARNING, composed(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}")
         case Slept(last_awake=last, awake=awake):
             gap = timedelta(milliseconds=max(awake.wall - last.wall, (awake.monotonic - last.monotonic) * 1000))
             text = f"this machine or process stood still for {long_age(gap)}"
             if awake.slept_since(last):
                 text = f"this machine stood still for {long_age(gap)}, or its clock was set"
-            return LogLine(logging.WARNING, clean(text))
+            return logging.WARNING, clean(text)
 
 
 def _age_text(served: RelayInfo) -> str:
@@ -100,8 +95,8 @@ class BlindnessLog:
         if (self._freshness is Freshness.BLIND) is (before is Freshness.BLIND):
             return None
         if self._freshness is Freshness.BLIND:
-            return LogLine(logging.WARNING, clean(f"blind: the last listing is {long_age(age)} old"))
-        return LogLine(logging.INFO, clean(f"seeing again: the listing before was {long_age(age)} old"))
+            return logging.WARNING, clean(f"blind: the last listing is {long_age(age)} old")
+        return logging.INFO, clean(f"seeing again: the listing before was {long_age(age)} old")
 
 
 class PollLog:
@@ -134,31 +129,30 @@ class PollLog:
 
     def write(self, line: LogLine, profile: SafeText = NO_PROFILE) -> None:
         """Queue a line with the profile, if any; never waits, never fails."""
-        if self._path is None or line.level < self._least:
+        level, line_text = line
+        if self._path is None or level < self._least:
             return
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, args=(self._path,), name="poll log", daemon=True)
                 self._thread.start()
         now = in_zone(datetime.now(UTC)).isoformat(timespec="milliseconds")
-        text = self._redactor(f"{profile}: {line.text}" if profile else line.text)
+        text = self._redactor(f"{profile}: {line_text}" if profile else line_text)
         with suppress(Full):
-            self._lines.put_nowait(
-                f"{now} [{os.getpid()}] {logging.getLevelName(line.level).lower()} {text}\n".encode()
-            )
+            self._lines.put_nowait(f"{now} [{os.getpid()}] {logging.getLevelName(level).lower()} {text}\n".encode())
 
     def note(self, text: str) -> None:
         """Write a line of level INFO."""
-        self.write(LogLine(logging.INFO, clean(text)))
+        self.write((logging.INFO, clean(text)))
 
     def note_stray_line(self, text: str) -> None:
         """Write a line from standard error, printed by a library or child process."""
-        self.write(LogLine(logging.WARNING, clean(f"standard error: {text}")))
+        self.write((logging.WARNING, clean(f"standard error: {text}")))
 
     def write_crash(self, error: BaseException) -> None:
         """Write an exception's whole traceback."""
         for line in (clean("crashed:"), *whole_report(error, self._redactor)):
-            self.write(LogLine(logging.ERROR, line))
+            self.write((logging.ERROR, line))
 
     def observe(self, profile: SafeText, outcome: Outcome) -> None:
         """Write the lines about an outcome and a change of blindness."""

@@ -22,7 +22,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean, composed
 from envwatch.redactor import Redactor
-from envwatch.storage.log import LIMIT, BlindnessLog, LogLine, PollLog, log_line_of
+from envwatch.storage.log import LIMIT, BlindnessLog, PollLog, log_line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,15 +35,15 @@ def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     outcome = Listed(whole.snapshot._replace(received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
     assert log_line_of(outcome) == (logging.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
     outcome = outcome._replace(snapshot=outcome.snapshot._replace(rejected=2))
-    assert log_line_of(outcome).text.endswith(", 250 rows, 2 rows set aside")
+    assert log_line_of(outcome)[1].endswith(", 250 rows, 2 rows set aside")
     outcome = outcome._replace(snapshot=outcome.snapshot._replace(rejected_ids=frozenset({clean("env-7")})))
-    assert log_line_of(outcome).text.endswith(", 2 rows set aside (env-7 and 1 more)")
+    assert log_line_of(outcome)[1].endswith(", 2 rows set aside (env-7 and 1 more)")
 
 
 def test_a_served_listing_says_how_old_it_was_and_whether_it_came_before() -> None:
     whole = listed(beating(2))
-    assert log_line_of(served(whole, 4.25)).text.endswith(" 2 rows, a listing of 4.2 s before")
-    assert log_line_of(served(whole, 9.0, is_repeat=True)).text.endswith(" 2 rows, the same listing of 9.0 s before")
+    assert log_line_of(served(whole, 4.25))[1].endswith(" 2 rows, a listing of 4.2 s before")
+    assert log_line_of(served(whole, 9.0, is_repeat=True))[1].endswith(" 2 rows, the same listing of 9.0 s before")
 
 
 def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None:
@@ -51,7 +51,7 @@ def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None
     assert log.observe(served(listed(beating(2)), 50)) is None
     line = log.observe(failed(at=NOW + 60_001))
     assert line is not None
-    assert line.text == "blind: the last listing is 1m old"
+    assert line[1] == "blind: the last listing is 1m old"
 
 
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
@@ -63,14 +63,14 @@ def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() ->
 
 
 def test_a_sleep_is_one_line_with_its_length() -> None:
-    assert log_line_of(slept(NOW, NOW + 7_500_000)).text == "this machine or process stood still for 2h 5m"
+    assert log_line_of(slept(NOW, NOW + 7_500_000))[1] == "this machine or process stood still for 2h 5m"
     drifted = Slept(reading(NOW), reading(NOW + 1_000)._replace(wall=WallMs(NOW + 7_500_000)))
-    assert log_line_of(drifted).text == "this machine stood still for 2h 5m, or its clock was set"
+    assert log_line_of(drifted)[1] == "this machine stood still for 2h 5m, or its clock was set"
 
 
 def blindness_lines(outcomes: Sequence[Outcome]) -> list[str]:
     blindness = BlindnessLog()
-    return [line.text for outcome in outcomes if (line := blindness.observe(outcome)) is not None]
+    return [line[1] for outcome in outcomes if (line := blindness.observe(outcome)) is not None]
 
 
 def test_going_blind_and_seeing_again_are_one_line_each() -> None:
@@ -123,7 +123,7 @@ def test_every_file_is_private_under_any_umask(tmp_path: Path) -> None:
     log = tmp_path / "state" / "envwatch" / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for _ in range(3):
-        poll_log.write(LogLine(logging.INFO, composed("x" * (LIMIT // 2))))
+        poll_log.write((logging.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert mode(log) == mode(log.with_name("envwatch.log.1")) == 0o600
     assert mode(log.parent) == mode(log.parent.parent) == 0o700
@@ -176,7 +176,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
     link.symlink_to("elsewhere/log")
     poll_log = PollLog(link, Redactor(), follows_link=True)
     for _ in range(3):
-        poll_log.write(LogLine(logging.INFO, composed("x" * (LIMIT // 2))))
+        poll_log.write((logging.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert link.is_symlink()
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
@@ -224,7 +224,7 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for number in range(40):
-        poll_log.write(LogLine(logging.INFO, composed(f"{number} " + "x" * (LIMIT // 10))))
+        poll_log.write((logging.INFO, composed(f"{number} " + "x" * (LIMIT // 10))))
     poll_log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envwatch.log", "envwatch.log.1"]
     assert all(path.stat().st_size <= LIMIT for path in tmp_path.iterdir())
@@ -235,7 +235,7 @@ def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor(), least=logging.WARNING)
     poll_log.note("started")
-    poll_log.write(LogLine(logging.WARNING, clean("late")))
+    poll_log.write((logging.WARNING, clean("late")))
     poll_log.close()
     assert log.read_text().endswith(" warning late\n")
     assert log.read_text().count("\n") == 1
