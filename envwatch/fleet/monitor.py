@@ -19,7 +19,6 @@ from envwatch.fleet.alerting.alert_policy import (
     decision_text,
     word_for,
 )
-from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.ledger import Ledger
 from envwatch.fleet.alerting.losses import Key, Loss, LossClassifier, LossStatus, Surroundings, key_of
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
+    from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.model.limits import Limits
 
 
@@ -341,6 +341,8 @@ class Monitor:
         self, profile: SafeText, now: Clocks, failing: Mapping[SafeText, WallMs] = MappingProxyType({})
     ) -> AlertState:
         """Return the alert state for the next run; `failing` are the failing hooks."""
+        from envwatch.fleet.alerting.alert_state import AlertState  # noqa: PLC0415 - only with hooks
+
         profile_state = self.fleet.by_profile[profile]
         looked_at, rows = now.wall, profile_state.environments
         if profile_state.earlier is not None:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
 from envwatch.fleet.alerting.losses import key_of
-from envwatch.fleet.alerting.matcher import Matcher
-from envwatch.fleet.alerting.recurring_hours import clock_time
 from envwatch.fleet.uptime import rounded
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, date_text, moment
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Decision
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.alerting.losses import Loss
+    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
@@ -254,10 +253,14 @@ def _recorded_silence(silence: Silence, covered: Iterable[TrackedEnvironment], a
         recorded = recorded._replace(matcher=query_only(silence.matcher.query))
     if silence.hours is None:
         return recorded
+    from envwatch.fleet.alerting.recurring_hours import clock_time  # noqa: PLC0415 - only with a recorded silence
+
     offset = clock_time(at, silence.zone) - clock_time(at, UTC)
     return recorded._replace(hours=replace(silence.hours, filter=""), zone=timezone(offset))
 
 
 def query_only(query: SafeText) -> Matcher:
     """Return a matcher that keeps a query and matches nothing."""
+    from envwatch.fleet.alerting.matcher import Matcher  # noqa: PLC0415 - only with a recorded silence
+
     return Matcher(query, lambda _tracked, _now: False)

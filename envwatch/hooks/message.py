@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic_core import to_json
 
-from envwatch.fleet.alerting.alert_state import losses_text, silenced_text
-from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.incidents import Incident, losses_text, silenced_text
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed

@@ -14,7 +14,7 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
-from envwatch.fleet.alerting.alert_state import ring_text
+from envwatch.fleet.alerting.incidents import ring_text
 from envwatch.history.past import HistoryError
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean

@@ -8,7 +8,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from envwatch.files import ProcessLock
-from envwatch.fleet.alerting.alert_state import failing_hooks, written_at
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
 from envwatch.model.text import SafeText
@@ -232,7 +231,12 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
 
     def newest(now: Clocks) -> Mapping[SafeText, WallMs]:
         for number, file in enumerate(files):
-            if (content := file.changed()) is not None:
+            if (content := file.changed()) is None:
+                continue
+            found.pop(number, None)
+            if content:
+                from envwatch.fleet.alerting.alert_state import failing_hooks, written_at  # most users have no hooks
+
                 found[number] = written_at(content), failing_hooks(content)
         running = [failing for at, failing in found.values() if now.wall - at < _HOOKS_RUN_MS]
         return {name: since for failing in running for name, since in failing.items()}

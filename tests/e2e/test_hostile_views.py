@@ -25,7 +25,7 @@ from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows
 from support.incidents import incident_of
 from support.pty_terminal import ENTER, ESC, Terminal
 
-from envwatch.fleet.alerting.alert_state import ring_text
+from envwatch.fleet.alerting.incidents import ring_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean

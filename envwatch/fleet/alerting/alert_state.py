@@ -1,8 +1,8 @@
-"""The alert state for the next run, and the text of a bell."""
+"""The alert state for the next run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
@@ -18,41 +18,7 @@ from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.environment import wire_row
 from envwatch.model.page import environment_of
-from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
-
-
-def ring_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return `losses_text`, and the number of silenced losses of the same moments."""
-    return clean(f"{losses_text(incidents)}{silenced_text(incidents)}")
-
-
-def silenced_text(incidents: Sequence[Incident]) -> str:
-    """Return ` (+12 silenced)`, or an empty text."""
-    silenced = sum(incident.silenced for incident in incidents)
-    return f" (+{silenced:,} silenced)" if silenced else ""
-
-
-def losses_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
-
-    After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
-    """
-    losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
-    if not losses:
-        blindness = incidents[0].losses[0]
-        return composed(f"{'envwatch is blind: ' if blindness.kind is Kind.BLIND else ''}{blindness.reason}")
-    first, others = losses[0], len(losses) - 1
-    kinds, reasons = {loss.kind for loss in losses}, {loss.reason for loss in losses}
-    who = shortened(first.name or first.id or EMPTY, 60, keep="ends")
-    if others:
-        who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
-    be, flap = ("are", "flap") if others else ("is", "flaps")
-    if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
-        return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
-    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
-    whats[Kind.NOT_BACK] = f"{be} not back after a silence"
-    return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")
-
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 _LONGEST_ID: Final = 80
 _MOST_ROWS: Final = 20_000

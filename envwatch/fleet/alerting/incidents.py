@@ -8,7 +8,7 @@ rows are back: every channel that announced the incident must announce the end.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.alert_policy import Rule, decision_text
 from envwatch.fleet.alerting.losses import (
@@ -32,7 +32,7 @@ from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Reason
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
-from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -476,3 +476,39 @@ def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
         found = {member.incident for member in members if member.incident is not None}
         return replace(event, members=members, incident=found.pop() if len(found) == 1 else None)
     return replace(event, incident=ids.get(key_of(event))) if event.kind in LOSSES | RETURNS else event
+
+
+_NAME_CELLS: Final = 60
+
+
+def ring_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return `losses_text`, and the number of silenced losses of the same moments."""
+    return clean(f"{losses_text(incidents)}{silenced_text(incidents)}")
+
+
+def silenced_text(incidents: Sequence[Incident]) -> str:
+    """Return ` (+12 silenced)`, or an empty text."""
+    silenced = sum(incident.silenced for incident in incidents)
+    return f" (+{silenced:,} silenced)" if silenced else ""
+
+
+def losses_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return the losses (at least one) in short: `mac-mini-2 and 2 others went offline`.
+
+    After a silence: `3 not back by 10:00: mac-mini-2 and 2 others`.
+    """
+    losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
+    if not losses:
+        blindness = incidents[0].losses[0]
+        return composed(f"{'envwatch is blind: ' if blindness.kind is Kind.BLIND else ''}{blindness.reason}")
+    first, others = losses[0], len(losses) - 1
+    kinds, reasons = {loss.kind for loss in losses}, {loss.reason for loss in losses}
+    who = shortened(first.name or first.id or EMPTY, 60, keep="ends")
+    if others:
+        who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
+    be, flap = ("are", "flap") if others else ("is", "flaps")
+    if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
+        return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
+    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
+    whats[Kind.NOT_BACK] = f"{be} not back after a silence"
+    return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")

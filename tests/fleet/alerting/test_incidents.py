@@ -18,8 +18,7 @@ from support.watch_night import LIMITS, Night, beating, night, row
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.alert_state import ring_text
-from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.incidents import Incident, ring_text
 from envwatch.fleet.alerting.losses import LossStatus, status_of
 from envwatch.fleet.alerting.matcher import Matcher
 from envwatch.fleet.alerting.silences import silence_of_environments

@@ -9,7 +9,7 @@ from support.builders import NOW
 from support.hostile_fleet import WEAPONS
 from support.incidents import incident_of
 
-from envwatch.fleet.alerting.alert_state import ring_text
+from envwatch.fleet.alerting.incidents import ring_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.text import cells, clean, composed
 

@@ -17,7 +17,8 @@ from support.policies import soon
 from support.silenced_night import NIGHTS, SilencedNight, recurring_policies
 
 from envwatch.fleet.alerting.acknowledgements import Ack
-from envwatch.fleet.alerting.alert_state import alert_state, content_of, ring_text
+from envwatch.fleet.alerting.alert_state import alert_state, content_of
+from envwatch.fleet.alerting.incidents import ring_text
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
