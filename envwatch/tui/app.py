@@ -24,9 +24,8 @@ from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, Choice, DisplayOptions, MonitorState, Notice, StateNode
-from envwatch.tui.terminal.app import TerminalApp
+from envwatch.tui.terminal.app import TerminalApp, forget_closed_widgets, forget_detached_watchers
 from envwatch.tui.terminal.driver import has_shell
-from envwatch.tui.terminal.textual_internals import forget_closed_widgets, forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar

@@ -8,7 +8,7 @@ from textual.binding import Binding
 from textual.reactive import reactive
 
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.terminal.textual_internals import add_binding
+from envwatch.tui.terminal.app import add_binding
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.line import Part, Row, TextLine
 

@@ -18,7 +18,7 @@ from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import HelpScreen
 from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
 from envwatch.tui.screens.table_actions import binding_of
-from envwatch.tui.terminal.textual_internals import own_bindings
+from envwatch.tui.terminal.app import own_bindings
 from envwatch.tui.widgets.detail_pane import DetailPane, Pager
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.event_list import EventList

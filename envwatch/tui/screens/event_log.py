@@ -20,7 +20,7 @@ from envwatch.model.times import date_text
 from envwatch.query.language import Query
 from envwatch.tui.screens.table_screen import Target
 from envwatch.tui.state import NO_NOTICE, MonitorState, Notice, StateNode
-from envwatch.tui.terminal.textual_internals import forget_detached_watchers
+from envwatch.tui.terminal.app import forget_detached_watchers
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import HELP, KeyFooter

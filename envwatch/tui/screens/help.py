@@ -14,7 +14,7 @@ from envwatch import __version__
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, composed, shortened, wrapped
 from envwatch.tui.state import UNICODE, Glyphs
-from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
+from envwatch.tui.terminal.app import bindings_of, own_bindings
 from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.problem_block import PresentLines

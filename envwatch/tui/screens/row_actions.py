@@ -19,8 +19,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen, Target
 from envwatch.tui.state import Choice
-from envwatch.tui.terminal.app import LONGEST_COPY, TerminalApp
-from envwatch.tui.terminal.textual_internals import add_binding
+from envwatch.tui.terminal.app import LONGEST_COPY, TerminalApp, add_binding
 from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 from envwatch.views.table.block_text import several_text
 from envwatch.watch.loop import Decisions, Watch

@@ -15,7 +15,7 @@ from textual.message import Message
 from envwatch.model.text import counted
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.state import Choice
-from envwatch.tui.terminal.textual_internals import add_binding
+from envwatch.tui.terminal.app import add_binding
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key
 from envwatch.views.table.columns import COLUMNS, META, is_column, metadata_title

@@ -1,4 +1,4 @@
-"""The App's base: overrides that delegate to the driver, `FrameWriter` and `InputQueue`.
+"""The App's base, which delegates to driver, `FrameWriter` and `InputQueue`, and functions over Textual's private parts.
 
 `_fatal_error` and `_print_error_renderables` are overridden, because Textual prints local variables.
 """
@@ -12,7 +12,9 @@ import signal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
+from textual._styles_cache import StylesCache
 from textual.app import App, SuspendNotSupported
+from textual.binding import Binding
 from textual.css.query import NoMatches
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Event, InputEvent, Paste, Resize
@@ -23,9 +25,10 @@ from envwatch.tui.terminal.frame_writer import FrameWriter
 from envwatch.tui.terminal.input_bytes import InputQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
+    from textual.dom import DOMNode
     from textual.driver import Driver
     from textual.screen import Screen
     from textual.theme import Theme
@@ -208,3 +211,41 @@ def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, i
 def _pass_through(sequence: str) -> str:
     """Wrap a sequence for the outer terminal; tmux needs `allow-passthrough`."""
     return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+
+
+def bindings_of(node: DOMNode) -> Iterator[Binding]:
+    """Yield bindings with the user's keys."""
+    bindings = node._bindings.copy()
+    bindings.apply_keymap(node.app._keymap)
+    return (binding for _, binding in bindings)
+
+
+def own_bindings(node: type[DOMNode]) -> Iterator[Binding]:
+    """Yield the bindings of envwatch's classes, with one key each."""
+    for base in node.__mro__:
+        if base.__module__.startswith("envwatch."):
+            yield from Binding.make_bindings(vars(base).get("BINDINGS", ()))
+
+
+def add_binding(node: DOMNode, binding: Binding) -> None:
+    """Add a binding to a node at run time."""
+    node._bindings._add_binding(binding)
+
+
+def declared_actions(node: type[DOMNode]) -> list[str]:
+    """Return actions in declaration order, whatever the keymap."""
+    return [binding.action for _, binding in node._merged_bindings or ()]
+
+
+def forget_closed_widgets() -> None:
+    """Drop closed widgets with their drawn lines: a cache of backgrounds, a method's, keeps the last 1,024 widgets."""
+    StylesCache.get_inner_outer.cache_clear()
+
+
+def forget_detached_watchers(node: DOMNode) -> None:
+    """Drop the watchers of closed screens, which hold the screens' state.
+
+    Textual drops watchers at a reactive's next change, and some reactives never change.
+    """
+    for watchers in getattr(node, "__watchers", {}).values():
+        watchers[:] = [(watcher, callback) for watcher, callback in watchers if watcher.is_attached]

@@ -10,7 +10,7 @@ from textual.reactive import reactive
 from textual.widgets import Input
 
 from envwatch.model.text import cells
-from envwatch.tui.terminal.textual_internals import declared_actions
+from envwatch.tui.terminal.app import declared_actions
 from envwatch.tui.widgets.line import Part, Row, TextLine
 
 if TYPE_CHECKING:
