@@ -1,4 +1,4 @@
-"""The App's base, which delegates to driver, `FrameWriter` and `InputQueue`, and functions over Textual's private parts.
+"""The App's base over driver, `FrameWriter` and `InputQueue`, and functions over Textual's private parts.
 
 `_fatal_error` and `_print_error_renderables` are overridden, because Textual prints local variables.
 """
