@@ -16,7 +16,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, moment
 from envwatch.views.events.event_text import event_style
-from envwatch.views.state_style import FAINT, Piece
+from envwatch.views.state_style import FAINT, Piece, StateStyle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,9 +42,7 @@ class Mark(NamedTuple):
     at: float
     rank: int
     """A cell shows the mark with the highest rank, or the last mark of several."""
-    glyph: str
-    ascii: str
-    style: str
+    look: StateStyle
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +74,10 @@ def _mark(event: Event) -> Mark:
     look = event_style(event)
     kinds = {single.kind for single in flatten([event])}
     if kinds & LOSSES:
-        return Mark(event.at, 4, look.glyph, look.ascii, "offline")
+        return Mark(event.at, 4, look._replace(style="offline"))
     rank = 3 if look.style in {"unknown", "late", "offline", "unrestricted"} else 2 if kinds & RETURNS else 1
     # The style "unknown" is reverse video, which marks the shown moment on this line.
-    return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
+    return Mark(event.at, rank, look._replace(style="plain") if look.style == "unknown" else look)
 
 
 def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
@@ -104,7 +102,7 @@ def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Piece]:
         for mark in day.marks:
             if mark.rank >= ranks[cell := _place(day, mark.at, width)]:
                 ranks[cell] = mark.rank
-                cells[cell] = Piece(clean(mark.ascii if ascii_only else mark.glyph), mark.style)
+                cells[cell] = Piece(clean(mark.look.ascii if ascii_only else mark.look.glyph), mark.look.style)
     return cells
 
 

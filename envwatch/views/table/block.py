@@ -374,10 +374,9 @@ def _line(  # noqa: PLR0913  the parts of a line
 
 def _losses_at(losses: Sequence[tuple[WallMs, TrackedEnvironment]], began_at: float) -> tuple[WallMs, ...]:
     """Return when losses happened, newest first: the first listing's losses and rows found down count as one loss."""
-    is_first = [tracked.since_at is None or at == began_at for at, tracked in losses]
-    later = [at for (at, _), first in zip(losses, is_first, strict=True) if not first]
-    first = [at for (at, _), first in zip(losses, is_first, strict=True) if first]
-    return tuple(sorted([*later, *first[:1]], reverse=True))
+    later = [at for at, tracked in losses if tracked.since_at is not None and at != began_at]
+    first = [at for at, tracked in losses if tracked.since_at is None or at == began_at][:1]
+    return tuple(sorted([*later, *first], reverse=True))
 
 
 def _steady(at: float, before: WallMs | None) -> WallMs:

@@ -266,12 +266,9 @@ class RowCursor:
         return next((head for head in heads if head >= place), heads[-1] if heads else None)
 
     def _header_of_folded(self, key: LineKey) -> int | None:
-        for place, line in enumerate(self.lines):
-            if not isinstance(line, GroupHeader) or line.is_open:
-                continue
-            if place_of(line.environments, key) is not None:
-                return place
-        return None
+        lines = enumerate(self.lines)
+        folded = ((place, line) for place, line in lines if isinstance(line, GroupHeader) and not line.is_open)
+        return next((place for place, line in folded if place_of(line.environments, key) is not None), None)
 
     def move_to(self, place: int) -> bool:
         """Move the cursor to the line nearest to `place`.
