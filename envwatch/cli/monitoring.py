@@ -20,7 +20,7 @@ from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Session, Target, read_clocks
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, never
-from envwatch.watch.profiles import history_folder_for, policies_for, server_in
+from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles, failing_hooks_of
 
 if TYPE_CHECKING:
@@ -147,10 +147,7 @@ def _history(
     from envwatch.history.recorder import HistoryRecorder, nothing
     from envwatch.history.stored import Retention, StoredPast
 
-    folders = {
-        name: demo.folder if demo else history_folder_for(server_in(credentials.base_url), settings)
-        for name, (credentials, settings) in recorded.items()
-    }
+    folders = {name: demo.folder if demo else profile.history_folder for name, profile in recorded.items()}
     recorder = HistoryRecorder(
         folders,
         {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},

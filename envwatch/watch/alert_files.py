@@ -29,7 +29,7 @@ from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
 from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, StateFile
 from envwatch.views.events.cloud_events import source_of
-from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, history_folder_for, server_in, state_file
+from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -85,11 +85,7 @@ def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFi
             for name, (credentials, settings) in watched.items()
         },
         names,
-        {
-            name: history_folder_for(server_in(credentials.base_url), settings)
-            for name, (credentials, settings) in watched.items()
-            if settings.history
-        },
+        {name: profile.history_folder for name, profile in watched.items() if profile.settings.history},
     )
 
 

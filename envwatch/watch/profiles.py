@@ -24,6 +24,16 @@ class SelectedProfile(NamedTuple):
     credentials: Credentials
     settings: Settings
 
+    @property
+    def server(self) -> str:
+        """The server, by `server_in`."""
+        return server_in(self.credentials.base_url)
+
+    @property
+    def history_folder(self) -> Path:
+        """The folder of the profile's history."""
+        return history_folder_for(self.server, self.settings)
+
 
 class Profiles(dict[SafeText, SelectedProfile]):
     """The selected profiles. The key is the name in rows and log lines, empty for a single profile."""
@@ -41,7 +51,7 @@ class Profiles(dict[SafeText, SelectedProfile]):
     @property
     def servers(self) -> dict[SafeText, SafeText]:
         """Each profile's server, by `server_in`."""
-        return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
+        return {name: clean(profile.server) for name, profile in self.items()}
 
     def silence_matcher(self, query: str) -> Matcher | None:
         """Return a silence's query as a test under the first profile; None if the query is wrong."""

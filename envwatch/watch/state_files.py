@@ -25,7 +25,7 @@ from envwatch.storage.state_file import (
     words_in,
 )
 from envwatch.watch.loop import Decisions, News, with_changes
-from envwatch.watch.profiles import alert_file_for, history_folder_for, server_in, state_file
+from envwatch.watch.profiles import alert_file_for, history_folder_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -89,15 +89,8 @@ class UptimeFiles:
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._paths = {
-            name: uptime_file_for(server_in(credentials.base_url), settings)
-            for name, (credentials, settings) in profiles.items()
-        }
-        self._histories = {
-            name: history_folder_for(server_in(credentials.base_url), settings)
-            for name, (credentials, settings) in profiles.items()
-            if settings.history
-        }
+        self._paths = {name: uptime_file_for(each.server, each.settings) for name, each in profiles.items()}
+        self._histories = {name: each.history_folder for name, each in profiles.items() if each.settings.history}
         self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in self._paths.items()}
         self._others = {name: ChangedFile(path, _record_in) for name, path in self._paths.items()}
         self._files = dict[SafeText, StateFile]()
@@ -246,9 +239,7 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
 
 def stored_news(profiles: Profiles, listed: Iterable[SafeText]) -> News:
     """Return the content of the state files, to judge a single listing of the listed profiles."""
-    records = {
-        name: stored_record(server_in(profiles[name].credentials.base_url), profiles[name].settings) for name in listed
-    }
+    records = {name: stored_record(profiles[name].server, profiles[name].settings) for name in listed}
     return News(
         acknowledged(state_file("acknowledged")),
         silences_in(state_file("silences"), profiles.silence_matcher),

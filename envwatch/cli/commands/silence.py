@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, profiles_for, user_name
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.silences import Silence
     from envwatch.model.outcome import Failed, Listed
 
+_Listed: TypeAlias = "tuple[Silence, float | None, float | None]"
+"""A silence, its begin and its end."""
 _ACTIONS: Final = {
     "list": "print the silences: current, and recurring ones of the configuration",
     "end": "end a silence by its id; of a recurring silence, only the present hours",
@@ -156,17 +158,17 @@ def _end(id_: str, settings: Sequence[Settings]) -> int:
     from envwatch.model.clock import WallMs
     from envwatch.storage.state_file import SILENCES
 
-    name, found = shortened(clean(id_), 40), [each for each in _listed(settings) if each.silence.id == clean(id_)]
+    name, found = shortened(clean(id_), 40), [listed for listed in _listed(settings) if listed[0].id == clean(id_)]
     if not found:
         raise StopError(Exit.FAILED, f"there is no silence {name}; `envwatch silence list` prints the current silences")
     if len(found) > 1:
         raise StopError(Exit.USAGE, f"several profiles have a silence {name}: choose one with --profile")
-    (listed,) = found
-    if listed.until is None:
-        raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(listed.silence)}")
-    ended = listed.silence.ended(WallMs(time.time() * 1000), user_name())
+    ((silence, _, until),) = found
+    if until is None:
+        raise StopError(Exit.FAILED, f"{name} is not in force now: {_what(silence)}")
+    ended = silence.ended(WallMs(time.time() * 1000), user_name())
     keep_changes("silences", SILENCES, {ended.id: ended})
-    print_error(f"ended: {_what(listed.silence)}")
+    print_error(f"ended: {_what(silence)}")
     return Exit.FINE
 
 
@@ -186,15 +188,11 @@ def _list(options: Options, settings: Sequence[Settings]) -> int:
     return Exit.FINE
 
 
-class _Listed(NamedTuple):
-    silence: Silence
-    at: float | None
-    """None for a recurring silence that is not in force."""
-    until: float | None
-
-
 def _listed(settings: Sequence[Settings]) -> list[_Listed]:
-    """Return the silences in force, the first to end first, then the recurring silences."""
+    """Return the silences in force, the first to end first, then the recurring silences.
+
+    Begin and end of a recurring silence are None while the silence is not in force.
+    """
     from envwatch.fleet.alerting.silences import hours_at
     from envwatch.model.clock import ServerClock
     from envwatch.storage.state_file import silences_in
@@ -203,10 +201,11 @@ def _listed(settings: Sequence[Settings]) -> list[_Listed]:
 
     now = time.time() * 1000
     silences = silences_in(state_file("silences"), matcher_or_none)
-    once = [_Listed(each, each.at, each.until) for each in silences.values() if each.until > now and not each.ends]
+    current = [each for each in silences.values() if each.until > now and not each.ends]
+    once = [(each, each.at, each.until) for each in sorted(current, key=lambda silence: silence.until)]
     recurring = dict.fromkeys(silence for each in settings for silence in silences_policy(each).silences)
     hours = [(each, hours_at(each, now, silences, ServerClock()) or (None, None)) for each in recurring]
-    return sorted(once, key=lambda each: each.silence.until) + [_Listed(each, *span) for each, span in hours]
+    return [*once, *((each, *span) for each, span in hours)]
 
 
 def _what(silence: Silence) -> SafeText:
