@@ -1,10 +1,12 @@
-"""A tracked environment: the newest row, the verdict, and the memory for the next verdict.
+"""A tracked environment: the newest row, the verdict, and the memory for the next verdict; and the test of a query.
 
-The memory has the changes of fields, the tag of the newest change, and flapping.
+The memory has the changes of fields, the tag of the newest change, and flapping. The filter language is in a higher
+layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
@@ -18,7 +20,7 @@ from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.environment import API_FIELDS, LABELS, Environment, mode_of
 from envwatch.model.shared_marks import shared_alerts_of
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
@@ -604,3 +606,22 @@ def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
     is_as_listed = tracked.verdict.is_up and tracked.since_at is None
     began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)
+
+
+Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
+"""At a moment (server's clock, ms)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A query as a test, compared by text."""
+
+    query: SafeText
+    """The canonical spelling."""
+    matches: Test = field(compare=False, repr=False)
+
+
+EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
+
+MatcherOf: TypeAlias = Callable[[str], Matcher | None]
+"""Parses a query, if possible."""

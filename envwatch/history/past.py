@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Decision
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.alerting.losses import Loss
-    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Matcher, TrackedEnvironment
     from envwatch.fleet.uptime import Uptime
     from envwatch.model.clock import Clocks, ServerMs, WallMs
     from envwatch.model.outcome import RecordedPoll
@@ -261,6 +260,6 @@ def _recorded_silence(silence: Silence, covered: Iterable[TrackedEnvironment], a
 
 def query_only(query: SafeText) -> Matcher:
     """Return a matcher that keeps a query and matches nothing."""
-    from envwatch.fleet.alerting.matcher import Matcher  # noqa: PLC0415 - only with a recorded silence
+    from envwatch.fleet.tracking import Matcher  # noqa: PLC0415 - only with a recorded silence
 
     return Matcher(query, lambda _tracked, _now: False)

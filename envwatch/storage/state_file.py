@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from envwatch.fleet.alerting.matcher import MatcherOf
+    from envwatch.fleet.tracking import MatcherOf
 
 
 Changes: TypeAlias = "Mapping[Any, Any]"

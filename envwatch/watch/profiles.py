@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
-    from envwatch.fleet.alerting.matcher import Matcher
+    from envwatch.fleet.tracking import Matcher
     from envwatch.model.limits import Limits
 
 
@@ -88,7 +88,7 @@ def _alert_matcher(settings: Settings) -> Matcher | None:
     """Return the rows that need a person, None for the permanent rows; without the rows of `ephemeral` of 1.1.0."""
     if not settings.ephemeral:
         return matcher_for(settings.alert, settings) if settings.alert else None
-    from envwatch.fleet.alerting.matcher import Matcher
+    from envwatch.fleet.tracking import Matcher
 
     alert, ephemeral = matcher_for(settings.alert, settings), matcher_for(settings.ephemeral, settings)
     return Matcher(
@@ -109,7 +109,7 @@ def silences_policy(settings: Settings) -> AlertPolicy:
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
     """Return a query as a test under a profile; an empty query imports nothing."""
-    from envwatch.fleet.alerting.matcher import EVERYTHING
+    from envwatch.fleet.tracking import EVERYTHING
 
     if not query:
         return EVERYTHING

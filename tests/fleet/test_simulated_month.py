@@ -33,7 +33,7 @@ from support.month.script import (
 from support.month.watchers import Envwatch, EnvwatchAtDay, Naive, policy_with_settings, watched
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.matcher import EVERYTHING
+from envwatch.fleet.tracking import EVERYTHING
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.outcome import Failed, Listed, Slept

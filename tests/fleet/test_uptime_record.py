@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, slept
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model.limits import Limits

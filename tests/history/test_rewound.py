@@ -18,10 +18,10 @@ from support.silenced_night import SilencedNight
 
 from envwatch.fleet.alerting.alert_policy import Rule, Word, needs_text
 from envwatch.fleet.alerting.incidents import Incidents
-from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime import Uptime, share_text
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder

@@ -15,10 +15,10 @@ from support.served import Row, Served, any_rows, header
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
-from envwatch.fleet.alerting.matcher import Matcher
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import Matcher
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model import limits

@@ -25,11 +25,11 @@ from support.simulated_life import SimulatedServer, clocks
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
-from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import recurring_silences, silence_of_query
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import EVERYTHING, Matcher
 from envwatch.fleet.uptime import Uptime, share_text
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.frames import FORMAT_VERSION

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.tracking import EVERYTHING
 
 if TYPE_CHECKING:
     from envwatch.model.text import SafeText

@@ -10,11 +10,11 @@ from support.builders import environment, failed, key_of, listed, reading
 from support.memory_history import MemoryHistory
 from support.policies import soon
 
-from envwatch.fleet.alerting.matcher import Matcher
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import Matcher
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

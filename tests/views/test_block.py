@@ -20,11 +20,11 @@ from support.policies import soon
 from support.tracked_environments import ALL, contexts_at
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
+from envwatch.fleet.tracking import EVERYTHING, Matcher
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

@@ -16,10 +16,10 @@ from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.losses import Loss
-from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs

@@ -23,8 +23,8 @@ from envwatch.watch.profiles import Profiles, matcher_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import Matcher
     from envwatch.metrics.exposition import Polls
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
-    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.alerting.silences import Silence
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Matcher, TrackedEnvironment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,9 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from datetime import timedelta, tzinfo
 
-    from envwatch.fleet.alerting.matcher import Matcher, MatcherOf
     from envwatch.fleet.alerting.recurring_hours import RecurringHours
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Matcher, MatcherOf, TrackedEnvironment
     from envwatch.model.clock import ServerClock
 
 

@@ -12,10 +12,9 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.replacement import is_replacement
-from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
+from envwatch.fleet.tracking import EVERYTHING, ChangeTag, Matcher, RecentChange, TrackedEnvironment
 from envwatch.model.text import SafeText, composed
 from envwatch.query.fields import MatchContext
 from envwatch.query.language import Query, SearchCache, parse

@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, Matcher, TrackedEnvironment
     from envwatch.model.clock import Clocks
 
 

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.alerting.matcher import Matcher
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import Matcher, TrackedEnvironment
     from envwatch.history.past import Moment
     from envwatch.model.clock import ServerClock
 

@@ -21,11 +21,10 @@ from envwatch.fleet.alerting.alert_policy import (
     word_entry,
     words_of,
 )
-from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import DISCONNECTED, NEVER_LISTED, ONLINE
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import EVERYTHING, Matcher, TrackedEnvironment
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model.clock import WallMs

@@ -20,11 +20,11 @@ from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.incidents import Incident, ring_text
 from envwatch.fleet.alerting.losses import LossStatus, status_of
-from envwatch.fleet.alerting.matcher import Matcher
 from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.tracking import Matcher
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits

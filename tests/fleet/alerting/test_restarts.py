@@ -19,9 +19,9 @@ from support.watch_night import LIMITS, Night, beating, night
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, dropped_values
 from envwatch.fleet.alerting.incidents import Incident
-from envwatch.fleet.alerting.matcher import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import EVERYTHING, Matcher
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 

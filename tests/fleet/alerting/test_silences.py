@@ -16,7 +16,6 @@ from support.tracked_environments import named, offline
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.matcher import Matcher
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import (
     Silence,
@@ -31,6 +30,7 @@ from envwatch.fleet.alerting.silences import (
 )
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.tracking import Matcher
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, SafeText, clean

@@ -21,11 +21,11 @@ from support.recording import decode_event, encode_event
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.incidents import incident_of
 from envwatch.fleet.alerting.losses import Loss
-from envwatch.fleet.alerting.matcher import EVERYTHING
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import EVERYTHING
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.fleet.watched_time import Span
 from envwatch.history.encoding.codecs import NAMES

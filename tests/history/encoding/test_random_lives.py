@@ -16,11 +16,11 @@ from support.fleet_state_machine import NUMBERS, SEEDS, SOME, MonitoredMachine
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
-from envwatch.fleet.alerting.matcher import Matcher
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments, silence_of_query
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.tracking import Matcher
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
