@@ -79,10 +79,6 @@ class About:
         return composed(self.base_url.partition("://")[2].partition("/")[0])
 
 
-def _time_text(at: float) -> str:
-    return date_text(at, None)
-
-
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """Records of a time that cannot be read."""
@@ -96,7 +92,7 @@ class LeftOut:
     count: int | None = None
     """The number of polls or events; None for `history`."""
 
-    def text(self, time_text: Callable[[float], str] = _time_text) -> str:
+    def text(self, time_text: Callable[[float], str] = lambda at: date_text(at, None)) -> str:
         """Return the records in words, without the reason: `2 polls from 02:13 to 02:14 are left out`."""
         since, until = time_text(self.since), time_text(self.until)
         when = f"at {since}" if since == until else f"from {since} to {until}"

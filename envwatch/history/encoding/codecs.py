@@ -469,14 +469,12 @@ _BY_TYPE["Snapshot"] = record(
 PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = codecs_of(ProfileState, "profile", "server", "environments", "earlier")
 
 
-def plain_acks(acks: OwnAcks) -> list[Any]:
-    """Return acknowledgements in order."""
-    return [[id_, _BY_TYPE["Ack"].plain(ack)] for id_, ack in acks.items()]
-
-
-def acks_of(plain: object) -> OwnAcks:
-    """Return acknowledgements from `plain_acks`."""
-    return MappingProxyType({text_of(id_): _BY_TYPE["Ack"].value(ack) for id_, ack in map(list_of, list_of(plain))})
+ACKS: Final[Codec[OwnAcks]] = Codec(
+    lambda acks: [[id_, _BY_TYPE["Ack"].plain(ack)] for id_, ack in acks.items()],
+    lambda plain: MappingProxyType(
+        {text_of(id_): _BY_TYPE["Ack"].value(ack) for id_, ack in map(list_of, list_of(plain))}
+    ),
+)
 
 
 EncodedRow: TypeAlias = "list[Any]"

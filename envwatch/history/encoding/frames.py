@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.encoding.alerts import alerts_of_rows, changed_alerts, gaps_between, plain_alerts
 from envwatch.history.encoding.codecs import (
+    ACKS,
     BEAT,
     CELLS,
     CHECK,
@@ -35,12 +36,10 @@ from envwatch.history.encoding.codecs import (
     Members,
     MembersReader,
     MembersWriter,
-    acks_of,
     changed_cells,
     is_same,
     list_of,
     object_of,
-    plain_acks,
     plain_check,
     reordered,
     row_of,
@@ -140,7 +139,7 @@ def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
     if before is None or before.acks != after.acks:
-        plain["acks"] = plain_acks(after.acks)
+        plain["acks"] = ACKS.plain(after.acks)
     known, alerts = None if before is None else before.alerts, after.alerts
     if alerts is None:
         if known is not None:
@@ -312,7 +311,7 @@ class MomentBuilder:
     def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value
         self._now = CLOCKS.value(plain["now"])
         if "acks" in plain:
-            self._acks = acks_of(plain["acks"])
+            self._acks = ACKS.value(plain["acks"])
         self._apply_fields(plain["fleet"])
         members = MembersReader(list_of(plain.get("nested", [])))
         if "order" in plain:
