@@ -34,16 +34,15 @@ from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from textual.events import Key
     from textual.screen import Screen
 
-    from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
     from envwatch.sources.poller import Target
     from envwatch.tui.arguments import Inputs, Preferences
-    from envwatch.tui.rewind.time_machine import TimeMachine
+    from envwatch.tui.rewind.time_machine import Answer, TimeMachine
     from envwatch.watch.loop import MonitorUpdate
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
@@ -119,7 +118,7 @@ class EnvwatchApp(TerminalApp, StateNode):
         if self._time_machine is None:
             from envwatch.tui.rewind.time_machine import TimeMachine
 
-            self._time_machine = TimeMachine(self._inputs, self, self._began_at, self._present)
+            self._time_machine = TimeMachine(self._inputs, self._began_at, self._present)
         return self._time_machine
 
     @property
@@ -140,8 +139,8 @@ class EnvwatchApp(TerminalApp, StateNode):
         self.run_worker(self._take_notices())
         self.run_worker(self._load_pasts())
         if self._inputs.replay is not None:
-            self.call_after_refresh(lambda: self.run_worker(self.time_machine.start_replay()))
-            self.set_interval(_FRAME_S, lambda: self.time_machine.play(self._watch.clocks()))
+            self.call_after_refresh(lambda: self.run_worker(self._begin_replay()))
+            self.set_interval(_FRAME_S, self._play)
 
     async def _take_updates(self) -> None:
         async with aclosing(self._watch):
@@ -198,8 +197,7 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def _tick(self, now: Clocks) -> None:
         pages_read = sum(target.poller.pages_read for target in self._watch.targets.values())
-        if self._time_machine is not None:
-            self._time_machine.play(now)
+        self._play()
         self._publish(replace(self._present, now=now, pages_read=pages_read))
         self._ring()
         forget_detached_watchers(self)
@@ -259,7 +257,27 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     @on(TableScreen.Wanted)
     def _go(self, message: TableScreen.Wanted) -> None:
-        self.time_machine.go(message.goal)
+        if (answer := self.time_machine.go(message.goal)) is not None:
+            self._show(answer)
+        self.run_worker(self._travel(), group="travels")
+
+    async def _travel(self) -> None:
+        async for answer in self.time_machine.travel(self.options.zone):
+            self._show(answer)
+
+    def _show(self, answer: Answer) -> None:
+        self.republish()
+        hidden = self.dashboard.show_rows(answer.rows) if answer.rows else ""
+        if answer.text is not None:
+            self.answer(" · ".join(filter(None, (answer.text, hidden))))
+
+    async def _begin_replay(self) -> None:
+        self._show(await self.time_machine.begin())
+        self.run_worker(self._travel(), group="travels")
+
+    def _play(self) -> None:
+        if self._inputs.replay is not None and (goal := self.time_machine.reached(self._watch.clocks().monotonic)):
+            self._go(TableScreen.Wanted(goal))
 
     @property
     def dashboard(self) -> Dashboard:
@@ -273,10 +291,6 @@ class EnvwatchApp(TerminalApp, StateNode):
 
     def answer(self, text: str) -> None:
         self.dashboard.show_message(text, self._present.now)
-
-    def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        if keys:
-            self.answer(" · ".join(filter(None, (text, self.dashboard.show_rows(keys)))))
 
     def get_key_display(self, binding: Binding) -> str:
         if not has_key(binding):
@@ -302,8 +316,10 @@ class EnvwatchApp(TerminalApp, StateNode):
             self.answer("cannot be suspended: no shell started it that could resume it")
 
     def action_pause(self) -> None:
-        if not self.time_machine.pause():
+        if self._inputs.replay is None:
             self._answer_poll_key(_toggle_pause)
+        else:
+            self._show(self.time_machine.pause())
 
     def action_refresh_now(self) -> None:
         self._answer_poll_key(_refresh)

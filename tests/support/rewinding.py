@@ -63,8 +63,12 @@ async def until(stage: Stage, condition: Callable[[], object]) -> None:
             await stage.pilot.pause()
 
 
+def is_travelling(stage: Stage) -> bool:
+    return any(worker.group == "travels" for worker in stage.app.workers)
+
+
 async def settle(stage: Stage) -> None:
-    await until(stage, lambda: not stage.app.time_machine.is_moving)
+    await until(stage, lambda: not is_travelling(stage))
     await stage.turns()
 
 

@@ -16,7 +16,7 @@ from support.builders import NOW, failed
 from support.fake_clock import Script, World, walk
 from support.hostile_fleet import TITLE
 from support.night import ZONE, Night
-from support.rewinding import settle, until
+from support.rewinding import is_travelling, settle, until
 from textual.command import CommandPalette
 
 from envwatch import __version__
@@ -122,7 +122,7 @@ class Watch:
 
     async def _settle(self) -> None:
         """Wait until no moment is read and no command is searched."""
-        if self.stage.app.time_machine.is_moving:
+        if is_travelling(self.stage):
             await settle(self.stage)
         palette = self.stage.app.screen
         if isinstance(palette, CommandPalette):

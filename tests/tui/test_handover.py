@@ -13,7 +13,7 @@ from support.builders import NOW, beating, key_of, listed
 from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
 from support.recording import record
-from support.rewinding import BACK, LIFE, lived, press, rows, show, until
+from support.rewinding import BACK, LIFE, is_travelling, lived, press, rows, show, until
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
@@ -180,7 +180,7 @@ async def test_a_replay_reports_on_its_recording_under_the_names_in_it() -> None
     stage = Stage(targets={}, pasts={NO_PROFILE: history}, replay=replay)
     stage.now = 86_400
     async with running(stage, (400, 60)):
-        await until(stage, lambda: not stage.app.time_machine.is_moving and stage.names)
+        await until(stage, lambda: not is_travelling(stage) and stage.names)
         await press(stage, "L")
         await ask(stage)
         text = expected(history, NOW + 20_000, 8, "api.acme", "acme")

@@ -1,6 +1,7 @@
 """The visible moment, reading, and a replay's clock.
 
-Keys during a read change the destination, and only the last place is read. Polling continues.
+The App notes goals and follows the answers of `TimeMachine.travel`. Keys during a read change the destination, and only
+the last place is read. Polling continues.
 """
 
 from __future__ import annotations
@@ -8,23 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.history.past import HistoryError
 from envwatch.history.rewound import LogEnds, rewound
 from envwatch.model.clock import Clocks, MonotonicS, ServerClock, ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import DAY_MS
-from envwatch.tui.rewind.destinations import Destinations, Place
+from envwatch.tui.rewind.destinations import Destination, Destinations, Place
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.table_screen import LIVE, AtTime, Goal, Reached, Steps
-from envwatch.tui.state import DisplayOptions, MonitorState, Rewound
+from envwatch.tui.state import MonitorState, Rewound
 from envwatch.views import state_style
 from envwatch.views.events.day_line import Day, day_of
 from envwatch.views.table.table_view import AmbiguousNames
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
@@ -50,24 +52,13 @@ class _Rewound(NamedTuple):
         return {profile_state.profile: profile_state.clock for profile_state in self.state.monitor.fleet}
 
 
-class Screen(Protocol):
-    """The App's methods for the time machine."""
+class Answer(NamedTuple):
+    """Answer to a key, or a change of the visible moment."""
 
-    def republish(self) -> None:
-        """Publish the state again."""
-
-    def answer(self, text: str) -> None:
-        """Answer a key; an empty text removes the last answer."""
-
-    def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        """Move the cursor to an event's environments, if any, and answer a key."""
-
-    def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
-        """Run a coroutine in the background; an exception ends the program."""
-
-    @property
-    def options(self) -> DisplayOptions:
-        """How to show times."""
+    text: str | None = None
+    """None keeps the last answer; an empty text removes the last answer."""
+    rows: Sequence[EnvironmentKey] = ()
+    """Environments for the cursor."""
 
 
 class TimeMachine:
@@ -77,18 +68,16 @@ class TimeMachine:
         began_at: the present's event log is complete from this moment on (this machine's clock).
     """
 
-    def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
-        self._screen = screen
+    def __init__(self, inputs: Inputs, began_at: WallMs, live: MonitorState) -> None:
         self.reader = PastReader(inputs.pasts)
         self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
         self._live = live
         self._goals: deque[Goal] = deque()
-        """The user's wishes; each starts at the destination of the previous wish."""
-        self._is_running = False
-        self._returns = 0
-        """Counts returns to the present, because a return invalidates earlier reads."""
+        """The user's wishes; each starts at the destination of the previous wish. A return to the present replaces the
+        queue, which invalidates earlier reads."""
+        self._is_reading = False
         self._rewound: _Rewound | None = None
         """None in the present, and before a replay's first moment."""
         self._names = AmbiguousNames()
@@ -109,7 +98,7 @@ class TimeMachine:
         live = replace(live, is_reading=self._is_slow)
         rewound, replay = self._rewound, self._replay
         if rewound is None and replay is None:
-            return replace(live, is_leaving=self._is_running)
+            return replace(live, is_leaving=self._is_busy)
         mark = Rewound(
             present=live.now,
             end=live.now.wall if replay is None else replay.end,
@@ -128,115 +117,103 @@ class TimeMachine:
     def refuses_polling(self) -> str:
         if self._replay is not None:
             return state_style.REPLAY_POLLS_NOTHING
-        return state_style.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
+        return state_style.POLLS_GO_ON if self._rewound is not None or self._is_busy else ""
 
     @property
-    def is_moving(self) -> bool:
-        return self._is_running or self._is_day_read
+    def _is_busy(self) -> bool:
+        return self._is_reading or bool(self._goals)
 
-    def go(self, goal: Goal) -> None:
+    def go(self, goal: Goal) -> Answer | None:
+        """Note a wish for `travel`; return None if the screen stays as before."""
         if goal == LIVE and self._replay is None:
-            self._return()
-        elif refusal := self._refusal(goal):
-            self._answer(refusal)
-        else:
-            if (self._has_answered or self._rewound is None) and not isinstance(goal, Reached):
-                self._answer("")  # the answer is about another moment
-            last = self._goals[-1] if self._goals else None
-            if isinstance(goal, Steps) and isinstance(last, Steps) and _is_alike(goal, last):
-                self._goals[-1] = goal._replace(by=last.by + goal.by)
-            else:
-                self._goals.append(goal)
-            self._run()
-
-    def _refusal(self, goal: Goal) -> str:
+            is_away = self._rewound is not None or self._is_busy
+            self._goals.clear()
+            self._goals = deque()
+            self._leave()
+            return self._answer("live again" if is_away else state_style.IS_LIVE)
         if not self.reader.pasts:
-            return state_style.NO_HISTORY
-        is_live = self._rewound is None and self._replay is None and not self._is_running
-        return state_style.IS_LIVE if is_live and isinstance(goal, Steps) and goal.by > 0 else ""
+            return self._answer(state_style.NO_HISTORY)
+        is_live = self._rewound is None and self._replay is None and not self._is_busy
+        if is_live and isinstance(goal, Steps) and goal.by > 0:
+            return self._answer(state_style.IS_LIVE)
+        last = self._goals[-1] if self._goals else None
+        if isinstance(goal, Steps) and isinstance(last, Steps) and _is_alike(goal, last):
+            self._goals[-1] = goal._replace(by=last.by + goal.by)
+        else:
+            self._goals.append(goal)
+        if isinstance(goal, Reached) or (self._rewound is not None and not self._has_answered):
+            return None
+        return self._answer("")  # the last answer is about another moment
 
-    def _return(self, text: str = "live again") -> None:
-        self._answer(text if self._rewound is not None or self._is_running else state_style.IS_LIVE)
-        self._returns += 1
-        self._goals.clear()
+    def _leave(self) -> None:
         self._rewound = self._day = None
         self.reader.forget()
-        self._screen.republish()
 
-    def _answer(self, text: str) -> None:
+    def _answer(self, text: str, rows: Sequence[EnvironmentKey] = ()) -> Answer:
         self._has_answered = bool(text)
-        self._screen.answer(text)
+        return Answer(text, rows)
 
-    def _run(self) -> None:
-        if not self._is_running and (self._replay is None or self._replay.has_begun):
-            self._is_running = True
-            self._screen.run_worker(self._take_all())
-            if self._rewound is None:
-                self._screen.republish()
+    async def travel(self, zone: tzinfo | None) -> AsyncIterator[Answer]:
+        """Go where the wishes lead, and read the events of the day there. An earlier call takes also later wishes."""
+        if self._is_reading or (self._replay is not None and not self._replay.has_begun):
+            return
+        before = self._rewound
+        while goals := self._goals:
+            self._is_reading = True
+            reading = asyncio.create_task(self._take(goals, zone))
+            await asyncio.wait([reading], timeout=_SLOW_S)
+            if not reading.done():
+                self._is_slow = True
+                yield Answer()
+            try:
+                answer = await reading
+            except HistoryError as error:
+                goals.clear()
+                answer = self._answer(f"cannot read the history: {error}")
+            self._is_reading = self._is_slow = False
+            if answer is not None:
+                yield answer if goals is self._goals else Answer()
+        if self._rewound is not None and self._rewound is not before:
+            is_later = before is not None and before.place.wall < self._rewound.place.wall
+            self.reader.read_ahead(*self._rewound.place, 1 if is_later else -1)
+            async for answer in self._read_day():
+                yield answer
 
-    async def _take_all(self) -> None:
-        try:
-            while self._goals:
-                slow = asyncio.get_running_loop().call_later(_SLOW_S, lambda: self._set_slow(is_slow=True))
-                try:
-                    await self._take_goals()
-                finally:
-                    slow.cancel()
-                    self._set_slow(is_slow=False)
-        except HistoryError as error:
-            self._goals.clear()
-            self._answer(f"cannot read the history: {error}")
-        finally:
-            self._is_running = False
-            if self._rewound is None:
-                self._screen.republish()
-
-    def _set_slow(self, *, is_slow: bool) -> None:
-        if is_slow != self._is_slow:
-            self._is_slow = is_slow
-            self._screen.republish()
-
-    async def _take_goals(self) -> None:
-        returns, text = self._returns, ""
-        rows: Sequence[EnvironmentKey] = ()
-        place = None if self._rewound is None else self._rewound.place
-        is_played = isinstance(self._goals[0], Reached)
-        while self._goals:
-            goal = self._goals.popleft()
+    async def _take(self, goals: deque[Goal], zone: tzinfo | None) -> Answer | None:
+        """Go where the wishes lead; return None if the visible moment stays."""
+        place, text, rows = Destination(None if self._rewound is None else self._rewound.place)
+        is_played = True
+        while goals:
+            goal = goals.popleft()
             is_played = is_played and isinstance(goal, Reached)
-            place, text, rows = await self._destinations.find(goal, place)
-        if returns != self._returns:
-            return
+            place, text, rows = await self._destinations(zone).find(goal, place)
+        if goals is not self._goals:
+            return Answer()
         if place is None:
-            self._stay_live(text)
-            self._screen.select(rows, text)
-            return
-        if is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
-            return
-        moments = await self.reader.moments(*place)
-        base = await self._base(place, moments)
-        if returns == self._returns:
-            if text:
-                self._answer(text)
+            if self._rewound is not None:
+                self._leave()
+                text = text or "live again"
+        elif is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
+            return Answer() if self._is_slow else None
+        else:
+            moments = await self.reader.moments(*place)
+            base = await self._base(place, moments)
+            if goals is not self._goals:
+                return Answer()
             if self._replay is not None:
                 self._replay.goes_to(place.wall, by_itself=is_played)
                 if is_played and text:
                     self._replay.pause(is_paused=True)
-            self._show(place, moments, base)
-            self._screen.select(rows, text)
-
-    def _stay_live(self, text: str) -> None:
-        if self._rewound is not None:
-            self._return(text or "live again")
-        elif text:
-            self._answer(text)
+            now, monitor = moments[place.poll_ref.profile].now, rewound(base, moments)
+            names = self._names.among(monitor.fleet.environments)
+            self._rewound = _Rewound(place, MonitorState(monitor=monitor, now=now, ambiguous_names=names).judged())
+        return self._answer(text, rows) if text else Answer()
 
     @property
     def _end(self) -> WallMs:
         return self._newest_at if self._replay is None else self._replay.end
 
-    @property
-    def _destinations(self) -> Destinations:
+    def _destinations(self, zone: tzinfo | None) -> Destinations:
         shown = self._live if self._rewound is None else self._rewound.state
         return Destinations(
             reader=self.reader,
@@ -245,7 +222,7 @@ class TimeMachine:
             clocks={profile_state.profile: profile_state.clock for profile_state in shown.monitor.fleet},
             ambiguous_names=shown.ambiguous_names,
             wall=self._live.now.wall,
-            zone=self._screen.options.zone,
+            zone=zone,
         )
 
     async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
@@ -258,23 +235,13 @@ class TimeMachine:
         log = events.log_at(place.timeline.known_at(place.position))
         return replace(monitor, event_log=log, watched=events.watched)
 
-    def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
-        before = self._rewound
-        now = moments[place.poll_ref.profile].now
-        monitor = rewound(base, moments)
-        names = self._names.among(monitor.fleet.environments)
-        self._rewound = _Rewound(place, MonitorState(monitor=monitor, now=now, ambiguous_names=names).judged())
-        self._screen.republish()
-        if not self._goals:
-            self.reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
-        if not self._is_day_read and not self._has_day_of(self._rewound):
-            self._is_day_read = True
-            self._screen.run_worker(self._read_day())
-
     def _has_day_of(self, rewound: _Rewound) -> bool:
         return self._day is not None and self._day.covers(rewound.server_time)
 
-    async def _read_day(self) -> None:
+    async def _read_day(self) -> AsyncIterator[Answer]:
+        if self._is_day_read:
+            return
+        self._is_day_read = True
         try:
             while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
                 events = await self.reader.events(rewound.place.wall, self._end, rewound.clocks)
@@ -286,46 +253,44 @@ class TimeMachine:
                 if self._rewound is not None:
                     # A failed poll may be earlier than the first listing.
                     self._day = replace(day, since=min(day.since, at))
-                    self._screen.republish()
+                    yield Answer()
         except HistoryError as error:
-            self._answer(f"cannot read the events: {error}")
+            yield self._answer(f"cannot read the events: {error}")
         finally:
             self._is_day_read = False
 
-    async def start_replay(self) -> None:
-        if self._replay is None:
-            return
+    async def begin(self) -> Answer:
+        """Read the ends of a replay's recording. Keys pressed meanwhile count from the beginning."""
+        if (replay := self._replay) is None:
+            return Answer()
         try:
             ends = await self.reader.ends()
         except HistoryError as error:
-            self._goals.clear()
-            self._answer(f"cannot read the recording: {error}")
+            text = f"cannot read the recording: {error}"
         else:
-            if ends is None:
-                self._goals.clear()
-                self._answer(state_style.EMPTY_RECORDING)
-            else:
-                # Keys that were pressed during the read count from the beginning.
-                self._goals.appendleft(AtTime(self._replay.begins(*ends)))
+            text = state_style.EMPTY_RECORDING
+            if ends is not None:
+                self._goals.appendleft(AtTime(replay.begins(*ends)))
+                return Answer()
         finally:
-            self._replay.has_begun = True
-        if self._goals:
-            self._run()
+            replay.has_begun = True
+        self._goals.clear()
+        return self._answer(text)
 
-    def pause(self) -> bool:
+    def pause(self) -> Answer:
+        """Pause a replay, or go on."""
         if self._replay is None:
-            return False
+            return Answer()
         is_paused = self._replay.playing > 0
         self._replay.pause(is_paused=is_paused)
-        self._answer("paused: p goes on" if is_paused else "playing")
-        self._screen.republish()
-        return True
+        return self._answer("paused: p goes on" if is_paused else "playing")
 
-    def play(self, now: Clocks) -> None:
-        if self._replay is None or self._rewound is None or self._is_running:
-            return
-        if (wall := self._replay.recorded_time(now.monotonic)) is not None:
-            self.go(Reached(wall))
+    def reached(self, now: MonotonicS) -> Reached | None:
+        """Return where a replay plays to, or None without progress."""
+        if self._replay is None or self._rewound is None or self._is_busy:
+            return None
+        wall = self._replay.recorded_time(now)
+        return None if wall is None else Reached(wall)
 
 
 def _is_alike(goal: Steps, last: Steps) -> bool:
