@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.alerting.incidents import Incident
@@ -118,10 +119,16 @@ class HookDispatch:
                     self.runner.put(name, message_of(incident, name, context, monitor, at, is_resolved=is_end))
 
     async def _before_try(self, hook: SafeText, message: Message) -> None:
-        if message.incident is not None:
-            ledger = self._watch.monitor.ledger.tried(message.incident, hook)
-            self._watch.enter(ledger)
+        if (incident := message.incident) is None:
+            return
+        ledger = self._watch.monitor.ledger.tried(incident, hook)
+        self._watch.enter(ledger)
+        try:
             await self._alerts.write(message.subject.profile, ledger, self._watch.clocks())
+        except asyncio.CancelledError:  # at the end of a run: nothing was sent, so the try leaves no doubt
+            ledger, at = self._watch.monitor.ledger, self._watch.clocks().monotonic
+            self._watch.enter(ledger.failed(incident, hook, clean("envwatch ended before the try"), at))
+            raise
 
     def _after_try(self, hook: SafeText, message: Message, error: DeliveryError | None) -> bool:
         incident, ledger, at = message.incident, self._watch.monitor.ledger, self._watch.clocks().monotonic
