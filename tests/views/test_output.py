@@ -31,6 +31,7 @@ from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
 from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged, ordered_by
 from envwatch.views.output.formats import (
+    ROW_NAMES,
     csv_of,
     json_of,
     jsonl_of,
@@ -109,7 +110,7 @@ def test_a_warning_about_clocks_names_the_profile_if_the_profile_has_a_name(prof
 
 def test_the_json_is_exactly_this() -> None:
     row = environment("env-1", apiKeyOwner="key-1", userId="user-1", currentMode="default", surprise=1)
-    added = {"alerting": True, "alerting_rule": "system", "up7d": None}
+    added = dict.fromkeys(ROW_NAMES[ROW_NAMES.index("unknown") + 1 :]) | {"alerting": True, "alerting_rule": "system"}
     assert decoded(listing_of(row)) == {
         "taken_at": "2025-10-09T08:53:20.000Z",
         "complete": True,
