@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 THOROUGH = 100
 """Number of examples in the profile `thorough`, for a property that names no number."""
 
-DEEP = 30
+DEEP = 20
 """The same in the profile `deep`."""
 
 QUICK = 10
