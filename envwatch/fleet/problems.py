@@ -33,12 +33,13 @@ _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
     """Whether an environment is offline for `limits.OLD_AFTER` or longer, too long to need a person now.
 
-    An impossible instant proves no age. A silenced loss counts from the end of the silence, `counts_from`.
+    An impossible instant proves no age. A silenced loss counts from the end of the silence (`counts_from`) if
+    the silence ended after the loss.
     """
     if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False
     lost_at = tracked.lost_at
-    return now - (counts_from or lost_at) >= _OLD_MS and lost_at >= limits.EARLIEST_MS
+    return now - max(lost_at, counts_from or -inf) >= _OLD_MS and lost_at >= limits.EARLIEST_MS
 
 
 def went_off_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float:
@@ -68,7 +69,7 @@ def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | Non
     if tracked.replaced_by is not None:
         return False
     if presence is _GONE:
-        return now - (counts_from or tracked.lost_at) < _GONE_IS_PROBLEM_MS
+        return now - max(tracked.lost_at, counts_from or -inf) < _GONE_IS_PROBLEM_MS
     return tracked.is_unhealthy and not is_old(tracked, now, counts_from)
 
 

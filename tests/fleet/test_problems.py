@@ -9,7 +9,7 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import tracked
 
-from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, LATE, NEVER_LISTED, UNTIMED
+from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, LATE, NEVER_LISTED, UNTIMED, Verdict
 from envwatch.fleet.problems import has_been_silent, is_old, is_problem, state_began_at
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
@@ -37,6 +37,19 @@ def test_after_a_day_offline_it_is_old_and_no_problem(age_ms: float, *, is_one: 
     assert is_old(offline, NOW + age_ms) is is_one
     assert is_problem(offline, NOW + age_ms) is not is_one
     assert not is_old(replace(offline, verdict=LATE), NOW + age_ms)
+
+
+@pytest.mark.parametrize(("verdict", "lasts_ms"), [(DISCONNECTED, DAY), (GONE, 900_000)])
+@pytest.mark.parametrize("end_ms", [-DAY, 0, 1])
+def test_a_silenced_loss_counts_from_the_end_of_the_silence_and_never_before_the_loss(
+    verdict: Verdict, lasts_ms: int, end_ms: int
+) -> None:
+    """A silence may end before the listing with the loss, although the row's last sign of life precedes the silence."""
+    lost = replace(ONLINE, verdict=verdict, since_at=NOW)
+    for age_ms, is_one in ((-1, True), (0, False)):
+        now = NOW + lasts_ms + max(end_ms, 0) + age_ms
+        assert is_problem(lost, now, NOW + end_ms) is is_one
+        assert is_old(lost, now, NOW + end_ms) is (not is_one and verdict is DISCONNECTED)
 
 
 def test_an_instant_in_seconds_does_not_make_an_environment_old() -> None:
