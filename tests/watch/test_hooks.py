@@ -50,6 +50,7 @@ HOOKS = (
 )
 GOLDEN = sorted((Path(__file__).parent / "golden").iterdir())
 NEW_HOOKS = (HookSettings.model_construct(name=clean("new")),)
+EVENT_HOOKS = (HookSettings.model_construct(name=clean("each"), on=("offline", "online")),)
 
 
 def files_at(
@@ -161,6 +162,11 @@ async def test_each_hook_sends_an_incident_once_over_three_runs(tmp_path: Path) 
     assert third.sent == ["soon incident resolved", "late incident resolved"]
     assert third.open_incidents == {}
     assert (await third.later(50).watch(True, True)).sent == []
+
+
+async def test_a_hook_for_events_is_told_of_each_event(tmp_path: Path) -> None:
+    run = await Run(tmp_path, NOW, hooks=EVENT_HOOKS).watch(True, *[False] * 6, True, True)
+    assert run.sent == ["each offline", "each online"]
 
 
 async def test_an_incident_that_is_over_when_the_next_run_begins_is_resolved_by_it(tmp_path: Path) -> None:

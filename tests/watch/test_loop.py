@@ -212,6 +212,16 @@ def test_a_decision_at_the_screen_is_saved_and_reaches_each_observer() -> None:
     assert not any((watch.monitor.acks, watch.monitor.silences, watch.monitor.words))
 
 
+def test_the_end_of_an_acknowledgement_is_saved() -> None:
+    saved = list[Decisions]()
+    watch = Watch(new_monitor(), keep=saved.append)
+    acked = News(acks={key_of("env-1"): ACK})
+    watch.take(NO_PROFILE, listed(beating(1, NOW - 600_000)), acked)
+    assert saved == []
+    watch.take(NO_PROFILE, listed(beating(1), NOW + 5_000))
+    assert saved == [Decisions(acks={key_of("env-1"): None})]
+
+
 def test_changed_files_are_in_the_monitor_and_unchanged_files_change_nothing() -> None:
     watch = Watch(new_monitor())
     news = News({key_of("env-1"): ACK}, {SILENCE.id: SILENCE}, {key_of("env-1"): WORD}, failing_hooks=FAILING)
