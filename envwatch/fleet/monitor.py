@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting import acknowledgements, losses
-from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey, ack_in
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey
 from envwatch.fleet.alerting.alert_policy import (
     DEFAULT_POLICY,
     NO_WORDS,
@@ -116,9 +116,7 @@ class Monitor:
             after = with_uptimes(after, uptimes)
             fleet = fleet.with_profile_state(profile, after)
             found = (*found, *self._turned(before, after, uptimes))
-        are_all_listed = not fleet.unlisted
-        ended = acknowledgements.recovered(self.acks, fleet.environments, fleet.servers, are_all_listed=are_all_listed)
-        ended |= acknowledgements.listed_after_all(self.acks, fleet)
+        ended = acknowledgements.ended_acks(self.acks, fleet)
         acks, incidents, beating = self.acks, self.incidents, self.beating
         if profile not in beating and (
             after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
@@ -304,16 +302,11 @@ class Monitor:
 
     def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
         """Return an environment's acknowledgement."""
-        return ack_in(self.acks, self.fleet.server_of(tracked.profile), tracked.environment.id)
+        return self.acks.get((self.fleet.server_of(tracked.profile), tracked.environment.id))
 
     def is_acked(self, tracked: TrackedEnvironment) -> bool:
         """Whether an environment is acknowledged."""
         return self.ack_of(tracked) is not None
-
-    def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
-        """Return an environment's acknowledgements, for the server and for every server."""
-        keys = acknowledgements.keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
-        return {key: self.acks[key] for key in keys if key in self.acks}
 
     def own_acks(self, profile: SafeText) -> OwnAcks:
         """Return a profile's acknowledgements by id."""
@@ -489,7 +482,7 @@ class Monitor:
                 return LossStatus.OVER
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
-            is_acked = ack_in(acks, profile_state.server, id_) is not None
+            is_acked = (profile_state.server, id_) in acks
             silenced, is_news = self.silenced_time(tracked, now), key in lost
             end = counted_from(silenced, tracked)
             status = losses.status_of(tracked, at, is_acked=is_acked, is_news=is_news, counts_from=end)

@@ -243,13 +243,7 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names are kept, also within acknowledgements.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    # A key has two spellings; the entry of one may be damaged or older.
-    before = {
-        key: each
-        for name, each in content.items()
-        for key, ack in acks_of({name: each}).items()
-        if ack == known.get(key)
-    }
+    before = {key: each for each in content.values() for key, ack in acks_of({"": each}).items() if ack == known[key]}
     for key, ack in newest_first.items():
         entry = entry_of(key, ack)
         entries[name_of(key)] = entry if key in changes else {**before[key], **entry}
@@ -332,6 +326,3 @@ UPTIME: Final = StateFormat(
 """One profile's uptime record; each change replaces the whole content."""
 
 WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
-
-INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_with_changes)
-"""`incidents.json` of 1.0.0, for all profiles; only read."""

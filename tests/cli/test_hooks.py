@@ -127,8 +127,9 @@ command = ["/nonexistent/page"]
             watch.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(watch.wait, programs.TIMEOUT_S) == Exit.TERMINATED
         (kept,) = (tmp_path / "state" / "envwatch" / "alerts").glob("*.json")
-        open_incidents = json.loads(kept.read_bytes())["open"]
-        assert open_incidents[first["dedup_key"]]["hooks"] == ["duty"], "the other hook has not sent it"
+        channels = json.loads(kept.read_bytes())["ledger"][first["dedup_key"]]
+        told = [hook for hook, announcement in channels.items() if announcement["progress"] == "told"]
+        assert told == ["duty"], "the other hook has not sent it"
         with watching(environ, tmp_path, 2):
             await listed(server, 3)
             assert len(service.posted) == 2, "what is still open is not sent again"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, entries_of, environment, key_of, listed, reading
+from support.builders import NOW, entries_of, environment, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, losses_of, own_acks
+from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, losses_of
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
 from envwatch.fleet.alerting.silences import content_of as content_of_silences
@@ -60,7 +60,7 @@ def loud(monitor: Monitor) -> set[SafeText]:
     [
         ((ONE, ID), {AWAY}),
         ((OTHER, ID), {HOME, WORK}),
-        ((EMPTY, ID), set()),
+        ((EMPTY, ID), {HOME, WORK, AWAY}),
         ((clean("third.example"), ID), {HOME, WORK, AWAY}),
         ((ONE, OTHER_ID), {HOME, WORK, AWAY}),
     ],
@@ -75,7 +75,7 @@ def test_an_acknowledgement_quietens_its_environment_under_every_profile_and_no_
 
 
 @pytest.mark.parametrize(
-    ("key", "still_loud"), [((ONE, ID), {AWAY}), ((OTHER, ID), {HOME, WORK}), ((EMPTY, ID), set())]
+    ("key", "still_loud"), [((ONE, ID), {AWAY}), ((OTHER, ID), {HOME, WORK}), ((EMPTY, ID), {*SERVERS})]
 )
 def test_a_silence_quietens_its_environment_under_every_profile_and_no_other(
     key: ServerKey, still_loud: set[SafeText]
@@ -106,7 +106,7 @@ def test_an_incident_opens_for_the_environment_that_nobody_acknowledged() -> Non
     assert {loss.profile for incident in changes.opened for loss in incident.losses} == {AWAY}
 
 
-@pytest.mark.parametrize(("server", "profiles"), [(ONE, [HOME, WORK]), (OTHER, [AWAY]), (EMPTY, [HOME, WORK, AWAY])])
+@pytest.mark.parametrize(("server", "profiles"), [(ONE, [HOME, WORK]), (OTHER, [AWAY]), (EMPTY, [])])
 def test_what_is_lost_again_is_lost_where_the_acknowledgement_counted(
     server: SafeText, profiles: list[SafeText]
 ) -> None:
@@ -118,15 +118,15 @@ def test_an_acknowledgement_of_a_missing_environment_ends_with_the_server_that_d
     name = clean("nas")
     id_ = missing_id(name)
     policies = dict.fromkeys((HOME, AWAY), AlertPolicy(expect=(name,)))
-    keys = [(ONE, id_), (OTHER, id_), (EMPTY, id_)]
+    keys = [(ONE, id_), (OTHER, id_)]
     monitor = Monitor.create(
         dict.fromkeys((HOME, AWAY), Limits()), dict.fromkeys(keys, ACK), policies, servers={HOME: ONE, AWAY: OTHER}
     )
     monitor, _ = monitor.apply(HOME, listed([row(ID)]), reading())
     monitor, _ = monitor.apply(AWAY, listed([environment("env-9", connectionName="nas")]), reading())
-    assert monitor.acks.keys() == {(ONE, id_), (EMPTY, id_)}
+    assert monitor.acks.keys() == {(ONE, id_)}
     monitor, changes = monitor.apply(HOME, listed([environment("env-8", connectionName="nas")], NOW + 5_000), reading())
-    assert changes.ended_acks == {(ONE, id_), (EMPTY, id_)}
+    assert changes.ended_acks == {(ONE, id_)}
     assert not monitor.acks
 
 
@@ -144,20 +144,7 @@ def test_a_moment_names_no_server_and_is_shown_with_the_server_of_its_profile() 
     assert {each.profile for each in past.fleet.environments if not past.is_acked(each)} == {AWAY}
 
 
-def test_of_two_acknowledgements_of_one_environment_its_own_one_is_shown() -> None:
-    own, of_all = Ack(NOW, clean("own")), Ack(NOW, clean("of all"))
-    for acks in ({(ONE, ID): own, (EMPTY, ID): of_all}, {(EMPTY, ID): of_all, (ONE, ID): own}):
-        monitor = monitor_of(SERVERS, acks)
-        notes = {each.profile: ack.note for each in monitor.fleet.environments if (ack := monitor.ack_of(each))}
-        assert notes == {HOME: "own", WORK: "own", AWAY: "of all"}
-        assert own_acks(acks, ONE, {ID}) == {ID: own}
-        assert [monitor.acks_by_key(each) for each in monitor.fleet.environments if each.profile != WORK] == [
-            {(ONE, ID): own, (EMPTY, ID): of_all},
-            {(EMPTY, ID): of_all},
-        ]
-
-
-KEYS = [*product((EMPTY, ONE, OTHER), (ID, OTHER_ID))]
+KEYS = [*product((ONE, OTHER), (ID, OTHER_ID))]
 LISTINGS = st.fixed_dictionaries(
     {profile: st.dictionaries(st.sampled_from([ID, OTHER_ID]), st.booleans()) for profile in SERVERS}
 )
@@ -176,28 +163,21 @@ def test_whatever_is_acknowledged_the_right_rows_are_quiet_until_the_right_rows_
         rows = [row(clean("env-0"), is_up=True), *(row(id_, is_up=is_up) for id_, is_up in listings[profile].items())]
         monitor, changes = monitor.apply(profile, listed(rows), reading())
         seen += [(SERVERS[profile], id_, is_up) for id_, is_up in listings[profile].items()]
-        found = {key: [up for server, id_, up in seen if key in {(server, id_), (EMPTY, id_)}] for key in left}
-        # Before the last profile's listing, the environment may still be down under that profile.
-        ended = {key for key, ups in found.items() if ups and all(ups) and (key[0] or profile == order[-1])}
+        found = {key: [up for server, id_, up in seen if key == (server, id_)] for key in left}
+        ended = {key for key, ups in found.items() if ups and all(ups)}
         left -= ended
         assert (set(changes.ended_acks), set(monitor.acks)) == (ended, left)
     expected = {
         (profile, id_)
         for profile, ids in listings.items()
         for id_, is_up in ids.items()
-        if not is_up and not left & {(SERVERS[profile], id_), (EMPTY, id_)}
+        if not is_up and (SERVERS[profile], id_) not in left
     }
     assert {each.key for each in monitor.fleet.environments if monitor.is_alerting(each, reading())} == expected
 
 
-def test_an_entry_of_the_first_version_counts_for_every_server_and_is_written_as_it_was() -> None:
-    content = {"env-1": {"at": 5.0, "note": "disk"}}
-    assert acks_of(content) == {key_of("env-1"): Ack(5.0, clean("disk"))}
-    assert entries_of(acks_of(content)) == content
-
-
-def test_the_entry_for_one_server_has_a_name_of_its_own_and_what_the_first_version_reads() -> None:
-    both = {(ONE, ID): Ack(5.0, clean("disk")), (OTHER, ID): Ack(6.0, clean(""), 4.0), (EMPTY, ID): Ack(7.0, EMPTY)}
+def test_the_entry_of_each_server_has_a_name_of_its_own() -> None:
+    both = {(ONE, ID): Ack(5.0, clean("disk")), (OTHER, ID): Ack(6.0, clean(""), 4.0)}
     content = entries_of(both)
     assert content == {
         "one.example env-1": {"at": 5.0, "note": "disk", "server": "one.example", "id": "env-1"},
@@ -208,7 +188,6 @@ def test_the_entry_for_one_server_has_a_name_of_its_own_and_what_the_first_versi
             "server": "other.example:8283/prod",
             "id": "env-1",
         },
-        "env-1": {"at": 7.0, "note": ""},
     }
     assert acks_of(json.loads(json.dumps(content))) == both
 
@@ -228,14 +207,7 @@ def test_a_silence_of_environments_of_any_servers_reads_the_same(keys: set[Serve
     content = json.loads(json.dumps(content_of_silences({silence.id: silence})))
     assert silences_of(content, lambda _: None) == {silence.id: silence}
     (entry,) = content.values()
-    assert set(entry["environments"]) == {id_ for _, id_ in keys}, "which the first version reads"
-
-
-def test_a_silence_of_the_first_version_covers_every_server_and_is_written_as_it_was() -> None:
-    silence = silence_of(key_of("env-1"), key_of("env-2"))
-    (entry,) = content_of_silences({silence.id: silence}).values()
-    assert entry["environments"] == ["env-1", "env-2"]
-    assert "servers" not in entry
+    assert {*zip(entry["servers"], entry["environments"], strict=True)} == keys
 
 
 @pytest.mark.parametrize("servers", [None, 5, "ab", [], ["one.example"], ["one.example"] * 3, [5, 5]])

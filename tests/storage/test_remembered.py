@@ -269,6 +269,10 @@ def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {name: f"{name}-39" for name in names}
 
 
+def entry(id_: str, at: float, note: str) -> dict[str, object]:
+    return {"at": at, "note": note, "server": "", "id": id_}
+
+
 def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "acknowledged.json"
     assert acknowledged(path) == {}
@@ -278,7 +282,7 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     book.keep({key_of("env-2"): None, key_of("env-3"): Ack(9.5, clean("")), key_of("env-4"): None})
     finish(book)
     assert notes == []
-    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1"}, "env-3": {"at": 9.5, "note": ""}}
+    assert json.loads(path.read_text()) == {"env-1": entry("env-1", 1, "note 1"), "env-3": entry("env-3", 9.5, "")}
     assert acknowledged(path) == {key_of("env-1"): Ack(1, clean("note 1")), key_of("env-3"): Ack(9.5, clean(""))}
 
 
@@ -323,46 +327,35 @@ def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_pa
 
 def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_text(
-        '{"env-1": {"at": 1, "note": "note 1", "by": "hiro"}, "env-2": {"at": "now"}, "env-\\u001b": {"at": 3}}'
-    )
+    one = entry("env-1", 1, "note 1") | {"by": "hiro"}
+    damaged = {"env-2": entry("env-2", 2, "") | {"at": "now"}, "env-4": {"at": 4, "note": "of no server"}}
+    path.write_text(json.dumps({"env-1": one, "env-\x1b": entry("env-\x1b", 3, "")} | damaged))
     assert acknowledged(path) == acks(1) | {key_of("env-\\x1b"): Ack(3, clean(""))}
     merge(path, ACKNOWLEDGEMENTS, {key_of("env-\\x1b"): None})
-    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1", "by": "hiro"}}
+    assert json.loads(path.read_text()) == {"env-1": one}
 
 
 def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_change(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    content = {f"env-{n}": {"at": n, "note": f"note {n}", "by": "hiro"} for n in (1, 2, 3)} | {"_v": 2}
-    path.write_text(json.dumps(content))
+    content = {f"env-{n}": entry(f"env-{n}", n, f"note {n}") | {"by": "hiro"} for n in (1, 2, 3)}
+    path.write_text(json.dumps(content | {"_v": 2}))
     merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {key_of("env-3"): None})
     assert json.loads(path.read_text()) == {
-        "env-1": {"at": 1, "note": "note 1", "by": "hiro"},
-        "env-2": {"at": 2, "note": "note 2"},
-        "env-4": {"at": 4, "note": "note 4"},
+        "env-1": content["env-1"],
+        "env-2": entry("env-2", 2, "note 2"),
+        "env-4": entry("env-4", 4, "note 4"),
         "_v": 2,
     }
 
 
-def test_acknowledgements_with_and_without_a_server_stand_side_by_side_and_each_is_changed_alone(
-    tmp_path: Path,
-) -> None:
+def test_acknowledgements_of_one_id_on_two_servers_are_changed_alone(tmp_path: Path) -> None:
     path = tmp_path / "a"
     one, other = (clean("one.example"), clean("env-1")), (clean("other.example"), clean("env-1"))
-    old = {"at": 1.0, "note": "of 1.0.0", "by": "hiro"}
-    later = {"at": 2.0, "note": "here", "server": "one.example", "id": "env-1", "by": "hiro"}
-    path.write_text(json.dumps({"env-1": old, "one.example env-1": later, "_v": 2}))
+    here = {"at": 2.0, "note": "here", "server": "one.example", "id": "env-1", "by": "hiro"}
+    path.write_text(json.dumps({"one.example env-1": here, "_v": 2}))
     merge(path, ACKNOWLEDGEMENTS, {other: Ack(3.0, clean("there"))})
     there = {"at": 3.0, "note": "there", "server": "other.example", "id": "env-1"}
-    assert json.loads(path.read_text()) == {
-        "env-1": old,
-        "one.example env-1": later,
-        "other.example env-1": there,
-        "_v": 2,
-    }
-    merge(path, ACKNOWLEDGEMENTS, {key_of("env-1"): None, one: Ack(4.0, clean("new"))})
-    new = {"at": 4.0, "note": "new", "server": "one.example", "id": "env-1"}
-    assert json.loads(path.read_text()) == {"one.example env-1": new, "other.example env-1": there, "_v": 2}
+    assert json.loads(path.read_text()) == {"one.example env-1": here, "other.example env-1": there, "_v": 2}
     merge(path, ACKNOWLEDGEMENTS, {one: None, other: None})
     assert json.loads(path.read_text()) == {"_v": 2}
 
@@ -370,9 +363,9 @@ def test_acknowledgements_with_and_without_a_server_stand_side_by_side_and_each_
 def test_an_unknown_entry_that_is_too_large_displaces_no_acknowledgement(tmp_path: Path) -> None:
     path = tmp_path / "a"
     large = "\N{PILE OF POO}" * 100_000  # written three times as long as the read limit
-    path.write_text(json.dumps({"_v": large, "env-1": {"at": 1, "note": "note 1"}}, ensure_ascii=False))
+    path.write_text(json.dumps({"_v": large, "env-1": entry("env-1", 1, "note 1")}, ensure_ascii=False))
     merge(path, ACKNOWLEDGEMENTS, acks(1, first=2))
-    assert json.loads(path.read_text()) == {f"env-{n}": {"at": n, "note": f"note {n}"} for n in (1, 2)}
+    assert json.loads(path.read_text()) == {f"env-{n}": entry(f"env-{n}", n, f"note {n}") for n in (1, 2)}
 
 
 NAMES = [*(each.name for each in fields(Ack)), "by"]

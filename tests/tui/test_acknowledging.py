@@ -13,7 +13,7 @@ from support.builders import NOW, environment, key_of, own_device_id
 from textual.widgets import Input
 
 from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack
-from envwatch.model.text import EMPTY, clean
+from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.dialogs import Prompt
@@ -727,14 +727,3 @@ async def test_it_is_acknowledged_under_every_profile_of_its_server_and_on_no_ot
         assert (alerting(stage), marked(stage)) == ({AWAY}, {HOME, WORK})
         await stage.press("slash", *"status:acknowledged", "enter")
         assert " status:acknowledged 2/6 " in stage.lines[0]
-
-
-async def test_withdrawing_one_that_counts_for_every_server_withdraws_it_for_every_server() -> None:
-    kept: list[Mapping[ServerKey, Ack | None]] = []
-    acks = {key_of(ADA): Ack(NOW, clean("old")), (ONE, ADA): Ack(NOW, clean("new"))}
-    async with dashboard_of_servers(kept=lambda each: kept.append(each.acks), acks=acks) as stage:
-        assert (alerting(stage), marked(stage)) == (set(), {*SERVERS})
-        await go_to_home(stage)
-        await stage.press("a", "ctrl+r")
-        assert [*kept[0]] == [(ONE, ADA), (EMPTY, ADA)]
-        assert alerting(stage) == {*SERVERS}

@@ -12,7 +12,6 @@ from envwatch.tui import widgets
 
 QUESTIONS = {
     "ack_of",
-    "acks_by_key",
     "counted_from",
     "decision_by_rule",
     "decision_of",

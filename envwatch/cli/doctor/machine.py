@@ -25,7 +25,7 @@ from envwatch.history.stored import history_root
 from envwatch.model.text import counted
 from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.state_file import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES, WORDS
+from envwatch.storage.state_file import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, WORDS
 from envwatch.watch.profiles import state_file
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ STATE_FILES: Final = {
     "acknowledged": ACKNOWLEDGEMENTS,
     "silences": SILENCES,
     "alerts-by-hand": WORDS,
-    "incidents": INCIDENTS_OF_1_0,
 }
 """By the name for `bootstrap.state_file`."""
 

@@ -56,8 +56,7 @@ class Ack:
 ServerKey: TypeAlias = tuple[SafeText, SafeText]
 
 Acks: TypeAlias = "Mapping[ServerKey, Ack]"
-"""By server and id. An acknowledgement of envwatch 1.0.0, which knew no server, has the server `EMPTY` and counts for
-every server with the id."""
+"""By server and id."""
 
 OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
 
@@ -66,21 +65,9 @@ NO_OWN_ACKS: Final[OwnAcks] = MappingProxyType({})
 NO_SERVERS: Final[Mapping[SafeText, SafeText]] = MappingProxyType({})
 
 
-def keys_of(server: SafeText, id_: SafeText) -> tuple[ServerKey, ...]:
-    """Return an environment's keys in order of precedence: for the server, then for every server."""
-    return ((server, id_), (EMPTY, id_)) if server else ((EMPTY, id_),)
-
-
-def ack_in(acks: Acks, server: SafeText, id_: SafeText) -> Ack | None:
-    """Return an environment's acknowledgement."""
-    return acks.get((server, id_)) or acks.get((EMPTY, id_)) if acks else None
-
-
 def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
     """Return the acknowledgements of a server's environments, by id."""
-    found = {id_: ack for (each, id_), ack in acks.items() if not each and id_ in ids}
-    found.update((id_, ack) for (each, id_), ack in acks.items() if each and each == server and id_ in ids)
-    return found or NO_OWN_ACKS
+    return {id_: ack for (each, id_), ack in acks.items() if each == server and id_ in ids} or NO_OWN_ACKS
 
 
 def with_server(acks: OwnAcks, server: SafeText) -> Acks:
@@ -98,55 +85,29 @@ def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
     return Ack(at, note, _newest_seen_at(tracked.environment))
 
 
-def recovered(
-    acks: Acks,
-    environments: Iterable[TrackedEnvironment],
-    servers: Mapping[SafeText, SafeText] = NO_SERVERS,
-    *,
-    are_all_listed: bool = True,
-) -> frozenset[ServerKey]:
+def ended_acks(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
     """Return the keys of acknowledgements whose environment has recovered, or has a different problem.
 
     Only a row proves an end: an absent environment may come back with the same problem. An offline environment with a
-    sign of life after the acknowledgement was up unseen. An acknowledgement for one server ends once no profile of the
-    server has the problem. An acknowledgement for every server ends once every profile is listed (`are_all_listed`), a
-    server lists the id, and no server has the problem.
+    sign of life after the acknowledgement was up unseen. An acknowledgement ends once no profile of the server has the
+    problem. The acknowledgement of an expected environment that was missing ends with the row of the missing name.
     """
-    if not acks:
-        return frozenset()
-    ids = {id_ for _, id_ in acks}
-    listed: set[ServerKey] = set()
-    problems: set[ServerKey] = set()
-    for tracked in environments:
-        id_ = tracked.environment.id
-        if id_ not in ids or tracked.absent or tracked.presence.is_absent:
-            continue
-        for key in keys_of(servers.get(tracked.profile, EMPTY), id_):
-            if (ack := acks.get(key)) is not None:
-                listed.add(key)
-                if tracked.is_unhealthy and not _came_back(tracked, ack):
-                    problems.add(key)
-    return frozenset(key for key in listed - problems if key[0] or are_all_listed)
+    return frozenset(key for key, ack in acks.items() if _has_ended(key, ack, fleet))
+
+
+def _has_ended(key: ServerKey, ack: Ack, fleet: Fleet) -> bool:
+    server, id_ = key
+    profiles = [profile_state for profile_state in fleet if profile_state.server == server]
+    rows = [row for each in profiles if (row := each.environments.get(id_)) is not None]
+    if not rows:
+        return not fleet.unlisted and any(id_ == missing_id(name) for each in profiles for name in each.expect)
+    listed = [row for row in rows if not (row.absent or row.presence.is_absent)]
+    return bool(listed) and all(not row.is_unhealthy or _came_back(row, ack) for row in listed)
 
 
 def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
     is_newer = _newest_seen_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
-
-
-def listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
-    """Return the acknowledgements of expected environments that were missing and are listed now."""
-    if not acks or fleet.unlisted:
-        return frozenset()
-    expected: set[ServerKey] = set()
-    still: set[ServerKey] = set()
-    for profile_state in fleet:
-        for id_ in map(missing_id, profile_state.expect):
-            keys = keys_of(profile_state.server, id_)
-            expected.update(keys)
-            if id_ in profile_state.environments:
-                still.update(keys)
-    return frozenset(expected & acks.keys()) - still
 
 
 def losses_of(
@@ -163,7 +124,7 @@ def losses_of(
         for tracked in environments
         if tracked.presence is Presence.OFFLINE
         and not tracked.absent
-        and any(key in ended for key in keys_of(servers.get(tracked.profile, EMPTY), tracked.environment.id))
+        and (servers.get(tracked.profile, EMPTY), tracked.environment.id) in ended
     ]
 
 
@@ -173,33 +134,31 @@ def _newest_seen_at(environment: Environment) -> ServerMs:
 
 
 def name_of(key: ServerKey) -> str:
-    """Return the name of an entry in the file: `<server> <id>`, or `<id>` for every server."""
+    """Return the name of an entry in the file: `<server> <id>`."""
     return " ".join(filter(None, key))
 
 
 def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return the value of an entry: `{"at": 123.0, "note": "...", "sign_at": 120.0}`, with `server` and `id` if any."""
+    """Return the value of an entry: `{"at": 123.0, "note": "...", "sign_at": 120.0, "server": "...", "id": "..."}`."""
     server, id_ = key
-    entry = {name: value for name, value in asdict(ack).items() if value is not None}
-    return {**entry, "server": server, "id": id_} if server else entry
+    return {name: value for name, value in asdict(ack).items() if value is not None} | {"server": server, "id": id_}
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
     """Return a file's acknowledgements; damaged entries are dropped, the newest of duplicates counts."""
     acks: dict[ServerKey, Ack] = {}
-    for name, raw in content.items():
-        if (entry := _entry_in(name, raw)) is not None:
+    for raw in content.values():
+        if (entry := _entry_in(raw)) is not None:
             key, ack = entry
             if key not in acks or ack.at > acks[key].at:
                 acks[key] = ack
     return acks
 
 
-def _entry_in(name: str, raw: object) -> tuple[ServerKey, Ack] | None:
+def _entry_in(raw: object) -> tuple[ServerKey, Ack] | None:
     if not isinstance(raw, dict):
         return None
-    at, note = finite_number(raw.get("at")), raw.get("note", "")
-    server, id_ = raw.get("server", ""), raw.get("id") if "server" in raw else name
+    at, note, server, id_ = finite_number(raw.get("at")), raw.get("note", ""), raw.get("server"), raw.get("id")
     if at is None or not (isinstance(note, str) and isinstance(server, str) and isinstance(id_, str)):
         return None
     ack = Ack(at, clean(note, LONGEST_NOTE), finite_number(raw.get("sign_at")))

@@ -13,7 +13,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NAME, ServerKey, finite_number, keys_of, note_of
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NAME, ServerKey, finite_number, note_of
 from envwatch.fleet.problems import is_problem, went_off_at
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
@@ -48,7 +48,7 @@ class Silence(NamedTuple):
     matcher: Matcher | None = None
     """None for `environments`."""
     environments: frozenset[ServerKey] = frozenset()
-    """Under any profile; a silence of envwatch 1.0.0 covers every server."""
+    """By server and id, under any profile."""
     hours: RecurringHours | None = None
     """The hours of a silence that recurs, which has neither `at` nor `until`."""
     zone: tzinfo | None = None
@@ -81,9 +81,8 @@ class Silence(NamedTuple):
 
     def covers(self, tracked: TrackedEnvironment, server: SafeText, now: float) -> bool:
         """Whether the silence covers an environment (server's clock, ms)."""
-        return not self.environments.isdisjoint(keys_of(server, tracked.environment.id)) or (
-            self.matcher is not None and self.matcher.matches(tracked, now)
-        )
+        is_named = (server, tracked.environment.id) in self.environments
+        return is_named or (self.matcher is not None and self.matcher.matches(tracked, now))
 
     def ended(self, wall: WallMs, by: SafeText) -> Silence:
         """Return the entry of the file that ends the silence now; of a recurring silence, the present hours."""
@@ -220,8 +219,8 @@ def hours_at(silence: Silence, moment: float, silences: Silences, clock: ServerC
 def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
     """Return the content of a file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
 
-    In place of `query`, `environments` lists ids, and `servers` the servers in the same order. envwatch 1.0.0 reads
-    only the ids. `ends` is the key of a recurring silence whose present hours a person ended.
+    In place of `query`, `environments` lists ids, and `servers` the servers in the same order. `ends` is the key of a
+    recurring silence whose present hours a person ended.
     """
     return {id_: _content(silence) for id_, silence in silences.items()}
 
@@ -235,8 +234,7 @@ def _content(silence: Silence) -> dict[str, Any]:
     else:
         keys = sorted(silence.environments)
         what["environments"] = [id_ for _, id_ in keys]
-        if any(server for server, _ in keys):
-            what["servers"] = [server for server, _ in keys]
+        what["servers"] = [server for server, _ in keys]
     return what | {"at": silence.at, "until": silence.until, "note": silence.note, "by": silence.by}
 
 
@@ -264,8 +262,7 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
 
 
 def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
-    ids = raw.get("environments")
-    servers = raw.get("servers", [""] * len(ids)) if isinstance(ids, list) else None
+    ids, servers = raw.get("environments"), raw.get("servers")
     if not isinstance(ids, list) or not isinstance(servers, list) or len(servers) != len(ids):
         return frozenset()
     return frozenset(

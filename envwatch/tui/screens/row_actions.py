@@ -230,7 +230,8 @@ class RowActions(TableScreen):
         self.post_message(self.Decided(partial(change_acks, changes)))
 
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
-        return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
+        monitor = self.state.monitor
+        return {key: monitor.acks[key] for key in _server_keys(environments, monitor) if key in monitor.acks}
 
     def action_silence(self) -> None:
         self.table.row_cursor.pin()

@@ -18,17 +18,18 @@ from envwatch.fleet.alerting.acknowledgements import (
     Ack,
     ack_of,
     acks_of,
+    ended_acks,
     losses_of,
     note_of,
-    recovered,
 )
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import GONE
+from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
-    from envwatch.fleet.alerting.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.tracking import TrackedEnvironment
 
 DAY = 86_400_000
@@ -44,6 +45,17 @@ FLAPPING = replace(WELL, is_flapping=True)
 
 def of_profile(profile: str, row: TrackedEnvironment) -> TrackedEnvironment:
     return replace(row, profile=clean(profile))
+
+
+def ended(acks: Acks, *rows: TrackedEnvironment) -> frozenset[ServerKey]:
+    """Return the ended acknowledgements of a fleet with these rows."""
+    by_profile = {
+        profile: ProfileState(
+            profile=profile, environments={row.environment.id: row for row in rows if row.profile == profile}
+        )
+        for profile in dict.fromkeys(row.profile for row in rows)
+    }
+    return ended_acks(acks, Fleet(by_profile))
 
 
 @pytest.mark.parametrize(
@@ -62,12 +74,12 @@ def test_a_problem_is_what_is_offline_late_or_flapping(row: TrackedEnvironment, 
 
 
 def test_what_is_well_again_has_recovered() -> None:
-    assert recovered(ACKS, [WELL]) == {KEY}
+    assert ended(ACKS, WELL) == {KEY}
 
 
 @pytest.mark.parametrize("row", [LATE, OFFLINE, FLAPPING])
 def test_what_still_is_a_problem_of_whatever_kind_has_not(row: TrackedEnvironment) -> None:
-    assert recovered(ACKS, [row]) == frozenset()
+    assert ended(ACKS, row) == frozenset()
 
 
 @pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
@@ -79,8 +91,8 @@ def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
         {"lastHeartbeat": None, "lastSeenAt": NOW + sign} if field == "lastSeenAt" else {"lastHeartbeat": NOW + sign}
     )
     row = tracked(connectionId=None, **signs)
-    assert (recovered(ACKS, [row]) == {KEY}) is came_back
-    assert recovered(ACKS, [replace(row, is_flapping=True)]) == frozenset()
+    assert (ended(ACKS, row) == {KEY}) is came_back
+    assert ended(ACKS, replace(row, is_flapping=True)) == frozenset()
 
 
 @pytest.mark.parametrize("skew", [-DAY, -600_000, 0, 600_000, DAY])
@@ -93,34 +105,34 @@ def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: floa
         return tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=at)
 
     acks = {KEY: ack_of(lost(seen_at), NOW + skew, clean("known"))}
-    assert (recovered(acks, [lost(seen_at + sign)]) == {KEY}) is came_back
+    assert (ended(acks, lost(seen_at + sign)) == {KEY}) is came_back
 
 
 @pytest.mark.parametrize("seen", [-1_000, 1_000])
 def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float) -> None:
     lost = tracked(lastHeartbeat=NOW - 130_000, lastSeenAt=NOW - 130_000 + seen)
     acks = {KEY: ack_of(lost, NOW, clean("known"))}
-    assert recovered(acks, [lost]) == frozenset()
+    assert ended(acks, lost) == frozenset()
 
     cut_off = tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 130_000 + seen)
-    assert recovered(acks, [cut_off]) == frozenset()
+    assert ended(acks, cut_off) == frozenset()
 
 
 def test_what_is_late_and_beat_since_has_not_recovered() -> None:
     late = tracked(lastHeartbeat=NOW - 45_000)
-    assert recovered({KEY: Ack(NOW - 50_000, clean(""))}, [late]) == frozenset()
+    assert ended({KEY: Ack(NOW - 50_000, clean(""))}, late) == frozenset()
 
 
 def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
-    assert recovered(ACKS, [replace(OFFLINE, verdict=GONE, absent=2)]) == frozenset()
-    assert recovered(ACKS, [replace(OFFLINE, verdict=GONE)]) == frozenset()
-    assert recovered(ACKS, [replace(WELL, absent=1)]) == frozenset()
-    assert recovered(ACKS, []) == frozenset()
+    assert ended(ACKS, replace(OFFLINE, verdict=GONE, absent=2)) == frozenset()
+    assert ended(ACKS, replace(OFFLINE, verdict=GONE)) == frozenset()
+    assert ended(ACKS, replace(WELL, absent=1)) == frozenset()
+    assert ended(ACKS) == frozenset()
 
 
 def test_an_environment_without_an_acknowledgement_does_not_count_as_recovered() -> None:
-    assert recovered({}, [WELL]) == frozenset()
-    assert recovered(ACKS, [tracked(id="env-2"), OFFLINE]) == frozenset()
+    assert ended({}, WELL) == frozenset()
+    assert ended(ACKS, tracked(id="env-2"), OFFLINE) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +147,7 @@ def test_an_environment_without_an_acknowledgement_does_not_count_as_recovered()
 def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: TrackedEnvironment, *, ends: bool) -> None:
     rows = [of_profile("a", WELL), of_profile("b", second)]
     for order in (rows, rows[::-1]):
-        assert recovered(ACKS, iter(order)) == ({KEY} if ends else frozenset())
+        assert ended(ACKS, *order) == ({KEY} if ends else frozenset())
 
 
 @pytest.mark.parametrize(
@@ -180,15 +192,18 @@ def test_what_is_written_down_reads_the_same(acks: dict[ServerKey, Ack]) -> None
     assert acks_of(json.loads(json.dumps(entries_of(acks)))) == acks
 
 
+OWN = {"server": "", "id": "env-1"}
+
+
 def test_the_form_is_plain() -> None:
-    assert entries_of({KEY: Ack(123.0, clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
+    assert entries_of({KEY: Ack(123.0, clean("disk full"))}) == {"env-1": OWN | {"at": 123.0, "note": "disk full"}}
     known = {KEY: Ack(123.0, clean(""), 5.0)}
-    assert entries_of(known) == {"env-1": {"at": 123.0, "note": "", "sign_at": 5.0}}
+    assert entries_of(known) == {"env-1": OWN | {"at": 123.0, "note": "", "sign_at": 5.0}}
 
 
 @pytest.mark.parametrize("sign", [None, True, "5", [], float("nan"), float("-inf"), 10**400])
 def test_a_damaged_sign_of_life_leaves_the_rest_of_the_entry(sign: object) -> None:
-    assert acks_of({"env-1": {"at": NOW, "note": "known", "sign_at": sign}}) == ACKS
+    assert acks_of({"env-1": OWN | {"at": NOW, "note": "known", "sign_at": sign}}) == ACKS
 
 
 @pytest.mark.parametrize(
@@ -211,39 +226,42 @@ def test_a_damaged_sign_of_life_leaves_the_rest_of_the_entry(sign: object) -> No
     ],
 )
 def test_a_damaged_entry_is_dropped_and_no_other_with_it(damaged: object) -> None:
-    assert acks_of({"env-0": damaged, "env-1": {"at": NOW, "note": "known"}, "env-2": damaged}) == ACKS
+    entry = OWN | damaged if isinstance(damaged, dict) else damaged
+    assert acks_of({"env-0": entry, "env-1": OWN | {"at": NOW, "note": "known"}, "env-2": entry}) == ACKS
 
 
 def test_what_is_not_known_of_an_entry_is_ignored_and_a_note_may_be_missing() -> None:
-    assert acks_of({"env-1": {"at": 5, "by": "hiro"}}) == {KEY: Ack(5.0, clean(""))}
+    assert acks_of({"env-1": OWN | {"at": 5, "by": "hiro"}}) == {KEY: Ack(5.0, clean(""))}
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["at", "note"]), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["at", "note", "server", "id"]), inner),
     max_leaves=4,
 )
+TEXTS = st.text() | st.sampled_from(WEAPONS)
 ENTRIES = (
     JSON
-    | st.fixed_dictionaries({"at": JSON, "note": JSON})
-    | st.fixed_dictionaries({"at": st.floats(), "note": st.text() | st.sampled_from(WEAPONS)})
+    | st.fixed_dictionaries({"at": JSON, "note": JSON, "server": JSON, "id": JSON})
+    | st.fixed_dictionaries({"at": st.floats(), **dict.fromkeys(("note", "server", "id"), TEXTS)})
 )
 
 
 @given(st.dictionaries(st.text() | st.sampled_from(WEAPONS), ENTRIES, max_size=4))
 def test_whatever_a_file_holds_only_clean_text_of_bounded_length_comes_out(content: dict[str, Any]) -> None:
-    for (_, id_), ack in acks_of(content).items():
-        assert (id_, ack.note) == (clean(id_), clean(ack.note, LONGEST_NOTE))
+    for (server, id_), ack in acks_of(content).items():
+        assert (server, id_, ack.note) == (clean(server), clean(id_), clean(ack.note, LONGEST_NOTE))
 
 
 @pytest.mark.parametrize("weapon", WEAPONS)
 def test_hostile_text_in_a_file_is_cleaned_when_it_is_read(weapon: str) -> None:
-    (((_, id_), ack),) = acks_of({weapon: {"at": 5, "note": weapon}}).items()
-    assert (id_, ack.note) == (clean(weapon), clean(weapon, LONGEST_NOTE))
+    (((server, id_), ack),) = acks_of({weapon: {"at": 5, "note": weapon, "server": weapon, "id": weapon}}).items()
+    assert (server, id_, ack.note) == (clean(weapon), clean(weapon), clean(weapon, LONGEST_NOTE))
 
 
 def test_of_two_entries_that_are_one_once_cleaned_the_newest_counts() -> None:
-    twice = {"env-\x1b": {"at": 5, "note": "new"}, "env-\\x1b": {"at": 4, "note": "old"}}
+    new, old = ({"at": at, "note": note, "server": ""} for at, note in ((5, "new"), (4, "old")))
+    twice = {"one": new | {"id": "env-\x1b"}, "two": old | {"id": "env-\\x1b"}}
     for content in (twice, dict(reversed(twice.items()))):
         assert acks_of(content) == {key_of("env-\\x1b"): Ack(5.0, clean("new"))}
 

@@ -138,4 +138,4 @@ def test_an_incident_has_the_losses_that_can_be_read(damage: dict[str, object]) 
 
 def test_a_hook_that_cannot_be_read_costs_no_other() -> None:
     _, ledger = open_incidents({"inc-1": INCIDENT | {"hooks": [7, "pager", None]}}, NO_PROFILE, LATER)
-    assert {id_: ledger.hooks_told(id_) for id_ in ledger.announcements} == {"inc-1": ["pager"]}
+    assert {id_: [*channels] for id_, channels in ledger.announcements.items()} == {"inc-1": ["pager"]}

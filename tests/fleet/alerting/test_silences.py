@@ -253,7 +253,8 @@ def test_what_is_written_is_what_is_read() -> None:
     content = json.loads(json.dumps(content_of(silences)))
     assert silences_of(content, matcher_of) == silences
     rest = GOOD.keys() - {"query"}
-    assert [each.keys() for each in content.values()] == [GOOD.keys(), rest | {"environments"}, rest | {"ends"}]
+    parts = [{"query"}, {"environments", "servers"}, {"ends"}]
+    assert [each.keys() for each in content.values()] == [rest | part for part in parts]
 
 
 GOOD: dict[str, Any] = {"query": "name:a", "at": NOW, "until": NOW + 1, "note": "why", "by": "ada"}
@@ -276,7 +277,7 @@ GOOD: dict[str, Any] = {"query": "name:a", "at": NOW, "until": NOW + 1, "note": 
         GOOD | {"query": 7},
         GOOD | {"query": None, "ends": 7},
         GOOD | {"query": None, "environments": []},
-        GOOD | {"query": None, "environments": [7]},
+        GOOD | {"query": None, "environments": [7], "servers": [""]},
         GOOD | {"query": None, "environments": "env-a"},
     ],
 )
@@ -291,7 +292,9 @@ def test_a_query_that_is_too_long_is_not_read(length: int, *, is_read: bool) -> 
 
 
 def test_note_and_author_may_be_missing() -> None:
-    (silence,) = silences_of({"1": {"environments": ["env-a", 7], "at": 1, "until": 2}}, matcher_of).values()
+    (silence,) = silences_of(
+        {"1": {"environments": ["env-a", 7], "servers": ["", ""], "at": 1, "until": 2}}, matcher_of
+    ).values()
     assert silence == Silence(
         id=clean("1"),
         environments=frozenset({key_of("env-a")}),
@@ -304,7 +307,7 @@ def test_note_and_author_may_be_missing() -> None:
 
 @given(text=st.sampled_from(WEAPONS) | st.text(max_size=300))
 def test_no_text_in_a_file_stays_as_it_is_if_it_could_act_on_a_terminal(text: str) -> None:
-    raw = GOOD | {"query": None, "environments": [text], "note": text, "by": text}
+    raw = GOOD | {"query": None, "environments": [text], "servers": [text], "note": text, "by": text}
     for silence in silences_of({text: raw}, matcher_of).values():
         texts = (silence.id, silence.note, silence.by, *(id_ for _, id_ in silence.environments))
         assert all(clean(each, max(len(each), 1)) == each for each in texts)
