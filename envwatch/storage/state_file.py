@@ -326,3 +326,6 @@ UPTIME: Final = StateFormat(
 """One profile's uptime record; each change replaces the whole content."""
 
 WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
+
+INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_with_changes)
+"""`incidents.json` of 1.0.0, for all profiles; only read."""

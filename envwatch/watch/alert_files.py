@@ -18,6 +18,7 @@ from envwatch.fleet.alerting.alert_state import (
     content_of,
     dropped_values,
     ledger_content,
+    open_incidents,
 )
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import Fleet
@@ -26,8 +27,9 @@ from envwatch.model.clock import Clocks, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText
 from envwatch.model.times import DAY_MS, date_text
-from envwatch.storage.state_file import ALERT_STATE, StateFile
-from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for
+from envwatch.storage.state_file import ALERT_STATE, INCIDENTS_OF_1_0, StateFile
+from envwatch.views.events.cloud_events import source_of
+from envwatch.watch.profiles import Profiles, SelectedProfile, alert_file_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -39,6 +41,14 @@ if TYPE_CHECKING:
 _WRITTEN_EVERY_MS: Final = 60_000
 _DISK_S: Final = 5.0
 """How long a message waits for the write of the ledger."""
+
+
+def _state_of_1_0(source: str, profile: SafeText, now: Clocks) -> AlertState | None:
+    old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
+    entries = {id_: entry for id_, entry in old.items() if isinstance(entry, dict)}
+    own = {id_: entry for id_, entry in entries.items() if entry.get("source") == source}
+    incidents, ledger = open_incidents(own, profile, now)
+    return AlertState(profile=profile, looked_at=now.wall, open=incidents, ledger=ledger) if incidents else None
 
 
 def _state_in_history(folder: Path, profile: SafeText) -> AlertState | None:
@@ -70,6 +80,10 @@ def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFi
     watched = profiles if hooks else Profiles()
     return AlertFiles(
         {name: alert_file_for(*profile) for name, profile in watched.items()},
+        {
+            name: f"{source_of(credentials.base_url)}#{settings.profile_in_file}"
+            for name, (credentials, settings) in watched.items()
+        },
         names,
         {name: profile.history_folder for name, profile in watched.items() if profile.settings.history},
     )
@@ -78,17 +92,20 @@ def alert_files_of(profiles: Profiles, hooks: Sequence[HookSettings]) -> AlertFi
 class AlertFiles:
     """The alert states of the watched profiles.
 
-    `hooks` are the names of the configured hooks: nothing is due any more on a hook that is gone. `histories` are the
-    folders of recorded profiles, which say who was online if a file is lost.
+    `sources_of_1_0` are the profiles' sources in the file of 1.0.0. `hooks` are the names of the configured hooks:
+    nothing is due any more on a hook that is gone. `histories` are the folders of recorded profiles,
+    which say who was online if a file is lost.
     """
 
     def __init__(
         self,
         paths: Mapping[SafeText, Path],
+        sources_of_1_0: Mapping[SafeText, str],
         hooks: Container[SafeText],
         histories: Mapping[SafeText, Path] = MappingProxyType({}),
     ) -> None:
         self._paths = paths
+        self._sources_of_1_0 = sources_of_1_0
         self._hooks = hooks
         self._histories = histories
         self._locks = {name: ProcessLock(path.with_suffix(".lock")) for name, path in paths.items()}
@@ -121,6 +138,7 @@ class AlertFiles:
         dropped = {} if state is None else dropped_values(content, state)
         if dropped:
             warn(f"dropped damaged values of the alert state{of_profile}: {', '.join(dropped.values())} ({path})")
+        state = state or _state_of_1_0(self._sources_of_1_0[name], name, now)
         if state is not None:
             state = replace(state, ledger=state.ledger.only(self._hooks))
         folder = self._histories.get(name)

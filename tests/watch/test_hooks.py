@@ -21,7 +21,6 @@ from support.recording import record
 from envwatch.config.hooks import HookSettings
 from envwatch.files import ProcessLock
 from envwatch.fleet.alerting.alert_state import AlertState
-from envwatch.fleet.alerting.ledger import Progress
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.stored import Retention
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from envwatch.hooks.runner import HookReport
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
+SOURCE = f"{CONTEXT.source}#"
 HOOKS = (
     HookSettings.model_construct(name=clean("soon")),
     HookSettings.model_construct(name=clean("late"), filter="name:web", after=timedelta(minutes=30)),
@@ -59,7 +59,7 @@ def files_at(
     hooks: Sequence[HookSettings] = HOOKS,
 ) -> AlertFiles:
     names = frozenset(hook.name for hook in hooks)
-    return AlertFiles({NO_PROFILE: path}, names, histories)
+    return AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, names, histories)
 
 
 async def for_ever(event: asyncio.Event, _seconds: float) -> None:
@@ -245,7 +245,20 @@ async def test_a_file_of_each_version_is_taken_over(content: bytes, tmp_path: Pa
     await run.watch(*[False] * 4)
     assert run.sent == ["soon incident resolved", "soon incident opened"]
     assert [loss["id"] for each in run.open_incidents.values() for loss in each["losses"]] == ["db", "web"]
+    assert {tuple(each["hooks"]) for each in run.open_incidents.values()} == {("soon",)}
     assert run.warnings == []
+
+
+async def test_a_file_of_1_0_is_taken_over(tmp_path: Path, state_folder: Path) -> None:
+    loss = {"id": "web", "name": "web", "kind": "offline", "reason": "disconnected", "at": NOW - 60_000}
+    old = {"source": SOURCE, "hooks": ["soon"], "began_at": NOW - 60_000, "is_mass": False, "shared": None}
+    other = old | {"source": f"{SOURCE}2", "losses": [loss | {"id": "other"}]}
+    content = {"inc-1": old | {"losses": [loss]}, "inc-2": other, "inc-3": 7}
+    (state_folder / "incidents.json").write_text(json.dumps(content))
+    first = await Run(tmp_path, NOW).watch(False, False)
+    assert first.sent == []
+    assert first.open_incidents.keys() == {"inc-1"}
+    assert (await first.later(10).watch(True, True)).sent == ["soon incident resolved"]
 
 
 async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path: Path) -> None:
@@ -270,8 +283,7 @@ async def test_a_process_that_takes_over_goes_on_from_the_file_of_the_other(tmp_
     (state,) = waiting.take_over(now, print).values()
     assert state is not None
     assert [incident.id for incident in state.open] == [*first.open_incidents]
-    told = [hook for hook, each in state.ledger.of_hooks(state.open[0].id) if each.progress is Progress.TOLD]
-    assert told == ["soon"]
+    assert state.ledger.hooks_told(state.open[0].id) == ["soon"]
     assert waiting.held == {NO_PROFILE}
     waiting.close()
 

@@ -86,6 +86,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
         ],
         "open": {
             incident.id: {
+                "hooks": state.ledger.hooks_told(incident.id),  # for 1.1.0
                 "began_at": incident.began_at,
                 "noticed_at": wall(incident.noticed_at),
                 "shared": incident.shared,
@@ -94,6 +95,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
                 "losses": [_loss_content(loss) for loss in incident.losses],
                 "back": sorted(id_ for _, id_ in incident.keys - incident.remaining),
             }
+            # 1.1.0 takes a resolved incident as open, and resolves the incident again.
             | ({"is_over": True, "back": [], "ended_by": incident.ended_by} if incident.id in state.ledger.over else {})
             for incident in (*state.open, *state.ledger.over.values())
             if incident.profile == state.profile
@@ -220,7 +222,7 @@ def open_incidents(
 ) -> tuple[tuple[Incident, ...], Ledger]:
     """Return open incidents, oldest first, and the ledger by the hooks of each; damaged entries are dropped.
 
-    `entries` are by incident id, as in the files of 1.1.0, which have no other ledger.
+    `entries` are by incident id, as in the files of 1.0.0 and 1.1.0, which have no other ledger.
     """
     found: list[Incident] = []
     announcements: dict[SafeText, Mapping[SafeText, Announcement]] = {}

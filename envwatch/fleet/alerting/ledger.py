@@ -91,6 +91,10 @@ class Ledger(NamedTuple):
             if channel not in (BELL, PING):
                 yield channel, announcement
 
+    def hooks_told(self, incident: SafeText) -> list[SafeText]:
+        """Return the names of the hooks that are due no opening of an incident."""
+        return sorted(hook for hook, each in self.of_hooks(incident) if each.progress is not Progress.DUE)
+
     def unsent(self, incidents: Iterable[Incident], channel: SafeText) -> Iterator[tuple[Incident, Announcement]]:
         """Yield the open `incidents` and the resolved incidents with a message that is due on a channel."""
         for incident in (*incidents, *self.over.values()):
