@@ -1,6 +1,6 @@
 """`kill -9` around losses and deliveries: no missed loss, no second id, no end alone.
 
-Forty kills in the profile `thorough`, sixteen in `.ci/run`.
+Forty kills in the profile `thorough`, eight in `.ci/run`.
 """
 
 from __future__ import annotations
