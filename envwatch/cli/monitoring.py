@@ -119,6 +119,7 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
             watch.observers.append(saved.observe)
         else:  # each demo has new environments
             watch = start(read=demo.read)
+        watch.observers.append(lambda update: poll_log.note_blindness(update.changes.events))
         if recorder is not None:
             watch.observers.append(lambda update: recorder.record(update.monitor, update.changes))
         if alerts is not None:

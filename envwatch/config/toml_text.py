@@ -29,9 +29,9 @@ _MOST_LINES: Final = 200
 def parsed(content: bytes) -> tuple[dict[str, Any], Mapping[str, int], list[tuple[int, str]]]:
     """Return a file's table, the lines of the keys, and the mistakes.
 
-    The lines are those of each table and key by full name, except in inline tables. An array's tables have numbers,
-    from 0. In a multi-line text, a line like a key counts. A mistake has a line, from 1 (0 for the whole file), and a
-    message.
+    The lines of tables and keys are by full name: `profiles.work.interval`. The names of an array's tables end with a
+    number, from 0: `hooks.0`. Inline tables have no lines. In a multi-line text, a line like a key counts. A mistake
+    has a line, from 1 (0 for the whole file), and a message.
     """
     try:
         text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark

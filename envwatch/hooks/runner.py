@@ -1,6 +1,6 @@
 """Deliver the messages of all hooks. Each hook has a queue and a worker, so a hanging hook delays no other hook.
 
-The queue holds what is to be sent; the ledger knows who was told. An opening stays queued until delivery or the
+The queue holds the messages to send; the ledger keeps the deliveries. An opening stays queued until delivery or the
 incident's end. Other messages have a time limit; the number of events is bounded.
 
 After a failure the receiver is probably down, so the whole hook rests for a random time below a doubling bound, and the

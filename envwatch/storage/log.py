@@ -13,23 +13,22 @@ import logging
 import os
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import Full, Queue
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.files import open_private
-from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.outcome import Failed, Listed, Outcome, RelayInfo, Slept
 from envwatch.model.text import SafeText, clean, composed, named_ids, shortened, sliced
-from envwatch.model.times import in_zone, long_age
+from envwatch.model.times import in_zone, long_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from envwatch.fleet.events import Event
     from envwatch.model.clock import Clocks
     from envwatch.redactor import Redactor
 
@@ -75,28 +74,13 @@ def _seconds(started: Clocks, ended: Clocks) -> str:
     return f"{ended.monotonic - started.monotonic:.3f} s"
 
 
-class BlindnessLog:
-    """Notices the start and end of blindness."""
-
-    def __init__(self) -> None:
-        self._fleet = ProfileState()
-        self._freshness = Freshness.WAITING
-
-    def observe(self, outcome: Outcome) -> LogLine | None:
-        """Return a line if an outcome starts or ends blindness."""
-        now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        age = self._fleet.age(now)
-        if isinstance(outcome, Listed):
-            # Only the listing's age counts; applying rows would cost time and memory.
-            self._fleet = replace(self._fleet, listed=outcome.asked, interval=outcome.interval)
-        else:
-            self._fleet, _ = self._fleet.apply(outcome)
-        before, self._freshness = self._freshness, self._fleet.freshness(now)
-        if (self._freshness is Freshness.BLIND) is (before is Freshness.BLIND):
-            return None
-        if self._freshness is Freshness.BLIND:
-            return logging.WARNING, clean(f"blind: the last listing is {long_age(age)} old")
-        return logging.INFO, clean(f"seeing again: the listing before was {long_age(age)} old")
+def blindness_line(event: Event) -> LogLine | None:
+    """Return the line about the begin or the end of a profile's blindness; None for any other event."""
+    if event.kind is Kind.BLIND and event.since is not None:
+        return logging.WARNING, clean(f"blind: the last listing is {long_age(span(event.at - event.since))} old")
+    if event.kind is Kind.VISIBLE:
+        return logging.INFO, clean(f"seeing again: the listing before was {long_age(event.lasted)} old")
+    return None
 
 
 class PollLog:
@@ -120,7 +104,6 @@ class PollLog:
         self._least = least
         self._follows_link = follows_link
         self._notify = notify
-        self._blindness: dict[SafeText, BlindnessLog] = {}
         self._lines: Queue[bytes | None] = Queue(_QUEUED_LINES)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -155,10 +138,14 @@ class PollLog:
             self.write((logging.ERROR, line))
 
     def observe(self, profile: SafeText, outcome: Outcome) -> None:
-        """Write the lines about an outcome and a change of blindness."""
-        blindness = self._blindness.setdefault(profile, BlindnessLog())
-        for line in filter(None, (log_line_of(outcome), blindness.observe(outcome))):
-            self.write(line, profile)
+        """Write the line about an outcome."""
+        self.write(log_line_of(outcome), profile)
+
+    def note_blindness(self, events: Iterable[Event]) -> None:
+        """Write a line for each begin and each end of a profile's blindness."""
+        for event in events:
+            if (line := blindness_line(event)) is not None:
+                self.write(line, event.profile)
 
     def close(self) -> None:
         """Write queued lines, for a limited time."""

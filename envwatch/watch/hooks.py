@@ -1,4 +1,4 @@
-"""The hooks of a long run: decides, sends, and keeps who was told in the ledger and in the alert state files."""
+"""The hooks of a long run: decides, sends, and enters each delivery in the ledger and in the alert state files."""
 
 from __future__ import annotations
 

@@ -18,14 +18,16 @@ from support.served_listings import served
 
 from envwatch.files import make_private_folder, open_private
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
-from envwatch.model.outcome import Cause, Listed, Slept
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Listed, Slept
 from envwatch.model.text import clean, composed
 from envwatch.redactor import Redactor
-from envwatch.storage.log import LIMIT, BlindnessLog, PollLog, log_line_of
+from envwatch.storage.log import LIMIT, PollLog, log_line_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from envwatch.model.outcome import Outcome
 
@@ -46,14 +48,6 @@ def test_a_served_listing_says_how_old_it_was_and_whether_it_came_before() -> No
     assert log_line_of(served(whole, 9.0, is_repeat=True))[1].endswith(" 2 rows, the same listing of 9.0 s before")
 
 
-def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None:
-    log = BlindnessLog()
-    assert log.observe(served(listed(beating(2)), 50)) is None
-    line = log.observe(failed(at=NOW + 60_001))
-    assert line is not None
-    assert line[1] == "blind: the last listing is 1m old"
-
-
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
     outcome = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
     assert log_line_of(outcome) == (
@@ -68,29 +62,19 @@ def test_a_sleep_is_one_line_with_its_length() -> None:
     assert log_line_of(drifted)[1] == "this machine stood still for 2h 5m, or its clock was set"
 
 
-def blindness_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    blindness = BlindnessLog()
-    return [line[1] for outcome in outcomes if (line := blindness.observe(outcome)) is not None]
-
-
-def test_going_blind_and_seeing_again_are_one_line_each() -> None:
-    outcomes: list[Outcome] = [
-        listed(beating(1)),
-        failed(at=NOW + 60_000),
-        failed(at=NOW + 60_001),
-        failed(at=NOW + 90_000),
-        listed(beating(1), at=NOW + 95_000),
-        listed(beating(1), at=NOW + 100_000),
+def test_the_begin_and_the_end_of_blindness_are_one_line_each(tmp_path: Path) -> None:
+    log = tmp_path / "envwatch.log"
+    poll_log, monitor = PollLog(log, Redactor()), Monitor.create({clean("home"): Limits()})
+    outcomes: list[Listed | Failed] = [listed(beating(1), at=NOW + at) for at in (0, 95_000, 100_000)]
+    outcomes[1:1] = [failed(at=NOW + at) for at in (60_000, 60_001, 90_000)]
+    for outcome in outcomes:
+        monitor, changes = monitor.apply(clean("home"), outcome, outcome.ended)
+        poll_log.note_blindness(changes.events)
+    poll_log.close()
+    assert [line.partition("] ")[2] for line in log.read_text().splitlines()] == [
+        "warning home: blind: the last listing is 1m old",
+        "info home: seeing again: the listing before was 1m 35s old",
     ]
-    assert blindness_lines(outcomes[:2]) == []
-    assert blindness_lines(outcomes) == [
-        "blind: the last listing is 1m old",
-        "seeing again: the listing before was 1m 35s old",
-    ]
-
-
-def test_there_is_no_line_about_blindness_before_the_first_listing() -> None:
-    assert blindness_lines([failed(at=NOW), failed(at=NOW + 600_000), listed(beating(1), at=NOW + 700_000)]) == []
 
 
 def test_each_observed_outcome_is_a_line(tmp_path: Path) -> None:
@@ -101,10 +85,9 @@ def test_each_observed_outcome_is_a_line(tmp_path: Path) -> None:
         poll_log.observe(NO_PROFILE, outcome)
     poll_log.close()
     lines = log.read_text().splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 3
     head = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d \[\d+\] "
     assert all(re.match(f"{head}(info|warning) ", line) for line in lines)
-    assert "blind" in lines[-1]
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)

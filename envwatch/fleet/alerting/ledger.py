@@ -1,11 +1,13 @@
-"""The ledger: which channel was told of which incident, like the notification log of Alertmanager.
+"""The ledger, like the notification log of Alertmanager.
+
+The ledger keeps, for each incident and each receiver, whether the message was delivered:
 
     due ──> told ──> end due ──> ended
      │                  └──────> given up
      ├────> over        (resolved before the channel was told)
      └────> given up    (the receiver never takes the message)
 
-A channel is the name of a hook, the bell, or a dead man's switch. No other value says who was told.
+A receiver is a channel: the name of a hook, the bell, or a dead man's switch. No other value keeps deliveries.
 """
 
 from __future__ import annotations
