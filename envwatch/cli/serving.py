@@ -1,6 +1,6 @@
 """The server of `envwatch serve`: the plan checks options and files, the service answers viewers.
 
-Only the plan works without the extra `serve`. Endpoints change only in the server's thread.
+Endpoints change only in the server's thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from envwatch.cli.streams import print_error, write
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.redactor import redactor
 from envwatch.serving.answers import ProfileEndpoint, SharedState
-from envwatch.serving.listening import Certificate, ListeningSocket, ServerError, listen
+from envwatch.serving.app import ServingApp
+from envwatch.serving.listening import Certificate, ServerError, listen
+from envwatch.serving.server import HttpServer
 from envwatch.serving.tokens import Tokens, TokensFile, add_token
 from envwatch.sources.poller import read_clocks
 
@@ -61,15 +63,12 @@ class Plan:
 
     settings: Mapping[SafeText, Settings]
     tokens: Mapping[SafeText, TokensFile]
-    listening: ListeningSocket
+    listening: socket.socket
     tls: Certificate | None
 
     @staticmethod
     def check(options: Options) -> None:
-        """Stop if a package is missing or options contradict each other; needs no settings."""
-        if any(find_spec(package) is None for package in ("uvicorn", "httptools")):
-            how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
-            raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
+        """Stop if options contradict each other; needs no settings."""
         if options.tls_cert is None and options.tls_key is not None:
             raise StopError(Exit.USAGE, "--tls-key needs a certificate: add --tls-cert")
         if options.tls_cert is None and not options.bind.is_loopback:
@@ -131,9 +130,6 @@ class Service:
     """The server, which answers 503 until the first listing. `warn` is called from any thread with a line."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
-        from envwatch.serving.app import ServingApp
-        from envwatch.serving.server import HttpServer
-
         self._plan = plan
         self._warn = warn
         self._log = log
@@ -148,7 +144,7 @@ class Service:
         series = None if self._polls is None else self._series
         self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, series)
         tls = None if plan.tls is None else plan.tls.context
-        self._server = HttpServer(self._app, plan.listening, warn, tls)
+        self._server = HttpServer(self._app.answer, plan.listening, warn, tls)
         self._counted_at = read_clocks().monotonic
         self._server.start()
 
@@ -160,6 +156,12 @@ class Service:
         if self._server.error is not None:
             raise self._server.error
         changes, now = update.changes, update.changes.now
+        if self._polls is not None:
+            if changes.profile is not None and changes.outcome is not None:
+                from envwatch.metrics.exposition import with_poll
+
+                self._polls = with_poll(self._polls, changes.profile, changes.outcome)
+            self._newest = update.monitor, self._polls, hooks
         for name, endpoint in self._endpoints.items():
             profile_state = update.monitor.fleet.by_profile[name]
             monitor = update.monitor
@@ -167,12 +169,6 @@ class Service:
             shared = SharedState(self._names[name], monitor.acks, monitor.silences, policy, monitor.words)
             outcome = changes.outcome if changes.profile == name else None
             self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
-        if self._polls is not None:
-            if changes.profile is not None and changes.outcome is not None:
-                from envwatch.metrics.exposition import with_poll
-
-                self._polls = with_poll(self._polls, changes.profile, changes.outcome)
-            self._newest = update.monitor, self._polls, hooks
         if now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = now.monotonic
             self._server.call(lambda: self._log.note(self._app.take_counts()))

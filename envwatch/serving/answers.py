@@ -390,6 +390,7 @@ class Request:
     """Still quoted. A `ProfileEndpoint` gets the path without the profile: `/v1/environments`."""
     query: str = ""
     method: str = "GET"
+    has_body: bool = False
     if_none_match: str = ""
     accept_encoding: str = ""
     accept: str = ""

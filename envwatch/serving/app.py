@@ -1,4 +1,4 @@
-"""The routes of `envwatch serve` as an ASGI application: paths, tokens and refusals.
+"""The routes of `envwatch serve`: paths, tokens and refusals.
 
 Requests are counted instead of logged.
 """
@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote
 
 from envwatch import __version__
@@ -19,13 +19,12 @@ from envwatch.serving.answers import Answer, ProfileEndpoint, Request
 from envwatch.serving.tokens import GuessLimit, Tokens, viewer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from envwatch.model.clock import Clocks, MonotonicS
 
 METRICS_PATH: Final = "/metrics"
 PROFILES_PATH: Final = "/profiles"
-IS_VIEWER: Final = "is_viewer"
 
 _HEALTH: Final = {"version": f"envwatch-{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
@@ -34,11 +33,6 @@ _METRICS_KEPT_S: Final = 1.0
 
 Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
 """Returns body and content type for an `Accept` header; called in any thread, one call at a time."""
-
-Scope: TypeAlias = "MutableMapping[str, Any]"
-Receive: TypeAlias = "Callable[[], Awaitable[MutableMapping[str, Any]]]"
-Send: TypeAlias = "Callable[[MutableMapping[str, Any]], Awaitable[None]]"
-"""ASGI's request, and the functions that receive and send."""
 
 
 class ServingApp:
@@ -67,15 +61,6 @@ class ServingApp:
         self._metrics_lock = asyncio.Lock()
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
 
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Answer a request."""
-        answer = await self._answer(scope)
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        if answer.status != HTTPStatus.NOT_MODIFIED:
-            headers.append((b"Content-Length", b"%d" % len(answer.body)))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
-
     def take_counts(self) -> SafeText:
         """Return a line with the counts of answers and requests, and reset the counts."""
         statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self._statuses.items()))
@@ -84,15 +69,11 @@ class ServingApp:
         self._viewers.clear()
         return clean(f"answered {statuses or 'nothing'}; requests by token: {viewers or 'none'}")
 
-    async def _answer(self, scope: Scope) -> Answer:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}  # the last duplicate counts
-        has_body = headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers
-        request, now = _request_of(scope, headers), self._clocks()
+    async def answer(self, request: Request) -> Answer:
+        """Return the answer, and set the request's `viewer` if the token is right."""
+        now = self._clocks()
         try:
-            if has_body:
-                error = {"error": "a request must have no body"}
-                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error)  # noqa: TRY301  answered as any refusal
-            answer = await self._routed(scope["path"], request, now)
+            answer = await self._routed(request, now)
         except RefusedError as refusal:
             answer = self._refused(refusal, request, now)
         except Exception as error:  # noqa: BLE001 - a bug, of which a viewer must learn nothing
@@ -102,7 +83,6 @@ class ServingApp:
         self._statuses[answer.status] += 1
         if request.viewer:
             self._viewers[request.viewer] += 1
-            scope.setdefault("state", {})[IS_VIEWER] = True
         return answer
 
     def _refused(self, refusal: RefusedError, request: Request, now: Clocks) -> Answer:
@@ -110,36 +90,23 @@ class ServingApp:
         headers = refusal.headers if request.viewer else (("Connection", "close"), *refusal.headers)
         return self._endpoints[self._first].plain(refusal.status, refusal.body, now, headers)
 
-    async def _routed(self, path: str, request: Request, now: Clocks) -> Answer:
-        if f"{path}/".startswith(f"{LISTING_PATH}/"):
-            if len(self._endpoints) > 1:
-                raise self._without_profile(request, now)
-            return self._from_endpoint(self._first, request.path, request, now)
+    async def _routed(self, request: Request, now: Clocks) -> Answer:
+        if request.has_body:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
+        profile, path = self._first if len(self._endpoints) == 1 else "", request.path
         if path.startswith(f"{PROFILES_PATH}/"):
-            return self._of_profile(request, now)
+            name, slash, rest = path.removeprefix(f"{PROFILES_PATH}/").partition("/")
+            profile, path = unquote(name), slash + rest
         if path == HEALTH_PATH:
-            return self._health(now)
-        if path == METRICS_PATH:
+            return self._endpoints[self._first].plain(HTTPStatus.OK, _HEALTH, now)
+        if f"{path}/".startswith(f"{LISTING_PATH}/"):
+            if profile not in self._endpoints:
+                raise self._without_profile(request, now)
+            self._admit([profile], request, now)
+            return self._endpoints[profile].answer(replace(request, path=path), now)
+        if request.path == METRICS_PATH:
             return await self._scrape(request, now)
         raise not_found()
-
-    def _health(self, now: Clocks) -> Answer:
-        return self._endpoints[self._first].plain(HTTPStatus.OK, _HEALTH, now)
-
-    def _of_profile(self, request: Request, now: Clocks) -> Answer:
-        name, slash, rest = request.path.removeprefix(f"{PROFILES_PATH}/").partition("/")
-        path = slash + rest
-        if path == HEALTH_PATH:
-            return self._health(now)
-        if path != LISTING_PATH and not path.startswith(f"{LISTING_PATH}/"):
-            raise not_found()
-        if unquote(name) not in self._endpoints:
-            raise self._without_profile(request, now)
-        return self._from_endpoint(unquote(name), path, request, now)
-
-    def _from_endpoint(self, profile: str, path: str, request: Request, now: Clocks) -> Answer:
-        self._admit([profile], request, now)
-        return self._endpoints[profile].answer(replace(request, path=path), now)
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
         own = [name for name, tokens in self.tokens.items() if viewer_of(request.authorization, tokens) is not None]
@@ -179,18 +146,3 @@ class ServingApp:
             raise unauthorized()
         error = {"error": "too many wrong tokens from this address"}
         raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, error, (("Retry-After", str(wait_s)),))
-
-
-def _request_of(scope: Scope, headers: Mapping[bytes, str]) -> Request:
-    address, port = scope.get("client") or ("", 0)
-    return Request(
-        path=scope["raw_path"].decode("latin-1"),
-        query=scope["query_string"].decode("latin-1"),
-        method=scope["method"],
-        if_none_match=headers.get(b"if-none-match", ""),
-        accept_encoding=headers.get(b"accept-encoding", ""),
-        accept=headers.get(b"accept", ""),
-        authorization=headers.get(b"authorization", ""),
-        address=address,
-        connection=f"{address}:{port}",
-    )

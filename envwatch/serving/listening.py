@@ -9,14 +9,13 @@ import socket
 import ssl
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.files import file_signature
 from envwatch.model.text import clean
 from envwatch.redactor import ReportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -24,6 +23,9 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:8283"
 """The port of Letta's own server."""
 
 _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|localhost):(?P<port>[0-9]{1,5})")
+
+
+_UNREAD_BYTES: Final = 64 << 10
 
 
 class ServerError(ReportedError):
@@ -66,43 +68,7 @@ def address_of(text: object) -> Address:
     raise ValueError("must be an IP address and a port: 127.0.0.1:8283, [::1]:8283, 0.0.0.0:8283")
 
 
-class ListeningSocket(socket.socket):
-    """A listening socket that limits TLS handshakes, ending the oldest first.
-
-    asyncio creates a connection's protocol only after the handshake, so handshakes are counted here. A viewer's
-    handshake takes milliseconds, an endless handshake until the timeout.
-    """
-
-    def __init__(self, listening: socket.socket) -> None:
-        """Take over a socket, which becomes unusable."""
-        super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
-        self.most_handshakes: Callable[[], int] | None = None
-        """Returns the limit of simultaneous handshakes; None without TLS."""
-        self._handshaking: dict[int, socket.socket] = {}
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection."""
-        accepted, address = super().accept()
-        if self.most_handshakes is not None:
-            self._handshaking.pop(accepted.fileno(), None)  # a closed socket may have had the same number
-            self._handshaking[accepted.fileno()] = accepted
-            self._end_oldest(self.most_handshakes())
-        return accepted, address
-
-    def agreed(self, descriptor: int) -> None:
-        """Note the end of a handshake."""
-        self._handshaking.pop(descriptor, None)
-
-    def _end_oldest(self, most: int) -> None:
-        if len(self._handshaking) <= most:
-            return
-        self._handshaking = {number: each for number, each in self._handshaking.items() if each.fileno() == number}
-        for number in list(self._handshaking)[: max(len(self._handshaking) - most, 0)]:
-            with suppress(OSError):
-                self._handshaking.pop(number).shutdown(socket.SHUT_RDWR)  # the transport then closes the socket
-
-
-def listen(address: Address) -> ListeningSocket:
+def listen(address: Address) -> socket.socket:
     """Return a listening socket.
 
     Raises:
@@ -118,11 +84,12 @@ def listen(address: Address) -> ListeningSocket:
             raise ServerError(f"{address} is in use, maybe by another `envwatch serve`; --bind takes another") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ServerError(f"cannot listen at {address}: {reason}") from None
-    # Connections inherit the option. Otherwise a body waits for the head's acknowledgement, which clients delay by 40
-    # ms.
-    # asyncio sets the option only on sockets created with TCP's number.
+    # Connections inherit the options. Without the first, a body waits for the head's acknowledgement, which clients
+    # delay by 40 ms; asyncio sets the option only on sockets created with TCP's number. The second limits the bytes
+    # that wait for a client which sends requests and reads no answers.
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return ListeningSocket(found)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
+    return found
 
 
 class Certificate:

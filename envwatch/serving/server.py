@@ -1,39 +1,36 @@
-"""The HTTP server of `envwatch serve`: thread, connections, graceful end.
+"""The HTTP server of `envwatch serve`: thread, connections, deadlines, graceful end.
 
-The server has its own thread, so that viewers do not delay polls. `Connection` counts bytes and times requests and
-answers of uvicorn's HTTP protocol. The server never waits for a client.
+The server has its own thread, so that viewers do not delay polls. h11 parses requests and writes answers. Every wait
+for a client has a deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import re
 import resource
 import threading
-import time
 from contextlib import suppress
-from enum import Enum, auto
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+import h11
 
-from envwatch.serving.app import IS_VIEWER
-from envwatch.sources.poller import wait_within
+from envwatch.serving.answers import Answer, Request
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable
 
-    from envwatch.serving.app import Receive, Scope, Send
-    from envwatch.serving.listening import ListeningSocket
 
+App: TypeAlias = "Callable[[Request], Awaitable[Answer]]"
 
 MOST_CONNECTIONS: Final = 1_000
 HEAD_BYTES: Final = 16 << 10
 """Limit of a request, which has no body."""
+HANDSHAKE_S: Final = 5.0
+"""Seconds for a TLS handshake."""
 HEAD_S: Final = 10.0
 """Seconds for a request's arrival, and for an idle connection without a valid token."""
 IDLE_S: Final = 75.0
@@ -41,159 +38,6 @@ IDLE_S: Final = 75.0
 ANSWER_S: Final = 30.0
 """Seconds for a client to read an answer."""
 
-_CONNECTION: Final = "connection"
-
-_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
-class Phase(Enum):
-    """A connection's activity."""
-
-    IDLE = auto()
-    READING = auto()
-    ANSWERING = auto()
-
-
-def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
-    """Return the longest duration of a phase in seconds.
-
-    A connection with a valid token is a viewer's. `has_unsent` means that the client has not read the whole answer.
-    """
-    if phase is Phase.READING:
-        return HEAD_S
-    if phase is Phase.ANSWERING or has_unsent:
-        return ANSWER_S
-    return IDLE_S if is_viewer else HEAD_S
-
-
-class Connections:
-    """At most `most` open connections; `now` is a monotonic clock, in seconds."""
-
-    def __init__(self, most: int, now: Callable[[], float]) -> None:
-        self.now = now
-        self._most = most
-        self._open: dict[Connection, None] = {}
-        self.emptied = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    @property
-    def reading(self) -> int:
-        """Number of connections with a partial request."""
-        return sum(each.phase is Phase.READING for each in list(self._open))
-
-    def add(self, connection: Connection) -> bool:
-        """Add a connection, and return whether there is room.
-
-        A full server cuts the connection with the oldest phase, unless answering; connections without a valid token go
-        first.
-        """
-        if len(self._open) >= self._most:
-            idle = (each for each in self._open if each.phase is not Phase.ANSWERING)
-            oldest = min(idle, key=lambda each: (each.is_viewer, each.since), default=None)
-            if oldest is None:
-                return False
-            oldest.cut()
-        self._open[connection] = None
-        self.emptied.clear()
-        return True
-
-    def remove(self, connection: Connection) -> None:
-        """Remove a closed connection."""
-        self._open.pop(connection, None)
-        if not self._open:
-            self.emptied.set()
-
-    def cut_overdue(self) -> None:
-        """Cut every connection whose phase has lasted too long."""
-        now = self.now()
-        for connection in [each for each in self._open if each.is_overdue(now)]:
-            connection.cut()
-
-    def cut_all(self) -> None:
-        """Cut every connection."""
-        for connection in list(self._open):
-            connection.cut()
-
-
-class Connection(HttpToolsProtocol):
-    """A client's connection.
-
-    `agreed` gets the socket's descriptor once bytes can flow: with TLS, after the handshake.
-    """
-
-    def __init__(
-        self, config: Config, state: ServerState, all_connections: Connections, agreed: Callable[[int], None]
-    ) -> None:
-        super().__init__(config, state, {_CONNECTION: self})
-        self.phase = Phase.IDLE
-        self.since = all_connections.now()
-        self.is_viewer = False
-        self._all_connections = all_connections
-        self._agreed = agreed
-        self._unread = 0
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether the phase has lasted too long."""
-        has_unsent = self.transport.get_write_buffer_size() > 0
-        return now - self.since >= longest_s(self.phase, is_viewer=self.is_viewer, has_unsent=has_unsent)
-
-    def cut(self) -> None:
-        """Close the connection at once, dropping unsent bytes."""
-        self._all_connections.remove(self)
-        self.transport.abort()
-
-    def answering(self) -> None:
-        """Note that a request is complete."""
-        self._unread = 0
-        self._enter(Phase.ANSWERING)
-
-    def answered(self, *, is_viewer: bool) -> None:
-        """Note that the answer is written, though perhaps not sent, and whether the token was valid."""
-        self.is_viewer = self.is_viewer or is_viewer
-        self._enter(Phase.READING if self._unread else Phase.IDLE)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Start the HTTP protocol if there is room."""
-        self._agreed(transport.get_extra_info("socket").fileno())
-        if self._all_connections.add(self):
-            super().connection_made(transport)
-        else:
-            transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Forward bytes, unless the request is too large."""
-        self._unread += len(data)
-        if self._unread > HEAD_BYTES:
-            self._refuse()
-            return
-        if self.phase is Phase.IDLE:
-            self._enter(Phase.READING)
-        super().data_received(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the HTTP protocol, if started."""
-        self._all_connections.remove(self)
-        if self.transport is not None:
-            super().connection_lost(exc)
-
-    def _enter(self, phase: Phase) -> None:
-        self.phase = phase
-        self.since = self._all_connections.now()
-
-    def _refuse(self) -> None:
-        if self.phase is not Phase.ANSWERING:
-            self.transport.write(_TOO_LARGE)
-            self._enter(Phase.READING)
-        self.transport.close()
-
-
-_SWEEP_S: Final = 1.0
-_HANDSHAKE_S: Final = 5.0
-"""Seconds for a TLS handshake; later limits count from the handshake's end."""
-_LEAST_HANDSHAKES: Final = 32
-"""The least limit of simultaneous handshakes; usually the limit is half of the free connections."""
 _LAST_ANSWERS_S: Final = 1.0
 """Seconds in which a stopping server still answers."""
 _LAST_BYTES_S: Final = 2.0
@@ -201,10 +45,11 @@ _LAST_BYTES_S: Final = 2.0
 _OWN_DESCRIPTORS: Final = 256
 """Descriptors reserved for polls, history, log, hooks and closing connections.
 
-asyncio accepts 100 connections in a row before `Connections` counts the first."""
+asyncio accepts 100 connections in a row before `HttpServer` counts the first."""
 _USUAL_DESCRIPTORS: Final = 1_024
-_NEVER_S: Final = 1 << 20
-"""Disables uvicorn's idle timeout, which would wait for a client that does not read."""
+
+_ORIGIN: Final = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
+"""The start of a target that is a whole URL. RFC 9112 3.2.2: a server must accept such a target."""
 
 
 def most_connections() -> int:
@@ -218,30 +63,138 @@ def most_connections() -> int:
     return max(min(files - _OWN_DESCRIPTORS, MOST_CONNECTIONS), 16)
 
 
+class Connection:
+    """A client's connection, whose requests are answered one after another."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.is_viewer = False
+        """Whether a request had a valid token."""
+        self.is_answering = False
+        self.is_ending = False
+        """Whether the connection ends after the present answer."""
+        self._reader = reader
+        self._writer = writer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._deadline = asyncio.timeout(None)
+        self._loop = asyncio.get_running_loop()
+        self.since = self._loop.time()
+        """When the client's newest deadline was set, in seconds of the loop's clock."""
+
+    async def run(self, app: App, tls: ssl.SSLContext | None) -> None:
+        """Answer requests until the client, a deadline or the server ends the connection."""
+        with suppress(OSError):  # a missed deadline, or the client broke the connection
+            async with self._deadline:
+                self._writer.transport.set_write_buffer_limits(high=1, low=0)  # `drain` waits for all bytes
+                if tls is not None:
+                    self._wait_at_most(HANDSHAKE_S)
+                    await self._writer.start_tls(tls)
+                    self._writer.transport.set_write_buffer_limits(high=1, low=0)
+                await self._converse(app)
+                self._wait_at_most(_LAST_BYTES_S)
+                self._writer.close()
+                await self._writer.wait_closed()
+
+    async def _converse(self, app: App) -> None:
+        try:
+            while (head := await self._next_head()) is not None:
+                self.is_answering = True
+                self._wait_at_most(ANSWER_S)
+                self._http.next_event()  # the end of a request without body
+                request = self._request_of(head)
+                answer = await app(request)
+                self.is_viewer = self.is_viewer or bool(request.viewer)
+                await self._send(answer, has_body=head.method != b"HEAD")
+                self.is_answering = False
+        except h11.RemoteProtocolError as error:
+            if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await self._send(Answer(error.error_status_hint, (("Connection", "close"),), b""), has_body=False)
+
+    async def _next_head(self) -> h11.Request | None:
+        """Return the next request's head; None at the end of the connection.
+
+        Raises:
+            h11.RemoteProtocolError: if the client sends no valid or too large a request.
+        """
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        if self.is_ending or self._http.our_state is not h11.IDLE:
+            return None
+        await asyncio.sleep(0)  # other connections have a turn between requests that arrived together
+        self._wait_at_most(IDLE_S if self.is_viewer else HEAD_S)
+        has_begun = False
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if not has_begun and self._http.trailing_data[0]:
+                has_begun = True
+                self._wait_at_most(HEAD_S)
+            self._http.receive_data(await self._reader.read(HEAD_BYTES))
+        if not isinstance(event, h11.Request):
+            return None
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise h11.RemoteProtocolError("unknown version of HTTP")
+        return event
+
+    def _request_of(self, head: h11.Request) -> Request:
+        headers = {name: value.decode("latin-1") for name, value in head.headers}  # the last duplicate counts
+        address, port = (self._writer.get_extra_info("peername") or ("", 0))[:2]
+        path, _, query = _ORIGIN.sub("", head.target.decode("ascii")).partition("#")[0].partition("?")
+        return Request(
+            path=path,
+            query=query,
+            method=head.method.decode("ascii"),
+            has_body=headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers,
+            if_none_match=headers.get(b"if-none-match", ""),
+            accept_encoding=headers.get(b"accept-encoding", ""),
+            accept=headers.get(b"accept", ""),
+            authorization=headers.get(b"authorization", ""),
+            address=address,
+            connection=f"{address}:{port}",
+        )
+
+    async def _send(self, answer: Answer, *, has_body: bool) -> None:
+        """Send an answer, and wait until the client has read the answer."""
+        headers = list(answer.headers)
+        if answer.status != HTTPStatus.NOT_MODIFIED:
+            headers.append(("Content-Length", str(len(answer.body))))
+        reason = HTTPStatus(answer.status).phrase.encode()
+        events = (
+            h11.Response(status_code=answer.status, headers=headers, reason=reason),
+            h11.Data(data=answer.body if has_body else b""),
+            h11.EndOfMessage(),
+        )
+        self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
+        await self._writer.drain()
+
+    def _wait_at_most(self, seconds: float) -> None:
+        self.since = self._loop.time()
+        self._deadline.reschedule(self.since + seconds)
+
+
 class HttpServer:
     """A server in a separate thread, which closes the listening socket at the end.
 
-    `note` gets a line about a problem, in any thread. By default there are as many connections as this process can
-    hold.
+    `note` gets a line about a problem, in any thread. A full server cuts the connection whose deadline was set first,
+    unless answering; connections without a valid token go first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - tests set the limit and the loop's clock
         self,
-        app: Callable[[Scope, Receive, Send], Awaitable[None]],
-        listening: ListeningSocket,
+        app: App,
+        listening: socket.socket,
         note: Callable[[str], None],
         tls: ssl.SSLContext | None = None,
-        connections: Connections | None = None,
+        *,
+        most: int | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self._app = app
         self._listening = listening
         self._note = note
         self._tls = tls
-        self._loop = asyncio.new_event_loop()
+        self._most = most_connections() if most is None else most
+        self._loop = loop or asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._connections = Connections(most_connections(), time.monotonic) if connections is None else connections
-        self._state = ServerState()
         self._thread = threading.Thread(target=self._run, name="envwatch-serve", daemon=True)
+        self.connections: dict[Connection, asyncio.Task[None]] = {}
         self.error: Exception | None = None
 
     def start(self) -> None:
@@ -259,7 +212,7 @@ class HttpServer:
     async def close(self) -> None:
         """Answer connected clients for up to a second, then close port and connections."""
         self.call(self._stop.set)
-        await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + _SWEEP_S)
+        await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + 1.0)
 
     def _called(self, function: Callable[[], object]) -> None:
         try:
@@ -271,7 +224,7 @@ class HttpServer:
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._serve())
+                runner.run(self._serve())  # at the end, the runner cancels the remaining connections
         except Exception as error:  # noqa: BLE001 - raised in the main thread, see `error`
             self.error = self.error or error
         finally:
@@ -279,71 +232,41 @@ class HttpServer:
 
     async def _serve(self) -> None:
         self._loop.set_exception_handler(self._on_error)
-        if self._tls is not None:
-            self._listening.most_handshakes = self._most_handshakes
-        server = await self._loop.create_server(
-            partial(Connection, self._config(), self._state, self._connections, self._listening.agreed),
-            sock=self._listening,
-            ssl=self._tls,
-            ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_S,
-            ssl_shutdown_timeout=None if self._tls is None else _LAST_BYTES_S,
-        )
-        while not self._stop.is_set():
-            await wait_within(self._stop, _SWEEP_S)
-            self._connections.cut_overdue()
-        if self._connections:
-            await wait_within(self._connections.emptied, _LAST_ANSWERS_S)
+        server = await asyncio.start_server(self._accept, sock=self._listening, limit=HEAD_BYTES)
+        await self._stop.wait()
+        await self._wait_for_connections(_LAST_ANSWERS_S)
         server.close()
-        for protocol in list(self._state.connections):
-            protocol.shutdown()
-        if self._connections:
-            await wait_within(self._connections.emptied, _LAST_BYTES_S)
-        self._connections.cut_all()
+        for connection, task in list(self.connections.items()):
+            connection.is_ending = True
+            if not connection.is_answering:
+                task.cancel()
+        await self._wait_for_connections(_LAST_BYTES_S)
 
-    def _most_handshakes(self) -> int:
-        return max((most_connections() - len(self._connections)) // 2, _LEAST_HANDSHAKES)
+    async def _wait_for_connections(self, seconds: float) -> None:
+        if self.connections:
+            await asyncio.wait(self.connections.values(), timeout=seconds)
 
-    def _config(self) -> Config:
-        logger = logging.getLogger("uvicorn.error")
-        logger.propagate, logger.handlers = False, [_Notes(self._note)]
-        config = Config(
-            self._timed,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=_NEVER_S,
-        )
-        config.load()
-        return config
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self.connections) >= self._most:
+            idle = (each for each in self.connections if not each.is_answering)
+            oldest = min(idle, key=lambda each: (each.is_viewer, each.since), default=None)
+            if oldest is None:
+                writer.transport.abort()
+                return
+            self.connections.pop(oldest).cancel()
+        if self._tls is not None:
+            cast("asyncio.Transport", writer.transport).pause_reading()  # until `start_tls` reads
+        connection = Connection(reader, writer)
+        task = self.connections[connection] = self._loop.create_task(connection.run(self._app, self._tls))
 
-    async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection: Connection = scope["state"][_CONNECTION]
-        connection.answering()
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            connection.answered(is_viewer=IS_VIEWER in scope["state"])
+        def end(_: object) -> None:  # also of a task that was cancelled before its first step
+            self.connections.pop(connection, None)
+            writer.transport.abort()
+
+        task.add_done_callback(end)
 
     def _on_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Note asyncio's errors, except that clients may break connections at any time."""
         error = context.get("exception")
         if not isinstance(error, ConnectionError | TimeoutError):
             self._note(f"serving: {context.get('message')}: {error!r}")
-
-
-class _Notes(logging.Handler):
-    """Notes uvicorn's errors; lower levels concern clients that do not speak HTTP."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        super().__init__(logging.ERROR)
-        self._note = note
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        self._note(f"serving: {record.getMessage().strip()}{'' if error is None else f': {error!r}'}")

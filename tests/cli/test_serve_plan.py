@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import subprocess
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -106,13 +104,3 @@ def test_tokens_are_removed_from_every_text(monkeypatch: pytest.MonkeyPatch, tmp
     options = options_in(["serve", "--bind", "127.0.0.1:0"])
     with closing(Plan.from_options(profiles_for(options), options)):
         assert token[:8] not in redactor()(f"it is {token}")
-
-
-def test_without_the_extra_one_line_says_how_to_install_it(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['uvicorn'] = None; from envwatch.cli.main import main; sys.exit(main(['serve']))"
-    ended = subprocess.run(
-        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=60
-    )
-    how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
-    reason = f"`envwatch serve` needs more packages: {how}"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (Exit.USAGE, "", f"envwatch: {reason}\n")

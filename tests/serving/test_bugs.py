@@ -11,11 +11,11 @@ from envwatch.serving.listening import Address, listen
 from envwatch.serving.server import HttpServer
 
 if TYPE_CHECKING:
-    from envwatch.serving.app import Receive, Scope, Send
+    from envwatch.serving.answers import Answer, Request
 
 
-async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Send no answer."""
+async def nothing(_: Request) -> Answer:
+    raise NotImplementedError
 
 
 def test_a_change_that_cannot_be_shown_ends_the_server_with_the_bug() -> None:

@@ -12,93 +12,56 @@ import pytest
 from support.builders import environment
 from support.demo_client import Client
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
-from uvicorn import Config
-from uvicorn.server import ServerState
 
 from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
-from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connection, Connections, Phase, longest_s
+from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
 
 
-async def test_uvicorn_has_the_private_parts_that_the_server_uses() -> None:
-    async def app(_scope: object, _receive: object, _send: object) -> None:
-        """Answer nothing."""
-
-    state, connections = ServerState(), Connections(1, Clock())
-    connection = Connection(Config(app, log_config=None), state, connections, lambda _: None)
-    assert callable(connection.shutdown)
-    assert isinstance(connection, asyncio.Protocol)
-    assert vars(connection)["transport"] is None
-    assert state.connections == set()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.mark.parametrize(
-    ("phase", "is_viewer", "has_unsent", "seconds"),
-    [
-        (Phase.READING, True, False, HEAD_S),
-        (Phase.ANSWERING, True, True, ANSWER_S),
-        (Phase.IDLE, True, False, IDLE_S),
-        (Phase.IDLE, True, True, ANSWER_S),
-        (Phase.IDLE, False, False, HEAD_S),
-    ],
-)
-def test_each_phase_has_its_longest_time(phase: Phase, *, is_viewer: bool, has_unsent: bool, seconds: float) -> None:
-    assert longest_s(phase, is_viewer=is_viewer, has_unsent=has_unsent) == seconds
-
-
 def test_idle_and_half_sent_requests_delay_no_viewer_and_are_cut() -> None:
-    clock = Clock()
-    connections = Connections(1_000, clock)
-    with serving(connections=connections) as served, Client(served.url, TOKEN) as viewer:
+    with serving() as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
         idle = [served.connect() for _ in range(300)]
         for connection in idle[:100]:
             connection.sendall(REQUEST[:-2])
-        until(lambda: len(connections) == 301 and connections.reading == 100)
+        until(lambda: len(served.server.connections) == 301)
         assert served.ask().status == 200
-        clock.now += HEAD_S
-        served.server.call(connections.cut_overdue)  # as each second
+        served.pass_time(HEAD_S)
         for connection in idle:
             assert ends(connection) == b""
             connection.close()
         assert viewer.ask("/v1/environments").status == 200  # the same connection: a viewer may be idle for longer
         assert served.ask().status == 200  # so the server has finished the previous answer
-        clock.now += IDLE_S
-        served.server.call(connections.cut_overdue)
+        served.pass_time(IDLE_S)
         assert ends(viewer.connection.sock) == b""
 
 
 def test_a_request_that_trickles_is_cut_however_often_a_byte_comes() -> None:
-    clock = Clock()
-    connections = Connections(1_000, clock)
-    with serving(connections=connections) as served, served.connect() as connection:
-        connection.sendall(REQUEST[:1])
-        until(lambda: connections.reading == 1)
-        for byte in REQUEST[1:5]:
-            clock.now += HEAD_S / 4
+    with serving() as served, served.connect() as connection:
+        for byte in REQUEST[:5]:
             connection.sendall(bytes([byte]))
             assert served.ask().status == 200
+            served.pass_time(HEAD_S / 4)
         assert ends(connection) == b""
 
 
+def test_half_a_request_behind_a_whole_one_is_cut_as_early_as_any() -> None:
+    with serving() as served, served.connect() as viewer:
+        viewer.sendall(REQUEST + REQUEST[:-2])
+        assert viewer.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert served.ask().status == 200
+        served.pass_time(HEAD_S)
+        assert b"HTTP/1.1" not in ends(viewer)
+
+
 def test_one_more_connection_than_there_may_be_ends_the_idle_one_that_never_had_a_token() -> None:
-    clock = Clock()
-    connections = Connections(3, clock)
-    with serving(connections=connections) as served, Client(served.url, TOKEN) as viewer:
+    with serving(most=3) as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
         stranger = served.connect()
-        until(lambda: len(connections) == 2)
-        clock.now += 1
+        until(lambda: len(served.server.connections) == 2)
+        served.pass_time(1)
         others = [served.connect(), served.connect()]
         assert ends(stranger) == b""
         assert viewer.ask("/v1/environments").status == 200
@@ -107,17 +70,16 @@ def test_one_more_connection_than_there_may_be_ends_the_idle_one_that_never_had_
 
 
 def test_a_connection_without_room_is_cut_at_once() -> None:
-    with serving(connections=Connections(0, Clock())) as served, served.connect() as connection:
+    with serving(most=0) as served, served.connect() as connection:
         assert ends(connection) == b""
     assert served.notes == []
 
 
 def test_connections_are_never_more_than_there_may_be() -> None:
-    connections = Connections(5, Clock())
-    with serving(connections=connections) as served:
+    with serving(most=5) as served:
         opened = [served.connect() for _ in range(50)]
         assert served.ask().status == 200
-        assert len(connections) <= 5
+        assert len(served.server.connections) <= 5
         for each in opened:
             each.close()
 
@@ -131,7 +93,7 @@ def test_connections_are_never_more_than_there_may_be() -> None:
     ],
 )
 def test_a_huge_request_is_cut(head: bytes) -> None:
-    with serving(connections=Connections(1_000, Clock())) as served, served.connect() as connection:
+    with serving() as served, served.connect() as connection:
         try:
             connection.sendall(head)
         except ConnectionError:
@@ -149,22 +111,20 @@ def test_what_is_no_http_is_refused_and_says_nothing_of_the_inside(garbage: byte
         connection.sendall(garbage + b"\r\n\r\n")
         received = ends(connection)
         assert received == b"" or received.startswith(b"HTTP/1.1 400 ")
-        assert b"uvicorn" not in received.lower()
+        assert b"h11" not in received.lower()
         assert served.notes == []
 
 
 def test_a_client_that_reads_nothing_is_cut_and_holds_no_other() -> None:
-    clock = Clock()
-    connections = Connections(1_000, clock)
-    with serving(connections=connections) as served, socket.socket() as greedy:
+    with serving() as served, socket.socket() as greedy:
         _show_many(served)
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
         greedy.connect(("127.0.0.1", served.port))
         greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 ") * 20)  # 20 MB of answers
         for _ in range(25):  # as many turns, after which no more is read
             assert served.ask("/v1/environments?limit=1").status == 200
-        clock.now += ANSWER_S
-        until(lambda: len(connections) == 0)
+        served.pass_time(ANSWER_S)
+        until(lambda: not served.server.connections)
 
 
 def _show_many(served: Serving) -> None:
@@ -175,7 +135,7 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
     with serving() as served, served.connect() as connection:
         first, second = REQUEST, REQUEST.replace(b"environments ", b"environments?limit=1 ")
         connection.sendall(first + second + REQUEST.replace(b"Host", b"Connection: close\r\nHost"))
-        lengths = [int(length) for length in re.findall(rb"content-length: (\d+)", ends(connection))]
+        lengths = [int(length) for length in re.findall(rb"Content-Length: (\d+)", ends(connection))]
         assert len(lengths) == 3
         assert lengths[0] == lengths[2] > lengths[1]
 

@@ -68,8 +68,8 @@ class Served:
         """Return this machine's clocks at a moment of upstream's."""
         return reading(at, self.skew)
 
-    def ask(self, query: str = "", at: float = NOW, *, path: str = LISTING_PATH, **headers: str) -> Answer:
-        return self.endpoint.answer(Request(path=path, query=query, **headers), self.now(at))
+    def ask(self, query: str = "", at: float = NOW, *, path: str = LISTING_PATH, **fields: Any) -> Answer:
+        return self.endpoint.answer(Request(path=path, query=query, **fields), self.now(at))
 
     def pages(self, limit: int = 100, at: float = NOW, **params: str) -> Iterator[Page]:
         after: dict[str, str] = {}

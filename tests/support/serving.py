@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.serving.app import Metrics
-    from envwatch.serving.server import Connections
     from envwatch.serving.tokens import Tokens
 
 TOKEN = "token-of-ann-0123456789"
@@ -40,6 +39,15 @@ def tokens_of(**tokens: str) -> Tokens:
     return tuple((name, hashlib.sha256(token.encode()).digest()) for name, token in tokens.items())
 
 
+class ClockedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock a test puts forward."""
+
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead_s
+
+
 @dataclass
 class Serving:
     server: HttpServer
@@ -49,6 +57,7 @@ class Serving:
     port: int
     clock: list[Clocks]
     """A single reading: the server's clocks."""
+    loop: ClockedLoop
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -65,6 +74,14 @@ class Serving:
     ) -> Answer:
         with Client(self.url, token) as client:
             return client.ask(target, method=method, **headers)
+
+    def pass_time(self, seconds: float) -> None:
+        """Put the clock of the deadlines forward."""
+
+        def put_forward() -> None:
+            self.loop.ahead_s += seconds
+
+        self.server.call(put_forward)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
@@ -94,7 +111,7 @@ def serving(
     tokens: Tokens | None = None,
     metrics: Metrics | None = None,
     tls: ssl.SSLContext | None = None,
-    connections: Connections | None = None,
+    most: int | None = None,
 ) -> Iterator[Serving]:
     """Serve profiles for the context's duration; the default is one profile with two rows."""
     tokens = tokens or tokens_of(ann=TOKEN, ben=OTHER)
@@ -104,8 +121,9 @@ def serving(
     app = ServingApp(endpoints, tokens_by_profile, lambda: clock[0], notes.append, metrics)
     listening = listen(Address("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
-    server = HttpServer(app, listening, notes.append, tls, connections)
-    running = Serving(server, app, endpoints, tokens_by_profile, port, clock, notes)
+    loop = ClockedLoop()
+    server = HttpServer(app.answer, listening, notes.append, tls, most=most, loop=loop)
+    running = Serving(server, app, endpoints, tokens_by_profile, port, clock, loop, notes)
     server.start()
     try:
         for name in endpoints:

@@ -1,4 +1,4 @@
-"""`envwatch serve`: polls once for many viewers with separate tokens; needs the extra `serve`."""
+"""`envwatch serve`: polls once for many viewers with separate tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
         "and never need the platform's key. Without a usable listing, viewers get the\n"
         "reason (503). Several profiles (--profile a,b) are served at /profiles/a and\n"
         "/profiles/b. /metrics has series for Prometheus, if the extra `metrics` is\n"
-        "installed. The command needs the extra `serve`."
+        "installed."
     )
     about = f"where to listen (default {DEFAULT_ADDRESS}); beyond this machine only with --tls-cert"
     parser.add_argument("--bind", default=address_of(DEFAULT_ADDRESS), **valued("ADDRESS:PORT", address_of, about))
