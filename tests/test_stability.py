@@ -45,7 +45,6 @@ from envwatch.model.text import EMPTY, clean
 from envwatch.query.fields import FIELDS
 from envwatch.tui.keymap import binding_ids
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.views.events import event_stream
 from envwatch.views.events.cloud_events import cloud_event, word_of
 from envwatch.views.output import alert_decisions, formats
 from envwatch.views.output import check_result as plugin_output
@@ -140,7 +139,7 @@ def variables() -> Iterable[str]:
 
 KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `list -o`": lambda: choices("list", "-o"),
-    "Formats of `watch -o` and `replay -o`": lambda: event_stream.EventFormat,
+    "Formats of `watch -o` and `replay -o`": lambda: {*choices("watch", "-o"), *choices("replay", "-o")},
     "Formats of `report -o`": lambda: choices("report", "-o"),
     "Formats of `alerts -o`": lambda: choices("alerts", "-o"),
     "Scenarios of `demo --scenario`": lambda: choices("demo", "--scenario"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from envwatch.fleet.alerting import acknowledgements, losses
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey
@@ -42,7 +42,16 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.model.limits import Limits
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+def with_changes(entries: Mapping[K, T], changes: Mapping[K, T | None]) -> dict[K, T]:
+    """Return entries with changes; the value None removes an entry."""
+    return {key: entry for key, entry in {**entries, **changes}.items() if entry is not None}
 
 
 class MonitorChanges(NamedTuple):
@@ -297,8 +306,7 @@ class Monitor:
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
         """Return the monitor with changed acknowledgements; None withdraws an acknowledgement."""
-        acks = {**self.acks, **changes}
-        return replace(self, acks={key: ack for key, ack in acks.items() if ack is not None})
+        return replace(self, acks=with_changes(self.acks, changes))
 
     def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
         """Return an environment's acknowledgement."""
@@ -364,9 +372,9 @@ class Monitor:
             state, rows={id_: rows[id_] for id_ in kept if id_ in rows and rows[id_].verdict != NEVER_LISTED}
         )
 
-    def with_silences(self, changes: Silences) -> Monitor:
-        """Return the monitor with new and changed silences."""
-        return replace(self, silences={**self.silences, **changes})
+    def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
+        """Return the monitor with changed silences; None removes a silence."""
+        return replace(self, silences=with_changes(self.silences, changes))
 
     @property
     def has_silences(self) -> bool:

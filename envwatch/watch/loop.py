@@ -6,10 +6,10 @@ import asyncio
 import math
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from envwatch.fleet.events import EventLog
-from envwatch.fleet.monitor import MonitorChanges
+from envwatch.fleet.monitor import MonitorChanges, with_changes
 from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
     from envwatch.sources.poller import Session, Target
-
-K = TypeVar("K")
-T = TypeVar("T")
 
 _TICK_S = 1.0
 
@@ -98,11 +95,6 @@ def never(_now: Clocks) -> float:
 
 def ignore(*_: object, **__: object) -> None:
     """Do nothing."""
-
-
-def with_changes(entries: Mapping[K, T], changes: Mapping[K, T | None]) -> dict[K, T]:
-    """Return entries with changes; the value None removes an entry."""
-    return {key: entry for key, entry in {**entries, **changes}.items() if entry is not None}
 
 
 class Watch:
@@ -213,11 +205,7 @@ class Watch:
         now, before = self.clocks(), self.monitor
         self._save(decisions)
         monitor, events = before.with_words(with_changes(before.words, decisions.words), now)
-        monitor = replace(
-            monitor,
-            acks=with_changes(before.acks, decisions.acks),
-            silences=with_changes(before.silences, decisions.silences),
-        )
+        monitor = monitor.with_acks(decisions.acks).with_silences(decisions.silences)
         self._updated(MonitorUpdate(before, monitor, MonitorChanges(now, events=events)))
 
     def note(self, text: SafeText) -> None:

@@ -8,6 +8,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from envwatch.files import ProcessLock
+from envwatch.fleet.monitor import with_changes
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
 from envwatch.model.text import SafeText
@@ -24,7 +25,7 @@ from envwatch.storage.state_file import (
     silences_in,
     words_in,
 )
-from envwatch.watch.loop import Decisions, News, with_changes
+from envwatch.watch.loop import Decisions, News
 from envwatch.watch.profiles import alert_file_for, history_folder_for, state_file
 
 if TYPE_CHECKING:

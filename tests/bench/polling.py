@@ -20,6 +20,7 @@ from support.app_harness import target_of, watch_of
 from support.builders import page_bytes
 
 from envwatch.cli import gc_tuning
+from envwatch.cli.commands.list import FORMATS
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
@@ -30,7 +31,6 @@ from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller, Session, read_clocks
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Preferences
-from envwatch.views.output.formats import ListFormat
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def listing_100k() -> list[Finding]:
                 reference=theirs,
                 against="the SDK, which keeps one page at a time",
             )
-            for output in ListFormat
+            for output in FORMATS
         ]
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.pty_terminal import environment
 
+from envwatch.cli.commands.list import FORMATS
 from envwatch.demo.child import ChildServer
 from envwatch.demo.scenarios import FleetSpec
-from envwatch.views.output.formats import ListFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def peak(server: ChildServer, home: Path, output: str) -> float:
     return used.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 
 
-@pytest.mark.parametrize("output", ListFormat)
+@pytest.mark.parametrize("output", FORMATS)
 def test_a_listing_takes_little_memory_for_each_of_its_rows(
     servers: tuple[ChildServer, ChildServer], tmp_path: Path, output: str
 ) -> None:

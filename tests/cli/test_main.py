@@ -25,9 +25,9 @@ from support.builders import wire_row, wire_rows
 from support.documents import promises
 from support.faulty_server import How, Stop, Where, edits, faulty_server, says, skewed
 
+from envwatch.cli.commands.list import FORMATS
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
-from envwatch.views.output.formats import ListFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -193,7 +193,7 @@ for query in ("", "status:late web beat:>1m version:>0.1"):
 
 
 def test_no_listing_needs_textual_or_rich(environ: dict[str, str]) -> None:
-    ended = run(environ, *ListFormat, command=(sys.executable, "-c", LISTINGS))
+    ended = run(environ, *FORMATS, command=(sys.executable, "-c", LISTINGS))
     assert ended.code == 0, ended.err
     assert ended.out.count(b'"taken_at"') == 2
 

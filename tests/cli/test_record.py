@@ -48,7 +48,7 @@ from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
 from envwatch.sources.poller import Session, Target
 from envwatch.views.events.cloud_events import source_of
-from envwatch.views.events.event_stream import EventFormat, EventStream
+from envwatch.views.events.event_stream import EventStream
 from envwatch.watch.loop import Watch, deadline_after
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def snapshot(*rows: Environment) -> Snapshot:
     return Snapshot.of_pages(pages=(ListedPage(list(rows), reading().wall),), requests=1)
 
 
-async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
+async def printed_and_recorded(path: Path, *, is_json: bool) -> list[bytes]:
     """Return the output of `watch` while `record` records the same polls: changes, a failure, blindness, recovery."""
     world = World()
     rows = [environment(f"env-{number}", lastHeartbeat=NOW) for number in range(3)]
@@ -81,7 +81,7 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     answers = [snapshot(*listing) for listing in (rows, [rows[0], changed, *rows[2:]], [rows[0], *lost], rows)]
     source = Script(world, *answers, *[error(Cause.TIMEOUT)] * 12, snapshot(*back))
     target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source), limits=Limits())
-    stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, format=format_, profile_name=clean("prod"))
+    stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, is_json=is_json, profile_name=clean("prod"))
     monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean("prod"))
     monitor = monitor.with_acks(
         {key_of("env-3"): Ack(NOW, clean("new disks")), key_of("another"): Ack(NOW, clean("x"))}
@@ -96,15 +96,15 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     return printed
 
 
-@pytest.mark.parametrize("format_", EventFormat)
+@pytest.mark.parametrize("is_json", [False, True])
 async def test_a_replay_prints_what_watch_printed(
-    format_: EventFormat, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], *, is_json: bool
 ) -> None:
     path = tmp_path / "a.rec"
-    printed = await printed_and_recorded(path, format_)
+    printed = await printed_and_recorded(path, is_json=is_json)
     words = b" ".join(printed)
     assert all(word in words for word in (b"mode", b"offline", b"failing", b"blind", b"online"))
-    assert replay.run(options_in(["replay", str(path), "-o", format_])) == Exit.FINE
+    assert replay.run(options_in(["replay", str(path), "-o", "jsonl" if is_json else "text"])) == Exit.FINE
     assert capfdbinary.readouterr() == (b"".join(printed), b"")
     with closing(RecordedFile(path)) as file:
         assert file.moment(file.polls()[0]).acks.keys() == {"env-3"}

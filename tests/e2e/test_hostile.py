@@ -33,7 +33,7 @@ from support.faulty_server import KEY, Faulty, says
 from support.hostile_fleet import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row, hostile_rows
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 
-from envwatch.views.output.formats import ListFormat
+from envwatch.cli.commands.list import FORMATS
 
 if TYPE_CHECKING:
     import subprocess
@@ -283,7 +283,7 @@ def listing(server: Faulty, home: Path, *arguments: str) -> subprocess.Completed
 
 def test_a_hostile_listing_is_text_in_every_format(tmp_path: Path) -> None:
     with serving(hostile_rows()) as server:
-        listings = {output.value: listing(server, tmp_path, "-o", output) for output in ListFormat}
+        listings = {output: listing(server, tmp_path, "-o", output) for output in FORMATS}
     for ended in listings.values():
         assert ended.returncode == 0, ended.stderr
         assert findings(ended.stdout + ended.stderr) == set()
@@ -313,7 +313,7 @@ def test_a_hostile_error_is_one_line_of_text(tmp_path: Path) -> None:
             assert findings(ended.stderr) == set()
 
 
-@pytest.mark.parametrize("output", [each for each in ListFormat if each is not ListFormat.LINE])
+@pytest.mark.parametrize("output", [each for each in FORMATS if each != "line"])
 def test_half_a_surrogate_pair_is_text_like_any_other(output: str, tmp_path: Path) -> None:
     with serving([hostile_row(0, SURROGATE, now=0)]) as server:
         ended = listing(server, tmp_path, "-o", output)

@@ -33,7 +33,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
 from envwatch.model.text import clean
 from envwatch.sources.poller import Poller, Session, Target
-from envwatch.views.events.event_stream import EventFormat, EventStream
+from envwatch.views.events.event_stream import EventStream
 from envwatch.watch.loop import Watch
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
     assert history.take()
     poller = Poller(BusyPlatform(world, rows=50, every=20), Limits(), world.runtime())
     target = Target(profile="", host="", key_origin="", poller=poller, limits=Limits())
-    stream = EventStream(sources={NO_PROFILE: "https://api.letta.com/v1/environments"}, format=EventFormat.JSONL)
+    stream = EventStream(sources={NO_PROFILE: "https://api.letta.com/v1/environments"}, is_json=True)
     polls, lines, warm = 0, 0, Use.now()
     with open_sink() as sink:
         writer = LineWriter(sink.fileno())

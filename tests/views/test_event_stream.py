@@ -22,7 +22,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.events.event_stream import EventFormat, EventStream, Layout, layout_of
+from envwatch.views.events.event_stream import EventStream, Layout, layout_of
 from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ReplayMachine(MonitoredMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stream = EventStream(sources=SOURCES, format=EventFormat.JSONL, has_initial=True)
+        self.stream = EventStream(sources=SOURCES, is_json=True, has_initial=True)
         self.known: dict[str, dict[str, Any]] = {}
         self.ids: set[str] = set()
 
@@ -189,7 +189,7 @@ def test_each_profile_has_its_own_first_lines_and_source() -> None:
     names = (clean("home"), clean("work"))
     stream = EventStream(
         sources={name: f"https://{name}.example/v1/environments" for name in names},
-        format=EventFormat.JSONL,
+        is_json=True,
         has_initial=True,
     )
     monitor = Monitor.create(dict.fromkeys(names, Limits()))
@@ -208,7 +208,7 @@ def test_each_profile_has_its_own_first_lines_and_source() -> None:
 @pytest.mark.parametrize(("query", "ids"), [("", ["env-1", "env-3"]), ("pod:p-7", ["env-3"])])
 def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: str, ids: list[str]) -> None:
     """The line has the event's fields of the row at that time, whatever happened later."""
-    stream = EventStream(sources=SOURCES, format=EventFormat.JSONL, query=parse(query))
+    stream = EventStream(sources=SOURCES, is_json=True, query=parse(query))
     live = [json.loads(line) for line in lines(stream, FIRST, THEN)]
     first, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, FIRST, FIRST.ended)
     monitor, changes = first.apply(NO_PROFILE, THEN, THEN.ended)

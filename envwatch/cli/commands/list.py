@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser, valued
 from envwatch.cli.bootstrap import print_hint, profiles_for
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from envwatch.views.output.environment_list import EnvironmentList
     from envwatch.views.table.table_view import Preset
 
+FORMATS: Final = ("table", "json", "jsonl", "csv", "name", "line")
+
 
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
@@ -40,9 +42,8 @@ def add_arguments(parser: Parser) -> None:
         "The settings `filter` and `view` have no effect here.\n"
         "If one of several profiles fails, the others are printed, and the exit code is 3, or 4 for a refused key."
     )
-    formats = ("table", "json", "jsonl", "csv", "name", "line")
     about = "table (default), json, jsonl, csv, name, line (counts)"
-    parser.add_argument("-o", "--output", choices=formats, default="table", metavar="FORMAT", help=about)
+    parser.add_argument("-o", "--output", choices=FORMATS, default="table", metavar="FORMAT", help=about)
     about = "columns in order, also of JSON and CSV: name,meta.team"
     parser.add_argument("--columns", default=(), **valued("NAMES", _columns, about))
     about = "order: a column, meta.KEY, or problems (default)"
@@ -103,7 +104,7 @@ def run(options: Options) -> int:
     from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
     from envwatch.model.outcome import Failed, Listed
     from envwatch.sources.poller import read_clocks
-    from envwatch.views.output import environment_list, formats
+    from envwatch.views.output import environment_list
     from envwatch.views.table.block import block_of
 
     stdout()
@@ -128,7 +129,7 @@ def run(options: Options) -> int:
         now = read_clocks()
         block = block_of(monitor, now, counted=keys)
         whole = replace(whole, block=block, remarks=environment_list.remarks_in(monitor, now))
-    is_line = options.output == formats.ListFormat.LINE
+    is_line = options.output == "line"
     if is_line:
         asked_at = min((each.asked.monotonic for each in outcomes.values() if isinstance(each, Listed)), default=0.0)
         _write_line(whole, profiles, failures, asked_at, options)
@@ -150,7 +151,7 @@ def _write_listing(
     if listed is None:
         return
     write_all(_pieces(listed, options))
-    if options.output == formats.ListFormat.TABLE or listed.rejected or listed.untimed:
+    if options.output == "table" or listed.rejected or listed.untimed:
         hosts = dict.fromkeys(host_of(each.credentials) for name, each in profiles.items() if name not in failures)
         print_error(formats.summary_of(listed, ", ".join(hosts), old))
     for warning in listed.clock_warnings:
@@ -187,7 +188,7 @@ def _write_line(
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
     from envwatch.views.output import formats
 
-    if options.output == formats.ListFormat.TABLE:
+    if options.output == "table":
         stream = stdout()
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
         ascii_only = options.ascii or not is_utf8(stream)

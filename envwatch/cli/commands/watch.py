@@ -175,12 +175,12 @@ def stream_of(
         ConfigError: if `--view` names no view of the settings.
     """
     from envwatch.views.events.cloud_events import source_of
-    from envwatch.views.events.event_stream import EventFormat, EventStream
+    from envwatch.views.events.event_stream import EventStream
 
     out = stdout()
     return EventStream(
         sources={name: source_of(base_url) for name, base_url in base_urls.items()},
-        format=EventFormat(options.output),
+        is_json=options.output == "jsonl",
         query=_query(options, settings),
         profile_name=profile_name,
         encoding=out.encoding,

@@ -14,7 +14,7 @@ from envwatch.history.past import HistoryError
 from envwatch.history.rewound import PollRef, Timeline
 from envwatch.model.clock import ServerClock, WallMs
 from envwatch.model.times import DAY_MS, MS
-from envwatch.tui.screens.table_screen import AtTime, Goal, Reached, Steps
+from envwatch.tui.screens.table_screen import AtTime, Goal, Steps
 from envwatch.views import state_style
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.headline import headline
@@ -79,10 +79,10 @@ class Destinations:
         match goal:
             case Steps(by, is_wanted):
                 return await (self._at_event(place, by, is_wanted) if is_wanted else self._stepped(place, by))
-            case AtTime(wall):
+            case AtTime(wall, is_played):
+                if is_played and place is not None:
+                    return await self._played(place, wall)
                 return await self._at_time(place, min(wall, self.newest_at))
-            case Reached(wall):
-                return await self._reached(place, wall)
 
     async def _last(self) -> Place | None:
         before = WallMs(nextafter(self.newest_at, -inf))
@@ -134,9 +134,7 @@ class Destinations:
         text = f"nothing was recorded at {self._text(wall)}: this is the newest before it" if is_gap else ""
         return Destination(found, text)
 
-    async def _reached(self, place: Place | None, wall: WallMs) -> Destination:
-        if place is None:
-            return await self._at_time(place, wall)
+    async def _played(self, place: Place, wall: WallMs) -> Destination:
         following = await self._forward(Place(place.timeline, place.position + 1))
         if following.text or following.place is None:
             return Destination(place, following.text)

@@ -18,7 +18,7 @@ from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import DAY_MS
 from envwatch.tui.rewind.destinations import Destination, Destinations, Place
 from envwatch.tui.rewind.past_reader import PastReader
-from envwatch.tui.screens.table_screen import LIVE, AtTime, Goal, Reached, Steps
+from envwatch.tui.screens.table_screen import LIVE, AtTime, Goal, Steps
 from envwatch.tui.state import MonitorState, Rewound
 from envwatch.views import state_style
 from envwatch.views.events.day_line import Day, day_of
@@ -141,7 +141,7 @@ class TimeMachine:
             self._goals[-1] = goal._replace(by=last.by + goal.by)
         else:
             self._goals.append(goal)
-        if isinstance(goal, Reached) or (self._rewound is not None and not self._has_answered):
+        if _is_played(goal) or (self._rewound is not None and not self._has_answered):
             return None
         return self._answer("")  # the last answer is about another moment
 
@@ -185,7 +185,7 @@ class TimeMachine:
         is_played = True
         while goals:
             goal = goals.popleft()
-            is_played = is_played and isinstance(goal, Reached)
+            is_played = is_played and _is_played(goal)
             place, text, rows = await self._destinations(zone).find(goal, place)
         if goals is not self._goals:
             return Answer()
@@ -285,12 +285,16 @@ class TimeMachine:
         self._replay.pause(is_paused=is_paused)
         return self._answer("paused: p goes on" if is_paused else "playing")
 
-    def reached(self, now: MonotonicS) -> Reached | None:
+    def reached(self, now: MonotonicS) -> AtTime | None:
         """Return where a replay plays to, or None without progress."""
         if self._replay is None or self._rewound is None or self._is_busy:
             return None
         wall = self._replay.recorded_time(now)
-        return None if wall is None else Reached(wall)
+        return None if wall is None else AtTime(wall, is_played=True)
+
+
+def _is_played(goal: Goal) -> bool:
+    return isinstance(goal, AtTime) and goal.is_played
 
 
 def _is_alike(goal: Steps, last: Steps) -> bool:

@@ -66,22 +66,17 @@ class Steps(NamedTuple):
 
 
 class AtTime(NamedTuple):
-    """A moment by this machine's clock."""
+    """A moment by this machine's clock, to which the user goes or a replay plays; a replay skips gaps."""
 
     wall: WallMs
+    is_played: bool = False
 
 
 LIVE: Final = AtTime(WallMs(inf))
 """The present, or a replay's end."""
 
 
-class Reached(NamedTuple):
-    """A moment that a replay reached; gaps are skipped."""
-
-    wall: WallMs
-
-
-Goal: TypeAlias = Steps | AtTime | Reached
+Goal: TypeAlias = Steps | AtTime
 
 
 class TableScreen(Screen[None], StateNode):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
@@ -136,19 +135,13 @@ def _without_kind(text: str, event: Event) -> str:
     return text.removeprefix(said).lstrip(":, ")
 
 
-class EventFormat(StrEnum):
-    """The output formats of `watch`."""
-
-    TEXT = "text"
-    JSONL = "jsonl"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream:
     """Turns events into the lines of `watch`."""
 
     sources: Mapping[SafeText, str]
-    format: EventFormat = EventFormat.TEXT
+    is_json: bool = False
+    """Whether the lines are CloudEvents instead of text."""
     query: Query = field(default_factory=Query)
     """Chooses the events. Events about the whole fleet are always written."""
     profile_name: SafeText = NO_PROFILE
@@ -184,7 +177,7 @@ class EventStream:
         return [event for event in events if (event.id is None and not event.members) or any(results(event))]
 
     def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
-        if self.format is EventFormat.JSONL:
+        if self.is_json:
             return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
         return self._encoded(event_line(event, layout), event_style(event).style)
 
@@ -200,7 +193,7 @@ class EventStream:
         matches = self.query.test(context, SEARCHED)
         layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
-            if self.format is EventFormat.JSONL:
+            if self.is_json:
                 yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
             else:
                 is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)

@@ -6,7 +6,6 @@ import csv
 import io
 from dataclasses import replace
 from datetime import UTC, timedelta
-from enum import StrEnum
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -33,17 +32,6 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block
 
 _UNKNOWN_REASON: Final = clean("cannot be known")
-
-
-class ListFormat(StrEnum):
-    """The output formats of `list`."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    NAME = "name"
-    LINE = "line"
 
 
 def json_of(listing: EnvironmentList) -> Iterator[bytes]:
