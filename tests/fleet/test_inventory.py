@@ -171,7 +171,7 @@ def test_it_has_no_instants_in_any_output_and_a_filter_finds_it() -> None:
         False,
         True,
     ]
-    whole = environment_list(listed(beating(9, watch.now), watch.now), watch.monitor)
+    whole = environment_list({NO_PROFILE: listed(beating(9, watch.now), watch.now)}, watch.monitor)
     lines = b"".join(table_of(whole, width=None, encoding="utf-8", ascii_only=False)).decode().splitlines()
     assert lines[1].split()[:4] == ["!", "missing", "–", "nas"]
     (line,) = [line for line in b"".join(csv_of(whole)).decode().splitlines() if '"nas"' in line]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, counts_of, environment, list_of, listed, reading, watched
+from support.builders import NOW, counts_of, environment, list_of, list_of_profiles, listed, reading, watched
 
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong
@@ -18,7 +18,6 @@ from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import clean
-from envwatch.views.output.environment_list import merged
 from envwatch.views.output.formats import summary_of
 from envwatch.views.pane.explanation import trace
 from envwatch.views.pane.state_details import proof
@@ -246,12 +245,12 @@ def test_a_listing_tells_the_clocks_offset_from_five_seconds_on(skew: float, war
 
 
 def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:
-    reports = [list_of(dated(rows_at(NOW), skew=skew), clean(name)) for name, skew in SKEWS.items()]
+    listing = list_of_profiles({name: dated(rows_at(NOW), skew=skew) for name, skew in SKEWS.items()})
     warnings = [
         "profile far: this machine's clock is 1h ahead of the server's; ages are by the server's",
         "profile near: this machine's clock is 7s behind the server's; ages are by the server's",
     ]
-    assert list(merged(reports).clock_warnings) == warnings
+    assert list(listing.clock_warnings) == warnings
 
 
 @pytest.mark.parametrize("ahead", [6_000.0, 20_000.0, 40_000.0, 130_000.0, HOUR])

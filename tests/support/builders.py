@@ -18,7 +18,7 @@ from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.page import environment_of
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.text import EMPTY, clean
 from envwatch.views.output.environment_list import environment_list
 from envwatch.views.table.block import block_of
 
@@ -149,11 +149,19 @@ def watched(outcomes: Iterable[Outcome], profile_state: ProfileState | None = No
     return profile_state, all_events
 
 
-def list_of(outcome: Listed, profile: SafeText = NO_PROFILE) -> EnvironmentList:
+def list_of(outcome: Listed) -> EnvironmentList:
     """Return the environments of a first listing, as commands print them."""
-    monitor, _ = Monitor.create({profile: Limits()}).apply(profile, outcome, outcome.asked)
-    listing = environment_list(outcome, monitor, profile)
-    return replace(listing, block=block_of(monitor, outcome.asked))
+    return list_of_profiles({NO_PROFILE: outcome})
+
+
+def list_of_profiles(outcomes: Mapping[str, Listed], *unlisted: str) -> EnvironmentList:
+    """Return the environments of the profiles' first listings, as commands print them."""
+    listings = {clean(profile): outcome for profile, outcome in outcomes.items()}
+    monitor = Monitor.create(dict.fromkeys(listings, Limits()))
+    for profile, outcome in listings.items():
+        monitor, _ = monitor.apply(profile, outcome, outcome.asked)
+    block = block_of(monitor, next(iter(listings.values())).asked)
+    return replace(environment_list(listings, monitor, [*map(clean, unlisted)]), block=block)
 
 
 def counts_of(profile_state: ProfileState) -> Mapping[Presence, int]:

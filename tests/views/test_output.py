@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
-from support.builders import NOW, environment, list_of, listed, reading, wire_row
+from support.builders import NOW, environment, list_of, list_of_profiles, listed, reading, wire_row
 from support.tracked_environments import ALL, matches
 
 from envwatch.fleet.alerting.alert_policy import Decision, Rule
@@ -29,7 +29,7 @@ from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
-from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged, ordered_by
+from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, ordered_by
 from envwatch.views.output.formats import (
     ROW_NAMES,
     csv_of,
@@ -55,7 +55,7 @@ HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\x00\n\r\t\u2028"
 
 
 def listing_of(*rows: Environment, at: float = NOW, profile: str = "", **how: Any) -> EnvironmentList:
-    return list_of(listed(rows, at, **how), clean(profile))
+    return list_of_profiles({profile: listed(rows, at, **how)})
 
 
 def found(listing: EnvironmentList, query: str) -> EnvironmentList:
@@ -544,8 +544,9 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
 def test_rows_that_could_not_be_read_are_named() -> None:
     ids = frozenset(clean(f"env-{number}") for number in range(4, 0, -1))
     snapshot = Snapshot.of_pages(pages=(ListedPage([environment()], WallMs(NOW)),), rejected=5, rejected_ids=ids)
-    listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
-    both = merged([listing, replace(listing, rejected=1, rejected_ids=frozenset({clean("env-9")}))])
+    outcome = Listed(snapshot, reading(), reading(), timedelta(seconds=5))
+    other = outcome._replace(snapshot=snapshot._replace(rejected=1, rejected_ids=frozenset({clean("env-9")})))
+    listing, both = list_of(outcome), list_of_profiles({"work": outcome, "home": other})
     assert decoded(listing)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
     assert decoded(both)["set_aside"] == {"total": 6, "ids": ["env-1", "env-2", "env-3", "env-4", "env-9"]}
     assert "incomplete: 5 rows could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(listing, "api")
@@ -732,46 +733,41 @@ def test_gone_environments_are_printed_and_counted() -> None:
 
 
 def test_a_note_is_printed_with_its_own_row_of_several_with_one_id() -> None:
-    one = replace(
-        listing_of(environment("env-1"), environment("env-2"), profile="a"),
-        acknowledged={(clean("a"), clean("env-2")): clean("new")},
-    )
-    listing = merged([one, listing_of(environment("env-2"), profile="b")])
+    listings = {"a": listed([environment("env-1"), environment("env-2")]), "b": listed([environment("env-2")])}
+    listing = replace(list_of_profiles(listings), acknowledged={(clean("a"), clean("env-2")): clean("new")})
     notes = {(row["profile"], row["id"]): row["acknowledged"] for row in decoded(listing)["environments"]}
     assert notes == {("a", "env-1"): None, ("a", "env-2"): "new", ("b", "env-2"): None}
 
 
 def test_several_profiles_become_one_list_problems_first() -> None:
-    one = listing_of(*fleet_of_each_state(), profile="work")
-    other = replace(listing_of(*fleet_of_each_state(), at=NOW - 1000, profile="home", dated=False), rejected=3)
-    listing = merged([found(one, "!beta"), found(other, "!beta")])
+    one, other = listed(fleet_of_each_state()), listed(fleet_of_each_state(), NOW - 1000, dated=False)
+    other = other._replace(snapshot=other.snapshot._replace(rejected=3))
+    listing = found(list_of_profiles({"work": one, "home": other}), "!beta")
     assert [row.tracked for row in listing.rows] == in_default_order(row.tracked for row in listing.rows)
     assert {(row["profile"], row["id"]) for row in decoded(listing)["environments"]} == {
-        (profile, id_) for profile in ("work", "home") for id_ in ids(one) if id_ != "on-b"
+        (profile, id_) for profile in ("work", "home") for id_ in ids(list_of(one)) if id_ != "on-b"
     }
-    assert decoded(listing)["taken_at"] == decoded(other)["taken_at"]
+    assert decoded(listing)["taken_at"] == decoded(list_of(other))["taken_at"]
     assert (listing.is_complete, listing.rejected, listing.is_by_server_clock) == (False, 3, False)
     assert summary_of(listing, "work and home").startswith("12 of 14 environments at work and home: ")
-    assert whole(json_of(found(merged([one, other]), "!beta"))) == whole(json_of(listing))
-    assert whole(json_of(merged([one]))) == whole(json_of(one))
 
 
 def test_a_profile_without_a_listing_makes_the_list_incomplete_and_is_named() -> None:
     one = listing_of(environment("env-1"), profile="work")
-    listing = merged([one], unlisted=[clean("home"), clean("lab")])
+    listing = list_of_profiles({"work": listed([environment("env-1")])}, "home", "lab")
     assert (one.is_complete, listing.is_complete, decoded(listing)["complete"]) == (True, False, False)
     assert decoded(listing)["environments"] == decoded(one)["environments"]
-    assert summary_of(listing, "api").endswith(" 0 on; incomplete: no listing of home, lab")
+    assert summary_of(listing, "api").endswith(" 1 on; incomplete: no listing of home, lab")
 
 
 def test_a_filter_can_name_a_profile() -> None:
-    listing = merged([listing_of(environment("env-1"), profile=name) for name in ("work", "lab")])
+    listing = list_of_profiles(dict.fromkeys(("work", "lab"), listed([environment("env-1")])))
     assert [row.tracked.profile for row in found(listing, "profile:lab").rows] == ["lab"]
     assert [row.tracked.profile for row in found(listing, "!lab").rows] == ["work"]
 
 
 def test_the_table_names_profiles_only_where_there_are_any() -> None:
-    several = merged([listing_of(environment("env-1"), profile=name) for name in ("work", "lab")])
+    several = list_of_profiles(dict.fromkeys(("work", "lab"), listed([environment("env-1")])))
     lines = [line.split() for line in table(several)]
     assert lines[0] == ["STATE", "SEEN", "NAME", "PROFILE", "WHY", "MODE", "VERSION", "BRANCH", "OS"]
     assert [line[6] for line in lines[1:]] == ["work", "lab"]

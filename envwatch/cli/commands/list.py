@@ -113,15 +113,12 @@ def run(options: Options) -> int:
     query, preset, columns, sort = _choice(options, profiles.first)
     outcomes = outcomes_for(profiles, options, ProgressLine())
     monitor = monitor_after(outcomes, profiles)
-    lists: list[EnvironmentList] = []
-    for name, outcome in outcomes.items():
-        if isinstance(outcome, Listed):
-            listed = environment_list.environment_list(outcome, monitor, name)
-            lists.append(environment_list.filtered(listed, query, clean(profiles[name].settings.profile), preset))
+    listings = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Listed)}
     failures = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Failed)}
     whole = None
-    if lists:
-        whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
+    if listings:
+        whole = environment_list.environment_list(listings, monitor, tuple(failures))
+        whole = environment_list.filtered(whole, query, clean(profiles.first.profile), preset)
         whole = replace(whole, columns=columns)
         if sort is not None:
             whole = environment_list.ordered_by(whole, sort)
@@ -131,7 +128,7 @@ def run(options: Options) -> int:
         whole = replace(whole, block=block, remarks=environment_list.remarks_in(monitor, now))
     is_line = options.output == "line"
     if is_line:
-        asked_at = min((each.asked.monotonic for each in outcomes.values() if isinstance(each, Listed)), default=0.0)
+        asked_at = min((each.asked.monotonic for each in listings.values()), default=0.0)
         _write_line(whole, profiles, failures, asked_at, options)
     else:
         _write_listing(whole, profiles, failures, monitor.fleet.old_listing_age(read_clocks()), options)

@@ -92,31 +92,47 @@ class EnvironmentList:
         return Counter(row.state for row in self.rows)
 
 
-def environment_list(listed: Listed, monitor: Monitor, profile: SafeText = NO_PROFILE) -> EnvironmentList:
-    """Return a first listing's environments, problems first; `monitor` is the monitor afterwards."""
-    profile_state = monitor.fleet.by_profile[profile]
-    judged_at = {row.id: at for row, at in listed.snapshot.timed_rows(profile_state.clock)}
-    ordered = in_default_order(profile_state.environments.values())
-    taken_at = profile_state.clock.server_time(listed.asked.wall)
-    context = contexts_of(monitor, listed.asked, LastDays(monitor, listed.asked))[profile]
+def environment_list(
+    listings: Mapping[SafeText, Listed], monitor: Monitor, unlisted: Sequence[SafeText] = ()
+) -> EnvironmentList:
+    """Return the environments of the profiles' first listings, problems first; `monitor` is the monitor afterwards."""
+    states = [monitor.fleet.by_profile[profile] for profile in listings]
+    asked = {profile: listed.asked for profile, listed in listings.items()}
+    taken_at = {each.profile: each.clock.server_time(asked[each.profile].wall) for each in states}
+    judged_at = {
+        (each.profile, row.id): at
+        for each in states
+        for row, at in listings[each.profile].snapshot.timed_rows(each.clock)
+    }
+    snapshots = [listed.snapshot for listed in listings.values()]
+    contexts = {profile: contexts_of(monitor, now, LastDays(monitor, now))[profile] for profile, now in asked.items()}
+    moments = {*taken_at.items(), *((profile, at) for (profile, _), at in judged_at.items())}
     return EnvironmentList(
         rows=[
-            ListedEnvironment(
+            _judged(
                 tracked,
-                at := judged_at.get(tracked.environment.id, taken_at),
-                tracked.has_impossible_time,
-                silenced_reason(tracked, monitor, listed.asked),
-                monitor.decision_of(tracked, at),
+                judged_at.get(tracked.key, taken_at[tracked.profile]),
+                monitor,
+                asked[tracked.profile],
+                is_unknown=tracked.has_impossible_time,
             )
-            for tracked in ordered
+            for tracked in in_default_order(row for each in states for row in each.environments.values())
         ],
-        taken_at=taken_at,
-        rejected=listed.snapshot.rejected,
-        rejected_ids=listed.snapshot.rejected_ids,
-        is_by_server_clock=profile_state.clock.is_known,
-        clock_warnings=_clock_warnings(profile_state),
-        contexts={(profile, at): context._replace(at=at) for at in {taken_at, *judged_at.values()}},
+        taken_at=min(taken_at.values()),
+        rejected=sum(snapshot.rejected for snapshot in snapshots),
+        rejected_ids=frozenset().union(*(snapshot.rejected_ids for snapshot in snapshots)),
+        is_by_server_clock=all(each.clock.is_known for each in states),
+        clock_warnings=tuple(warning for each in states if (warning := _clock_warning(each)) is not None),
+        unlisted=unlisted,
+        contexts={(profile, at): contexts[profile]._replace(at=at) for profile, at in moments},
     )
+
+
+def _judged(
+    tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clocks, *, is_unknown: bool
+) -> ListedEnvironment:
+    silenced, decision = silenced_reason(tracked, monitor, now), monitor.decision_of(tracked, at)
+    return ListedEnvironment(tracked, at, is_unknown, silenced, decision)
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
@@ -136,11 +152,9 @@ def silenced_reason(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) 
     return silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
 
 
-def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
-    warning = clock_warning(profile_state)
-    if warning is None:
-        return ()
-    return (composed(f"profile {profile_state.profile}: {warning}") if profile_state.profile else warning,)
+def _clock_warning(profile_state: ProfileState) -> SafeText | None:
+    warning, profile = clock_warning(profile_state), profile_state.profile
+    return composed(f"profile {profile}: {warning}") if warning is not None and profile else warning
 
 
 def environment_list_of_rows(
@@ -154,12 +168,12 @@ def environment_list_of_rows(
     contexts = contexts_of(monitor, now, LastDays(monitor, now))
     return EnvironmentList(
         rows=[
-            ListedEnvironment(
+            _judged(
                 tracked,
                 taken_at[tracked.profile],
-                fleet.for_environment(tracked).is_unknown(tracked, now),
-                silenced=silenced_reason(tracked, monitor, now),
-                decision=monitor.decision_of(tracked, taken_at[tracked.profile]),
+                monitor,
+                now,
+                is_unknown=fleet.for_environment(tracked).is_unknown(tracked, now),
             )
             for tracked in rows
         ],
@@ -172,25 +186,6 @@ def environment_list_of_rows(
         hidden=max(len(fleet) - len(rows), 0),
         acknowledged={tracked.key: ack.note for tracked in rows if (ack := monitor.ack_of(tracked)) is not None},
         contexts={(profile, at): contexts[profile]._replace(at=at) for profile, at in taken_at.items()},
-    )
-
-
-def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
-    """Return several profiles' environments in one list, problems first. All listings have the same filter."""
-    rows = {row.tracked.key: row for listing in listings for row in listing.rows}
-    return EnvironmentList(
-        rows=[rows[tracked.key] for tracked in in_default_order(row.tracked for row in rows.values())],
-        taken_at=min(listing.taken_at for listing in listings),
-        rejected=sum(listing.rejected for listing in listings),
-        rejected_ids=frozenset().union(*(listing.rejected_ids for listing in listings)),
-        is_by_server_clock=all(listing.is_by_server_clock for listing in listings),
-        clock_warnings=[warning for listing in listings for warning in listing.clock_warnings],
-        filter=listings[0].filter,
-        preset=listings[0].preset,
-        hidden=sum(listing.hidden for listing in listings),
-        acknowledged={key: note for listing in listings for key, note in listing.acknowledged.items()},
-        unlisted=unlisted,
-        contexts={key: context for listing in listings for key, context in listing.contexts.items()},
     )
 
 
@@ -208,9 +203,10 @@ def ordered_by(listing: EnvironmentList, column: str) -> EnvironmentList:
 def filtered(
     listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE, preset: Preset = Preset.ALL
 ) -> EnvironmentList:
-    """Return the environments of a profile that match the query and the preset, in order.
+    """Return the environments that match the query and the preset, in order.
 
-    Words are searched in every column. Ages in the query are measured at each row's moment.
+    Words are searched in every column. Ages in the query are measured at each row's moment. `profile_name` is the name
+    of a single profile, whose rows lack the name.
     """
     if preset is not Preset.ALL:
         part = filtered(listing, preset.query, profile_name)
