@@ -25,9 +25,10 @@ from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 
+from envwatch.cli import doctor
 from envwatch.cli.arguments import Exit
 from envwatch.cli.commands.dashboard import REFERENCE
-from envwatch.cli.doctor import check
+from envwatch.cli.commands.doctor import LABELS
 from envwatch.config.hooks import KINDS, HookSettings
 from envwatch.config.schema import Command, OwnView, schema
 from envwatch.config.validators import QuietTable
@@ -105,7 +106,13 @@ def past_outage() -> Any:
 
 
 def finding_of_doctor() -> Any:
-    return json.loads(check.json_of([check.Result("key", None, check.ok("fine"), str)]))[0]
+    async def found(_: None, facts: doctor.Facts) -> None:
+        facts["x"] = 1
+
+    async def findings() -> list[doctor.Finding]:
+        return [finding async for finding in doctor.findings_of([doctor.Check("key", found)], None, {})]
+
+    return asyncio.run(findings())[0]
 
 
 def choices(command: str, option: str) -> Iterable[str]:
@@ -165,7 +172,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "A decision of `alerts`": decision,
     "An outage of `alerts --since`": past_outage,
     "A finding of `doctor`": finding_of_doctor,
-    "Its `status`": lambda: check.CheckStatus,
+    "Its `status`": lambda: LABELS,
     "A report": report_document,
     "Its `profiles`": part_of_report,
     "`fleet`": lambda: part_of_report("fleet"),

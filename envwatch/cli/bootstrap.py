@@ -164,7 +164,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> Secret:
     return found.key if found.base_url == credentials.base_url else credentials.key
 
 
-def client_for(credentials: Credentials, settings: Settings) -> Client:
+def client_for(credentials: Credentials, settings: Settings, environ: Mapping[str, str] = os.environ) -> Client:
     """Return a profile's HTTP client."""
     from envwatch.sources.letta.client import Client
 
@@ -177,6 +177,7 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
         online_only=settings.online_only,
         source=settings.source,
         user=settings.user,
+        environ=environ,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_settings, newest_demo_host
-from envwatch.config.credentials import CredentialsError, address_without_key, credentials_of
+from envwatch.config.credentials import CredentialsError, credentials_of, without_key
 from envwatch.history.stored import StoredPast
 from envwatch.model.text import SafeText, clean
 from envwatch.redactor import ReportedError
@@ -41,7 +41,7 @@ def base_url_of(settings: Settings) -> SafeText:
     try:
         return clean(credentials_of(settings, os.environ, now_ms=time.time() * 1000).base_url)
     except CredentialsError:
-        return clean(address_without_key(settings, os.environ)[0])
+        return clean(without_key(settings, os.environ).base_url)
 
 
 def is_demo(settings: Settings) -> bool:

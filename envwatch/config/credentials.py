@@ -140,20 +140,29 @@ def credentials_of(
             raise unchosen
         raise CredentialsError("no API key", _GET_ONE)
     _check(credentials)
-    possible = (*addresses, (credentials.base_url, credentials.origin), (LETTA_CLOUD, "default"))
-    base_url, origin = next((base_url, origin) for base_url, origin in possible if base_url)
+    return _with_address(credentials, (*addresses, (credentials.base_url, credentials.origin)))
+
+
+def without_key(settings: Settings, environ: Mapping[str, str]) -> Credentials:
+    """Return the address of a profile without a key; the key is empty.
+
+    Raises:
+        AddressError: if the address cannot be used.
+    """
+    variable, configured = _addresses(settings, environ)
+    return _with_address(
+        Credentials(Secret(""), ""), (configured,) if settings.is_one_of_several else (variable, configured)
+    )
+
+
+def _with_address(credentials: Credentials, addresses: tuple[_Address, ...]) -> Credentials:
+    """Return the credentials with the first address that is not empty, by default Letta's."""
+    base_url, origin = next(((url, origin) for url, origin in addresses if url), (LETTA_CLOUD, "default"))
     try:
         base_url = checked_base_url(base_url)
     except SettingsError as error:
         raise AddressError(f"{error} (see {origin})") from None
     return credentials._replace(base_url=base_url, base_url_origin=origin)
-
-
-def address_without_key(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the unchecked address of a profile without a key, and the origin for people."""
-    variable, configured = _addresses(settings, environ)
-    candidates = (configured,) if settings.is_one_of_several else (variable, configured)
-    return next(((base_url, origin) for base_url, origin in candidates if base_url), (LETTA_CLOUD, "default"))
 
 
 def _addresses(settings: Settings, environ: Mapping[str, str]) -> tuple[_Address, _Address]:

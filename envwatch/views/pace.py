@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import long_age, seconds_up
 
 if TYPE_CHECKING:
@@ -68,12 +68,24 @@ def remedies(limits: Limits, cost: ListingCost, largest: LargePage | None = None
     return tuple(remedy for remedy in found if remedy.interval < slow)
 
 
-def remedies_text(found: tuple[Remedy, ...]) -> SafeText:
-    """Return remedies in the spelling of the configuration file."""
+def remedies_text(
+    found: tuple[Remedy, ...], limits: Limits, cost: ListingCost, largest: LargePage | None = None
+) -> SafeText:
+    """Return remedies in the spelling of the configuration file, with conditions; other advice without a remedy."""
+    if not found:
+        whole = seconds_up(cost.took)  # wastes no time between listings
+        is_better = whole < limits.pace(cost.requests, cost.took)
+        better = f'; `interval = "{whole.total_seconds():.0f}s"` skips no poll' if is_better else ""
+        return clean(f"no setting makes the listing faster: look at the network, the proxy and the server{better}")
     intervals = dict.fromkeys(long_age(remedy.interval) for remedy in found)
-    each = [f"{_spelled(remedy)}: polls every {long_age(remedy.interval)}" for remedy in found]
-    same = f"{', or '.join(map(_spelled, found))}: polls every {', '.join(intervals)}"
-    return clean(same if len(intervals) == 1 else "; or ".join(each))
+    text = f"{', or '.join(map(_spelled, found))}: polls every {', '.join(intervals)}"
+    if len(intervals) > 1:
+        text = "; or ".join(f"{_spelled(remedy)}: polls every {long_age(remedy.interval)}" for remedy in found)
+    if any("requests_per_minute" in remedy.settings for remedy in found):
+        text += ", if the server allows so many requests"
+    if largest is None and cost.is_paged and cost.page_rows < LARGEST_PAGE:
+        text += f" (the server sends at most {counted(cost.page_rows, 'environment')} a page)"
+    return clean(text)
 
 
 def _spelled(remedy: Remedy) -> str:

@@ -11,8 +11,7 @@ import pytest
 from support.builders import NOW
 from support.recording import DAY, life, record
 
-from envwatch.cli.doctor.check import CheckStatus
-from envwatch.cli.doctor.machine import MachineContext, check_history
+from envwatch.cli.doctor import Facts, Machine, Problem, check_history
 from envwatch.history.inspection import inspected
 from envwatch.history.stored import Retention, day_paths, history_root
 from envwatch.history.writer import FolderWriter
@@ -36,10 +35,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return history_root(state_file("state").parent)
 
 
+def checked(facts: Facts | None = None) -> Problem | None:
+    return asyncio.run(check_history(Machine({}, {}), {} if facts is None else facts))
+
+
 @pytest.mark.usefixtures("folder")
 def test_no_history_is_fine() -> None:
-    finding = asyncio.run(check_history(MachineContext({}, {})))
-    assert (finding.status, finding.summary) == (CheckStatus.OK, "no history yet")
+    assert checked() is None
 
 
 def test_each_history_has_its_days_its_size_and_the_process_that_records_it(folder: Path) -> None:
@@ -50,13 +52,9 @@ def test_each_history_has_its_days_its_size_and_the_process_that_records_it(fold
     assert (home.days, home.recorder, home.problems, home.newer) == (1, os.getpid(), (), ())
     assert (work.days, work.recorder, work.problems, work.newer) == (2, None, (), ())
     assert work.bytes == sum(path.stat().st_size for path in day_paths(folder / "work@api.letta.com"))
-    finding = asyncio.run(check_history(MachineContext({}, {})))
-    size_of_home, size_of_work = (f"{each.bytes / (1 << 20):.1f} MB" for each in (home, work))
-    assert finding.status is CheckStatus.OK
-    assert finding.summary == (
-        f"home@127.0.0.1:8283: 1 day, {size_of_home}, recorded by process {os.getpid()}; "
-        f"work@api.letta.com: 2 days, {size_of_work}"
-    )
+    facts: Facts = {}
+    assert checked(facts) is None
+    assert facts["histories"] == [home._asdict(), work._asdict()]
     before = {path: path.read_bytes() for path in folder.rglob("*.sqlite")}
     names = sorted(folder.rglob("*"))
     inspected(folder)
@@ -73,13 +71,14 @@ def test_damaged_days_and_those_set_aside_are_a_warning(folder: Path) -> None:
     with third.open("r+b") as file:  # a page that no poll needs
         file.seek(16_384)
         file.write(bytes(16_384))
-    finding = asyncio.run(check_history(MachineContext({}, {})))
-    assert finding.status is CheckStatus.WARNING
-    broken, damaged, aside = finding.summary.split("; ")
+    problem = checked()
+    assert problem is not None
+    assert problem.status == "warning"
+    broken, damaged, aside = problem.summary.split("; ")
     assert broken.startswith(f"work@h: {first.name}: ")
     assert damaged.startswith(f"work@h: {third.name}: ")
     assert aside == f"work@h: {second.name}.damaged: set aside"
-    assert str(folder) in finding.fix
+    assert str(folder) in problem.fix
 
 
 def test_a_frame_that_cannot_be_read_is_found(folder: Path) -> None:
@@ -97,6 +96,5 @@ def test_days_of_a_newer_version_are_a_warning_with_what_to_do(folder: Path) -> 
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    finding = asyncio.run(check_history(MachineContext({}, {})))
-    assert (finding.status, finding.summary) == (CheckStatus.WARNING, f"recorded by a newer envwatch: {path.name}")
-    assert finding.fix.startswith("update this envwatch")
+    fix = "update this envwatch: it cannot show these days, nor record into these days"
+    assert checked() == Problem(f"recorded by a newer envwatch: {path.name}", fix, "warning")

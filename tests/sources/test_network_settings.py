@@ -150,7 +150,7 @@ def test_plain_http_never_leaves_this_machine(text: str) -> None:
         ({**PROXY, "no_proxy": "http://a"}, "entry 1 of no_proxy is neither a host nor an address nor a network"),
         ({"SSL_CERT_FILE": "/no/such/file"}, "SSL_CERT_FILE names /no/such/file: No such file or directory"),
         ({"SSL_CERT_FILE": "/no\x1b[31m"}, "SSL_CERT_FILE names /no\\x1b[31m: No such file or directory"),
-        ({"SSL_CERT_FILE": __file__}, f"SSL_CERT_FILE names {__file__}: holds no certificates"),
+        ({"SSL_CERT_FILE": __file__}, f"SSL_CERT_FILE names {__file__}: holds no PEM certificates"),
         ({"SSL_CERT_DIR": "/no/such"}, "SSL_CERT_DIR names /no/such, which is no folder"),
     ],
 )

@@ -31,6 +31,7 @@ def response(asked_at: float = 0.0, *, requests: int = 1, received: int = 100, *
         requests=requests,
         asked_at=asked_at,
         answered_at=asked_at + 2.0,
+        tls=None,
     )
 
 

@@ -19,6 +19,9 @@ from envwatch.views.pace import LargePage, pace_advice, reason_of, remedies, rem
 
 S = timedelta(seconds=1)
 ROWS = ListingCost(requests=100, rows=10_000, page_rows=100, is_paged=True, took=3 * S)
+IF_ALLOWED = ", if the server allows so many requests"
+AT_MOST_100 = " (the server sends at most 100 environments a page)"
+SLOW_SERVER = "no setting makes the listing faster: look at the network, the proxy and the server"
 
 
 def cost_of(rows: int, page_size: int, took_s: float) -> ListingCost:
@@ -70,20 +73,25 @@ def test_the_reason_for_slow_polls_names_pages_and_budget_or_the_time_of_a_listi
 @pytest.mark.parametrize(
     ("limits", "cost", "largest", "text"),
     [
-        (Limits(), ROWS, None, "`requests_per_minute = 1200`: polls every 5s"),
-        (Limits(), ROWS, (100, S / 5), "`requests_per_minute = 1200`: polls every 5s"),
-        (Limits(interval=7 * S), ROWS, None, "`requests_per_minute = 858`: polls every 7s"),
+        (Limits(), ROWS, None, f"`requests_per_minute = 1200`: polls every 5s{IF_ALLOWED}{AT_MOST_100}"),
+        (Limits(), ROWS, (100, S / 5), f"`requests_per_minute = 1200`: polls every 5s{IF_ALLOWED}"),
+        (Limits(interval=7 * S), ROWS, None, f"`requests_per_minute = 858`: polls every 7s{IF_ALLOWED}{AT_MOST_100}"),
+        (Limits(), ListingCost(took=6 * S), None, f'{SLOW_SERVER}; `interval = "6s"` skips no poll'),
+        (Limits(), ListingCost(took=10 * S), None, SLOW_SERVER),
         (
             Limits(),
             ROWS,
             (1000, S / 5),
-            "`page_size = 1000` and `requests_per_minute = 120`, or `requests_per_minute = 1200`: polls every 5s",
+            (
+                "`page_size = 1000` and `requests_per_minute = 120`, or `requests_per_minute = 1200`: polls every 5s"
+                f"{IF_ALLOWED}"
+            ),
         ),
         (
             Limits(page_size=10),
             cost_of(400, 10, 1),
             (1000, S / 5),
-            "`page_size = 100`, or `requests_per_minute = 480`: polls every 5s",
+            f"`page_size = 100`, or `requests_per_minute = 480`: polls every 5s{IF_ALLOWED}",
         ),
         (
             Limits(requests_per_minute=6000),
@@ -97,7 +105,7 @@ def test_the_reason_for_slow_polls_names_pages_and_budget_or_the_time_of_a_listi
             (1000, S / 50),
             (
                 "`page_size = 1000` and `requests_per_minute = 1200`: polls every 5s; "
-                "or `requests_per_minute = 6000`: polls every 10s"
+                f"or `requests_per_minute = 6000`: polls every 10s{IF_ALLOWED}"
             ),
         ),
     ],
@@ -105,7 +113,7 @@ def test_the_reason_for_slow_polls_names_pages_and_budget_or_the_time_of_a_listi
 def test_advice_names_settings_with_values_for_this_fleet(
     limits: Limits, cost: ListingCost, largest: LargePage | None, text: str
 ) -> None:
-    assert remedies_text(remedies(limits, cost, largest)) == text
+    assert remedies_text(remedies(limits, cost, largest), limits, cost, largest) == text
 
 
 @pytest.mark.parametrize(

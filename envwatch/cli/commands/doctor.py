@@ -2,78 +2,108 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser
 from envwatch.cli.streams import has_colours, stdout, write, write_text
-from envwatch.redactor import redactor
+from envwatch.model.text import composed, counted, wrapped
+from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from envwatch.cli.doctor.check import Finding, Result
+    from envwatch.cli.doctor import Finding
+
+LABELS: Final = {"ok": "ok", "warning": "WARN", "failure": "FAIL", "skipped": "skip"}
+"""By status."""
+_STYLES: Final = {"ok": "plain", "warning": "late", "failure": "offline", "skipped": "gone"}
+_INDENT: Final = 19
+_NARROWEST: Final = 30
 
 
 def add_arguments(parser: Parser) -> None:
     """Add arguments."""
     parser.description = (
-        "Check configuration, key, proxy, certificates, network, listing, clock, terminal\n"
-        "and state folder, step by step. Each failure names its remedy. Functions\n"
-        "that nobody uses here are only in the JSON. The command changes nothing.\n"
-        "The exit code is 0 if envwatch works here, also with warnings, else 1."
+        "Check everything from configuration to listing, clock and history. Print each problem\n"
+        "with its remedy, and a verdict. The command changes nothing. The exit code is 0 if envwatch\n"
+        "works here, also with warnings, else 1."
     )
     parser.add_shared("profile", "config")
+    parser.add_flag("--verbose", "also print passed checks, with measured values")
     parser.add_flag("--json", "print an array with an object for each check")
 
 
 def run(options: Options) -> int:
-    """Print each finding at once; with `--json`, all at the end."""
+    """Print each problem at once; with `--json`, all at the end."""
     import asyncio
 
-    stdout()
     return asyncio.run(_run(options))
 
 
 async def _run(options: Options) -> int:
-    from envwatch.cli.doctor.check import CheckStatus, Result, json_of, lines_of, verdict_of
+    from envwatch.cli.doctor import safe
 
     stream = stdout()
     width = (os.get_terminal_size(stream.fileno()).columns or None) if stream.isatty() else None
-    results: list[Result] = []
-    async for id_, profile, finding in _findings(options):
-        result = Result(id_, profile, finding, redactor())
-        if not options.json and not finding.is_unused:
-            _print(*lines_of(result, width, has_colours=has_colours(stream)))
-        results.append(result)
+    findings: list[Finding] = []
+    async for raw in _findings(options):
+        findings.append(finding := safe(raw))
+        if not options.json and (options.verbose or finding["fix"]):
+            _print(lines_of(finding, width, has_colours=has_colours(stream)))
     if options.json:
-        write(json_of(results).encode())
+        write(f"{json.dumps(findings, indent=2, ensure_ascii=False)}\n".encode())
     else:
-        _print(*verdict_of(results, width))
-    return Exit.FAILED if any(result.status is CheckStatus.FAILURE for result in results) else Exit.FINE
+        _print(wrapped_lines(verdict_of(findings), width))
+    return Exit.FAILED if any(finding["status"] == "failure" for finding in findings) else Exit.FINE
 
 
-async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Finding]]:
-    from envwatch.cli.doctor.check import findings_of, skipped
-    from envwatch.cli.doctor.machine import CONFIG, MACHINE, MachineContext
-    from envwatch.cli.doctor.server import PROFILE, ServerContext
+async def _findings(options: Options) -> AsyncIterator[Finding]:
+    from envwatch.cli.doctor import MACHINE, PROFILE, Machine, Server, findings_of
+    from envwatch.config.settings import Settings
 
-    machine = MachineContext(vars(options), os.environ)
-    async for id_, finding in findings_of(CONFIG, machine):
-        yield id_, None, finding
-    for settings in machine.all_settings:
-        server = ServerContext(settings, os.environ)
-        name = settings.profile if settings.is_one_of_several else None
-        async with aclosing(server):
-            async for id_, finding in findings_of(PROFILE, server):
-                yield id_, name, finding
-    if not machine.all_settings:
-        for check in PROFILE:
-            yield check.id, None, skipped("not checked, because of config")
-    async for id_, finding in findings_of(MACHINE, machine):
-        yield id_, None, finding
+    machine, failed = Machine(vars(options), os.environ), dict[str, str]()
+    async for finding in findings_of(MACHINE, machine, failed):
+        yield finding
+    for settings in machine.all_settings or [Settings()]:  # without settings, all checks are left out
+        profile = settings.profile if settings.is_one_of_several else None
+        async with aclosing(Server(settings, os.environ)) as server:
+            async for finding in findings_of(PROFILE, server, {**failed}, profile):
+                yield finding
 
 
-def _print(*lines: str) -> None:
+def _print(lines: Iterable[str]) -> None:
     write_text("".join(f"{line}\n" for line in lines))
+
+
+def lines_of(finding: Finding, width: int | None, *, has_colours: bool = False) -> list[str]:
+    """Return the lines of a finding and the fix, wrapped unless `width` is None."""
+    texts = [f"{_profile_of(finding)}{finding['summary']}", *([f"fix: {finding['fix']}"] if finding["fix"] else [])]
+    lines = [line for text in texts for line in wrapped_lines(text, None if width is None else width - _INDENT)]
+    label, style = LABELS[finding["status"]], _STYLES[finding["status"]]
+    start = f"{painted(label, style) if has_colours else label}{' ' * (6 - len(label))}{finding['id']:<{_INDENT - 6}}"
+    return [f"{' ' * _INDENT if number else start}{line}" for number, line in enumerate(lines)]
+
+
+def verdict_of(findings: Sequence[Finding]) -> str:
+    """Return whether envwatch works here, and which rows count."""
+    parts = []
+    for status in ("failure", "warning"):
+        if names := [f"{_profile_of(one)}{one['id']}" for one in findings if one["status"] == status]:
+            parts += [f"{counted(len(names), status)} ({', '.join(names)})"]
+    if any(one["status"] == "failure" for one in findings):
+        skipped = sum("needs" in one["data"] for one in findings)
+        return f"envwatch does not work here: {', '.join([*parts, f'{skipped} not checked'] if skipped else parts)}"
+    tallies = [f"{_profile_of(one)}{one['data']['tally']}" for one in findings if one["id"] == "rows"]
+    return "; ".join([", with ".join(["envwatch works here", *parts]), *tallies])
+
+
+def wrapped_lines(text: str, width: int | None) -> Sequence[str]:
+    """Return the lines of a text, not wrapped if `width` is None."""
+    return [text] if width is None else wrapped(composed(text), max(width, _NARROWEST))
+
+
+def _profile_of(finding: Finding) -> str:
+    return "" if finding["profile"] is None else f"{finding['profile']}: "

@@ -35,7 +35,7 @@ _shtab_envwatch_config_init_option_strings=(-h --help --config)
 _shtab_envwatch_config_path_option_strings=(-h --help --config)
 _shtab_envwatch_config_schema_option_strings=(-h --help --config)
 _shtab_envwatch_config_option_strings=(-h --help --interval --profile --view --filter --page-size --online-only --no-online-only --source --user --config)
-_shtab_envwatch_doctor_option_strings=(-h --help --profile --config --json)
+_shtab_envwatch_doctor_option_strings=(-h --help --profile --config --verbose --json)
 _shtab_envwatch_completion_option_strings=(-h --help)
 _shtab_envwatch_option_strings=(-h --help --profile --view --filter --page-size --online-only --no-online-only --source --user --interval --no-mouse --no-history --ascii --log-file --log-level --config --version)
 
@@ -266,6 +266,7 @@ _shtab_envwatch_config___online_only_nargs=0
 _shtab_envwatch_config___no_online_only_nargs=0
 _shtab_envwatch_doctor__h_nargs=0
 _shtab_envwatch_doctor___help_nargs=0
+_shtab_envwatch_doctor___verbose_nargs=0
 _shtab_envwatch_doctor___json_nargs=0
 _shtab_envwatch_completion__h_nargs=0
 _shtab_envwatch_completion___help_nargs=0

@@ -369,6 +369,7 @@ complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -
 complete -c envwatch -n '_shtab_envwatch_using doctor' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using doctor' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using doctor' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using doctor' -l verbose -d 'also print passed checks, with measured values'
 complete -c envwatch -n '_shtab_envwatch_using doctor' -l json -d 'print an array with an object for each check'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a completion -d 'print the completion script for bash, zsh or fish'
 complete -c envwatch -n '_shtab_envwatch_using completion' -s h -l help -d 'show this help message and exit'

@@ -97,7 +97,8 @@ class Endpoint(NamedTuple):
         """Return the server's text as a safe line without the key."""
         key = self.key.get_secret_value()
         # Redact after cleaning: removed characters can join parts of the key.
-        return composed(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
+        text = text.replace(key, "(your key)") if key else text
+        return composed(Redactor(key)(clean(" ".join(text.split()), limit)))
 
 
 def host_of(url: httpx.URL) -> SafeText:
@@ -110,7 +111,7 @@ def page_in(
 ) -> Page | SourceError:
     """Return the page or the failure; unchanged `rows` of the last listing are reused."""
     if response.status != httpx.codes.OK:
-        return _refusal(response, endpoint)
+        return refusal_of(response, endpoint)
     try:
         return page_of(response.body, rows, pool)
     except PageError as error:
@@ -159,7 +160,8 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
     return SourceError(Failure(cause, composed(what)))
 
 
-def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
+def refusal_of(response: Response, endpoint: Endpoint) -> SourceError:
+    """Return the failure for a response with a status other than 200."""
     status = response.status
     if 300 <= status < 400:
         what = f"{endpoint.host} answered with a redirect to {_target(response, endpoint)}: wrong LETTA_BASE_URL?"

@@ -188,7 +188,7 @@ def _context(variable: str, path: str) -> ssl.SSLContext:
         return ssl.create_default_context(capath=path)
     except OSError as error:
         # OpenSSL's reason would tell a user nothing.
-        reason = "holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = "holds no PEM certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{variable} names {clean(path, 200)}: {reason}") from None
 
 

@@ -11,7 +11,7 @@ import json
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from envwatch import __version__
@@ -21,6 +21,7 @@ from envwatch.sources.letta import httpx
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
@@ -58,6 +59,8 @@ class Response:
     """This machine's wall clock before the request, ms."""
     answered_at: float
     """This machine's wall clock at the arrival of the response's head, ms."""
+    tls: ssl.SSLObject | None = field(repr=False)
+    """The connection's TLS; None for plain HTTP."""
 
     @property
     def json_object(self) -> dict[str, JsonValue]:
@@ -72,8 +75,8 @@ class Response:
 class Transport:
     """A connection to a server, kept open between requests.
 
-    `url` has no query. `wall` reads ms since the epoch. `error_patience` is the time for an error's body, because the
-    status alone names the failure.
+    `url` has no query. An empty `key` is not sent. `wall` reads ms since the epoch. `error_patience` is the time for
+    an error's body, because the status alone names the failure.
 
     Raises:
         SettingsError: if a proxy or certificate setting cannot be used.
@@ -91,7 +94,6 @@ class Transport:
         self._url = url
         self.key = key
         self._wall = wall
-        self.observe: Callable[[str, Mapping[str, Any]], None] = lambda _event, _details: None
         self._error_patience = error_patience.total_seconds()
         self.proxy = proxy_for(url, environ)
         self._transport = httpx.AsyncHTTPTransport(
@@ -129,6 +131,7 @@ class Transport:
         asked_at = self._wall()
         response = await self._transport.handle_async_request(self._request(url, params, traced))
         answered_at = self._wall()
+        tls = response.extensions["network_stream"].get_extra_info("ssl_object")
         is_ok = response.status_code == httpx.codes.OK
         body = bytearray()
         try:
@@ -149,14 +152,15 @@ class Transport:
             requests=requests,
             asked_at=asked_at,
             answered_at=answered_at,
+            tls=tls,
         )
 
     def _request(self, url: httpx.URL, params: Mapping[str, str], traced: set[str]) -> httpx.Request:
 
-        async def trace(event: str, details: Mapping[str, Any]) -> None:
-            self.observe(event, details)
+        async def trace(event: str, _details: object) -> None:
             traced.add(event)
 
+        key = self.key.get_secret_value()
         return httpx.Request(
             "GET",
             url,
@@ -164,7 +168,7 @@ class Transport:
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
-                "Authorization": f"Bearer {self.key.get_secret_value()}",
+                **({"Authorization": f"Bearer {key}"} if key else {}),
                 "User-Agent": f"envwatch/{__version__}",
             },
             extensions={"timeout": TIMEOUT.as_dict(), "trace": trace},

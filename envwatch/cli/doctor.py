@@ -1,0 +1,490 @@
+"""The checks of `envwatch doctor`, and the run of checks.
+
+A check returns nothing, or one problem with the fix, and puts measured values into `facts`; a check without facts had
+nothing to examine. Checks leave nothing on the machine, and run no hook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TextIO, TypeAlias, TypeVar
+
+from envwatch.cli.bootstrap import client_for
+from envwatch.cli.one_listing import monitor_after
+from envwatch.cli.streams import has_colours, is_utf8
+from envwatch.config.credentials import KEYS_PAGE, AddressError, CredentialsError, credentials_of, without_key
+from envwatch.config.hooks import deliveries_of, ping_of
+from envwatch.config.settings import Settings, all_settings_of
+from envwatch.config.values import ConfigError
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.plausibility import date_fault, is_date_wrong
+from envwatch.fleet.replacement import keeps_identity
+from envwatch.history.inspection import inspected
+from envwatch.history.stored import history_root
+from envwatch.model import limits
+from envwatch.model.clock import ServerClock, WallMs
+from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListedPage, ListingCost, SourceError
+from envwatch.model.text import clean, composed, counted
+from envwatch.model.times import date_text, long_age, span
+from envwatch.redactor import ReportedError, redactor
+from envwatch.sources.daemon_thread import run_in_daemon_thread
+from envwatch.sources.letta.network_settings import SettingsError, proxy_variable, trust_variable
+from envwatch.sources.letta.probe import Exchange, Probe
+from envwatch.sources.poller import poll_once
+from envwatch.storage.state_file import ALERT_STATE
+from envwatch.views.output.alert_decisions import decided_rows, new_names, tally_text
+from envwatch.views.output.formats import iso
+from envwatch.views.pace import LARGEST_PAGE, LargePage, reason_of, remedies, remedies_text
+from envwatch.watch.profiles import Profiles, SelectedProfile, state_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from envwatch.config.credentials import Credentials
+
+S = TypeVar("S")
+Facts: TypeAlias = "dict[str, object]"
+"""Measured values as JSON; never the key."""
+Finding: TypeAlias = "dict[str, Any]"
+"""A check's result as JSON: id, profile, status, summary, fix, data."""
+
+_STEP_S: Final = 5.0
+"""A keyring or a network file system may hang."""
+SMALLEST: Final = (40, 8)
+"""Columns and lines that the dashboard needs."""
+
+_FIXES: Final = {
+    Cause.UNAUTHORIZED: f"replace the old key: make a new key at {KEYS_PAGE} (a token of `envwatch serve`: "
+    "--new-token)",
+    Cause.FORBIDDEN: "ask whether the plan and the rights of the key's owner include environments",
+    Cause.NO_SUCH_ROUTE: "set LETTA_BASE_URL, or base_url in the configuration, to a server that has environments",
+    Cause.RATE_LIMITED: "wait, and poll less often: --interval, requests_per_minute",
+    Cause.REDIRECTED: "set LETTA_BASE_URL, or base_url in the configuration, to the final address",
+    Cause.TLS: "check the address; if a company's authority signs the certificate, name its file in SSL_CERT_FILE",
+    Cause.TIMEOUT: "check the network; page_deadline and walk_deadline allow more time, page_size needs fewer requests",
+    Cause.UNREACHABLE: "check the address, the network, the firewall, and HTTPS_PROXY",
+    Cause.ENDLESS: "for a fleet of that size raise page_size, max_pages or max_rows; else ask those who run the server",
+    Cause.GARBLED: "set LETTA_BASE_URL to a Letta server, not to a login page",
+}
+_LATER: Final = "try again later; if the failure stays, ask the server's operators"
+
+
+class Problem(NamedTuple):
+    """What is wrong, and the fix."""
+
+    summary: str
+    fix: str
+    status: str = "failure"
+    """`failure` if envwatch cannot work, else `warning`."""
+
+
+def _warning(summary: str, fix: str) -> Problem:
+    return Problem(summary, fix, "warning")
+
+
+def problem_of(why: Failure) -> Problem:
+    """Return a failed request as a problem."""
+    page = f"page {why.page}: " if why.page and why.page > 1 else ""
+    return Problem(f"{page}{why.message}", _FIXES.get(why.cause, _LATER))
+
+
+class Check(NamedTuple, Generic[S]):
+    """A check of a machine or a server."""
+
+    id: str
+    examine: Callable[[S, Facts], Awaitable[Problem | None]]
+    needs: tuple[str, ...] = ()
+    """Ids of earlier checks. After a failure of one of them, this check is left out."""
+
+
+async def findings_of(
+    checks: Sequence[Check[S]], subject: S, failed: dict[str, str], profile: str | None = None
+) -> AsyncIterator[Finding]:
+    """Yield each check's finding, in order, neither cleaned nor redacted.
+
+    `failed` has the failed check for each check that failed or was left out, and is extended.
+    """
+    for check in checks:
+        facts: Facts = {}
+        need = next((failed[need] for need in check.needs if need in failed), None)
+        if need is not None:
+            summary, fix, status = f"not checked, because of {need}", None, "skipped"
+            facts["needs"] = need
+        elif problem := await _problem_found(check, subject, facts):
+            summary, fix, status = problem
+        else:
+            known = spelled(facts)
+            summary, fix, status = known or "nothing to check", None, "ok" if known else "skipped"
+        if need or status == "failure":
+            failed[check.id] = need or check.id
+        yield {"id": check.id, "profile": profile, "status": status, "summary": summary, "fix": fix, "data": facts}
+
+
+def spelled(facts: Facts) -> str:
+    """Return facts in a line, such as `status 200, took_ms 12.1`, without unknown values."""
+    known = {name: value for name, value in facts.items() if value not in (None, "", [])}
+    texts = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in known.values())
+    return ", ".join(map(" ".join, zip(known, texts, strict=True)))
+
+
+def safe(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return JSON with all texts cleaned and redacted."""
+    match value:
+        case str():
+            return composed(redactor()(clean(value)))  # last: cleaning may produce a secret's spelling
+        case list() | tuple():
+            return [*map(safe, value)]
+        case dict():
+            return {safe(name): safe(one) for name, one in value.items()}
+        case _:
+            return value
+
+
+async def _problem_found(check: Check[S], subject: S, facts: Facts) -> Problem | None:
+    try:
+        return await check.examine(subject, facts)
+    except SourceError as error:
+        facts["cause"] = str(error.failure.cause)
+        return problem_of(error.failure)
+    except TimeoutError:
+        return Problem(
+            f"no result within {_STEP_S:g} s", "find what hangs: the keyring, a network file system, or tmux"
+        )
+    except OSError as error:
+        return _warning(f"{error.filename} cannot be read: {error.strerror}", "check its owner and mode")
+
+
+async def read(function: Callable[[], S]) -> S:
+    """Return the result of a blocking function; raise `TimeoutError` after 5 s."""
+    async with asyncio.timeout(_STEP_S):
+        return await run_in_daemon_thread(function)
+
+
+# This machine.
+
+
+@dataclass(slots=True)
+class Machine:
+    """The subject of this machine's checks."""
+
+    options: Mapping[str, Any]
+    """By name; only given options."""
+    environ: Mapping[str, str]
+    all_settings: Sequence[Settings] = ()
+    streams: Sequence[TextIO | None] = field(default_factory=lambda: (sys.__stdout__, sys.__stdin__, sys.__stderr__))
+    """Standard output, input and error; the first terminal is measured."""
+
+
+async def check_config(machine: Machine, facts: Facts) -> Problem | None:
+    """Check the settings, and note the origins."""
+    try:
+        machine.all_settings = await read(lambda: all_settings_of(machine.options, machine.environ))
+    except ConfigError as error:
+        return Problem("; ".join(error.lines), "correct the settings; `envwatch config validate` checks the file")
+    document = machine.all_settings[0].document
+    facts["file"] = None if document is None else str(document.path)
+    facts["origins"] = {each.profile: {**each.origins} for each in machine.all_settings}
+    return None
+
+
+async def check_terminal(machine: Machine, facts: Facts) -> Problem | None:
+    """Check whether and how the dashboard can draw."""
+    stream = next((each for each in machine.streams if each is not None and each.isatty()), None)
+    if stream is None:
+        return None
+    size, out = os.get_terminal_size(stream.fileno()), machine.streams[0]
+    term = machine.environ.get("TERM", "")
+    facts |= {"term": term, "colorterm": machine.environ.get("COLORTERM"), "columns": size.columns, "lines": size.lines}
+    facts |= {"encoding": out and out.encoding, "colours": out is not None and has_colours(out)}
+    if term in {"", "dumb"}:
+        fix = "`export TERM=xterm-256color`, or your terminal's type; `envwatch list` needs no TERM"
+        return Problem(f"TERM is {term or 'not set'}: the dashboard cannot move the cursor", fix)
+    if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
+        fix = f"make the window {SMALLEST[0]}x{SMALLEST[1]} or larger"
+        return _warning(f"{size.columns}x{size.lines} is too small for the dashboard", fix)
+    if out is None or not is_utf8(out, machine.environ):
+        return _warning(f"{facts['encoding']} is not UTF-8, so ASCII is drawn", "set LC_ALL=C.UTF-8")
+    return None
+
+
+async def check_tmux(machine: Machine, facts: Facts) -> Problem | None:
+    """Check whether copied text gets through tmux: with `external`, tmux ignores programs inside."""
+    if not machine.environ.get("TMUX"):
+        return None
+    command = ["tmux", "display-message", "-p", "#{set-clipboard} #{allow-passthrough}"]
+    environ = {name: machine.environ.get(name, "") for name in ("PATH", "TMUX")}
+    try:
+        out = await read(
+            lambda: subprocess.check_output(command, env=environ, stderr=subprocess.DEVNULL, timeout=2)  # noqa: S603
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    set_clipboard, _, allow_passthrough = out.decode(errors="replace").strip().partition(" ")
+    facts |= {"set_clipboard": set_clipboard, "allow_passthrough": allow_passthrough}
+    if set_clipboard == "on" or allow_passthrough in {"on", "all"}:
+        return None
+    fix = "`tmux set -s set-clipboard on`, and the same in ~/.tmux.conf"
+    return _warning(f"set-clipboard {set_clipboard or 'unknown'}: copied text does not get through", fix)
+
+
+async def check_state(_: Machine, facts: Facts) -> Problem | None:
+    """Check that the state folder is usable, and no file is damaged."""
+    folder = state_file("state").parent
+    facts["folder"] = str(folder)
+    try:
+        await read(lambda: _write_near(folder))
+    except OSError as error:
+        fix = f"make {folder} a folder of yours with free space: `mkdir -p`, `chmod 700`; XDG_STATE_HOME names another"
+        return Problem(f"{folder} cannot be written: {error.strerror or 'no answer'}", fix)
+    damaged = await read(lambda: sorted(str(path) for path in folder.rglob("*.json") if ALERT_STATE.is_damaged(path)))
+    if damaged:
+        fix = "nothing: envwatch sets the file aside, and begins a new file"
+        return _warning(f"damaged or unreadable: {', '.join(damaged)}", fix)
+    return None
+
+
+def _write_near(folder: Path) -> None:
+    """Write an unnamed file in a folder, or in the nearest parent if the folder does not exist."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    with tempfile.TemporaryFile(dir=nearest) as file:
+        file.write(bytes(4096))  # a state file's size: a full disk still takes an empty file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+async def check_history(_: Machine, facts: Facts) -> Problem | None:
+    """Check the folder of all histories, which need not exist."""
+    folder = history_root(state_file("state").parent)
+    histories = await read(lambda: inspected(folder))
+    facts["histories"] = [each._asdict() for each in histories]
+    if problems := [f"{each.profile}@{each.host}: {what}" for each in histories for what in each.problems]:
+        fix = f"nothing: recording goes on, and the other days are shown; you may delete the files set aside ({folder})"
+        return _warning("; ".join(problems), fix)
+    if newer := [name for each in histories for name in each.newer]:
+        fix = "update this envwatch: it cannot show these days, nor record into these days"
+        return _warning(f"recorded by a newer envwatch: {', '.join(newer)}", fix)
+    return None
+
+
+async def check_hooks(machine: Machine, facts: Facts) -> Problem | None:
+    """Check variables, packages, programs and host names of hooks; send nothing."""
+    facts["hooks"] = len(machine.all_settings[0].hooks) or None
+    if not (problems := await read(lambda: [*_hook_problems(machine)])):
+        return None
+    summaries, fixes = zip(*problems, strict=True)
+    return Problem("; ".join(summaries), "; ".join(dict.fromkeys(fixes)))
+
+
+def _hook_problems(machine: Machine) -> Iterator[tuple[str, str]]:
+    settings = machine.all_settings[0]
+    for hook in settings.hooks:
+        try:
+            delivery = deliveries_of([hook], machine.environ, settings.key_variables)[hook.name]
+        except SettingsError as error:
+            yield str(error), f"correct it: {settings.origin(f'hooks.{hook.name}')}"
+            continue
+        yield from ((f"hook {hook.name}: {what}", fix) for what, fix in delivery.problems())
+
+
+# A profile's server.
+
+
+@dataclass(slots=True)
+class Server:
+    """The subject of the checks of a profile's server. A check sets the values that later checks need."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    wall: Callable[[], float] = lambda: time.time() * 1000
+    credentials: Credentials = field(init=False)
+    has_key: bool = False
+    wrong_address: AddressError | None = None
+    probe: Probe = field(init=False)
+    listed: Listed = field(init=False)
+    health: Exchange = field(init=False)
+    page: Exchange | None = None
+    """A page, requested after the listing."""
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if probe := getattr(self, "probe", None):
+            await probe.aclose()
+
+
+async def check_key(server: Server, facts: Facts) -> Problem | None:
+    """Check the key's place, and the file mode."""
+    try:
+        found = await read(lambda: credentials_of(server.settings, server.environ, now_ms=server.wall()))
+    except AddressError as error:
+        server.wrong_address = error
+        return None
+    except CredentialsError as error:
+        return Problem(error.problem, error.remedy or "put a key there, or name another source of the key")
+    server.credentials, server.has_key, file = found, True, found.file
+    redactor().learn(found.key.get_secret_value())
+    mode = None if file is None else f"{stat.S_IMODE(file.stat().st_mode):04o}"
+    facts |= {"origin": found.origin, "file": file and str(file), "mode": mode, "expires_at": iso(found.expires_at_ms)}
+    if mode is not None and not mode.endswith("00"):
+        return _warning(f"others can read {file}: its mode is {mode}", f"`chmod 600 {file}`")
+    return None
+
+
+async def check_address(server: Server, facts: Facts) -> Problem | None:
+    """Check the server's address, and the variables for proxy and certificates."""
+    try:
+        if server.wrong_address is not None:
+            raise server.wrong_address
+        if not server.has_key:
+            server.credentials = without_key(server.settings, server.environ)
+    except AddressError as error:
+        return Problem(str(error), "set it to the server's address: https://host, or unset it")
+    found, environ = server.credentials, server.environ
+    facts |= {"base_url": found.base_url, "origin": found.base_url_origin}
+    facts |= {"proxy_variable": proxy_variable(environ), "certificates_variable": trust_variable(environ)}
+    try:
+        server.probe = await read(
+            lambda: Probe(found.base_url, found.key, found.origin, server.settings.limits, environ, server.wall)
+        )
+    except SettingsError as error:
+        return Problem(str(error), "correct that variable, or unset it")
+    facts["proxy"] = server.probe.proxy
+    return None
+
+
+async def check_connection(server: Server, facts: Facts) -> Problem | None:
+    """Check DNS, TCP, TLS and `GET /v1/health`. Without a key, a refusal is fine."""
+    facts["addresses"] = [*await server.probe.addresses()]
+    exchange = server.health = await server.probe.health()
+    facts |= {"status": exchange.status, "took_ms": _ms(exchange.took), "version": exchange.version}
+    facts |= {"tls": exchange.tls, "valid_until": iso(exchange.valid_until)}
+    why, end = exchange.failure, exchange.valid_until
+    if why is not None and (server.has_key or not why.cause.is_refusal):
+        return problem_of(why)._replace(status="warning")  # the listing may still come
+    if end is not None and (left := span(end - server.wall())) < limits.CERTIFICATE_WARN_FROM:
+        fix = "ask the server's operators to renew the certificate"
+        return _warning(f"the server's certificate is valid until {date_text(end, None)}, in {long_age(left)}", fix)
+    return None
+
+
+async def check_listing(server: Server, facts: Facts) -> Problem | None:
+    """Check a whole listing, and whether polls keep the interval."""
+    settings = server.settings.limits
+    async with client_for(server.credentials, server.settings, server.environ) as client:
+        outcome = await poll_once(client, settings.interval)
+    if isinstance(outcome, Failed):
+        raise SourceError(outcome)
+    server.listed, cost = outcome, outcome.cost
+    facts |= {"rows": cost.rows, "pages": cost.requests, "took_ms": _ms(cost.took)}
+    facts["interval_s"] = settings.pace(cost.requests, cost.took).total_seconds()
+    with suppress(SourceError):  # the listing has come
+        page = server.page = await server.probe.first_page(settings.page_size)
+        facts |= {"page_ms": _ms(page.took), "listing_age_s": page.listing_age_s}
+    if (reason := reason_of(settings, cost)) is not None:
+        largest = await _largest_page(server, cost)
+        found = remedies(settings, cost, largest)
+        facts["remedies"] = [{**each.settings, "interval_s": each.interval.total_seconds()} for each in found]
+        return _warning(reason, remedies_text(found, settings, cost, largest))
+    if server.page is not None and server.page.took >= limits.SLOW_PAGE:
+        fix = "states come that much later: check the network and the proxy; a smaller --page-size answers sooner"
+        return _warning(f"a page takes {_ms(server.page.took):,.0f} ms", fix)
+    return None
+
+
+async def _largest_page(server: Server, cost: ListingCost) -> LargePage | None:
+    """Return the largest page that the server sends, if larger than at present."""
+    if not cost.is_paged or server.settings.limits.page_size >= LARGEST_PAGE:
+        return None
+    try:
+        page = await server.probe.first_page(LARGEST_PAGE)
+    except SourceError:
+        return None
+    rows = LARGEST_PAGE if page.is_whole else len(page.environments)
+    return (rows, page.took) if page.failure is None and rows > cost.page_rows else None
+
+
+async def check_rows(server: Server, facts: Facts) -> Problem | None:
+    """Check which rows need a person when they are lost, and whether rows keep their identity between two requests."""
+    profiles = Profiles({NO_PROFILE: SelectedProfile(server.credentials, server.settings)})
+    try:
+        monitor = await read(lambda: monitor_after({NO_PROFILE: server.listed}, profiles))
+    except ReportedError as error:
+        return Problem(str(error), "correct that setting")
+    rows = decided_rows(monitor.fleet.environments, monitor, server.listed.ended)
+    new = new_names(rows)
+    facts["tally"] = f"{tally_text(rows)}{new and f': {new}'}"
+    facts |= {"rows": len(rows), "counting": sum(row.decision.counts for row in rows)}
+    facts["new"] = [row.tracked.environment.label for row in rows if row.is_new]
+    before = server.listed.snapshot.rows
+    again = () if server.page is None else server.page.environments
+    if moved := sum(row.id in before and not keeps_identity(before[row.id], row) for row in again):
+        fix = "nothing here: until the server is fixed, the old row of a renamed machine counts as a loss"
+        return _warning(f"{counted(moved, 'row')} changed firstSeenAt or the device between two requests", fix)
+    return None
+
+
+async def check_clock(server: Server, facts: Facts) -> Problem | None:
+    """Check this machine's clock by the `Date` of responses."""
+    exchanges = [server.health] if server.page is None else [server.health, server.page]
+    clock = reduce(ServerClock.with_bounds, filter(None, (each.offset for each in exchanges)), ServerClock())
+    offset, bounds = clock.offset, clock.bounds
+    if bounds is None:
+        fix = "keep this machine's clock synchronised: verdicts use this clock"
+        return _warning("the server's responses have no usable Date", fix)
+    facts |= {"offset_s": offset / 1000, "low_s": bounds.low / 1000, "high_s": bounds.high / 1000}
+    if not clock.is_far_off:
+        return None
+    pages = [ListedPage([*each.environments], WallMs(server.wall())) for each in exchanges]
+    if is_date_wrong(pages, offset, 0.0, limits.Limits()):
+        fix = "nothing here: set the server's clock; meanwhile rows (clk?) are judged by this machine's clock"
+        return _warning(date_fault(ServerClock(), offset).wrong, fix)
+    where = "behind" if offset > 0 else "ahead of"
+    between = f"{bounds.low / 1000:+.1f} to {bounds.high / 1000:+.1f} s"
+    fix = "synchronise this machine's clock: `timedatectl set-ntp true`; ages are right, by the server's clock"
+    return _warning(
+        f"this machine is {long_age(span(abs(offset)))} {where} the server (which is off by {between})", fix
+    )
+
+
+async def check_ping(server: Server, facts: Facts) -> Problem | None:
+    """Check the dead man's switch, without a ping."""
+    try:
+        ping = ping_of(server.settings.ping_url, server.settings.ping_url_env, server.environ)
+    except SettingsError as error:
+        return Problem(str(error), "set the variable, or correct the address")
+    facts["ping_url"] = None if ping is None else "set"
+    return None
+
+
+def _ms(took: timedelta) -> float:
+    return round(took / timedelta(milliseconds=1), 1)
+
+
+MACHINE: Final = (
+    Check("config", check_config),
+    Check("terminal", check_terminal),
+    Check("tmux", check_tmux),
+    Check("state", check_state),
+    Check("history", check_history),
+    Check("hooks", check_hooks, ("config",)),
+)
+PROFILE: Final = (
+    Check("key", check_key, ("config",)),
+    Check("address", check_address, ("config",)),
+    Check("connection", check_connection, ("address",)),
+    Check("listing", check_listing, ("key", "connection")),
+    Check("rows", check_rows, ("listing",)),
+    Check("clock", check_clock, ("connection",)),
+    Check("ping", check_ping, ("config",)),
+)

@@ -1,1 +1,0 @@
-"""The checks of `envwatch doctor`; each check is a function."""
