@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from support import programs
-from support.builders import key_of, wire_row, wire_rows
+from support.builders import wire_row, wire_rows
 from support.faulty_server import KEY, Faulty, faulty_server, says
 from support.pty_terminal import environment
 from support.series import Series, complaints_of_promtool, needs_promtool
@@ -105,7 +105,8 @@ async def test_what_the_dashboard_has_acknowledged_does_not_alert(tmp_path: Path
     rows = [*fresh(2, OFF | {"lastSeenAt": time.time() * 1000})]
     async with faulty_server(rows) as server:
         assert Series.read((await ended(server, tmp_path)).out).value("envwatch_alerting") == 1
-        merge(acks, ACKNOWLEDGEMENTS, {key_of("env-1"): Ack(time.time() * 1000, clean("new disks"))})
+        key = (clean(server.url.removeprefix("http://")), clean("env-1"))
+        merge(acks, ACKNOWLEDGEMENTS, {key: Ack(time.time() * 1000, clean("new disks"))})
         assert Series.read((await ended(server, tmp_path)).out).value("envwatch_alerting") == 0
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import beating, key_of, listed
+from support.builders import beating, listed
 from support.memory_history import recorded
 from support.recording import ALWAYS, record
 
@@ -99,7 +99,7 @@ def test_what_was_acknowledged_after_the_last_poll_is_reported(
 ) -> None:
     now = remember(machine)
     acknowledgements = StateFile(ACKNOWLEDGEMENTS, machine / "envwatch" / "acknowledged.json", print)
-    acknowledgements.keep({key_of("env-2"): Ack(now + 1_000, clean("Ana looks into it"))})
+    acknowledgements.keep({(clean("work.example"), clean("env-2")): Ack(now + 1_000, clean("Ana looks into it"))})
     acknowledgements.close()
     out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
     assert "Ana looks into it" in out

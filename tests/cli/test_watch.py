@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import programs
 from support.budget import first_quick
-from support.builders import key_of, wire_row, wire_rows
+from support.builders import wire_row, wire_rows
 from support.faulty_server import KEY, Faulty, faulty_server, says
 from support.pty_terminal import Terminal, environment
 
@@ -92,7 +92,7 @@ async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_i
     ack = Ack(time.time() * 1000, clean("new disks"))
     async with faulty_server(fresh(2, **OFF)) as server:
         here, there = ((clean(each), clean("env-1")) for each in (server.url.removeprefix("http://"), "other.example"))
-        merge(acks, ACKNOWLEDGEMENTS, {key_of("env-1"): ack, here: ack, there: ack})
+        merge(acks, ACKNOWLEDGEMENTS, {here: ack, there: ack})
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(notify))
             environ = environ_for(server, tmp_path, NOTIFY_SOCKET=str(notify), WATCHDOG_USEC="60000000")
