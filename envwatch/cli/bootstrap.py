@@ -197,7 +197,6 @@ def _target_for(credentials: Credentials, settings: Settings) -> Target:
         host=host_of(credentials),
         key_origin=credentials.origin,
         poller=poller,
-        limits=settings.limits,
         close=client.aclose,
         remember=client.remember,
     )

@@ -370,7 +370,6 @@ class Target(NamedTuple):
     host: str
     key_origin: str
     poller: Poller
-    limits: Limits
     close: Callable[[], Awaitable[None]] = _nothing_to_close
     remember: Callable[[Iterable[Environment]], None] = lambda _rows: None
     """Takes the rows that an earlier run knew, before the first poll."""

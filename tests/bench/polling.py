@@ -163,7 +163,7 @@ def hold() -> list[Finding]:
 async def _holds(server: ChildServer, view: View) -> list[_Held]:
     holds: list[_Held] = []
     async with _client(server) as client:
-        targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
+        targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED))}
         gc_tuning.stop()  # as in the dashboard, until the first listing is drawn
         async with Session(targets, gc_tuning.start_after_first_outcome()) as session:
             app = EnvwatchApp(Inputs(watch=watch_of(session), export=export_here), Preferences())

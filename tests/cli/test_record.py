@@ -43,7 +43,6 @@ from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import RecordedFile, Retention, StoredPast, day_paths, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
-from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
 from envwatch.sources.poller import Session, Target
@@ -80,9 +79,9 @@ async def printed_and_recorded(path: Path, *, is_json: bool) -> list[bytes]:
     back = [environment(row.id, lastHeartbeat=NOW + 300_000) for row in rows[:3]]
     answers = [snapshot(*listing) for listing in (rows, [rows[0], changed, *rows[2:]], [rows[0], *lost], rows)]
     source = Script(world, *answers, *[error(Cause.TIMEOUT)] * 12, snapshot(*back))
-    target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source), limits=Limits())
+    target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source))
     stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, is_json=is_json, profile_name=clean("prod"))
-    monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean("prod"))
+    monitor = Monitor.create({NO_PROFILE: target.poller.limits}, profile_name=clean("prod"))
     monitor = monitor.with_acks(
         {key_of("env-3"): Ack(NOW, clean("new disks")), key_of("another"): Ack(NOW, clean("x"))}
     )

@@ -173,7 +173,7 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
     history = FolderWriter(tmp_path, Retention())
     assert history.take()
     poller = Poller(BusyPlatform(world, rows=50, every=20), Limits(), world.runtime())
-    target = Target(profile="", host="", key_origin="", poller=poller, limits=Limits())
+    target = Target(profile="", host="", key_origin="", poller=poller)
     stream = EventStream(sources={NO_PROFILE: "https://api.letta.com/v1/environments"}, is_json=True)
     polls, lines, warm = 0, 0, Use.now()
     with open_sink() as sink:

@@ -67,14 +67,13 @@ _KEYS = {
 """Textual's names of punctuation keys."""
 
 
-def target_of(poller: Poller, profile: str = "default", limits: Limits | None = None) -> Target:
-    limits = limits or Limits()
-    return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
+def target_of(poller: Poller, profile: str = "default") -> Target:
+    return Target(profile=profile, host="api.example", key_origin="a test", poller=poller)
 
 
 def watch_of(session: Session) -> Watch:
     """Return a watch of the present, for an app."""
-    limits = {profile: target.limits for profile, target in session.targets.items()}
+    limits = {profile: target.poller.limits for profile, target in session.targets.items()}
     return Watch(Monitor.create(limits), session, has_log=True)
 
 
@@ -139,7 +138,7 @@ class Stage:
         """Has not polled yet, unless the test passes a poller."""
         if targets is None:
             targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
-        limits = {profile: target.limits for profile, target in targets.items()} or {NO_PROFILE: Limits()}
+        limits = {profile: target.poller.limits for profile, target in targets.items()} or {NO_PROFILE: Limits()}
         name = clean(next((target.profile for target in targets.values()), ""))
         monitor = Monitor.create(limits, acks, policies, profile_name=name, servers=servers)
         self._queue = Queue(targets)

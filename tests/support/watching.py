@@ -10,7 +10,6 @@ from support.fake_clock import Script, World, poller_of
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Session, Target
 from envwatch.watch.loop import Deadline, MonitorUpdate, Watch, deadline_after
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 def targets_of(world: World, *scripts: Script) -> Mapping[SafeText, Target]:
     names = [NO_PROFILE] if len(scripts) == 1 else [clean(f"p{number}") for number in range(len(scripts))]
     return {
-        name: Target(profile=name, host="host", key_origin="", poller=poller_of(world, script), limits=Limits())
+        name: Target(profile=name, host="host", key_origin="", poller=poller_of(world, script))
         for name, script in zip(names, scripts, strict=True)
     }
 
@@ -32,7 +31,7 @@ async def taken(
 ) -> list[MonitorUpdate]:
     found: list[MonitorUpdate] = []
     targets = targets_of(world, *scripts)
-    monitor = Monitor.create({name: target.limits for name, target in targets.items()})
+    monitor = Monitor.create({name: target.poller.limits for name, target in targets.items()})
     async with (
         Session(targets) as session,
         aclosing(Watch(monitor, session, deadline=deadline, runtime=world.runtime())) as watch,

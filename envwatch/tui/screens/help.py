@@ -133,7 +133,7 @@ class HelpScreen(ModalScreen[None]):
             for target in targets
             if (advice := pace_advice(target.poller.limits, target.poller.cost)) is not None
         ]
-        self._rules = targets[0].limits if targets else Limits()
+        self._rules = targets[0].poller.limits if targets else Limits()
         self._glyphs = glyphs
         self._sections = {"Here": here, **sections} if here else sections
         self._first = {entry.id: entry for entry in chain.from_iterable(sections.values())}
