@@ -8,7 +8,6 @@ import json
 import re
 import signal
 import sys
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache, reduce
 from operator import getitem
@@ -38,7 +37,6 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import ONLINE
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.encoding.frames import FORMAT_VERSION
-from envwatch.history.past import LeftOut
 from envwatch.hooks.message import Context
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -51,11 +49,11 @@ from envwatch.views.output import alert_decisions, formats
 from envwatch.views.output import check_result as plugin_output
 from envwatch.views.output.alert_decisions import DecidedRow
 from envwatch.views.output.check_result import Metric
-from envwatch.views.report import past_losses
-from envwatch.views.report import values as report_json
-from envwatch.views.report.past_losses import PastLosses
-from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.report.values import Downtime, Report, Subject
+from envwatch.views.output.formats import iso
+from envwatch.views.report import document, outages
+from envwatch.views.report.outages import Downtime, PastLosses
+from envwatch.views.report.period import recorded_in
+from envwatch.views.report.sections import report_of
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import BUILT_IN_VIEWS
 
@@ -98,11 +96,8 @@ def decision() -> Any:
 
 
 def past_outage() -> Any:
-    subject = Subject(clean("env-1"), clean("web"))
-    outage = Downtime(
-        subject=subject, began_at=None, ended_at=None, lasted=timedelta(), seen=timedelta(), reason=None, incident=None
-    )
-    return json.loads(past_losses.json_of(PastLosses([(EMPTY, outage)])))[0]
+    outage = Downtime(clean("env-1"), clean("web"), None, None, timedelta(), timedelta(), None)
+    return json.loads(outages.json_of(PastLosses([(EMPTY, outage)])))[0]
 
 
 def finding_of_doctor() -> Any:
@@ -127,12 +122,8 @@ def report_document() -> Any:
     since = WallMs(until - 8 * HOUR_MS)
     recorded = recorded_in(night.history, since, until, profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
-    (row, *_) = recorded.last.profile_state.environments.values()
-    turn = row.event(Kind.ALERTING, ServerMs(until), reason=clean("up 90 % of 7 days"))
-    left_out = [LeftOut("poll", since, until, clean("damaged"), 2)]
-    profiles = [report_of(replace(recorded, events=(*recorded.events, turn), left_out=left_out))]
-    whole = Report(since=since, until=until, made_at=until, filter=None, profiles=profiles)
-    return json.loads(report_json.json_of(whole))
+    head = {"since": iso(since), "until": iso(until), "made_at": iso(until), "filter": None}
+    return json.loads(document.json_of([report_of(recorded)], **head))
 
 
 def part_of_report(*path: str | int) -> Any:
@@ -175,21 +166,18 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `status`": lambda: LABELS,
     "A report": report_document,
     "Its `profiles`": part_of_report,
-    "`fleet`": lambda: part_of_report("fleet"),
     "`watch`": lambda: part_of_report("watch"),
-    "`left_out`": lambda: part_of_report("left_out", 0),
-    "`gaps` and `doubts`": lambda: part_of_report("watch", "gaps", 0),
+    "`fleet`": lambda: part_of_report("fleet"),
     "`down`": lambda: part_of_report("down", 0),
+    "`unrestricted`": lambda: part_of_report("unrestricted", 0),
     "`incidents`": lambda: part_of_report("incidents", 0),
     "`outages`": lambda: part_of_report("outages", 0),
     "`flapping`": lambda: part_of_report("flapping", 0),
     "`times`": lambda: part_of_report("flapping", 0, "times", 0),
-    "`mode_changes`, `version_changes` and `renamed`": lambda: part_of_report("mode_changes", 0),
-    "`unrestricted`": lambda: part_of_report("unrestricted", 0),
+    "`changes`": lambda: part_of_report("changes", 0),
     "`behind`": lambda: part_of_report("behind", 0),
-    "`appeared` and `gone`": lambda: part_of_report("appeared", 0),
+    "`unseen`": lambda: part_of_report("unseen", 0),
     "`availability`": lambda: part_of_report("availability", 0),
-    "`alerting` of a report": lambda: part_of_report("alerting", 0),
     "Attributes": lambda: hook_events()[0],
     "Kinds, also for `on` of a hook": lambda: KINDS,
     "Fields of `data` in addition to the row": change,

@@ -682,8 +682,8 @@ async def test_the_sentence_about_an_incident_has_the_shared_values_and_all_memb
         await stage.press("s")
         (sentence,) = stage.copied
         assert sentence == (
-            "2 environments (`default`) are offline since 08:53:25 UTC (0s), all of `pod p-7`: `web-1` and `web-2`; "
-            "disconnected. Start each, if no listener runs on its machine, with `letta server`."
+            "`web-1` and `web-2` offline since 08:53 UTC (under 1m): disconnected; "
+            "start with `letta server`, if no listener runs on its machine. All of `pod p-7`, profile `default`."
         )
 
 

@@ -149,16 +149,16 @@ async def test_the_sentence_is_in_the_zone_of_the_screen_and_names_a_recorded_mo
         await stage.press("y", "s")
         (text,) = stage.copied
         assert text.startswith(
-            "`laptop of env-2` (`default`) is offline since 08:53:35 UTC (5s): disconnected. "
-            "Start it, if no listener runs on its machine, with `letta server --computer-name='laptop of env-2'` or "
+            "`laptop of env-2` offline since 08:53 UTC (under 1m): disconnected; "
+            "start with `letta server --computer-name='laptop of env-2'` or "
         )
-        assert stage.news.startswith("sent to the clipboard: `laptop of env-2` (`default`) is offline since ")
+        assert stage.news.startswith("sent to the clipboard: `laptop of env-2` offline since")
         stage.app.sent.clear()
         await press(stage, BACK)
         await press(stage, "x")
         stage.go_to("env-2")
         await press(stage, "y", "s")
-        assert stage.copied[0].startswith("As of 08:53:35 UTC: `laptop of env-2` (`default`) is offline since ")
+        assert stage.copied[0].startswith("As of 08:53 UTC: `laptop of env-2` offline since ")
 
 
 async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> None:

@@ -28,9 +28,9 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.dialogs import Menu
 from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.views.report.markdown import markdown_of
-from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.report.values import Report
+from envwatch.views.report.document import markdown_of
+from envwatch.views.report.period import recorded_in
+from envwatch.views.report.sections import report_of
 from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def expected(past: Past, at: float, hours: int, host: str = "api.example", profi
     since, end = WallMs(at - hours * HOUR_MS), WallMs(at)
     what = recorded_in(past, since, end, profile=clean(profile), host=clean(host))
     assert what is not None
-    return markdown_of(Report(since=since, until=end, made_at=end, filter=None, profiles=[report_of(what)]))
+    return markdown_of([report_of(what)])
 
 
 def shown(stage: Stage) -> list[str]:

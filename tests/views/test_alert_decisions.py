@@ -22,11 +22,10 @@ from envwatch.views.output.alert_decisions import (
     table_of,
     tally_text,
 )
-from envwatch.views.report.past_losses import PastLosses, joined, past_losses
-from envwatch.views.report.past_losses import json_of as past_json
-from envwatch.views.report.past_losses import table_of as past_table
-from envwatch.views.report.past_losses import tally_text as past_tally
-from envwatch.views.report.values import Downtime, Subject
+from envwatch.views.report.outages import Downtime, PastLosses, joined, past_losses
+from envwatch.views.report.outages import json_of as past_json
+from envwatch.views.report.outages import table_of as past_table
+from envwatch.views.report.outages import tally_text as past_tally
 
 HOUR = 3_600_000.0
 NEVER, ALWAYS = (Word(is_always, WallMs(0.0), clean("ann")) for is_always in (False, True))
@@ -125,8 +124,8 @@ def test_the_table_and_the_json_have_a_share_once_the_share_is_known_and_a_profi
 
 def outage(id_: str, lasted_s: float, **values: Any) -> Downtime:
     lasted = timedelta(seconds=lasted_s)
-    usual: dict[str, Any] = {"began_at": ServerMs(1.0), "ended_at": None, "reason": None, "incident": None}
-    return Downtime(subject=Subject(clean(id_), clean(id_)), lasted=lasted, seen=lasted, **usual | values)
+    usual: dict[str, Any] = {"began_at": ServerMs(1.0), "ended_at": None, "reason": None}
+    return Downtime(clean(id_), clean(id_), lasted=lasted, seen=lasted, **usual | values)
 
 
 @pytest.mark.parametrize(("lasted_s", "found", "short"), [(239.999, 0, 1), (240, 1, 0)])
@@ -148,7 +147,7 @@ def test_outages_of_several_profiles_are_in_the_order_of_their_begins() -> None:
         clean("home"),
     )
     losses = joined([one, other])
-    assert [(profile, outage.subject.id) for profile, outage in losses.found] == [
+    assert [(profile, outage.id) for profile, outage in losses.found] == [
         ("home", "z"),
         ("home", "a"),
         ("work", "b"),

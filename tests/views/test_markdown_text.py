@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.markdown import HOSTILE, assert_is_harmless
 
 from envwatch.model.text import clean
-from envwatch.views.report.chat import code, code_note, code_text, listed
+from envwatch.views.report.document import code, code_note, code_text, listed
 
 
 @given(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=90), st.text("@`<>|:/a \\*_", max_size=90)))

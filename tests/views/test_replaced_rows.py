@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,7 @@ from support.exact import exact
 from support.memory_history import MemoryHistory
 from support.policies import soon
 from support.recording import decode_event, encode_event
+from support.reports import values
 from support.series import Watch
 from support.tracked_environments import ALL, contexts_at
 
@@ -32,10 +32,11 @@ from envwatch.views.events.event_stream import initial_line, layout_of
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.matching import EventFilter, matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
-from envwatch.views.output.formats import json_of
+from envwatch.views.output.formats import iso, json_of
 from envwatch.views.pane.remedies import remedies
 from envwatch.views.pane.state_details import headline
-from envwatch.views.report.profile_report import recorded_in, report_of
+from envwatch.views.report.period import recorded_in
+from envwatch.views.report.sections import report_of
 from envwatch.views.state_style import style_of
 from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
@@ -171,12 +172,11 @@ def test_a_report_has_a_short_outage_and_a_rename_instead_of_a_loss(*, is_rename
     recorded = recorded_in(history, WallMs(NOW), WallMs(END), profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
     report = report_of(recorded)
-    assert [down.subject.id for down in report.down] == ([] if is_renamed else ["env-old"])
-    (outage,) = report.outages
-    assert (outage.ended_at, outage.lasted) == (
-        (NOW + 10_000, timedelta(seconds=5)) if is_renamed else (None, timedelta(seconds=55))
-    )
-    assert [(change.before, change.after) for change in report.renamed] == ([("old", "new")] if is_renamed else [])
+    assert [each["id"] for each in values(report, "down")] == ([] if is_renamed else ["env-old"])
+    (outage,) = values(report, "outages")
+    assert (outage["ended_at"], outage["lasted_s"]) == ((iso(NOW + 10_000), 5) if is_renamed else (None, 55))
+    renamed = [each for each in values(report, "changes") if each["kind"] == "renamed"]
+    assert [(each["before"], each["after"]) for each in renamed] == ([("old", "new")] if is_renamed else [])
 
 
 def test_the_event_reads_as_a_rename_of_the_old_row() -> None:

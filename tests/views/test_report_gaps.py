@@ -8,8 +8,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.report.profile_report import doubts_in, periods_of, with_causes
-from envwatch.views.report.values import Gap
+from envwatch.views.report.period import Gap, causes_in, doubts_in, with_causes
 
 MIN = 60_000
 
@@ -26,12 +25,12 @@ def event(kind: Kind, minute: float, since: float | None = None, reason: str | N
     return Event(kind=kind, at=at(minute), since=began_at, reason=None if reason is None else clean(reason))
 
 
-def shown(gaps: tuple[Gap, ...]) -> list[tuple[float, float, str, str | None, bool]]:
-    return [(gap.began_at / MIN, gap.ended_at / MIN, gap.cause, gap.reason, gap.is_open) for gap in gaps]
+def shown(gaps: list[Gap]) -> list[tuple[float, float, str, str | None, bool]]:
+    return [(gap.since / MIN, gap.until / MIN, gap.cause, gap.reason, gap.is_open) for gap in gaps]
 
 
 def periods(*events: Event, still: tuple[Kind, ...] = (), run_ends: tuple[float, ...] = ()) -> list[object]:
-    return [*shown(periods_of(events, still, [at(minute) for minute in run_ends], PERIOD))]
+    return [*shown(causes_in(events, still, [at(minute) for minute in run_ends], PERIOD))]
 
 
 def test_a_period_lasts_from_its_begin_to_its_end_with_the_reason_of_its_begin() -> None:
@@ -60,9 +59,9 @@ def test_a_sleep_is_one_event() -> None:
 
 
 def cause_of(gap: Span, *events: Event, starts: tuple[float, ...] = ()) -> tuple[str, str | None]:
-    causes = periods_of(events, (), [], PERIOD)
+    causes = causes_in(events, (), [], PERIOD)
     (found,) = with_causes([gap], causes, [at(minute) for minute in starts], PERIOD)
-    assert (found.began_at, found.ended_at) == gap
+    assert (found.since, found.until) == gap
     return found.cause, found.reason
 
 
@@ -104,7 +103,7 @@ def test_what_is_in_doubt_is_named_unless_a_gap_names_that_time() -> None:
         event(Kind.RELEASED, 12),
         event(Kind.SLEPT, 31, since=30),
     )
-    causes = periods_of(events, (), [], PERIOD)
+    causes = causes_in(events, (), [], PERIOD)
     gaps = with_causes([Span(at(5), at(7))], causes, [], PERIOD)
     assert shown(doubts_in(causes, gaps)) == [(11, 12, "not believed", "the list came back empty", False)]
 
@@ -115,19 +114,21 @@ def test_what_is_in_doubt_is_named_unless_a_gap_names_that_time() -> None:
 def test_a_doubt_next_to_a_gap_is_named_and_a_doubt_within_is_not(
     began: float, ended: float, *, is_doubt: bool
 ) -> None:
-    doubt, gap = (
-        Gap(began_at=at(since), ended_at=at(until), is_open=False, cause=cause, reason=None)
-        for since, until, cause in ((began, ended, "not believed"), (5, 7, "no polls"))
-    )
-    assert doubts_in([doubt], [gap]) == ((doubt,) if is_doubt else ())
+    doubt, gap = Gap(at(began), at(ended), clean("not believed")), Gap(at(5), at(7), clean("no polls"))
+    assert doubts_in([doubt], [gap]) == ([doubt._replace(kind="doubt")] if is_doubt else [])
 
 
 def test_records_left_out_are_the_cause_of_a_gap_up_to_the_next_run() -> None:
-    lost = Gap(began_at=at(0), ended_at=at(15), is_open=False, cause="records left out", reason=None)
-    failing = periods_of([event(Kind.FAILING, 11, since=10), event(Kind.REACHED, 20)], (), [], PERIOD)
-    for causes, cause in (((lost,), "records left out"), ((lost, *failing), "polls failed")):
+    lost = Gap(at(0), at(15), clean("2 polls left out"), kind="left-out")
+    failing = causes_in([event(Kind.FAILING, 11, since=10), event(Kind.REACHED, 20)], (), [], PERIOD)
+    for causes, cause in (((lost,), "2 polls left out"), ((lost, *failing), "polls failed")):
         (gap,) = with_causes([Span(at(10), at(20))], causes, [], PERIOD)
         assert gap.cause == cause
     (gap,) = with_causes([Span(at(10), at(20))], (lost,), [at(20)], PERIOD)
-    assert gap.cause == "records left out"
-    assert doubts_in((lost,), ()) == ()
+    assert gap.cause == "2 polls left out"
+
+
+def test_a_time_with_a_wrong_clock_is_in_doubt() -> None:
+    events = (event(Kind.CLOCK_WRONG, 11, reason="the clock of this machine jumps"), event(Kind.CLOCK_RIGHT, 15))
+    (doubt,) = doubts_in(causes_in(events, (), [], PERIOD), [])
+    assert (doubt.since, doubt.until, doubt.cause) == (at(11), at(15), "a clock was wrong")

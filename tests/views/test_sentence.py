@@ -66,29 +66,29 @@ def acknowledged(monitor: Monitor, names: Sequence[str], note: str = "", at: flo
 def test_a_lost_environment_is_told_with_time_reason_command_and_acknowledgement() -> None:
     monitor = acknowledged(after(listed([lost("web-1")])), ["web-1"], "disk swap", NOW - 3 * MINUTE)
     assert said(monitor) == (
-        "`web-1` (`prod`) is offline since 08:45:20 UTC (8m): disconnected. "
-        "Start it, if no listener runs on its machine, with `letta server --computer-name=web-1`. "
-        "Acknowledged at 08:50:20 UTC: `disk swap`."
+        "`web-1` offline since 08:45 UTC (8m): disconnected; "
+        "start with `letta server --computer-name=web-1`, if no listener runs on its machine; "
+        "acknowledged at 08:50 UTC: `disk swap`. Profile `prod`."
     )
 
 
-def test_a_note_may_be_missing_and_nothing_is_said_where_no_acknowledgement_is_known() -> None:
+def test_a_note_may_be_missing_and_without_an_acknowledgement_none_is_told() -> None:
     monitor = after(listed([lost("web-1")]))
-    assert said(acknowledged(monitor, ["web-1"])).endswith(". Acknowledged at 08:53:20 UTC.")
-    assert "cknowledged" not in said(monitor)
+    assert said(acknowledged(monitor, ["web-1"])).endswith("; acknowledged at 08:53 UTC. Profile `prod`.")
+    assert "acknowledged" not in said(monitor)
 
 
 def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
     marks = {"ack": {"by": "ops-box", "at": "2025-10-09T08:50:00Z", "note": "disk swap"}}
-    assert said_of(lost("web-1", envwatch=marks)).endswith(". Acknowledged by `ops-box`: `disk swap`.")
+    assert said_of(lost("web-1", envwatch=marks)).endswith("; acknowledged by `ops-box`: `disk swap`. Profile `prod`.")
 
 
 @pytest.mark.parametrize(
     ("row", "text"),
     [
-        (named("a"), "`a` (`prod`) is online since 07:53:20 UTC (1h)."),
-        (named("a", connectedAt=None), "`a` (`prod`) is online."),
-        (named("a", lastHeartbeat=NOW - 60_000), "`a` (`prod`) is late since 08:53:05 UTC (15s): a ping was missed."),
+        (named("a"), "`a` online since 07:53 UTC (1h)."),
+        (named("a", connectedAt=None), "`a` online."),
+        (named("a", lastHeartbeat=NOW - 60_000), "`a` late since 08:53 UTC (under 1m): a ping was missed."),
         (
             named(
                 "a",
@@ -99,29 +99,30 @@ def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
                 lastHeartbeat=None,
             ),
             (
-                "`a` (`prod`) is offline since 08:51:20 UTC (2m): disconnected. "
-                "What to do: open the Letta Code desktop app on that machine, and turn remote access on."
+                "`a` offline since 08:51 UTC (2m): disconnected; "
+                "open the Letta Code desktop app on that machine, and turn remote access on."
             ),
         ),
         (
             lost("a", 60 * 30, metadata={"lettaCodeVersion": "0.30.28"}),
             (
-                "`a` (`prod`) is offline since 2025-10-08 02:53:20 UTC (1d 6h): disconnected. "
-                "Start it, if no listener runs on its machine, with `letta server --env-name=a`."
+                "`a` offline since 2025-10-08 02:53 UTC (1d 6h): disconnected; "
+                "start with `letta server --env-name=a`, if no listener runs on its machine."
             ),
         ),
     ],
 )
 def test_every_state_is_told_as_it_is(row: Environment, text: str) -> None:
-    assert said_of(row) == text
+    assert said_of(row) == f"{text} Profile `prod`."
 
 
-def test_what_is_expected_and_was_never_listed_is_told_as_missing() -> None:
+def test_an_expected_row_that_was_never_listed_is_told_as_missing() -> None:
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: AlertPolicy(expect=(clean("web-9"),))})
     for at in (NOW, NOW + 5_000):
         monitor, _ = monitor.apply(NO_PROFILE, listed([], at), reading(at))
-    assert said(monitor, NOW + 60_000).startswith("`web-9` is missing since 08:53:2")
-    assert ": expected, never listed. Start it, " in said(monitor, NOW + 60_000)
+    assert said(monitor, NOW + 60_000).startswith(
+        "`web-9` missing since 08:53 UTC (1m): expected, never listed; start "
+    )
 
 
 def test_a_replaced_row_gets_no_command() -> None:
@@ -129,134 +130,121 @@ def test_a_replaced_row_gets_no_command() -> None:
     (old,) = monitor.fleet.environments
     moved = replace(old, replaced_by=clean("env-new"), replaced_by_name=clean("@new"))
     text = incident_sentence([moved], monitor, reading(), UTC)
-    assert text.endswith(": `replaced by (at)new`.")
+    assert text.endswith(": `replaced by (at)new`. Profile `prod`.")
 
 
 def test_the_zone_of_a_time_is_named_with_its_offset() -> None:
     zone = timezone(timedelta(hours=5, minutes=30))
-    assert " since 14:15:20 UTC+05:30 (8m)" in said_of(lost("web-1"), zone=zone)
+    assert " since 14:15 UTC+05:30 (8m)" in said_of(lost("web-1"), zone=zone)
 
 
 @pytest.mark.parametrize(
-    ("minutes", "since"), [(24 * 60 - 1, "08:54:20 UTC (23h)"), (24 * 60, "2025-10-08 08:53:20 UTC (1d)")]
+    ("minutes", "since"), [(24 * 60 - 1, "08:54 UTC (23h 59m)"), (24 * 60, "2025-10-08 08:53 UTC (1d)")]
 )
 def test_a_time_has_a_date_from_a_day_on(minutes: float, since: str) -> None:
     assert f" since {since}" in said_of(lost("web-1", minutes))
 
 
 def test_a_recorded_moment_is_named() -> None:
-    assert said_of(lost("web-1"), is_past=True).startswith("As of 08:53:20 UTC: `web-1` (`prod`) is offline since ")
+    text = said_of(lost("web-1"), is_past=True)
+    assert text.startswith("As of 08:53 UTC: `web-1` offline since ")
 
 
 # Unknown states.
 
 
 def test_while_blind_the_state_is_unknown_since_the_newest_listing() -> None:
-    blind = after(listed([lost("web-1")]), failed(at=NOW + 5 * MINUTE))
+    blind = after(listed([lost("web-1"), lost("web-2")]), failed(at=NOW + 5 * MINUTE))
     assert said(blind, NOW + 5 * MINUTE) == (
-        "The state of `web-1` (`prod`) is unknown since 08:53:20 UTC (5m): `timeout: timeout`, was offline."
+        "`web-1` and `web-2` unknown since 08:53 UTC (5m): `timeout: timeout`, was offline. Profile `prod`."
     )
 
 
 def test_a_time_that_cannot_be_true_is_no_since() -> None:
-    assert said_of(named("a", lastHeartbeat=NOW * 1000)).startswith("The state of `a` (`prod`) is unknown: ")
+    assert said_of(named("a", lastHeartbeat=NOW * 1000)).startswith("`a` unknown: ")
     monitor = after(listed([lost("a")]))
     (row,) = monitor.fleet.environments
     for since_at in (0.0, 1e12):
         text = incident_sentence([replace(row, since_at=ServerMs(since_at))], monitor, reading(), UTC)
-        assert text.startswith("`a` (`prod`) is offline: disconnected."), since_at
+        assert text.startswith("`a` offline: disconnected;"), since_at
 
 
 # Several environments.
 
 
-def test_several_that_were_lost_together_are_one_sentence_with_their_first_names() -> None:
+START = "start with `letta server`, if no listener runs on its machine"
+
+
+def test_equal_facts_share_a_sentence_with_the_first_names() -> None:
     rows = [lost(f"web-{number}") for number in range(1, 13)]
     assert said_of(*rows, shared=clean("pod p-7")) == (
-        "12 environments (`prod`) are offline since 08:45:20 UTC (8m), all of `pod p-7`: "
-        "`web-1`, `web-2`, `web-3`, `web-4` and 8 more; disconnected. "
-        "Start each, if no listener runs on its machine, with `letta server`."
+        "`web-1`, `web-2`, `web-3`, `web-4` and 8 more "
+        f"offline since 08:45 UTC (8m): disconnected; {START}. All of `pod p-7`, profile `prod`."
     )
 
 
-def test_several_that_were_lost_at_different_times_have_two_times() -> None:
-    assert said_of(lost("a", 8), lost("b", 7.02)).startswith(
-        "2 environments (`prod`) are offline since 08:45:20 UTC (8m): `a` and `b`; "
-    )
-    assert said_of(lost("a", 8), lost("b", 7)).startswith(
-        "2 environments (`prod`) are offline, the first since 08:45:20 UTC (8m), the last since 08:46:20 UTC (7m): "
-    )
-
-
-def test_several_in_different_states_are_counted() -> None:
+def test_different_times_reasons_acknowledgements_and_commands_have_a_sentence_each() -> None:
     heartbeat_lost = named("c", lastHeartbeat=NOW - 8 * MINUTE, lastSeenAt=NOW - 8 * MINUTE)
-    text = said_of(lost("a"), lost("b", listenerInstanceId="desktop-direct-cloud:1"), heartbeat_lost, named("d"))
-    assert text.startswith("Of 4 environments (`prod`), 3 are offline and 1 is online, down since 08:4")
-    assert "`a`, `b`, `c` and `d`; disconnected (2) and heartbeat lost (1). Start 2 of them, " in text
+    hashed = lost("h", deviceId=HASHED)
+    monitor = after(listed([lost("a"), lost("b", 7), heartbeat_lost, lost("d"), hashed]))
+    assert said(acknowledged(monitor, "d", "disk")).split(". ") == [
+        f"`a` offline since 08:45 UTC (8m): disconnected; {START}",
+        f"`b` offline since 08:46 UTC (7m): disconnected; {START}",
+        f"`c` offline since 08:45 UTC (8m): heartbeat lost; {START}",
+        f"`d` offline since 08:45 UTC (8m): disconnected; {START}; acknowledged at 08:53 UTC: `disk`",
+        f"`h` offline since 08:45 UTC (8m): disconnected; {START.replace('server', 'server --org=org-1')}",
+        "Profile `prod`.",
+    ]
 
 
-def test_several_have_the_profile_where_it_is_the_same() -> None:
+def test_many_different_facts_are_cut() -> None:
+    text = said_of(*(lost(f"a-{minutes}", minutes) for minutes in range(5, 15)))
+    assert text.count(START) == 4
+    assert text.endswith(". And 6 more. Profile `prod`.")
+
+
+def test_the_profile_is_named_if_all_rows_have_the_same() -> None:
     profiles = [clean("prod"), clean("test")]
     monitor = Monitor.create(dict.fromkeys(profiles, Limits()))
     for profile in profiles:
         monitor, _ = monitor.apply(profile, listed([lost("a"), lost("b")]), reading())
     by_profile = [[each for each in monitor.fleet.environments if each.profile == profile] for profile in profiles]
     for profile, own in zip(profiles, by_profile, strict=True):
-        assert incident_sentence(own, monitor, reading(), UTC).startswith(f"2 environments (`{profile}`) are offline")
+        assert incident_sentence(own, monitor, reading(), UTC).endswith(f" Profile `{profile}`.")
     every = [each for own in by_profile for each in own]
-    assert incident_sentence(every, monitor, reading(), UTC).startswith("4 environments are offline")
+    assert incident_sentence(every, monitor, reading(), UTC).endswith("listener runs on its machine.")
 
 
-def test_while_blind_the_states_of_several_are_unknown() -> None:
-    blind = after(listed([lost("a"), named("b")]), failed(at=NOW + 5 * MINUTE))
-    assert said(blind, NOW + 5 * MINUTE).startswith(
-        "The states of 2 environments (`prod`) are unknown since 08:53:20 UTC (5m): `a` and `b`; "
-    )
-
-
-def test_one_acknowledgement_of_all_is_quoted_and_several_are_counted() -> None:
-    monitor = after(listed([lost("a"), lost("b"), lost("c")]))
-    assert said(acknowledged(monitor, "abc", "disk swap")).endswith(
-        " All are acknowledged at 08:53:20 UTC: `disk swap`."
-    )
-    assert said(acknowledged(monitor, "ab", "disk swap")).endswith(" 2 of 3 are acknowledged.")
-    both = acknowledged(acknowledged(monitor, "ab", "disk swap"), "c", "other")
-    assert said(both).endswith(" 3 of 3 are acknowledged.")
-
-
-def test_a_command_that_a_chat_would_change_is_told_without_the_name() -> None:
-    for name in ("@channel", "a|b", "x" * 200):
-        assert said_of(lost(name)).endswith(" with `letta server`."), name
-    assert said_of(lost("my box")).endswith(" with `letta server --computer-name='my box'`.")
+# Commands.
 
 
 HASHED = "5b491561437b4f0e9c7d0a1b2c3d4e5f"
 
 
+def command(*rows: Environment) -> str:
+    return (
+        said_of(*rows)
+        .partition("; start with ")[2]
+        .removesuffix(", if no listener runs on its machine. Profile `prod`.")
+    )
+
+
+def test_a_command_that_a_chat_would_change_is_told_without_the_name() -> None:
+    for name in ("@channel", "a|b", "x" * 200):
+        assert command(lost(name)) == "`letta server`", name
+    assert command(lost("my box")) == "`letta server --computer-name='my box'`"
+
+
 def test_the_start_commands_are_told_as_the_pane_has_them() -> None:
-    assert said_of(lost("web-1", deviceId=HASHED)).endswith(
-        " Start it, if no listener runs on its machine, with `letta server --org=org-1 --computer-name=web-1`."
+    assert command(lost("web-1", deviceId=HASHED)) == "`letta server --org=org-1 --computer-name=web-1`"
+    assert command(lost("web-1", deviceId="spawned-7")) == (
+        "`letta server --computer-name=web-1` or `letta server --org=org-1 --computer-name=web-1` (the device id "
+        "does not tell whether the listener was started with --org)"
     )
-    assert said_of(lost("web-1", deviceId="spawned-7")).endswith(
-        " with `letta server --computer-name=web-1` or `letta server --org=org-1 --computer-name=web-1`: the device id "
-        "does not tell whether the listener was started with --org."
+    assert command(lost("@channel", deviceId=HASHED)) == "`letta server --org=org-1`"
+    assert command(lost("web-1", deviceId=HASHED, organizationId="@channel")) == (
+        "`letta server --org` and the organization's id"
     )
-    assert said_of(lost("@channel", deviceId=HASHED)).endswith(" with `letta server --org=org-1`.")
-    assert said_of(lost("web-1", deviceId=HASHED, organizationId="@channel")).endswith(
-        " with `letta server --org` and the organization's id."
-    )
-
-
-def test_each_way_to_start_several_is_told_with_its_count() -> None:
-    hashed = [lost(f"b-{number}", deviceId=f"{number:032x}", organizationId="org-2") for number in range(2)]
-    assert said_of(*hashed).endswith(
-        " Start each, if no listener runs on its machine, with `letta server --org=org-2`."
-    )
-    assert said_of(*(lost(name) for name in "xyz"), *hashed).endswith(
-        " Start, if no listener runs on its machine, 3 with `letta server`; 2 with `letta server --org=org-2`."
-    )
-    many = [lost(f"c-{number}", deviceId=f"{number:032x}", organizationId=f"org-{number}") for number in range(5)]
-    assert said_of(*many).endswith("; 2 as the details say.")
 
 
 TEXTS = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=90), st.text("@`<>|:/a \\*_", max_size=90))

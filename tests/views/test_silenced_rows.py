@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import environment, listed, reading
+from support.reports import names, section, told, values
 from support.silenced_night import SilencedNight, recurring_policies
 from support.tracked_environments import contexts_at
 
@@ -29,9 +30,8 @@ from envwatch.views.output.formats import csv_of, json_of, line_of, summary_of, 
 from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane.layout import PaneLayout
 from envwatch.views.pane.state_details import mark_lines
-from envwatch.views.report.markdown import markdown_of
-from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.report.values import ProfileReport, Report
+from envwatch.views.report.period import recorded_in
+from envwatch.views.report.sections import report_of
 from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
 from envwatch.views.table.block_text import counts_text, why_text
@@ -39,6 +39,7 @@ from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from envwatch.views.output.environment_list import EnvironmentList
+    from envwatch.views.report.document import ProfileReport
     from envwatch.views.table.block import Block
 
 
@@ -198,34 +199,33 @@ def test_a_silence_of_a_person_has_the_word_of_a_recurring_silence_in_list_json_
     remarks = {name: remarks_in(night.monitor, reading(night.at))[night.row(name).key] for name in ("mac-1", "web-2")}
     assert remarks == {"mac-1": "silenced until 10:00", "web-2": "silenced until 20:00"}
     night.poll("19:00:25", *night.off_at)  # the report has the recorded silences
-    assert {each.subject.name: each.silenced for each in profile_report(night).down} == {
-        "mac-1": "silenced until 10:00",
-        "web-1": "silenced until 20:00",
+    assert {each["name"]: each["silenced_until"][11:16] for each in values(report(night), "down")} == {
+        "mac-1": "10:00",
+        "web-1": "20:00",
     }
 
 
-def profile_report(night: SilencedNight) -> ProfileReport:
+def report(night: SilencedNight) -> ProfileReport:
     until = WallMs(night.at)
     recorded = recorded_in(night.history, WallMs(until - 86_400_000), until, profile=clean("work"), host=clean("host"))
     assert recorded is not None
-    return report_of(recorded, night.monitor.policy_of(NO_PROFILE).zone)
-
-
-def report(night: SilencedNight) -> str:
-    until, profile = WallMs(night.at), profile_report(night)
-    return markdown_of(Report(since=until, until=until, made_at=until, filter=None, profiles=[profile]), UTC)
+    return report_of(recorded, UTC)
 
 
 def test_the_report_lists_silenced_rows_apart_and_the_rows_that_are_not_back_as_one_incident() -> None:
     night = evening().poll("19:05", "mac-1", "mac-2", "web-1")
-    text = report(night)
-    assert "## Still down: 1, and 2 silenced" in text
-    assert "- silenced: `mac-2` and `mac-1`" in text
+    assert section(report(night), "down").heading == "Still down: 3 (2 silenced)"
+    assert told(report(night), "down")[1:] == [
+        "`mac-2` offline since 19:05 or before (under 1m): disconnected, pod `pod-1`, silenced until Fri 10 Oct 10:00",
+        "`mac-1` offline since 18:00 (1h 5m): disconnected, pod `pod-1`, silenced until Fri 10 Oct 10:00",
+    ]
     night.day += 1
-    text = report(night.poll("10:00:05", "mac-1", "mac-2").poll("10:00:15", "mac-1", "mac-2"))
-    assert "2 not back by 10:00: `mac-1` and `mac-2`. None is back." in text
-    assert "## Still down: 2" in text
-    assert "not back by 10:00" in next(line for line in text.splitlines() if line.startswith("- `mac-1` offline"))
+    found = report(night.poll("10:00:05", "mac-1", "mac-2").poll("10:00:15", "mac-1", "mac-2"))
+    assert told(found, "incidents")[0].endswith(
+        "2 not back after a silence, on pod `pod-1`: `mac-1` and `mac-2`; none is back"
+    )
+    assert section(found, "down").heading == "Still down: 2"
+    assert {each["reason"] for each in values(found, "down")} == {"not back by 10:00"}
 
 
 @pytest.mark.parametrize(("until", "down_s", "share"), [("10:00", 0, 1), ("10:00:05", 5, 60 / 65), ("10:01", 60, 0.5)])
@@ -233,19 +233,18 @@ def test_availability_leaves_out_the_time_that_a_row_is_down_and_silenced(
     until: str, down_s: int, share: float
 ) -> None:
     night = SilencedNight().poll("09:58").poll_until("09:58:55").poll("09:59", "mac-1", "web-1")
-    availability = profile_report(night.poll_until(until, "mac-1", "web-1")).availability
-    found = {str(each.subject.name): each for each in availability}
-    laptop, server = found["mac-1"], found["web-1"]
-    assert (laptop.down, laptop.outages) == (timedelta(seconds=down_s), int(down_s > 0))
-    assert laptop.share == pytest.approx(share)
-    assert (server.down, server.outages) == (timedelta(seconds=60 + down_s), 1)
+    availability = values(report(night.poll_until(until, "mac-1", "web-1")), "availability")
+    laptop, server = (each for name in ("mac-1", "web-1") for each in availability if each["name"] == name)
+    assert (laptop["down_s"], laptop["outages"]) == (down_s, int(down_s > 0))
+    assert laptop["share"] == pytest.approx(share)
+    assert (server["down_s"], server["outages"]) == (60 + down_s, 1)
 
 
 def test_a_row_that_was_down_and_silenced_all_the_time_has_no_availability() -> None:
     night = SilencedNight()
     night.off_at = {"mac-1": night.instant("18:00")}
     night.poll("19:00", "mac-1").poll_until("19:01", "mac-1")
-    assert {each.subject.name for each in profile_report(night).availability} == {*night.names} - {"mac-1"}
+    assert {*names(report(night), "availability")} == {*night.names} - {"mac-1"}
 
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="host", profile="work")

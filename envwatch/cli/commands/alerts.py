@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Word
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.report.past_losses import PastLosses
+    from envwatch.views.report.outages import PastLosses
 
 _WORDS: Final = {"always": True, "never": False, "auto": None}
 _NAMES: Final = 3
@@ -174,7 +174,7 @@ def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) ->
 def _list_past(options: Options, since: datetime) -> int:
     from envwatch.cli.stored_history import recorded_settings_for
     from envwatch.history.past import HistoryError
-    from envwatch.views.report import past_losses
+    from envwatch.views.report import outages
 
     all_settings = recorded_settings_for(options)
     begin = WallMs(since.timestamp() * 1000)
@@ -189,12 +189,12 @@ def _list_past(options: Options, since: datetime) -> int:
             stops.append(error)
     if not parts:
         raise stops[0]
-    losses = past_losses.joined(parts)
+    losses = outages.joined(parts)
     if _is_json(options):
-        write(past_losses.json_of(losses))
+        write(outages.json_of(losses))
     else:
-        write_table(past_losses.table_of(losses))
-        print_error(past_losses.tally_text(losses))
+        write_table(outages.table_of(losses))
+        print_error(outages.tally_text(losses))
     return report_stops(stops)
 
 
@@ -204,8 +204,8 @@ def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles:
     from envwatch.fleet.alerting.alert_policy import word_for
     from envwatch.storage.state_file import words_in
     from envwatch.views.events.matching import matcher_of
-    from envwatch.views.report.past_losses import past_losses
-    from envwatch.views.report.profile_report import matching, recorded_in, report_of, rows_of
+    from envwatch.views.report.outages import outages_in, past_losses
+    from envwatch.views.report.period import matching, recorded_in, rows_of
     from envwatch.watch.state_files import stored_record
 
     base_url, profile, until = base_url_of(settings), clean(settings.profile), WallMs(time.time() * 1000)
@@ -229,4 +229,4 @@ def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles:
         row = replace(row, uptime=None if record is None else record.rows.get(id_))
         return policy.decision(row, word_for(words, server, id_), now).counts
 
-    return past_losses(report_of(recorded).outages, counts, policy.alert_after, profile if has_profiles else EMPTY)
+    return past_losses(outages_in(recorded), counts, policy.alert_after, profile if has_profiles else EMPTY)

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import display_settings_of
 from envwatch.cli.streams import print_error, report_stops, stdout, write, write_text
-from envwatch.config.values import past, path_text, zone_named
+from envwatch.config.values import past, path_text
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import date_text, moment, past_moment_of
 from envwatch.watch.profiles import server_in, state_file
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
-
     from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.history.past import Past
-    from envwatch.views.report.values import ProfileReport, Report
+    from envwatch.views.report.period import Recorded
 
 _SHIFT: Final = "8h"
 _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")
@@ -35,7 +33,6 @@ class _Source(NamedTuple):
     """What to do without records."""
     acks: Acks | None = None
     server: SafeText = EMPTY
-    zone: tzinfo | None = None
 
 
 def add_arguments(parser: Parser) -> None:
@@ -61,41 +58,36 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Print the report; name records that are left out, and profiles without a history, on standard error."""
     from envwatch.history.past import HistoryError
-    from envwatch.views.report.values import Report
+    from envwatch.views.output.formats import iso
+    from envwatch.views.report.document import json_of, markdown_of
+    from envwatch.views.report.sections import report_of
 
     stdout()
     now = WallMs(time.time() * 1000)
-    reports: list[ProfileReport] = []
+    found: list[Recorded] = []
     stops: list[StopError] = []
     with ExitStack() as stack:
         sources, since, until = _histories(options, now) if options.file is None else _recording(options, stack)
         for source in sources:
             try:
-                reports.append(_report(source, since, until, options.filter))
+                found.append(_recorded(source, since, until, options.filter))
             except HistoryError as error:
                 stops.append(StopError(Exit.FAILED, f"the history of {source.profile} cannot be read: {error}"))
             except StopError as error:
                 stops.append(error)
-    if not reports:
+    if not found:
         raise stops[0]
-    query = clean(options.filter) or None
-    _print(Report(since=since, until=until, made_at=now, filter=query, profiles=reports), options)
-    for report in reports:
-        profile = f"{report.profile}: " if len(sources) > 1 else ""
-        for each in report.left_out:
+    reports = [report_of(recorded) for recorded in found]
+    if options.output == "json":
+        query = clean(options.filter) or None
+        write(json_of(reports, since=iso(since), until=iso(until), made_at=iso(now), filter=query))
+    else:
+        write_text(markdown_of(reports))
+    for recorded in found:
+        profile = f"{recorded.profile}: " if len(sources) > 1 else ""
+        for each in recorded.left_out:
             print_error(f"envwatch: {profile}{each.text()}: {each.reason}")
     return report_stops(stops)
-
-
-def _print(report: Report, options: Options) -> None:
-    if options.output == "json":
-        from envwatch.views.report.values import json_of
-
-        write(json_of(report))
-        return
-    from envwatch.views.report.markdown import markdown_of
-
-    write_text(markdown_of(report))
 
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
@@ -115,8 +107,7 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
             advice = "the setting `history` is false, so nothing is recorded"
         profile, past, server = clean(settings.profile), past_of(settings, base_url), clean(server_in(base_url))
         known_acks = None if is_demo(settings) else acks
-        zone = None if settings.timezone is None else zone_named(settings.timezone)
-        sources.append(_Source(profile, host, past, advice, known_acks, server, zone))
+        sources.append(_Source(profile, host, past, advice, known_acks, server))
     return sources, since, until
 
 
@@ -167,24 +158,16 @@ def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
     return WallMs(at.timestamp() * 1000)
 
 
-def _report(source: _Source, since: WallMs, until: WallMs, query: str) -> ProfileReport:
-    from envwatch.views.report.profile_report import matching, recorded_in, report_of
+def _recorded(source: _Source, since: WallMs, until: WallMs, query: str) -> Recorded:
+    from envwatch.views.report.period import matching, recorded_in
 
-    recorded = recorded_in(
-        source.past,
-        since,
-        until,
-        profile=source.profile,
-        host=source.host,
-        acks=source.acks,
-        server=source.server,
-    )
-    if recorded is None:
-        what = f"nothing was recorded of profile {source.profile} on {source.host}"
-        line = f"{what} from {date_text(since, None)} to {date_text(until, None)}; {source.advice}"
-        raise StopError(Exit.FAILED, line)
-    if query:
-        from envwatch.views.events.matching import matcher_of
+    profile, host = source.profile, source.host
+    found = recorded_in(source.past, since, until, profile=profile, host=host, acks=source.acks, server=source.server)
+    if found is None:
+        when = f"from {date_text(since, None)} to {date_text(until, None)}"
+        raise StopError(Exit.FAILED, f"nothing was recorded of profile {profile} on {host} {when}; {source.advice}")
+    if not query:
+        return found
+    from envwatch.views.events.matching import matcher_of
 
-        recorded = matching(recorded, matcher_of(query, source.profile))
-    return report_of(recorded, source.zone)
+    return matching(found, matcher_of(query, profile))

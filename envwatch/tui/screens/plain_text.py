@@ -65,10 +65,9 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
 
     Both texts are Markdown and may be empty. The function reads a disk, so call it in a thread.
     """
-    from envwatch.views.report.chat import code, code_text
-    from envwatch.views.report.markdown import markdown_of
-    from envwatch.views.report.profile_report import recorded_in, report_of
-    from envwatch.views.report.values import Report
+    from envwatch.views.report.document import code, code_text, markdown_of
+    from envwatch.views.report.period import recorded_in
+    from envwatch.views.report.sections import report_of
 
     replay, until = inputs.replay, state.now.wall
     since = WallMs(until - timedelta(hours=hours) / MS)
@@ -93,12 +92,11 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
         if recorded is None:
             lacking[profile] = "nothing was recorded of it in that time"
         else:
-            reports.append(report_of(recorded, state.monitor.policy_of(profile_state.profile).zone))
+            reports.append(report_of(recorded, zone))
     why = "".join(f"- {code(profile)}: {reason}\n" for profile, reason in lacking.items())
     if not reports:
         return "", why
-    report = Report(since=since, until=until, made_at=state.present.wall, filter=None, profiles=reports)
-    return markdown_of(report, zone), why and f"\n## Not in this report\n{why}"
+    return markdown_of(reports), why and f"\n## Not in this report\n{why}"
 
 
 class HandoverScreen(PlainText):

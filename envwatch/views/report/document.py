@@ -1,0 +1,222 @@
+"""A report as sections of lines, and its two forms: Markdown for a chat, and JSON for programs.
+
+A line has a sentence and named values, so a fact of the report is declared once. In JSON an instant is ISO 8601 in UTC
+with milliseconds, a duration is a number of seconds, a share goes from 0 to 1, and null means unknown.
+
+The Markdown is readable without rendering, and ASCII except for names: short lines, bounded lists, no tables, names in
+code spans.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.model.text import SafeText, clean, composed, enumerated, shortened
+from envwatch.model.times import DAY_MS, NOTHING, long_age, moment, offset_text, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime, tzinfo
+
+VERSION: Final = 2
+"""The version of the JSON format grows when a name or a type changes, not for new names."""
+_BULLETS: Final = 12
+NAMES: Final = 4
+"""The most names in a sentence, before `and 8 more`."""
+
+
+_REPLACED: Final = str.maketrans({"`": "'", "<": "‹", ">": "›", "|": "¦"})
+"""Characters that end code spans, Slack's mentions and links, and cells of tables."""
+_MENTION: Final = re.compile(r"(?<![0-9A-Za-z])@")
+"""An `@` that may begin a mention, unlike the `@` in `user@host`."""
+_LINK: Final = re.compile(r"://")
+
+_LONGEST: Final = 40
+_LONGEST_TEXT: Final = 160
+
+
+def code(text: SafeText, width: int = _LONGEST) -> str:
+    """Return a name or a value as a code span, shortened to `width` cells."""
+    return _span(_LINK.sub("[:]//", shortened(_plain(text), width, keep="ends")))
+
+
+def code_text(text: SafeText) -> str:
+    """Return a sentence as a code span, shortened at the end."""
+    return _span(_LINK.sub("[:]//", shortened(_plain(text), _LONGEST_TEXT)))
+
+
+def code_note(text: SafeText) -> str:
+    """Return a local user's note as a code span. Links stay intact, because a note may link to a ticket."""
+    return _span(_plain(text))
+
+
+_OWN_REASON: Final = re.compile(r"([a-z ,]+)(?: \([0-9]+ s\))?")
+
+
+def reason_text(reason: SafeText | None) -> str:
+    """Return a loss's reason: envwatch's own words plainly, the words of a foreign recording in a code span.
+
+    Seconds of silence are left out, so that equal losses have equal texts.
+    """
+    if reason is None:
+        return "reason not known"
+    own = _OWN_REASON.fullmatch(reason)
+    return own[1] if own else code_text(reason)
+
+
+def zone_text(when: datetime) -> str:
+    """Return a date's zone, by the offset: `UTC+01`."""
+    return f"UTC{offset_text(when).removeprefix('Z')}"
+
+
+def _plain(text: SafeText) -> SafeText:
+    return composed(text.translate(_REPLACED))
+
+
+def _span(text: str) -> str:
+    return f"`{_MENTION.sub('(at)', text).strip() or NOTHING}`"  # cutting may have exposed the sign of a mention
+
+
+def listed(items: Sequence[str], most: int) -> str:
+    """Return items with commas, only the first if there are many: `a, b and 488 more`."""
+    if len(items) > most + 1:  # a single further name takes no more space than a count
+        return enumerated(items[:most], len(items))
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+class Line(NamedTuple):
+    """A fact."""
+
+    subject: str
+    """An environment's name in a code span, or a time; Markdown, like the predicate."""
+    predicate: str
+    """The rest of the sentence, empty if another line tells the fact. Lines of a section with the same predicate are
+    one sentence."""
+    values: Mapping[str, object] | None = None
+    """The fact in JSON: exact names, and all text clean, but not safe in Markdown."""
+    rank: tuple[float, ...] = ()
+    """The place in the section, by ascending rank."""
+    mark: str = ""
+    """The heading counts lines with a mark: `6 (2 acknowledged)`."""
+
+
+class Section(NamedTuple):
+    """Facts of one kind, the most urgent first."""
+
+    name: str
+    """The name in JSON."""
+    title: str
+    lines: Sequence[Line]
+
+    @property
+    def told(self) -> list[Line]:
+        """The lines with a sentence."""
+        return [line for line in self.lines if line.predicate]
+
+    @property
+    def heading(self) -> str:
+        """The title with the number of told lines."""
+        marks = Counter(line.mark for line in self.told if line.mark)
+        of_these = ", ".join(f"{count:,} {mark}" for mark, count in marks.items())
+        return f"{self.title}: {len(self.told):,}" + (f" ({of_these})" if of_these else "")
+
+
+class ProfileReport(NamedTuple):
+    """The report on a profile."""
+
+    profile: SafeText
+    host: SafeText
+    head: Mapping[str, Line]
+    """By name in JSON."""
+    sections: Sequence[Section]
+    """The most urgent first."""
+
+
+def json_of(reports: Sequence[ProfileReport], **head: str | None) -> bytes:
+    """Return a report as a JSON document in UTF-8; `head` is about all profiles."""
+    profiles = [
+        {
+            "profile": report.profile,
+            "host": report.host,
+            **{name: line.values for name, line in report.head.items()},
+            **{section.name: [line.values for line in section.lines] for section in report.sections},
+        }
+        for report in reports
+    ]
+    document = {"version": VERSION, **head, "profiles": profiles}
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def markdown_of(reports: Sequence[ProfileReport]) -> str:
+    """Return a report as Markdown."""
+    blocks: list[str] = []
+    for report in reports:
+        blocks.append(f"# envwatch: {code(report.profile)} on {code(report.host)}")
+        blocks += [f"{line.subject} {line.predicate}" for line in report.head.values()]
+        told = [section for section in report.sections if section.told]
+        for section in told:
+            blocks.append("\n- ".join([f"## {section.heading}", *sentences(section.told)]))
+        empty = [section.title.lower() for section in report.sections if section not in told]
+        if empty and all(line.values for line in report.head.values()):
+            blocks.append(f"None: {', '.join(empty)}.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def sentences(lines: Iterable[Line], most: int = _BULLETS) -> list[str]:
+    """Return the lines as sentences; with many, the last one is `and 8 more`."""
+    subjects: dict[str, list[str]] = {}
+    for line in lines:
+        subjects.setdefault(line.predicate, []).append(line.subject)
+    found = [f"{listed(names, NAMES)} {predicate}" for predicate, names in subjects.items()]
+    if len(found) > most + 1:
+        found[most:] = [f"and {sum(map(len, [*subjects.values()][most:])):,} more"]
+    return found
+
+
+def minutes_between(since: float, until: float) -> SafeText:
+    """Return the duration between two instants in ms, by the minutes of the clock: `8m`."""
+    minutes = max(until // 60_000 - since // 60_000, 0)
+    return long_age(timedelta(minutes=minutes)) if minutes else clean("under 1m")
+
+
+class ReportClock(NamedTuple):
+    """Writes the times of a period; all times are ms of the server's clock."""
+
+    since: float
+    until: float
+    zone: tzinfo | None = None
+
+    def text(self, at: float) -> str:
+        """Return a time: `02:13`, or `Tue 24 Nov 02:13` if over a day before the end or in a longer period."""
+        if (when := moment(at, self.zone)) is None:
+            return "a time outside the calendar"
+        is_short = self.until - DAY_MS < at <= self.until <= self.since + DAY_MS
+        return self._time(when) if is_short else f"{when:%a %d %b} {self._time(when)}"
+
+    def span(self, since: float, until: float) -> str:
+        """Return a time span, or a single time if within a minute."""
+        begin, end = self.text(since), self.text(until)
+        return begin if begin == end else f"{begin} to {end}"
+
+    @property
+    def headline(self) -> str:
+        """The period with dates and zone."""
+        begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
+        if begin is None or end is None:
+            return "a time outside the calendar"
+        last = self._time(end) if begin.date() == end.date() else f"{end:%a %d %b %Y} {self._time(end)}"
+        zone = "" if self._is_shifted else f", times in {zone_text(end)}"
+        return f"{begin:%a %d %b %Y} {self._time(begin)} to {last} ({long_age(span(self.until - self.since))}){zone}"
+
+    def _time(self, when: datetime) -> str:
+        return f"{when:%H:%M} {zone_text(when)}" if self._is_shifted else f"{when:%H:%M}"
+
+    @property
+    def _is_shifted(self) -> bool:
+        begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
+        return begin is not None and end is not None and begin.utcoffset() != end.utcoffset()
