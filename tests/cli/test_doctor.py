@@ -11,7 +11,7 @@ import signal
 import ssl
 import sys
 import time
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
@@ -31,8 +31,6 @@ from envwatch.cli import doctor
 from envwatch.cli.doctor import MACHINE, PROFILE, Finding, Server, findings_of
 from envwatch.config.credentials import KEYS_PAGE
 from envwatch.config.settings import Settings
-from envwatch.demo.child import ChildServer
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord, content_of
 from envwatch.model.limits import CERTIFICATE_WARN_FROM, SLOW_PAGE, Limits
@@ -372,23 +370,6 @@ async def test_a_listing_that_takes_longer_than_walk_deadline_names_the_setting(
     assert problems(found) == {"listing": "failure"}
     assert found["listing"]["summary"].endswith("did not send the whole listing within 1 s")
     assert "walk_deadline" in found["listing"]["fix"]
-
-
-def test_two_thousand_environments_of_the_demo_need_the_advised_request_budget(tmp_path: Path) -> None:
-    def listing_with(**variables: str) -> Finding:
-        environ = environment(tmp_path, LETTA_API_KEY=demo.key, LETTA_BASE_URL=demo.base_url, **variables)
-        done = programs.run([sys.executable, "-m", "envwatch", "doctor", "--json"], environ)
-        return cast("Finding", next(one for one in json.loads(done.stdout) if one["id"] == "listing"))
-
-    with closing(ChildServer.start(FleetSpec(2_000, 7))) as demo:
-        found = listing_with(ENVWATCH_INTERVAL="10s")
-        assert "20 pages at 60 requests a minute take 20s" in found["summary"]
-        assert found["fix"] == (
-            "`requests_per_minute = 120`: polls every 10s, if the server allows so many requests "
-            "(the server sends at most 100 environments a page)"
-        )
-        mended = listing_with(ENVWATCH_INTERVAL="10s", ENVWATCH_REQUESTS_PER_MINUTE="120")
-        assert (mended["status"], mended["data"]["interval_s"]) == ("ok", 10)
 
 
 async def test_rows_that_count_are_counted_and_rows_watched_for_under_two_days_are_named() -> None:

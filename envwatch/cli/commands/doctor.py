@@ -96,7 +96,7 @@ def verdict_of(findings: Sequence[Finding]) -> str:
     if any(one["status"] == "failure" for one in findings):
         skipped = sum("needs" in one["data"] for one in findings)
         return f"envwatch does not work here: {', '.join([*parts, f'{skipped} not checked'] if skipped else parts)}"
-    tallies = [f"{_profile_of(one)}{one['data']['tally']}" for one in findings if one["id"] == "rows"]
+    tallies = [f"{_profile_of(one)}{one['data']['tally']}" for one in findings if "tally" in one["data"]]
     return "; ".join([", with ".join(["envwatch works here", *parts]), *tallies])
 
 
