@@ -16,14 +16,15 @@ from envwatch.model.text import SafeText, clean, counted
 from envwatch.sources.poller import poll_once, read_clocks
 from envwatch.watch.alert_files import earlier_alerts
 from envwatch.watch.loop import NO_NEWS, Watch
-from envwatch.watch.profiles import Profiles, host_of, policies_for
+from envwatch.watch.profiles import Profiles, host_of, matcher_for, policies_for
 from envwatch.watch.state_files import stored_news
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Outcome
 
 
@@ -84,6 +85,14 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
         watch.take(name, outcome, news)
         news = NO_NEWS
     return watch.monitor
+
+
+def matching_rows(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
+    """Yield the rows of listed profiles that match a query at their listing."""
+    for name, profile_state in monitor.fleet.by_profile.items():
+        if (at := profile_state.listed_at) is not None:
+            matcher = matcher_for(query, profiles[name].settings)
+            yield from (each for each in profile_state.environments.values() if matcher.matches(each, at))
 
 
 def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:

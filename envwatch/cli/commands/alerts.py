@@ -16,7 +16,7 @@ from envwatch.model.times import date_text
 from envwatch.watch.profiles import Profiles, policies_for, policy_for, server_in, state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from envwatch.config.settings import Settings
@@ -76,13 +76,14 @@ def _is_json(options: Options) -> bool:
 
 
 def _list(options: Options) -> int:
+    from envwatch.cli.one_listing import matching_rows
     from envwatch.query.language import parse
     from envwatch.sources.poller import read_clocks
     from envwatch.views.output import alert_decisions
 
     profiles = profiles_for(options)
     stops, monitor = _listed(profiles, options)
-    found = [*_matching(options.filter, monitor, profiles)]
+    found = [*matching_rows(options.filter, monitor, profiles)]
     rows = alert_decisions.decided_rows(found, monitor, read_clocks())
     if any(profile_state.listed is not None for profile_state in monitor.fleet):
         if _is_json(options):
@@ -100,17 +101,6 @@ def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], 
     policies_for(profiles)  # stop early if `expect_file` is unreadable
     outcomes = outcomes_for(profiles, options, ProgressLine())
     return stops_in(outcomes, profiles), monitor_after(outcomes, profiles)
-
-
-def _matching(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[TrackedEnvironment]:
-    from envwatch.views.events.matching import matcher_of
-
-    for name, profile_state in monitor.fleet.by_profile.items():
-        matcher = matcher_of(query, clean(profiles[name].settings.profile))
-        at = profile_state.listed_at
-        for tracked in profile_state.environments.values() if at is not None else ():
-            if matcher.matches(tracked, at or 0.0):
-                yield tracked
 
 
 def _set(options: Options) -> int:
@@ -141,6 +131,7 @@ def _set(options: Options) -> int:
 
 def _chosen(options: Options, monitor: Monitor, profiles: Profiles) -> tuple[Sequence[TrackedEnvironment], bool]:
     """Return the rows that an argument names, and whether the argument is a query; stop for none, or several names."""
+    from envwatch.cli.one_listing import matching_rows
     from envwatch.query.language import Term, parse
     from envwatch.views.table.table_view import by_name
 
@@ -157,7 +148,7 @@ def _chosen(options: Options, monitor: Monitor, profiles: Profiles) -> tuple[Seq
     query = parse(options.what)
     if not query.is_wildcard and not any(isinstance(term, Term) for term in query.terms):
         raise StopError(Exit.FAILED, f"no environment is called {what}; a filter has a field: name:{what}*")
-    if not (found := by_name(_matching(options.what, monitor, profiles))):
+    if not (found := by_name(matching_rows(options.what, monitor, profiles))):
         print_hint(query, monitor.fleet)
         raise StopError(Exit.FAILED, f"{what} matches none of {counted(len(rows), 'environment')}")
     return found, True

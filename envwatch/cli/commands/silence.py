@@ -13,7 +13,7 @@ from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, p
 from envwatch.cli.streams import ProgressLine, confirm, print_error, write, write_table
 from envwatch.config.values import duration
 from envwatch.model import limits
-from envwatch.model.text import SafeText, clean, composed, counted, one_line, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, enumerated, one_line, shortened
 from envwatch.model.times import date_text
 from envwatch.redactor import ReportedError
 from envwatch.watch.profiles import state_file
@@ -110,9 +110,8 @@ def _matching(options: Options) -> tuple[str, bool]:
     """
     import asyncio
 
-    from envwatch.cli.one_listing import fetch_all, monitor_after, stops_in
+    from envwatch.cli.one_listing import fetch_all, matching_rows, monitor_after, stops_in
     from envwatch.query.language import parse
-    from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order
 
     outcomes: dict[SafeText, Listed | Failed] = {}
@@ -124,30 +123,24 @@ def _matching(options: Options) -> tuple[str, bool]:
     try:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
         asyncio.run(look())
-        fleet = monitor_after(outcomes, profiles).fleet
+        monitor = monitor_after(outcomes, profiles)
     except ReportedError as stop:
         return _matching_text([], 0, str(stop)), False
     except TimeoutError:
         return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False
-    matcher = matcher_of(options.filter, clean(profiles.first.profile))
-    found = [
-        tracked
-        for profile_state in fleet
-        for tracked in profile_state.environments.values()
-        if (at := profile_state.listed_at) is not None and matcher.matches(tracked, at)
-    ]
-    print_hint(parse(options.filter), fleet)
+    found = matching_rows(options.filter, monitor, profiles)
+    print_hint(parse(options.filter), monitor.fleet)
     failures = map(str, stops_in(outcomes, profiles))
     names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
-    return _matching_text(names, len(fleet), "; ".join(failures)), 0 < len(names) == len(fleet)
+    count = len(monitor.fleet)
+    return _matching_text(names, count, "; ".join(failures)), 0 < len(names) == count
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
     total = counted(count, "environment")
     text = f"matches {len(names) if names else 'none'} of {total} now"
     if names:
-        more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
-        text += f": {', '.join(names[:_NAMES])}{more}"
+        text += f": {enumerated(names[:_NAMES], len(names))}"
     if not unlisted:
         return text
     unknown = f"may match more environments: {unlisted}"
