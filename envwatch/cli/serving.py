@@ -178,10 +178,11 @@ class Service:
         for file in dict.fromkeys(self._plan.tokens.values()):
             if await self._has_changed(file.reread, "the tokens stay as they were"):
                 self._log.note("the tokens were read again")
-                self._server.call(self._take_tokens)
+                self._app.tokens = self._tokens()
         tls = self._plan.tls
-        if tls is not None and await self._has_changed(tls.is_renewed, "the certificate stays as it was"):
-            self._server.call(partial(self._take_certificate, tls))
+        if tls is not None and await self._has_changed(tls.reread, "the certificate stays as it was"):
+            self._log.note("the certificate was read again")
+            self._server.tls = tls.context
 
     async def _has_changed(self, reread: Callable[[], bool], consequence: str) -> bool:
         try:
@@ -207,14 +208,3 @@ class Service:
 
     def _tokens(self) -> dict[str, Tokens]:
         return {settings.profile: self._plan.tokens[name].tokens for name, settings in self._plan.settings.items()}
-
-    def _take_tokens(self) -> None:
-        self._app.tokens = self._tokens()
-
-    def _take_certificate(self, tls: Certificate) -> None:
-        try:
-            tls.renew()
-        except ServerError as error:  # the files changed at this very moment
-            self._warn(f"the certificate is read once more: {error}")
-        else:
-            self._log.note("the certificate was read again")

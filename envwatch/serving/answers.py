@@ -274,36 +274,32 @@ _TAG_BYTES: Final = 12
 _ENTRY_BYTES: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
     """The body of an answer."""
 
     content: bytes
     tag: str
     """The ETag; equal only for equal JSON."""
-    is_gzip: bool = False
+    is_gzip: bool
+    cursor: str | None = None
+    """The id of the page's last row if another page follows."""
+    made_at: float = -inf
+    """In ms of upstream's clock; the body is invalid for earlier moments."""
+    oldest_beat_at: float = inf
+    """The body is valid until this heartbeat is too old."""
 
     @classmethod
     def from_bytes(cls, data: bytes, *, may_be_gzip: bool) -> Body:
         """Return the body for JSON, compressed if allowed and useful."""
         tag = f'W/"{blake2b(data, digest_size=_TAG_BYTES).hexdigest()}"'
         if may_be_gzip and len(data) >= GZIP_FROM_BYTES:
-            return cls(zlib.compress(data, level=1, wbits=31), tag, is_gzip=True)
-        return cls(data, tag)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    body: Body
-    cursor: str | None
-    made_at: float = -inf
-    """In ms of upstream's clock."""
-    oldest_beat_at: float | None = None
-    """The body is valid until this heartbeat is too old; None without a time limit."""
+            return cls(content=zlib.compress(data, level=1, wbits=31), tag=tag, is_gzip=True)
+        return cls(content=data, tag=tag, is_gzip=False)
 
     def holds(self, now_ms: float) -> bool:
-        has_rows = self.oldest_beat_at is None or is_online("any", self.oldest_beat_at, now_ms)
-        return has_rows and now_ms >= self.made_at
+        """Whether the body is valid at a moment of upstream's clock."""
+        return now_ms >= self.made_at and is_online("any", self.oldest_beat_at, now_ms)
 
 
 class PageBodies:
@@ -311,13 +307,14 @@ class PageBodies:
 
     def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
         self.cached = 0
+        """Bytes of the cached bodies and queries."""
         self.listing = listing
         self.replaced_at: float = inf
         """The monotonic second of the next listing with different rows; infinite for the newest listing."""
         self.walks: dict[tuple[str, str], None] = {}
         """Pairs of reader and last row's id of each page with a next page, the oldest first."""
         self._cached_bytes = cached_bytes
-        self._entries: dict[tuple[str, bool], _Entry] = {}
+        self._bodies: dict[tuple[str, bool], Body] = {}
         """By query and gzip, the least recently used first."""
 
     def body(self, query: str, now_ms: float, *, may_be_gzip: bool, readers: Sequence[str] = ()) -> Body:
@@ -326,46 +323,41 @@ class PageBodies:
         Raises:
             RefusedError: for a bad parameter (400).
         """
-        entry = self._entry(query, now_ms, may_be_gzip=may_be_gzip)
-        if entry.cursor is not None:
+        key = (query, may_be_gzip)
+        body = self._without(key)
+        if body is None or not body.holds(now_ms):
+            body = self._made(PageParams.from_query(query, LARGEST_PAGE), now_ms, may_be_gzip=may_be_gzip)
+        self._bodies[key] = body
+        self.cached += _size(key, body)
+        while self.cached > self._cached_bytes:
+            self._without(next(iter(self._bodies)))
+        if body.cursor is not None:
             for reader in readers:
-                self.walks.pop((reader, entry.cursor), None)
-                self.walks[reader, entry.cursor] = None
+                self.walks.pop((reader, body.cursor), None)
+                self.walks[reader, body.cursor] = None
             while len(self.walks) > WALKS_KEPT:
                 del self.walks[next(iter(self.walks))]
-        return entry.body
+        return body
 
-    def _entry(self, query: str, now_ms: float, *, may_be_gzip: bool) -> _Entry:
-        key = (query, may_be_gzip)
-        entry = self._entries.pop(key, None)
-        if entry is not None and entry.holds(now_ms):
-            self._entries[key] = entry
-            return entry
-        if entry is not None:
-            self.cached -= _size(key, entry)
-        entry = self._made(PageParams.from_query(query, LARGEST_PAGE), now_ms, may_be_gzip=may_be_gzip)
-        self._entries[key] = entry
-        self.cached += _size(key, entry)
-        while self.cached > self._cached_bytes:
-            oldest = next(iter(self._entries))
-            self.cached -= _size(oldest, self._entries.pop(oldest))
-        return entry
+    def _without(self, key: tuple[str, bool]) -> Body | None:
+        """Remove a body from the cache and return the body, if any."""
+        body = self._bodies.pop(key, None)
+        if body is not None:
+            self.cached -= _size(key, body)
+        return body
 
-    def _made(self, params: PageParams, now_ms: float, *, may_be_gzip: bool) -> _Entry:
+    def _made(self, params: PageParams, now_ms: float, *, may_be_gzip: bool) -> Body:
         rows, has_next_page = self.listing.page(params, now_ms)
         data = listing_body((row.data for row in rows), has_next_page=has_next_page)
-        body = Body.from_bytes(data, may_be_gzip=may_be_gzip)
-        cursor = rows[-1].id if has_next_page else None
-        return _Entry(body, cursor, now_ms, _oldest_beat(rows)) if params.online_only else _Entry(body, cursor)
+        body = replace(Body.from_bytes(data, may_be_gzip=may_be_gzip), cursor=rows[-1].id if has_next_page else None)
+        if not params.online_only:
+            return body
+        beats = (row.environment.last_heartbeat_at or inf for row in rows)
+        return replace(body, made_at=now_ms, oldest_beat_at=min(beats, default=inf))
 
 
-def _size(key: tuple[str, bool], entry: _Entry) -> int:
-    return len(key[0]) + len(entry.body.content) + _ENTRY_BYTES
-
-
-def _oldest_beat(rows: Sequence[ServedRow]) -> float | None:
-    beats = (row.environment.last_heartbeat_at for row in rows)
-    return min((beat for beat in beats if beat is not None), default=None)
+def _size(key: tuple[str, bool], body: Body) -> int:
+    return len(key[0]) + len(body.content) + _ENTRY_BYTES
 
 
 _RETRY_AT_MOST_S: Final = 30

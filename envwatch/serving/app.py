@@ -50,7 +50,7 @@ class ServingApp:
         metrics: Metrics | None = None,
     ) -> None:
         self.tokens = tokens
-        """By profile; replaced after a token file has changed."""
+        """By profile; another thread replaces the mapping after a token file has changed."""
         self._statuses, self._viewers = Counter[int](), Counter[str]()
         self._endpoints = endpoints
         self._first = next(iter(endpoints))

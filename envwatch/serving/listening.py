@@ -23,9 +23,7 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:8283"
 """The port of Letta's own server."""
 
 _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|localhost):(?P<port>[0-9]{1,5})")
-
-
-_UNREAD_BYTES: Final = 64 << 10
+_UNREAD_BYTES: Final = 16 << 10
 
 
 class ServerError(ReportedError):
@@ -100,53 +98,41 @@ class Certificate:
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        self._certificate = certificate
-        self._key = key
-        self._signature: list[tuple[int, ...]] | None = self._signed()
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._load(self.context)
+        self._files = (certificate, key)
+        self._signature = [file_signature(path) for path in self._files]
+        self.context = self._loaded()
+        """For new connections; `reread` replaces the context."""
 
-    def is_renewed(self) -> bool:
-        """Whether the files have changed since the last call.
+    def reread(self) -> bool:
+        """Load the files again if changed; return whether the files changed.
 
         Raises:
-            ServerError: if the changed files cannot be used.
+            ServerError: if the changed files cannot be used; the old context stays.
         """
-        signature = self._signed()
+        signature = [file_signature(path) for path in self._files]
         if signature == self._signature:
             return False
         self._signature = signature
-        self._load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+        self.context = self._loaded()
         return True
 
-    def renew(self) -> None:
-        """Load the files for new connections; call in the server's thread.
+    def _loaded(self) -> ssl.SSLContext:
+        certificate, key = self._files
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 
-        Raises:
-            ServerError: if the files cannot be used; `is_renewed` then tries again.
-        """
-        try:
-            self._load(self.context)
-        except ServerError:
-            self._signature = None
-            raise
-
-    def _signed(self) -> list[tuple[int, ...]]:
-        return [file_signature(path) for path in (self._certificate, self._key)]
-
-    def _load(self, context: ssl.SSLContext) -> None:
         def no_password() -> str:  # without a function, OpenSSL would ask at the terminal
-            raise ServerError(f"{clean(str(self._key))} cannot be used for TLS: it has a password")
+            raise ServerError(f"{clean(str(key))} cannot be used for TLS: it has a password")
 
         try:
-            for path in (self._certificate, self._key):
+            for path in self._files:
                 with path.open("rb"):  # OpenSSL does not name a file that cannot be read
                     pass
-            context.load_cert_chain(self._certificate, self._key, password=no_password)
+            context.load_cert_chain(certificate, key, password=no_password)
         except ssl.SSLError as error:
             is_mismatch = "MISMATCH" in (error.reason or "")
             reason = "the key is not the certificate's" if is_mismatch else "a certificate or its key is missing"
-            names = " and ".join(dict.fromkeys(clean(str(path)) for path in (self._certificate, self._key)))
+            names = " and ".join(dict.fromkeys(clean(str(path)) for path in self._files))
             raise ServerError(f"{names} cannot be used for TLS: {reason}") from None
         except OSError as error:
             raise ServerError(f"{clean(str(error.filename))} cannot be used for TLS: {error.strerror}") from None
+        return context

@@ -189,7 +189,8 @@ class HttpServer:
         self._app = app
         self._listening = listening
         self._note = note
-        self._tls = tls
+        self.tls = tls
+        """For new connections; another thread may replace the context."""
         self._most = most_connections() if most is None else most
         self._loop = loop or asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -254,10 +255,10 @@ class HttpServer:
                 writer.transport.abort()
                 return
             self.connections.pop(oldest).cancel()
-        if self._tls is not None:
+        if self.tls is not None:
             cast("asyncio.Transport", writer.transport).pause_reading()  # until `start_tls` reads
         connection = Connection(reader, writer)
-        task = self.connections[connection] = self._loop.create_task(connection.run(self._app, self._tls))
+        task = self.connections[connection] = self._loop.create_task(connection.run(self._app, self.tls))
 
         def end(_: object) -> None:  # also of a task that was cancelled before its first step
             self.connections.pop(connection, None)
