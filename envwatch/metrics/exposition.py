@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -166,6 +167,7 @@ RESULTS: Final = (SUCCESS, *map(_result_of, Cause))
 
 BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
 """Upper bounds of the buckets. A page takes 0.1 to 0.5 s; a request is given up after 10 s."""
+_BOUNDS: Final = [*map(str, BOUNDS_S[:-1]), "+Inf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,15 +300,9 @@ def _of_polls(monitor: Monitor, polls: Polls, now: Clocks) -> Iterator[Metric]:
         of_profile = polls.get(name, NO_POLLS)
         for result, count in of_profile.results.items():
             total.add_metric((profile, result), count)
-        duration.add_metric((profile,), list(_buckets(of_profile)), of_profile.seconds)
+        buckets = zip(_BOUNDS, accumulate(of_profile.durations), strict=True)
+        duration.add_metric((profile,), list(buckets), of_profile.seconds)
     yield from (up, blind, last, total, duration)
-
-
-def _buckets(polls: ProfilePolls) -> Iterator[tuple[str, float]]:
-    count = 0
-    for bound, more in zip(BOUNDS_S, polls.durations, strict=True):
-        count += more
-        yield "+Inf" if bound == inf else str(bound), count
 
 
 def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:

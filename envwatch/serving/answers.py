@@ -417,9 +417,8 @@ class ProfileEndpoint:
 
     def __init__(self) -> None:
         self._profile_state: ProfileState | None = None
-        self._pages: PageBodies | None = None
-        self._earlier: list[PageBodies] = []
-        """Listings that a viewer has begun to read, the newest first."""
+        self._pages: list[PageBodies] = []
+        """The newest listing, and earlier listings that a viewer has begun to read, the newest first."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
         self._is_ending = False
@@ -446,7 +445,7 @@ class ProfileEndpoint:
     @property
     def listing(self) -> ServedListing | None:
         """The newest believed listing, if any."""
-        return None if self._pages is None else self._pages.listing
+        return self._pages[0].listing if self._pages else None
 
     def end(self) -> None:
         """Answer 503 from now on."""
@@ -469,42 +468,39 @@ class ProfileEndpoint:
         )
 
     def _show(self, listing: ServedListing, now: Clocks) -> None:
-        if (before := self.listing) is not None and self._pages is not None:
-            if (listing.rows, listing.in_doubt) == (before.rows, before.in_doubt):
-                self._pages.listing = listing  # `asked` may differ
+        if self._pages:
+            newest = self._pages[0]
+            if (listing.rows, listing.in_doubt) == (newest.listing.rows, newest.listing.in_doubt):
+                newest.listing = listing  # `asked` may differ
                 return
-            self._pages.replaced_at = now.monotonic
-            self._earlier.insert(0, self._pages)
+            newest.replaced_at = now.monotonic
         since = now.monotonic - _EARLIER_KEPT_S
-        begun = [pages for pages in self._earlier if pages.walks and pages.replaced_at >= since]
-        self._earlier = begun[:_EARLIER_KEPT]
-        self._pages = PageBodies(listing)
+        begun = [pages for pages in self._pages if pages.walks and pages.replaced_at >= since]
+        self._pages = [PageBodies(listing), *begun[:_EARLIER_KEPT]]
 
-    def _walked(self, newest: PageBodies, request: Request) -> PageBodies:
-        if not self._earlier:
-            return newest
-        cursor = PageParams.from_query(request.query, LARGEST_PAGE).after
-        if cursor is not None:
+    def _walked(self, request: Request) -> PageBodies:
+        """Return the listing of a request's walk; the newest listing if the walk begins or is unknown."""
+        if len(self._pages) > 1:
+            cursor = PageParams.from_query(request.query, LARGEST_PAGE).after
             for reader in request.readers:
-                for pages in (newest, *self._earlier):
-                    if (reader, cursor) in pages.walks:
+                for pages in self._pages:
+                    if cursor is not None and (reader, cursor) in pages.walks:
                         return pages
-        return newest
+        return self._pages[0]
 
     def _answer(self, request: Request, now: Clocks) -> Answer:
         if request.method != "GET":
             status = HTTPStatus.METHOD_NOT_ALLOWED
             raise RefusedError(status, {"error": status.phrase}, (("Allow", "GET"),))
         device_id = device_in(request.path)
-        profile_state, pages = self._profile_state, self._pages
+        profile_state = self._profile_state
         if self._is_ending:
             return self._unavailable("envwatch_stopping", "envwatch serve is stopping", now)
-        if profile_state is None or pages is None:
+        if profile_state is None or not self._pages:
             return self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", profile_state), now)
-        if (blindness := _blindness(profile_state, pages.listing, now)) is not None:
+        if (blindness := _blindness(profile_state, self._pages[0].listing, now)) is not None:
             return self._unavailable("envwatch_blind", blindness, now)
-        if device_id is None:
-            pages = self._walked(pages, request)
+        pages = self._walked(request) if device_id is None else self._pages[0]
         listing = pages.listing
         if _blindness(profile_state, listing, now) is not None:
             too_old = "the listing of this walk is too old: read again from the first page"

@@ -16,7 +16,7 @@ from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from envwatch.files import file_signature, make_private_folder, open_private, read_secret
+from envwatch.files import file_signature, open_private, read_secret
 from envwatch.model.text import clean
 from envwatch.serving.listening import ServerError
 
@@ -155,7 +155,6 @@ def add_token(path: Path, user: str) -> str:
             raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
     token = f"ew-{secrets.token_urlsafe(32)}"
     try:
-        make_private_folder(path.parent)
         descriptor = open_private(path, follows_link=True)
         with os.fdopen(descriptor, "ab") as file:
             file.write(b"" if not content or content.endswith(b"\n") else b"\n")
