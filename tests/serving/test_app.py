@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from support.builders import environment
 from support.demo_client import Client
-from support.serving import OTHER, TOKEN, WRONG, rows_in, serving, tokens_of
+from support.serving import OTHER, TOKEN, WRONG, ends, rows_in, serving, tokens_of
 
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.serving.tokens import GUESSES
@@ -75,10 +76,21 @@ def test_an_unchanged_page_is_not_sent_again() -> None:
         assert client.ask(LISTING).body == first.body  # on the same connection
 
 
-def test_a_request_with_a_body_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("framing", "status"),
+    [
+        (b"Content-Length: 100", b"413"),
+        (b"Transfer-Encoding: chunked", b"413"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 0", b"413"),
+        (b"Content-Length: 0\r\nContent-Length: 100", b"400"),
+        (b"Transfer-Encoding: identity", b"501"),
+    ],
+)
+def test_a_request_with_a_body_is_refused_and_no_byte_of_the_body_is_a_request(framing: bytes, status: bytes) -> None:
     with serving() as served, served.connect() as connection:
-        connection.sendall(b"GET /v1/environments HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+        request = f"GET {LISTING} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+        connection.sendall(request + framing + b"\r\n\r\n0\r\n\r\n" + request + b"\r\n")
+        assert re.findall(rb"HTTP/1.1 (\d+)", ends(connection)) == [status]
 
 
 # Tokens.

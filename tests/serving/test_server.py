@@ -127,6 +127,33 @@ def test_a_client_that_reads_nothing_is_cut_and_holds_no_other() -> None:
         until(lambda: not served.server.connections)
 
 
+def test_a_target_may_be_a_whole_url() -> None:
+    with serving() as served, served.connect() as connection:
+        request = REQUEST.replace(b"Host", b"Connection: close\r\nHost")
+        connection.sendall(request.replace(b" /v1", b" http://office.example:8283/v1"))
+        assert ends(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_answer_to_head_has_no_body_and_the_connection_goes_on() -> None:
+    with serving() as served, served.connect() as connection:
+        connection.sendall(REQUEST.replace(b"GET", b"HEAD") + REQUEST.replace(b"Host", b"Connection: close\r\nHost"))
+        first, second = re.findall(rb"HTTP/1.1 (\d+)", ends(connection))
+        assert (first, second) == (b"405", b"200")
+
+
+def test_who_asks_for_another_protocol_is_answered_by_http() -> None:
+    with serving() as served, served.connect() as connection:
+        connection.sendall(REQUEST.replace(b"Host", b"Connection: close, Upgrade\r\nUpgrade: h2c\r\nHost"))
+        assert ends(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_has_sent_everything_still_reads_its_answers() -> None:
+    with serving() as served, served.connect() as connection:
+        connection.sendall(REQUEST * 2)
+        connection.shutdown(socket.SHUT_WR)
+        assert ends(connection).count(b"HTTP/1.1 200 ") == 2
+
+
 def _show_many(served: Serving) -> None:
     served.show([environment(f"env-{i}") for i in range(1_000)])
 
