@@ -366,7 +366,7 @@ def polls_of(fleet: FleetWithDay) -> Iterator[PastPoll]:
             starts_run = True
             continue
         if starts_run:
-            monitor = Monitor.create(limits, monitor.acks, profile_name=profile_name)
+            monitor = Monitor.create(limits, profile_name=profile_name).with_acks(monitor.acks)
             monitor = monitor.with_uptime_record(NO_PROFILE, uptimes)
         if acknowledged.covers(now.wall) and not monitor.acks:
             monitor = _with_ack(monitor, broken, now)

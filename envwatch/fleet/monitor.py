@@ -90,12 +90,10 @@ class Monitor:
     """Of the profiles whose uptime is recorded."""
 
     @classmethod
-    def create(  # noqa: PLR0913  the parts of a new monitor
+    def create(
         cls,
         limits: Mapping[SafeText, Limits],
-        acks: Acks = NO_ACKS,
         policies: Mapping[SafeText, AlertPolicy] = MappingProxyType({}),
-        silences: Silences = NO_SILENCES,
         *,
         profile_name: SafeText = NO_PROFILE,
         servers: Mapping[SafeText, SafeText] = NO_SERVERS,
@@ -112,7 +110,7 @@ class Monitor:
             )
             for profile, each in limits.items()
         }
-        return cls(Fleet(MappingProxyType(fleet)), acks, policies=policies, silences=silences)
+        return cls(Fleet(MappingProxyType(fleet)), policies=policies)
 
     def apply(self, profile: SafeText, outcome: Outcome, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor after a profile's poll, and the changes."""

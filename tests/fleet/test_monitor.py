@@ -108,7 +108,9 @@ def test_none_opens_while_blind() -> None:
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     # The row had a sign of life after the acknowledgement: that problem is over, and the present problem is the silent
     # baseline.
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}, soon())
+    monitor = Monitor.create({NO_PROFILE: Limits()}, soon()).with_acks(
+        {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}
+    )
     monitor, (changes,) = driven(monitor, [listed(down(), at(0))])
     assert changes.ended_acks == {KEY}
     assert opened(monitor, at(0) + 20_000)[1] == []
@@ -116,7 +118,9 @@ def test_what_ends_in_the_first_listing_is_no_loss() -> None:
 
 def test_what_ends_in_a_later_listing_is_a_loss_that_opens_an_incident() -> None:
     signed = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 90_000)]
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}, soon())
+    monitor = Monitor.create({NO_PROFILE: Limits()}, soon()).with_acks(
+        {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}
+    )
     monitor, (first, second) = driven(monitor, [listed(signed, at(0)), listed(down(), at(1))])
     assert [*first.ended_acks] == []
     assert second.ended_acks == {KEY}

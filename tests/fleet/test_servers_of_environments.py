@@ -45,7 +45,7 @@ def row(id_: SafeText, *, is_up: bool = False) -> Environment:
 
 
 def monitor_of(servers: Mapping[SafeText, SafeText], acks: Acks | None = None, *rows: Environment) -> Monitor:
-    monitor = Monitor.create(dict.fromkeys(servers, Limits()), acks or {}, servers=servers)
+    monitor = Monitor.create(dict.fromkeys(servers, Limits()), servers=servers).with_acks(acks or {})
     for profile in servers:
         monitor, _ = monitor.apply(profile, listed(rows or [row(ID)]), reading())
     return monitor
@@ -119,9 +119,8 @@ def test_an_acknowledgement_of_a_missing_environment_ends_with_the_server_that_d
     id_ = missing_id(name)
     policies = dict.fromkeys((HOME, AWAY), AlertPolicy(expect=(name,)))
     keys = [(ONE, id_), (OTHER, id_)]
-    monitor = Monitor.create(
-        dict.fromkeys((HOME, AWAY), Limits()), dict.fromkeys(keys, ACK), policies, servers={HOME: ONE, AWAY: OTHER}
-    )
+    monitor = Monitor.create(dict.fromkeys((HOME, AWAY), Limits()), policies, servers={HOME: ONE, AWAY: OTHER})
+    monitor = monitor.with_acks(dict.fromkeys(keys, ACK))
     monitor, _ = monitor.apply(HOME, listed([row(ID)]), reading())
     monitor, _ = monitor.apply(AWAY, listed([environment("env-9", connectionName="nas")]), reading())
     assert monitor.acks.keys() == {(ONE, id_)}
@@ -155,7 +154,7 @@ LISTINGS = st.fixed_dictionaries(
 def test_whatever_is_acknowledged_the_right_rows_are_quiet_until_the_right_rows_recover(
     keys: set[ServerKey], listings: dict[SafeText, dict[SafeText, bool]], order: list[SafeText]
 ) -> None:
-    monitor = Monitor.create(dict.fromkeys(SERVERS, Limits()), dict.fromkeys(keys, ACK), servers=SERVERS)
+    monitor = Monitor.create(dict.fromkeys(SERVERS, Limits()), servers=SERVERS).with_acks(dict.fromkeys(keys, ACK))
     seen: list[tuple[SafeText, SafeText, bool]] = []
     left = set(keys)
     for profile in order:

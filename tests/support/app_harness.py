@@ -140,7 +140,7 @@ class Stage:
             targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
         limits = {profile: target.poller.limits for profile, target in targets.items()} or {NO_PROFILE: Limits()}
         name = clean(next((target.profile for target in targets.values()), ""))
-        monitor = Monitor.create(limits, acks, policies, profile_name=name, servers=servers)
+        monitor = Monitor.create(limits, policies, profile_name=name, servers=servers).with_acks(acks)
         self._queue = Queue(targets)
         runtime = Runtime(self.clocks, _until_set)
         self.watch = Watch(monitor, self._queue, read=news, keep=kept, runtime=runtime, has_log=True)

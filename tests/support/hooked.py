@@ -136,5 +136,6 @@ def hooked(
         "after": timedelta(seconds=after),
         "cooldown": timedelta(seconds=cooldown),
     } | (rule or {})
-    monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": soon()} | settings))
+    monitor = Monitor.create({NO_PROFILE: Limits()}, settings.get("policies", soon()))
+    monitor = monitor.with_silences(settings.get("silences", {}))
     return Hooked(list(names), HookState(hook=clean("page"), rule=HookRule(**rule)), monitor).poll(after=0)

@@ -76,9 +76,8 @@ def check_result(
 ) -> CheckResult:
     policies = {NO_PROFILE: replace(policy or AlertPolicy(), alert=(policy and policy.alert) or EVERYTHING)}
     outcome = listed(rows) if isinstance(rows, list) else rows
-    monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=policies, **state).apply(
-        NO_PROFILE, outcome, reading(at)
-    )
+    monitor = replace(Monitor.create({NO_PROFILE: Limits()}, policies), **state)
+    monitor, _ = monitor.apply(NO_PROFILE, outcome, reading(at))
     return check_result_of(monitor, of, matcher_of(query), reading(at))
 
 

@@ -27,7 +27,9 @@ HOME, AWAY = clean("a-home"), clean("b-away")
 SERVERS: Final = {HOME: clean("one.example"), AWAY: clean("other.example")}
 KEY = (SERVERS[HOME], clean("env-1"))
 NOW = reading()
-MONITOR: Final = Monitor.create(dict.fromkeys(SERVERS, Limits()), {KEY: Ack(NOW.wall, clean("disk"))}, servers=SERVERS)
+MONITOR: Final = Monitor.create(dict.fromkeys(SERVERS, Limits()), servers=SERVERS).with_acks(
+    {KEY: Ack(NOW.wall, clean("disk"))}
+)
 SILENCE: Final = silence_of_environments([KEY], NOW.wall, timedelta(hours=1), clean(""), clean("ana"))
 
 

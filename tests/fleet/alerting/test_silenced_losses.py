@@ -238,7 +238,7 @@ def restarted(night: SilencedNight, silences: Silences | None = None) -> Silence
     content = json.loads(json.dumps(content_of(night.monitor.alert_state(NO_PROFILE, now), now)))
     state = alert_state(content, NO_PROFILE, now)
     assert state is not None
-    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=night.monitor.policies, silences=silences)
+    monitor = Monitor.create({NO_PROFILE: Limits()}, night.monitor.policies).with_silences(silences)
     return replace(night, monitor=monitor.with_alert_state(NO_PROFILE, state), opened=[], resolved=[], events=[])
 
 

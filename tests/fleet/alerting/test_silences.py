@@ -321,4 +321,4 @@ def test_a_monitor_has_silences_of_persons_or_of_any_policy() -> None:
     assert not Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy()}).has_silences
     assert Monitor.create(limits, policies={one: AlertPolicy(), other: AlertPolicy(silences=hours)}).has_silences
     person = silence_of_environments([key_of("env-1")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
-    assert Monitor.create(limits, silences={person.id: person}).has_silences
+    assert Monitor.create(limits).with_silences({person.id: person}).has_silences
