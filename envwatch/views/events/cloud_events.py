@@ -16,7 +16,7 @@ from envwatch.model.clock import Clocks, ServerMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import tracked_then
-from envwatch.views.output.environment_list import ListedEnvironment, silenced_reason
+from envwatch.views.output.environment_list import judged
 from envwatch.views.output.formats import iso, row_of
 
 if TYPE_CHECKING:
@@ -126,11 +126,7 @@ def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: 
     `reason` is the event's reason if there is an event, otherwise the state's reason.
     """
     ack = monitor.ack_of(tracked)
-    is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
-    silenced = silenced_reason(tracked, monitor, now)
-    at = _judged_at(tracked, monitor, now)
-    decision = monitor.decision_of(tracked, at)
-    listed = ListedEnvironment(tracked, at, is_unknown, silenced=silenced, decision=decision)
+    listed = judged(tracked, _judged_at(tracked, monitor, now), monitor, now)
     row = dict(row_of(listed, None if ack is None else ack.note))
     change = _change(event)
     return row | change | {"reason": change["reason"] or row["reason"]}

@@ -109,13 +109,7 @@ def environment_list(
     moments = {*taken_at.items(), *((profile, at) for (profile, _), at in judged_at.items())}
     return EnvironmentList(
         rows=[
-            _judged(
-                tracked,
-                judged_at.get(tracked.key, taken_at[tracked.profile]),
-                monitor,
-                asked[tracked.profile],
-                is_unknown=tracked.has_impossible_time,
-            )
+            judged(tracked, judged_at.get(tracked.key, taken_at[tracked.profile]), monitor, asked[tracked.profile])
             for tracked in in_default_order(row for each in states for row in each.environments.values())
         ],
         taken_at=min(taken_at.values()),
@@ -128,9 +122,9 @@ def environment_list(
     )
 
 
-def _judged(
-    tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clocks, *, is_unknown: bool
-) -> ListedEnvironment:
+def judged(tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clocks) -> ListedEnvironment:
+    """Return an environment, judged at the moment of its listing."""
+    is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
     silenced, decision = silenced_reason(tracked, monitor, now), monitor.decision_of(tracked, at)
     return ListedEnvironment(tracked, at, is_unknown, silenced, decision)
 
@@ -167,16 +161,7 @@ def environment_list_of_rows(
     snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]
     contexts = contexts_of(monitor, now, LastDays(monitor, now))
     return EnvironmentList(
-        rows=[
-            _judged(
-                tracked,
-                taken_at[tracked.profile],
-                monitor,
-                now,
-                is_unknown=fleet.for_environment(tracked).is_unknown(tracked, now),
-            )
-            for tracked in rows
-        ],
+        rows=[judged(tracked, taken_at[tracked.profile], monitor, now) for tracked in rows],
         taken_at=min(taken_at.values(), default=now.wall),
         rejected=sum(snapshot.rejected for snapshot in snapshots),
         rejected_ids=frozenset().union(*(snapshot.rejected_ids for snapshot in snapshots)),
