@@ -23,9 +23,10 @@ from animation import Frame, animated
 from textual.widgets import Input
 
 from envwatch.cli.demo_past import write_past
-from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host, uptimes_at_first
-from envwatch.demo.lives import simulated_fleet
-from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec
+from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_at_first
+from envwatch.demo.fleet import DemoFleet
+from envwatch.demo.machines import SIZE
+from envwatch.demo.story import HINTS
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "pictures"
 REPORT = Path(__file__).parent / "report.md"
-FLEET = FleetSpec(DEFAULT_SIZE, DEFAULT_SEED)
 STARTED = datetime(2026, 11, 25, 2, 57, 40, tzinfo=UTC).timestamp()
 POD_LOST_S = 189
 """Just after the demo loses a pod."""
@@ -108,7 +108,7 @@ class World:
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         started_at = int(STARTED * 1000)
-        self._fleet = simulated_fleet(FLEET, started_at)
+        self._fleet = DemoFleet(SIZE, started_at)
         self._s = 0.0
         """Since the start."""
         self._until = 0.0
@@ -157,8 +157,8 @@ class World:
 
 def write_demo_past(state_folder: Path) -> Path:
     """Write the demo's past, and return its history folder."""
-    folder = history_folder(state_folder, DEMO_PROFILE, demo_host(FLEET))
-    write_past(folder, FLEET.day, int(STARTED * 1000))
+    folder = history_folder(state_folder, DEMO_PROFILE, DEMO_PROFILE)
+    write_past(folder, int(STARTED * 1000))
     return folder
 
 
@@ -175,7 +175,7 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
     target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
     async with Session({NO_PROFILE: target}) as session:
         monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean(profile))
-        read, runtime = uptimes_at_first(FLEET), Runtime(world.clocks)
+        read, runtime = uptimes_at_first(SIZE), Runtime(world.clocks)
         watch = Watch(monitor, session, read=read, runtime=runtime, has_log=True)
         inputs = Inputs(watch=watch, export=export_here, pasts=pasts, readable=readable)
         looks = ScreenSettings(theme=picture.theme, columns=picture.columns)
@@ -183,7 +183,7 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
         app = (
             EnvwatchApp(inputs, preferences)
             if picture.pressed_at is None
-            else HintedApp(inputs, preferences, close_key="H")
+            else HintedApp(inputs, preferences, HINTS, close_key="H")
         )
         async with app.run_test(size=picture.size) as pilot:
             await world.pass_until(0)

@@ -140,7 +140,6 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `watch -o` and `replay -o`": lambda: {*choices("watch", "-o"), *choices("replay", "-o")},
     "Formats of `report -o`": lambda: choices("report", "-o"),
     "Formats of `alerts -o`": lambda: choices("alerts", "-o"),
-    "Scenarios of `demo --scenario`": lambda: choices("demo", "--scenario"),
     "Kinds of `check --of`": lambda: Metric,
     "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],
     "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.PluginStatus],

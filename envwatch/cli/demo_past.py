@@ -1,134 +1,112 @@
-"""Writes the demo's past: a shipped day, moved in time to end at the opening.
-
-`docs/demo_day.py` simulates the day. Each line of the shipped file is a poll: a frame and its events, as plain JSON.
-Instants are in ms since the epoch.
-"""
+"""Writes the demo's past: the day before the opening, as a monitor would have seen the day."""
 
 from __future__ import annotations
 
-import json
-import lzma
-from shutil import rmtree
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.demo_settings import start_file
-from envwatch.demo.fleet import DAYS
-from envwatch.demo.scenarios import DAY_MS
-from envwatch.files import ProcessLock, write_private
-from envwatch.fleet.events import NO_PROFILE, Event
+from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_before
+from envwatch.demo.fleet import DemoFleet
+from envwatch.demo.machines import SIZE
+from envwatch.demo.story import ACKNOWLEDGED, BROKEN, DAY, FAILING, FLAPPING, UNWATCHED
+from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.history.earlier_runs import changes_between_runs
-from envwatch.history.encoding.events import EventDecoder
-from envwatch.history.encoding.frames import Frame, FrameKind, MomentBuilder
-from envwatch.history.encoding.packing import FramePart, checksum_of, packed
-from envwatch.history.stored import LOCK, Retention, StoredPast, day_of, day_path, day_paths
-from envwatch.history.writer import FolderWriter, next_numbers
-from envwatch.model.clock import WallMs
-from envwatch.model.outcome import PollResult
+from envwatch.history.past import Moment
+from envwatch.history.stored import Retention, day_paths
+from envwatch.history.writer import FolderWriter
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.listing_api import listing_body
+from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
+from envwatch.model.page import Pool, page_of
+from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from envwatch.history.past import Moment
+    from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
 
-SHIPPED_START: Final = 1_767_236_260_000
-"""The opening after the shipped days: 2026-01-01, 02:57:40 UTC."""
-_FIRST_INSTANT: Final = 1e12
-"""From here on, a number is an instant."""
-_FAST: Final = 1
-
-
-class PastPoll(NamedTuple):
-    """A poll of a day, and the monitor's state and events."""
-
-    moment: Moment
-    result: PollResult
-    events: Sequence[Event]
-    cause: str | None
-    """Of a failure."""
-    starts_run: bool
+_EVERY_S: Final = 240.0
+_EVERY_FLAPPING_S: Final = 30.0
+_LAST_S: Final = -1.5
+"""The last poll, from the opening."""
+_ANSWERED_AFTER_MS: Final = 40
+_FAILURE: Final = clean("the demo's server answered 503: Service Unavailable")
+_NOTE: Final = "disk is full, OPS-412"
 
 
-def write_past(folder: Path, day: str | None, started_at: int) -> bool:
-    """Write the day before a demo's opening into its history, unless the folder has polls of these 24 hours.
-
-    Skips each UTC day that has a file. A reader finds all new days at once. The start is always noted.
+def write_past(folder: Path, started_at: int | None) -> None:
+    """Replace an earlier demo's history by the day before an opening, unless another demo records.
 
     Args:
         folder: need not exist.
-        day: the shipped day's name; None without a day.
-        started_at: the opening's start.
-
-    Returns:
-        Whether the day was written.
+        started_at: the opening, in ms since the epoch; None for a fleet without a day before.
 
     Raises:
         HistoryError: the day cannot be written.
         OSError: likewise.
         sqlite3.Error: likewise.
     """
-    lock = ProcessLock(folder / LOCK)
-    if not lock.acquire():
-        return False
+    writer = FolderWriter(folder, Retention(), between_runs=changes_between_runs)
+    if not writer.take():
+        return
     try:
-        polls = StoredPast(folder).polls(WallMs(started_at - DAY_MS), WallMs(started_at))
-        is_written = False
-        if day is not None and not polls:
-            is_written = True
-            new = folder / folder.name
-            rmtree(new, ignore_errors=True)
-            _write(folder, new, day, started_at)
-            for path in day_paths(new):
-                path.replace(folder / path.name)
-            rmtree(new)
-        start_file(folder).unlink(missing_ok=True)
-        write_private(start_file(folder), str(started_at).encode())
-        return is_written
-    finally:
-        lock.release()
-
-
-def moved_day(day: str, started_at: int) -> Iterator[PastPoll]:
-    """Yield a shipped day's polls, moved to an opening."""
-    by = started_at - SHIPPED_START
-    builder, base = MomentBuilder(NO_PROFILE), 0
-    events: dict[int, bytes] = {}
-    event_decoder = EventDecoder(NO_PROFILE, events.__getitem__)
-    with lzma.open(DAYS / f"{day}.jsonl.xz") as lines:
-        for line in lines:
-            poll = _moved(json.loads(line), by)
-            data = packed([FramePart(poll["frame"], poll["numbers"], base)], _FAST)
-            builder.apply(Frame(FrameKind.STEP if base else FrameKind.KEY, data))
-            base = checksum_of(data)
-            found = []
-            for plain in poll["events"]:
-                event = events[len(events) + 1] = packed([FramePart(plain)], _FAST)
-                found.append(event_decoder.decode(event))
-            yield PastPoll(builder.moment(), PollResult(poll["result"]), found, poll["cause"], poll["starts_run"])
-
-
-def _moved(value: Any, by: int) -> Any:  # noqa: ANN401  any JSON value
-    if isinstance(value, dict):
-        return {name: _moved(each, by) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_moved(each, by) for each in value]
-    return value + by if isinstance(value, (int, float)) and value >= _FIRST_INSTANT else value
-
-
-def _write(folder: Path, new: Path, day: str, started_at: int) -> None:
-
-    def next_writer() -> FolderWriter:
-        numbers = next_numbers(folder, new)
-        return FolderWriter(new, Retention(), between_runs=changes_between_runs, numbers=numbers)
-
-    writer = next_writer()
-    try:
-        for poll in moved_day(day, started_at):
-            moment = poll.moment
-            if poll.starts_run:
+        for path in day_paths(folder):
+            path.unlink()
+        monitor, is_watched = _monitor(), True
+        for elapsed, outcome in () if started_at is None else _outcomes(started_at):
+            if not is_watched:
                 writer.close()
-                writer = next_writer()
-            if not day_path(folder, day_of(moment.now.wall)).exists():
-                writer.write(moment, poll.result, poll.events)
+                writer = FolderWriter(folder, Retention(), between_runs=changes_between_runs)
+                writer.take()
+                monitor = _monitor().with_acks(monitor.acks)
+            if is_watched := not _covers(UNWATCHED, elapsed):
+                if _covers(ACKNOWLEDGED, elapsed) and not monitor.acks:
+                    monitor = _with_ack(monitor, outcome.ended)
+                monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+                moment = Moment.of(monitor, NO_PROFILE, outcome.ended)
+                writer.write(moment, PollResult.from_outcome(outcome), changes.events)
     finally:
         writer.close()
+
+
+def _monitor() -> Monitor:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean(DEMO_PROFILE))
+    return monitor.with_uptime_record(NO_PROFILE, uptimes_before(SIZE))
+
+
+def _covers(span: tuple[float, float], elapsed: float) -> bool:
+    return span[0] <= elapsed < span[1]
+
+
+def _with_ack(monitor: Monitor, now: Clocks) -> Monitor:
+    rows = monitor.fleet.by_profile[NO_PROFILE]
+    broken = next(each for each in rows.environments.values() if each.environment.name == BROKEN)
+    ack = ack_of(broken, rows.clock.server_time(now.wall), note_of(_NOTE))
+    return monitor.with_acks({(EMPTY, broken.environment.id): ack})
+
+
+def _outcomes(started_at: int) -> Iterator[tuple[float, Listed | Failed]]:
+    """Yield each poll's time, in seconds from the opening, and its outcome."""
+    fleet, pool, interval = DemoFleet(SIZE, started_at), Pool(), timedelta(seconds=_EVERY_S)
+    known: dict[SafeText, Environment] = {}
+    times = [_LAST_S]
+    while times[-1] > _EVERY_S - DAY:
+        times.append(times[-1] - (_EVERY_FLAPPING_S if _covers(FLAPPING, times[-1]) else _EVERY_S))
+    for elapsed in reversed(times):
+        at = started_at + int(elapsed * 1_000)
+        started, ended = (Clocks(WallMs(each), MonotonicS(each / 1_000)) for each in (at, at + _ANSWERED_AFTER_MS))
+        if _covers(FAILING, elapsed):
+            cause, message = Cause.UNAVAILABLE, _FAILURE
+            yield elapsed, Failed(cause=cause, message=message, started=started, ended=ended, interval=interval)
+        else:
+            body = listing_body(fleet.page(at)[0], has_next_page=False)
+            page = page_of(body, known, pool)
+            known = {row.id: row for row in page.environments}
+            pages, clock = (ListedPage(page.environments, started.wall),), (OffsetBounds(-500, 500),)
+            snapshot = Snapshot.of_pages(pages=pages, clock=clock, requests=1, received=len(body))
+            yield elapsed, Listed(snapshot, started, ended, interval)

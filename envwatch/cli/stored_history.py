@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for
-from envwatch.cli.demo_settings import DEMO_PROFILE, demo_settings, newest_demo_host
+from envwatch.cli.demo_settings import DEMO_PROFILE, demo_folder, demo_settings
 from envwatch.config.credentials import CredentialsError, credentials_of, without_key
-from envwatch.history.stored import StoredPast
+from envwatch.history.stored import StoredPast, day_paths
 from envwatch.model.text import SafeText, clean
 from envwatch.redactor import ReportedError
 from envwatch.watch.profiles import history_folder_for, server_in
@@ -32,12 +32,12 @@ def recorded_settings_for(options: Options) -> list[Settings]:
 def base_url_of(settings: Settings) -> SafeText:
     """Return the polled address of a profile's server; without a key, the configured address.
 
-    Demos have no lasting address: the newest counts.
+    A demo has no lasting address.
     """
     if is_demo(settings):
-        if (host := newest_demo_host(settings)) is None:
+        if not day_paths(demo_folder(settings)):
             raise StopError(Exit.FAILED, "there is no recorded demo: run `envwatch demo` first")
-        return clean(f"http://{host}")
+        return clean(f"http://{DEMO_PROFILE}")
     try:
         return clean(credentials_of(settings, os.environ, now_ms=time.time() * 1000).base_url)
     except CredentialsError:

@@ -5,58 +5,55 @@ Cheap to import: only the child imports the server.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from envwatch.demo.scenarios import FleetSpec
+    from collections.abc import Sequence
 
-_EXIT_TIMEOUT_S = 2.0
-_IMPORT_ROOT = Path(__file__).parents[2]
+_EXIT_TIMEOUT_S: Final = 2.0
+_IMPORT_ROOT: Final = Path(__file__).parents[2]
 
 
 class ChildServer:
-    """A demo API server in a child process; a context manager.
+    """A demo API server with a fleet of `size` in a child process.
 
-    The child ends with its standard input: also when the parent is killed.
+    The child ends with its standard input: also when the parent is killed. Starting does not wait for the server.
+
+    Raises:
+        OSError: the process cannot be started.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], key: str) -> None:
-        self.key = key
-        self._process = process
-        self._message: dict[str, Any] | None = None
-
-    @classmethod
-    def start(cls, spec: FleetSpec, *, ages_from: int | None = None) -> Self:
-        """Start a child with a fleet and a fresh key, without waiting for the server.
-
-        `ages_from` is as for `SimulatedFleet`.
-
-        Raises:
-            OSError: the process cannot be started.
-        """
-        key = f"demo-{secrets.token_urlsafe(24)}"
-        process = subprocess.Popen(  # noqa: S603 - this interpreter with this package
-            [sys.executable, "-m", "envwatch.demo.server", json.dumps([*spec, ages_from])],
+    def __init__(self, size: int, program: Sequence[str] = ("-m", "envwatch.demo.server")) -> None:
+        self.key = f"demo-{secrets.token_urlsafe(24)}"
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter with this package
+            [sys.executable, *program, str(size)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "LETTA_API_KEY": key},
+            env={**os.environ, "LETTA_API_KEY": self.key},
             cwd=_IMPORT_ROOT,
             start_new_session=True,  # ctrl+c and ctrl+z reach the dashboard only
         )
-        return cls(process, key)
+
+    @cached_property
+    def _announced(self) -> dict[str, Any]:
+        line = next(iter(self._process.stdout or ()), b'{"error": "the demo server ended before it could listen"}')
+        message: dict[str, Any] = json.loads(line)
+        if "error" in message:
+            raise OSError(message["error"])
+        return message
 
     @property
     def started_at(self) -> int:
-        """The opening's start, in ms since the epoch; waits as `base_url` does."""
-        return int(self._announced()["started_at"])
+        """The opening, in ms since the epoch; waits as `base_url` does."""
+        return int(self._announced["started_at"])
 
     @property
     def base_url(self) -> str:
@@ -65,30 +62,12 @@ class ChildServer:
         Raises:
             OSError: the child cannot listen, or has ended.
         """
-        return str(self._announced()["base_url"])
-
-    def _announced(self) -> dict[str, Any]:
-        if self._message is None:
-            stdout = self._process.stdout
-            line = b"" if stdout is None or stdout.closed else stdout.readline()
-            if not line:
-                raise OSError("the demo server ended before it could listen")
-            message: dict[str, Any] = json.loads(line)
-            if "error" in message:
-                raise OSError(message["error"])
-            self._message = message
-        return self._message
+        return str(self._announced["base_url"])
 
     def close(self) -> None:
-        """End the child: close its input, then SIGTERM, then SIGKILL."""
-        for end in (self._close_input, self._process.terminate, self._process.kill):
-            end()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_EXIT_TIMEOUT_S)
-                break
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
-    def _close_input(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        """End the child: close its input, then SIGKILL."""
+        try:
+            self._process.communicate(timeout=_EXIT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()

@@ -1,13 +1,9 @@
-"""The demo fleet's machines: names, owners, hosts and ids, each a pure function of fleet and index."""
+"""The demo fleet's machines: a table, and the properties that never change, as a function of the place."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import lru_cache
 from hashlib import sha256
-from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from envwatch.model.environment import (
@@ -18,303 +14,194 @@ from envwatch.model.environment import (
     Environment,
 )
 
-if TYPE_CHECKING:
-    from envwatch.demo.scenarios import FleetSpec
-
-NEWEST_VERSION = "0.34.12"
-UNRESTRICTED = ("unrestricted", "bypassPermissions", "fullAccess")
-
-# Listeners before 0.33 advertise fewer commands.
-_COMMANDS = ["clear", "doctor", "dream", "init", "compact", "reload", "context-limit", "upgrade-letta-code", "toolset"]
-_OLD_COMMANDS = ["clear"]
-
-_PEOPLE = (
-    "hiro", "chen", "amara", "lukas", "priya", "sofia", "noor", "diego", "mei", "tomas", "ines", "kofi", "yuki", "ravi",
-    "elena", "omar", "freya", "jonas", "lena", "mateo", "zoe", "arjun", "nadia", "emil",
-)  # fmt: skip
-_REPOSITORIES = ("portal", "billing", "agents", "infra", "search", "mobile", "docs", "ledger")
-
-_TEAMS = ("agents", "platform", "research", "support")
-"""The value of the metadata's key `team`, which people set themselves."""
-
-
-class Role(StrEnum):
-    """Times at which a machine is up."""
-
-    SERVER = "server"
-    """Always."""
-    LAPTOP = "laptop"
-    """Not at night."""
-    JOB = "job"
-    """For some hours of a day."""
+NEWEST: Final = "0.34.12"
 
 
 class Blueprint(NamedTuple):
-    """A kind of machine. The name's fields are `{who}`, `{n}` and `{agent}`."""
+    """A line of the table."""
 
     name: str
     os: str
     device: str
-    """Form of the deviceId: uuid, hex, desktop or sandbox; "twin" repeats the previous deviceId. Three forms belong to
-    the Desktop app: desktop, "cloud" (a uuid) and "local" (the app on this machine)."""
+    """Form of the deviceId: uuid, hex or sandbox. Three forms belong to the Desktop app: desktop, "cloud" (a uuid) and
+    "local" (the app on this machine). A number: the device of that place."""
     mode: str | None
     branch: str | None
-    presence: str = "online"
-    """online; away (all fields of the connection null); asleep (connection, old heartbeat); left (old heartbeat)."""
-    role: Role = Role.SERVER
+    version: str = NEWEST
+    role: str = "server"
+    """server: always up; laptop: not at night; job: some hours of a day; away, left: lost long ago."""
 
 
 # Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines: the loss of another pod is a mass change,
-# even in a fleet of 40.
-ROSTER = (
-    Blueprint("build-box-{n}", "linux", "uuid", "unrestricted", "main"),
-    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "feat/login", role=Role.LAPTOP),
-    Blueprint("mac-mini-{n}", "darwin", "hex", "acceptEdits", "main"),
-    Blueprint("old-jenkins-{n}", "linux", "hex", "default", None, "away"),
-    Blueprint("chen-nas", "linux", "uuid", None, None),
-    Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
-    Blueprint("{who}-thinkpad", "win32", "uuid", "standard", "fix/token-refresh", role=Role.LAPTOP),
-    Blueprint("gpu-node-{n}", "linux", "uuid", "bypassPermissions", "train/v3"),
-    Blueprint("{who}-desktop", "win32", "cloud", "acceptEdits", "main"),
-    Blueprint("{who}-macbook-air", "darwin", "hex", "standard", "feat/onboarding", "asleep", role=Role.LAPTOP),
-    Blueprint("東京-build-{n}", "linux", "uuid", "standard", "main"),
-    Blueprint("ci-runner-{n}", "linux", "hex", "fullAccess", "release/2026.11", role=Role.JOB),
-    Blueprint("meeting-room-{n}", "win32", "uuid", "standard", None, "left"),
-    Blueprint("{who}-workstation", "linux", "uuid", "acceptEdits", "perf/arena-alloc"),
-    Blueprint("{who}-workstation", "linux", "twin", "standard", "main"),
-    Blueprint("sandbox-{agent}", "linux", "sandbox", None, None, "away"),
-    Blueprint("Andre\u0301’s MacBook Pro", "darwin", "uuid", "standard", "feat/faktura", role=Role.LAPTOP),
-    Blueprint("staging-{n}", "linux", "uuid", "strict", "staging"),
-    Blueprint("raspberry-{n}", "linux", "hex", "standard", "main"),
-    Blueprint("мария-ноутбук", "win32", "uuid", "acceptEdits", "feature/поиск", role=Role.LAPTOP),
-    Blueprint("edge-fra-{n}", "linux", "uuid", "standard", "main"),
-    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "acceptEdits", "spike/duckdb", "asleep", role=Role.LAPTOP),
-    Blueprint("🚀 release-runner", "linux", "uuid", "unrestricted", "release/2026.11", role=Role.JOB),
-    Blueprint("{who}-studio", "darwin", "desktop", "standard", "main"),
-    Blueprint("build-box-{n}", "linux", "uuid", "standard", "main"),
-    Blueprint("مكتب-الرياض", "win32", "hex", "standard", "main"),
-    Blueprint("sandbox-{agent}", "linux", "sandbox", "acceptEdits", "agent/refactor-auth"),
-    Blueprint("db-replica-{n}", "linux", "uuid", "standard", None, "left"),
-    Blueprint(
-        "ci-eu-central-1-spot-c6gd-16xlarge-integration-tests-shard-{n}",
-        "linux",
-        "hex",
-        "standard",
-        "main",
-        role=Role.JOB,
-    ),
-    Blueprint("김-맥북", "darwin", "uuid", "plan", "feat/검색", role=Role.LAPTOP),
-    Blueprint("{who}-devbox", "linux", "uuid", "acceptEdits", "feat/login"),
-    Blueprint("mac-mini-{n}", "darwin", "hex", "standard", "main"),
-    Blueprint("{who}-surface", "win32", "uuid", "standard", "docs/adr-19", role=Role.LAPTOP),
-    Blueprint("qa-bench-{n}", "linux", "uuid", "standard", "main", "away"),
-    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "main", role=Role.LAPTOP),
-    Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
-    Blueprint("nightly-{n}", "linux", "uuid", "acceptEdits", "nightly", role=Role.JOB),
-    Blueprint("{who}-imac", "darwin", "local", "standard", "fix/flaky-tests"),
-    Blueprint("edge-sin-{n}", "linux", "hex", None, None),
-    Blueprint("sandbox-{agent}", "linux", "sandbox", None, None),
+# even in a fleet of 40. Only versions from 0.34.10 on have the option `--org`, which makes a device id in hex.
+ROSTER: Final = tuple(Blueprint(*line) for line in (
+    ("build-box-8", "linux", "uuid", "unrestricted", "main"),
+    ("lukas-laptop-6", "darwin", "uuid", "standard", "feat/login", NEWEST, "laptop"),
+    ("mac-mini-20", "darwin", "hex", "acceptEdits", "main"),
+    ("old-jenkins-21", "linux", "uuid", "default", None, "0.33.4", "away"),
+    ("chen-nas", "linux", "uuid", None, None),
+    ("sandbox", "linux", "sandbox", "standard", "main"),
+    ("chen-thinkpad", "win32", "uuid", "standard", "fix/token-refresh", NEWEST, "laptop"),
+    ("gpu-node-16", "linux", "uuid", "bypassPermissions", "train/v3", "0.33.4"),
+    ("chen-desktop", "win32", "cloud", "acceptEdits", "main"),
+    ("hiro-macbook-air", "darwin", "hex", "standard", "feat/onboarding", NEWEST, "laptop"),
+    ("東京-build-10", "linux", "uuid", "standard", "main"),
+    ("ci-runner-16", "linux", "uuid", "fullAccess", "release/2026.11", "0.31.2", "job"),
+    ("meeting-room-29", "win32", "uuid", "standard", None, NEWEST, "left"),
+    ("sofia-workstation", "linux", "uuid", "acceptEdits", "perf/arena-alloc"),
+    ("sofia-workstation", "linux", "13", "standard", "main"),
+    ("sandbox", "linux", "sandbox", None, None, "0.33.4", "away"),
+    ("Andre\u0301’s MacBook Pro", "darwin", "uuid", "standard", "feat/faktura", NEWEST, "laptop"),
+    ("staging-10", "linux", "uuid", "strict", "staging"),
+    ("raspberry-18", "linux", "hex", "standard", "main"),
+    ("мария-ноутбук", "win32", "uuid", "acceptEdits", "feature/поиск", "0.34.9", "laptop"),
+    ("edge-fra-11", "linux", "uuid", "standard", "main"),
+    ("sofia-laptop-4", "darwin", "uuid", "acceptEdits", "spike/duckdb", NEWEST, "left"),
+    ("🚀 release-runner", "linux", "uuid", "unrestricted", "release/2026.11", NEWEST, "job"),
+    ("hiro-studio", "darwin", "desktop", "standard", "main", "0.33.4"),
+    ("build-box-20", "linux", "uuid", "standard", "main"),
+    ("مكتب-الرياض", "win32", "hex", "standard", "main"),
+    ("sandbox", "linux", "sandbox", "acceptEdits", "agent/refactor-auth"),
+    ("db-replica-23", "linux", "uuid", "standard", None, "0.34.9", "left"),
+    ("ci-eu-central-1-spot-c6gd-16xlarge-integration-tests-shard-9", "linux", "hex", "standard", "main", NEWEST, "job"),
+    ("김-맥북", "darwin", "uuid", "plan", "feat/검색", NEWEST, "laptop"),
+    ("priya-devbox", "linux", "uuid", "acceptEdits", "feat/login"),
+    ("mac-mini-25", "darwin", "uuid", "standard", "main", "0.34.9"),
+    ("lukas-surface", "win32", "uuid", "standard", "docs/adr-19", NEWEST, "laptop"),
+    ("qa-bench-25", "linux", "uuid", "standard", "main", NEWEST, "away"),
+    ("amara-laptop-14", "darwin", "uuid", "standard", "main", NEWEST, "laptop"),
+    ("sandbox", "linux", "sandbox", "standard", "main", "0.33.4"),
+    ("nightly-15", "linux", "uuid", "acceptEdits", "nightly", NEWEST, "job"),
+    ("amara-imac", "darwin", "local", "standard", "fix/flaky-tests"),
+    ("edge-sin-7", "linux", "hex", None, None),
+    ("sandbox", "linux", "sandbox", None, None, "0.34.9"),
+))  # fmt: skip
+SIZE: Final = len(ROSTER)
+ARRIVALS: Final = (
+    Blueprint("build-box-30", "linux", "uuid", None, None),
+    Blueprint("mac-mini-25-new", "darwin", "31", "standard", "main", "0.34.9"),
 )
-_ARRIVALS = tuple(
-    each._replace(mode=None, branch=None) for each in ROSTER if each.os == "linux" and each.presence == "online"
-)
+"""Machines that the story adds; the second is place 31 with another name."""
+LEAST_WITH_ARRIVALS: Final = 32
 
-_DESKTOP_APPS = {"desktop": DESKTOP_LISTENER, "cloud": DESKTOP_CLOUD_LISTENER, "local": DESKTOP_LISTENER}
+_PEOPLE: Final = ("hiro", "chen", "amara", "lukas", "priya", "sofia")
+_REPOSITORIES: Final = ("portal", "billing", "agents", "infra", "search", "mobile", "docs", "ledger")
+_TEAMS: Final = ("agents", "platform", "research", "support")
+"""The value of the metadata's key `team`, which people set themselves."""
+_COMMANDS: Final = ("clear", "doctor", "dream", "init", "compact", "reload", "context-limit", "toolset")
+"""Listeners before 0.34 advertise only the first."""
+_DESKTOP_APPS: Final = {"desktop": DESKTOP_LISTENER, "cloud": DESKTOP_CLOUD_LISTENER, "local": DESKTOP_LISTENER}
 """Prefix of the listener instance, by form of the deviceId."""
 
-# osName, osVersion, architecture
-_SYSTEMS = {
-    "darwin": ("macOS", "26.1", "arm64"),
-    "linux": ("Ubuntu", "24.04.3 LTS", "x64"),
-    "win32": ("Windows 11 Pro", "10.0.26200", "x64"),
+
+_MACHINE: Final = ("architecture", "cpu", "osName", "osVersion", "model")
+_SYSTEMS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
+    "darwin": ("v24.11.1", "/Users/{}/src/", ("arm64", "Apple M3 Pro", "macOS", "26.1", "Mac15,6")),
+    "linux": ("v22.21.1", "/home/{}/code/", ("x64", "AMD EPYC 9454P", "Ubuntu", "24.04.3 LTS")),
+    "win32": (
+        "v22.20.0",
+        "C:\\Users\\{}\\src\\",
+        ("x64", "AMD Ryzen 7", "Windows 11", "10.0.26200", "ThinkPad X1"),
+    ),
 }
-_PROCESSORS = {
-    "darwin": ("Apple M2", "Apple M3 Pro", "Apple M4 Max"),
-    "linux": ("AMD EPYC 9454P", "Intel Xeon Gold 6430", "AMD Ryzen 9 7950X"),
-    "win32": ("Intel Core Ultra 7 155H", "AMD Ryzen 7 PRO 7840U"),
-}
-_INSTALL_PATHS = {
-    "darwin": "/opt/homebrew/lib/node_modules/@letta-ai/letta-code",
-    "linux": "/usr/local/lib/node_modules/@letta-ai/letta-code",
-    "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
-}
-_MODELS = {"darwin": ("Mac14,2", "Mac15,6", "Mac16,5"), "win32": ("Surface Laptop 7", "ThinkPad X1 Carbon")}
-"""A listener on Linux sends no model."""
-_UPDATE_COMMAND = "npm install -g @letta-ai/letta-code@latest"
-_UPDATE_PIP = "Upgrade with your installer: uv tool upgrade letta, pipx upgrade letta, or pip install --upgrade letta"
-_UPDATE_DESKTOP = "Update the Letta Code desktop app, then restart it."
-_NODE_VERSIONS = {
-    "darwin": ("v22.21.1", "v24.11.1"),
-    "linux": ("v22.21.1", "v22.14.0", "v20.19.5"),
-    "win32": ("v22.20.0",),
-}
+"""Version of Node, home folder, and values of `_MACHINE`. A listener on Linux sends no model."""
+_COMMAND: Final = "npm install -g @letta-ai/letta-code@latest"
+_PATH: Final = "/usr/lib/node_modules/@letta-ai/letta-code"
+_BY_HAND: Final = {"supported": False, "writable": False}
+_REFUSED: Final = {"supported": True, "writable": False, "reason": f"{_PATH} is not writable by this user"}
+_UPDATES: Final[tuple[dict[str, object] | None, ...]] = (
+    {"supported": True, "writable": True},
+    {"supported": True, "writable": True, "install_path": _PATH, "manual_command": _COMMAND},
+    {**_REFUSED, "install_path": _PATH, "manual_command": f"sudo {_COMMAND}"},
+    {**_BY_HAND, "manual_command": "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"},
+    None,
+)
+"""How listeners update themselves, in turn; the first two can."""
+_MANAGED: Final = {**_BY_HAND, "reason": "managed by the sandbox image"}
+_UPDATE_DESKTOP: Final = {**_BY_HAND, "manual_command": "Update the Letta Code desktop app, then restart it."}
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """An environment's permanent properties."""
 
+    blueprint: Blueprint
+    number: int
+    """A number of the machine's own, for choices."""
     identity: dict[str, str]
     """By attribute of `Environment`."""
     metadata: dict[str, object] | None
     """The constant part; None for a listener that never sent metadata."""
-    home: str
-    fraction: float | None
-    """Milliseconds subtracted from the row's times, which become floats; None for integers."""
-    mode: str | None
-    branch: str | None
-    version: str
-    node: str
-    presence: str
-    role: Role
-
-    @property
-    def is_sandbox(self) -> bool:
-        """Whether the machine is a cloud sandbox, which may leave the listing."""
-        return self.identity["device_id"].startswith("sandbox-")
-
-    @property
-    def is_server(self) -> bool:
-        """Whether the machine is always up, so that a loss needs a person."""
-        return self.role is Role.SERVER and not self.is_sandbox
+    directory: str
+    """Where agents run."""
 
 
-def machine_at(spec: FleetSpec, index: int) -> Machine:
-    """Return the machine at an index; from the fleet's size on, an arrival."""
-    cycle, place = divmod(index, len(ROSTER))
-    rng = random_at(spec.seed, index)
-    is_arrival = index >= spec.size
-    blueprint = rng.choice(_ARRIVALS) if is_arrival else ROSTER[place]
-    is_twin = blueprint.device == "twin"
-    desk = random_at(spec.seed, index - 1) if is_twin else rng  # a second listener on the previous machine
-    who = desk.choice(_PEOPLE[: 6 + spec.size // 500])
-    number = desk.randrange(2, 30) + 30 * cycle
-    agent = f"agent-{_uuid(desk)}"
-    device = _device_id(blueprint.device, desk, agent)
-    name = blueprint.name.format(who=who, n=number, agent=agent)
-    if cycle and name == blueprint.name:
-        name = f"{name}-{cycle + 1}"
-    identity = {"id": f"env-{_uuid(rng)}", "name": name, "device_id": device}
-    is_local = blueprint.device == "local"
-    identity["organization_id"] = LOCAL_ORGANIZATION if is_local else f"org-{_shared_uuid(spec.seed, -1)}"
-    user = _shared_uuid(spec.seed, -2 - _PEOPLE.index(who))
+def machine_at(index: int, size: int) -> Machine:
+    """Return a fleet's machine; from the fleet's size on, an arrival. Later rounds of the table get numbered names."""
+    blueprint, cycle = (ROSTER[index % SIZE], index // SIZE) if index < size else (ARRIVALS[index - size], 0)
+    is_shared = blueprint.device.isdigit()  # a second listener on another line's machine
+    place = int(blueprint.device) if is_shared else index % SIZE
+    number, agent = number_of(index), f"agent-{uuid_of(cycle, place, 'agent')}"
+    name = blueprint.name if not cycle else f"{blueprint.name}-{cycle + 1}"
+    person = blueprint.name.partition("-")[0]
+    who = person if person in _PEOPLE else _PEOPLE[number % len(_PEOPLE)]
+    user = f"user-{uuid_of(who)}"
+    device = f"{uuid_of(cycle, place, 'device')}"
+    desktop = f"{DESKTOP_DEVICE}{device}"
+    devices = {"sandbox": f"sandbox-{agent}", "hex": device.replace("-", ""), "desktop": desktop, "local": desktop}
+    is_current = blueprint.version.startswith("0.34")
+    identity = {
+        "id": f"env-{uuid_of(index)}",
+        "name": f"sandbox-{agent}" if blueprint.device == "sandbox" else name,
+        "device_id": devices.get(blueprint.device, device),
+        "organization_id": LOCAL_ORGANIZATION if blueprint.device == "local" else f"org-{uuid_of()}",
+    }
     if place % 9 != 8:
-        identity["user_id"] = f"user-{user}"
+        identity["user_id"] = user
     if place % 7 != 3:
-        identity["api_key_owner"] = f"user-{user}"
-    version = rng.choice(("0.34.9", "0.33.4", "0.32.1", "0.31.2")) if place % 4 == 3 else NEWEST_VERSION
-    current = version.startswith("0.34")
-    if blueprint.device == "hex" and version != NEWEST_VERSION:  # older versions have no option `--org`
-        identity["device_id"] = str(UUID(hex=device, version=4))
-    if blueprint.device in _DESKTOP_APPS:
-        identity["listener_instance_id"] = f"{_DESKTOP_APPS[blueprint.device]}{_hash_of(name)}"
-    elif current:
-        identity["listener_instance_id"] = f"{'listen' if is_twin else 'server'}-{_hash_of(name)}"
+        identity["api_key_owner"] = user
+    if blueprint.device in _DESKTOP_APPS or is_current:
+        surface = "listen-" if blueprint.device == "13" else "server-"
+        name_hash = sha256(name.encode()).hexdigest()[:16]
+        identity["listener_instance_id"] = f"{_DESKTOP_APPS.get(blueprint.device, surface)}{name_hash}"
+    home = "/workspace/" if blueprint.device == "sandbox" else _SYSTEMS[blueprint.os][1].format(who)
     return Machine(
-        identity=identity,
-        metadata=None if place % 20 == 18 else _metadata(blueprint, place, current=current, rng=rng),
-        home=_home(blueprint, who) + desk.choice(_REPOSITORIES),
-        fraction=rng.choice((0.0, 0.25, 0.5)) if place % 5 == 2 else None,
-        mode=blueprint.mode,
-        branch=blueprint.branch,
-        version=NEWEST_VERSION if is_arrival else version,
-        node=rng.choice(_NODE_VERSIONS[blueprint.os]),
-        presence=blueprint.presence,
-        role=blueprint.role,
+        blueprint,
+        number,
+        identity,
+        metadata=None if place % 20 == 18 else _metadata(blueprint, place, is_current=is_current),
+        directory=home + _REPOSITORIES[number % len(_REPOSITORIES)],
     )
 
 
-def renamed(machine: Machine, spec: FleetSpec, index: int) -> Machine:
-    """Return a machine as a new row of the same device, with another name and name hash."""
-    name = f"{machine.identity['name']}-new"
-    identity = {
-        **machine.identity,
-        "id": f"env-{_uuid(random_at(spec.seed, index))}",
-        "name": name,
-        "listener_instance_id": f"server-{_hash_of(name)}",
-    }
-    return replace(machine, identity=identity)
+def number_of(*parts: object) -> int:
+    """Return a large number that looks random and depends only on the parts."""
+    return int.from_bytes(sha256(repr(parts).encode()).digest()[:16])
 
 
-def _hash_of(name: str) -> str:
-    return sha256(name.encode()).hexdigest()[:16]
+def uuid_of(*parts: object) -> UUID:
+    """Return a UUID that depends only on the parts."""
+    return UUID(int=number_of(*parts), version=4)
 
 
-def random_at(seed: int, index: int) -> Random:
-    """Return a random sequence; negative indexes: the fleet, from 1 << 31 on: first states."""
-    return Random((seed << 32) ^ (index & 0xFFFF_FFFF))  # noqa: S311 - repeatable, not secret
-
-
-def connection_id(random: Random) -> str:
-    """Return a new connection's id."""
-    return f"conn-{UUID(int=random.getrandbits(128))}"
-
-
-def _uuid(rng: Random) -> UUID:
-    return UUID(int=rng.getrandbits(128), version=4)
-
-
-@lru_cache(maxsize=64)
-def _shared_uuid(seed: int, index: int) -> UUID:
-    return _uuid(random_at(seed, index))
-
-
-def _device_id(form: str, rng: Random, agent: str) -> str:
-    if form == "sandbox":
-        return f"sandbox-{agent}"
-    if form == "hex":
-        return f"{rng.getrandbits(128):032x}"
-    return f"{DESKTOP_DEVICE if form in {'desktop', 'local'} else ''}{_uuid(rng)}"
-
-
-def _home(blueprint: Blueprint, who: str) -> str:
-    homes = {"darwin": f"/Users/{who}/src/", "linux": f"/home/{who}/code/", "win32": f"C:\\Users\\{who}\\src\\"}
-    return "/workspace/" if blueprint.device == "sandbox" else homes[blueprint.os]
-
-
-def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -> dict[str, object]:
+def _metadata(blueprint: Blueprint, place: int, *, is_current: bool) -> dict[str, object]:
+    (node, _, system), is_sandbox = _SYSTEMS[blueprint.os], blueprint.device == "sandbox"
     metadata: dict[str, object] = {
+        Environment.node_version.key: node,
         Environment.os.key: blueprint.os,
-        Environment.supported_commands.key: _COMMANDS if current else _OLD_COMMANDS,
+        Environment.supported_commands.key: _COMMANDS if is_current else _COMMANDS[:1],
     }
-    if blueprint.device != "sandbox":
+    if not is_sandbox:
         metadata["team"] = _TEAMS[place % len(_TEAMS)]
-    if place % 6 != 5 or blueprint.device in _DESKTOP_APPS:
-        metadata[Environment.self_update.key] = _self_update(blueprint, place)
-    if current:
-        os_name, os_version, architecture = _SYSTEMS[blueprint.os]
-        metadata[Environment.message_protocol.key] = "v2-input"
-        metadata[Environment.has_paired_generations.key] = True
-        metadata[Environment.subagents_notify_caller.key] = True
-        machine = {
-            "architecture": architecture,
-            "cpu": rng.choice(_PROCESSORS[blueprint.os]),
-            "memoryBytes": rng.choice((8, 16, 32, 64, 128)) << 30,
-            "osName": os_name,
-            "osVersion": os_version,
-        }
-        if blueprint.device == "sandbox":
+    update = _UPDATE_DESKTOP if blueprint.device in _DESKTOP_APPS else _UPDATES[place % len(_UPDATES)]
+    if update is not None:
+        metadata[Environment.self_update.key] = _MANAGED if is_sandbox else update
+    if is_current:
+        machine: dict[str, object] = {"memoryBytes": 8 << 30 << place % 5, **dict(zip(_MACHINE, system, strict=False))}
+        if is_sandbox:
             machine["model"] = "Container"
-        elif models := _MODELS.get(blueprint.os):
-            machine["model"] = models[place % len(models)]
         if blueprint.name.endswith("workstation"):
             machine["gpus"] = ["NVIDIA RTX 6000 Ada Generation"] * 2
-        metadata[Environment.machine.key] = machine
+        flags = (Environment.has_paired_generations, Environment.subagents_notify_caller)
+        metadata |= {Environment.message_protocol.key: "v2-input", Environment.machine.key: machine}
+        metadata |= {flag.key: True for flag in flags}
     return metadata
-
-
-def _self_update(blueprint: Blueprint, place: int) -> dict[str, object]:
-    if blueprint.device == "sandbox":
-        return {"supported": False, "writable": False, "reason": "managed by the sandbox image"}
-    if blueprint.device in _DESKTOP_APPS:
-        return {"supported": False, "writable": False, "manual_command": _UPDATE_DESKTOP}
-    if place % 12 == 3:
-        return {"supported": False, "writable": False, "manual_command": _UPDATE_PIP}
-    if place % 3 == 1:
-        return {"supported": True, "writable": True}
-    if place % 3 == 0 and blueprint.os != "win32":
-        path = "/usr/lib/node_modules/@letta-ai/letta-code"
-        refusal = {"supported": True, "writable": False, "reason": f"{path} is not writable by this user"}
-        return {**refusal, "install_path": path, "manual_command": f"sudo {_UPDATE_COMMAND}"}
-    path = _INSTALL_PATHS[blueprint.os]
-    return {"supported": True, "writable": True, "install_path": path, "manual_command": _UPDATE_COMMAND}

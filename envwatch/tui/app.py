@@ -108,7 +108,7 @@ class EnvwatchApp(TerminalApp, StateNode):
             self.theme = settings.theme
         self.set_keymap(preferences.keymap)
         glyphs = ASCII if preferences.ascii_only else UNICODE
-        options = DisplayOptions(settings, glyphs=glyphs, start_key=preferences.commands.start_key)
+        options = DisplayOptions(settings, glyphs=glyphs)
         self.set_reactive(EnvwatchApp.options, options)
         self.set_reactive(EnvwatchApp.state, self._shown)
 

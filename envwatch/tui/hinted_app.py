@@ -1,13 +1,14 @@
-"""The demo's App with a line of hints that leads a newcomer through six keys."""
+"""The demo's App with a line of hints that leads a newcomer through the story, key by key."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from textual.binding import Binding
 from textual.reactive import reactive
 
 from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.state import StateNode
 from envwatch.tui.terminal.app import add_binding
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.line import Part, Row, TextLine
@@ -27,34 +28,30 @@ LEAST_LINES: Final = 20
 """Screens with fewer lines show no hints."""
 
 
-HINTS: Final = {
-    ("problem(1)",): "goes to the next loss",
-    ("open",): "opens the row's details, with what to do",
-    ("alerts",): "makes this row alert always, never or by rule",
-    ("filter",): "filters: web mode:unrestricted beat:>90s",
-    ("events", "explain"): "shows all events; an event leads to its row",
-    ("help",): "explains all signs, colours and keys",
-}
-"""Hints by the actions that count as tried; the first action's key stands before the text."""
+Hint: TypeAlias = "tuple[float, tuple[str, ...], str]"
+"""From a second after the first frame on, the key of the first action does what the text says. Using any of the actions
+ends the hint."""
 
 
-class HintBar(TextLine):
+class HintBar(TextLine, StateNode):
     """The first hint whose key was not used, and the key that closes the hints."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
 
-    left: reactive[Sequence[tuple[str, ...]]] = reactive(tuple(HINTS))
+    left: reactive[Sequence[Hint]] = reactive(())
 
-    def __init__(self, close_key: str) -> None:
+    def __init__(self, hints: Sequence[Hint], close_key: str, began_at: float) -> None:
         super().__init__()
-        self._close_key = close_key
+        self._count, self._close_key, self._began_at = len(hints), close_key, began_at
+        self.set_reactive(HintBar.left, hints)
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
+        self.watch(self, "state", self.refresh_if_changed)
 
     def note(self, action: str) -> None:
-        self.left = tuple(actions for actions in self.left if action not in actions)
+        self.left = [hint for hint in self.left if action not in hint[1]]
 
     def fit(self, lines: int) -> None:
         self.display = lines >= LEAST_LINES
@@ -62,12 +59,15 @@ class HintBar(TextLine):
     def parts(self) -> Row:
         if not self.left:
             return [], []
-        actions, number = self.left[0], len(HINTS) - len(self.left) + 1
-        place = Part(f"hint {number} of {len(HINTS)}:", "faint", 4)
+        (at, actions, text), place = self.left[0], f"hint {self._count - len(self.left) + 1} of {self._count}"
+        close = [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
+        if self.state.rewound is not None and (key := self._key_of("live")) is not None:
+            return [Part(key, "key", 8), Part("returns to the present", "", 7, cut_at=6)], close
         if (key := self._key_of(actions[0])) is None:
-            return [place, Part("the table follows the text as you type", "", 7, cut_at=6)], []
-        left = [place, Part(key, "key", 8), Part(HINTS[actions], "", 7, cut_at=6)]
-        return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
+            return [Part("the table follows the text as you type; esc leads back", "", 7, cut_at=6)], []
+        if self.state.present.monotonic - self._began_at < at:
+            return [Part(f"{place} comes with the next change", "faint", 7, cut_at=6)], close
+        return [Part(f"{place}:", "faint", 4), Part(key, "key", 8), Part(text, "", 7, cut_at=6)], close
 
     def _key_of(self, action: str) -> str | None:
         bindings = (each.binding for each in self.screen.active_bindings.values())
@@ -80,8 +80,9 @@ class HintedApp(EnvwatchApp):
     `close_key` only closes the hints. Later demos show no hints.
     """
 
-    def __init__(self, inputs: Inputs, preferences: Preferences, *, close_key: str) -> None:
+    def __init__(self, inputs: Inputs, preferences: Preferences, hints: Sequence[Hint], *, close_key: str) -> None:
         super().__init__(inputs, preferences)
+        self._hints = hints
         self._close_key = close_key
         self._hint_bar: HintBar | None = None
 
@@ -97,9 +98,11 @@ class HintedApp(EnvwatchApp):
     def _show_hints(self) -> None:
         if not self.dashboard.is_attached:
             return
-        self._hint_bar = HintBar(self.get_key_display(Binding(self._close_key, "", "")))
-        self._hint_bar.fit(self.size.height)
-        self.dashboard.mount(self._hint_bar, before=self.dashboard.query_one(FilterBar))
+        key = self.get_key_display(Binding(self._close_key, "", ""))
+        bar = HintBar(self._hints, key, self.state.present.monotonic)
+        bar.fit(self.size.height)
+        self._hint_bar = bar.data_bind(EnvwatchApp.state)
+        self.dashboard.mount(bar, before=self.dashboard.query_one(FilterBar))
 
     def on_resize(self, event: Resize) -> None:
         if self._hint_bar is not None:

@@ -195,7 +195,6 @@ class DisplayOptions(NamedTuple):
     settings: ScreenSettings = ScreenSettings()
     times: TimeStyle = TimeStyle.RELATIVE
     glyphs: Glyphs = UNICODE
-    start_key: SafeText = EMPTY
 
     @property
     def zone(self) -> tzinfo | None:

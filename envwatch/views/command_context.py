@@ -32,8 +32,6 @@ class RowCommand(NamedTuple):
     """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
     description: str = ""
     """The command's description in help and palette; by default, its name."""
-    starts_listener: bool = False
-    """Whether the command starts a down row's listener."""
 
     @property
     def id(self) -> str:
@@ -50,11 +48,6 @@ class CommandSettings:
     """Variables with an API key or a hook's secret."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
     """The values of `ENVWATCH_PROFILE` by the rows' profile, empty if a single profile is watched."""
-
-    @property
-    def start_key(self) -> SafeText:
-        """The key of the first command that starts a listener, or empty."""
-        return next((clean(each.key) for each in self.commands.values() if each.starts_listener), EMPTY)
 
 
 NO_COMMANDS: Final = CommandSettings()

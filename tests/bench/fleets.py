@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from support.builders import NOW, wire_rows
 from support.demo_client import Client
 
-from envwatch.demo.lives import simulated_fleet
-from envwatch.demo.scenarios import FleetSpec
+from envwatch.demo.fleet import DemoFleet
 from envwatch.model.listing_api import listing_body
 from envwatch.model.page import page_of
 
@@ -31,7 +30,7 @@ def plain_rows(count: int) -> list[dict[str, Any]]:
 
 def demo_rows(count: int) -> list[dict[str, Any]]:
     """Return the demo fleet's rows, with names from all over the world."""
-    return simulated_fleet(FleetSpec(count, 7), int(NOW)).rows(int(NOW))
+    return DemoFleet(count, int(NOW)).rows(int(NOW))
 
 
 def beating(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,8 +12,7 @@ from fleets import decoded, pages_of
 from support.builders import NOW
 from support.simulated_life import simulated_life
 
-from envwatch.demo.lives import simulated_fleet
-from envwatch.demo.scenarios import FleetSpec
+from envwatch.demo.fleet import DemoFleet
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.encoding.events import EventEncoder
 from envwatch.history.encoding.frames import FrameEncoder, FrameKind, MomentBuilder
@@ -39,7 +38,7 @@ def frames() -> list[Finding]:
         sizes.append(len(encoder.encode(moment).data))
         numbered = enumerate(changes.events, len(event_sizes))
         event_sizes += [len(event_encoder.encode(event, number)) for number, event in numbered]
-    body = b"".join(pages_of(simulated_fleet(FleetSpec(1_000, 7), int(NOW)).rows(int(NOW))))
+    body = b"".join(pages_of(DemoFleet(1_000, int(NOW)).rows(int(NOW))))
     (spent,) = in_turn(partial(_encoded, first))
     return [
         Finding(
@@ -98,7 +97,7 @@ def rebuild() -> list[Finding]:
 
 
 def _rows(count: int) -> list[dict[str, object]]:
-    return simulated_fleet(FleetSpec(count, 7), int(NOW)).rows(int(NOW))
+    return DemoFleet(count, int(NOW)).rows(int(NOW))
 
 
 def _encoded(moments: Iterable[Moment]) -> list[Frame]:

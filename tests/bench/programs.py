@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from support.pty_terminal import ROOT, Terminal, environment
 
 from envwatch.demo.child import ChildServer
-from envwatch.demo.scenarios import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +42,7 @@ _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 
 @contextmanager
 def served(size: int) -> Iterator[ChildServer]:
-    with closing(ChildServer.start(FleetSpec(size, 7))) as server:
+    with closing(ChildServer(size)) as server:
         assert server.base_url
         yield server
 

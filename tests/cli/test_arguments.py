@@ -32,8 +32,6 @@ from envwatch.cli.arguments import COMMANDS, DASHBOARD, GROUPS, HelpRequested, O
         ("--user", "a\nb"),
         ("demo", "--size", "-1"),
         ("demo", "--size", "100001"),
-        ("demo", "--seed", "x"),
-        ("demo", "--scenario", "storm"),
         ("list", "-o", "xml"),
         ("list", "--size", "5"),
         ("list", "--interval", "5"),
@@ -80,7 +78,7 @@ def test_every_option_with_a_duration_reads_the_same_texts_and_explains_a_wrong_
     [
         ("--interval", "1", "--page-size", "1"),
         ("--interval=600", "--page-size=1000", "--source", "local"),
-        ("demo", "--size", "0", "--seed", "0"),
+        ("demo", "--size", "0"),
         ("demo", "--size", "100000", "--interval", "2.5"),
         ("list", "--online-only", "-o", "jsonl"),
         ("list", "--filter", "", "--filter=status:late"),

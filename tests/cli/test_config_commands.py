@@ -23,7 +23,6 @@ from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter
 from envwatch.config.hooks import HookSettings
 from envwatch.config.schema import Command, Config, Document, OwnView, document_of
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES
 
@@ -353,7 +352,7 @@ async def test_a_listing_uses_the_settings_of_its_profile(tmp_path: Path) -> Non
 
 
 def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
-    with Server(FleetSpec(30, 7), key=KEY) as server:
+    with Server(30, key=KEY) as server:
         config_file(
             tmp_path,
             f'default_profile = "work"\n[profiles.work]\nbase_url = "{server.base_url}"\napi_key_env = "WORK_KEY"\n'
@@ -376,7 +375,7 @@ def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
 )
 def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: Path, query: str, shown: str) -> None:
     config_file(tmp_path, 'filter = "no-such-thing"\n')
-    with Server(FleetSpec(30, 7), key=KEY) as server:
+    with Server(30, key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "ENVWATCH_FILTER": "nor-such-a-thing"}
         with Terminal.of_envwatch("--filter", query, home=tmp_path, columns=100, environ=environ) as terminal:
             terminal.wait_for(shown)

@@ -1,114 +1,102 @@
-"""The demo's past: how a shipped day gets into the history."""
+"""The demo's past: the day before the opening, as the history has the day."""
 
 from __future__ import annotations
 
 import sys
 import time
-from shutil import copytree
 from typing import TYPE_CHECKING
 
 import pytest
 from support import programs
-from support.exact import exact
 from support.pty_terminal import environment
 
-from envwatch.cli.demo_past import moved_day, write_past
-from envwatch.cli.demo_settings import earlier_start
-from envwatch.demo.scenarios import DAY_MS
-from envwatch.files import ProcessLock
-from envwatch.history.stored import LOCK, Retention, StoredPast, day_paths, history_folder
+from envwatch.cli.demo_past import write_past
+from envwatch.demo.fleet import DemoFleet
+from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.presence import Presence
+from envwatch.history.stored import Retention, StoredPast, day_paths, history_folder
 from envwatch.history.writer import FolderWriter
 from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from envwatch.model.outcome import RecordedPoll
-
 START = 1_764_000_000_000
-MINUTE = 60_000
+HOUR = 3_600_000
+ALWAYS = WallMs(0), WallMs(START * 2)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The history of a demo with its day before, to be read or copied."""
-    folder = tmp_path_factory.mktemp("past") / "demo@demo-40-7"
-    assert write_past(folder, "default", START)
-    return folder
+def past(tmp_path_factory: pytest.TempPathFactory) -> StoredPast:
+    folder = tmp_path_factory.mktemp("past") / "demo@demo"
+    write_past(folder, START)
+    return StoredPast(folder)
 
 
-def polls_in(folder: Path, since: float = 0, until: float = START + DAY_MS) -> list[RecordedPoll]:
-    return [*StoredPast(folder).polls(WallMs(since), WallMs(until))]
+@pytest.fixture(scope="module")
+def events(past: StoredPast) -> list[Event]:
+    return [event for step in past.steps(*ALWAYS) for event in step.events]
 
 
-def test_what_is_written_can_be_read_and_is_written_once(written: Path, tmp_path: Path) -> None:
-    folder = copytree(written, tmp_path / written.name)
-    expected = [*moved_day("default", START)]
-    polls = polls_in(folder)
-    assert [poll.at for poll in polls] == [poll.moment.now.wall for poll in expected]
-    assert len({poll.run for poll in polls}) == 2
-    for place in (0, 777, -1):
-        assert exact(StoredPast(folder).moment(polls[place])) == exact(expected[place].moment)
-    assert sorted(path.suffix for path in folder.iterdir()) == ["", "", ".sqlite", ".sqlite"]
-    assert not write_past(folder, "default", START)
-    later = START + 20 * 60 * MINUTE  # the newest poll is of the day before that
-    assert not write_past(folder, "default", later)
-    assert polls_in(folder) == polls
+def test_the_day_is_watched_in_two_runs_up_to_the_opening(past: StoredPast) -> None:
+    polls = past.polls(*ALWAYS)
+    assert 0 <= polls[0].at - (START - 24 * HOUR) < 300_000
+    assert 1_000 < START - polls[-1].at < 2_000
+    first, second = dict.fromkeys(poll.run for poll in polls)
+    before, after = ([poll.at for poll in polls if poll.run == run] for run in (first, second))
+    assert 40 * 60_000 <= after[0] - before[-1] < 50 * 60_000
+    failed = [poll for poll in polls if poll.result is PollResult.FAILED]
+    assert {START - poll.at > 21 * HOUR for poll in failed} == {True}
 
 
-def test_a_later_day_without_any_poll_is_written_after_what_is_there(written: Path, tmp_path: Path) -> None:
-    folder = copytree(written, tmp_path / written.name)
-    before = polls_in(folder)
-    assert write_past(folder, "default", START + DAY_MS)  # the file of the day of START stays
-    after = polls_in(folder, until=START + 2 * DAY_MS)
-    assert after[: len(before)] == before
-    midnight = (START // DAY_MS + 1) * DAY_MS
-    assert 0 <= after[len(before)].at - midnight < 2 * MINUTE
-    assert [poll.number for poll in after] == [*range(1, len(after) + 1)]
+def test_the_last_moment_leads_to_the_opening(past: StoredPast) -> None:
+    last = past.polls(*ALWAYS)[-1]
+    known = past.moment(last).profile_state.environments
+    names = ("connectionId", "connectedAt", "firstSeenAt", "podId")
+    rows = [row for row in DemoFleet(40, START).rows(START) if row["connectedAt"]]
+    for row in rows:
+        found = known[row["id"]].environment
+        assert [row[name] for name in names] == [
+            found.connection_id, found.connected_at, found.first_seen_at, found.pod_id
+        ]  # fmt: skip
 
 
-def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
-    folder = tmp_path / "demo@demo-40-7"
-    unfinished = FolderWriter(folder / folder.name, Retention())
-    poll = next(moved_day("default", START - MINUTE))
-    unfinished.write(poll.moment, poll.result)
-    unfinished.close()
-    assert polls_in(folder) == []
-    assert write_past(folder, "default", START)
-    assert len(polls_in(folder)) == 1_120
-    assert not (folder / folder.name).exists()
+def test_the_log_has_every_kind_of_event(events: list[Event]) -> None:
+    kinds = {event.kind for event in flatten(events)}
+    assert kinds >= {Kind.FLAPPING, Kind.STEADY, Kind.VERSION, Kind.MODE, Kind.BRANCH, Kind.APPEARED, Kind.RESTARTED}
+    assert kinds >= {Kind.FAILING, Kind.BLIND, Kind.REACHED, Kind.VISIBLE, Kind.RECONNECTED}
+    together = [event for event in events if event.kind is Kind.TOGETHER]
+    assert [(event.of, event.reason) for event in together] == [(Kind.OFFLINE, "pod p-4"), (Kind.ONLINE, None)]
+    assert {len(event.members) for event in together} == {13}
 
 
-def test_nothing_is_written_while_another_process_records(tmp_path: Path) -> None:
-    lock = ProcessLock(tmp_path / LOCK)
-    assert lock.acquire()
-    assert not write_past(tmp_path, "default", START)
-    lock.release()
+def test_one_machine_is_down_for_hours_and_acknowledged_until_it_recovers(past: StoredPast) -> None:
+    moments = [past.moment(poll) for poll in past.polls(*ALWAYS)]
+    acknowledged = [moment for moment in moments if moment.acks]
+    ((id_, ack),) = acknowledged[0].acks.items()
+    assert "OPS-412" in ack.note
+    assert all(moment.profile_state.environments[id_].presence is Presence.OFFLINE for moment in acknowledged)
+    assert acknowledged[-1].now.wall - acknowledged[0].now.wall > 4 * HOUR
+    assert not moments[-1].acks
+
+
+def test_a_later_demo_begins_anew_and_a_fleet_without_a_day_has_no_past(tmp_path: Path) -> None:
+    folder = tmp_path / "demo@demo"
+    for opening in (START, START + 30 * HOUR):
+        write_past(folder, opening)
+        polls = StoredPast(folder).polls(WallMs(0), WallMs(opening * 2))
+        assert 0 <= polls[0].at - (opening - 24 * HOUR) < 300_000
+    write_past(folder, None)
+    assert day_paths(folder) == []
+
+
+def test_nothing_changes_while_another_demo_records(tmp_path: Path) -> None:
+    recording = FolderWriter(tmp_path, Retention())
+    assert recording.take()
+    write_past(tmp_path, START)
     assert day_paths(tmp_path) == []
-    assert earlier_start(tmp_path, START) is None
-
-
-def test_of_a_fleet_without_a_day_only_the_start_is_noted(tmp_path: Path) -> None:
-    assert not write_past(tmp_path, None, START)
-    assert day_paths(tmp_path) == []
-    assert earlier_start(tmp_path, START) == START
-
-
-@pytest.mark.parametrize(
-    ("noted", "after", "expected"),
-    [
-        (str(START), 0, START),
-        (str(START), DAY_MS - 1, START),
-        (str(START), DAY_MS, None),
-        (str(START), -1, None),
-        ("no number", 0, None),
-    ],
-)
-def test_the_start_of_an_earlier_demo_counts_for_24_hours(
-    tmp_path: Path, noted: str, after: int, expected: int | None
-) -> None:
-    (tmp_path / "demo-start").write_text(noted)
-    assert earlier_start(tmp_path, START + after) == expected
+    recording.close()
 
 
 def report(home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -118,15 +106,14 @@ def report(home: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def test_the_newest_demo_is_read_under_the_name_of_a_profile_unless_the_configuration_has_that(tmp_path: Path) -> None:
+def test_the_newest_demo_is_read_under_the_name_of_a_profile_unless_the_configuration_has_the_profile(
+    tmp_path: Path,
+) -> None:
     assert report(tmp_path) == (1, "", "envwatch: there is no recorded demo: run `envwatch demo` first\n")
-    state_folder = tmp_path / ".local/state/envwatch"
-    for host, day in (("demo-40-7", "default"), ("demo-40-7-calm", "scenarios")):
-        folder = history_folder(state_folder, "demo", host)
-        write_past(folder, day, int(time.time() * 1000))
+    write_past(history_folder(tmp_path / ".local/state/envwatch", "demo", "demo"), int(time.time() * 1000))
     code, output, _ = report(tmp_path, "--since", "24h")
     assert code == 0
-    assert output.startswith("# envwatch: `demo` on `demo-40-7-calm`\n")
+    assert output.startswith("# envwatch: `demo` on `demo`\n")
     assert "envwatch did not run" in output
     config = tmp_path / "config.toml"
     config.write_text('[profiles.demo]\nbase_url = "https://letta.example.com"\n')

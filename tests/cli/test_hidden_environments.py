@@ -9,7 +9,6 @@ from support.series import Series
 from support.serve_program import run, serve_program, tokens_file, upstream
 from support.upstream import wait_until
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_offline_environments_are_served_whatever_the_dashboard_of_the_profile_hides(tmp_path: Path) -> None:
     tokens_file(tmp_path)
-    with Server(FleetSpec(60, 7), key=KEY) as demo:
+    with Server(60, key=KEY) as demo:
         environ = upstream(tmp_path, demo.base_url, KEY, ENVWATCH_ONLINE_ONLY="true")
         with serve_program(environ, tmp_path) as program:
             wait_until(lambda: program.ask().status == 200, "there is a listing")
@@ -30,7 +29,7 @@ def test_offline_environments_are_served_whatever_the_dashboard_of_the_profile_h
 
 def test_what_a_profile_leaves_out_is_said_at_the_start(tmp_path: Path) -> None:
     tokens_file(tmp_path)
-    with Server(FleetSpec(60, 7), key=KEY) as demo:
+    with Server(60, key=KEY) as demo:
         environ = upstream(tmp_path, demo.base_url, KEY, ENVWATCH_SOURCE="local")
         with serve_program(environ, tmp_path) as program:
             wait_until(lambda: program.ask().status == 200, "there is a listing")
@@ -40,7 +39,7 @@ def test_what_a_profile_leaves_out_is_said_at_the_start(tmp_path: Path) -> None:
 
 
 def test_metrics_count_offline_environments_unless_the_command_line_leaves_them_out(tmp_path: Path) -> None:
-    with Server(FleetSpec(60, 7), key=KEY) as demo:
+    with Server(60, key=KEY) as demo:
         environ = upstream(tmp_path, demo.base_url, KEY, ENVWATCH_ONLINE_ONLY="true")
         everything, online = (
             Series.read(run(environ, "metrics", *arguments).stdout).value("envwatch_environments", state="offline")

@@ -13,7 +13,6 @@ from support.pty_terminal import environment
 
 from envwatch.cli.commands.list import FORMATS
 from envwatch.demo.child import ChildServer
-from envwatch.demo.scenarios import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,7 @@ KIB_A_ROW = 3.0
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[ChildServer, ChildServer]]:
-    with closing(ChildServer.start(FleetSpec(10, 7))) as few, closing(ChildServer.start(FleetSpec(ROWS, 7))) as many:
+    with closing(ChildServer(10)) as few, closing(ChildServer(ROWS)) as many:
         assert few.base_url != many.base_url
         yield few, many
 

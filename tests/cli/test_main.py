@@ -26,7 +26,6 @@ from support.documents import promises
 from support.faulty_server import How, Stop, Where, edits, faulty_server, says, skewed
 
 from envwatch.cli.commands.list import FORMATS
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(FleetSpec(130, 7), key=KEY, now=lambda: START) as running:
+    with Server(130, key=KEY, now=lambda: START) as running:
         yield running
 
 
@@ -547,7 +546,7 @@ def test_the_demo_shows_its_fleet_and_takes_its_server_with_it(environ: dict[str
 
 def test_the_dashboard_watches_the_server_of_the_variables(environ: dict[str, str]) -> None:
     with terminal(environ) as (process, ours):
-        seen = screen_until(ours, b"old-jenkins-111")
+        seen = screen_until(ours, b"gpu-node-16")
         os.write(ours, b"q")
         seen += screen_until(ours)
         assert process.wait(TIMEOUT_S) == 0
@@ -555,7 +554,7 @@ def test_the_dashboard_watches_the_server_of_the_variables(environ: dict[str, st
 
 
 def test_the_demo_server_alone_prints_what_other_programs_need(environ: dict[str, str]) -> None:
-    arguments = ("demo", "--serve", "--size", "12", "--seed", "3")
+    arguments = ("demo", "--serve", "--size", "12")
     with programs.piped([*ENVWATCH, *arguments], environ) as (process, out, err):
         lines = [out.readline().decode() for _ in range(2)]
         exports = dict(line.removeprefix("export ").rstrip("\n").split("=", 1) for line in lines)

@@ -12,7 +12,6 @@ from support.demo_client import KEY
 from support.pty_terminal import Terminal
 
 from envwatch.cli.arguments import StopError, options_in
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.times import duration_of
 
@@ -47,7 +46,7 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: int) -> Non
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server(FleetSpec(12, 7), key=KEY) as running:
+    with Server(12, key=KEY) as running:
         yield running
 
 

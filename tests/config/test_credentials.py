@@ -23,7 +23,6 @@ from support.pty_terminal import Terminal, environment
 from envwatch.cli.bootstrap import renewed_key
 from envwatch.config.credentials import Credentials, CredentialsError, credentials_of, unchosen_profiles
 from envwatch.config.settings import Settings, all_settings_of
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.text import clean
 from envwatch.redactor import Secret
@@ -395,7 +394,7 @@ def test_without_a_typed_key_the_program_ends_with_one_line_and_an_exit_code(
 
 
 def test_the_prompt_explains_and_asks_again_until_the_server_takes_the_key(tmp_path: Path) -> None:
-    with Server(FleetSpec(3, 1), key=KEY, now=lambda: int(NOW)) as server:
+    with Server(3, key=KEY, now=lambda: int(NOW)) as server:
         environ = {"LETTA_BASE_URL": server.base_url}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
             terminal.wait_for("not shown")
@@ -414,7 +413,7 @@ def test_the_prompt_explains_and_asks_again_until_the_server_takes_the_key(tmp_p
 
 
 def test_after_three_refused_keys_the_program_ends_with_one_line(tmp_path: Path) -> None:
-    with Server(FleetSpec(3, 1), key=KEY, now=lambda: int(NOW)) as server:
+    with Server(3, key=KEY, now=lambda: int(NOW)) as server:
         environ = {"LETTA_BASE_URL": server.base_url}
         with Terminal.of_envwatch(home=tmp_path, environ=environ, lines=50) as terminal:
             for refused in range(3):

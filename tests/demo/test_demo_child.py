@@ -16,11 +16,10 @@ from support.demo_client import KEY, LISTING, Client
 from support.load import scaled
 
 from envwatch.demo.child import ChildServer
-from envwatch.demo.scenarios import FleetSpec
 
 
 def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
-    with closing(ChildServer.start(FleetSpec(3, 7))) as first, closing(ChildServer.start(FleetSpec(3, 7))) as second:
+    with closing(ChildServer(3)) as first, closing(ChildServer(3)) as second:
         assert first.key != second.key
         assert abs(time.time() * 1_000 - first.started_at) < 60_000
         with Client(first.base_url, first.key) as plain:
@@ -29,7 +28,7 @@ def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
 
 
 def child_process() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "envwatch.demo.server", "[3, 1, null, null]"]
+    command = [sys.executable, "-m", "envwatch.demo.server", "3"]
     environ = {**os.environ, "LETTA_API_KEY": KEY}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
 
@@ -39,7 +38,7 @@ def test_a_child_says_where_it_is_and_ends_within_2_seconds_of_its_input() -> No
         assert process.stdin is not None
         assert process.stdout is not None
         line = json.loads(process.stdout.readline())
-        assert line == {"base_url": line["base_url"], "key": KEY, "started_at": line["started_at"]}
+        assert line == {"base_url": line["base_url"], "started_at": line["started_at"]}
         with Client(line["base_url"]) as plain:  # an open connection does not keep the child alive
             assert plain.ask(LISTING).status == 200
             process.stdin.close()
@@ -59,7 +58,7 @@ def test_a_child_ignores_ctrl_c_and_obeys_sigterm() -> None:
 
 
 def test_a_child_without_a_key_does_not_serve() -> None:
-    command = [sys.executable, "-m", "envwatch.demo.server", "[3, 1, null, null]"]
+    command = [sys.executable, "-m", "envwatch.demo.server", "3"]
     environ = {name: value for name, value in os.environ.items() if name != "LETTA_API_KEY"}
     ended = subprocess.run(command, capture_output=True, env=environ, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (1, b"")
@@ -70,8 +69,7 @@ def test_a_child_ends_with_a_parent_that_was_killed() -> None:
     program = (
         "import sys\n"
         "from envwatch.demo.child import ChildServer\n"
-        "from envwatch.demo.scenarios import FleetSpec\n"
-        "child = ChildServer.start(FleetSpec(3, 1))\n"
+        "child = ChildServer(3)\n"
         "print(child.base_url, flush=True)\n"
         "sys.stdin.read()"
     )
@@ -88,9 +86,8 @@ def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
         "import os, signal\n"
         "from contextlib import closing\n"
         "from envwatch.demo.child import ChildServer\n"
-        "from envwatch.demo.scenarios import FleetSpec\n"
         "signal.signal(signal.SIGINT, print)\n"
-        "with closing(ChildServer.start(FleetSpec(3, 1))) as child:\n"
+        "with closing(ChildServer(3)) as child:\n"
         "    os.killpg(0, signal.SIGINT)\n"  # before the child has set a handler
         "    print(child.base_url, flush=True)"
     )
@@ -99,25 +96,19 @@ def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
     assert ended.stdout.splitlines()[-1].startswith(b"http://127.0.0.1:")
 
 
-def ended_child(program: str) -> ChildServer:
-    pipe = subprocess.PIPE
-    return ChildServer(subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe), KEY)
-
-
 def test_a_child_that_dies_before_it_listens_is_an_os_error() -> None:
-    with closing(ended_child("pass")) as child, pytest.raises(OSError, match="ended before it could listen"):
+    with closing(ChildServer(3, ("-c", "pass"))) as child, pytest.raises(OSError, match="ended before it could listen"):
         assert child.base_url
 
 
 def test_a_child_that_cannot_listen_says_why() -> None:
     program = (
         "import os, resource, sys; from envwatch.demo.server import main\n"
-        "os.environ['LETTA_API_KEY'] = 'key'\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "sys.exit(main('[3, 1, null, null]'))"
+        "sys.exit(main('3'))"
     )
     with (
-        closing(ended_child(program)) as child,
+        closing(ChildServer(3, ("-c", program))) as child,
         pytest.raises(OSError, match=r"the demo server cannot listen: .*open files"),
     ):
         assert child.base_url
@@ -125,7 +116,7 @@ def test_a_child_that_cannot_listen_says_why() -> None:
 
 def test_a_child_that_ignores_the_end_of_its_input_is_terminated() -> None:
     program = 'import signal; print(\'{"base_url": "http://x"}\', flush=True); signal.pause()'
-    child = ended_child(program)
+    child = ChildServer(3, ("-c", program))
     assert child.base_url == "http://x"
     child.close()
     child.close()

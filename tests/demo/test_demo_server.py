@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import socket
 import struct
 from email.utils import parsedate_to_datetime
@@ -17,8 +16,7 @@ from letta_client import AuthenticationError, Letta, NotFoundError
 from support.budget import examples
 from support.demo_client import KEY, LISTING, START, Client, Clock, Row
 
-from envwatch.demo.lives import simulated_fleet
-from envwatch.demo.scenarios import FleetSpec
+from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(FleetSpec(130, 7), key=KEY, now=Clock()) as running:
+    with Server(130, key=KEY, now=Clock()) as running:
         yield running
 
 
@@ -39,7 +37,7 @@ def client(server: Server) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def listing() -> list[Row]:
-    return simulated_fleet(FleetSpec(130, 7), START).rows(START)
+    return DemoFleet(130, START).rows(START)
 
 
 def exchange(base_url: str, request: bytes) -> bytes:
@@ -62,11 +60,6 @@ def test_a_large_limit_is_cut_down_silently(client: Client, limit: str, rows: in
     assert len(client.ask(f"{LISTING}?limit={limit}").json["connections"]) == rows
 
 
-def test_the_largest_page_can_be_set() -> None:
-    with Server(FleetSpec(130, 7), key=KEY, largest_page=10, now=Clock()) as small, Client(small.base_url) as plain:
-        assert [len(page) for page in plain.pages("", 100)] == [10] * 13
-
-
 @given(limit=st.integers(1, 140))
 @settings(max_examples=examples(40), deadline=None)
 def test_the_pages_of_any_limit_joined_are_the_whole_listing(client: Client, listing: list[Row], limit: int) -> None:
@@ -82,7 +75,7 @@ def test_an_unknown_cursor_starts_from_the_top(client: Client, listing: list[Row
 
 
 def test_a_cursor_that_no_page_ended_with_works_as_well(listing: list[Row]) -> None:
-    with Server(FleetSpec(130, 7), key=KEY, now=Clock()) as fresh, Client(fresh.base_url) as plain:
+    with Server(130, key=KEY, now=Clock()) as fresh, Client(fresh.base_url) as plain:
         page = plain.ask(f"{LISTING}?limit=2&after={listing[77]['id']}").json
         assert page["connections"] == listing[78:80]
 
@@ -164,20 +157,18 @@ def test_any_other_path_is_404_as_on_a_self_hosted_server(client: Client, path: 
     assert (answer.status, answer.json) == (404, {"detail": "Not Found"})
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "BREW"])
-def test_any_other_method_is_405(server: Server, method: str) -> None:
+@pytest.mark.parametrize("method", ["POST", "DELETE", "BREW"])
+def test_any_other_method_is_refused(server: Server, method: str) -> None:
     with Client(server.base_url) as plain:
         answer = plain.ask(LISTING, method=method)
-        assert (answer.status, answer.headers["Allow"], answer.headers["Connection"]) == (405, "GET", "close")
-        assert answer.body == b"" if method == "HEAD" else answer.json == {"error": "Method Not Allowed"}
+        assert (answer.status, answer.headers["Connection"]) == (501, "close")
 
 
 @pytest.mark.parametrize(
     "request_line", [b"nonsense", b"GET / HTTP/9.9", b"GET /" + b"a" * 70_000 + b" HTTP/1.1", b"GET  x y z"]
 )
-def test_a_malformed_request_is_refused_in_json(server: Server, request_line: bytes) -> None:
-    answer = exchange(server.base_url, request_line + b"\r\n\r\n")
-    assert "error" in json.loads(answer[answer.rindex(b"{") :])
+def test_a_malformed_request_is_refused(server: Server, request_line: bytes) -> None:
+    assert b"Error code: " in exchange(server.base_url, request_line + b"\r\n\r\n")
 
 
 def test_every_response_has_the_date_by_the_clock_of_the_heartbeats(client: Client) -> None:
@@ -221,19 +212,19 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
 
 def test_the_fleet_lives_by_the_clock() -> None:
     clock = Clock()
-    with Server(FleetSpec(40, 7), key=KEY, now=clock) as running, Client(running.base_url) as plain:
+    with Server(40, key=KEY, now=clock) as running, Client(running.base_url) as plain:
         before = plain.rows()
         clock.now += 20_000
-        assert plain.rows() == simulated_fleet(FleetSpec(40, 7), START).rows(START + 20_000) != before
+        assert plain.rows() == DemoFleet(40, START).rows(START + 20_000) != before
 
 
 def test_an_empty_fleet_is_an_empty_page() -> None:
-    with Server(FleetSpec(0, 1), key=KEY) as empty, Client(empty.base_url) as plain:
+    with Server(0, key=KEY) as empty, Client(empty.base_url) as plain:
         assert plain.ask(LISTING).json == {"connections": [], "hasNextPage": False}
 
 
 def test_closing_cuts_open_connections_and_may_be_done_twice() -> None:
-    running = Server(FleetSpec(1, 1), key=KEY)
+    running = Server(1, key=KEY)
     with Client(running.base_url) as plain:
         plain.ask(LISTING)
         running.close()
@@ -245,7 +236,7 @@ def test_closing_cuts_open_connections_and_may_be_done_twice() -> None:
 
 @pytest.mark.parametrize("sent", [b"GET /v1/envir", b"GET /v1 HTTP/1.1\r\nHost: demo\r\n\r\n" * 5_000])
 def test_a_client_that_goes_away_leaves_no_trace_on_the_screen(sent: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    with Server(FleetSpec(1, 1), key=KEY) as running:
+    with Server(1, key=KEY) as running:
         host, port = running.base_url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as rude:
             rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset instead of an end

@@ -8,7 +8,6 @@ import pytest
 from support.pty_terminal import environment
 from support.shells import KEY, SIZE
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(FleetSpec(SIZE, 7), key=KEY) as running:
+    with Server(SIZE, key=KEY) as running:
         yield running
 
 

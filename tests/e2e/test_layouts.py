@@ -133,16 +133,14 @@ def test_every_size_has_its_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_within_twenty_seconds_the_demo_shows_what_envwatch_is_for(tmp_path: Path) -> None:
+def test_within_half_a_minute_the_demo_shows_what_envwatch_is_for(tmp_path: Path) -> None:
     with demo(tmp_path, 120, 36) as terminal:
         terminal.press("e")
         terminal.wait_for("Nothing has happened since|Z ")
         for what in (
             r"mode \w+ → unrestricted !",
-            r"went offline · ",
             r"back online after [0-9]+m",
-            r"reconnected · new connection",
-            r"appeared, online",
+            r"went offline · ",
         ):
             terminal.wait_for(what)
         terminal.press("G", ENTER)
@@ -162,7 +160,7 @@ def first_beat(terminal: Terminal) -> str:
 def test_without_colour_and_unicode_every_state_still_reads(tmp_path: Path) -> None:
     environ = {"NO_COLOR": "1"}
     with Terminal.of_envwatch(
-        "demo", "--seed", "7", "--no-history", "--no-hints", "--ascii", home=tmp_path, environ=environ
+        "demo", "--no-history", "--no-hints", "--ascii", home=tmp_path, environ=environ
     ) as terminal:
         for state in (r"^.>x off ", "^. ~ late ", r"^. \+ on ", r"\+ [0-9]+ on  ~ 1 late  x [0-9]+ off", "^ / Filter"):
             terminal.wait_for(state)

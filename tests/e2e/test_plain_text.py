@@ -29,7 +29,7 @@ PLAIN = r'^\s+"connected_at": '
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with still_server(size=12, seed=7, key=KEY) as running:
+    with still_server(size=12, key=KEY) as running:
         yield running
 
 

@@ -23,7 +23,6 @@ from support.pty_terminal import Terminal, environment
 from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ SIZES = {"acme": 8, "bolt": 11}
 @contextmanager
 def two_servers() -> Iterator[dict[str, Server]]:
     with (
-        still_server(SIZES["acme"], 7, KEYS["acme"]) as acme,
-        still_server(SIZES["bolt"], 3, KEYS["bolt"]) as bolt,
+        still_server(SIZES["acme"], KEYS["acme"]) as acme,
+        still_server(SIZES["bolt"], KEYS["bolt"]) as bolt,
     ):
         yield {"acme": acme, "bolt": bolt}
 
@@ -176,7 +175,7 @@ def test_a_key_refused_under_one_profile_is_reported_with_its_name_beside_the_ot
 
 @pytest.fixture(scope="module")
 def gone() -> Server:
-    with Server(FleetSpec(3, 1), key=KEYS["bolt"]) as server:
+    with Server(3, key=KEYS["bolt"]) as server:
         return server
 
 

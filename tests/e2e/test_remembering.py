@@ -28,7 +28,7 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with still_server(size=40, seed=7, key=KEY) as running:  # columns have the same width in every run
+    with still_server(size=40, key=KEY) as running:  # columns have the same width in every run
         yield running
 
 
@@ -184,9 +184,7 @@ def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Pa
 def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_looked(tmp_path: Path) -> None:
     environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
     environ |= own_keys(tmp_path)
-    with Terminal.of_envwatch(
-        "demo", "--seed", "7", "--no-history", home=tmp_path, columns=140, environ=environ
-    ) as terminal:
+    with Terminal.of_envwatch("demo", "--no-history", home=tmp_path, columns=140, environ=environ) as terminal:
         terminal.wait_for("^.►")
         acknowledge(terminal, "old-jenkins-21", "only a demo")
         terminal.press("B")
@@ -195,9 +193,7 @@ def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_l
         assert terminal.wait_for_end() == 0
     assert kept(tmp_path, "acknowledged.json") == {}
     assert kept(tmp_path, "state.json") == {"bell": True}
-    with Terminal.of_envwatch(
-        "demo", "--seed", "7", "--no-history", home=tmp_path, columns=140, environ=environ
-    ) as terminal:
+    with Terminal.of_envwatch("demo", "--no-history", home=tmp_path, columns=140, environ=environ) as terminal:
         terminal.wait_for("○ [0-9]+ off")
         find(terminal, "old-jenkins-21")
         terminal.wait_for("▏ no live connection")

@@ -20,7 +20,6 @@ from support.faulty_server import faulty_server, says
 from support.pty_terminal import Terminal, environment
 from support.terminal_modes import is_fresh, modes_after
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.redactor import FRAGMENT, Redactor
 from envwatch.storage.log import screen_report, whole_report
@@ -219,8 +218,8 @@ def written_to(folder: Path, suffix: str) -> list[Path]:
 def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_log(tmp_path: Path) -> None:
     names = ("ONE", "TWO")
     with (
-        Server(FleetSpec(9, 7), key=KEYS[0]) as one,
-        Server(FleetSpec(9, 3), key=KEYS[1]) as two,
+        Server(9, key=KEYS[0]) as one,
+        Server(9, key=KEYS[1]) as two,
     ):
         profiles = zip(names, (one, two), strict=True)
         config = tmp_path / "config.toml"

@@ -12,7 +12,6 @@ import pytest
 from support.fast_clock import needs_faketime
 from support.pty_terminal import Terminal, environment
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ STOPPED_FOR = 9.0
 
 @pytest.mark.slow
 def test_changes_while_the_process_was_stopped_are_one_group_of_events(tmp_path: Path) -> None:
-    with Server(FleetSpec(40, 7), key=KEY) as server:
+    with Server(40, key=KEY) as server:
         credentials = {"LETTA_BASE_URL": server.base_url, "LETTA_API_KEY": KEY}
         with Terminal.of_envwatch("--interval", "1", home=tmp_path, columns=110, environ=credentials) as terminal:
             terminal.wait_for("● [0-9]+ on")
@@ -47,7 +46,7 @@ def test_changes_while_the_process_was_stopped_are_one_group_of_events(tmp_path:
 def test_a_wall_clock_that_is_set_by_three_days_is_a_notice_between_events_of_the_same_day(tmp_path: Path) -> None:
     shift = tmp_path / "shift"
     shift.write_text("+0", encoding="ascii")
-    with Server(FleetSpec(40, 7), key=KEY) as server:
+    with Server(40, key=KEY) as server:
         environ = environment(
             tmp_path,
             LETTA_BASE_URL=server.base_url,

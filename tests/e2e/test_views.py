@@ -43,7 +43,7 @@ view.team = ["V", "f7"]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with still_server(size=40, seed=7, key=KEY) as running:
+    with still_server(size=40, key=KEY) as running:
         yield running
 
 

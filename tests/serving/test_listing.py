@@ -16,7 +16,6 @@ from support.exact import exact
 from support.hostile_fleet import SURROGATE, hostile_rows
 from support.served import Row, Served, any_rows, header, plain_listing
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import RelayInfo as HandedOn
@@ -256,7 +255,7 @@ def test_a_row_is_filtered_out_when_its_heartbeat_is_120_seconds_old() -> None:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Server]:
-    with Server(FleetSpec(60, 11), key="demo-key", largest_page=1_000, now=lambda: int(NOW)) as server:
+    with Server(60, key="demo-key", now=lambda: int(NOW)) as server:
         yield server
 
 

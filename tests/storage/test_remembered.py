@@ -21,7 +21,6 @@ from support.builders import beating, key_of
 from support.load import at_most
 from support.pty_terminal import ENTER, Terminal, environment
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
@@ -451,7 +450,7 @@ async def test_a_theme_that_no_longer_exists_is_replaced_by_the_default() -> Non
 
 
 def test_the_next_dashboard_looks_like_the_last_one(tmp_path: Path) -> None:
-    with Server(FleetSpec(12, 7), key=KEY) as server:
+    with Server(12, key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
             terminal.wait_for("chen-nas")

@@ -18,7 +18,7 @@ HEADER = r"^  STATE    FOR BEAT NAME"
 
 @contextmanager
 def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Terminal]:
-    arguments = ("demo", "--seed", "7", "--no-history", "--no-hints", *options)
+    arguments = ("demo", "--no-history", "--no-hints", *options)
     with Terminal.of_envwatch(*arguments, home=home, columns=columns, lines=lines, environ=own_keys(home)) as terminal:
         terminal.wait_for(HEADER)
         terminal.wait_for("● [0-9]+ on .*○ [0-9]+ off")

@@ -19,8 +19,7 @@ from support.recording import decode_event, encode_event
 from support.tracked_environments import context_in, tracked
 
 import envwatch
-from envwatch.demo.lives import simulated_fleet
-from envwatch.demo.scenarios import FleetSpec
+from envwatch.demo.fleet import DemoFleet
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
@@ -114,7 +113,7 @@ def printed() -> None:
 
 def simulated() -> None:
     at = int(NOW)
-    fleet = simulated_fleet(FleetSpec(40, 7), at)
+    fleet = DemoFleet(40, at)
     rows, _ = fleet.page(at, limit=None)
     assert {json.loads(row)["site"] for row in rows} == {"eu-1", "us-1"}
 

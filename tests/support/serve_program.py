@@ -16,7 +16,6 @@ from support.demo_client import Answer, Client
 from support.programs import TIMEOUT_S
 from support.pty_terminal import environment
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ UPSTREAM_KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def demo_server() -> Server:
-    return Server(FleetSpec(60, 7), key=UPSTREAM_KEY)
+    return Server(60, key=UPSTREAM_KEY)
 
 
 def environ_with_tokens(demo: Server, home: Path) -> dict[str, str]:

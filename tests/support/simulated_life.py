@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from support.builders import NOW, page_bytes
 
-from envwatch.demo.lives import simulated_fleet
-from envwatch.demo.scenarios import FleetSpec
+from envwatch.demo.fleet import DemoFleet
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.past import Moment
@@ -58,7 +57,7 @@ class SimulatedServer:
 
     def __init__(self, size: int, seed: int = 7) -> None:
         self.opened_at = NOW + 1_234.5
-        self._fleet = simulated_fleet(FleetSpec(size, seed), int(NOW))
+        self._fleet = DemoFleet(size, int(NOW))
         self._chance = random.Random(seed)
         self._known: dict[SafeText, Environment] = {}
         self._pool = Pool()

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from envwatch.demo.lives import DefaultLife
-from envwatch.demo.scenarios import FleetSpec
+from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.server import Server
 
 
-class _StillFleet(DefaultLife):
+class _StillFleet(DemoFleet):
     """A fleet whose rows never change; only the heartbeats' ages grow."""
 
     def page(self, now: int, **wanted: Any) -> tuple[list[bytes], bool]:
@@ -23,8 +22,8 @@ class _StillFleet(DefaultLife):
         return super().row(device_id, self.started_at)
 
 
-def still_server(size: int, seed: int, key: str) -> Server:
+def still_server(size: int, key: str) -> Server:
     """Start a server on such a fleet with the machine's clock, so that no clock appears to stand still."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("envwatch.demo.server.simulated_fleet", _StillFleet)
-        return Server(FleetSpec(size, seed), key=key)
+        patch.setattr("envwatch.demo.server.DemoFleet", _StillFleet)
+        return Server(size, key=key)

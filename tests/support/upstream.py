@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from support.programs import TIMEOUT_S
 
 from envwatch.demo.child import ChildServer
-from envwatch.demo.scenarios import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,8 +125,8 @@ class _Exchange(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def demo_upstream(size: int = 40, seed: int = 7) -> Iterator[tuple[Upstream, str]]:
-    with closing(ChildServer.start(FleetSpec(size, seed))) as demo:
+def demo_upstream(size: int = 40) -> Iterator[tuple[Upstream, str]]:
+    with closing(ChildServer(size)) as demo:
         upstream = Upstream(demo.base_url)
         try:
             yield upstream, demo.key

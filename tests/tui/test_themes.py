@@ -20,7 +20,6 @@ from support.pty_terminal import Terminal
 from support.rewinding import BACK, DOWN, lived, press
 from textual.color import Color
 
-from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
@@ -242,7 +241,7 @@ def test_the_ansi_theme_uses_only_colours_legible_on_light_and_dark() -> None:
 
 
 def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
-    with Server(FleetSpec(30, 7), key=KEY) as server:
+    with Server(30, key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
             terminal.wait_for("[0-9] on ")
@@ -264,7 +263,7 @@ async def test_the_scrollbar_of_the_ansi_theme_has_no_colour_of_an_alarm() -> No
 
 
 def test_a_terminal_without_colours_gets_none_and_shows_the_cursor_in_reverse(tmp_path: Path) -> None:
-    with Server(FleetSpec(30, 7), key=KEY) as server:
+    with Server(30, key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "TERM": "vt100"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
             terminal.wait_for("[0-9] on ")
@@ -340,7 +339,7 @@ async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
 
 
 def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
-    with Server(FleetSpec(3, 7), key=KEY) as server:
+    with Server(3, key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor", "NO_COLOR": "1"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
             terminal.wait_for("[0-9] on ")

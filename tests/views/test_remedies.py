@@ -62,15 +62,6 @@ def test_a_healthy_environment_has_no_remedies() -> None:
     assert remedies_for(lastHeartbeat=NOW - 119_999) == []
 
 
-def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started() -> None:
-    for device, is_named in ((own_device_id(), True), ("desktop:1", True), ("sandbox-1", False)):
-        row = environment("env-1", **OFFLINE, deviceId=device, listenerInstanceId="desktop-primary:1")
-        profile_state = fleet_of(row)
-        remedy = next(remedies(profile_state.environments[row.id], profile_state, reading(), clean("R")))
-        assert ("R starts the listener from here (demo)" in remedy.notes) == is_named
-    assert remedies_for() == []
-
-
 LOCKED = "the command ends and names a pid if a listener runs on that machine: stop this process if it is frozen"
 UNLOCKED = "first stop any listener on that machine: before 0.30.28, `letta server` starts a second listener"
 COMES_BACK = "a machine that sleeps or has no network comes back by itself"

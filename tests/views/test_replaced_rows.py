@@ -140,7 +140,7 @@ def test_words_of_the_screen_and_of_watch_name_the_new_row() -> None:
 
 
 def test_nobody_is_told_to_start_the_old_name_again() -> None:
-    (remedy,) = remedies(OLD, PROFILE_STATE, reading(END), clean("R"))
+    (remedy,) = remedies(OLD, PROFILE_STATE, reading(END))
     assert remedy.command is None
     assert remedy.notes == ("nothing: replaced by new, this machine's new name",)
 

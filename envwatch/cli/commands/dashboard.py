@@ -205,9 +205,10 @@ def _app(inputs: Inputs, preferences: Preferences, hints_key: str) -> EnvwatchAp
 
         return EnvwatchApp(inputs, preferences)
 
+    from envwatch.demo.story import HINTS
     from envwatch.tui.hinted_app import HintedApp
 
-    return HintedApp(inputs, preferences, close_key=hints_key)
+    return HintedApp(inputs, preferences, HINTS, close_key=hints_key)
 
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:

@@ -12,7 +12,7 @@ _shtab_envwatch_config_subparsers=(show validate init path schema)
 _shtab_envwatch_subparsers=(dashboard demo replay list watch wait serve record check metrics report hooks alerts silence config doctor completion)
 
 _shtab_envwatch_dashboard_option_strings=(-h --help --profile --view --filter --page-size --online-only --no-online-only --source --user --interval --no-mouse --no-history --ascii --log-file --log-level --config)
-_shtab_envwatch_demo_option_strings=(-h --help --size --seed --scenario --no-hints --serve --interval --no-mouse --no-history --view --filter --page-size --online-only --no-online-only --source --user --ascii --log-file --log-level --config)
+_shtab_envwatch_demo_option_strings=(-h --help --size --no-hints --serve --interval --no-mouse --no-history --view --filter --page-size --online-only --no-online-only --source --user --ascii --log-file --log-level --config)
 _shtab_envwatch_replay_option_strings=(-h --help --speed --at -o --output --filter --view --no-mouse --ascii --log-file --log-level --config)
 _shtab_envwatch_list_option_strings=(-h --help -o --output --columns --sort --filter --page-size --online-only --no-online-only --source --user --profile --view --ascii --log-file --log-level --config)
 _shtab_envwatch_watch_option_strings=(-h --help -o --output --initial --since --hooks --for --until --filter --page-size --online-only --no-online-only --source --user --profile --view --interval --no-history --ascii --log-file --log-level --config)
@@ -119,7 +119,6 @@ _shtab_envwatch___config_COMPGEN=_shtab_compgen_files
 
 _shtab_envwatch_dashboard___source_choices=(local remote)
 _shtab_envwatch_dashboard___log_level_choices=(info warning error off)
-_shtab_envwatch_demo___scenario_choices=(calm outage night)
 _shtab_envwatch_demo___source_choices=(local remote)
 _shtab_envwatch_demo___log_level_choices=(info warning error off)
 _shtab_envwatch_replay__o_choices=(text jsonl)

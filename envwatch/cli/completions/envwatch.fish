@@ -92,7 +92,7 @@ function _shtab_envwatch_using
 end
 
 set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' alerts 'alerts set' silence 'silence list' 'silence end' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
-set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --scenario --seed --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
+set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
 
 complete -c envwatch -e
 complete -c envwatch -f
@@ -132,8 +132,6 @@ complete -c envwatch -n '_shtab_envwatch_using dashboard' -l config -xka "(__fis
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a demo -d 'watch a simulated fleet; needs no key'
 complete -c envwatch -n '_shtab_envwatch_using demo' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l size -x -d 'environments (default 40)'
-complete -c envwatch -n '_shtab_envwatch_using demo' -l seed -x -d 'another number gives another fleet (default 7)'
-complete -c envwatch -n '_shtab_envwatch_using demo' -l scenario -xka "calm outage night" -d 'another story: calm, outage, night'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l no-hints -d 'hide the line of hints'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l serve -d 'run only the server, until ctrl+c; print its address'
 complete -c envwatch -n '_shtab_envwatch_using demo' -l interval -x -d 'time from poll to poll: 5s, 2m (default 5s)'

@@ -201,7 +201,7 @@ class DetailPane(Pager, StateNode):
         day = last_day_rows(tracked, context, self.options.zone, layout)
         uptime = None if day else uptime_text(tracked, context)
         day = [layout.section("last 24 h"), *day] if day else []
-        helps = self._rows(help_lines(tracked, profile_state, state.now, self.options.start_key))
+        helps = self._rows(help_lines(tracked, profile_state, state.now))
         differences = self._section("since the baseline", self._differences(tracked))
         facts = self._section("about", about_lines(tracked, context, uptime, times))
         ids = self._section("ids", id_lines(tracked))
@@ -261,7 +261,7 @@ class DetailPane(Pager, StateNode):
             first = kind[0]
             share = f"all {len(kind):,}" if len(kinds) == 1 else f"{len(kind):,} of {len(line.off):,}"
             machines = f"{share}, such as {first.environment.label}" if len(kind) > 1 else first.environment.label
-            lines = help_lines(first, state.monitor.fleet.for_environment(first), state.now, self.options.start_key)
+            lines = help_lines(first, state.monitor.fleet.for_environment(first), state.now)
             if len(members) > 1:  # `y` offers no command for several environments
                 lines = (each._replace(letter="") for each in lines)
             helps += self._section(f"what helps {machines}", lines)

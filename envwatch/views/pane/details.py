@@ -47,11 +47,9 @@ EVENTS: Final = 5
 """The pane shows at least this many events, if recorded."""
 
 
-def help_lines(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = EMPTY
-) -> Iterator[DetailLine]:
+def help_lines(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[DetailLine]:
     """Yield remedies: the command to run on the environment's machine with its copy letter, and notes."""
-    for remedy in remedies(tracked, profile_state, now, start_key):
+    for remedy in remedies(tracked, profile_state, now):
         lines = [DetailLine("", note) for note in remedy.notes]
         if remedy.command is not None:
             fit, letter = _shell(tracked.environment), COPY_LETTERS[remedy.copy]

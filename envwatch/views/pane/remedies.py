@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.presence import NEVER_LISTED, Reason
 from envwatch.model import limits
 from envwatch.model.environment import UNRESTRICTED, Environment, mode_of, update_text
-from envwatch.model.text import EMPTY, SafeText, clean, composed, has_emoji_side_by_side
+from envwatch.model.text import SafeText, clean, composed, has_emoji_side_by_side
 from envwatch.model.times import MS
 from envwatch.model.versions import is_behind, is_version
 
@@ -37,18 +37,16 @@ class Remedy:
     copy: str = "start command"
 
 
-def remedies(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = EMPTY
-) -> Iterator[Remedy]:
+def remedies(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[Remedy]:
     """Yield the remedies, the most urgent first.
 
-    An environment in an unknown state is not called down. `start_key` is the key that starts a down listener.
+    An environment in an unknown state is not called down.
     """
     if tracked.replaced_by is not None:
         text = f"nothing: {tracked.reason}, this machine's new name"
         yield Remedy(None, (composed(text),))
     elif not tracked.verdict.is_up and not profile_state.is_unknown(tracked, now):
-        yield from _remedies_for_down(tracked, profile_state, start_key)
+        yield from _remedies_for_down(tracked, profile_state)
     if tracked.is_flapping and tracked.replaced_by is None:
         yield from _remedies_for_flapping(tracked)
     if mode_of(tracked.environment.mode) == UNRESTRICTED and tracked.replaced_by is None and tracked.verdict.is_up:
@@ -167,9 +165,7 @@ _DESKTOP: Final = clean("open the Letta Code desktop app on that machine, and tu
 _SANDBOX: Final = clean("nothing: the platform manages this sandbox")
 
 
-def _remedies_for_down(
-    tracked: TrackedEnvironment, profile_state: ProfileState, start_key: SafeText
-) -> Iterator[Remedy]:
+def _remedies_for_down(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[Remedy]:
     environment = tracked.environment
     starts = start_remedies(environment)
     if tracked.verdict == NEVER_LISTED:
@@ -182,8 +178,6 @@ def _remedies_for_down(
         notes = [*starts[-1].notes, _LOCKED if _has(environment.version, _FIRST_WITH_LOCK) else _UNLOCKED]
         if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
             notes.append(_COMES_BACK)
-    if start_key and not environment.is_sandbox:
-        notes.insert(0 if starts else 1, clean(f"{start_key} starts the listener from here (demo)"))
     others = (
         other for other in profile_state.environments.values() if other.environment.device_id == environment.device_id
     )
