@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_folder, demo_settings
 from envwatch.config.credentials import CredentialsError, credentials_of, without_key
 from envwatch.history.stored import StoredPast, day_paths
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.times import date_text
 from envwatch.redactor import ReportedError
 from envwatch.watch.profiles import history_folder_for, server_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from envwatch.config.settings import Settings
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.history.past import Past
+    from envwatch.model.clock import WallMs
+    from envwatch.views.report.period import Recorded
 
 
 def recorded_settings_for(options: Options) -> list[Settings]:
@@ -52,3 +59,56 @@ def is_demo(settings: Settings) -> bool:
 def past_of(settings: Settings, base_url: SafeText) -> StoredPast:
     """Return the history of a server under a profile."""
     return StoredPast(history_folder_for(server_in(base_url), settings))
+
+
+class Source(NamedTuple):
+    """A profile's records."""
+
+    profile: SafeText
+    host: SafeText
+    past: Past
+    advice: str
+    """What to do without records."""
+    acks: Acks | None = None
+    server: SafeText = EMPTY
+
+
+def source_of(settings: Settings, acks: Acks | None = None) -> Source:
+    """Return a profile's history; `acks` are the present acknowledgements, which the demo does not have."""
+    base_url = base_url_of(settings)
+    host, server = clean(base_url.partition("://")[2].partition("/")[0]), clean(server_in(base_url))
+    advice = "the dashboard, `watch`, `serve` and `metrics` record; for the demo, use --profile demo"
+    if not settings.history:
+        advice = "the setting `history` is false, so nothing is recorded"
+    own_acks = None if is_demo(settings) else acks
+    return Source(clean(settings.profile), host, past_of(settings, base_url), advice, own_acks, server)
+
+
+def recorded_periods(
+    sources: Sequence[Source], since: WallMs, until: WallMs, query: str
+) -> tuple[list[Recorded], list[StopError]]:
+    """Return the period of each source with records, narrowed by a filter, and the errors of the others.
+
+    Raises:
+        StopError: if no source has records.
+    """
+    from envwatch.history.past import HistoryError
+    from envwatch.views.events.matching import matcher_of
+    from envwatch.views.report.period import matching, recorded_in
+
+    found: list[Recorded] = []
+    stops: list[StopError] = []
+    for profile, host, past, advice, acks, server in sources:
+        try:
+            recorded = recorded_in(past, since, until, profile=profile, host=host, acks=acks, server=server)
+        except HistoryError as error:
+            stops.append(StopError(Exit.FAILED, f"the history of {profile} cannot be read: {error}"))
+            continue
+        if recorded is not None:
+            found.append(matching(recorded, matcher_of(query, profile)) if query else recorded)
+            continue
+        when = f"from {date_text(since, None)} to {date_text(until, None)}"
+        stops.append(StopError(Exit.FAILED, f"nothing was recorded of profile {profile} on {host} {when}; {advice}"))
+    if not found:
+        raise stops[0]
+    return found, stops

@@ -15,7 +15,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
 from envwatch.model.times import DAY_MS, date_text, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.alerting.alert_policy import Decision
@@ -92,9 +92,9 @@ class LeftOut:
     count: int | None = None
     """The number of polls or events; None for `history`."""
 
-    def text(self, time_text: Callable[[float], str] = lambda at: date_text(at, None)) -> str:
+    def text(self) -> str:
         """Return the records in words, without the reason: `2 polls from 02:13 to 02:14 are left out`."""
-        since, until = time_text(self.since), time_text(self.until)
+        since, until = date_text(self.since, None), date_text(self.until, None)
         when = f"at {since}" if since == until else f"from {since} to {until}"
         if self.count is not None:
             return f"{counted(self.count, self.what)} {when} {'is' if self.count == 1 else 'are'} left out"

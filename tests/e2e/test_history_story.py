@@ -101,5 +101,5 @@ def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path:
         quit_from(terminal)
 
     assert "12 went offline together, all `pod p-7`: `db-00`, `db-01`" in report
-    assert "All back within" in report
+    assert "; all back within" in report
     assert "\x1b" not in report

@@ -12,8 +12,7 @@ from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stop
 from envwatch.config.values import past
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, counted, enumerated, one_line, shortened
-from envwatch.model.times import date_text
-from envwatch.watch.profiles import Profiles, policies_for, policy_for, server_in, state_file
+from envwatch.watch.profiles import Profiles, policies_for, policy_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.views.report.outages import PastLosses
+    from envwatch.views.report.period import Recorded
 
 _WORDS: Final = {"always": True, "never": False, "auto": None}
 _NAMES: Final = 3
@@ -163,23 +163,14 @@ def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) ->
 
 
 def _list_past(options: Options, since: datetime) -> int:
-    from envwatch.cli.stored_history import recorded_settings_for
-    from envwatch.history.past import HistoryError
+    from envwatch.cli.stored_history import recorded_periods, recorded_settings_for, source_of
     from envwatch.views.report import outages
 
-    all_settings = recorded_settings_for(options)
-    begin = WallMs(since.timestamp() * 1000)
-    parts: list[PastLosses] = []
-    stops: list[StopError] = []
-    for settings in all_settings:
-        try:
-            parts.append(_past_losses(settings, begin, options.filter, has_profiles=len(all_settings) > 1))
-        except HistoryError as error:
-            stops.append(StopError(Exit.FAILED, f"the history of {settings.profile} cannot be read: {error}"))
-        except StopError as error:
-            stops.append(error)
-    if not parts:
-        raise stops[0]
+    by_profile = {clean(settings.profile): settings for settings in recorded_settings_for(options)}
+    begin, until = WallMs(since.timestamp() * 1000), WallMs(time.time() * 1000)
+    sources = [source_of(settings) for settings in by_profile.values()]
+    found, stops = recorded_periods(sources, begin, until, options.filter)
+    parts = [_past_losses(recorded, by_profile[recorded.profile], has_profiles=len(sources) > 1) for recorded in found]
     losses = outages.joined(parts)
     if _is_json(options):
         write(outages.json_of(losses))
@@ -189,35 +180,22 @@ def _list_past(options: Options, since: datetime) -> int:
     return report_stops(stops)
 
 
-def _past_losses(settings: Settings, since: WallMs, query: str, *, has_profiles: bool) -> PastLosses:
-    """Return a profile's recorded outages by the present rules; stop without records."""
-    from envwatch.cli.stored_history import base_url_of, past_of
+def _past_losses(recorded: Recorded, settings: Settings, *, has_profiles: bool) -> PastLosses:
+    """Return a profile's recorded outages by the present rules."""
     from envwatch.fleet.alerting.alert_policy import word_for
     from envwatch.storage.state_file import words_in
-    from envwatch.views.events.matching import matcher_of
     from envwatch.views.report.outages import outages_in, past_losses
-    from envwatch.views.report.period import matching, recorded_in, rows_of
+    from envwatch.views.report.period import rows_of
     from envwatch.watch.state_files import stored_record
 
-    base_url, profile, until = base_url_of(settings), clean(settings.profile), WallMs(time.time() * 1000)
-    server = clean(server_in(base_url))
-    recorded = recorded_in(past_of(settings, base_url), since, until, profile=profile, host=server)
-    if recorded is None:
-        what = f"nothing was recorded of profile {profile} from {date_text(since, None)} on"
-        raise StopError(Exit.FAILED, f"{what}; the dashboard, `watch`, `serve` and `metrics` record")
-    if query:
-        recorded = matching(recorded, matcher_of(query, profile))
-    policy, words, record = (
-        policy_for(settings),
-        words_in(state_file("alerts-by-hand")),
-        stored_record(server, settings),
-    )
-    rows, now = rows_of(recorded), recorded.last.profile_state.clock.server_time(until)
+    server = recorded.last.profile_state.server
+    words, record = words_in(state_file("alerts-by-hand")), stored_record(server, settings)
+    policy, rows = policy_for(settings), rows_of(recorded)
 
     def counts(id_: SafeText) -> bool:
         if (row := rows.get(id_)) is None:
             return False
         row = replace(row, uptime=None if record is None else record.rows.get(id_))
-        return policy.decision(row, word_for(words, server, id_), now).counts
+        return policy.decision(row, word_for(words, server, id_), recorded.span.until).counts
 
-    return past_losses(outages_in(recorded), counts, policy.alert_after, profile if has_profiles else EMPTY)
+    return past_losses(outages_in(recorded), counts, policy.alert_after, recorded.profile if has_profiles else EMPTY)

@@ -18,11 +18,10 @@ from envwatch.model.times import date_text, long_age, span
 from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta, tzinfo
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.fleet.watched_time import Span
     from envwatch.views.report.period import Recorded
 
 _ONE_LISTING_MS: Final = 1_000.0
@@ -88,59 +87,49 @@ def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
 
 def row_pasts(recorded: Recorded) -> dict[SafeText, RowPast]:
     """Return the past of each environment that has events or is present at the end, by id."""
-    before, after = (moment.profile_state.environments for moment in (recorded.first, recorded.last))
-    watched, period, names = recorded.watched, recorded.span, recorded.names
-    own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
+    own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in recorded.last.profile_state.environments}
     for event in flatten(recorded.events):
         if event.id is not None:
             own_events.setdefault(event.id, []).append(event)
-    pasts = {}
-    for id_, events in own_events.items():
-        intervals = states(after.get(id_), events, watched, *period)
-        downtimes = _downtimes(id_, names.get(id_, id_), before.get(id_), events, intervals, period)
-        pasts[id_] = RowPast(events, intervals, [*downtimes])
-    return pasts
+    return {id_: _past_of(id_, events, recorded) for id_, events in own_events.items()}
 
 
-def _downtimes(  # noqa: PLR0913, PLR0917  what is recorded of an environment
-    id_: SafeText,
-    name: SafeText,
-    before: TrackedEnvironment | None,
-    events: Sequence[Event],
-    intervals: Sequence[Interval],
-    period: Span,
-) -> Iterator[Downtime]:
-    """Yield the outages, oldest first."""
+def _past_of(id_: SafeText, events: Sequence[Event], recorded: Recorded) -> RowPast:
+    before, after = (moment.profile_state.environments.get(id_) for moment in (recorded.first, recorded.last))
+    intervals = states(after, events, recorded.watched, *recorded.span)
     ups = [each.until for each in intervals if each.state.is_up]
     # A replaced environment is back under another name.
     backs = [each.since for each in intervals if each.state.is_up or each.state is UptimeState.ABSENT]
     down = [each for each in intervals if each.state is UptimeState.DOWN]
-    for number, outage in enumerate(outages(intervals)):
+    downtimes: list[Downtime] = []
+    for outage in outages(intervals):
         # The loss may lie in the gap after the last time up.
         place = bisect_right(ups, outage.since)
         own = [event for event in events if event.at >= (ups[place - 1] if place else -inf)]
-        begins = (event.at for event in own if is_loss(event) or event.kind is Kind.APPEARED)
-        begin = next((at for at in begins if at <= outage.since + _ONE_LISTING_MS), None)
         losses = [event for event in own if is_told(event) and event.at <= outage.until]
+        begins = [event.at for event in own if is_loss(event) or event.kind is Kind.APPEARED]
+        began_at = min(begins[0], outage.since) if begins and begins[0] <= outage.since + _ONE_LISTING_MS else None
         reasons = [loss.reason for loss in losses]
-        began_at = None if begin is None else min(begin, outage.since)
         if before is not None and not before.verdict.is_up:
-            began_at = lost_at(before) if began_at is None and number == 0 else began_at
+            began_at = lost_at(before) if began_at is None and not downtimes else began_at
             reasons = reasons or [clean(before.verdict.reason)]
         place = bisect_left(backs, outage.until)
         ended_at = backs[place] if place < len(backs) else None
-        until = period.until if ended_at is None else ended_at
-        yield Downtime(
-            id_,
-            name,
-            began_at,
-            ended_at,
-            lasted=span(until - (outage.since if began_at is None else began_at)),
-            seen=outage.down,
-            reason=next((reason for reason in reasons if reason is not None), outage.reason),
-            losses=losses,
-            intervals=[each for each in down if outage.since <= each.since < outage.until],
+        until = recorded.span.until if ended_at is None else ended_at
+        downtimes.append(
+            Downtime(
+                id=id_,
+                name=recorded.names.get(id_, id_),
+                began_at=began_at,
+                ended_at=ended_at,
+                lasted=span(until - (outage.since if began_at is None else began_at)),
+                seen=outage.down,
+                reason=next(filter(None, reasons), outage.reason),
+                losses=losses,
+                intervals=[each for each in down if outage.since <= each.since < outage.until],
+            )
         )
+    return RowPast(events, intervals, downtimes)
 
 
 def outages_in(recorded: Recorded) -> list[Downtime]:
@@ -197,18 +186,14 @@ def joined(parts: Sequence[PastLosses]) -> PastLosses:
 
 def table_of(losses: PastLosses, zone: tzinfo | None = None) -> list[tuple[SafeText, ...]]:
     """Return the cells of a table of outages, the titles first."""
+    rows = [tuple(map(clean, ("BEGAN", "LASTED", "NAME", "PROFILE", "WHY")))]
+    for profile, downtime in losses.found:
+        began = clean("before") if downtime.began_at is None else date_text(downtime.began_at, zone)
+        lasted = clean(f"{long_age(downtime.lasted)}{', still' if downtime.ended_at is None else ''}")
+        name = shortened(downtime.name, _NAME_CELLS, keep="ends")
+        rows.append((began, lasted, name, profile, downtime.reason or _NOTHING))
     has_profiles = any(profile for profile, _ in losses.found)
-
-    def cells_of(profile: SafeText, downtime: Downtime) -> Iterator[SafeText]:
-        yield clean("before" if downtime.began_at is None else date_text(downtime.began_at, zone))
-        yield clean(f"{long_age(downtime.lasted)}{', still' if downtime.ended_at is None else ''}")
-        yield shortened(downtime.name, _NAME_CELLS, keep="ends")
-        if has_profiles:
-            yield profile
-        yield downtime.reason or _NOTHING
-
-    titles = ("BEGAN", "LASTED", "NAME", *(["PROFILE"] if has_profiles else []), "WHY")
-    return [tuple(map(clean, titles)), *(tuple(cells_of(*loss)) for loss in losses.found)]
+    return rows if has_profiles else [(*cells[:3], cells[4]) for cells in rows]
 
 
 def tally_text(losses: PastLosses) -> SafeText:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -119,7 +118,9 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     within = [poll for poll in polls if poll.at >= since]
     if not within:
         return None
-    first = _first_moment(past, [poll for poll in polls if poll.at < since][-1:], within)
+    listed = [poll for poll in polls if poll.result is PollResult.LISTED]
+    before = [poll for poll in listed if poll.at < since]
+    first, _ = _first_readable(past, [*before[-1:], *listed[len(before) :], *within])
     last, lost = _first_readable(past, within[::-1])
     steps = list(past.steps(since, until))
     if acks is not None:
@@ -137,15 +138,6 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
         last=last,
         left_out=left_out_of(step.without_poll(lost[step.poll]) if step.poll in lost else step for step in steps),
     )
-
-
-def _first_moment(past: Past, before: Sequence[RecordedPoll], within: Sequence[RecordedPoll]) -> Moment:
-    with suppress(HistoryError):
-        for poll in before:
-            if (moment := past.moment(poll)).profile_state.listed is not None:
-                return moment
-    listed = [poll for poll in within if poll.result is PollResult.LISTED]
-    return _first_readable(past, [*listed, *within])[0]
 
 
 def _first_readable(past: Past, polls: Sequence[RecordedPoll]) -> tuple[Moment, Mapping[RecordedPoll | None, SafeText]]:

@@ -11,6 +11,7 @@ from envwatch.fleet.alerting.losses import LOSSES
 from envwatch.fleet.alerting.silences import counted_from, silenced_time
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
+from envwatch.fleet.watched_time import UptimeState
 from envwatch.history.hours import Availability, percent_text
 from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
@@ -35,7 +36,7 @@ from envwatch.views.report.document import (
     reason_text,
 )
 from envwatch.views.report.outages import losses_together, lost_at, row_pasts
-from envwatch.views.report.period import first_after, gaps_in
+from envwatch.views.report.period import gaps_in
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table.table_view import ambiguous_names, id_tail
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import ServerMs
+    from envwatch.fleet.watched_time import Interval
     from envwatch.views.report.outages import Downtime, RowPast
     from envwatch.views.report.period import Gap, Recorded
 
@@ -282,7 +283,7 @@ def _flapping(facts: _Facts) -> Iterator[Line]:
     """The row with the most outages comes first."""
     for id_, past in facts.pasts.items():
         still = id_ in facts.rows and facts.rows[id_].is_flapping
-        if times := _flapping_times(past.events, facts, still=still):
+        if times := _flapping_times(past.intervals):
             since, until = times[-1]
             when = f"since {facts.clock.text(since)}, still" if still else facts.clock.span(since, until)
             count, down = len(past.downtimes), sum((each.seen for each in past.downtimes), timedelta())
@@ -293,21 +294,17 @@ def _flapping(facts: _Facts) -> Iterator[Line]:
             yield facts.line(id_, text, -count, -down / MS, **values)
 
 
-def _flapping_times(events: Sequence[Event], facts: _Facts, *, still: bool) -> list[tuple[float, float]]:
-    """Flapping also ends when an environment is gone or envwatch starts anew."""
+def _flapping_times(intervals: Iterable[Interval]) -> list[tuple[float, float]]:
+    """Return the times from begin to end; a flapping row is down in between, or not seen."""
     times: list[tuple[float, float]] = []
-    begin: ServerMs | None = None
-    for event in events:
-        if event.kind is Kind.FLAPPING:
-            begin = begin or event.at
-        elif event.kind is Kind.STEADY or (event.kind in _ABSENCES and begin is not None):
-            since = begin or facts.clock.since
-            times.append((since, max(event.at, since)))
-            begin = None
-    if still:
-        times.append((begin or facts.clock.since, facts.clock.until))
-    elif begin is not None:
-        times.append((begin, first_after(facts.recorded.run_ends, begin, facts.recorded.span.until)))
+    goes_on = False
+    for each in intervals:
+        if each.state is UptimeState.FLAPPING:
+            since = times.pop()[0] if goes_on else each.since
+            times.append((since, each.until))
+            goes_on = True
+        elif each.state in {UptimeState.UP, UptimeState.ABSENT}:
+            goes_on = False
     return times
 
 
