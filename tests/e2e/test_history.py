@@ -241,4 +241,4 @@ def test_each_demo_shows_the_same_day_without_a_loss_where_the_day_and_the_demo_
         assert {event.id for event in events if event.id is not None} == set()
     done = programs.run([sys.executable, "-m", "envwatch", "report", "--profile", "demo"], environment(tmp_path))
     assert "7 went offline together (+6 need nobody), all `pod p-4`" in done.stdout.decode()
-    assert "## Still down: 8 (6 for over a day)" in done.stdout.decode()
+    assert "## Still down: 8 (1 not alerting, 6 for over a day)" in done.stdout.decode()

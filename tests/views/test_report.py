@@ -309,6 +309,30 @@ def test_rows_that_need_a_person_come_first_then_acknowledged_silenced_and_old_r
     ]
 
 
+def test_rows_that_need_nobody_follow_the_others() -> None:
+    night = Night().add("ana", "mac", "ben", "mac-2", "chen")
+    night.monitor = replace(night.monitor, policies={NO_PROFILE: AlertPolicy(alert=matcher_of("!name:mac"))})
+    night.until("22:10").lose("mac").until("22:20").restore("mac").until("22:25").lose("ana").until("22:26")
+    night.restore("ana").until("22:30").lose("ben").until("22:35").lose("mac-2").until("22:45")
+    found = report(night, 1)
+    assert section(found, "down").heading == "Still down: 2 (1 not alerting)"
+    assert told(found, "down") == [
+        "`ben` offline since 22:30 (14m): disconnected, pod `pod-1`",
+        "`mac-2` offline since 22:35 (9m): disconnected, pod `pod-1`, not alerting",
+    ]
+    assert section(found, "outages").heading == "Other outages: 2 (1 not alerting)"
+    assert told(found, "outages") == [
+        "`ana` down 1m, 22:25 to 22:26: disconnected",
+        "`mac` down for a time, not alerting",
+    ]
+    assert {each["name"]: each["alerting"] for each in values(found, "outages")} == {
+        "ana": True,
+        "mac": False,
+        "ben": True,
+        "mac-2": False,
+    }
+
+
 @pytest.mark.parametrize(("less_ms", "is_old"), [(0, True), (1, False)])
 @pytest.mark.parametrize("verdict", [GONE, DISCONNECTED])
 def test_a_row_is_old_from_a_day_on(verdict: Verdict, less_ms: float, *, is_old: bool) -> None:
@@ -677,15 +701,18 @@ def test_the_json_has_types_that_programs_rely_on() -> None:
         "back_at": "str",
         "needless": "int",
     }
-    down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "reason": "str"}
+    down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "alerting": "bool"}
     outage = {"began_at": "str", "ended_at": "NoneType", "lasted_s": "float", "reason": "str", "seen_s": "float"}
+    outage["alerting"] = "bool"
     counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "missing"), "int")
     assert shape(document(report(eventful_night()))[0]) == {
         "profile": "str",
         "host": "str",
         "watch": {"watched_s": "float", "period_s": "float", "share": "float", "clock": "NoneType"},
         "fleet": {"listed_at": "str", "age_s": "float", **counts, "unknown": [], "newest_version": "str"},
-        "down": [row | down | {"pod": "str", "acknowledged": "NoneType", "silenced_until": "NoneType"}],
+        "down": [
+            row | down | {"reason": "str", "pod": "str", "acknowledged": "NoneType", "silenced_until": "NoneType"}
+        ],
         "unrestricted": [row | {"since": "str", "up": "bool"}],
         "incidents": [incident],
         "outages": [row | outage],

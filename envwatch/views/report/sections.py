@@ -7,6 +7,7 @@ from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.alerting.alert_policy import UNRECORDED
 from envwatch.fleet.alerting.losses import LOSSES
 from envwatch.fleet.alerting.silences import counted_from, silenced_time
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
@@ -54,7 +55,8 @@ _ABSENCES: Final = frozenset({Kind.GONE, Kind.MISSING})
 _DOWN: Final = (Presence.OFFLINE, Presence.GONE, Presence.MISSING)
 _MINUTE: Final = timedelta(minutes=1)
 _SECOND: Final = timedelta(seconds=1)
-_MARKS: Final = ("", "acknowledged", "silenced", "for over a day")
+_NEEDLESS: Final = "not alerting"
+_MARKS: Final = ("", "acknowledged", "silenced", _NEEDLESS, "for over a day")
 
 
 def report_of(recorded: Recorded, zone: tzinfo | None = None) -> ProfileReport:
@@ -88,6 +90,10 @@ class _Facts:
         """Return when a row was last silenced, by the recorded silences; see `silenced_time`."""
         alerts, now = self.recorded.last.alerts or NO_ALERTS, self.recorded.last.now.wall
         return silenced_time(tracked, self.state, alerts.once, alerts.recurring, now, off_at)
+
+    def counts(self, id_: SafeText) -> bool:
+        """Whether a loss of the row needs a person, by the recorded decision."""
+        return (self.recorded.last.alerts or NO_ALERTS).decisions.get(id_, UNRECORDED).counts
 
     def is_judged(self, tracked: TrackedEnvironment) -> bool:
         """Whether the newest listing proves the row's verdict."""
@@ -145,7 +151,7 @@ def _fleet(facts: _Facts) -> Line:
 
 
 def _down(facts: _Facts) -> Iterator[Line]:
-    """Rows that need a person come first, then acknowledged, silenced and old rows, each the newest loss first."""
+    """Rows that need a person come first, the others in the order of `_MARKS`; the newest loss first."""
     now = facts.state.clock.server_time(facts.recorded.last.now.wall)
     groups = [event for event in facts.recorded.events if event.kind is Kind.WHILE_BLIND]
     late = {(loss.id, loss.at) for loss in flatten(groups)}
@@ -164,6 +170,8 @@ def _down(facts: _Facts) -> Iterator[Line]:
         mark = ""
         if since is not None and now - (counts_from or since) >= limits.OLD_AFTER / MS:
             mark, text = "for over a day", "down for over a day"
+        elif not facts.counts(id_):
+            mark, text = _NEEDLESS, f"{text}, {_NEEDLESS}"
         elif quiet_until is not None:
             mark, text = "silenced", f"{text}, silenced until {facts.clock.text(quiet_until)}"
         elif ack is not None:
@@ -176,6 +184,7 @@ def _down(facts: _Facts) -> Iterator[Line]:
             since=iso(since),
             lasted_s=None if since is None else span(now - since) / _SECOND,
             found_after_gap=is_found_late,
+            alerting=facts.counts(id_),
             reason=reason,
             pod=pod,
             acknowledged=None if ack is None else ack.note,
@@ -260,15 +269,21 @@ def _pods_text(pods: Counter[SafeText | None]) -> str:
 
 
 def _outages(facts: _Facts) -> Iterator[Line]:
-    """The longest outage of each row is told, unless `Still down` or `Lost together` tells the outage."""
+    """The longest outage of each row is told, unless `Still down` or `Lost together` tells the outage.
+
+    Rows that need nobody follow the others, without details.
+    """
     together = {(loss.id, loss.at) for losses, _ in losses_together(facts.recorded.events) for loss in losses}
     for id_, past in facts.pasts.items():
-        downtimes = sorted(past.downtimes, key=lambda downtime: -downtime.lasted)
+        downtimes, counts = sorted(past.downtimes, key=lambda downtime: -downtime.lasted), facts.counts(id_)
         over = [downtime for downtime in downtimes if downtime.ended_at is not None]
         told = [each for each in over if together.isdisjoint((loss.id, loss.at) for loss in each.losses)]
         for downtime in downtimes:
             text = _outage_text(downtime, len(told) - 1, facts.clock) if downtime in told[:1] else ""
-            yield facts.line(id_, text, -downtime.lasted / MS, **downtime.values, seen_s=downtime.seen / _SECOND)
+            values = {**downtime.values, "seen_s": downtime.seen / _SECOND, "alerting": counts}
+            text = f"down for a time, {_NEEDLESS}" if text and not counts else text
+            line = facts.line(id_, text, not counts, -downtime.lasted / MS, **values)
+            yield line._replace(mark="" if counts else _NEEDLESS)
 
 
 def _outage_text(downtime: Downtime, others: int, clock: ReportClock) -> str:
