@@ -503,7 +503,7 @@ def losses_text(incidents: Sequence[Incident]) -> SafeText:
         return composed(f"{'envwatch is blind: ' if blindness.kind is Kind.BLIND else ''}{blindness.reason}")
     first, others = losses[0], len(losses) - 1
     kinds, reasons = {loss.kind for loss in losses}, {loss.reason for loss in losses}
-    who = shortened(first.name or first.id or EMPTY, 60, keep="ends")
+    who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
     if others:
         who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
     be, flap = ("are", "flap") if others else ("is", "flaps")
