@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence, Reason
-from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
 from envwatch.model.environment import UNRESTRICTED, mode_of
 from envwatch.model.times import MS
@@ -17,6 +16,7 @@ from envwatch.model.versions import is_behind, is_mark_useful
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits
@@ -103,9 +103,6 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: fl
 class Counts:
     """Numbers of environments, counted once per listing."""
 
-    presences: Counter[Presence] = field(default_factory=Counter)
-    unknown: int = 0
-    """Rows that read unknown."""
     flapping: int = 0
     unrestricted: int = 0
     """Environments that are up in the mode that approves everything."""
@@ -119,8 +116,6 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         versions = {counts.newest for counts in (self, other) if counts.behind}
         return Counts(
-            presences=self.presences + other.presences,
-            unknown=self.unknown + other.unknown,
             flapping=self.flapping + other.flapping,
             unrestricted=self.unrestricted + other.unrestricted,
             behind=self.behind + other.behind,
@@ -130,22 +125,17 @@ class Counts:
 
 
 def counts_at(profile_state: ProfileState, now: Clocks) -> Counts:
-    """Count a profile's environments as the screen shows the rows: all unknown while blind."""
+    """Count a profile's environments as the screen shows the rows: none while blind."""
     running = Counter(row.environment.version for row in profile_state.environments.values() if row.verdict.is_up)
     is_mostly_behind = not is_mark_useful(running, profile_state.newest)
-    mostly_behind = frozenset({profile_state.profile} if is_mostly_behind else ())
-    if profile_state.freshness(now) is Freshness.BLIND:
-        return Counts(unknown=len(profile_state.environments), mostly_behind=mostly_behind)
-    known = profile_state.proven
+    known = profile_state.known(now)
     up = [tracked for tracked in known if tracked.verdict.is_up]
     versions = Counter(tracked.environment.version for tracked in up)
     modes = Counter(tracked.environment.mode for tracked in up)
     return Counts(
-        presences=Counter(tracked.presence for tracked in known),
-        unknown=len(profile_state.environments) - len(known),
         flapping=sum(tracked.is_flapping and tracked.replaced_by is None for tracked in known),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
         behind=sum(count for version, count in versions.items() if is_behind(version, profile_state.newest)),
         newest=profile_state.newest,
-        mostly_behind=mostly_behind,
+        mostly_behind=frozenset({profile_state.profile} if is_mostly_behind else ()),
     )

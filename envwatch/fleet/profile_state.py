@@ -369,9 +369,10 @@ class ProfileState:
         is_stalled = self.stall_detector.is_stalled and tracked.verdict.is_up
         return is_stalled or tracked.has_impossible_time or self.is_unreadable(tracked)
 
-    @property
-    def proven(self) -> list[TrackedEnvironment]:
-        """The rows about which the newest listing proves something, with a trusted clock."""
+    def known(self, now: Clocks) -> list[TrackedEnvironment]:
+        """Return the rows about which the newest listing proves something, with a trusted clock; none while blind."""
+        if self.freshness(now) is Freshness.BLIND:
+            return []
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
         if has_unreadable or self.stall_detector.is_stalled:
             return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]

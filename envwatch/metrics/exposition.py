@@ -10,6 +10,7 @@ the selection. States that the dashboard shows as unknown have no value, because
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import inf
@@ -23,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from envwatch import __version__
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import counts_at, is_problem
+from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model import limits
 from envwatch.model.environment import mode_of
@@ -43,7 +44,7 @@ _ALERTING, _PROBLEM, _UP, _OTHER = range(4)
 
 
 SeriesEnvironment: TypeAlias = "tuple[SafeText, TrackedEnvironment, bool, bool]"
-"""An environment with series: profile label, environment, whether alerting, whether known (see `Counts.unknown`)."""
+"""An environment with series: profile label, environment, whether alerting, whether in `ProfileState.known`."""
 
 
 def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
@@ -313,10 +314,11 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
         if not is_seen(profile_state, now):
             continue
         profile = profile_state.profile_name
-        counts = counts_at(profile_state, now)
+        known = profile_state.known(now)
+        presences = Counter(row.presence for row in known)
         for presence in Presence:
-            environments.add_metric((profile, presence.value), counts.presences[presence])
-        environments.add_metric((profile, "unknown"), counts.unknown)
+            environments.add_metric((profile, presence.value), presences[presence])
+        environments.add_metric((profile, "unknown"), len(profile_state.environments) - len(known))
         alerting.add_metric(
             (profile,), sum(monitor.is_alerting(tracked, now) for tracked in profile_state.environments.values())
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from support.builders import NOW, beating, counts_of, environment, failed, liste
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import counts_at
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import SafeText, clean
@@ -387,12 +387,11 @@ def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_pr
         [listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))]
     )
 
-    counts = counts_at(profile_state, reading())
-    assert (counts.presences, counts.unknown) == ({Presence.OFFLINE: 1}, 10)
+    assert [row.presence for row in profile_state.known(reading())] == [Presence.OFFLINE]
 
     moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], profile_state)
-    counts = counts_at(moving, reading())
-    assert (counts.presences, counts.unknown) == ({Presence.ONLINE: 10, Presence.OFFLINE: 1}, 0)
+    known = Counter(row.presence for row in moving.known(reading()))
+    assert known == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
 
 
 @pytest.mark.parametrize("gap", ["failures", "blindness", "sleep"])

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading
 
-from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.text import clean
@@ -48,26 +47,23 @@ def test_the_counts_are_those_of_the_rows(
     if fails:
         profile_state, _ = profile_state.apply(failed(at=NOW + 15_000))
     now = reading(NOW + 15_000 + seconds * 1000)
-    counts = counts_at(profile_state, now)
+    known = profile_state.known(now)
     shown = Counter[str]()
     for tracked in profile_state.environments.values():
         style = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
         shown["unknown" if style.style == "unknown" else style.glyph] += 1
-    assert counts.unknown == shown.pop("unknown", 0)
-    assert {glyph_of(presence, ascii_only=False): counts.presences[presence] for presence in counts.presences} == shown
+    assert len(profile_state.environments) - len(known) == shown.pop("unknown", 0)
+    assert Counter(glyph_of(row.presence, ascii_only=False) for row in known) == shown
 
 
 A, B, ONE, TWO = clean("a"), clean("b"), clean("1.0"), clean("2.0")
 
 
 def test_the_counts_of_two_profiles_are_the_sums() -> None:
-    one = Counts(presences=Counter({Presence.ONLINE: 1}), unknown=2, flapping=3, unrestricted=4, behind=5, newest=ONE)
-    presences = Counter({Presence.ONLINE: 10, Presence.GONE: 60})
-    other = Counts(presences=presences, unknown=20, flapping=30, unrestricted=40, behind=50, newest=ONE)
+    one = Counts(flapping=3, unrestricted=4, behind=5, newest=ONE)
+    other = Counts(flapping=30, unrestricted=40, behind=50, newest=ONE)
     both = one + replace(other, mostly_behind=frozenset({A})) + Counts(mostly_behind=frozenset({B}))
     assert both == Counts(
-        presences=Counter({Presence.ONLINE: 11, Presence.GONE: 60}),
-        unknown=22,
         flapping=33,
         unrestricted=44,
         behind=55,
@@ -104,11 +100,10 @@ def test_flapping_rows_unrestricted_rows_and_rows_behind_are_counted_while_up() 
     assert (counts.flapping, counts.unrestricted, counts.behind, counts.newest) == (1, 1, 1, "0.34.12")
 
 
-@pytest.mark.parametrize(("seconds", "unknown"), [(60, 0), (60.001, 2)])
-def test_a_blind_fleet_is_unknown_as_a_whole(seconds: float, unknown: int) -> None:
+@pytest.mark.parametrize(("seconds", "count"), [(60, 2), (60.001, 0)])
+def test_a_blind_fleet_is_unknown_as_a_whole(seconds: float, count: int) -> None:
     profile_state, _ = ProfileState().apply(listed([environment("env-1"), environment("env-2", connectionId=None)]))
-    counts = counts_at(profile_state, reading(NOW + seconds * 1000))
-    assert (counts.unknown, sum(counts.presences.values())) == (unknown, 2 - unknown)
+    assert len(profile_state.known(reading(NOW + seconds * 1000))) == count
 
 
 def test_a_fleet_of_which_nothing_is_up_any_more_knows_since_when() -> None:

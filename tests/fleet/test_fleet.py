@@ -172,9 +172,6 @@ def test_counts_add_up_and_name_the_newest_version_if_there_is_one() -> None:
     assert (home.behind, home.newest) == (1, "0.35.0")
     total = work + home
     assert (total.behind, total.newest, total.unrestricted) == (2, None, 2)
-    assert total.presences[Presence.ONLINE] == 4
-    assert total.presences[Presence.OFFLINE] == 4
-    assert total.presences[Presence.GONE] == 0
     assert (work + Counts()).newest == "0.34.12"
 
 

@@ -16,7 +16,7 @@ from support.marked_values import fields_of_type
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import date_fault, is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import counts_at, is_problem
+from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
@@ -337,10 +337,9 @@ def test_one_sentence_says_that_the_date_contradicts_every_heartbeat() -> None:
 
 def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:
     profile_state, _ = watched(listings([0.001], 10))
-    counts = counts_at(profile_state, reading())
-    assert (counts.presences, counts.unknown) == ({Presence.OFFLINE: 2}, 8)
+    known = [row.presence for row in profile_state.known(reading())]
+    assert (len(profile_state.environments), known) == (10, [Presence.OFFLINE] * 2)
     assert sum(is_problem(row, NOW) for row in profile_state.environments.values()) == 2
-    assert (counts + counts).unknown == 16
 
 
 def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:

@@ -50,12 +50,13 @@ class SeriesMachine(MonitoredMachine):
             assert every.of("envwatch_environments") == []
             return
         assert every.value("envwatch_blind") == 0
-        states = {presence.value: counts.presences[presence] for presence in Presence} | {"unknown": counts.unknown}
+        known, total = [row.presence for row in profile_state.known(now)], len(profile_state.environments)
+        states = {presence.value: known.count(presence) for presence in Presence} | {"unknown": total - len(known)}
         assert {
             labels["state"]: every.value("envwatch_environments", state=labels["state"])
             for labels in every.of("envwatch_environments")
         } == states
-        assert sum(states.values()) == len(profile_state.environments)
+        assert sum(states.values()) == total
         self._check_environments(every, profile_state.environments.keys())
         alerting = every.by_id("envwatch_environment_alerting")
         is_alerting = [self.monitor.is_alerting(row, now) for row in profile_state.environments.values()]

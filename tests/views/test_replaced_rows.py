@@ -86,8 +86,7 @@ MOMENT = Moment(reading(END), PROFILE_STATE, {})
 
 
 def test_it_counts_as_offline_and_as_no_problem() -> None:
-    counts = counts_at(PROFILE_STATE, reading(END))
-    assert counts.presences[Presence.OFFLINE] == 1
+    assert [row.presence for row in PROFILE_STATE.known(reading(END))].count(Presence.OFFLINE) == 1
     assert block_of(MONITOR, reading(END)).asides == {Aside.REPLACED: 1}
     assert not MONITOR.is_alerting(OLD, reading(END))
     assert MONITOR.incidents.open == ()

@@ -18,7 +18,6 @@ from envwatch.fleet.anomalies import blast_radius_text
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
-from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerMs, WallMs
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.alerting.silences import Silenced
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
 
 LineKey: TypeAlias = tuple[str, ...]
 """A key has two parts for an environment, three for any other line."""
@@ -214,7 +214,7 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     for profile, profile_state in monitor.fleet.by_profile.items():
         rows: Iterable[TrackedEnvironment] = profile_state.environments.values()
         total = len(profile_state.environments) if counted is None else sum(row.key in counted for row in rows)
-        proven = [] if profile_state.freshness(now) is Freshness.BLIND else profile_state.proven
+        proven = profile_state.known(now)
         if proven:
             known[profile] = profile_state
         if counted is not None:
