@@ -219,8 +219,9 @@ async def test_no_key_leaves_out_only_the_listing_and_sends_none(server: Faulty)
     assert "export LETTA_API_KEY" in found["key"]["fix"]
     assert left_out(found) == ["listing", "rows"]
     assert [(seen.path, "authorization" in seen.headers) for seen in server.seen] == [("/v1/health", False)]
-    server.break_health(says(401, "no"))  # type: ignore[arg-type]
-    assert problems(await examined(server.url, {})) == {"key": "failure"}
+    for status, sick in ((401, {}), (500, {"connection": "warning"})):
+        server.break_health(says(status, "no"))  # type: ignore[arg-type]
+        assert problems(await examined(server.url, {})) == {"key": "failure", **sick}
     of_several = await examined(server.url, {}, is_one_of_several=True)
     assert "api_key_file" in of_several["key"]["fix"]
 
@@ -513,13 +514,14 @@ async def test_json_is_an_array_of_checks_by_profile(server: Faulty, tmp_path: P
     sections = (f'[profiles.{name}]\nbase_url = "{server.url}"\napi_key_file = "{name}.key"\n' for name in "ab")
     config.write_text("".join(sections))
     environ = environ_of(tmp_path, server.url)
-    code, out = await ended(environ, "doctor", "--json", "--profile", "a,b", "--config", str(config))
+    code, out = await ended(environ, "doctor", "--json", "--profile", "b,a", "--config", str(config))
     entries = json.loads(out)
     assert code == 1
-    assert [entry["profile"] for entry in entries] == [None] * len(MACHINE) + ["a"] * len(IDS) + ["b"] * len(IDS)
+    assert [entry["profile"] for entry in entries] == [None] * len(MACHINE) + ["b"] * len(IDS) + ["a"] * len(IDS)
     assert {tuple(entry) for entry in entries} == {tuple(promises()["A finding of `doctor`"])}
     assert {entry["status"] for entry in entries} <= set(promises()["Its `status`"])
     assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("listing", "b")]
+    assert [(one["id"], one["profile"]) for one in entries if "needs" in one["data"]] == [("rows", "b")]
     assert entries[0]["data"]["origins"]["a"]["base_url"] == f"{config}:2"
     assert KEY[::-1][:8] not in out
 

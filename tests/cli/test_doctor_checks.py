@@ -16,6 +16,8 @@ from support.builders import NOW, environment
 
 from envwatch.cli.commands.doctor import lines_of, verdict_of
 from envwatch.cli.doctor import (
+    MACHINE,
+    PROFILE,
     Check,
     Facts,
     Finding,
@@ -173,6 +175,15 @@ async def test_all_mistakes_of_the_configuration_are_named(tmp_path: Path) -> No
     assert (problem.status, first.startswith(f"{config}:1: "), second.startswith(":2: ")) == ("failure", True, True)
 
 
+async def test_a_wrong_configuration_leaves_out_hooks_and_servers(tmp_path: Path) -> None:
+    config, failed = tmp_path / "c.toml", dict[str, str]()
+    config.write_text("interval = 0\n")
+    machine = [one async for one in findings_of(MACHINE, Machine({"config": str(config)}, {}), failed)]
+    assert [one["id"] for one in machine if "needs" in one["data"]] == ["hooks"]
+    servers = [one async for one in findings_of(PROFILE, Server(Settings(), {}), failed)]
+    assert {one["summary"] for one in servers} == {"not checked, because of config"}
+
+
 def settings_of(folder: Path, text: str) -> Settings:
     path = folder / "config.toml"
     path.write_text(text)
@@ -198,6 +209,14 @@ async def test_a_hook_that_cannot_run_is_named_with_the_reason(tmp_path: Path, h
     assert found.summary.startswith(f"hook pager: {problem}")
     assert found.fix
     assert "secret" not in f"{found}"
+
+
+async def test_a_fix_of_several_hooks_is_named_once(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["/nonexistent/page"]\n' * 2)
+    found = await check_hooks(Machine({}, {}, [settings]), {})
+    problem = "there is no program /nonexistent/page that can be run"
+    fix = "install it, or `chmod +x` it, or correct the path"
+    assert found == Problem(f"hook 1: {problem}; hook 2: {problem}", fix)
 
 
 async def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:
