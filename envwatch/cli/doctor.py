@@ -1,6 +1,6 @@
 """The checks of `envwatch doctor`, and the run of checks.
 
-A check returns nothing, or one problem with the fix, and puts measured values into `facts`; a check without facts had
+A check returns nothing or one problem with its fix, and puts measured values into `facts`. A check without facts had
 nothing to examine. Checks leave nothing on the machine, and run no hook.
 """
 
@@ -58,10 +58,10 @@ S = TypeVar("S")
 Facts: TypeAlias = "dict[str, object]"
 """Measured values as JSON; never the key."""
 Finding: TypeAlias = "dict[str, Any]"
-"""A check's result as JSON: id, profile, status, summary, fix, data."""
+"""The result of a check as JSON: id, profile, status, summary, fix, data."""
 
 _STEP_S: Final = 5.0
-"""A keyring or a network file system may hang."""
+"""Longest time of a blocking call: a keyring or a network file system may hang."""
 SMALLEST: Final = (40, 8)
 """Columns and lines that the dashboard needs."""
 
@@ -82,7 +82,7 @@ _LATER: Final = "try again later; if the failure stays, ask the server's operato
 
 
 class Problem(NamedTuple):
-    """What is wrong, and the fix."""
+    """A problem with its fix."""
 
     summary: str
     fix: str
@@ -106,7 +106,7 @@ class Check(NamedTuple, Generic[S]):
     id: str
     examine: Callable[[S, Facts], Awaitable[Problem | None]]
     needs: tuple[str, ...] = ()
-    """Ids of earlier checks. After a failure of one of them, this check is left out."""
+    """Ids of earlier checks. If an earlier check fails, this check is left out."""
 
 
 async def findings_of(
@@ -114,7 +114,7 @@ async def findings_of(
 ) -> AsyncIterator[Finding]:
     """Yield each check's finding, in order, neither cleaned nor redacted.
 
-    `failed` has the failed check for each check that failed or was left out, and is extended.
+    `failed` maps the id of each failed or left-out check to the failed check, and gets the ids of these checks.
     """
     for check in checks:
         facts: Facts = {}
@@ -180,7 +180,7 @@ class Machine:
     """The subject of this machine's checks."""
 
     options: Mapping[str, Any]
-    """By name; only given options."""
+    """Options given on the command line, by name."""
     environ: Mapping[str, str]
     all_settings: Sequence[Settings] = ()
     streams: Sequence[TextIO | None] = field(default_factory=lambda: (sys.__stdout__, sys.__stdin__, sys.__stderr__))
