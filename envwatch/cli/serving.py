@@ -136,10 +136,8 @@ class Service:
         self._endpoints = {name: ProfileEndpoint() for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
-        self._polls: Polls | None = None
+        self._polls: Polls | None = None if find_spec("prometheus_client") is None else {}
         self._newest: tuple[Monitor, Polls, Mapping[SafeText, bool]] | None = None
-        if find_spec("prometheus_client") is not None:
-            self._polls = {}
         endpoints = {settings.profile: self._endpoints[name] for name, settings in plan.settings.items()}
         series = None if self._polls is None else self._series
         self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, series)
@@ -157,14 +155,13 @@ class Service:
             raise self._server.error
         changes, now = update.changes, update.changes.now
         if self._polls is not None:
-            if changes.profile is not None and changes.outcome is not None:
-                from envwatch.metrics.exposition import with_poll
+            from envwatch.metrics.exposition import with_poll
 
-                self._polls = with_poll(self._polls, changes.profile, changes.outcome)
+            self._polls = with_poll(self._polls, changes.profile, changes.outcome)
             self._newest = update.monitor, self._polls, hooks
+        monitor = update.monitor
         for name, endpoint in self._endpoints.items():
-            profile_state = update.monitor.fleet.by_profile[name]
-            monitor = update.monitor
+            profile_state = monitor.fleet.by_profile[name]
             policy = monitor.policy_of(name)
             shared = SharedState(self._names[name], monitor.acks, monitor.silences, policy, monitor.words)
             outcome = changes.outcome if changes.profile == name else None
@@ -192,10 +189,10 @@ class Service:
             return False
 
     def _series(self, accept: str) -> tuple[bytes, str]:
-        from envwatch.metrics.exposition import exposition
+        from envwatch.metrics.exposition import TEXT, exposition
 
         if self._newest is None:
-            return b"", "text/plain; version=0.0.4; charset=utf-8"
+            return b"", TEXT
         monitor, polls, hooks = self._newest
         return exposition(monitor, polls, read_clocks(), hooks=hooks, accept=accept)
 

@@ -198,9 +198,9 @@ Polls: TypeAlias = "Mapping[SafeText, ProfilePolls]"
 """The polls of each profile since the start."""
 
 
-def with_poll(polls: Polls, profile: SafeText, outcome: Outcome) -> Polls:
-    """Return the polls after an outcome; sleep is not a poll."""
-    if not isinstance(outcome, Listed | Failed):
+def with_poll(polls: Polls, profile: SafeText | None, outcome: Outcome | None) -> Polls:
+    """Return the polls after an update of the monitor; sleep is not a poll."""
+    if profile is None or not isinstance(outcome, Listed | Failed):
         return polls
     return {**polls, profile: polls.get(profile, NO_POLLS).apply(outcome)}
 

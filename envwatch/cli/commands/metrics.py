@@ -143,9 +143,8 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()
             async for update in watched.watch:
-                profile, outcome = update.changes.profile, update.changes.outcome
-                if profile is not None and outcome is not None:
-                    polls = with_poll(polls, profile, outcome)
+                outcome = update.changes.outcome
+                polls = with_poll(polls, update.changes.profile, outcome)
                 if is_change(update):
                     # In threads, because neither a large fleet nor a slow disk may delay polls.
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
