@@ -11,7 +11,7 @@ COPY docs/envwatch.1 docs/
 COPY envwatch envwatch
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 RUN uv venv /opt/envwatch && \
-    uv pip install --no-cache --compile-bytecode --python /opt/envwatch '.[serve,metrics,apprise]'
+    uv pip install --no-cache --compile-bytecode --python /opt/envwatch '.[metrics,apprise]'
 
 FROM python:3.13-slim
 RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/envwatch && install -d -m 0755 /etc/envwatch

@@ -1,4 +1,4 @@
 """`envwatch serve`: Letta's API answered from the last complete listing.
 
-Only `app` and `server` know HTTP libraries.
+Only `server` knows an HTTP library.
 """
