@@ -374,24 +374,25 @@ _CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
 """The headers state the listing's age, which a cached answer would not update."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Request:
-    """A viewer's request; missing header fields are empty."""
+    """A viewer's request."""
 
     path: str
     """Still quoted. A `ProfileEndpoint` gets the path without the profile: `/v1/environments`."""
     query: str = ""
     method: str = "GET"
-    has_body: bool = False
-    if_none_match: str = ""
-    accept_encoding: str = ""
-    accept: str = ""
-    authorization: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lowercase name."""
     address: str = ""
     connection: str = ""
     """The client's address and port."""
     viewer: str = ""
     """The token's name, set after authentication; contains no space."""
+
+    def header(self, name: str) -> str:
+        """Return a header's value; the empty text for a missing header."""
+        return self.headers.get(name, "")
 
     @property
     def readers(self) -> tuple[str, str]:
@@ -505,7 +506,7 @@ class ProfileEndpoint:
         if _blindness(profile_state, listing, now) is not None:
             too_old = "the listing of this walk is too old: read again from the first page"
             return self._unavailable("envwatch_blind", too_old, now)
-        may_be_gzip = accepts_gzip(request.accept_encoding)
+        may_be_gzip = accepts_gzip(request.header("accept-encoding"))
         if device_id is None:
             at = profile_state.clock.server_time(now.wall)
             body = pages.body(request.query, at, may_be_gzip=may_be_gzip, readers=request.readers)
@@ -520,7 +521,7 @@ class ProfileEndpoint:
             ("ETag", body.tag),
             *_ages(profile_state, listing, now),
         )
-        if _matches(request.if_none_match, body.tag):
+        if _matches(request.header("if-none-match"), body.tag):
             return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
         encoding = (("Content-Encoding", "gzip"),) if body.is_gzip else ()
         return Answer(HTTPStatus.OK, (_CONTENT_TYPE, *encoding, *headers), body.content)

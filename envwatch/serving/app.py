@@ -91,7 +91,7 @@ class ServingApp:
         return self._endpoints[self._first].plain(refusal.status, refusal.body, now, headers)
 
     async def _routed(self, request: Request, now: Clocks) -> Answer:
-        if request.has_body:
+        if request.header("content-length") not in {"", "0"} or request.header("transfer-encoding"):
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
         profile, path = self._first if len(self._endpoints) == 1 else "", request.path
         if path.startswith(f"{PROFILES_PATH}/"):
@@ -109,7 +109,11 @@ class ServingApp:
         raise not_found()
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
-        own = [name for name, tokens in self.tokens.items() if viewer_of(request.authorization, tokens) is not None]
+        own = [
+            name
+            for name, tokens in self.tokens.items()
+            if viewer_of(request.header("authorization"), tokens) is not None
+        ]
         self._admit([own[0] if own else self._first], request, now)
         paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
         return RefusedError(HTTPStatus.NOT_FOUND, {"error": f"{WRONG_BASE_URL} {paths}"})
@@ -122,10 +126,11 @@ class ServingApp:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
         # Simultaneous scrapers share one result, made in a thread so that viewers need not wait.
         async with self._metrics_lock:
-            made_at, made = self._kept_metrics.get(request.accept, (None, None))
+            accept = request.header("accept")
+            made_at, made = self._kept_metrics.get(accept, (None, None))
             if made_at is None or made is None or now.monotonic - made_at >= _METRICS_KEPT_S:
-                made = await asyncio.to_thread(self._metrics, request.accept)
-                self._kept_metrics = {request.accept: (now.monotonic, made)}
+                made = await asyncio.to_thread(self._metrics, accept)
+                self._kept_metrics = {accept: (now.monotonic, made)}
         body, content_type = made
         return Answer(HTTPStatus.OK, (("Content-Type", content_type), ("Cache-Control", "no-store")), body)
 
@@ -135,7 +140,7 @@ class ServingApp:
         Raises:
             RefusedError: for a wrong token (401), or too many from the address (429).
         """
-        names = [viewer_of(request.authorization, self.tokens[profile]) for profile in profiles]
+        names = [viewer_of(request.header("authorization"), self.tokens[profile]) for profile in profiles]
         if (viewer := names[0]) is not None and None not in names:
             request.viewer = viewer
             return

@@ -134,21 +134,11 @@ class Connection:
         return event
 
     def _request_of(self, head: h11.Request) -> Request:
-        headers = {name: value.decode("latin-1") for name, value in head.headers}  # the last duplicate counts
         address, port = (self._writer.get_extra_info("peername") or ("", 0))[:2]
         path, _, query = _ORIGIN.sub("", head.target.decode("ascii")).partition("#")[0].partition("?")
-        return Request(
-            path=path,
-            query=query,
-            method=head.method.decode("ascii"),
-            has_body=headers.get(b"content-length", "0") != "0" or b"transfer-encoding" in headers,
-            if_none_match=headers.get(b"if-none-match", ""),
-            accept_encoding=headers.get(b"accept-encoding", ""),
-            accept=headers.get(b"accept", ""),
-            authorization=headers.get(b"authorization", ""),
-            address=address,
-            connection=f"{address}:{port}",
-        )
+        headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}  # the last of a name
+        connection = f"{address}:{port}"
+        return Request(path, query, head.method.decode("ascii"), headers, address, connection)
 
     async def _send(self, answer: Answer, *, has_body: bool) -> None:
         """Send an answer, and wait until the client has read the answer."""

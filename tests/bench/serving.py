@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ROWS = 1_000
 _TIMES = 2_000
 _FIRST = 20
-_GZIP = "gzip, deflate"
+_GZIP = {"accept-encoding": "gzip, deflate"}
 
 
 def answers() -> list[Finding]:
@@ -37,15 +37,15 @@ def _answered() -> list[Finding]:
     environments = decoded(pages_of(demo_rows(_ROWS)))
     endpoint = _endpoint(environments)
     query, device = f"limit={PAGE}", environments[PAGE].device_id
-    page = Request(path=LISTING, query=query, accept_encoding=_GZIP)
+    page = Request(path=LISTING, query=query, headers=_GZIP)
     tag = next(value for name, value in _ask(endpoint, page).headers if name == "ETag")
     requests = {
         "a page of 100 rows, made before, gzip": page,
-        "304 for a page of 100 rows": Request(path=LISTING, query=query, if_none_match=tag),
+        "304 for a page of 100 rows": Request(path=LISTING, query=query, headers={"if-none-match": tag}),
         "a page of 100 rows that are online, made before": Request(
-            path=LISTING, query=f"{query}&onlineOnly=true", accept_encoding=_GZIP
+            path=LISTING, query=f"{query}&onlineOnly=true", headers=_GZIP
         ),
-        "one device": Request(path=f"{LISTING}/{device}", accept_encoding=_GZIP),
+        "one device": Request(path=f"{LISTING}/{device}", headers=_GZIP),
     }
     found = [
         Finding(what=f"answer: {what} (CPU)", measured=_each_us(partial(_ask, endpoint, request)), unit="µs")
@@ -112,7 +112,7 @@ def _held() -> list[Finding]:
     listing = endpoint.listing
     assert listing is not None
     for cursor in ["", *(f"&after={row.id}" for row in listing.rows[PAGE - 1 : -1 : PAGE])]:
-        answer = _ask(endpoint, Request(path=LISTING, query=f"limit={PAGE}{cursor}", accept_encoding=_GZIP))
+        answer = _ask(endpoint, Request(path=LISTING, query=f"limit={PAGE}{cursor}", headers=_GZIP))
         assert answer.status == 200
     with_pages, _ = tracemalloc.get_traced_memory()
     endpoint.update(next_state, next_outcome, reading(NOW + 5_000), NOTHING_SHARED)
@@ -151,7 +151,7 @@ def _ask(endpoint: ProfileEndpoint, request: Request) -> Answer:
 def _first_answers(endpoint: ProfileEndpoint, numbers: Iterator[int]) -> int:
     """Return the bytes of uncached answers: each query has another unknown parameter."""
     queries = [f"limit={PAGE}&unknown={next(numbers)}" for _ in range(_FIRST)]
-    return sum(len(_ask(endpoint, Request(path=LISTING, query=each, accept_encoding=_GZIP)).body) for each in queries)
+    return sum(len(_ask(endpoint, Request(path=LISTING, query=each, headers=_GZIP)).body) for each in queries)
 
 
 def _each_us(work: Callable[[], object]) -> float:

@@ -68,8 +68,21 @@ class Served:
         """Return this machine's clocks at a moment of upstream's."""
         return reading(at, self.skew)
 
-    def ask(self, query: str = "", at: float = NOW, *, path: str = LISTING_PATH, **fields: Any) -> Answer:
-        return self.endpoint.answer(Request(path=path, query=query, **fields), self.now(at))
+    def ask(
+        self,
+        query: str = "",
+        at: float = NOW,
+        *,
+        path: str = LISTING_PATH,
+        method: str = "GET",
+        viewer: str = "",
+        connection: str = "",
+        **headers: str,
+    ) -> Answer:
+        """Answer a request; in the names of headers, `_` stands for `-`."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = Request(path, query, method, headers=sent, connection=connection, viewer=viewer)
+        return self.endpoint.answer(request, self.now(at))
 
     def pages(self, limit: int = 100, at: float = NOW, **params: str) -> Iterator[Page]:
         after: dict[str, str] = {}
