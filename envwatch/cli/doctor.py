@@ -442,7 +442,8 @@ async def check_clock(server: Server, facts: Facts) -> Problem | None:
     if bounds is None:
         fix = "keep this machine's clock synchronised: verdicts use this clock"
         return _warning("the server's responses have no usable Date", fix)
-    facts |= {"offset_s": offset / 1000, "low_s": bounds.low / 1000, "high_s": bounds.high / 1000}
+    known = {"offset_s": offset, "low_s": bounds.low, "high_s": bounds.high}
+    facts |= {name: round(milliseconds / 1000, 3) for name, milliseconds in known.items()}
     if not clock.is_far_off:
         return None
     pages = [ListedPage([*each.environments], WallMs(server.wall())) for each in exchanges]
