@@ -74,15 +74,6 @@ def _seconds(started: Clocks, ended: Clocks) -> str:
     return f"{ended.monotonic - started.monotonic:.3f} s"
 
 
-def blindness_line(event: Event) -> LogLine | None:
-    """Return the line about the begin or the end of a profile's blindness; None for any other event."""
-    if event.kind is Kind.BLIND and event.since is not None:
-        return logging.WARNING, clean(f"blind: the last listing is {long_age(span(event.at - event.since))} old")
-    if event.kind is Kind.VISIBLE:
-        return logging.INFO, clean(f"seeing again: the listing before was {long_age(event.lasted)} old")
-    return None
-
-
 class PollLog:
     """The log file; the first line starts the writing thread.
 
@@ -144,8 +135,12 @@ class PollLog:
     def note_blindness(self, events: Iterable[Event]) -> None:
         """Write a line for each begin and each end of a profile's blindness."""
         for event in events:
-            if (line := blindness_line(event)) is not None:
-                self.write(line, event.profile)
+            if event.kind is Kind.BLIND and event.since is not None:
+                text = f"blind: the last listing is {long_age(span(event.at - event.since))} old"
+                self.write((logging.WARNING, clean(text)), event.profile)
+            elif event.kind is Kind.VISIBLE:
+                text = f"seeing again: the listing before was {long_age(event.lasted)} old"
+                self.write((logging.INFO, clean(text)), event.profile)
 
     def close(self) -> None:
         """Write queued lines, for a limited time."""

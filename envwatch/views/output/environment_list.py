@@ -36,7 +36,7 @@ class ListedEnvironment(NamedTuple):
     judged_at: ServerMs
     is_unknown: bool = False
     silenced: SafeText | None = None
-    """`silenced until 10:00` for a silenced row that is down."""
+    """`silenced until 10:00` for a silenced row that is down, in place of the reason."""
     decision: Decision | None = None
     """Whether a loss needs a person, if judged."""
 
@@ -125,8 +125,9 @@ def environment_list(
 def judged(tracked: TrackedEnvironment, at: ServerMs, monitor: Monitor, now: Clocks) -> ListedEnvironment:
     """Return an environment, judged at the moment of its listing."""
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
-    silenced, decision = silenced_reason(tracked, monitor, now), monitor.decision_of(tracked, at)
-    return ListedEnvironment(tracked, at, is_unknown, silenced, decision)
+    is_down = tracked.is_flapping or not tracked.verdict.is_up
+    silenced = silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
+    return ListedEnvironment(tracked, at, is_unknown, silenced, monitor.decision_of(tracked, at))
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
@@ -138,12 +139,6 @@ def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
         elif (silenced := silenced_text(tracked, monitor, now)) is not None:
             remarks[tracked.key] = silenced
     return remarks
-
-
-def silenced_reason(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
-    """Return `silenced until 10:00` for a silenced row that is down, in place of the reason."""
-    is_down = tracked.is_flapping or not tracked.verdict.is_up
-    return silenced_text(tracked, monitor, now) if is_down and tracked.replaced_by is None else None
 
 
 def _clock_warning(profile_state: ProfileState) -> SafeText | None:
