@@ -37,11 +37,10 @@ from envwatch.views.pane.remedies import remedies
 from envwatch.views.pane.state_details import headline
 from envwatch.views.report.period import recorded_in
 from envwatch.views.report.sections import report_of
-from envwatch.views.state_style import style_of
+from envwatch.views.state_style import cause_text, style_of
 from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
 from envwatch.views.table.table_view import View
-from envwatch.views.verdict_text import cause_text
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

@@ -16,7 +16,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Outcome, Slept
 from envwatch.model.text import clean
-from envwatch.views.verdict_text import (
+from envwatch.views.state_style import (
     cause_text,
     countdown_text,
     last_text,

@@ -21,11 +21,10 @@ from envwatch.query.language import Query
 from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, word_of
 from envwatch.views.events.event_text import VERBS, event_style, event_text, names_text
 from envwatch.views.events.matching import EventFilter
-from envwatch.views.state_style import painted, style_of
+from envwatch.views.state_style import lasted_text, painted, state_text, style_of
 from envwatch.views.table.block import block_of
 from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import AmbiguousNames, id_tail, in_default_order
-from envwatch.views.verdict_text import lasted_text, state_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

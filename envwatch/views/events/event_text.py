@@ -14,8 +14,7 @@ from envwatch.model.environment import UNRESTRICTED
 from envwatch.model.outcome import Cause, Failed
 from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
-from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, instant_text
-from envwatch.views.verdict_text import lasted_text
+from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, instant_text, lasted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,11 +11,10 @@ from envwatch.history.hours import LastDays
 from envwatch.model.text import SafeText, composed
 from envwatch.presentation import RowContext, contexts_of
 from envwatch.query.fields import MatchContext
-from envwatch.views.state_style import clock_warning, marked_text, silenced_text
+from envwatch.views.state_style import clock_warning, marked_text, silenced_text, state_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import SEARCHED, rank_of
 from envwatch.views.table.table_view import Preset, View, by_name, by_value, in_default_order
-from envwatch.views.verdict_text import state_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,11 +18,10 @@ from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, Environm
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
-from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
+from envwatch.views.state_style import PRESENCE_STYLES, UNKNOWN_STATE, painted, style_of
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import META, column_of, metadata_value
 from envwatch.views.table.table_view import AmbiguousNames, id_tail
-from envwatch.views.verdict_text import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -201,7 +200,7 @@ def _seen_text(row: ListedEnvironment) -> SafeText | None:
 _AT_LEFT: Final = frozenset({"state", "seen", "name"})
 """Columns that the table always has."""
 _COLUMNS: Final = ("profile", "why", "mode", "version", "branch", "os")
-_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
+_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN_STATE)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
 """A UUID with a prefix and a part of the id fits."""

@@ -18,8 +18,7 @@ from envwatch.model.environment import NEVER
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
-from envwatch.views.state_style import FAINT, Piece, not_back_text, silenced_text
-from envwatch.views.verdict_text import last_text, state_text
+from envwatch.views.state_style import FAINT, Piece, last_text, not_back_text, silenced_text, state_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

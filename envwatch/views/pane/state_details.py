@@ -30,16 +30,20 @@ from envwatch.views.state_style import (
     HOUR_GLYPHS,
     Piece,
     clock_text_of,
+    countdown_text,
+    flapping_text,
     hour_marks,
     hours_text,
     instant_text,
+    last_text,
+    lasted_text,
     marked_text,
     not_back_text,
     silence_text,
     silenced_until_text,
+    state_text,
     style_of,
 )
-from envwatch.views.verdict_text import countdown_text, flapping_text, last_text, lasted_text, state_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

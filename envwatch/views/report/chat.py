@@ -24,7 +24,7 @@ from envwatch.views.report.document import (
     sentences,
     zone_text,
 )
-from envwatch.views.verdict_text import last_text, reasons, state_text, why_unknown
+from envwatch.views.state_style import last_text, reasons, state_text, why_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

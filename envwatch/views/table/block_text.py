@@ -13,10 +13,17 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import span, state_age
-from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, glyph_of, marked_text, shared_text, style_of
+from envwatch.views.state_style import (
+    FLAPPING_GLYPHS,
+    StateStyle,
+    cause_text,
+    glyph_of,
+    marked_text,
+    shared_text,
+    style_of,
+)
 from envwatch.views.table.columns import for_text
 from envwatch.views.table.table_view import id_tail
-from envwatch.views.verdict_text import cause_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,7 @@ from envwatch.model.text import SafeText, clean, composed, natural_key, shortene
 from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.presentation import PRESENTATIONS, Match, Presentation, no_text
-from envwatch.views.state_style import HOUR_GLYPHS, hour_marks, hours_text
-from envwatch.views.verdict_text import cause_text, short_reason
+from envwatch.views.state_style import HOUR_GLYPHS, cause_text, hour_marks, hours_text, short_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
