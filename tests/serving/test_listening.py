@@ -8,10 +8,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.builders import environment
 from support.serving import TOKEN, ends, serving, until
 
 from envwatch.serving.listening import Certificate
-from envwatch.serving.server import HANDSHAKE_S
+from envwatch.serving.server import ANSWER_S, HANDSHAKE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,3 +52,20 @@ def test_a_handshake_without_end_is_cut() -> None:
         served.pass_time(HANDSHAKE_S)
         assert ends(silent) == b""
         assert served.notes == []
+
+
+def test_a_client_that_reads_nothing_of_its_answers_is_cut() -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        serving(tls=Certificate(PEM, PEM).context) as served,
+        context.wrap_socket(served.connect()) as greedy,
+        context.wrap_socket(served.connect()) as viewer,
+    ):
+        served.show([environment(f"env-{i}") for i in range(1_000)])
+        greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 ") * 20)  # 20 MB of answers
+        for _ in range(100):  # as many turns, after which no more is read
+            viewer.sendall(REQUEST.replace(b"environments ", b"environments?limit=1 "))
+            assert viewer.recv(1 << 14).startswith(b"HTTP/1.1 200 ")
+        served.pass_time(ANSWER_S)
+        until(lambda: len(served.server.connections) == 1)
