@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting import acknowledgements, losses
-from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Ack, Acks, OwnAcks, ServerKey
+from envwatch.fleet.alerting.acknowledgements import (
+    NO_ACKS,
+    NO_SERVERS,
+    Ack,
+    Acks,
+    OwnAcks,
+    ServerKey,
+    with_changes,
+)
 from envwatch.fleet.alerting.alert_policy import (
     DEFAULT_POLICY,
     NO_WORDS,
@@ -44,14 +52,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.fleet.alerting.silences import Silence
     from envwatch.model.limits import Limits
-
-K = TypeVar("K")
-T = TypeVar("T")
-
-
-def with_changes(entries: Mapping[K, T], changes: Mapping[K, T | None]) -> dict[K, T]:
-    """Return entries with changes; the value None removes an entry."""
-    return {key: entry for key, entry in {**entries, **changes}.items() if entry is not None}
 
 
 class MonitorChanges(NamedTuple):

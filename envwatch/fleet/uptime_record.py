@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.alerting.acknowledgements import finite_number
+from envwatch.fleet.alerting.acknowledgements import finite_number, with_changes
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.uptime import Uptime
@@ -73,7 +73,7 @@ class UptimeRecord:
         rows = {**self.rows, **changed} if changed else self.rows
         if replaced:
             taken_over = _taken_over(replaced, rows, after.environments, watched_ms)
-            rows = {id_: uptime for id_, uptime in {**rows, **taken_over}.items() if uptime is not None}
+            rows = with_changes(rows, taken_over)
             changed |= {id_: uptime for id_, uptime in taken_over.items() if uptime is not None}
         if before.listed is None or self.watched_ms // _REFRESHED_MS != watched_ms // _REFRESHED_MS:
             rows = _tidied(rows, after.environments, watched_ms)

@@ -18,7 +18,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from envwatch import files
-from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey, acks_of, entry_of, finite_number, name_of
+from envwatch.fleet.alerting.acknowledgements import (
+    Ack,
+    Acks,
+    ServerKey,
+    acks_of,
+    entry_of,
+    finite_number,
+    name_of,
+    with_changes,
+)
 from envwatch.fleet.alerting.alert_policy import Word, Words, word_entry, words_of
 from envwatch.fleet.alerting.silences import Silences, content_of, silences_of
 from envwatch.model import limits
@@ -48,7 +57,7 @@ class StateFormat(NamedTuple):
     limit: int
     """Largest size in bytes."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
-    """Returns the new content, within the limit."""
+    """Returns the new content, within the limit. Unknown names, perhaps of a newer envwatch, are kept."""
 
     def read_or_empty(self, path: Path) -> dict[str, Any]:
         """Return the content; empty if missing, damaged or unreadable."""
@@ -232,14 +241,9 @@ def acknowledged(path: Path) -> Acks:
     return acks_of(ACKNOWLEDGEMENTS.read_or_empty(path))
 
 
-def _with_changes(content: dict[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
-    # Unknown names are kept: a newer envwatch may have written them.
-    return {name: value for name, value in {**content, **changes}.items() if value is not None}
-
-
 def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None]) -> dict[str, Any]:
     known = acks_of(content)
-    acks = {key: ack for key, ack in {**known, **changes}.items() if ack is not None}
+    acks = with_changes(known, changes)
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names are kept, also within acknowledgements.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
@@ -263,7 +267,7 @@ def _words(value: object) -> tuple[str, ...] | None:
     return tuple(word for word in words if word) if words and all(words) else None
 
 
-REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=_with_changes)
+REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=with_changes)
 
 ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)
 
@@ -300,7 +304,7 @@ def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
 
 def _with_words(content: dict[str, Any], changes: Mapping[ServerKey, Word | None]) -> dict[str, Any]:
     entries = {name_of(key): None if word is None else word_entry(key, word) for key, word in changes.items()}
-    return within(WORDS.limit, _with_changes(content, entries))
+    return within(WORDS.limit, with_changes(content, entries))
 
 
 def words_in(path: Path) -> Words:
@@ -327,5 +331,5 @@ UPTIME: Final = StateFormat(
 
 WORDS: Final = StateFormat(about="which environments alert always or never", limit=4 << 20, changed=_with_words)
 
-INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_with_changes)
+INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=with_changes)
 """`incidents.json` of 1.0.0, for all profiles; only read."""

@@ -8,8 +8,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
+from envwatch.fleet.alerting.acknowledgements import with_changes
 from envwatch.fleet.events import EventLog
-from envwatch.fleet.monitor import MonitorChanges, with_changes
+from envwatch.fleet.monitor import MonitorChanges
 from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:

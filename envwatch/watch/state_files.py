@@ -8,7 +8,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from envwatch.files import ProcessLock
-from envwatch.fleet.monitor import with_changes
+from envwatch.fleet.alerting.acknowledgements import with_changes
 from envwatch.fleet.uptime_record import UptimeRecord, content_of, record_of
 from envwatch.model import limits
 from envwatch.model.text import SafeText

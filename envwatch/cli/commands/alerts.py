@@ -104,6 +104,7 @@ def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], 
 
 
 def _set(options: Options) -> int:
+    from envwatch.fleet.alerting.acknowledgements import with_changes
     from envwatch.sources.poller import read_clocks
     from envwatch.storage.state_file import WORDS
     from envwatch.views.output.alert_decisions import answer_to_word, decided_rows
@@ -123,8 +124,7 @@ def _set(options: Options) -> int:
     changes = _changes(rows, options.word, monitor)
     keep_changes("alerts-by-hand", WORDS, changes)
     now = read_clocks()
-    words = {key: word for key, word in {**monitor.words, **changes}.items() if word is not None}
-    monitor, _ = monitor.with_words(words, now)
+    monitor, _ = monitor.with_words(with_changes(monitor.words, changes), now)
     print_error(answer_to_word(decided_rows(rows, monitor, now), "`envwatch alerts set`"))
     return Exit.FINE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+def with_changes(entries: Mapping[K, T], changes: Mapping[K, T | None]) -> dict[K, T]:
+    """Return entries with changes; the value None removes an entry."""
+    return {key: entry for key, entry in {**entries, **changes}.items() if entry is not None}
 
 
 def finite_number(raw: object) -> float | None:
