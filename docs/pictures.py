@@ -23,7 +23,7 @@ from animation import Frame, animated
 from textual.widgets import Input
 
 from envwatch.cli.demo_past import write_past
-from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_at_first
+from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_before
 from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.machines import SIZE
 from envwatch.demo.story import HINTS
@@ -175,8 +175,8 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
     target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
     async with Session({NO_PROFILE: target}) as session:
         monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean(profile))
-        read, runtime = uptimes_at_first(SIZE), Runtime(world.clocks)
-        watch = Watch(monitor, session, read=read, runtime=runtime, has_log=True)
+        monitor = monitor.with_uptime_record(NO_PROFILE, uptimes_before(SIZE))
+        watch = Watch(monitor, session, runtime=Runtime(world.clocks), has_log=True)
         inputs = Inputs(watch=watch, export=export_here, pasts=pasts, readable=readable)
         looks = ScreenSettings(theme=picture.theme, columns=picture.columns)
         preferences = Preferences(settings=looks, ascii_only=picture.ascii_only)

@@ -34,15 +34,14 @@ if TYPE_CHECKING:
     from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.profile_state import Fleet
+    from envwatch.fleet.uptime_record import UptimeRecord
     from envwatch.hooks.delivery import Delivery
-    from envwatch.model.clock import Clocks
     from envwatch.query.language import Query
     from envwatch.redactor import Secret
     from envwatch.sources.letta.client import Client
     from envwatch.sources.poller import Target
     from envwatch.storage.log import PollLog
     from envwatch.storage.state_file import StateFormat
-    from envwatch.watch.loop import News
 
 _WITHOUT_SCREEN: Final = frozenset(GROUPS["Without a screen"])
 """Commands that ignore saved settings of the dashboard."""
@@ -236,14 +235,14 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
 
 class DemoHistory(NamedTuple):
-    """The history and the state files of the demo."""
+    """The history and the uptimes of the demo."""
 
     folder: Path
     """The demo's address is new each time, so the address does not name the folder."""
     prepare: Callable[[], None]
     """Called in a thread before the first recording."""
-    read: Callable[[Clocks], News]
-    """Returns the uptimes at the first call; later nothing."""
+    uptimes: UptimeRecord
+    """Before the opening."""
 
 
 def report_crash(error: BaseException, poll_log: PollLog) -> Exit:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_before
 from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.machines import SIZE
-from envwatch.demo.story import ACKNOWLEDGED, BROKEN, DAY, FAILING, FLAPPING, UNWATCHED
+from envwatch.demo.story import ACKNOWLEDGED, DAY, FAILING, UNWATCHED
 from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _EVERY_S: Final = 240.0
-_EVERY_FLAPPING_S: Final = 30.0
 _LAST_S: Final = -1.5
 """The last poll, from the opening."""
-_ANSWERED_AFTER_MS: Final = 40
 _FAILURE: Final = clean("the demo's server answered 503: Service Unavailable")
 _NOTE: Final = "disk is full, OPS-412"
 
@@ -85,7 +83,7 @@ def _covers(span: tuple[float, float], elapsed: float) -> bool:
 
 def _with_ack(monitor: Monitor, now: Clocks) -> Monitor:
     rows = monitor.fleet.by_profile[NO_PROFILE]
-    broken = next(each for each in rows.environments.values() if each.environment.name == BROKEN)
+    broken = next(each for each in rows.environments.values() if each.environment.name == "build-box-8")
     ack = ack_of(broken, rows.clock.server_time(now.wall), note_of(_NOTE))
     return monitor.with_acks({(EMPTY, broken.environment.id): ack})
 
@@ -94,19 +92,16 @@ def _outcomes(started_at: int) -> Iterator[tuple[float, Listed | Failed]]:
     """Yield each poll's time, in seconds from the opening, and its outcome."""
     fleet, pool, interval = DemoFleet(SIZE, started_at), Pool(), timedelta(seconds=_EVERY_S)
     known: dict[SafeText, Environment] = {}
-    times = [_LAST_S]
-    while times[-1] > _EVERY_S - DAY:
-        times.append(times[-1] - (_EVERY_FLAPPING_S if _covers(FLAPPING, times[-1]) else _EVERY_S))
-    for elapsed in reversed(times):
+    for elapsed in (_LAST_S - _EVERY_S * number for number in range(int(DAY / _EVERY_S) - 1, -1, -1)):
         at = started_at + int(elapsed * 1_000)
-        started, ended = (Clocks(WallMs(each), MonotonicS(each / 1_000)) for each in (at, at + _ANSWERED_AFTER_MS))
+        now = Clocks(WallMs(at), MonotonicS(at / 1_000))
         if _covers(FAILING, elapsed):
             cause, message = Cause.UNAVAILABLE, _FAILURE
-            yield elapsed, Failed(cause=cause, message=message, started=started, ended=ended, interval=interval)
+            yield elapsed, Failed(cause=cause, message=message, started=now, ended=now, interval=interval)
         else:
             body = listing_body(fleet.page(at)[0], has_next_page=False)
             page = page_of(body, known, pool)
             known = {row.id: row for row in page.environments}
-            pages, clock = (ListedPage(page.environments, started.wall),), (OffsetBounds(-500, 500),)
+            pages, clock = (ListedPage(page.environments, now.wall),), (OffsetBounds(-500, 500),)
             snapshot = Snapshot.of_pages(pages=pages, clock=clock, requests=1, received=len(body))
-            yield elapsed, Listed(snapshot, started, ended, interval)
+            yield elapsed, Listed(snapshot, now, now, interval)

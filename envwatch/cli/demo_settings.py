@@ -6,22 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of
-from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model.limits import DEMO_ALERT_AFTER, UPTIME_WINDOW
 from envwatch.model.text import clean
 from envwatch.model.times import MS
-from envwatch.watch.loop import NO_NEWS, News
 from envwatch.watch.profiles import history_folder_for, state_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
-    from envwatch.model.clock import Clocks
 
 DEMO_PROFILE: Final = "demo"
 """The profile's name, and the host in the history: each demo has another address."""
@@ -52,22 +48,14 @@ def demo_folder(settings: Settings) -> Path:
 
 def uptimes_before(size: int) -> UptimeRecord:
     """Return the uptimes of a fleet that was watched for a week before the opening."""
-    from envwatch.demo.fleet import DemoFleet
+    from envwatch.demo.machines import machine_at
 
     shares = {"laptop": 0.6, "job": 0.75}
-    week, fleet = Uptime().after(UPTIME_WINDOW / MS, is_up=True), DemoFleet(size, 0)
-    machines = (fleet.row_at(index).machine for index in range(size))
-    rows = {
-        clean(each.identity["id"]): week._replace(up=shares.get(each.blueprint.role, 0.998) * week.watched)
-        for each in machines
-    }
+    week, rows = Uptime().after(UPTIME_WINDOW / MS, is_up=True), {}
+    for machine in (machine_at(index, size) for index in range(size)):
+        share = shares.get(machine.blueprint.role, 0.998)
+        rows[clean(machine.identity["id"])] = week._replace(up=share * week.watched)
     return UptimeRecord(week.at, rows, has_begun=True)
-
-
-def uptimes_at_first(size: int) -> Callable[[Clocks], News]:
-    """Return a function for `Watch.read`: the first call returns the uptimes before the opening."""
-    news = iter([News(uptimes={NO_PROFILE: uptimes_before(size)})])
-    return lambda _: next(news, NO_NEWS)
 
 
 def hints_key(settings: Settings) -> str:

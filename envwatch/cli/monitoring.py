@@ -15,6 +15,7 @@ from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import hooks_in, poll_log_for, targets_for
 from envwatch.cli.streams import print_error, standard_error_to
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Failed, Listed, Outcome
 from envwatch.model.text import SafeText, clean
@@ -111,14 +112,14 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         )
         advisers = [] if has_screen else [_pace_adviser(targets, warn)]
         session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
-        start = partial(Watch, monitor, session, deadline=deadline, has_log=has_screen)
+        start = partial(Watch, session=session, deadline=deadline, has_log=has_screen)
         if demo is None:
             saved = StateFiles(profiles, warn, alerts, failing_hooks_of(profiles) if has_screen else None)
             stack.callback(saved.close)
-            watch = start(read=saved.read, keep=saved.keep)
+            watch = start(monitor, read=saved.read, keep=saved.keep)
             watch.observers.append(saved.observe)
         else:  # each demo has new environments
-            watch = start(read=demo.read)
+            watch = start(monitor.with_uptime_record(NO_PROFILE, demo.uptimes))
         watch.observers.append(lambda update: poll_log.note_blindness(update.changes.events))
         if recorder is not None:
             watch.observers.append(lambda update: recorder.record(update.monitor, update.changes))

@@ -58,15 +58,15 @@ class DemoRow:
         blueprint, number, pod = self.machine.blueprint, self.machine.number, f"p-{index % max(1, size // 13) + 5}"
         age = 2 * HOUR + 300 * DAY * (1 - index / size) ** 2
         connected_for = min(DAY + number % (8 * 86_400_000) / 1_000, age)
-        self._once = self._own(NIGHT + OPENING, {blueprint.name, pod, blueprint.role, blueprint.version})
         self._again = self._own(LIFE, {blueprint.name})
         if index >= size:  # an arrival
             pod, self._once, self._again = "p-5", self._own(OPENING, {blueprint.name}), []
             age = connected_for = -self._once[0].at
-        elif blueprint.role in {"away", "left"}:
-            lost_for, connected_for = min(26 * HOUR + number % (9 * 86_400), age / 3), age
-            self._once, self._again = [Change(-lost_for, What.LOST, "")], []
-        elif index >= SIZE:
+        elif blueprint.role == "away":
+            self._once = [Change(-min(26 * HOUR + number % (9 * 86_400), age / 3), What.LOST, "")]
+        elif index < SIZE:
+            self._once = self._own(NIGHT + OPENING, {blueprint.name, pod, blueprint.role, blueprint.version})
+        else:
             self._once = self._own(OPENING, {pod})
         self._life_from = LIFE_FROM + (index // SIZE) * 41.0 % HOUR
         self._life_every = LIFE_EVERY if index < SIZE else HOUR
@@ -86,16 +86,9 @@ class DemoRow:
         return self._started_at + round(seconds * 1_000)
 
     def _after(self, state: State, change: Change) -> State:
-        at, keeps_beat = self._ms(change.at), self.machine.blueprint.role == "left"
-        link = f"conn-{uuid_of(self.index, change.at)}"
+        at, link = self._ms(change.at), f"conn-{uuid_of(self.index, change.at)}"
         values: dict[What, dict[str, Any]] = {
-            What.LOST: {
-                "connection": None,
-                "connected_at": None,
-                "seen_at": at,
-                "beats_until": at,
-                **({} if keeps_beat else {"beats_from": None}),
-            },
+            What.LOST: {"connection": None, "connected_at": None, "beats_from": None, "seen_at": at},
             What.BACK: {"connection": link, "connected_at": at, "beats_from": at, "beats_until": None},
             What.SILENT: {"beats_until": at, "seen_at": state.last_beat(at)},
             What.BEATS: {"beats_from": at, "beats_until": None},

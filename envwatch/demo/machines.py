@@ -29,7 +29,7 @@ class Blueprint(NamedTuple):
     branch: str | None
     version: str = NEWEST
     role: str = "server"
-    """server: always up; laptop: not at night; job: some hours of a day; away, left: lost long ago."""
+    """server: always up; laptop: not at night; job: some hours of a day; away: lost long ago."""
 
 
 # Oldest first. Places 0, 3, 6, … share a pod and hold most absent machines: the loss of another pod is a mass change,
@@ -47,7 +47,7 @@ ROSTER: Final = tuple(Blueprint(*line) for line in (
     ("hiro-macbook-air", "darwin", "hex", "standard", "feat/onboarding", NEWEST, "laptop"),
     ("東京-build-10", "linux", "uuid", "standard", "main"),
     ("ci-runner-16", "linux", "uuid", "fullAccess", "release/2026.11", "0.31.2", "job"),
-    ("meeting-room-29", "win32", "uuid", "standard", None, NEWEST, "left"),
+    ("meeting-room-29", "win32", "uuid", "standard", None, NEWEST, "away"),
     ("sofia-workstation", "linux", "uuid", "acceptEdits", "perf/arena-alloc"),
     ("sofia-workstation", "linux", "13", "standard", "main"),
     ("sandbox", "linux", "sandbox", None, None, "0.33.4", "away"),
@@ -56,13 +56,13 @@ ROSTER: Final = tuple(Blueprint(*line) for line in (
     ("raspberry-18", "linux", "hex", "standard", "main"),
     ("мария-ноутбук", "win32", "uuid", "acceptEdits", "feature/поиск", "0.34.9", "laptop"),
     ("edge-fra-11", "linux", "uuid", "standard", "main"),
-    ("sofia-laptop-4", "darwin", "uuid", "acceptEdits", "spike/duckdb", NEWEST, "left"),
+    ("sofia-laptop-4", "darwin", "uuid", "acceptEdits", "spike/duckdb", NEWEST, "away"),
     ("🚀 release-runner", "linux", "uuid", "unrestricted", "release/2026.11", NEWEST, "job"),
     ("hiro-studio", "darwin", "desktop", "standard", "main", "0.33.4"),
     ("build-box-20", "linux", "uuid", "standard", "main"),
     ("مكتب-الرياض", "win32", "hex", "standard", "main"),
     ("sandbox", "linux", "sandbox", "acceptEdits", "agent/refactor-auth"),
-    ("db-replica-23", "linux", "uuid", "standard", None, "0.34.9", "left"),
+    ("db-replica-23", "linux", "uuid", "standard", None, "0.34.9", "away"),
     ("ci-eu-central-1-spot-c6gd-16xlarge-integration-tests-shard-9", "linux", "hex", "standard", "main", NEWEST, "job"),
     ("김-맥북", "darwin", "uuid", "plan", "feat/검색", NEWEST, "laptop"),
     ("priya-devbox", "linux", "uuid", "acceptEdits", "feat/login"),
@@ -98,11 +98,7 @@ _MACHINE: Final = ("architecture", "cpu", "osName", "osVersion", "model")
 _SYSTEMS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "darwin": ("v24.11.1", "/Users/{}/src/", ("arm64", "Apple M3 Pro", "macOS", "26.1", "Mac15,6")),
     "linux": ("v22.21.1", "/home/{}/code/", ("x64", "AMD EPYC 9454P", "Ubuntu", "24.04.3 LTS")),
-    "win32": (
-        "v22.20.0",
-        "C:\\Users\\{}\\src\\",
-        ("x64", "AMD Ryzen 7", "Windows 11", "10.0.26200", "ThinkPad X1"),
-    ),
+    "win32": ("v22.20.0", "C:\\Users\\{}\\src\\", ("x64", "AMD Ryzen 7", "Windows 11", "10.0.26200", "ThinkPad")),
 }
 """Version of Node, home folder, and values of `_MACHINE`. A listener on Linux sends no model."""
 _COMMAND: Final = "npm install -g @letta-ai/letta-code@latest"
@@ -164,13 +160,8 @@ def machine_at(index: int, size: int) -> Machine:
         name_hash = sha256(name.encode()).hexdigest()[:16]
         identity["listener_instance_id"] = f"{_DESKTOP_APPS.get(blueprint.device, surface)}{name_hash}"
     home = "/workspace/" if blueprint.device == "sandbox" else _SYSTEMS[blueprint.os][1].format(who)
-    return Machine(
-        blueprint,
-        number,
-        identity,
-        metadata=None if place % 20 == 18 else _metadata(blueprint, place, is_current=is_current),
-        directory=home + _REPOSITORIES[number % len(_REPOSITORIES)],
-    )
+    metadata = None if place % 20 == 18 else _metadata(blueprint, place, is_current=is_current)
+    return Machine(blueprint, number, identity, metadata, home + _REPOSITORIES[number % len(_REPOSITORIES)])
 
 
 def number_of(*parts: object) -> int:

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import time
-import zlib
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -18,17 +17,8 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from envwatch.demo.fleet import DemoFleet
-from envwatch.model.listing_api import (
-    GZIP_FROM_BYTES,
-    HEALTH_PATH,
-    PageParams,
-    RefusedError,
-    accepts_gzip,
-    device_in,
-    listing_body,
-    unauthorized,
-    unknown_device,
-)
+from envwatch.model import listing_api
+from envwatch.model.listing_api import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +28,6 @@ if TYPE_CHECKING:
 _LARGEST_PAGE = 100
 """A larger `limit` is reduced silently."""
 _CLOSED_WITHIN_S = 0.05
-_GZIP_WBITS = 31  # zlib's number for the gzip format
 
 
 def wall_clock() -> int:
@@ -48,8 +37,6 @@ def wall_clock() -> int:
 
 class _Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = "envwatch-demo"
-    sys_version = ""
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body leave together
     server: Server
@@ -70,15 +57,9 @@ class _Exchange(BaseHTTPRequestHandler):
         """Log nothing: the screen belongs to the dashboard."""
 
     def _reply(self, status: HTTPStatus, body: bytes) -> None:
-        is_gzip = len(body) >= GZIP_FROM_BYTES and accepts_gzip(self.headers.get("Accept-Encoding", ""))
-        if is_gzip:
-            body = zlib.compress(body, 1, _GZIP_WBITS)
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Vary", "Accept-Encoding")
-        if is_gzip:
-            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         self.wfile.write(body)
 
@@ -98,13 +79,7 @@ class Server(ThreadingTCPServer):
     daemon_threads = False  # joined after their connections are cut
     request_queue_size = 128
 
-    def __init__(
-        self,
-        size: int,
-        *,
-        key: str,
-        now: Callable[[], int] = wall_clock,
-    ) -> None:
+    def __init__(self, size: int, *, key: str, now: Callable[[], int] = wall_clock) -> None:
         self.key = key
         self.now = now
         self.started_at = now()
@@ -128,15 +103,15 @@ class Server(ThreadingTCPServer):
             RefusedError: the status is not 200.
         """
         path, _, query = target.partition("?")
-        if path == HEALTH_PATH:
+        if path == listing_api.HEALTH_PATH:
             return b'{"version":"demo","status":"ok"}'
-        device_id = device_in(path)
+        device_id = listing_api.device_in(path)
         if not hmac.compare_digest(authorization.encode("latin-1", "replace"), self._authorization):
-            raise unauthorized()
+            raise listing_api.unauthorized()
         return self._listing(query) if device_id is None else self._device(device_id)
 
     def _listing(self, query: str) -> bytes:
-        params, now = PageParams.from_query(query, _LARGEST_PAGE), self.now()
+        params, now = listing_api.PageParams.from_query(query, _LARGEST_PAGE), self.now()
 
         def is_wanted(row: DemoRow) -> bool:
             identity = row.machine.identity
@@ -145,13 +120,13 @@ class Server(ThreadingTCPServer):
 
         with self._lock:
             rows, has_next_page = self._fleet.page(now, limit=params.limit, after=params.after, is_wanted=is_wanted)
-        return listing_body(rows, has_next_page=has_next_page)
+        return listing_api.listing_body(rows, has_next_page=has_next_page)
 
     def _device(self, device_id: str) -> bytes:
         with self._lock:
             row = self._fleet.row(device_id, self.now())
         if row is None:
-            raise unknown_device()
+            raise listing_api.unknown_device()
         return row
 
     def close(self) -> None:
@@ -175,11 +150,6 @@ class Server(ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
-def _announce(message: dict[str, str | int]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
 def main(size: str) -> int:
     """Serve a fleet of `size` for `child.py` until standard input ends or SIGTERM comes.
 
@@ -187,14 +157,14 @@ def main(size: str) -> int:
     server cannot listen, else 0.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server = Server(int(size), key=os.environ["LETTA_API_KEY"])
     except OSError as error:
-        _announce({"error": f"the demo server cannot listen: {error}"})
+        print(json.dumps({"error": f"the demo server cannot listen: {error}"}), flush=True)  # noqa: T201 - for the parent
         return 1
     with server:
-        _announce({"base_url": server.base_url, "started_at": server.started_at})
+        announced = {"base_url": server.base_url, "started_at": server.started_at}
+        print(json.dumps(announced), flush=True)  # noqa: T201 - for the parent
         while os.read(sys.stdin.fileno(), 4_096):
             pass
     return 0

@@ -45,25 +45,16 @@ class Change(NamedTuple):
 LOST, BACK, SILENT, BEATS, GONE, POD, MODE, BRANCH, VERSION = What
 
 
-def _flapping(at: float, name: str, lost_for: float, times: int) -> Iterator[Change]:
-    """Yield losses of equal length, as far apart."""
-    for turn in range(times):
-        yield Change(at + 2 * turn * lost_for, LOST, name)
-        yield Change(at + (2 * turn + 1) * lost_for, BACK, name)
-
-
 NIGHT: Final = (
     #  at, what, rows, value, spread
     Change(-2 * DAY, VERSION, "0.34.12", "0.34.11"),
     Change(-2 * DAY, POD, "p-6", "p-4"),
-    Change(-22 * HOUR, MODE, "chen-desktop", "standard"),
     Change(-21.2 * HOUR, LOST, "build-box-8"),  # for hours, acknowledged
     Change(-20 * HOUR, SILENT, "laptop", spread=3 * HOUR),
     Change(-15.8 * HOUR, BACK, "build-box-8"),
     Change(-13.6 * HOUR, MODE, "priya-devbox", "unrestricted"),
     Change(-12 * HOUR, MODE, "priya-devbox", "acceptEdits"),
     Change(-10 * HOUR, LOST, "job", spread=2 * HOUR),
-    *_flapping(-9.3 * HOUR, "build-box-20", MINUTE, 6),
     Change(-8 * HOUR, BEATS, "laptop", spread=40 * MINUTE),
     Change(-6.5 * HOUR, BACK, "job", spread=20 * MINUTE),
     Change(-5.5 * HOUR, VERSION, "0.34.12", "0.34.12", spread=30 * MINUTE),
@@ -72,7 +63,6 @@ NIGHT: Final = (
     Change(-3.7 * HOUR, BACK, "edge-sin-7"),
     Change(-3 * HOUR, BRANCH, "hiro-studio", "feat/export"),
     Change(-160 * MINUTE, SILENT, "hiro-macbook-air"),
-    Change(-2 * HOUR, MODE, "chen-desktop", "acceptEdits"),
     Change(-44 * MINUTE, LOST, "p-6"),
     Change(-31 * MINUTE, POD, "p-6", "p-6"),
     Change(-30 * MINUTE, BACK, "p-6", spread=MINUTE),
@@ -115,6 +105,14 @@ HINTS: Final[Sequence[tuple[float, tuple[str, ...], str]]] = (
 
 """From a moment on, the key of the first action does what the text says. Using any of the actions ends the hint."""
 
+
+def _flapping(at: float, name: str, lost_for: float, times: int) -> Iterator[Change]:
+    """Yield losses of equal length, as far apart."""
+    for turn in range(times):
+        yield Change(at + 2 * turn * lost_for, LOST, name)
+        yield Change(at + (2 * turn + 1) * lost_for, BACK, name)
+
+
 LIFE_FROM: Final = 5 * MINUTE
 LIFE_EVERY: Final = 15 * MINUTE
 LIFE: Final = (
@@ -127,24 +125,19 @@ LIFE: Final = (
     Change(280, BRANCH, "hiro-studio", "fix/login-loop"),
     *_flapping(300, "staging-10", 30.0, 5),
     Change(360, BACK, "amara-laptop-14"),
-    Change(420, MODE, "build-box-20", "unrestricted"),
     Change(500, BRANCH, "priya-devbox", "feat/login"),
     Change(560, SILENT, "lukas-surface"),  # asleep
     Change(620, LOST, "chen-nas"),
     Change(690, BRANCH, "hiro-studio", "main"),
     Change(720, BACK, "chen-nas"),
     Change(740, BEATS, "lukas-surface"),
-    Change(800, MODE, "build-box-20", "standard"),
     Change(850, MODE, "nightly-15", "unrestricted"),
 )
 """Calm life after the opening, again and again; also in the further rounds of a large fleet, once an hour each."""
 
-FLAPPING: Final = (-9.4 * HOUR, -9.0 * HOUR)
-"""A machine's connection comes and goes, so polls are denser."""
 UNWATCHED: Final = (-7.5 * HOUR, -6.8 * HOUR)
 """Nobody watches the fleet."""
 FAILING: Final = (-21.8 * HOUR, -21.6 * HOUR)
 """The server answers 503."""
 ACKNOWLEDGED: Final = (-20.5 * HOUR, -15.9 * HOUR)
-"""Somebody has acknowledged the loss of `BROKEN`."""
-BROKEN: Final = "build-box-8"
+"""Somebody has acknowledged the loss of build-box-8."""

@@ -53,9 +53,6 @@ class HintBar(TextLine, StateNode):
     def note(self, action: str) -> None:
         self.left = [hint for hint in self.left if action not in hint[1]]
 
-    def fit(self, lines: int) -> None:
-        self.display = lines >= LEAST_LINES
-
     def parts(self) -> Row:
         if not self.left:
             return [], []
@@ -100,13 +97,13 @@ class HintedApp(EnvwatchApp):
             return
         key = self.get_key_display(Binding(self._close_key, "", ""))
         bar = HintBar(self._hints, key, self.state.present.monotonic)
-        bar.fit(self.size.height)
+        bar.display = self.size.height >= LEAST_LINES
         self._hint_bar = bar.data_bind(EnvwatchApp.state)
         self.dashboard.mount(bar, before=self.dashboard.query_one(FilterBar))
 
     def on_resize(self, event: Resize) -> None:
         if self._hint_bar is not None:
-            self._hint_bar.fit(event.size.height)
+            self._hint_bar.display = event.size.height >= LEAST_LINES
 
     async def run_action(
         self,

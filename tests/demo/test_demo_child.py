@@ -54,7 +54,7 @@ def test_a_child_ignores_ctrl_c_and_obeys_sigterm() -> None:
         with Client(line["base_url"]) as plain:
             assert plain.ask(LISTING).status == 200
         process.terminate()
-        assert process.wait(scaled(2)) == 0
+        assert process.wait(scaled(2)) == -signal.SIGTERM
 
 
 def test_a_child_without_a_key_does_not_serve() -> None:

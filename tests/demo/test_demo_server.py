@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import socket
 import struct
 from email.utils import parsedate_to_datetime
@@ -174,25 +173,6 @@ def test_a_malformed_request_is_refused(server: Server, request_line: bytes) -> 
 def test_every_response_has_the_date_by_the_clock_of_the_heartbeats(client: Client) -> None:
     for path in (LISTING, f"{LISTING}/unknown", "/elsewhere", f"{LISTING}?limit=abc"):
         assert parsedate_to_datetime(client.ask(path).headers["Date"]).timestamp() == START // 1_000
-
-
-@pytest.mark.parametrize("accepts", ["gzip", "br, GZIP", "deflate, gzip;q=0.5", "gzip; q=1.0, *;q=0"])
-def test_a_page_is_compressed_for_clients_that_accept_gzip(client: Client, accepts: str) -> None:
-    plain, packed = client.ask(LISTING), client.ask(LISTING, **{"Accept-Encoding": accepts})
-    assert packed.headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(packed.body) == plain.body
-    assert len(packed.body) < len(plain.body) / 3
-
-
-@pytest.mark.parametrize("accepts", ["", "identity", "gzip;q=0", "gzip; q=0.000", "gzipped", "br"])
-def test_a_page_is_plain_for_other_clients(client: Client, accepts: str) -> None:
-    assert client.ask(LISTING, **{"Accept-Encoding": accepts}).headers["Content-Encoding"] is None
-
-
-def test_a_small_answer_is_not_worth_compressing(client: Client) -> None:
-    answer = client.ask(f"{LISTING}/unknown", **{"Accept-Encoding": "gzip"})
-    assert answer.headers["Content-Encoding"] is None
-    assert answer.json
 
 
 def test_a_connection_is_kept_even_after_a_refusal(server: Server) -> None:

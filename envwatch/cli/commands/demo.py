@@ -45,7 +45,7 @@ def _show(options: Options) -> int:
     import asyncio
     from dataclasses import replace
 
-    from envwatch.cli.demo_settings import demo_folder, demo_settings, hints_key, uptimes_at_first
+    from envwatch.cli.demo_settings import demo_folder, demo_settings, hints_key, uptimes_before
     from envwatch.config.credentials import Credentials
     from envwatch.demo.child import ChildServer
     from envwatch.fleet.events import NO_PROFILE
@@ -62,7 +62,7 @@ def _show(options: Options) -> int:
         is_whole = options.size == _DEFAULT_SIZE and not (settings.online_only or settings.source or settings.user)
         folder = demo_folder(settings)
         prepare = partial(_write_past, folder, child.started_at if is_whole else None)
-        demo = DemoHistory(folder, prepare, uptimes_at_first(options.size))
+        demo = DemoHistory(folder, prepare, uptimes_before(options.size))
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
         profile = SelectedProfile(credentials, replace(settings, limits=limits))
