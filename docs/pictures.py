@@ -172,9 +172,9 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
         readable.put_nowait(profile)
     poller = Poller(world, Limits(), Runtime(world.clocks, world.wait, lambda: 0.5))
     profile, host = ("acme", "api.letta.com") if picture.pressed_at is None else ("demo", "127.0.0.1:40153")
-    target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
+    target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller)
     async with Session({NO_PROFILE: target}) as session:
-        monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean(profile))
+        monitor = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean(profile))
         monitor = monitor.with_uptime_record(NO_PROFILE, uptimes_before(SIZE))
         watch = Watch(monitor, session, runtime=Runtime(world.clocks), has_log=True)
         inputs = Inputs(watch=watch, export=export_here, pasts=pasts, readable=readable)

@@ -99,7 +99,7 @@ HINTS: Final[Sequence[tuple[float, tuple[str, ...], str]]] = (
     (64, ("filter",), "filters: web mode:unrestricted beat:>90s"),
     (80, ("event(-1)",), "goes back in time, event by event; L returns"),
     (96, ("help",), "explains all signs, colours and keys"),
-    (184, ("fold",), "shows the rows that a power cut took down"),
+    (184, ("fold",), "shows the rows of the power cut; n leads there"),
 )
 
 
