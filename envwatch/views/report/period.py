@@ -160,15 +160,7 @@ def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
 
     Events about the fleet and the fleet's newest version stay.
     """
-    ids = {
-        id_
-        for moment in (recorded.first, recorded.last)
-        for id_, tracked in moment.profile_state.environments.items()
-        if matcher.matches(tracked, moment.profile_state.clock.server_time(moment.now.wall))
-    }
-    for event in flatten(recorded.events):
-        if event.id is not None and (tracked := tracked_then(event)) is not None and matcher.matches(tracked, event.at):
-            ids.add(event.id)
+    ids = {row.environment.id for row, at in _states_of(recorded) if matcher.matches(row, at)}
     first, last = (_narrowed(moment, ids) for moment in (recorded.first, recorded.last))
     events = tuple(kept for event in recorded.events if (kept := _of_those(event, ids)) is not None)
     return replace(recorded, query=matcher.query, first=first, last=last, events=events)
@@ -188,11 +180,21 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
 
 def rows_of(recorded: Recorded) -> dict[SafeText, TrackedEnvironment]:
     """Return the newest recorded state of each environment of the period, by id."""
-    rows = dict(recorded.first.profile_state.environments)
+    return {row.environment.id: row for row, _ in _states_of(recorded)}
+
+
+def _states_of(recorded: Recorded) -> Iterator[tuple[TrackedEnvironment, ServerMs]]:
+    """Yield the rows at the begin, at each event and at the end, each with the server's time."""
+    yield from _rows_at(recorded.first)
     for event in flatten(recorded.events):
-        if event.id is not None and (tracked := tracked_then(event)) is not None:
-            rows[event.id] = tracked
-    return rows | dict(recorded.last.profile_state.environments)
+        if (tracked := tracked_then(event)) is not None:
+            yield tracked, event.at
+    yield from _rows_at(recorded.last)
+
+
+def _rows_at(moment: Moment) -> Iterator[tuple[TrackedEnvironment, ServerMs]]:
+    at = moment.profile_state.clock.server_time(moment.now.wall)
+    return ((row, at) for row in moment.profile_state.environments.values())
 
 
 class Gap(NamedTuple):
@@ -287,15 +289,13 @@ def with_causes(
     gaps = []
     for since, until in unwatched:
         is_open = until >= period.until
-        within = [cause for cause in causes if cause.since < until and cause.until > since]
-        named = min(within, key=lambda cause: _ORDER.get(cause.cause, len(_ORDER)), default=None)
-        has_start = any(since < start <= until for start in run_starts)
-        if (has_start and (named is None or named.kind != "left-out")) or (named is None and is_open):
-            gaps.append(Gap(since, until, NOT_RUNNING, None, is_open))
-        elif named is None:
-            gaps.append(Gap(since, until, _NO_POLLS, None, is_open))
+        gap = Gap(since, until, NOT_RUNNING if is_open else _NO_POLLS, is_open=is_open)
+        within = [cause for cause in causes if cause.touches(gap)]
+        named = min(within, key=lambda cause: _ORDER.get(cause.cause, len(_ORDER)), default=gap)
+        if named.kind != "left-out" and any(since < start <= until for start in run_starts):
+            gaps.append(gap._replace(cause=NOT_RUNNING))
         else:
-            gaps.append(Gap(since, until, named.cause, named.reason, is_open))
+            gaps.append(gap._replace(cause=named.cause, reason=named.reason))
     return gaps
 
 
