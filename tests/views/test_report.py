@@ -359,6 +359,12 @@ def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
     assert told(report(night), "down")[0].startswith("`web` `aaaa` and `web` `bbbb` offline since ")
 
 
+def test_a_row_without_events_has_its_newest_name() -> None:
+    night = Night().add("id-1", connectionName="web").poll(2).change("id-1", connectionName="web-2").poll(2)
+    assert names(report(night), "availability") == ["web-2"]
+    assert names(report_of(replace(recorded(night.history, night.wall), events=())), "availability") == ["web-2"]
+
+
 def test_a_begin_that_no_event_tells_is_not_known() -> None:
     night = Night(compares_runs=False).add("ana", "ben").poll(2).lose("ana").until("22:10").restore("ana")
     night.until("22:20").lose("ana").stop("22:30").until("22:40")
