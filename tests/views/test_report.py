@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -138,21 +138,26 @@ def test_rows_that_were_lost_alike_share_a_sentence() -> None:
         (
             "2026-10-24 22:00",
             8,
-            "Sat 24 Oct 2026 22:00 UTC+02 to Sun 25 Oct 2026 05:00 UTC+01 (8h).",
-            "04:59 UTC+01",
+            "Sat 24 Oct 2026 22:00 UTC+02 to Sun 25 Oct 2026 05:00 (8h), times in UTC+01.",
+            "04:59",
         ),
         ("2026-12-31 02:00", 8, "Thu 31 Dec 2026 02:00 to 10:00 (8h), times in UTC+01.", "09:59"),
     ],
 )
-def test_times_are_short_and_the_zone_is_named_once_or_with_each(
-    begins: str, hours: int, headline: str, lost: str
-) -> None:
+def test_times_are_short_and_the_zone_is_named_once(begins: str, hours: int, headline: str, lost: str) -> None:
     night = Night(begins)
     night.at += hours * HOUR_MS - 120_000
     night.add("ana", "ben").poll(2).lose("ana").poll(2)
     found = report(night, hours)
     assert found.head["watch"].subject == headline
     assert told(found, "down") == [f"`ana` offline since {lost} (under 1m): disconnected, pod `pod-1`"]
+
+
+@pytest.mark.parametrize(("minute", "text"), [(59, "02:59 UTC+02"), (60, "02:00")])
+def test_a_time_before_the_clocks_change_has_its_zone(minute: int, text: str) -> None:
+    two_oclock = datetime(2026, 10, 25, 0, 0, tzinfo=UTC).timestamp() * 1000
+    clock = ReportClock(two_oclock - HOUR_MS, two_oclock + 4 * HOUR_MS, ZONE)
+    assert clock.text(two_oclock + minute * 60_000) == text
 
 
 @pytest.mark.parametrize(

@@ -205,18 +205,15 @@ class ReportClock(NamedTuple):
 
     @property
     def headline(self) -> str:
-        """The period with dates and zone."""
+        """The period with dates, and with the zone of times without an own zone."""
         begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
         if begin is None or end is None:
             return "a time outside the calendar"
         last = self._time(end) if begin.date() == end.date() else f"{end:%a %d %b %Y} {self._time(end)}"
-        zone = "" if self._is_shifted else f", times in {zone_text(end)}"
-        return f"{begin:%a %d %b %Y} {self._time(begin)} to {last} ({long_age(span(self.until - self.since))}){zone}"
+        length = long_age(span(self.until - self.since))
+        return f"{begin:%a %d %b %Y} {self._time(begin)} to {last} ({length}), times in {zone_text(end)}"
 
     def _time(self, when: datetime) -> str:
-        return f"{when:%H:%M} {zone_text(when)}" if self._is_shifted else f"{when:%H:%M}"
-
-    @property
-    def _is_shifted(self) -> bool:
-        begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
-        return begin is not None and end is not None and begin.utcoffset() != end.utcoffset()
+        end = moment(self.until, self.zone)
+        is_shifted = end is not None and when.utcoffset() != end.utcoffset()
+        return f"{when:%H:%M} {zone_text(when)}" if is_shifted else f"{when:%H:%M}"
