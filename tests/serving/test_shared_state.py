@@ -24,6 +24,7 @@ from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
+from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import clean
 from envwatch.model.times import MS
 from envwatch.serving.answers import SharedState
@@ -137,7 +138,7 @@ def test_a_change_between_two_polls_is_served_at_once_and_has_another_tag() -> N
 @given(any_rows(), st.data())
 def test_a_viewer_reads_the_same_row_but_for_the_note(rows: list[Row], data: st.DataObject) -> None:
     profile = Served()
-    profile.poll(rows)
+    profile.poll([{name: value for name, value in row.items() if name != SHARED_FIELD} for row in rows])
     ids = [environment.id for environment in profile.environments]
     acked = data.draw(st.lists(st.sampled_from(ids), unique=True)) if ids else []
     profile.step(None, NOW, shared(acked))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +26,12 @@ QUICK = 10
 def register() -> None:
     """Register the profiles and load the quick one; pytest's option loads another afterwards.
 
-    No deadline, because machines under load are slow.
+    No deadline and no check of speed, because machines under load are slow.
     """
-    settings.register_profile("thorough", max_examples=THOROUGH, deadline=None, print_blob=True)
-    settings.register_profile("deep", max_examples=DEEP, deadline=None, print_blob=True)
-    settings.register_profile("quick", max_examples=QUICK, deadline=None, print_blob=True)
+    for name, most in (("thorough", THOROUGH), ("deep", DEEP), ("quick", QUICK)):
+        settings.register_profile(
+            name, max_examples=most, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+        )
     settings.load_profile("quick")
 
 
