@@ -358,6 +358,19 @@ def test_a_silence_that_ends_now_is_over(more_s: float, *, is_silenced: bool) ->
     assert (down["silenced_until"] is not None) is is_silenced
 
 
+def test_a_loss_after_a_silence_is_not_as_old_as_the_end_of_the_silence() -> None:
+    """The row's last sign of life precedes the silence, which ended 25 hours ago."""
+    found = rows_down(ana=60)
+    row, wall = found.last.profile_state.environments[clean("ana")], found.last.now.wall
+    signed = replace(row.environment, last_heartbeat_at=None, last_seen_at=ServerMs(wall - 27 * 3_600_000))
+    found = with_row(found, environment=signed)
+    silence = silence_of_query(
+        matcher_of("ana"), WallMs(wall - 28 * 3_600_000), timedelta(hours=3), clean(""), clean("ana")
+    )
+    (line,) = told(report_of(silenced_by(silence, found), ZONE), "down")
+    assert line.startswith("`ana` offline since 21:59 (1m)")
+
+
 def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
     night = Night().add("id-of-aaaa", "id-of-bbbb", connectionName="web").add("ana").poll(2)
     night.lose("id-of-aaaa", "id-of-bbbb").poll(2)

@@ -168,7 +168,7 @@ def _down(facts: _Facts) -> Iterator[Line]:
         when = f" since {facts.clock.text(since)}{before} ({minutes_between(since, now)})" if since is not None else ""
         text = f"{tracked.presence}{when}: {reason_text(reason)}" + (f", pod {code(pod)}" if pod else "")
         mark = ""
-        if since is not None and now - (counts_from or since) >= limits.OLD_AFTER / MS:
+        if since is not None and now - max(since, counts_from or since) >= limits.OLD_AFTER / MS:
             mark, text = "for over a day", "down for over a day"
         elif not facts.counts(id_):
             mark, text = _NEEDLESS, f"{text}, {_NEEDLESS}"
