@@ -65,7 +65,8 @@ class DemoRow:
         elif blueprint.role == "away":
             self._once = [Change(-min(26 * HOUR + number % (9 * 86_400), age / 3), What.LOST, "")]
         elif index < SIZE:
-            self._once = self._own(NIGHT + OPENING, {blueprint.name, pod, blueprint.role, blueprint.version})
+            role = blueprint.role
+            self._once = self._own(NIGHT + OPENING, {blueprint.name, pod, role, f"{role} {blueprint.version}"})
         else:
             self._once = self._own(OPENING, {pod})
         self._life_from = LIFE_FROM + (index // SIZE) * 41.0 % HOUR

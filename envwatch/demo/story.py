@@ -36,7 +36,7 @@ class Change(NamedTuple):
     at: float
     what: What
     rows: str
-    """A machine's name, or a group: a pod, a role or a version of the table."""
+    """A machine's name, or a group: a pod, a role, or a role with a version of the table."""
     value: str | None = None
     spread: float = 0.0
     """Each machine of a group changes at a time of its own, within so many seconds."""
@@ -47,7 +47,7 @@ LOST, BACK, SILENT, BEATS, GONE, POD, MODE, BRANCH, VERSION = What
 
 NIGHT: Final = (
     #  at, what, rows, value, spread
-    Change(-2 * DAY, VERSION, "0.34.12", "0.34.11"),
+    Change(-2 * DAY, VERSION, "laptop 0.34.12", "0.34.11"),
     Change(-2 * DAY, POD, "p-6", "p-4"),
     Change(-21.2 * HOUR, LOST, "build-box-8"),  # for hours, acknowledged
     Change(-20 * HOUR, SILENT, "laptop", spread=3 * HOUR),
@@ -57,8 +57,8 @@ NIGHT: Final = (
     Change(-10 * HOUR, LOST, "job", spread=2 * HOUR),
     Change(-8 * HOUR, BEATS, "laptop", spread=40 * MINUTE),
     Change(-6.5 * HOUR, BACK, "job", spread=20 * MINUTE),
-    Change(-5.5 * HOUR, VERSION, "0.34.12", "0.34.12", spread=30 * MINUTE),
-    Change(-5.5 * HOUR, BACK, "0.34.12", spread=30 * MINUTE),
+    Change(-5.5 * HOUR, VERSION, "laptop 0.34.12", "0.34.12", spread=30 * MINUTE),
+    Change(-5.5 * HOUR, BACK, "laptop 0.34.12", spread=30 * MINUTE),
     Change(-4 * HOUR, LOST, "edge-sin-7"),
     Change(-3.7 * HOUR, BACK, "edge-sin-7"),
     Change(-3 * HOUR, BRANCH, "hiro-studio", "feat/export"),

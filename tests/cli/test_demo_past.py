@@ -65,7 +65,7 @@ def test_the_last_moment_leads_to_the_opening(past: StoredPast) -> None:
 def test_the_log_has_every_kind_of_event(events: list[Event]) -> None:
     kinds = {event.kind for event in flatten(events)}
     assert kinds >= {Kind.VERSION, Kind.MODE, Kind.BRANCH, Kind.APPEARED, Kind.RESTARTED}
-    assert kinds >= {Kind.FAILING, Kind.BLIND, Kind.REACHED, Kind.VISIBLE, Kind.RECONNECTED}
+    assert kinds >= {Kind.FAILING, Kind.BLIND, Kind.REACHED, Kind.VISIBLE}
     together = [event for event in events if event.kind is Kind.TOGETHER]
     assert [(event.of, event.reason) for event in together] == [(Kind.OFFLINE, "pod p-4"), (Kind.ONLINE, None)]
     assert {len(event.members) for event in together} == {13}

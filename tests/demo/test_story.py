@@ -54,7 +54,7 @@ def has_happened(change: Change, row: Row | None) -> bool:
 
 
 def test_every_line_is_about_rows_of_the_fleet() -> None:
-    groups = {value for each in ROSTER for value in (each.role, each.version)} | {"p-5", "p-6", "p-7"}
+    groups = {value for each in ROSTER for value in (each.role, f"{each.role} {each.version}")} | {"p-5", "p-6", "p-7"}
     assert {change.rows for change in (*NIGHT, *OPENING, *LIFE)} <= NAMES | groups
 
 

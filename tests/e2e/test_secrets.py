@@ -218,8 +218,8 @@ def written_to(folder: Path, suffix: str) -> list[Path]:
 def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_log(tmp_path: Path) -> None:
     names = ("ONE", "TWO")
     with (
-        Server(9, key=KEYS[0]) as one,
-        Server(9, key=KEYS[1]) as two,
+        Server(21, key=KEYS[0]) as one,
+        Server(21, key=KEYS[1]) as two,
     ):
         profiles = zip(names, (one, two), strict=True)
         config = tmp_path / "config.toml"
