@@ -101,8 +101,6 @@ HINTS: Final[Sequence[tuple[float, tuple[str, ...], str]]] = (
     (96, ("help",), "explains all signs, colours and keys"),
     (184, ("fold",), "shows the rows of the power cut; n leads there"),
 )
-
-
 """From a moment on, the key of the first action does what the text says. Using any of the actions ends the hint."""
 
 
