@@ -545,8 +545,8 @@ def test_the_demo_shows_its_fleet_and_takes_its_server_with_it(environ: dict[str
 
 
 def test_the_dashboard_watches_the_server_of_the_variables(environ: dict[str, str]) -> None:
-    with terminal(environ) as (process, ours):
-        seen = screen_until(ours, b"gpu-node-16")
+    with terminal(environ, "--filter", "version:0.31.2") as (process, ours):
+        seen = screen_until(ours, b"ci-runner-16")
         os.write(ours, b"q")
         seen += screen_until(ours)
         assert process.wait(TIMEOUT_S) == 0

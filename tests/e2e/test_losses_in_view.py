@@ -86,5 +86,5 @@ def test_three_keys_and_a_note_lead_from_a_loss_to_a_loss_that_is_explained_know
     assert NOTE in dealt.acknowledged
     is_of_twelve = "12 off" in line
     assert ("12 off" in dealt.acknowledged) is is_of_twelve
-    whose = ["12 environments", *TOGETHER[:2]] if is_of_twelve else [NEWEST]
+    whose = [*TOGETHER[:4], "8 more"] if is_of_twelve else [NEWEST]
     assert all(text in dealt.copied for text in (*whose, "offline since", "disconnected", NOTE)), dealt.copied
