@@ -7,7 +7,6 @@ nothing to examine. Checks leave nothing on the machine, and run no hook.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
 import subprocess
@@ -135,8 +134,19 @@ async def findings_of(
 def spelled(facts: Facts) -> str:
     """Return facts in a line, such as `status 200, took_ms 12.1`, without unknown values."""
     known = {name: value for name, value in facts.items() if value not in (None, "", [])}
-    texts = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in known.values())
-    return ", ".join(map(" ".join, zip(known, texts, strict=True)))
+    return ", ".join(f"{name} {_value_text(value)}" for name, value in known.items())
+
+
+def _value_text(value: object) -> str:
+    match value:
+        case dict():
+            return f"({spelled(value)})"
+        case list():
+            return " and ".join(map(_value_text, value))
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)
 
 
 def safe(value: Any) -> Any:  # noqa: ANN401 - any JSON

@@ -326,8 +326,8 @@ async def test_a_warning_and_an_unused_function_keep_no_other_check_from_running
     assert await summaries(
         Check("a", returns(Problem("hm", "mend it", "warning"), y=2)),
         Check("b", returns(None, unknown=None, empty=[])),
-        Check("c", returns(None, x=["é", 1], z="text"), ("a", "b")),
-    ) == [("warning", "hm"), ("skipped", "nothing to check"), ("ok", 'x ["é", 1], z text')]
+        Check("c", returns(None, x=["é", 1], y={"at": True}, z="text"), ("a", "b")),
+    ) == [("warning", "hm"), ("skipped", "nothing to check"), ("ok", "x é and 1, y (at yes), z text")]
 
 
 @pytest.mark.parametrize(
