@@ -134,7 +134,7 @@ LIFE: Final = (
 """Calm life after the opening, again and again; also in the further rounds of a large fleet, once an hour each."""
 
 UNWATCHED: Final = (-7.5 * HOUR, -6.8 * HOUR)
-"""Nobody watches the fleet."""
+"""envwatch does not run, so the recorded day has a gap."""
 FAILING: Final = (-21.8 * HOUR, -21.6 * HOUR)
 """The server answers 503."""
 ACKNOWLEDGED: Final = (-20.5 * HOUR, -15.9 * HOUR)

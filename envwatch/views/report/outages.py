@@ -141,7 +141,7 @@ def outages_in(recorded: Recorded) -> list[Downtime]:
 def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Event]]]:
     """Return losses and their groups, for each incident or group of two or more environments, oldest first.
 
-    The losses of an incident come before other losses of the same group, which need nobody.
+    In each list, the losses of an incident come first. The other losses of the group follow: no person is needed there.
     """
     losses: dict[object, list[Event]] = defaultdict(list)
     groups: dict[object, list[Event]] = defaultdict(list)
@@ -161,7 +161,7 @@ class PastLosses(NamedTuple):
     """The recorded outages of a period, by the present rules."""
 
     found: Sequence[tuple[SafeText, Downtime]]
-    """The outages that would have been told, each with the profile, which is empty for a single profile."""
+    """Outages with a message by the present rules, each with the profile, "" for a single profile."""
     short: int = 0
     """The number of outages of rows that count, under `alert_after`."""
     needless: int = 0
