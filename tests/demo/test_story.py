@@ -236,3 +236,15 @@ def test_all_forms_of_offline_are_there(default_rows: list[Row]) -> None:
     forms = {(row["connectionId"] is None, row["lastHeartbeat"] is None) for row in offline}
     assert forms == {(True, True), (False, False)}
     assert any(START - row["lastSeenAt"] > DAY_MS for row in offline)
+
+
+def test_only_machines_with_a_current_version_know_all_commands(default_rows: list[Row]) -> None:
+    facts = [row["metadata"] for row in default_rows if "metadata" in row]
+    known = {(each["lettaCodeVersion"].startswith("0.34"), len(each["supported_commands"])) for each in facts}
+    assert known == {(True, 8), (False, 1)}
+
+
+def test_a_machine_beats_every_30_s() -> None:
+    fleet = DemoFleet(12, START)
+    beats = {row["lastHeartbeat"] for s in range(0, 40, 5) if (row := row_of(fleet, "chen-nas", s)) is not None}
+    assert [later - earlier for earlier, later in pairwise(sorted(beats))] == [30_000]
