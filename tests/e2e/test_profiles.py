@@ -6,12 +6,13 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from support import programs
@@ -23,11 +24,11 @@ from support.pty_terminal import Terminal, environment
 from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after
 
-from envwatch.demo.server import Server
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from envwatch.demo.server import Server
 
 KEYS = {"acme": "sk-let-acme-0123456789abcdefghijklmnop", "bolt": "sk-let-bolt-qrstuvwxyz9876543210zyxwvu"}
 SIZES = {"acme": 8, "bolt": 11}
@@ -49,7 +50,7 @@ def servers() -> Iterator[dict[str, Server]]:
         yield running
 
 
-def credentials(home: Path, servers: Mapping[str, Server], **keys: str) -> dict[str, str]:
+def credentials(home: Path, servers: Mapping[str, Server | Away], **keys: str) -> dict[str, str]:
     lines = ['interval = "1s"']
     for name, server in servers.items():
         lines += [f"[profiles.{name}]", f'base_url = "{server.base_url}"', f'api_key_env = "{name.upper()}_KEY"']
@@ -60,7 +61,11 @@ def credentials(home: Path, servers: Mapping[str, Server], **keys: str) -> dict[
 
 
 def listing(
-    home: Path, servers: Mapping[str, Server], *arguments: str, keys: Mapping[str, str] | None = None, **more: str
+    home: Path,
+    servers: Mapping[str, Server | Away],
+    *arguments: str,
+    keys: Mapping[str, str] | None = None,
+    **more: str,
 ) -> subprocess.CompletedProcess[str]:
     environ = environment(home, **credentials(home, servers, **(keys or {})), **more)
     command = [sys.executable, "-m", "envwatch", "list", *arguments]
@@ -173,15 +178,21 @@ def test_a_key_refused_under_one_profile_is_reported_with_its_name_beside_the_ot
     assert WRONG not in ended.stderr
 
 
+class Away(NamedTuple):
+    base_url: str
+
+
 @pytest.fixture(scope="module")
-def gone() -> Server:
-    with Server(3, key=KEYS["bolt"]) as server:
-        return server
+def gone() -> Iterator[Away]:
+    # The port stays bound without a listener: a port that is free may be another test's server a moment later.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield Away(f"http://127.0.0.1:{bound.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(("output", "lines"), [("json", None), ("jsonl", 8), ("csv", 9), ("table", 9)])
 def test_a_server_that_is_away_under_one_profile_takes_no_other_listing_with_it(
-    tmp_path: Path, servers: dict[str, Server], gone: Server, output: str, lines: int | None
+    tmp_path: Path, servers: dict[str, Server], gone: Away, output: str, lines: int | None
 ) -> None:
     ended = listing(tmp_path, {**servers, "bolt": gone}, "--profile", "bolt,acme", "-o", output)
     assert ended.returncode == 3
@@ -198,7 +209,7 @@ def test_a_server_that_is_away_under_one_profile_takes_no_other_listing_with_it(
 
 
 def test_where_nothing_can_be_listed_each_profile_has_its_line_and_a_refused_key_counts_most(
-    tmp_path: Path, servers: dict[str, Server], gone: Server
+    tmp_path: Path, servers: dict[str, Server], gone: Away
 ) -> None:
     ended = listing(tmp_path, {**servers, "bolt": gone}, "--profile", "acme,bolt", "-o", "json", keys={"acme": WRONG})
     assert (ended.returncode, ended.stdout) == (4, "")
@@ -231,7 +242,7 @@ async def test_all_profiles_are_asked_at_once(tmp_path: Path) -> None:
         assert (process.returncode, out) == (130, b"")
 
 
-def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[str, Server], gone: Server) -> None:
+def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[str, Server], gone: Away) -> None:
     arguments = ("--profile", "acme,bolt", "-o", "jsonl", "--log-file", "a.log")
     listing(tmp_path, {**servers, "bolt": gone}, *arguments)
     entries = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
