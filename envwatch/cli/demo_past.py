@@ -9,13 +9,14 @@ from envwatch.cli.demo_settings import DEMO_PROFILE, uptimes_before
 from envwatch.demo.fleet import DemoFleet
 from envwatch.demo.machines import SIZE
 from envwatch.demo.story import ACKNOWLEDGED, DAY, FAILING, UNWATCHED
-from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
+from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.earlier_runs import changes_between_runs
 from envwatch.history.past import Moment
 from envwatch.history.stored import Retention, day_paths
 from envwatch.history.writer import FolderWriter
+from envwatch.model.acks import note_of
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.listing_api import listing_body

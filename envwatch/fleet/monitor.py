@@ -8,15 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.alerting import acknowledgements, losses
-from envwatch.fleet.alerting.acknowledgements import (
-    NO_ACKS,
-    NO_SERVERS,
-    Ack,
-    Acks,
-    OwnAcks,
-    ServerKey,
-    with_changes,
-)
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, NO_SERVERS, Acks, OwnAcks, ServerKey, with_changes
 from envwatch.fleet.alerting.alert_policy import (
     DEFAULT_POLICY,
     NO_WORDS,
@@ -51,6 +43,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.fleet.alerting.silences import Silence
+    from envwatch.model.acks import Ack
     from envwatch.model.limits import Limits
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.alerting.acknowledgements import finite_number, with_changes
+from envwatch.fleet.alerting.acknowledgements import with_changes
 from envwatch.fleet.events import blind_after
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.uptime import Uptime
 from envwatch.model import limits
+from envwatch.model.acks import finite_number
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 

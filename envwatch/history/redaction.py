@@ -15,7 +15,6 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
 from envwatch.fleet.anomalies import Anomaly, QuarantinedListing
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.plausibility import IMPOSSIBLE
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.alerting.alert_policy import Word
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.alerting.silences import Silence
@@ -183,7 +183,9 @@ class Redaction:
 
     def _acks(self, acks: OwnAcks) -> OwnAcks:
         return {
-            self._machine(id_): Ack(ack.at, REDACTED if ack.note else ack.note, ack.sign_at)
+            self._machine(id_): replace(
+                ack, note=REDACTED if ack.note else EMPTY, by=self._person(ack.by), uuid=EMPTY, address=EMPTY
+            )
             for id_, ack in acks.items()
         }
 

@@ -9,7 +9,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.acknowledgements import Ack, ServerKey, with_server
+from envwatch.fleet.alerting.acknowledgements import ServerKey, with_server
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.incidents import Incident, Incidents
 from envwatch.fleet.alerting.ledger import Ledger
@@ -19,6 +19,7 @@ from envwatch.fleet.profile_state import Fleet, ProfileState
 from envwatch.fleet.uptime_record import with_uptimes
 from envwatch.history.past import NO_ALERTS
 from envwatch.model import limits
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import SafeText, composed
 

@@ -1,18 +1,18 @@
 """Acknowledgements, silences and alert decisions of the serving host.
 
-`envwatch serve` adds these to a row's field, which foreign clients ignore. Acknowledgements and silences are only
-shown here. The decision counts unless a person on this machine decided. Anyone may send anything, so unfit values are
-ignored.
+`envwatch serve` adds these to a row's field, which foreign clients ignore. An acknowledgement counts here too. A
+silence is only shown. The decision counts unless a person on this machine decided. Anyone may send anything, so unfit
+values are ignored.
 """
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
+from envwatch.model.acks import LONGEST_NOTE, UUID, Ack, finite_number, text_in
 from envwatch.model.clock import WallMs
-from envwatch.model.text import EMPTY, SafeText, clean, shortened
+from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -20,44 +20,61 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SHARED_FIELD: Final = "envwatch"
-"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}, "alerts": {"counts", "why", "share"}}`.
+"""The members `{"by", "at", "note", "until", "uuid"}` as `ack`, `{"by", "until", "reason"}` as `silence`, and
+`{"counts", "why", "share"}` as `alerts`; each may be absent."""
 
-Each member may be absent."""
-
-_NEVER: Final = WallMs(inf)
 _LONGEST_NAME: Final = 40
-_LONGEST_NOTE: Final = 200
 _LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000
 
 
-class SharedMark(NamedTuple):
-    """An acknowledgement or a silence on the serving host."""
+class SharedSilence(NamedTuple):
+    """A silence on the serving host."""
 
     by: SafeText
     note: SafeText
-    """The note of an acknowledgement or the reason of a silence; may be empty."""
-    until: WallMs = _NEVER
+    """The reason; may be empty."""
+    until: WallMs
 
     @property
     def text(self) -> SafeText:
-        """The host, with the note if any."""
+        """The host, with the reason if any."""
         return clean(f"by {self.by}{f': {self.note}' if self.note else ''}")
 
 
-def shared_ack_of(environment: Environment) -> SharedMark | None:
+def mark_of(ack: Ack, host: SafeText) -> dict[str, JsonValue]:
+    """Return an acknowledgement as the member `ack`; `host` stands for the user of the serving machine."""
+    mark: dict[str, JsonValue] = {"by": ack.by if ack.address else host, "at": whole(ack.at), "note": ack.note}
+    if ack.until is not None:
+        mark["until"] = whole(ack.until)
+    if ack.uuid:
+        mark["uuid"] = ack.uuid
+    return mark
+
+
+def shared_ack_of(environment: Environment) -> Ack | None:
     """Return the row's named acknowledgement."""
+    if not environment.unknown:
+        return None  # nearly all rows
     mark = _mark(environment, "ack")
-    by = _text(mark.get("by"), _LONGEST_NAME)
-    return SharedMark(by, _text(mark.get("note"), _LONGEST_NOTE)) if by else None
+    if not (by := text_in(mark.get("by"), _LONGEST_NAME)):
+        return None
+    uuid = text_in(mark.get("uuid"), _LONGEST_NAME)
+    return Ack(
+        at=finite_number(mark.get("at")) or 0.0,
+        note=text_in(mark.get("note"), LONGEST_NOTE),
+        by=by,
+        until=finite_number(mark.get("until")),
+        uuid=uuid if UUID.fullmatch(uuid) else EMPTY,
+    )
 
 
-def shared_silence_of(environment: Environment, wall: float) -> SharedMark | None:
+def shared_silence_of(environment: Environment, wall: float) -> SharedSilence | None:
     """Return the row's named silence, if in force (local clock, ms)."""
     mark = _mark(environment, "silence")
-    by, until = _text(mark.get("by"), _LONGEST_NAME), mark.get("until")
+    by, until = text_in(mark.get("by"), _LONGEST_NAME), mark.get("until")
     if not by or not isinstance(until, int | float) or not wall < until <= wall + _LONGEST_MS:
         return None
-    return SharedMark(by, _text(mark.get("reason"), _LONGEST_NOTE), WallMs(until))
+    return SharedSilence(by, text_in(mark.get("reason"), LONGEST_NOTE), WallMs(until))
 
 
 class SharedAlerts(NamedTuple):
@@ -74,7 +91,7 @@ def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
     if not environment.unknown:
         return None  # nearly all rows
     mark = _mark(environment, "alerts")
-    counts, why, share = mark.get("counts"), _text(mark.get("why"), _LONGEST_NOTE), mark.get("share")
+    counts, why, share = mark.get("counts"), text_in(mark.get("why"), LONGEST_NOTE), mark.get("share")
     if not isinstance(counts, bool) or not why:
         return None
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
@@ -88,5 +105,6 @@ def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
     return mark if isinstance(mark, dict) else {}
 
 
-def _text(value: JsonValue, longest: int) -> SafeText:
-    return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else EMPTY
+def whole(at: float) -> float:
+    """Return a number of ms as an integer, if possible, for JSON."""
+    return int(at) if at.is_integer() else at

@@ -18,19 +18,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from envwatch import files
-from envwatch.fleet.alerting.acknowledgements import (
-    Ack,
-    Acks,
-    ServerKey,
-    acks_of,
-    entry_of,
-    finite_number,
-    name_of,
-    with_changes,
-)
+from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey, acks_of, entry_of, name_of, with_changes
 from envwatch.fleet.alerting.alert_policy import Word, Words, word_entry, words_of
 from envwatch.fleet.alerting.silences import Silences, content_of, silences_of
 from envwatch.model import limits
+from envwatch.model.acks import Ack, finite_number
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:

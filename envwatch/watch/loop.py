@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime, timedelta
 
-    from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.alerting.alert_policy import Word, Words
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.fleet.alerting.incidents import Incident
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.uptime_record import UptimeRecord
+    from envwatch.model.acks import Ack
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText

@@ -15,12 +15,12 @@ from fleets import beating, decoded, demo_rows, pages_of
 from support.builders import NOW, key_of, listed, reading
 from support.tracked_environments import contexts_at
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Event, EventLog, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import Fleet
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.history.hours import LastDays
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse

@@ -20,7 +20,7 @@ from support.series import Series, complaints_of_promtool, needs_promtool
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import metrics
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, merge
 

@@ -33,7 +33,6 @@ from support.recording import record as write_history
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.encoding.frames import FrameKind
@@ -42,6 +41,7 @@ from envwatch.history.past import About, events_of
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import RecordedFile, Retention, StoredPast, day_paths, history_folder
 from envwatch.history.writer import FolderWriter
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean

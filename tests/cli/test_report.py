@@ -15,11 +15,11 @@ from support.recording import ALWAYS, record
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.report import run as run_command
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.history.past import About
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import Retention, history_folder
 from envwatch.history.writer import FolderWriter
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, StateFile
 from envwatch.views.report.document import VERSION

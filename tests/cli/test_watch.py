@@ -23,7 +23,7 @@ from support.pty_terminal import Terminal, environment
 from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.commands.watch import stream_of
 from envwatch.config.settings import DEFAULT, Sources, settings_of
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 from envwatch.storage.state_file import ACKNOWLEDGEMENTS, acknowledged, merge
 

@@ -9,12 +9,12 @@ import pytest
 from support.builders import NOW, PERIODS, beating, environment, failed, key_of, listed, reading
 from support.tracked_environments import matches
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import ChangeTag
+from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse

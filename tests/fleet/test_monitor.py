@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from support.builders import NOW, environment, failed, key_of, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, entries_of, environment, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, losses_of
+from envwatch.fleet.alerting.acknowledgements import acks_of, losses_of
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
 from envwatch.fleet.alerting.silences import content_of as content_of_silences
@@ -21,6 +21,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import missing_id
 from envwatch.history.past import Moment
 from envwatch.history.rewound import rewound
+from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 

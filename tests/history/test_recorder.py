@@ -22,13 +22,14 @@ from support.memory_history import MemoryHistory
 from support.recording import DAY, PATIENCE_S, content, kinds, life, record
 from support.rights import folder_for_anyone, without_rights
 
-from envwatch.fleet.alerting.acknowledgements import Ack, ack_of
+from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.history.encoding.frames import FrameKind
 from envwatch.history.recorder import HistoryRecorder
 from envwatch.history.stored import Retention, StoredPast
 from envwatch.history.writer import FolderWriter
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept

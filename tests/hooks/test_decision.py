@@ -10,12 +10,12 @@ from support.builders import NOW, key_of
 from support.hooked import hooked
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

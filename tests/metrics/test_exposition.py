@@ -12,7 +12,6 @@ from support.series import DOWN, MINUTE, Series, Watch, rows
 from support.silenced_night import NIGHTS, SilencedNight, recurring_policies
 
 from envwatch import __version__
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import silence_of_environments
@@ -20,6 +19,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.metrics.exposition import exposition
+from envwatch.model.acks import Ack
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment
 
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.shared_marks import (
     SharedAlerts,
-    SharedMark,
+    SharedSilence,
     shared_ack_of,
     shared_alerts_of,
     shared_silence_of,
@@ -35,8 +36,8 @@ def test_marks_are_read_from_the_field_that_a_server_adds() -> None:
     row = marked(
         ack={"by": "ops-1", "at": NOW, "note": "on it"}, silence={"by": "ops-2", "until": LATER, "reason": "new disks"}
     )
-    assert shared_ack_of(row) == SharedMark(clean("ops-1"), clean("on it"))
-    assert shared_silence_of(row, NOW) == SharedMark(clean("ops-2"), clean("new disks"), WallMs(LATER))
+    assert shared_ack_of(row) == Ack(NOW, clean("on it"), by=clean("ops-1"))
+    assert shared_silence_of(row, NOW) == SharedSilence(clean("ops-2"), clean("new disks"), WallMs(LATER))
     assert (shared_ack_of(environment()), shared_silence_of(environment(), NOW)) == (None, None)
 
 
@@ -47,7 +48,7 @@ def test_an_acknowledgement_without_a_name_is_none(ack: Any) -> None:
 
 @pytest.mark.parametrize("note", [None, 7, ["x"], {"x": "y"}])
 def test_a_note_that_is_no_text_is_left_out(note: Any) -> None:
-    assert shared_ack_of(marked(ack={"by": "ops-1", "note": note})) == SharedMark(clean("ops-1"), clean(""))
+    assert shared_ack_of(marked(ack={"by": "ops-1", "note": note})) == Ack(0.0, clean(""), by=clean("ops-1"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from pydantic_core import to_json
 from support.builders import NOW, environment, key_of, listed, reading, wire_row, wire_rows
 from support.served import Row, Served, any_rows, header
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
@@ -22,6 +21,7 @@ from envwatch.fleet.tracking import Matcher
 from envwatch.fleet.uptime import Uptime
 from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.model import limits
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.shared_marks import SHARED_FIELD

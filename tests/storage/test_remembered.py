@@ -22,7 +22,7 @@ from support.load import at_most
 from support.pty_terminal import ENTER, Terminal, environment
 
 from envwatch.demo.server import Server
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 from envwatch.storage.state_file import (
     ACKNOWLEDGEMENTS,
@@ -326,7 +326,7 @@ def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_pa
 
 def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    one = entry("env-1", 1, "note 1") | {"by": "hiro"}
+    one = entry("env-1", 1, "note 1") | {"mood": "hiro"}
     damaged = {"env-2": entry("env-2", 2, "") | {"at": "now"}, "env-4": {"at": 4, "note": "of no server"}}
     path.write_text(json.dumps({"env-1": one, "env-\x1b": entry("env-\x1b", 3, "")} | damaged))
     assert acknowledged(path) == acks(1) | {key_of("env-\\x1b"): Ack(3, clean(""))}
@@ -336,7 +336,7 @@ def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_
 
 def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_change(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    content = {f"env-{n}": entry(f"env-{n}", n, f"note {n}") | {"by": "hiro"} for n in (1, 2, 3)}
+    content = {f"env-{n}": entry(f"env-{n}", n, f"note {n}") | {"mood": "hiro"} for n in (1, 2, 3)}
     path.write_text(json.dumps(content | {"_v": 2}))
     merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {key_of("env-3"): None})
     assert json.loads(path.read_text()) == {
@@ -350,7 +350,7 @@ def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_chang
 def test_acknowledgements_of_one_id_on_two_servers_are_changed_alone(tmp_path: Path) -> None:
     path = tmp_path / "a"
     one, other = (clean("one.example"), clean("env-1")), (clean("other.example"), clean("env-1"))
-    here = {"at": 2.0, "note": "here", "server": "one.example", "id": "env-1", "by": "hiro"}
+    here = {"at": 2.0, "note": "here", "server": "one.example", "id": "env-1", "mood": "hiro"}
     path.write_text(json.dumps({"one.example env-1": here, "_v": 2}))
     merge(path, ACKNOWLEDGEMENTS, {other: Ack(3.0, clean("there"))})
     there = {"at": 3.0, "note": "there", "server": "other.example", "id": "env-1"}

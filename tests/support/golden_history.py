@@ -23,7 +23,6 @@ if __name__ == "__main__":
 from support.builders import counts_of, key_of, with_pages
 from support.simulated_life import SimulatedServer, clocks
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import recurring_silences, silence_of_query
@@ -37,6 +36,7 @@ from envwatch.history.past import About, Moment, events_of
 from envwatch.history.recording import RecordingWriter
 from envwatch.history.stored import Retention, day_paths
 from envwatch.history.writer import FolderWriter
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, PollResult, Slept

@@ -12,7 +12,7 @@ from support.budget import first_quick
 from support.builders import NOW, environment, key_of, own_device_id
 from textual.widgets import Input
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack
+from envwatch.model.acks import LONGEST_NOTE, Ack
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard

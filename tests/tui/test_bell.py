@@ -12,9 +12,9 @@ from support.app_harness import BELL, staged
 from support.builders import NOW, beating, environment, failed, key_of
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from support.app_harness import staged
 from support.builders import NOW, environment, key_of, list_of, listed
 from support.rewinding import BACK, lived, press
 
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard

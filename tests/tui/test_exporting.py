@@ -14,7 +14,7 @@ from support.app_harness import staged
 from support.budget import first_quick
 from support.builders import NOW, environment, key_of
 
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.widgets.news_bar import NewsBar

@@ -15,11 +15,11 @@ from support.memory_history import MemoryHistory, recorded
 from support.recording import record
 from support.rewinding import BACK, LIFE, is_travelling, lived, press, rows, show, until
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.history.past import HistoryError
 from envwatch.history.stored import Retention, StoredPast
 from envwatch.history.writer import FolderWriter
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.tui.arguments import Replay

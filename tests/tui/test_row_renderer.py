@@ -13,11 +13,11 @@ from rich.style import Style
 from support.app_harness import staged, style_in
 from support.builders import NOW, environment, key_of, listed, reading
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.history.hours import LastDays
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.presentation import contexts_of

@@ -13,7 +13,7 @@ from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.tui.screens.row_actions import RowActions, change_acks, silence_rows

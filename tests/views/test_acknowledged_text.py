@@ -9,9 +9,9 @@ import pytest
 from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.views.report.chat import acknowledged_text

@@ -12,10 +12,10 @@ from cloudevents.core.formats.json import JSONFormat
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading
 from support.hostile_fleet import WEAPONS
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

@@ -9,11 +9,11 @@ import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment, key_of, listed, reading
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, EventLog
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import GONE, Presence
 from envwatch.fleet.profile_state import Fleet, ProfileState
+from envwatch.model.acks import Ack
 from envwatch.model.text import clean
 from envwatch.views.pane.details import EVENTS
 from envwatch.views.pane.group_details import common_lines, group_headline, newest_events, problem_lines

@@ -20,7 +20,6 @@ from support.memory_history import MemoryHistory
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 from support.reports import head, lines, names, section, told, values
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
@@ -29,6 +28,7 @@ from envwatch.fleet.presence import DISCONNECTED, GONE, UNTIMED
 from envwatch.fleet.profile_state import Fleet
 from envwatch.fleet.watched_time import Span
 from envwatch.history.past import DamagedError, LeftOut, Moment
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean

@@ -9,11 +9,11 @@ from support.builders import NOW, environment, key_of, listed, reading
 from support.policies import soon
 from support.tracked_environments import contexts_at
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.tracking import ChangeTag
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

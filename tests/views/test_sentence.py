@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, key_of, listed, own_device_id, reading
 from support.markdown import HOSTILE, assert_is_harmless
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept

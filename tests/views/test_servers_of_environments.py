@@ -9,9 +9,9 @@ import pytest
 from support.builders import environment, listed, reading
 from support.tracked_environments import contexts_at
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse

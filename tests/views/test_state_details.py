@@ -14,12 +14,12 @@ from support.policies import soon
 from support.tracked_environments import contexts_at, tracked
 from support.tracked_environments import fleet_of as rows_of
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import NEVER_LISTED
+from envwatch.model.acks import Ack
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, clean
 from envwatch.views.pane.remedies import remedies

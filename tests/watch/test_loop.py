@@ -13,11 +13,11 @@ from support.builders import NOW, beating, key_of, listed, reading
 from support.fake_clock import Script, World, error
 from support.watching import taken, targets_of, until
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot

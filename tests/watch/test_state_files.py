@@ -11,8 +11,8 @@ from support.upstream import wait_until
 
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import Settings
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.redactor import Secret

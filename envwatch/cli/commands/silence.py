@@ -79,8 +79,8 @@ def run(options: Options) -> int:
 
 
 def _make(options: Options) -> int:
-    from envwatch.fleet.alerting.acknowledgements import note_of
     from envwatch.fleet.alerting.silences import silence_of_query
+    from envwatch.model.acks import note_of
     from envwatch.model.clock import WallMs
     from envwatch.query.language import parse
     from envwatch.views.events.matching import matcher_of

@@ -6,14 +6,14 @@ environments.
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import missing_id
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, finite_number, text_in
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
@@ -31,34 +31,6 @@ T = TypeVar("T")
 def with_changes(entries: Mapping[K, T], changes: Mapping[K, T | None]) -> dict[K, T]:
     """Return entries with changes; the value None removes an entry."""
     return {key: entry for key, entry in {**entries, **changes}.items() if entry is not None}
-
-
-def finite_number(raw: object) -> float | None:
-    """Return a JSON value as a finite number, if possible."""
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
-        return None
-    try:
-        number = float(raw)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-LONGEST_NOTE: Final = 200
-LONGEST_NAME: Final = 80
-"""Most characters of a user's name on this machine, or of an id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """An acknowledged problem."""
-
-    at: float
-    """Ms since the epoch by the server's clock; by the local clock if the server's is unknown."""
-    note: SafeText
-    sign_at: float | None = None
-    """The row's last sign of life at the acknowledgement (server's clock, ms), right despite a wrong local clock. None
-    in older files."""
 
 
 ServerKey: TypeAlias = tuple[SafeText, SafeText]
@@ -81,11 +53,6 @@ def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
 def with_server(acks: OwnAcks, server: SafeText) -> Acks:
     """Return a profile's acknowledgements by (server, id)."""
     return {(server, id_): ack for id_, ack in acks.items()}
-
-
-def note_of(typed: str) -> SafeText:
-    """Return a typed note, cleaned and shortened."""
-    return clean(typed.strip(), LONGEST_NOTE)
 
 
 def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
@@ -147,9 +114,10 @@ def name_of(key: ServerKey) -> str:
 
 
 def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return the value of an entry: `{"at": 123.0, "note": "...", "sign_at": 120.0, "server": "...", "id": "..."}`."""
+    """Return the value of an entry: the fields of `Ack` that are not empty, with `server` and `id`."""
     server, id_ = key
-    return {name: value for name, value in asdict(ack).items() if value is not None} | {"server": server, "id": id_}
+    given = {name: value for name, value in asdict(ack).items() if value not in (None, EMPTY)}
+    return {"note": ack.note, **given, "server": server, "id": id_}
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
@@ -169,5 +137,13 @@ def _entry_in(raw: object) -> tuple[ServerKey, Ack] | None:
     at, note, server, id_ = finite_number(raw.get("at")), raw.get("note", ""), raw.get("server"), raw.get("id")
     if at is None or not (isinstance(note, str) and isinstance(server, str) and isinstance(id_, str)):
         return None
-    ack = Ack(at, clean(note, LONGEST_NOTE), finite_number(raw.get("sign_at")))
+    ack = Ack(
+        at=at,
+        note=clean(note, LONGEST_NOTE),
+        sign_at=finite_number(raw.get("sign_at")),
+        by=text_in(raw.get("by"), LONGEST_NAME),
+        until=finite_number(raw.get("until")),
+        uuid=text_in(raw.get("uuid"), LONGEST_NAME),
+        address=text_in(raw.get("address"), LONGEST_NAME),
+    )
     return (clean(server), clean(id_)), ack

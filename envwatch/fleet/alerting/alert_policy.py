@@ -7,10 +7,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NAME, ServerKey, finite_number
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.uptime import uptime_text
 from envwatch.model import limits
+from envwatch.model.acks import LONGEST_NAME, finite_number
 from envwatch.model.clock import WallMs
 from envwatch.model.shared_marks import shared_alerts_of
 from envwatch.model.text import SafeText, clean, composed
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.tracking import Matcher, TrackedEnvironment
 

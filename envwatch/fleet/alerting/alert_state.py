@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
-from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.alerting.incidents import Blindness, Incident
 from envwatch.fleet.alerting.ledger import Announcement, Ledger, Progress
 from envwatch.fleet.alerting.losses import LOSSES, Loss, key_of
@@ -15,6 +14,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import DISCONNECTED
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.fleet.watched_time import Span
+from envwatch.model.acks import finite_number
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.environment import wire_row
 from envwatch.model.page import environment_of

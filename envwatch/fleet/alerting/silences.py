@@ -13,9 +13,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NAME, ServerKey, finite_number, note_of
 from envwatch.fleet.problems import is_problem, went_off_at
 from envwatch.model import limits
+from envwatch.model.acks import LONGEST_NAME, finite_number, note_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
@@ -23,6 +23,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from datetime import timedelta, tzinfo
 
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.fleet.alerting.recurring_hours import RecurringHours
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import Matcher, MatcherOf, TrackedEnvironment

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Final, ForwardRef, Generic, NamedTuple, T
 
 from pydantic_core import to_json
 
-from envwatch.fleet.alerting.acknowledgements import Ack, OwnAcks
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import EnvironmentState, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
+from envwatch.model.acks import Ack
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs
 from envwatch.model.environment import API_FIELDS, Environment, ValueKind
 from envwatch.model.limits import Limits
@@ -40,6 +40,8 @@ from envwatch.model.text import LONGEST, SafeText, clean, cleaned
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from enum import StrEnum
+
+    from envwatch.fleet.alerting.acknowledgements import OwnAcks
 
 
 T = TypeVar("T")

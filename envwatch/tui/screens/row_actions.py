@@ -12,9 +12,10 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, Acks, ServerKey, ack_of, note_of
+from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey, ack_of
 from envwatch.fleet.alerting.alert_policy import Word
 from envwatch.fleet.alerting.silences import Silence, silence_of_environments
+from envwatch.model.acks import LONGEST_NOTE, Ack, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.table_screen import TableScreen, Target

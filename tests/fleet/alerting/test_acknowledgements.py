@@ -13,18 +13,11 @@ from support.builders import NOW, entries_of, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import tracked
 
-from envwatch.fleet.alerting.acknowledgements import (
-    LONGEST_NOTE,
-    Ack,
-    ack_of,
-    acks_of,
-    ended_acks,
-    losses_of,
-    note_of,
-)
+from envwatch.fleet.alerting.acknowledgements import ack_of, acks_of, ended_acks, losses_of
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.profile_state import Fleet, ProfileState
+from envwatch.model.acks import LONGEST_NOTE, Ack, note_of
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, clean
 
@@ -231,7 +224,7 @@ def test_a_damaged_entry_is_dropped_and_no_other_with_it(damaged: object) -> Non
 
 
 def test_what_is_not_known_of_an_entry_is_ignored_and_a_note_may_be_missing() -> None:
-    assert acks_of({"env-1": OWN | {"at": 5, "by": "hiro"}}) == {KEY: Ack(5.0, clean(""))}
+    assert acks_of({"env-1": OWN | {"at": 5, "mood": "hiro"}}) == {KEY: Ack(5.0, clean(""))}
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(

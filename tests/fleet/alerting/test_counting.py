@@ -10,13 +10,13 @@ from support.builders import NOW, key_of, listed, reading, slept
 from support.policies import soon
 from support.watch_night import LIMITS, Night, beating, night
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.losses import Loss
 from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span
+from envwatch.model.acks import Ack
 from envwatch.model.clock import MonotonicS, OffsetBounds, WallMs
 from envwatch.model.text import clean
 

@@ -16,7 +16,6 @@ from support.policies import soon
 from support.tracked_environments import gone, named
 from support.watch_night import LIMITS, Night, beating, night, row
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.incidents import Incident, ring_text
 from envwatch.fleet.alerting.losses import LossStatus, status_of
@@ -26,6 +25,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import Matcher
 from envwatch.model import limits
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

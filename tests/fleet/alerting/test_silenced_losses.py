@@ -16,7 +16,6 @@ from support.builders import key_of, reading
 from support.policies import soon
 from support.silenced_night import NIGHTS, SilencedNight, recurring_policies
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_state import alert_state, content_of
 from envwatch.fleet.alerting.incidents import ring_text
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
@@ -24,6 +23,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.message import Context, message_of
 from envwatch.model import limits
+from envwatch.model.acks import Ack
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.views.events.event_text import event_text

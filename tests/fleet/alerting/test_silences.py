@@ -14,7 +14,6 @@ from support.builders import NOW, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import named, offline
 
-from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import (
@@ -31,6 +30,7 @@ from envwatch.fleet.alerting.silences import (
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import Matcher
+from envwatch.model.acks import LONGEST_NOTE
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, SafeText, clean

@@ -14,7 +14,6 @@ from support.budget import examples
 from support.builders import NOW, environment
 from support.exact import exact
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
@@ -23,6 +22,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import ChangeTag, RecentChange, TrackedEnvironment
 from envwatch.history.encoding.frames import FrameEncoder, MomentBuilder
 from envwatch.history.past import Moment
+from envwatch.model.acks import Ack
 from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits

@@ -14,7 +14,6 @@ from support.builders import key_of
 from support.exact import exact
 from support.fleet_state_machine import NUMBERS, SEEDS, SOME, MonitoredMachine
 
-from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Word
 from envwatch.fleet.alerting.recurring_hours import RecurringHours
 from envwatch.fleet.alerting.silences import recurring_silences, silence_of_environments, silence_of_query
@@ -25,6 +24,7 @@ from envwatch.fleet.uptime_record import UptimeRecord
 from envwatch.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.history.encoding.frames import Frame, FrameEncoder, FrameKind, MomentBuilder
 from envwatch.history.past import Moment
+from envwatch.model.acks import Ack
 from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean

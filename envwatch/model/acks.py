@@ -1,0 +1,182 @@
+"""Acknowledgements of losses, and the protocol by which viewers of `envwatch serve` share them with their team.
+
+`PUT [/profiles/NAME]/v1/envwatch/acks/{uuid}` acknowledges, `DELETE` of the same path ends the acknowledgement. The
+contract stands in docs/serve.md.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from envwatch.model.text import EMPTY, SafeText, clean, clean_key, shortened
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+ACKS_PATH: Final = "/v1/envwatch/acks"
+REQUEST_BYTES: Final = 64 << 10
+MOST_ROWS: Final = 1_000
+LONGEST_NOTE: Final = 200
+LONGEST_NAME: Final = 80
+"""Most characters of a name of a user or token, or of an id."""
+SHORTEST_S: Final = 60.0
+LONGEST_S: Final = 7 * 86_400.0
+"""Bounds of an acknowledgement with an end, in seconds."""
+
+UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """An acknowledged problem."""
+
+    at: float
+    """Ms since the epoch by the platform's clock; by the local clock if the platform's is unknown."""
+    note: SafeText
+    sign_at: float | None = None
+    """The row's last sign of life at the acknowledgement, in ms by the platform's clock; right despite a wrong local
+    clock. None in older files."""
+    by: SafeText = EMPTY
+    """The name of the token, or of the user on this machine; empty in older files."""
+    until: float | None = None
+    """The end, by the clock of `at`; None lasts until the row is back."""
+    uuid: SafeText = EMPTY
+    """The name in the protocol, one for all rows of a request; empty in older files."""
+    address: SafeText = EMPTY
+    """The viewer's network address; empty for an acknowledgement of this machine."""
+
+    @property
+    def text(self) -> SafeText:
+        """Who, with the note if any: `by ann: disk swap`."""
+        return clean(": ".join(filter(None, (f"by {self.by}" if self.by else "", self.note))))
+
+
+def note_of(typed: str) -> SafeText:
+    """Return a typed note, cleaned and shortened."""
+    return clean(" ".join(typed.split()), LONGEST_NOTE)
+
+
+def uuid_in(path: str) -> SafeText | None:
+    """Return the lowercase uuid in a path below `ACKS_PATH`; None for any other path."""
+    name = path.removeprefix(f"{ACKS_PATH}/").lower()
+    return clean(name) if path.startswith(f"{ACKS_PATH}/") and UUID.fullmatch(name) else None
+
+
+class AckedLoss(NamedTuple):
+    """A row to acknowledge. The last sign of life names the loss: an old request never covers a new loss."""
+
+    id: SafeText
+    sign_at: float | None
+
+
+class AckRequest(NamedTuple):
+    """A request to acknowledge rows of one profile."""
+
+    losses: tuple[AckedLoss, ...]
+    note: SafeText = EMPTY
+    for_s: float | None = None
+    """Seconds; None lasts until the rows are back."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The body: `{"rows": [{"id", "sign_at"}, …], "note", "for_s"}`."""
+        return {"rows": [loss._asdict() for loss in self.losses], "note": self.note, "for_s": self.for_s}
+
+    @classmethod
+    def from_json(cls, body: JsonValue) -> AckRequest:
+        """Return the request in a body; unknown members are ignored.
+
+        Raises:
+            ValueError: with the reason, if the body is no request.
+        """
+        members = body if isinstance(body, dict) else {}
+        rows, note, for_s = members.get("rows"), members.get("note", ""), members.get("for_s")
+        if not isinstance(rows, list) or not 0 < len(rows) <= MOST_ROWS:
+            raise ValueError(f"`rows` must be a list of 1 to {MOST_ROWS:,} rows")
+        if not isinstance(note, str) or len(note) > LONGEST_NOTE:
+            raise ValueError(f"`note` must be a text of at most {LONGEST_NOTE} characters")
+        seconds = None if for_s is None else finite_number(for_s)
+        if for_s is not None and (seconds is None or not SHORTEST_S <= seconds <= LONGEST_S):
+            raise ValueError(f"`for_s` must be null, or {SHORTEST_S:.0f} to {LONGEST_S:.0f} seconds")
+        losses = tuple(map(_loss_in, rows))
+        if len({loss.id for loss in losses}) < len(losses):
+            raise ValueError("`rows` names a row twice")
+        return cls(losses, note_of(note), seconds)
+
+
+def _loss_in(raw: JsonValue) -> AckedLoss:
+    members = raw if isinstance(raw, dict) else {}
+    id_, sign_at = members.get("id"), members.get("sign_at")
+    if not isinstance(id_, str) or not id_ or (sign_at is not None and finite_number(sign_at) is None):
+        raise ValueError("each row must have an `id`, and a number or null as `sign_at`")
+    return AckedLoss(clean_key(id_), finite_number(sign_at))
+
+
+class AckResult(StrEnum):
+    """What became of one row of a request."""
+
+    ACKED = "acked"
+    ALREADY = "already"
+    """Somebody else acknowledged the loss before."""
+    RECOVERED = "recovered"
+    """The row is up."""
+    OTHER_LOSS = "other_loss"
+    """The row was up since the viewer's listing, and is lost again."""
+    UNKNOWN = "unknown"
+    """The server lists no such row."""
+
+
+class AckedRow(NamedTuple):
+    """The answer about one row."""
+
+    id: SafeText
+    result: AckResult
+    by: SafeText = EMPTY
+    """Who acknowledged the row; empty if nobody did."""
+    at: float | None = None
+
+
+AckAnswer: TypeAlias = Sequence[AckedRow]
+
+
+def answer_content(rows: AckAnswer) -> dict[str, Any]:
+    """Return the body of an answer: `{"rows": [{"id", "result", "by", "at"}, …]}`."""
+    return {"rows": [{name: value for name, value in row._asdict().items() if value not in ("", None)} for row in rows]}
+
+
+def answer_in(body: Mapping[str, JsonValue]) -> AckAnswer:
+    """Return the rows in the body of an answer; rows in no known form are left out."""
+    rows = body.get("rows")
+    return tuple(filter(None, map(_row_in, rows if isinstance(rows, list) else ())))
+
+
+def _row_in(raw: JsonValue) -> AckedRow | None:
+    members = raw if isinstance(raw, dict) else {}
+    id_, result = members.get("id"), members.get("result")
+    if not isinstance(id_, str) or not isinstance(result, str) or result not in set(AckResult):
+        return None
+    return AckedRow(
+        clean_key(id_), AckResult(result), text_in(members.get("by"), LONGEST_NAME), finite_number(members.get("at"))
+    )
+
+
+def text_in(value: JsonValue, longest: int) -> SafeText:
+    """Return a JSON text as a line of at most `longest` cells; empty for any other value."""
+    return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else EMPTY
+
+
+def finite_number(value: object) -> float | None:
+    """Return a JSON value as a finite number, if possible."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
