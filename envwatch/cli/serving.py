@@ -47,7 +47,7 @@ def new_token(options: Options) -> int:
     if len(paths) > 1:
         raise StopError(Exit.USAGE, "the profiles have different files of tokens: choose one with --profile")
     (path,) = paths
-    token = add_token(path, options.new_token)
+    token = add_token(path, options.new_token, may_ack=options.ack)
     write(f"{token}\n".encode())
     print_error(f"token added to {path}, and never shown again. The viewer sets LETTA_API_KEY to the token")
     return Exit.FINE
@@ -69,6 +69,8 @@ class Plan:
     @staticmethod
     def check(options: Options) -> None:
         """Stop if options contradict each other; needs no settings."""
+        if options.ack:
+            raise StopError(Exit.USAGE, "--ack needs a new token: add --new-token NAME")
         if options.tls_cert is None and options.tls_key is not None:
             raise StopError(Exit.USAGE, "--tls-key needs a certificate: add --tls-cert")
         if options.tls_cert is None and not options.bind.is_loopback:

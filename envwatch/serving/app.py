@@ -16,7 +16,7 @@ from envwatch import __version__
 from envwatch.model.listing_api import HEALTH_PATH, LISTING_PATH, WRONG_BASE_URL, RefusedError, not_found, unauthorized
 from envwatch.model.text import SafeText, clean
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
-from envwatch.serving.tokens import GuessLimit, Tokens, viewer_of
+from envwatch.serving.tokens import GUESSES, RateLimit, Tokens, Viewer, network_of, viewer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -56,7 +56,7 @@ class ServingApp:
         self._first = next(iter(endpoints))
         self._clocks = clocks
         self._note = note
-        self._guesses = GuessLimit()
+        self._guesses = RateLimit(GUESSES)
         self._metrics = metrics
         self._metrics_lock = asyncio.Lock()
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
@@ -134,17 +134,17 @@ class ServingApp:
         body, content_type = made
         return Answer(HTTPStatus.OK, (("Content-Type", content_type), ("Cache-Control", "no-store")), body)
 
-    def _admit(self, profiles: Iterable[str], request: Request, now: Clocks) -> None:
-        """Authenticate a request for all given profiles.
+    def _admit(self, profiles: Iterable[str], request: Request, now: Clocks) -> Viewer:
+        """Authenticate a request for all given profiles, and return the first profile's viewer.
 
         Raises:
             RefusedError: for a wrong token (401), or too many from the address (429).
         """
-        names = [viewer_of(request.header("authorization"), self.tokens[profile]) for profile in profiles]
-        if (viewer := names[0]) is not None and None not in names:
-            request.viewer = viewer
-            return
-        wait_s, is_news = self._guesses.count_wrong(request.address, now.monotonic)
+        viewers = [viewer_of(request.header("authorization"), self.tokens[profile]) for profile in profiles]
+        if (viewer := viewers[0]) is not None and None not in viewers:
+            request.viewer = viewer.name
+            return viewer
+        wait_s, is_news = self._guesses.count(network_of(request.address), now.monotonic)
         if is_news:
             self._note(f"too many wrong tokens from {clean(request.address)}: the next ones must wait")
         if not wait_s:

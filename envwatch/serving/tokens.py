@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from math import ceil
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.files import file_signature, open_private, read_secret
 from envwatch.model.text import clean
@@ -35,27 +35,32 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
 _SCHEME: Final = re.compile(r"bearer +", re.IGNORECASE)
 """RFC 9110 11.1: scheme names are case-insensitive; blanks follow."""
 
-GUESSES: Final = 10
-GUESSES_WITHIN_S: Final = 60.0
-"""An address may send `GUESSES` wrong tokens within this time."""
-_MOST_ADDRESSES: Final = 4_096
+ACK: Final = "ack"
+"""The third word of a line: the right to acknowledge."""
 
 
-Tokens: TypeAlias = tuple[tuple[str, bytes], ...]
-"""Viewers' names with the digests of their tokens."""
+class Viewer(NamedTuple):
+    """The owner of a token."""
+
+    name: str
+    may_ack: bool = False
 
 
-def viewer_of(authorization: str, tokens: Tokens) -> str | None:
-    """Return the name for an `Authorization` header, or None.
+Tokens: TypeAlias = tuple[tuple[Viewer, bytes], ...]
+"""Viewers with the digests of their tokens."""
+
+
+def viewer_of(authorization: str, tokens: Tokens) -> Viewer | None:
+    """Return the viewer for an `Authorization` header, or None.
 
     Takes equally long for right and wrong tokens.
     """
     scheme = _SCHEME.match(authorization)
     sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
     found = None
-    for name, digest in tokens:
+    for viewer, digest in tokens:
         if hmac.compare_digest(digest, sent):
-            found = name
+            found = viewer
     return found
 
 
@@ -66,7 +71,8 @@ def _digest(token: str) -> bytes:
 def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
     """Return the tokens in a file that only this user can read; links are followed.
 
-    A line has a name and a token, separated by blanks; `#` begins a comment. `learn` gets each token, for redaction.
+    A line has a name, a token, and perhaps the word `ack`, separated by blanks; `#` begins a comment. `learn` gets each
+    token, for redaction.
 
     Raises:
         ServerError: if the file cannot be used.
@@ -116,31 +122,33 @@ def _content(path: Path) -> bytes:
 
 def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
     # A typing error must not silently remove a viewer, so any bad line is an error.
-    found: dict[str, bytes] = {}
+    found: dict[Viewer, bytes] = {}
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         words = re.sub(r"(?:^|\s)#.*", "", line).split()
         if not words:
             continue
         place = f"{name}:{number}"
-        if len(words) != 2:
+        if len(words) not in {2, 3}:
             raise ServerError(f"{place}: must be a name and a token, with a blank between them")
-        user, token = words
+        user, token, *rights = words
+        if rights not in ([], [ACK]):
+            raise ServerError(f"{place}: the third word must be `{ACK}`, the right to acknowledge")
         if not _NAME.fullmatch(user):
             raise ServerError(f"{place}: the name must be letters, digits, and - _ . @ between them, 40 at most")
         if not _TOKEN.fullmatch(token):
             raise ServerError(f"{place}: the token must be 16 to 512 printable characters without blanks")
-        if user in found:
+        if user in {viewer.name for viewer in found}:
             raise ServerError(f"{place}: there is a token of that name already; two may not share one")
         if (digest := _digest(token)) in found.values():
             raise ServerError(f"{place}: another name has the same token")
-        found[user] = digest
+        found[Viewer(user, may_ack=bool(rights))] = digest
         learn(token)
     if len(found) > MOST_TOKENS:
         raise ServerError(f"{name}: has more than {MOST_TOKENS} tokens")
     return tuple(found.items())
 
 
-def add_token(path: Path, user: str) -> str:
+def add_token(path: Path, user: str, *, may_ack: bool = False) -> str:
     """Add a new token to a file, which is created if missing, and return the token.
 
     Raises:
@@ -151,14 +159,14 @@ def add_token(path: Path, user: str) -> str:
     content = b""
     if path.exists():
         content = _content(path)
-        if user in dict(_tokens_of(content, clean(str(path)), lambda _: None)):
+        if user in {viewer.name for viewer, _ in _tokens_of(content, clean(str(path)), lambda _: None)}:
             raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
     token = f"ew-{secrets.token_urlsafe(32)}"
     try:
         descriptor = open_private(path, follows_link=True)
         with os.fdopen(descriptor, "ab") as file:
             file.write(b"" if not content or content.endswith(b"\n") else b"\n")
-            file.write(f"{user} {token}\n".encode())
+            file.write(f"{user} {token}{f' {ACK}' if may_ack else ''}\n".encode())
             file.flush()
             os.fsync(descriptor)
     except OSError as error:
@@ -166,40 +174,49 @@ def add_token(path: Path, user: str) -> str:
     return token
 
 
+GUESSES: Final = 10
+"""Most wrong tokens of a network within `LIMITED_WITHIN_S`."""
+ACKS: Final = 30
+"""Most requests about acknowledgements with a token within `LIMITED_WITHIN_S`."""
+LIMITED_WITHIN_S: Final = 60.0
+_MOST_NAMES: Final = 4_096
+
+
 @dataclass(slots=True)
-class _Guesses:
-    at: deque[MonotonicS] = field(default_factory=lambda: deque(maxlen=GUESSES))
+class _Counted:
+    at: deque[MonotonicS] = field(default_factory=deque)
     is_known: bool = False
 
 
 @dataclass(slots=True)
-class GuessLimit:
-    """Counts wrong tokens by client address."""
+class RateLimit:
+    """Counts acts by name: at most `most` within `LIMITED_WITHIN_S`."""
 
-    _by_address: OrderedDict[str, _Guesses] = field(default_factory=OrderedDict)
+    most: int
+    _by_name: OrderedDict[str, _Counted] = field(default_factory=OrderedDict)
 
-    def count_wrong(self, address: str, now: MonotonicS) -> tuple[int, bool]:
-        """Count a wrong token; an IPv6 /64 network counts as one address.
+    def count(self, name: str, now: MonotonicS) -> tuple[int, bool]:
+        """Count an act, unless the name must wait.
 
         Returns:
             The seconds to wait, 0 for no wait, and whether this wait is the first since the count was empty.
         """
-        network = _network(address)
-        guesses = self._by_address.setdefault(network, _Guesses())
-        self._by_address.move_to_end(network)
-        while len(self._by_address) > _MOST_ADDRESSES:
-            self._by_address.popitem(last=False)
-        while guesses.at and now - guesses.at[0] >= GUESSES_WITHIN_S:
-            guesses.at.popleft()
-        guesses.is_known = guesses.is_known and bool(guesses.at)
-        if len(guesses.at) < GUESSES:
-            guesses.at.append(now)
+        counted = self._by_name.setdefault(name, _Counted())
+        self._by_name.move_to_end(name)
+        while len(self._by_name) > _MOST_NAMES:
+            self._by_name.popitem(last=False)
+        while counted.at and now - counted.at[0] >= LIMITED_WITHIN_S:
+            counted.at.popleft()
+        counted.is_known = counted.is_known and bool(counted.at)
+        if len(counted.at) < self.most:
+            counted.at.append(now)
             return 0, False
-        is_news, guesses.is_known = not guesses.is_known, True
-        return max(ceil(guesses.at[0] + GUESSES_WITHIN_S - now), 1), is_news
+        is_news, counted.is_known = not counted.is_known, True
+        return max(ceil(counted.at[0] + LIMITED_WITHIN_S - now), 1), is_news
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -14,11 +14,13 @@ from envwatch.serving.listening import ServerError
 from envwatch.serving.tokens import (
     FILE_BYTES,
     GUESSES,
-    GUESSES_WITHIN_S,
+    LIMITED_WITHIN_S,
     MOST_TOKENS,
-    GuessLimit,
+    RateLimit,
     Tokens,
+    Viewer,
     add_token,
+    network_of,
     tokens_in,
     viewer_of,
 )
@@ -43,7 +45,8 @@ def read(path: Path) -> tuple[Tokens, list[str]]:
 
 def test_a_file_has_a_name_and_a_token_in_each_line_and_comments(tmp_path: Path) -> None:
     tokens, learnt = read(tokens_file(tmp_path, f"# viewers\n\nann  {ANN}  # on call\n\tben {BEN}"))
-    assert (viewer_of(f"Bearer {ANN}", tokens), viewer_of(f"bearer  {BEN} ", tokens)) == ("ann", "ben")
+    assert viewer_of(f"Bearer {ANN}", tokens) == viewer_of(f"bearer  {ANN} ", tokens) == Viewer("ann")
+    assert viewer_of(f"Bearer {BEN}", tokens) == Viewer("ben")
     assert learnt == [ANN, BEN]
 
 
@@ -57,7 +60,7 @@ def test_nothing_but_a_whole_token_as_bearer_is_taken(header: str, tmp_path: Pat
 
 @given(header=st.text(max_size=60).filter(lambda text: ANN not in text))
 def test_any_other_header_is_refused_without_an_error(header: str) -> None:
-    assert viewer_of(header, (("ann", b"0" * 32),)) is None
+    assert viewer_of(header, ((Viewer("ann"), b"0" * 32),)) is None
 
 
 def test_no_token_stays_in_memory_as_text(tmp_path: Path) -> None:
@@ -76,7 +79,9 @@ def test_a_file_that_others_may_open_is_refused_with_the_remedy(mode: int, tmp_p
     ("text", "message"),
     [
         ("ann\n", ":1: must be a name and a token"),
-        (f"ann {ANN} {BEN}\n", ":1: must be a name and a token"),
+        (f"ann {ANN} ack ack\n", ":1: must be a name and a token"),
+        (f"ann {ANN} {BEN}\n", ":1: the third word must be `ack`, the right to acknowledge"),
+        (f"ann {ANN} ACK\n", ":1: the third word must be `ack`"),
         (f"\nann {ANN[:15]}\n", ":2: the token must be 16 to 512"),
         (f"ann {'x' * 513}\n", ":1: the token must be 16 to 512"),
         (f"ann {ANN}ä\n", ":1: the token must be 16 to 512"),
@@ -116,9 +121,12 @@ def test_a_new_token_is_added_to_a_private_file_and_taken(tmp_path: Path) -> Non
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_text(path.read_text().rstrip("\n"))  # as some editors leave the file
-    second = add_token(path, "ben")
+    second = add_token(path, "ben", may_ack=True)
     tokens, _ = read(path)
-    assert (viewer_of(f"Bearer {first}", tokens), viewer_of(f"Bearer {second}", tokens)) == ("ann", "ben")
+    assert (viewer_of(f"Bearer {first}", tokens), viewer_of(f"Bearer {second}", tokens)) == (
+        Viewer("ann"),
+        Viewer("ben", may_ack=True),
+    )
     assert len(first) > 40
 
 
@@ -133,8 +141,15 @@ def test_a_token_is_not_added_to_a_file_that_cannot_be_used(text: str, mode: int
     assert path.read_text() == text
 
 
-def wait_s(limit: GuessLimit, address: str, seconds: float) -> int:
-    return limit.count_wrong(address, MonotonicS(seconds))[0]
+def wait_s(limit: RateLimit, address: str, seconds: float) -> int:
+    return limit.count(network_of(address), MonotonicS(seconds))[0]
+
+
+def test_the_word_ack_in_a_line_is_the_right_to_acknowledge(tmp_path: Path) -> None:
+    tokens, learnt = read(tokens_file(tmp_path, f"ann {ANN} ack # on call\nben {BEN}\n"))
+    assert viewer_of(f"Bearer {ANN}", tokens) == Viewer("ann", may_ack=True)
+    assert viewer_of(f"Bearer {BEN}", tokens) == Viewer("ben", may_ack=False)
+    assert learnt == [ANN, BEN]
 
 
 def test_a_token_is_added_to_a_file_of_comments(tmp_path: Path) -> None:
@@ -146,9 +161,9 @@ def test_a_token_is_added_to_a_file_of_comments(tmp_path: Path) -> None:
 
 
 def test_the_eleventh_wrong_token_of_an_address_in_a_minute_must_wait_for_the_first_to_be_a_minute_old() -> None:
-    limit = GuessLimit()
+    limit = RateLimit(GUESSES)
     assert [wait_s(limit, "192.0.2.1", i) for i in range(GUESSES)] == [0] * GUESSES
-    assert wait_s(limit, "192.0.2.1", 10) == GUESSES_WITHIN_S - 10
+    assert wait_s(limit, "192.0.2.1", 10) == LIMITED_WITHIN_S - 10
     assert wait_s(limit, "192.0.2.1", 59.5) == 1
     assert wait_s(limit, "192.0.2.2", 10) == 0
     assert wait_s(limit, "192.0.2.1", 60) == 0
@@ -156,9 +171,9 @@ def test_the_eleventh_wrong_token_of_an_address_in_a_minute_must_wait_for_the_fi
 
 
 def test_addresses_of_one_customer_share_a_limit() -> None:
-    limit = GuessLimit()
+    limit = RateLimit(GUESSES)
     assert not any(wait_s(limit, f"2001:db8::{i:x}", 0) for i in range(GUESSES))
-    assert wait_s(limit, "2001:db8::ffff", 0) == GUESSES_WITHIN_S
+    assert wait_s(limit, "2001:db8::ffff", 0) == LIMITED_WITHIN_S
     assert wait_s(limit, "2001:db8:0:1::1", 0) == 0
     assert not any(wait_s(limit, "::ffff:192.0.2.1", 0) for i in range(GUESSES))
     assert wait_s(limit, "192.0.2.1", 0) > 0
@@ -166,15 +181,15 @@ def test_addresses_of_one_customer_share_a_limit() -> None:
 
 
 def test_the_addresses_that_are_counted_are_bounded() -> None:
-    limit = GuessLimit()
+    limit = RateLimit(GUESSES)
     for i in range(10_000):
         wait_s(limit, f"192.0.{i // 256}.{i % 256}", 0)
-    assert len(limit._by_address) == 4_096  # noqa: SLF001
+    assert len(limit._by_name) == 4_096  # noqa: SLF001
 
 
 def test_it_is_said_once_that_an_address_must_wait_until_it_has_sent_nothing_wrong_for_a_minute() -> None:
-    limit = GuessLimit()
-    news = [limit.count_wrong("192.0.2.1", MonotonicS(i))[1] for i in range(200)]
+    limit = RateLimit(GUESSES)
+    news = [limit.count("192.0.2.1", MonotonicS(i))[1] for i in range(200)]
     assert (news.count(True), news.index(True)) == (1, GUESSES)
-    assert not any(limit.count_wrong("192.0.2.1", MonotonicS(300))[1] for _ in range(GUESSES))
-    assert limit.count_wrong("192.0.2.1", MonotonicS(300))[1]
+    assert not any(limit.count("192.0.2.1", MonotonicS(300))[1] for _ in range(GUESSES))
+    assert limit.count("192.0.2.1", MonotonicS(300))[1]

@@ -19,6 +19,7 @@ from envwatch.serving.answers import ProfileEndpoint
 from envwatch.serving.app import ServingApp
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.server import HttpServer
+from envwatch.serving.tokens import Viewer
 
 if TYPE_CHECKING:
     import ssl
@@ -36,7 +37,10 @@ TIMEOUT_S = 30.0
 
 
 def tokens_of(**tokens: str) -> Tokens:
-    return tuple((name, hashlib.sha256(token.encode()).digest()) for name, token in tokens.items())
+    """Return the tokens of viewers; ann may acknowledge."""
+    return tuple(
+        (Viewer(name, may_ack=name == "ann"), hashlib.sha256(token.encode()).digest()) for name, token in tokens.items()
+    )
 
 
 class ClockedLoop(asyncio.SelectorEventLoop):

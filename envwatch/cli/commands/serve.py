@@ -37,6 +37,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--tls-key", default=None, **valued("PATH", path_text, about))
     about = "add a token for a viewer of this name, print the token once, and end"
     parser.add_argument("--new-token", default=None, **valued("NAME", one_line, about))
+    parser.add_flag("--ack", "with --new-token: the viewer may acknowledge for the team, and end any acknowledgement")
     parser.add_flag("--hooks", "run the hooks of the configuration file, in one process only")
     parser.add_shared("profile", "interval", "no_history", "page_size", "log_file", "log_level", "config")
 

@@ -218,6 +218,7 @@ complete -c envwatch -n '_shtab_envwatch_using serve' -l bind -x -d 'where to li
 complete -c envwatch -n '_shtab_envwatch_using serve' -l tls-cert -xka "(__fish_complete_path (commandline -ct))" -d 'serve https with this certificate and its chain, PEM; a renewed file is read again'
 complete -c envwatch -n '_shtab_envwatch_using serve' -l tls-key -xka "(__fish_complete_path (commandline -ct))" -d 'the certificate'"'"'s key, PEM (default: in the same file)'
 complete -c envwatch -n '_shtab_envwatch_using serve' -l new-token -x -d 'add a token for a viewer of this name, print the token once, and end'
+complete -c envwatch -n '_shtab_envwatch_using serve' -l ack -d 'with --new-token: the viewer may acknowledge for the team, and end any acknowledgement'
 complete -c envwatch -n '_shtab_envwatch_using serve' -l hooks -d 'run the hooks of the configuration file, in one process only'
 complete -c envwatch -n '_shtab_envwatch_using serve' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using serve' -l interval -x -d 'time from poll to poll: 5s, 2m (default 5s)'
