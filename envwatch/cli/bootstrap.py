@@ -198,6 +198,7 @@ def _target_for(credentials: Credentials, settings: Settings) -> Target:
         poller=poller,
         close=client.aclose,
         remember=client.remember,
+        find_team=lambda: client.team,
     )
 
 

@@ -206,6 +206,8 @@ CERTIFICATE_WARN_FROM = timedelta(days=7)
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
+ACK_DEADLINE = timedelta(seconds=10)
+"""Longest time to send an acknowledgement to `envwatch serve`, with the answer."""
 PAGE_BYTES = 8 * 1024 * 1024
 """Most bytes of an inflated page."""
 WALK_GROWTH = 3

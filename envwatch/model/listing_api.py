@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LISTING_PATH: Final = "/v1/environments"
 HEALTH_PATH: Final = "/v1/health"
+ENVWATCH_VERSION: Final = "envwatch-"
+"""The start of the version in the health of `envwatch serve`; other servers have other versions."""
 DEFAULT_LIMIT: Final = 50
 """The page size of the official CLI."""
 ONLINE_MS: Final = 120_000

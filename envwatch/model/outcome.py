@@ -34,6 +34,8 @@ class ListedPage:
 
     For a served listing, the time when the server asked upstream, or a little earlier."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
+    has_marks: bool = False
+    """See `Page.has_marks`."""
 
 
 class RelayInfo(NamedTuple):
@@ -43,6 +45,8 @@ class RelayInfo(NamedTuple):
     """The listing's age at the first page's request; the oldest age if the pages came from several listings."""
     interval: timedelta | None = None
     is_repeat: bool = False
+    is_envwatch: bool = False
+    """Whether the server's health names envwatch, so that the server may take acknowledgements."""
 
 
 class Snapshot(NamedTuple):

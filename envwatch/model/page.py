@@ -23,6 +23,7 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from envwatch.model import limits
 from envwatch.model.environment import API_FIELDS, WIRE_FIELDS, WIRE_NAMES, Environment, ValueKind
+from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ class Page:
     rejected_ids: tuple[SafeText, ...] = ()
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
     """Ids as received, by cleaned id, where cleaning changed the id."""
+    has_marks: bool = False
+    """Whether a row has the field of `model/shared_marks.py`."""
 
 
 _TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]
@@ -318,7 +321,8 @@ def _page_row_by_row(data: bytes) -> Page:
             if id_ and isinstance(id_, str):
                 rejected_ids.append(clean_key(id_))
     rejected = len(rows) - len(environments)
-    return Page(environments, has_next_page, cursor, rejected, tuple(rejected_ids), received_ids)
+    has_marks = any(SHARED_FIELD in row.unknown for row in environments)
+    return Page(environments, has_next_page, cursor, rejected, tuple(rejected_ids), received_ids, has_marks)
 
 
 def _note_id(received_ids: dict[SafeText, str], key: SafeText, received: str) -> None:

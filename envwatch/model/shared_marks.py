@@ -1,12 +1,13 @@
 """Acknowledgements, silences and alert decisions of the serving host.
 
 `envwatch serve` adds these to a row's field, which foreign clients ignore. An acknowledgement counts here too. A
-silence is only shown. The decision counts unless a person on this machine decided. Anyone may send anything, so unfit
-values are ignored.
+silence is only shown. The decision counts unless a person on this machine decided. The client keeps the field only of
+servers whose health names envwatch. Such a server may still send anything, so unfit values are ignored.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
@@ -97,6 +98,13 @@ def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
         share = None
     return SharedAlerts(counts, why, share)
+
+
+def without_marks(environment: Environment) -> Environment:
+    """Return a row without the field."""
+    if SHARED_FIELD not in environment.unknown:
+        return environment
+    return replace(environment, unknown={key: each for key, each in environment.unknown.items() if key != SHARED_FIELD})
 
 
 def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:

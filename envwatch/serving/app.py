@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import unquote
 
 from envwatch import __version__
-from envwatch.model.listing_api import HEALTH_PATH, LISTING_PATH, WRONG_BASE_URL, RefusedError, not_found, unauthorized
+from envwatch.model.listing_api import (
+    ENVWATCH_VERSION,
+    HEALTH_PATH,
+    LISTING_PATH,
+    WRONG_BASE_URL,
+    RefusedError,
+    not_found,
+    unauthorized,
+)
 from envwatch.model.text import SafeText, clean
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
 from envwatch.serving.tokens import GUESSES, RateLimit, Tokens, Viewer, network_of, viewer_of
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 METRICS_PATH: Final = "/metrics"
 PROFILES_PATH: Final = "/profiles"
 
-_HEALTH: Final = {"version": f"envwatch-{__version__}", "status": "ok"}
+_HEALTH: Final = {"version": f"{ENVWATCH_VERSION}{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
 """Seconds to reuse the metrics, which are the most expensive answer."""
 

@@ -22,6 +22,7 @@ from envwatch.model.outcome import Cause, Failed, Failure, Listed, ListingCost, 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 
+    from envwatch.model.acks import AckAnswer, AckRequest
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.model.text import SafeText
@@ -44,6 +45,27 @@ class Source(Protocol):
 
         Raises:
             SourceError: on failure.
+        """
+        ...
+
+
+class Team(Protocol):
+    """The team behind `envwatch serve`, which shares acknowledgements. Both methods take at most 10 s."""
+
+    async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
+        """Acknowledge rows under a new uuid, and return what became of each row.
+
+        Raises:
+            SourceError: if the request surely or maybe failed, with a sentence for people. The cause is
+                `NO_SUCH_ROUTE` if the server is older than acknowledgements over HTTP.
+        """
+        ...
+
+    async def end(self, uuid: SafeText) -> None:
+        """End an acknowledgement.
+
+        Raises:
+            SourceError: as from `acknowledge`.
         """
         ...
 
@@ -373,6 +395,12 @@ class Target(NamedTuple):
     close: Callable[[], Awaitable[None]] = _nothing_to_close
     remember: Callable[[Iterable[Environment]], None] = lambda _rows: None
     """Takes the rows that an earlier run knew, before the first poll."""
+    find_team: Callable[[], Team | None] = lambda: None
+
+    @property
+    def team(self) -> Team | None:
+        """The team, if the newest listing came from `envwatch serve`."""
+        return self.find_team()
 
 
 class Session:

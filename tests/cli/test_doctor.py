@@ -163,7 +163,7 @@ async def test_a_server_that_changes_first_seen_at_is_named(
     ("status", "expected"), [(200, {}), (404, {}), (301, "warning"), (401, "warning"), (500, "warning")]
 )
 async def test_a_sick_server_may_still_list(server: Faulty, status: int, expected: Any) -> None:
-    server.break_health(says(status, "oops"))  # type: ignore[arg-type]  # a fault that is no stop
+    server.break_health(says(status, "oops"))
     found = await examined(server.url)
     assert problems(found) == (expected and {"connection": expected})
     assert found["connection"]["data"]["status"] == status
@@ -220,7 +220,7 @@ async def test_no_key_leaves_out_only_the_listing_and_sends_none(server: Faulty)
     assert left_out(found) == ["listing", "rows"]
     assert [(seen.path, "authorization" in seen.headers) for seen in server.seen] == [("/v1/health", False)]
     for status, sick in ((401, {}), (500, {"connection": "warning"})):
-        server.break_health(says(status, "no"))  # type: ignore[arg-type]
+        server.break_health(says(status, "no"))
         assert problems(await examined(server.url, {})) == {"key": "failure", **sick}
     of_several = await examined(server.url, {}, is_one_of_several=True)
     assert "api_key_file" in of_several["key"]["fix"]
@@ -282,7 +282,7 @@ async def test_a_sound_server_has_no_problem(server: Faulty) -> None:
 
 
 async def test_a_relay_is_named_with_the_version_and_the_age_of_the_listing(server: Faulty) -> None:
-    server.break_health(says(200, '{"version": "envwatch-1.2.0", "status": "ok"}'))  # type: ignore[arg-type]
+    server.break_health(says(200, '{"version": "envwatch-1.2.0", "status": "ok"}'))
     server.break_every_page(lambda reply: replace(reply, headers={**reply.headers, "Envwatch-Listing-Age": "50.125"}))
     found = await examined(server.url)
     assert problems(found) == {}
@@ -292,7 +292,7 @@ async def test_a_relay_is_named_with_the_version_and_the_age_of_the_listing(serv
 
 @pytest.mark.parametrize("version", [None, 7, "", ["x"], {"x": 1}, f"\x1b[2J{KEY}\n{'x' * 500}"])
 async def test_a_version_is_a_short_clean_line_or_left_out(server: Faulty, version: object) -> None:
-    server.break_health(says(200, json.dumps({"version": version})))  # type: ignore[arg-type]
+    server.break_health(says(200, json.dumps({"version": version})))
     summary = (await examined(server.url))["connection"]["summary"]
     assert ("version" in summary) is (isinstance(version, str) and version != "")
     assert summary.isprintable()

@@ -134,6 +134,7 @@ UNDOCUMENTED: Final[Mapping[str, object]] = {
     "CERTIFICATE_WARN_FROM": 7 * DAY,
     "CONNECT_TIMEOUT": 5 * S,
     "READ_TIMEOUT": Limits().page_deadline,
+    "ACK_DEADLINE": 10 * S,
     "PAGE_EVERY": S / 200,
     # Sizes that a hostile peer cannot exceed.
     "EVENTS_KEPT": 10_000,

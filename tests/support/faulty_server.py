@@ -86,9 +86,11 @@ class Seen:
     query: dict[str, str]
     headers: dict[str, str]
     """Keys in lower case."""
+    method: str = "GET"
+    body: bytes = b""
 
 
-def says(status: int, body: str | bytes = b"", **headers: str | None) -> Fault:
+def says(status: int, body: str | bytes = b"", **headers: str | None) -> Callable[[Reply], Reply]:
     """Reply with another status, body and headers; `Retry_After` becomes the header `Retry-After`."""
     content = body.encode() if isinstance(body, str) else body
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -140,6 +142,7 @@ class Faulty:
         self._spoil: dict[int, list[Callable[[Reply], Reply]]] = {}
         self._device_faults: list[Callable[[Reply], Reply]] = []
         self._health_faults: list[Callable[[Reply], Reply]] = []
+        self._ack_faults: list[Callable[[Reply], Reply]] = []
         self._stops: dict[int, Stop] = {}
         self._stop_at: tuple[int, How] | None = None
         self._turn = 0
@@ -162,6 +165,10 @@ class Faulty:
 
     def break_health(self, *faults: Callable[[Reply], Reply]) -> None:
         self._health_faults = list(faults)
+
+    def answer_acks(self, *faults: Callable[[Reply], Reply]) -> None:
+        """Answer acknowledgements by a change of the 404."""
+        self._ack_faults = list(faults)
 
     def stop_at(self, operation: int, how: How) -> None:
         """Break off at the n-th operation from now; the next operation is 1."""
@@ -224,7 +231,8 @@ class Faulty:
         head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         target = urlsplit(head[0].split(" ")[1])
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
-        seen = Seen(target.path, dict(parse_qsl(target.query)), headers)
+        sent = await reader.readexactly(int(headers.get("content-length", 0)))
+        seen = Seen(target.path, dict(parse_qsl(target.query)), headers, head[0].split(" ")[0], sent)
         self.seen.append(seen)
         await self._operate()
         reply = self._answer(seen)
@@ -265,7 +273,11 @@ class Faulty:
         if seen.path.startswith(DEVICE_ROUTE) and self.answers_devices:
             return self._device(unquote(seen.path.removeprefix(DEVICE_ROUTE)))
         if seen.path != "/v1/environments":
-            return Reply(status=404, body=b'{"detail":"Not Found"}')
+            self._turn = -1
+            reply = Reply(status=404, body=b'{"detail":"Not Found"}')
+            for fault in self._ack_faults if "/acks/" in seen.path else ():
+                reply = fault(reply)
+            return reply
         return self._listing(seen)
 
     def _device(self, device_id: str) -> Reply:

@@ -7,6 +7,7 @@ the relay's request.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import time
@@ -16,21 +17,33 @@ from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from urllib.parse import quote
 
 from envwatch.model import limits
+from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, answer_in
 from envwatch.model.clock import OffsetBounds, WallMs
-from envwatch.model.listing_api import AGE_HEADER, INTERVAL_HEADER
+from envwatch.model.listing_api import AGE_HEADER, ENVWATCH_VERSION, HEALTH_PATH, INTERVAL_HEADER, LISTING_PATH
 from envwatch.model.outcome import Cause, Failure, ListedPage, RelayInfo, Snapshot, SourceError
 from envwatch.model.page import Pool, page_of
+from envwatch.model.shared_marks import without_marks
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.sources.letta import httpx
-from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
+from envwatch.sources.letta.errors import (
+    FAILURES,
+    Endpoint,
+    ack_failure_of,
+    ack_refusal_of,
+    failure_of,
+    offset_in,
+    page_in,
+)
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
+    from envwatch.model.acks import AckAnswer, AckRequest
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
@@ -175,7 +188,7 @@ class ListingFetch:
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
         self._rejected_ids.update(page.rejected_ids)
-        self._pages.append(ListedPage(page.environments, asked_at_of(response), page.received_ids))
+        self._pages.append(ListedPage(page.environments, asked_at_of(response), page.received_ids, page.has_marks))
         self._clock += filter(None, [offset_in(response)])
         self._listings += filter(None, [listing])
         self.rows_read += len(page.environments) + page.rejected
@@ -233,6 +246,10 @@ def _endless(why: str) -> SourceError:
     return SourceError(Failure(Cause.ENDLESS, clean(why)))
 
 
+async def _get_device(transport: Transport, device_id: str) -> Response:
+    return await transport.send("GET", f"{LISTING_PATH}/{quote(device_id, safe='')}")
+
+
 class Client:
     """A `Source` for Letta's `GET /v1/environments`; connects with the first request.
 
@@ -261,7 +278,7 @@ class Client:
         on_page: Callable[[int, int], None] = lambda _pages, _rows: None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        url = httpx.URL(f"{checked_base_url(base_url)}/v1/environments")
+        url = httpx.URL(checked_base_url(base_url))
         secret = key.get_secret_value()
         if not (secret and secret.isascii() and secret.isprintable()) or " " in secret:
             raise SettingsError("the API key is empty or holds characters that no key has")
@@ -278,10 +295,15 @@ class Client:
         self._pool = Pool()
         self._listing: RelayedListing | None = None
         """The relay's listing in the newest snapshot that was no repetition."""
-        self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
+        self._is_envwatch: bool | None = None
+        """Whether the server's health names envwatch; None until the server answered."""
+        self._is_served = False
+        self._transport = transport = Transport(
+            url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ
+        )
         # With `online_only`, a row that goes offline is missing but exists.
-        self._absences = None if online_only else Absences(partial(self._transport.get, {}))
-        self._endpoint = Endpoint.from_url(url, self._transport.proxy, key, key_origin)
+        self._absences = None if online_only else Absences(partial(_get_device, transport))
+        self._endpoint = Endpoint.from_url(url, transport.proxy, key, key_origin)
 
     def remember(self, rows: Iterable[Environment]) -> None:
         """Take the rows of an earlier run for the previous listing, so that the first listing asks for absent rows."""
@@ -313,11 +335,12 @@ class Client:
             self._is_refused = False
             self._history.note_complete(len(snapshot.pages))
             snapshot = snapshot._replace(served=served_of(fetch.listing, self._listing))
-            if snapshot.is_repeat:
-                return snapshot
-            snapshot = await self._with_absences_checked(snapshot, deadline.when())
-            self._listing = fetch.listing
-            self._rows = snapshot.rows
+            if not snapshot.is_repeat:
+                snapshot = await self._with_absences_checked(snapshot, deadline.when())
+            snapshot = await self._with_marks_checked(snapshot)
+            self._is_served = snapshot.served is not None and snapshot.served.is_envwatch
+            if not snapshot.is_repeat:
+                self._listing, self._rows = fetch.listing, snapshot.rows
             return snapshot
         # Raised outside the `except`: the frames of the original exception hold the response.
         why.failure = replace(why.failure, pages_read=fetch.pages_read)
@@ -385,7 +408,7 @@ class Client:
         try:
             async with asyncio.timeout(self._limits.page_deadline.total_seconds()):
                 asked = self._monotonic()
-                response = await self._transport.get(self._params(cursor))
+                response = await self._transport.send("GET", LISTING_PATH, self._params(cursor))
                 listing = RelayedListing.from_response(response, asked, self._monotonic())
                 page = page_in(response, self._endpoint, self._rows, self._pool)
         except TimeoutError:
@@ -404,6 +427,76 @@ class Client:
     def _params(self, cursor: str | None) -> dict[str, str]:
         params = {"limit": str(self._limits.page_size), "after": cursor, **self._filters}
         return {name: value for name, value in params.items() if value is not None}
+
+    async def _with_marks_checked(self, snapshot: Snapshot) -> Snapshot:
+        """Return the listing, without the field of `model/shared_marks.py` if the server is not surely envwatch."""
+        has_marks = any(page.has_marks for page in snapshot.pages)
+        if self._is_envwatch is None and (has_marks or snapshot.served is not None):
+            snapshot = snapshot._replace(requests=snapshot.requests + 1)
+            with suppress(*FAILURES):  # a timeout is one of these
+                await self._ask_health()
+        if self._is_envwatch:
+            served = snapshot.served
+            return snapshot._replace(served=None if served is None else served._replace(is_envwatch=True))
+        if not has_marks:
+            return snapshot
+        pages = tuple(
+            replace(page, environments=[*map(without_marks, page.environments)], has_marks=False)
+            if page.has_marks
+            else page
+            for page in snapshot.pages
+        )
+        return snapshot._replace(pages=pages, rows=Snapshot.of_pages(pages).rows)
+
+    async def _ask_health(self) -> None:
+        """Ask whether the server is envwatch; an error of the server leaves the question open.
+
+        Raises:
+            Exception: a member of `FAILURES`.
+        """
+        async with asyncio.timeout(self._limits.page_deadline.total_seconds() / 4):
+            response = await self._transport.send("GET", HEALTH_PATH)
+        if response.status < HTTPStatus.INTERNAL_SERVER_ERROR and response.status != HTTPStatus.TOO_MANY_REQUESTS:
+            version = response.json_object.get("version")
+            is_named = isinstance(version, str) and version.startswith(ENVWATCH_VERSION)
+            self._is_envwatch = response.status == HTTPStatus.OK and is_named
+
+    @property
+    def team(self) -> Self | None:
+        """This client as `Team`, if the newest listing came from `envwatch serve`."""
+        return self if self._is_served else None
+
+    async def acknowledge(self, uuid: SafeText, request: AckRequest) -> AckAnswer:
+        """See `Team`. Nothing is sent to a server whose health does not name envwatch."""
+        content = json.dumps(request.content, ensure_ascii=False).encode(errors="replace")
+        if len(content) > REQUEST_BYTES:
+            what = "too many rows for one acknowledgement: acknowledge fewer rows at once"
+            raise SourceError(Failure(Cause.TOO_LARGE, composed(what)))
+        response = await self._send_ack("PUT", uuid, content)
+        return answer_in(response.json_object)
+
+    async def end(self, uuid: SafeText) -> None:
+        """See `Team`. Nothing is sent to a server whose health does not name envwatch."""
+        await self._send_ack("DELETE", uuid)
+
+    async def _send_ack(self, method: str, uuid: SafeText, content: bytes | None = None) -> Response:
+        deadline = min(limits.ACK_DEADLINE, self._limits.page_deadline)
+        why: SourceError
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                if self._is_envwatch is None:
+                    await self._ask_health()
+                if not self._is_envwatch:
+                    what = f"{self._endpoint.host} is not surely an envwatch server: nothing was sent"
+                    raise SourceError(Failure(Cause.REFUSED, composed(what)))
+                response = await self._transport.send(method, f"{ACKS_PATH}/{quote(uuid, safe='')}", content=content)
+        except FAILURES as error:
+            why = ack_failure_of(error, self._endpoint, deadline)
+        else:
+            if httpx.codes.is_success(response.status):
+                return response
+            why = ack_refusal_of(response, self._endpoint, is_end=content is None)
+        raise why  # outside the `except`, because httpx's exceptions hold the key
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
@@ -492,7 +585,8 @@ class Absences:
             response = await self._get(missing.row, results)
             row = None if response is None else _row_in(response)
             if row is not None and response is not None and row.id == missing.row.id:
-                results.found[row.id] = ListedPage([row], asked_at_of(response))
+                has_marks = row is not without_marks(row)
+                results.found[row.id] = ListedPage([row], asked_at_of(response), has_marks=has_marks)
                 results.is_route_proven = True
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)

@@ -9,6 +9,7 @@ import errno
 import re
 import ssl
 import zlib
+from dataclasses import replace
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from socket import gaierror
@@ -46,6 +47,8 @@ FAILURES: Final = (
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
 """Error codes of a relay that has no listing: blind, just started, or stopping."""
+
+_NO_BODY: Final = "a request must have no body"
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -181,6 +184,46 @@ def refusal_of(response: Response, endpoint: Endpoint) -> SourceError:
     details = ". ".join(filter(None, [words.rstrip("."), advice]))
     text = composed(f"{what}: {details}" if details else what)
     return SourceError(Failure(cause, text, retry_after(response.headers, response.answered_at)))
+
+
+def ack_failure_of(error: Exception, endpoint: Endpoint, deadline: timedelta) -> SourceError:
+    """Return the failure of an acknowledgement for an exception in `FAILURES`; a timeout is at the deadline."""
+    failure = failure_of(error, endpoint).failure
+    match error:
+        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
+            return SourceError(failure)
+        case TimeoutError() | httpx.TimeoutException():
+            failure = Failure(Cause.TIMEOUT, composed(f"no answer within {deadline.total_seconds():g} s"))
+    what = f"{failure.message}: not sent, or not confirmed; the next listing shows it"
+    return SourceError(replace(failure, message=composed(what)))
+
+
+def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_end: bool) -> SourceError:
+    """Return the failure for a response that refuses an acknowledgement, or the end of an acknowledgement."""
+    failure, host, words = refusal_of(response, endpoint).failure, endpoint.host, _words(response, endpoint)
+    cause = failure.cause
+    match response.status:
+        case 403:
+            what = f"the token of this machine may not acknowledge: ask for the right `ack` at {host}"
+        case 404 if is_end:
+            cause, what = Cause.REFUSED, f"{host} knows no such acknowledgement: it may have ended already"
+        # Servers before 2.0 answer 413 to a request with a body, on any path.
+        case 404 | 405 | 413 if response.status != 413 or words == _NO_BODY:
+            cause, what = Cause.NO_SUCH_ROUTE, f"{host} is too old for acknowledgements by viewers"
+        case 409:
+            what = f"{host} knows another acknowledgement under this id: try again"
+        case 413:
+            cause, what = Cause.TOO_LARGE, f"the request is too large for {host}: acknowledge fewer rows at once"
+        case 400 | 415 | 422:
+            what = f"{host} does not understand the request ({words}): update envwatch here or there"
+        case 429:
+            seconds = "a minute" if failure.retry_after is None else f"{failure.retry_after.total_seconds():.0f} s"
+            what = f"{host} takes no more acknowledgements from this token for now: try again in {seconds}"
+        case status if status >= 500:
+            what = f"{failure.message}: try again"
+        case _:
+            return SourceError(failure)
+    return SourceError(replace(failure, cause=cause, message=composed(what)))
 
 
 def _words(response: Response, endpoint: Endpoint) -> SafeText:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
+from envwatch.model.listing_api import HEALTH_PATH, LISTING_PATH
 from envwatch.model.outcome import Cause, Failure, SourceError
 from envwatch.model.page import Pool
 from envwatch.model.text import SafeText, clean, composed
@@ -68,7 +69,7 @@ class Probe:
         environ: Mapping[str, str],
         wall: Callable[[], float],
     ) -> None:
-        url = httpx.URL(f"{base_url}/v1")
+        url = httpx.URL(base_url)
         self._limits = limits
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
         proxy = self._transport.proxy
@@ -98,7 +99,7 @@ class Probe:
 
     async def health(self) -> Exchange:
         """Request `GET /v1/health`, which a server need not have."""
-        response, exchange = await self._get("health", {})
+        response, exchange = await self._get(HEALTH_PATH)
         if response.status >= 300 and response.status != 404:
             return replace(exchange, failure=refusal_of(response, self._endpoint).failure)
         version = response.json_object.get("version")
@@ -106,7 +107,7 @@ class Probe:
 
     async def first_page(self, page_size: int) -> Exchange:
         """Request the listing's first page."""
-        response, exchange = await self._get("environments", {"limit": str(page_size)})
+        response, exchange = await self._get(LISTING_PATH, {"limit": str(page_size)})
         page = page_in(response, self._endpoint, {}, Pool())
         if isinstance(page, SourceError):
             return replace(exchange, failure=page.failure)
@@ -121,13 +122,13 @@ class Probe:
         """Close the connection."""
         await self._transport.aclose()
 
-    async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, Exchange]:
+    async def _get(self, path: str, params: Mapping[str, str] | None = None) -> tuple[Response, Exchange]:
         deadline = self._limits.page_deadline
         asked = time.monotonic()
         why: SourceError
         try:
             async with asyncio.timeout(deadline.total_seconds()):
-                response = await self._transport.get(params, route)
+                response = await self._transport.send("GET", path, params)
         except TimeoutError:
             what = f"{self._endpoint.host} did not answer within {deadline.total_seconds():g} s"
             why = SourceError(Failure(Cause.TIMEOUT, composed(what)))

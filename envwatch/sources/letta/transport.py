@@ -12,7 +12,6 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from envwatch import __version__
 from envwatch.model import limits
@@ -75,8 +74,8 @@ class Response:
 class Transport:
     """A connection to a server, kept open between requests.
 
-    `url` has no query. An empty `key` is not sent. `wall` reads ms since the epoch. `error_patience` is the time for
-    an error's body, because the status alone names the failure.
+    `url` is the server's base URL. An empty `key` is not sent. `wall` reads ms since the epoch. `error_patience` is the
+    time for an error's body, because the status alone names the failure.
 
     Raises:
         SettingsError: if a proxy or certificate setting cannot be used.
@@ -103,33 +102,33 @@ class Transport:
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=_IDLE_S),
         )
 
-    async def get(self, params: Mapping[str, str], segment: str = "") -> Response:
-        """Send a GET request; retry once if an idle connection is dead.
+    async def send(
+        self, method: str, path: str, params: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> Response:
+        """Send an idempotent request, with `content` as JSON body if any; retry once if an idle connection is dead.
 
         A server may close an idle connection during a request, which is no failure. A broken new connection is a
-        failure. `segment` is quoted and appended to the path.
+        failure. `path` is quoted, and follows the base URL's path.
 
         Raises:
             Exception: a member of `errors.FAILURES`, which must not leave this package.
         """
         traced: set[str] = set()
-        url = self._url
-        if segment:
-            url = url.copy_with(raw_path=url.raw_path + b"/" + quote(segment, safe="").encode())
+        url = self._url.copy_with(raw_path=self._url.raw_path.rstrip(b"/") + path.encode())
         try:
-            return await self._send(url, params, traced, requests=1)
+            return await self._exchange(self._request(method, url, params, content, traced), requests=1)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             if not traced.isdisjoint({"connection.connect_tcp.started", "http11.receive_response_headers.complete"}):
                 raise
-        return await self._send(url, params, set(), requests=2)
+        return await self._exchange(self._request(method, url, params, content, set()), requests=2)
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._transport.aclose()
 
-    async def _send(self, url: httpx.URL, params: Mapping[str, str], traced: set[str], *, requests: int) -> Response:
+    async def _exchange(self, request: httpx.Request, *, requests: int) -> Response:
         asked_at = self._wall()
-        response = await self._transport.handle_async_request(self._request(url, params, traced))
+        response = await self._transport.handle_async_request(request)
         answered_at = self._wall()
         tls = response.extensions["network_stream"].get_extra_info("ssl_object")
         is_ok = response.status_code == httpx.codes.OK
@@ -155,19 +154,28 @@ class Transport:
             tls=tls,
         )
 
-    def _request(self, url: httpx.URL, params: Mapping[str, str], traced: set[str]) -> httpx.Request:
+    def _request(
+        self,
+        method: str,
+        url: httpx.URL,
+        params: Mapping[str, str] | None,
+        content: bytes | None,
+        traced: set[str],
+    ) -> httpx.Request:
 
         async def trace(event: str, _details: object) -> None:
             traced.add(event)
 
         key = self.key.get_secret_value()
         return httpx.Request(
-            "GET",
+            method,
             url,
             params=params,
+            content=content,
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
+                **({} if content is None else {"Content-Type": "application/json"}),
                 **({"Authorization": f"Bearer {key}"} if key else {}),
                 "User-Agent": f"envwatch/{__version__}",
             },
