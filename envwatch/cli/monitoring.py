@@ -25,7 +25,7 @@ from envwatch.watch.profiles import policies_for
 from envwatch.watch.state_files import StateFiles, failing_hooks_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
     from envwatch.cli.bootstrap import DemoHistory
     from envwatch.fleet.events import Event
@@ -54,6 +54,8 @@ class Monitoring(NamedTuple):
     poll_log: PollLog
     warn: Callable[[str], None]
     """Reports a problem outside the polls to the user and in the log, from any thread."""
+    acks_written: Callable[[], Awaitable[None]]
+    """See `StateFiles.acks_written`."""
 
     @property
     def polled(self) -> str:
@@ -113,9 +115,11 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         advisers = [] if has_screen else [_pace_adviser(targets, warn)]
         session = Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome(), *advisers)
         start = partial(Watch, session=session, deadline=deadline, has_log=has_screen)
+        acks_written = _nothing_to_write
         if demo is None:
             saved = StateFiles(profiles, warn, alerts, failing_hooks_of(profiles) if has_screen else None)
             stack.callback(saved.close)
+            acks_written = saved.acks_written
             watch = start(monitor, read=saved.read, keep=saved.keep)
             watch.observers.append(saved.observe)
         else:  # each demo has new environments
@@ -129,7 +133,11 @@ async def monitoring(  # noqa: PLR0913  the differences between commands
         await stack.enter_async_context(aclosing(watch))
         if recorder is not None:
             stack.callback(recorder.close)
-        yield Monitoring(watch, pasts, poll_log, warn)
+        yield Monitoring(watch, pasts, poll_log, warn, acks_written)
+
+
+async def _nothing_to_write() -> None:
+    """Return at once: the demo keeps nothing."""
 
 
 def _history(

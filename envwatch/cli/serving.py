@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
+from http import HTTPStatus
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +19,12 @@ from typing import TYPE_CHECKING, Final, Self
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
+from envwatch.fleet.alerting.acknowledgements import acks_of_uuid, answered, contradicts
+from envwatch.fleet.monitor import MonitorChanges
+from envwatch.model.acks import Ack
+from envwatch.model.listing_api import RefusedError
 from envwatch.model.text import SafeText, clean, counted
+from envwatch.model.times import long_age
 from envwatch.redactor import redactor
 from envwatch.serving.answers import ProfileEndpoint, SharedState
 from envwatch.serving.app import ServingApp
@@ -25,14 +32,19 @@ from envwatch.serving.listening import Certificate, ServerError, listen
 from envwatch.serving.server import HttpServer
 from envwatch.serving.tokens import Tokens, TokensFile, add_token
 from envwatch.sources.poller import read_clocks
+from envwatch.watch.loop import Decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from envwatch.cli.monitoring import Monitoring
     from envwatch.config.settings import Settings
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.metrics.exposition import Polls
-    from envwatch.storage.log import PollLog
+    from envwatch.model.acks import AckAnswer, AckRequest
+    from envwatch.serving.app import Act
     from envwatch.watch.loop import MonitorUpdate
     from envwatch.watch.profiles import Profiles
 
@@ -128,23 +140,37 @@ class Plan:
 _COUNTED_EVERY_S: Final = 3_600.0
 
 
-class Service:
-    """The server, which answers 503 until the first listing. `warn` is called from any thread with a line."""
+_MOST_ANSWERS: Final = 1_000
 
-    def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
+
+class Service:
+    """The server, which answers 503 until the first listing. `warn` is called from any thread with a line.
+
+    Acknowledgements of viewers are decided in the loop of the watch.
+    """
+
+    def __init__(self, plan: Plan, watched: Monitoring) -> None:
         self._plan = plan
-        self._warn = warn
-        self._log = log
+        self._warn = watched.warn
+        self._log = log = watched.poll_log
+        self._watch = watched.watch
+        self._acks_written = watched.acks_written
+        self._loop = asyncio.get_running_loop()
+        self._answers: dict[tuple[str, SafeText], tuple[AckRequest, asyncio.Task[AckAnswer]]] = {}
+        """The newest acknowledgements by profile and uuid, with their requests."""
         self._endpoints = {name: ProfileEndpoint() for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._polls: Polls | None = None if find_spec("prometheus_client") is None else {}
         self._newest: tuple[Monitor, Polls, Mapping[SafeText, bool]] | None = None
-        endpoints = {settings.profile: self._endpoints[name] for name, settings in plan.settings.items()}
+        self._keys = {settings.profile: name for name, settings in plan.settings.items()}
+        endpoints = {profile: self._endpoints[name] for profile, name in self._keys.items()}
         series = None if self._polls is None else self._series
-        self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, series)
+        self._app = ServingApp(
+            endpoints, self._tokens(), read_clocks, log.note, acknowledge=self._acknowledge, metrics=series
+        )
         tls = None if plan.tls is None else plan.tls.context
-        self._server = HttpServer(self._app.answer, plan.listening, warn, tls)
+        self._server = HttpServer(self._app.answer, plan.listening, self._warn, tls)
         self._counted_at = read_clocks().monotonic
         self._server.start()
 
@@ -161,16 +187,20 @@ class Service:
 
             self._polls = with_poll(self._polls, changes.profile, changes.outcome)
             self._newest = update.monitor, self._polls, hooks
-        monitor = update.monitor
-        for name, endpoint in self._endpoints.items():
-            profile_state = monitor.fleet.by_profile[name]
-            policy = monitor.policy_of(name)
-            shared = SharedState(self._names[name], monitor.acks, monitor.silences, policy, monitor.words)
-            outcome = changes.outcome if changes.profile == name else None
-            self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
+        self._show(update.monitor, changes)
         if now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = now.monotonic
             self._server.call(lambda: self._log.note(self._app.take_counts()))
+
+    def _show(self, monitor: Monitor, changes: MonitorChanges) -> None:
+        ids = monitor.incidents.ids
+        for name, endpoint in self._endpoints.items():
+            profile_state = monitor.fleet.by_profile[name]
+            policy = monitor.policy_of(name)
+            incidents = {id_: incident for (profile, id_), incident in ids.items() if profile == name}
+            shared = SharedState(self._names[name], monitor.acks, monitor.silences, policy, monitor.words, incidents)
+            outcome = changes.outcome if changes.profile == name else None
+            self._server.call(partial(endpoint.update, profile_state, outcome, changes.now, shared))
 
     async def renew(self) -> None:
         """Reload changed tokens and a changed certificate. The disk may be slow."""
@@ -205,5 +235,85 @@ class Service:
         await self._server.close()
         self._log.note(self._app.take_counts())
 
+    async def _acknowledge(self, act: Act) -> AckAnswer:
+        """See `Acknowledge`; runs in the server's thread."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._decided(act), self._loop))
+
+    async def _decided(self, act: Act) -> AckAnswer:
+        if act.request is None:
+            return await self._ended(act)
+        key = act.profile, act.uuid
+        if key not in self._answers:
+            self._answers[key] = act.request, asyncio.ensure_future(self._acked(act, act.request))
+            if len(self._answers) > _MOST_ANSWERS:
+                del self._answers[next(iter(self._answers))]
+        request, answer = self._answers[key]
+        if request != act.request:
+            raise _conflict(act.uuid)
+        try:
+            return await asyncio.shield(answer)  # a viewer may leave, and another repetition may wait
+        except RefusedError:
+            self._answers.pop(key, None)
+            raise
+
+    async def _acked(self, act: Act, request: AckRequest) -> AckAnswer:
+        name = self._keys[act.profile]
+        known, profile_state, at = self._present(name)
+        until = None if request.for_s is None else at + request.for_s * 1000
+        new = Ack(at, request.note, by=act.by, until=until, uuid=act.uuid, address=act.address)
+        if any(contradicts(ack, new) for ack in acks_of_uuid(known, profile_state.server, act.uuid).values()):
+            raise _conflict(act.uuid)
+        made, answer = answered(request.losses, new, known, profile_state, self._names[name])
+        lasts = "until back" if request.for_s is None else f"for {long_age(timedelta(seconds=request.for_s))}"
+        rows = f"{len(made):,} of {counted(len(answer), 'row')}"
+        await self._save(made, known)
+        self._log.note(f"{act.who} acknowledged {rows} {lasts}, {act.uuid}{_after_colon(request.note)}")
+        return answer
+
+    async def _ended(self, act: Act) -> AckAnswer:
+        known, profile_state, at = self._present(self._keys[act.profile])
+        acks = acks_of_uuid(known, profile_state.server, act.uuid)
+        if not acks:
+            raise RefusedError(HTTPStatus.NOT_FOUND, {"error": f"there is no acknowledgement {act.uuid}"})
+        ended = {key: replace(ack, until=at) for key, ack in acks.items() if ack.until is None or ack.until > at}
+        await self._save(ended, known)
+        if ended:
+            note = _after_colon(next(iter(ended.values())).note)
+            self._log.note(f"{act.who} ended the acknowledgement of {counted(len(ended), 'row')}, {act.uuid}{note}")
+        return ()
+
+    def _present(self, name: SafeText) -> tuple[Acks, ProfileState, float]:
+        """Return all acknowledgements, a profile's rows, and the platform's time in whole ms."""
+        monitor = self._watch.monitor
+        profile_state = monitor.fleet.by_profile[name]
+        return monitor.acks, profile_state, float(round(profile_state.clock.server_time(self._watch.clocks().wall)))
+
+    async def _save(self, changes: Acks, before: Acks) -> None:
+        """Take changed acknowledgements, and return once they are on the disk.
+
+        Raises:
+            RefusedError: if the disk takes no changes, which are taken back (503).
+        """
+        if changes:
+            self._decide(changes)
+        try:
+            await self._acks_written()
+        except OSError as error:
+            self._decide({key: before.get(key) for key in changes})
+            body = {"error": f"acknowledgements cannot be saved: {error.strerror}", "errorCode": "envwatch_unsaved"}
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, body) from None
+
+    def _decide(self, changes: Mapping[ServerKey, Ack | None]) -> None:
+        self._watch.decide(Decisions(acks=changes))
+        self._show(self._watch.monitor, MonitorChanges(self._watch.clocks()))
+
     def _tokens(self) -> dict[str, Tokens]:
         return {settings.profile: self._plan.tokens[name].tokens for name, settings in self._plan.settings.items()}
+
+
+def _after_colon(note: SafeText) -> str:
+    return f": {note}" if note else ""
+
+
+def _conflict(uuid: SafeText) -> RefusedError:
+    return RefusedError(HTTPStatus.CONFLICT, {"error": f"another request has the uuid {uuid}: take a new uuid"})

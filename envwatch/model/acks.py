@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.model.text import EMPTY, SafeText, clean, clean_key, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, shortened
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -72,6 +72,7 @@ class AckedLoss(NamedTuple):
     """A row to acknowledge. The last sign of life names the loss: an old request never covers a new loss."""
 
     id: SafeText
+    """The key of the row in envwatch; `clean_key` would change some keys again."""
     sign_at: float | None
 
 
@@ -115,7 +116,7 @@ def _loss_in(raw: JsonValue) -> AckedLoss:
     id_, sign_at = members.get("id"), members.get("sign_at")
     if not isinstance(id_, str) or not id_ or (sign_at is not None and finite_number(sign_at) is None):
         raise ValueError("each row must have an `id`, and a number or null as `sign_at`")
-    return AckedLoss(clean_key(id_), finite_number(sign_at))
+    return AckedLoss(clean(id_), finite_number(sign_at))
 
 
 class AckResult(StrEnum):
@@ -162,7 +163,7 @@ def _row_in(raw: JsonValue) -> AckedRow | None:
     if not isinstance(id_, str) or not isinstance(result, str) or result not in set(AckResult):
         return None
     return AckedRow(
-        clean_key(id_), AckResult(result), text_in(members.get("by"), LONGEST_NAME), finite_number(members.get("at"))
+        clean(id_), AckResult(result), text_in(members.get("by"), LONGEST_NAME), finite_number(members.get("at"))
     )
 
 

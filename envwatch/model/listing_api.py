@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 LISTING_PATH: Final = "/v1/environments"
 HEALTH_PATH: Final = "/v1/health"
@@ -42,7 +42,7 @@ class RefusedError(Exception):
     """An answer with a status other than 200."""
 
     status: HTTPStatus
-    body: dict[str, str]
+    body: Mapping[str, Any]
     headers: tuple[tuple[str, str], ...] = ()
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SHARED_FIELD: Final = "envwatch"
-"""The members `{"by", "at", "note", "until", "uuid"}` as `ack`, `{"by", "until", "reason"}` as `silence`, and
-`{"counts", "why", "share"}` as `alerts`; each may be absent."""
+"""The members `{"by", "at", "note", "until", "uuid"}` as `ack`, `{"by", "until", "reason"}` as `silence`,
+`{"counts", "why", "share"}` as `alerts`, and an id of an open or waiting incident as `incident`; each may be absent."""
 
 _LONGEST_NAME: Final = 40
 _LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000

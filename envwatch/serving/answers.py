@@ -41,11 +41,11 @@ from envwatch.model.listing_api import (
     unknown_device,
 )
 from envwatch.model.outcome import Listed, Outcome
-from envwatch.model.shared_marks import SHARED_FIELD
+from envwatch.model.shared_marks import SHARED_FIELD, mark_of, whole
 from envwatch.model.text import EMPTY, SafeText, clean_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from pydantic import JsonValue
 
@@ -70,6 +70,8 @@ class SharedState:
     policy: AlertPolicy | None = None
     """None decides nothing for viewers."""
     words: Words = field(default_factory=lambda: NO_WORDS)
+    incidents: Mapping[SafeText, SafeText] = field(default_factory=dict)
+    """The open or waiting incident of each lost environment, by id."""
 
     def holding(self, now: Clocks) -> frozenset[SafeText]:
         """Return the ids of the silences in force, without recurring silences."""
@@ -78,9 +80,12 @@ class SharedState:
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
         """Return the marks of a profile's environments."""
         found: dict[SafeText, dict[str, JsonValue]] = defaultdict(dict)
-        for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
-            found[id_]["ack"] = {"by": self.name, "at": _instant(ack.at), "note": ack.note}
         at = profile_state.clock.server_time(now.wall)
+        for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
+            if ack.until is None or ack.until > at:
+                found[id_]["ack"] = mark_of(ack, self.name)
+        for id_, incident in self.incidents.items():
+            found[id_]["incident"] = incident
         recurring = () if self.policy is None else self.policy.silences
         has_silences = bool(recurring or self.holding(now))
         for id_, tracked in profile_state.environments.items():
@@ -96,16 +101,12 @@ class SharedState:
                 continue
             silenced = silenced_time(tracked, profile_state, self.silences, recurring, now.wall)
             if silenced is not None and silenced.until > at:
-                until = _instant(silenced.end)
+                until = whole(silenced.end)
                 found[id_]["silence"] = {"by": self.name, "until": until, "reason": silenced.silence.note}
         return found
 
 
 NOTHING_SHARED: Final = SharedState()
-
-
-def _instant(at: float) -> float:
-    return int(at) if at.is_integer() else at
 
 
 PAGE_BYTES: Final = 4 << 20
@@ -374,6 +375,10 @@ _CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
 """The headers state the listing's age, which a cached answer would not update."""
 
 
+async def _no_body(_limit: int) -> bytes:
+    return b""
+
+
 @dataclass(slots=True)
 class Request:
     """A viewer's request."""
@@ -389,6 +394,13 @@ class Request:
     """The client's address and port."""
     viewer: str = ""
     """The token's name, set after authentication; contains no space."""
+    read_body: Callable[[int], Awaitable[bytes]] = _no_body
+    """Reads the body of at most so many bytes. Raises `RefusedError` for a larger (413) or a broken body (400)."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the head announces a body."""
+        return self.header("content-length") not in {"", "0"} or bool(self.header("transfer-encoding"))
 
     def header(self, name: str) -> str:
         """Return a header's value; the empty text for a missing header."""
@@ -494,18 +506,14 @@ class ProfileEndpoint:
             status = HTTPStatus.METHOD_NOT_ALLOWED
             raise RefusedError(status, {"error": status.phrase}, (("Allow", "GET"),))
         device_id = device_in(request.path)
-        profile_state = self._profile_state
-        if self._is_ending:
-            return self._unavailable("envwatch_stopping", "envwatch serve is stopping", now)
-        if profile_state is None or not self._pages:
-            return self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", profile_state), now)
+        profile_state = self.ready()
         if (blindness := _blindness(profile_state, self._pages[0].listing, now)) is not None:
-            return self._unavailable("envwatch_blind", blindness, now)
+            raise self._unavailable("envwatch_blind", blindness)
         pages = self._walked(request) if device_id is None else self._pages[0]
         listing = pages.listing
         if _blindness(profile_state, listing, now) is not None:
             too_old = "the listing of this walk is too old: read again from the first page"
-            return self._unavailable("envwatch_blind", too_old, now)
+            raise self._unavailable("envwatch_blind", too_old)
         may_be_gzip = accepts_gzip(request.header("accept-encoding"))
         if device_id is None:
             at = profile_state.clock.server_time(now.wall)
@@ -526,13 +534,25 @@ class ProfileEndpoint:
         encoding = (("Content-Encoding", "gzip"),) if body.is_gzip else ()
         return Answer(HTTPStatus.OK, (_CONTENT_TYPE, *encoding, *headers), body.content)
 
-    def _unavailable(self, code: str, why: str, now: Clocks) -> Answer:
+    def ready(self) -> ProfileState:
+        """Return the newest state, which may be blind.
+
+        Raises:
+            RefusedError: while stopping, or before the first listing (503).
+        """
+        if self._is_ending:
+            raise self._unavailable("envwatch_stopping", "envwatch serve is stopping")
+        if self._profile_state is None or not self._pages:
+            raise self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", self._profile_state))
+        return self._profile_state
+
+    def _unavailable(self, code: str, why: str) -> RefusedError:
         wait_s = 0.0 if self._profile_state is None else self._profile_state.interval.total_seconds()
         if self._is_ending:
             wait_s = _RETRY_WHILE_STOPPING_S
         retry_after = ("Retry-After", str(min(max(ceil(wait_s), 1), _RETRY_AT_MOST_S)))
-        body: dict[str, JsonValue] = {"error": why, "errorCode": code, "retryable": True}
-        return self.plain(HTTPStatus.SERVICE_UNAVAILABLE, body, now, (retry_after,))
+        body = {"error": why, "errorCode": code, "retryable": True}
+        return RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, body, (retry_after,))
 
 
 def _ages(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> tuple[tuple[str, str], ...]:

@@ -9,10 +9,13 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
+from pydantic_core import from_json
+
 from envwatch import __version__
+from envwatch.model.acks import ACKS_PATH, REQUEST_BYTES, AckRequest, answer_content, uuid_in
 from envwatch.model.listing_api import (
     ENVWATCH_VERSION,
     HEALTH_PATH,
@@ -24,11 +27,12 @@ from envwatch.model.listing_api import (
 )
 from envwatch.model.text import SafeText, clean
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
-from envwatch.serving.tokens import GUESSES, RateLimit, Tokens, Viewer, network_of, viewer_of
+from envwatch.serving.tokens import ACKS, GUESSES, RateLimit, Tokens, Viewer, network_of, viewer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from envwatch.model.acks import AckAnswer
     from envwatch.model.clock import Clocks, MonotonicS
 
 METRICS_PATH: Final = "/metrics"
@@ -43,18 +47,41 @@ Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
 """Returns body and content type for an `Accept` header; called in any thread, one call at a time."""
 
 
+class Act(NamedTuple):
+    """What a viewer with the right asks for: a new acknowledgement, or the end of one."""
+
+    profile: str
+    uuid: SafeText
+    by: SafeText
+    """The token's name."""
+    address: SafeText
+    request: AckRequest | None
+    """None ends the acknowledgement."""
+
+    @property
+    def who(self) -> str:
+        """The token's name and the address."""
+        return f"{self.by} ({self.address})"
+
+
+Acknowledge: TypeAlias = "Callable[[Act], Awaitable[AckAnswer]]"
+"""Decides an act, and returns after the decision is on the disk. Raises `RefusedError`: 404, 409 or 503."""
+
+
 class ServingApp:
     """The whole application; endpoints and tokens are by profile.
 
     A single profile also has paths without a name. Without `metrics`, no metrics are offered.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that an application joins
         self,
         endpoints: Mapping[str, ProfileEndpoint],
         tokens: Mapping[str, Tokens],
         clocks: Callable[[], Clocks],
         note: Callable[[str], None],
+        *,
+        acknowledge: Acknowledge,
         metrics: Metrics | None = None,
     ) -> None:
         self.tokens = tokens
@@ -64,7 +91,8 @@ class ServingApp:
         self._first = next(iter(endpoints))
         self._clocks = clocks
         self._note = note
-        self._guesses = RateLimit(GUESSES)
+        self._acknowledge = acknowledge
+        self._guesses, self._acts = RateLimit(GUESSES), RateLimit(ACKS)
         self._metrics = metrics
         self._metrics_lock = asyncio.Lock()
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
@@ -99,22 +127,46 @@ class ServingApp:
         return self._endpoints[self._first].plain(refusal.status, refusal.body, now, headers)
 
     async def _routed(self, request: Request, now: Clocks) -> Answer:
-        if request.header("content-length") not in {"", "0"} or request.header("transfer-encoding"):
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
         profile, path = self._first if len(self._endpoints) == 1 else "", request.path
         if path.startswith(f"{PROFILES_PATH}/"):
             name, slash, rest = path.removeprefix(f"{PROFILES_PATH}/").partition("/")
             profile, path = unquote(name), slash + rest
+        is_about_acks = f"{path}/".startswith(f"{ACKS_PATH}/")
+        if request.has_body and not is_about_acks:
+            raise _no_body_allowed()
         if path == HEALTH_PATH:
             return self._endpoints[self._first].plain(HTTPStatus.OK, _HEALTH, now)
-        if f"{path}/".startswith(f"{LISTING_PATH}/"):
+        if is_about_acks or f"{path}/".startswith(f"{LISTING_PATH}/"):
             if profile not in self._endpoints:
                 raise self._without_profile(request, now)
-            self._admit([profile], request, now)
+            viewer = self._admit([profile], request, now)
+            if is_about_acks:
+                return await self._act(profile, path, viewer, request, now)
             return self._endpoints[profile].answer(replace(request, path=path), now)
         if request.path == METRICS_PATH:
             return await self._scrape(request, now)
         raise not_found()
+
+    async def _act(self, profile: str, path: str, viewer: Viewer, request: Request, now: Clocks) -> Answer:
+        """Acknowledge, or end an acknowledgement. Only here a body is read, of a viewer with the right."""
+        if (uuid := uuid_in(path)) is None:
+            raise not_found()
+        if request.method not in {"PUT", "DELETE"}:
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+            raise RefusedError(status, {"error": status.phrase}, (("Allow", "PUT, DELETE"),))
+        if not viewer.may_ack:
+            why = f"the token {viewer.name} may not acknowledge: its line in the file of tokens lacks the word `ack`"
+            raise RefusedError(HTTPStatus.FORBIDDEN, {"error": why})
+        wait_s, _ = self._acts.count(viewer.name, now.monotonic)
+        if wait_s:
+            raise _too_many(f"more than {ACKS} requests about acknowledgements in a minute", wait_s)
+        if request.method == "DELETE" and request.has_body:
+            raise _no_body_allowed()
+        asked = None if request.method == "DELETE" else await _ack_request(request)
+        endpoint = self._endpoints[profile]
+        endpoint.ready()
+        rows = await self._acknowledge(Act(profile, uuid, clean(viewer.name), clean(request.address), asked))
+        return endpoint.plain(HTTPStatus.OK, answer_content(rows), self._clocks())
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
         own = [
@@ -157,5 +209,22 @@ class ServingApp:
             self._note(f"too many wrong tokens from {clean(request.address)}: the next ones must wait")
         if not wait_s:
             raise unauthorized()
-        error = {"error": "too many wrong tokens from this address"}
-        raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, error, (("Retry-After", str(wait_s)),))
+        raise _too_many("too many wrong tokens from this address", wait_s)
+
+
+def _too_many(what: str, wait_s: int) -> RefusedError:
+    return RefusedError(HTTPStatus.TOO_MANY_REQUESTS, {"error": what}, (("Retry-After", str(wait_s)),))
+
+
+def _no_body_allowed() -> RefusedError:
+    return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
+
+
+async def _ack_request(request: Request) -> AckRequest:
+    if request.header("content-type").partition(";")[0].strip().lower() != "application/json":
+        raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"error": "the body must be `application/json`"})
+    body = await request.read_body(REQUEST_BYTES)
+    try:
+        return AckRequest.from_json(from_json(body, allow_inf_nan=False))
+    except ValueError as error:
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": clean(f"no request: {error}")}) from None

@@ -11,11 +11,13 @@ import re
 import resource
 import threading
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import h11
 
+from envwatch.model.listing_api import RefusedError
 from envwatch.serving.answers import Answer, Request
 
 if TYPE_CHECKING:
@@ -28,11 +30,11 @@ App: TypeAlias = "Callable[[Request], Awaitable[Answer]]"
 
 MOST_CONNECTIONS: Final = 1_000
 HEAD_BYTES: Final = 16 << 10
-"""Limit of a request, which has no body."""
+"""Limit of a request's head."""
 HANDSHAKE_S: Final = 5.0
 """Seconds for a TLS handshake."""
 HEAD_S: Final = 10.0
-"""Seconds for a request's arrival, and for an idle connection without a valid token."""
+"""Seconds for a request's arrival with its body, and for an idle connection without a valid token."""
 IDLE_S: Final = 75.0
 """Seconds for a viewer's idle connection: slightly more than the longest usual interval."""
 ANSWER_S: Final = 30.0
@@ -91,6 +93,7 @@ class Connection:
                     self._writer.transport.set_write_buffer_limits(high=1, low=0)
                 await self._converse(app)
                 self._wait_at_most(_LAST_BYTES_S)
+                await self._skip_body()
                 self._writer.close()
                 await self._writer.wait_closed()
 
@@ -98,16 +101,17 @@ class Connection:
         try:
             while (head := await self._next_head()) is not None:
                 self.is_answering = True
-                self._wait_at_most(ANSWER_S)
-                self._http.next_event()  # the end of a request without body
                 request = self._request_of(head)
+                self._wait_at_most(ANSWER_S)
+                if not request.has_body:
+                    self._http.next_event()  # the end of the request
                 answer = await app(request)
                 self.is_viewer = self.is_viewer or bool(request.viewer)
                 await self._send(answer, has_body=head.method != b"HEAD")
                 self.is_answering = False
         except h11.RemoteProtocolError as error:
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                await self._send(Answer(error.error_status_hint, (("Connection", "close"),), b""), has_body=False)
+                await self._send(Answer(error.error_status_hint, (), b""), has_body=False)
 
     async def _next_head(self) -> h11.Request | None:
         """Return the next request's head; None at the end of the connection.
@@ -120,13 +124,13 @@ class Connection:
         if self.is_ending or self._http.our_state is not h11.IDLE:
             return None
         await asyncio.sleep(0)  # other connections have a turn between requests that arrived together
-        self._wait_at_most(IDLE_S if self.is_viewer else HEAD_S)
-        has_begun = False
+        has_begun = bool(self._http.trailing_data[0])
+        self._wait_at_most(IDLE_S if self.is_viewer and not has_begun else HEAD_S)
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            if not has_begun and self._http.trailing_data[0]:
+            self._http.receive_data(await self._reader.read(HEAD_BYTES))
+            if not has_begun:
                 has_begun = True
                 self._wait_at_most(HEAD_S)
-            self._http.receive_data(await self._reader.read(HEAD_BYTES))
         if not isinstance(event, h11.Request):
             return None
         if event.http_version not in (b"1.0", b"1.1"):
@@ -137,12 +141,47 @@ class Connection:
         address, port = (self._writer.get_extra_info("peername") or ("", 0))[:2]
         path, _, query = _ORIGIN.sub("", head.target.decode("ascii")).partition("#")[0].partition("?")
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}  # the last of a name
-        connection = f"{address}:{port}"
-        return Request(path, query, head.method.decode("ascii"), headers, address, connection)
+        request = Request(path, query, head.method.decode("ascii"), headers, address, f"{address}:{port}")
+        request.read_body = partial(self._read_body, request, self.since + HEAD_S)
+        return request
+
+    async def _read_body(self, request: Request, until: float, limit: int) -> bytes:
+        """See `Request.read_body`; `until` is the deadline by the loop's clock."""
+        length = request.header("content-length")
+        if length and request.header("transfer-encoding"):  # RFC 9112 6.1: perhaps a smuggled request
+            raise _refused(HTTPStatus.BAD_REQUEST, "a request must not have two lengths")
+        self._deadline.reschedule(until)
+        body = b""
+        try:
+            size = int(length or 0)
+            if size <= limit and self._http.they_are_waiting_for_100_continue:
+                self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            while size <= limit and not isinstance(event := self._http.next_event(), h11.EndOfMessage):
+                if isinstance(event, h11.Data):
+                    body += event.data
+                    size = max(size, len(body))
+                else:
+                    self._http.receive_data(await self._reader.read(HEAD_BYTES))
+        except h11.RemoteProtocolError:
+            raise _refused(HTTPStatus.BAD_REQUEST, "the body is broken") from None
+        if size > limit:
+            raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {limit:,} bytes")
+        self._wait_at_most(ANSWER_S)
+        return body
+
+    async def _skip_body(self) -> None:
+        """Wait for the end of an unread body: a reset would take the answer away from a client that still sends."""
+        if self._http.their_state is h11.SEND_BODY:
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            while await self._reader.read(HEAD_BYTES):
+                pass
 
     async def _send(self, answer: Answer, *, has_body: bool) -> None:
         """Send an answer, and wait until the client has read the answer."""
         headers = list(answer.headers)
+        if self._http.their_state in (h11.SEND_BODY, h11.ERROR) and ("Connection", "close") not in headers:
+            headers.append(("Connection", "close"))
         if answer.status != HTTPStatus.NOT_MODIFIED:
             headers.append(("Content-Length", str(len(answer.body))))
         reason = HTTPStatus(answer.status).phrase.encode()
@@ -157,6 +196,10 @@ class Connection:
     def _wait_at_most(self, seconds: float) -> None:
         self.since = self._loop.time()
         self._deadline.reschedule(self.since + seconds)
+
+
+def _refused(status: HTTPStatus, why: str) -> RefusedError:
+    return RefusedError(status, {"error": why})
 
 
 class HttpServer:

@@ -130,6 +130,8 @@ class StateFile:
         self._changes: SimpleQueue[Changes | Callable[[], None] | None] = SimpleQueue()
         self._unwritten: deque[Changes] = deque()
         self._thread: threading.Thread | None = None
+        self.error: OSError | None = None
+        """Why the newest write failed, if so; changes in the writing thread."""
         try:
             trouble = "damaged" if self._format.read(path) is None else None
         except OSError as error:
@@ -162,7 +164,6 @@ class StateFile:
             self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _run(self) -> None:
-        has_failed = False
         while (changes := self._changes.get()) is not None:
             if callable(changes):
                 changes()
@@ -170,11 +171,11 @@ class StateFile:
             try:
                 aside = merge(self._path, self._format, changes)
             except OSError as error:
-                if not has_failed:
+                if self.error is None:
                     self._note(f"cannot remember {self._format.about}: {error.strerror} ({self._path})")
-                has_failed = True
+                self.error = error
             else:
-                has_failed = False
+                self.error = None
                 if aside is not None:
                     self._note(f"set aside what was damaged: {aside}")
             self._unwritten.popleft()

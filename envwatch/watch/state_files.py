@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -204,6 +206,21 @@ class StateFiles:
             self._silences.file.keep(decisions.silences)
         if decisions.words:
             self._words.file.keep(decisions.words)
+
+    async def acks_written(self) -> None:
+        """Wait until the acknowledgements of `keep` are on the disk.
+
+        Raises:
+            OSError: if the acknowledgements cannot be written.
+        """
+        file = self._acks.file
+        if not file.unwritten:
+            return
+        written = Future[OSError | None]()
+        written.set_running_or_notify_cancel()  # the writing thread sets the result, whoever still waits
+        file.call_when_written(lambda: written.set_result(file.error))
+        if (error := await asyncio.wrap_future(written)) is not None:
+            raise error
 
     def observe(self, update: MonitorUpdate) -> None:
         """Save the uptimes now and then; never waits."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from support.builders import environment, listed, reading
+from support.builders import NOW, environment, listed, reading
 from support.demo_client import Answer, Client
 
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.acks import AckedRow, AckResult
 from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.app import ServingApp
+from envwatch.serving.app import Act, ServingApp
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.server import HttpServer
 from envwatch.serving.tokens import Viewer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Sequence
 
+    from envwatch.model.acks import AckAnswer
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.serving.app import Metrics
@@ -63,6 +65,8 @@ class Serving:
     """A single reading: the server's clocks."""
     loop: ClockedLoop
     notes: list[str] = field(default_factory=list)
+    acts: list[Act] = field(default_factory=list)
+    """What reached the decision."""
 
     @property
     def url(self) -> str:
@@ -122,12 +126,21 @@ def serving(
     endpoints = {name: ProfileEndpoint() for name in names or ("office",)}
     tokens_by_profile = dict.fromkeys(endpoints, tokens)
     clock, notes = [reading()], list[str]()
-    app = ServingApp(endpoints, tokens_by_profile, lambda: clock[0], notes.append, metrics)
+    acts = list[Act]()
+
+    async def acknowledge(act: Act) -> AckAnswer:
+        acts.append(act)
+        losses = () if act.request is None else act.request.losses
+        return tuple(AckedRow(loss.id, AckResult.ACKED, act.by, NOW) for loss in losses)
+
+    app = ServingApp(
+        endpoints, tokens_by_profile, lambda: clock[0], notes.append, acknowledge=acknowledge, metrics=metrics
+    )
     listening = listen(Address("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
     loop = ClockedLoop()
     server = HttpServer(app.answer, listening, notes.append, tls, most=most, loop=loop)
-    running = Serving(server, app, endpoints, tokens_by_profile, port, clock, loop, notes)
+    running = Serving(server, app, endpoints, tokens_by_profile, port, clock, loop, notes, acts)
     server.start()
     try:
         for name in endpoints:

@@ -66,7 +66,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     with manager:
         async with (
             alerting(profiles, options) as (watched, dispatch),
-            aclosing(Service(plan, watched.warn, watched.poll_log)) as service,
+            aclosing(Service(plan, watched)) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
             print_error(f"envwatch: serving {watched.polled}; LETTA_API_KEY is {plan.tokens_are}; ctrl+c ends it")

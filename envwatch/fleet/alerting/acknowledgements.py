@@ -6,21 +6,23 @@ environments.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import missing_id
-from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, finite_number, text_in
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, Ack, AckedRow, AckResult, finite_number, text_in
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Mapping
 
-    from envwatch.fleet.profile_state import Fleet
+    from envwatch.fleet.profile_state import Fleet, ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.acks import AckAnswer, AckedLoss
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
@@ -106,6 +108,67 @@ def losses_of(
 def _newest_seen_at(environment: Environment) -> ServerMs:
     """Return the newest sighting, which losing a heartbeat does not change."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
+
+
+_SAME_SIGN_MS: Final = 1_000.0
+"""Signs of life of one loss differ by at most this: viewer and server may have read different listings."""
+
+
+def acks_of_uuid(acks: Acks, server: SafeText, uuid: SafeText) -> Acks:
+    """Return the acknowledgements of a request."""
+    return {key: ack for key, ack in acks.items() if key[0] == server and ack.uuid == uuid}
+
+
+def contradicts(known: Ack, new: Ack) -> bool:
+    """Whether two acknowledgements of one uuid stem from different requests, by note or duration.
+
+    The end of an ended acknowledgement proves nothing, because a person may have ended the acknowledgement.
+    """
+    has_ended = known.until is not None and known.until <= new.at
+    lasts, other = ((inf if ack.until is None else ack.until - ack.at) for ack in (known, new))
+    return known.note != new.note or not (has_ended or lasts == other or abs(lasts - other) < _SAME_SIGN_MS)
+
+
+def answered(
+    losses: Iterable[AckedLoss], new: Ack, known: Acks, profile_state: ProfileState, host: SafeText
+) -> tuple[Acks, AckAnswer]:
+    """Return the acknowledgements that a viewer's request makes, and the answer about each row.
+
+    Args:
+        losses: the rows of the request.
+        new: the acknowledgement of the request, without a sign of life.
+        known: this machine's acknowledgements, also ended ones; of two people the first stays.
+        profile_state: the profile's newest rows.
+        host: the name on the wire of this machine's user.
+    """
+    made: dict[ServerKey, Ack] = {}
+    answer: list[AckedRow] = []
+    for loss in losses:
+        key = profile_state.server, loss.id
+        tracked, ack = profile_state.environments.get(loss.id), known.get(key)
+        result = _result(loss, tracked, ack, new)
+        if result is AckResult.ACKED and tracked is not None and (ack is None or ack.uuid != new.uuid):
+            ack = made[key] = replace(new, sign_at=_newest_seen_at(tracked.environment))
+        if ack is not None and result in {AckResult.ACKED, AckResult.ALREADY}:
+            answer.append(AckedRow(loss.id, result, ack.by or host, ack.at))
+        else:
+            answer.append(AckedRow(loss.id, result))
+    return made, tuple(answer)
+
+
+def _result(loss: AckedLoss, tracked: TrackedEnvironment | None, ack: Ack | None, new: Ack) -> AckResult:
+    if ack is not None and ack.uuid == new.uuid:
+        return AckResult.ACKED  # a late repetition, also of an ended acknowledgement
+    if tracked is None:
+        return AckResult.UNKNOWN
+    if ack is not None and (ack.until is None or ack.until > new.at):
+        return AckResult.ALREADY
+    if not tracked.is_unhealthy and (tracked.verdict.is_up or tracked.replaced_by is not None):
+        return AckResult.RECOVERED
+    sign_at = -inf if loss.sign_at is None else loss.sign_at
+    if not tracked.is_flapping and _newest_seen_at(tracked.environment) > sign_at + _SAME_SIGN_MS:
+        return AckResult.OTHER_LOSS
+    return AckResult.ACKED
 
 
 def name_of(key: ServerKey) -> str:

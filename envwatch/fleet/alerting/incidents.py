@@ -122,7 +122,7 @@ class Incidents:
         without a sign of life needs another id.
         """
         events = tuple(events)
-        known = set(map(fleet.identity, _ids(self)))
+        known = set(map(fleet.identity, self.ids))
         waiting, fresh = list(self.waiting), list[Loss]()
         for event, group in leaves(events):
             if not is_loss(event) and event.kind is not Kind.FLAPPING:
@@ -138,7 +138,7 @@ class Incidents:
                     ]
         following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet, used)))
         heard = (loss for loss in following.waiting if not loss.is_silenced and is_loud(key_of(loss.event)))
-        ids = _ids(replace(following, waiting=tuple(heard)))
+        ids = replace(following, waiting=tuple(heard)).ids
         return following, tuple(_marked(event, ids) for event in events)
 
     def with_lost_now(
@@ -238,9 +238,15 @@ class Incidents:
         return self if following == self else following, tuple(opened), tuple(resolved), events
 
     @property
+    def ids(self) -> Mapping[Key, SafeText]:
+        """The open or waiting incident of each lost environment."""
+        opened = {key: incident.id for incident in self.open for key in incident.remaining}
+        return opened | {key_of(loss.event): loss.incident for loss in self.waiting}
+
+    @property
     def lost(self) -> frozenset[Key]:
         """The environments with a waiting loss or an open incident."""
-        return frozenset(_ids(self))
+        return frozenset(self.ids)
 
     def lost_of(self, profile: SafeText) -> frozenset[SafeText]:
         """Return the ids of a profile's environments with a waiting loss or an open incident."""
@@ -248,7 +254,7 @@ class Incidents:
 
     def lost_in(self, incident: SafeText) -> frozenset[Key]:
         """Return the environments of an open or waiting incident that are not back."""
-        return frozenset(key for key, id_ in _ids(self).items() if id_ == incident)
+        return frozenset(key for key, id_ in self.ids.items() if id_ == incident)
 
 
 def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
@@ -257,11 +263,6 @@ def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Los
     ids = {incident.id for incident in opened}
     rest = (loss for loss in waiting if key_of(loss.event) not in ready)
     return [loss._replace(incident=hashed_id(loss.incident, "rest")) if loss.incident in ids else loss for loss in rest]
-
-
-def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
-    opened = {key: incident.id for incident in incidents.open for key in incident.remaining}
-    return opened | {key_of(loss.event): loss.incident for loss in incidents.waiting}
 
 
 def _with_ids(
