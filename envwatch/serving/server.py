@@ -142,7 +142,8 @@ class Connection:
         path, _, query = _ORIGIN.sub("", head.target.decode("ascii")).partition("#")[0].partition("?")
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}  # the last of a name
         request = Request(path, query, head.method.decode("ascii"), headers, address, f"{address}:{port}")
-        request.read_body = partial(self._read_body, request, self.since + HEAD_S)
+        if request.has_body:
+            request.read_body = partial(self._read_body, request, self.since + HEAD_S)
         return request
 
     async def _read_body(self, request: Request, until: float, limit: int) -> bytes:

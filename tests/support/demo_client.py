@@ -37,8 +37,8 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def ask(self, target: str, *, method: str = "GET", **headers: str) -> Answer:
-        self.connection.request(method, target, headers={**self.headers, **headers})
+    def ask(self, target: str, *, method: str = "GET", body: bytes | str | None = None, **headers: str) -> Answer:
+        self.connection.request(method, target, body, {**self.headers, **headers})
         response = self.connection.getresponse()
         return Answer(response.status, response.headers, response.read())
 

@@ -78,10 +78,15 @@ class Serving:
         self.server.call(partial(self.endpoints[profile].update, profile_state, outcome, reading()))
 
     def ask(
-        self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str
+        self,
+        target: str = "/v1/environments",
+        token: str | None = TOKEN,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        **headers: str,
     ) -> Answer:
         with Client(self.url, token) as client:
-            return client.ask(target, method=method, **headers)
+            return client.ask(target, method=method, body=body, **headers)
 
     def pass_time(self, seconds: float) -> None:
         """Put the clock of the deadlines forward."""
