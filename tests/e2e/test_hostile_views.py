@@ -11,8 +11,8 @@ import io
 import json
 import re
 from contextlib import ExitStack
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from unicodedata import category
 from xml.etree import ElementTree as ET
 
@@ -62,24 +62,17 @@ def to_the_dashboard(terminal: Terminal) -> None:
     terminal.wait_for(HEADER)
 
 
-class Extent(NamedTuple):
-    groups: tuple[str, ...]
-    columns: int
-    rows: int
+GROUPS = ("BRANCH", "MODE", "VERSION", "USER", "POD", "OS")
 
 
-WHOLE = Extent(("BRANCH", "MODE", "VERSION", "USER", "POD", "OS"), 7, 12)
-BRIEF = Extent(("BRANCH", "USER"), 1, 3)
-
-
-def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> int:
+def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]]) -> int:
     """Arrange the table in every way, let the fleet change, and view the changes; return the number of acknowledged
     environments.
     """
     terminal.wait_for(HEADER)
     terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")
-    see_groups(terminal, extent.groups)
-    for titles in COLUMNS[: extent.columns]:
+    see_groups(terminal)
+    for titles in COLUMNS:
         see_columns(terminal, titles)
     terminal.press("C")
     terminal.wait_for("Columns after")
@@ -89,14 +82,14 @@ def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, A
     terminal.wait_for("baseline marked")
     server.rows = later(rows())
     terminal.wait_for("· 1 gone")  # from then on, the block has the same lines over both fleets
-    see_differences(terminal, extent.rows)
+    see_differences(terminal, 12)
     see_events(terminal)
-    see_copies(terminal, extent.rows // 3)
+    see_copies(terminal, 4)
     return acknowledge(terminal)
 
 
-def see_groups(terminal: Terminal, titles: Sequence[str]) -> None:
-    for title in titles:
+def see_groups(terminal: Terminal) -> None:
+    for title in GROUPS:
         terminal.press("b")
         terminal.wait_for("Group by")
         terminal.press(title[0].lower(), ENTER)
@@ -177,10 +170,11 @@ def see_events(terminal: Terminal) -> None:
 
 
 def see_copies(terminal: Terminal, count: int) -> None:
+    """View two of the eight copies of each line of the block and of some rows, so each copy of several lines."""
     terminal.press("g")
     terminal.wait_for_cursor(1)
-    for _ in range(block_height(terminal) + count):
-        for place in range(8):
+    for number in range(block_height(terminal) + count):
+        for place in (number % 8, (number + 4) % 8):
             terminal.press("y")
             terminal.wait_for("Show as plain text")
             terminal.press("\x1b[B" * place, " ")
@@ -221,27 +215,17 @@ def export(terminal: Terminal, form: str, *keys: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def usual_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Extent], bytes]:
-
-    @cache
-    def sent(extent: Extent) -> bytes:
-        home = tmp_path_factory.mktemp("home")
-        with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
-            tour(terminal, server, benign_rows, extent)
-            return quit_after(terminal)
-
-    return sent
+def usual(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    home = tmp_path_factory.mktemp("home")
+    with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
+        tour(terminal, server, benign_rows)
+        return quit_after(terminal)
 
 
-@pytest.mark.parametrize("extent", [BRIEF, WHOLE], ids=["brief", "whole"])
 @pytest.mark.slow
-def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(
-    usual_of: Callable[[Extent], bytes], tmp_path: Path, extent: Extent
-) -> None:
-    usual = usual_of(extent)
-    size = (120, 36) if extent == BRIEF else (200, 50)
-    with serving(hostile_rows()) as server, dashboard(server, tmp_path, *size) as terminal:
-        count = tour(terminal, server, hostile_rows, extent)
+def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(usual: bytes, tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, 200, 50) as terminal:
+        count = tour(terminal, server, hostile_rows)
         for form, keys in {"json": "", "csv": "c", "svg": "s"}.items():
             export(terminal, form, keys)
         sent = quit_after(terminal)
@@ -328,10 +312,7 @@ def has_notified(terminal: Terminal) -> bool:
 
 
 @pytest.mark.slow
-def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(
-    usual_of: Callable[[Extent], bytes], tmp_path: Path
-) -> None:
-    usual = usual_of(BRIEF)
+def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usual: bytes, tmp_path: Path) -> None:
     rows = [row | {"connectionName": COMPACT} for row in hostile_rows() if row["connectionId"] is not None][:4]
     with serving([row | {"id": f"env-{n}"} for n, row in enumerate(rows)]) as server, ExitStack() as stack:
         terminals = []
