@@ -110,7 +110,7 @@ def test_a_change_is_on_the_screen_of_a_viewer_soon_after(shared: Team, changes:
 
 
 @pytest.mark.parametrize(
-    ("viewers", "seconds"), [pytest.param(30, 3, id="short"), pytest.param(100, 60, marks=pytest.mark.slow)]
+    ("viewers", "seconds"), [pytest.param(30, 3, id="short"), pytest.param(100, 20, marks=pytest.mark.slow)]
 )
 def test_upstream_is_asked_no_more_often_by_a_hundred_viewers_than_by_one(
     shared: Team, viewers: int, seconds: int
