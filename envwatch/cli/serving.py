@@ -299,6 +299,8 @@ class Service:
         try:
             await self._acks_written()
         except OSError as error:
+            if not changes:
+                return  # the failure of another act
             self._decide({key: before.get(key) for key in changes})
             body = {"error": f"acknowledgements cannot be saved: {error.strerror}", "errorCode": "envwatch_unsaved"}
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, body) from None

@@ -154,8 +154,11 @@ class StateFile:
         return tuple(self._unwritten)
 
     def call_when_written(self, function: Callable[[], None]) -> None:
-        """Call a function in the writing thread after the queued changes, written or not; `keep` comes before."""
-        self._changes.put(function)
+        """Call a function in the writing thread after the queued changes, written or not; at once before any `keep`."""
+        if self._thread is None:
+            function()
+        else:
+            self._changes.put(function)
 
     def close(self) -> None:
         """Write queued changes, for at most 1.5 s."""

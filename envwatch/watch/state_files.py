@@ -211,12 +211,9 @@ class StateFiles:
         """Wait until the acknowledgements of `keep` are on the disk.
 
         Raises:
-            OSError: if the acknowledgements cannot be written.
+            OSError: if the newest acknowledgements could not be written.
         """
-        file = self._acks.file
-        if not file.unwritten:
-            return
-        written = Future[OSError | None]()
+        file, written = self._acks.file, Future[OSError | None]()
         written.set_running_or_notify_cancel()  # the writing thread sets the result, whoever still waits
         file.call_when_written(lambda: written.set_result(file.error))
         if (error := await asyncio.wrap_future(written)) is not None:

@@ -1,0 +1,218 @@
+"""Acknowledgements of viewers in `envwatch serve`: decided in the watch's loop, answered after the write."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.builders import NOW, environment, listed, reading
+from support.demo_client import Answer, Client
+from support.serving import OTHER, TOKEN
+from support.upstream import wait_until
+
+from envwatch.cli.monitoring import Monitoring
+from envwatch.cli.serving import Plan, Service
+from envwatch.config.settings import Settings
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.acks import Ack
+from envwatch.model.limits import Limits
+from envwatch.model.text import clean
+from envwatch.redactor import Redactor
+from envwatch.serving.listening import Address, listen
+from envwatch.serving.tokens import TokensFile
+from envwatch.sources.poller import Runtime
+from envwatch.storage.log import PollLog
+from envwatch.watch.loop import Decisions, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from envwatch.fleet.alerting.acknowledgements import Acks
+
+SERVER = clean("letta.example")
+WORK = clean("work")
+SIGN = NOW - 300_000.0
+UUID, NEXT = "0f0e0d0c-0b0a-4908-8706-050403020100", "1f0e0d0c-0b0a-4908-8706-050403020100"
+IDS = ("env-1", "env-2")
+KEYS = [(SERVER, clean(id_)) for id_ in IDS]
+ACK = Ack(NOW - 60_000, clean("disk swap"), SIGN, clean("ann"), NOW + 3_540_000, clean(UUID), clean("127.0.0.1"))
+
+
+@dataclass
+class Disk:
+    """A disk that a test may hold up or break."""
+
+    is_free: asyncio.Event = field(default_factory=asyncio.Event)
+    is_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    error: OSError | None = None
+
+    async def written(self) -> None:
+        self.is_asked.set()
+        await self.is_free.wait()
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class Running:
+    watch: Watch
+    port: int
+    disk: Disk
+    decisions: list[Decisions]
+
+    @property
+    def acks(self) -> Acks:
+        return self.watch.monitor.acks
+
+    async def ask(
+        self, method: str = "PUT", uuid: str = UUID, token: str = TOKEN, ids: tuple[str, ...] = IDS, **members: Any
+    ) -> Answer:
+        content = {"rows": [{"id": id_, "sign_at": SIGN} for id_ in ids], "note": "disk swap", "for_s": 3_600}
+        body = json.dumps(content | members).encode() if method == "PUT" else None
+
+        def send() -> Answer:
+            with Client(f"http://127.0.0.1:{self.port}", token) as client:
+                path = f"/v1/envwatch/acks/{uuid}"
+                return client.ask(path, method=method, body=body, **{"Content-Type": "application/json"})
+
+        return await asyncio.to_thread(send)
+
+
+def results(answer: Answer) -> list[str]:
+    assert answer.status == 200, answer
+    return [" ".join(filter(None, [row["result"], row.get("by")])) for row in answer.json["rows"]]
+
+
+@asynccontextmanager
+async def running(folder: Path, acks: Acks | None = None) -> AsyncIterator[Running]:
+    """Serve two rows that are off, to ann and ben, with the acknowledgements of an earlier run."""
+    path = folder / "tokens"
+    path.write_text(f"ann {TOKEN} ack\nben {OTHER} ack\n")
+    path.chmod(0o600)
+    listening = listen(Address("127.0.0.1", 0))
+    plan = Plan({WORK: Settings(profile=WORK)}, {WORK: TokensFile(path, lambda _: None)}, listening, None)
+    monitor = replace(Monitor.create({WORK: Limits()}, servers={WORK: SERVER}), acks=acks or {})
+    decisions = list[Decisions]()
+    watch = Watch(monitor, keep=decisions.append, runtime=Runtime(clocks=partial(reading, NOW)))
+    disk, log = Disk(), PollLog(folder / "log", Redactor())
+    disk.is_free.set()
+    lines = list[str]()
+    service = Service(plan, Monitoring(watch, {}, log, lines.append, disk.written))
+    port: int = listening.getsockname()[1]
+    rows = [environment(id_, connectionId=None, lastHeartbeat=None, lastSeenAt=SIGN) for id_ in IDS]
+    service.take(watch.take(WORK, listed(rows)), {})
+    try:
+        yield Running(watch, port, disk, decisions)
+    finally:
+        await service.aclose()
+        log.close()
+        assert lines == []
+
+
+async def test_the_answer_follows_the_write(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        served.disk.is_free.clear()
+        asking = asyncio.ensure_future(served.ask())
+        await served.disk.is_asked.wait()
+        assert served.acks
+        assert not asking.done()
+        served.disk.is_free.set()
+        assert results(await asking) == ["acked ann", "acked ann"]
+        assert served.acks == dict.fromkeys(KEYS, replace(ACK, at=NOW, until=NOW + 3_600_000))
+
+
+async def test_a_repetition_has_the_same_answer_without_another_decision(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        served.disk.is_free.clear()
+        asking = [asyncio.ensure_future(served.ask()) for _ in range(3)]
+        await served.disk.is_asked.wait()
+        served.disk.is_free.set()
+        answers = [await each for each in asking]
+        first = answers[0]
+        assert {each.body for each in answers} == {first.body}
+        assert (await served.ask("DELETE")).status == 200
+        assert (await served.ask()).body == first.body
+        assert [{*each.acks} for each in served.decisions] == [{*KEYS}, {*KEYS}]
+
+
+async def test_a_uuid_with_another_body_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        assert (await served.ask(ids=("env-1",))).status == 200
+        for refused in (await served.ask(), await served.ask(ids=("env-1",), note="other")):
+            assert refused.status == 409
+            assert refused.json == {"error": f"another request has the uuid {UUID}: take a new uuid"}
+        assert len(served.decisions) == 1
+
+
+async def test_of_two_people_at_once_exactly_one_acknowledges(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        one, other = await asyncio.gather(served.ask(), served.ask(uuid=NEXT, token=OTHER))
+        assert sorted([results(one), results(other)]) in (
+            [["acked ann"] * 2, ["already ann"] * 2],
+            [["acked ben"] * 2, ["already ben"] * 2],
+        )
+
+
+async def test_anybody_with_the_right_ends_an_acknowledgement_and_the_end_is_kept(tmp_path: Path) -> None:
+    async with running(tmp_path, {KEYS[0]: ACK}) as served:
+        missing = await served.ask("DELETE", NEXT)
+        assert (missing.status, missing.json) == (404, {"error": f"there is no acknowledgement {NEXT}"})
+        for _ in range(2):
+            ended = await served.ask("DELETE", token=OTHER)
+            assert (ended.status, ended.json) == (200, {"rows": []})
+        (decision,) = served.decisions
+        (made,) = decision.acks.values()
+        assert made is not None
+        assert made.until == NOW
+        assert results(await served.ask(uuid=NEXT, token=OTHER)) == ["acked ben", "acked ben"]
+
+
+async def test_a_disk_that_takes_nothing_refuses_and_nothing_is_acknowledged(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        served.disk.error = OSError(errno.ENOSPC, "No space left on device")
+        refused = await served.ask()
+        why = {"error": "acknowledgements cannot be saved: No space left on device", "errorCode": "envwatch_unsaved"}
+        assert (refused.status, refused.json, served.acks) == (503, why, {})
+        served.disk.error = None
+        assert results(await served.ask()) == ["acked ann", "acked ann"]
+        served.disk.error = OSError(errno.ENOSPC, "No space left on device")
+        assert (await served.ask("DELETE")).status == 503
+        assert {ack.until for ack in served.acks.values()} == {NOW + 3_600_000}
+        assert results(await served.ask(uuid=NEXT, token=OTHER)) == ["already ann", "already ann"]
+
+
+@pytest.mark.parametrize("until", [NOW + 3_540_000, NOW - 1])
+async def test_after_a_restart_a_repetition_is_recognized_and_revives_nothing(until: float, tmp_path: Path) -> None:
+    async with running(tmp_path, dict.fromkeys(KEYS, replace(ACK, until=until))) as served:
+        assert results(await served.ask()) == ["acked ann", "acked ann"]
+        assert (await served.ask(uuid=UUID, note="other")).status == 409
+        assert served.decisions == []
+
+
+async def test_after_a_restart_another_note_or_duration_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, dict.fromkeys(KEYS, ACK)) as served:
+        assert [(await served.ask(note="other")).status, (await served.ask(for_s=None)).status] == [409, 409]
+        assert results(await served.ask()) == ["acked ann", "acked ann"]
+
+
+async def test_the_log_has_a_line_for_each_act(tmp_path: Path) -> None:
+    async with running(tmp_path) as served:
+        assert (await served.ask(ids=("env-1", "env-9"), note="disk\nswap \x1b[2J")).status == 200
+        assert (await served.ask(ids=("env-1", "env-9"), note="disk\nswap \x1b[2J")).status == 200
+        assert (await served.ask(uuid=NEXT, token=OTHER, note="", for_s=None)).status == 200
+        assert (await served.ask("DELETE", token=OTHER)).status == 200
+        assert (await served.ask("DELETE", token=OTHER)).status == 200
+        wait_until(lambda: "ended" in (tmp_path / "log").read_text(), "the log")
+        assert re.findall(r"info (\w+ \(.*)", (tmp_path / "log").read_text()) == [
+            f"ann (127.0.0.1) acknowledged 1 of 2 rows for 1h, {UUID}: disk swap \\x1b[2J",
+            f"ben (127.0.0.1) acknowledged 1 of 2 rows until back, {NEXT}",
+            f"ben (127.0.0.1) ended the acknowledgement of 1 row, {UUID}: disk swap \\x1b[2J",
+        ]
