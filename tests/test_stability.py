@@ -26,6 +26,7 @@ from support.pty_terminal import environment
 
 from envwatch.cli import doctor
 from envwatch.cli.arguments import Exit
+from envwatch.cli.commands.ack import Line
 from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.cli.commands.doctor import LABELS
 from envwatch.config.hooks import KINDS, HookSettings
@@ -38,6 +39,7 @@ from envwatch.fleet.presence import ONLINE
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.encoding.frames import FORMAT_VERSION
 from envwatch.hooks.message import Context
+from envwatch.model.acks import Ack
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
@@ -140,6 +142,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `watch -o` and `replay -o`": lambda: {*choices("watch", "-o"), *choices("replay", "-o")},
     "Formats of `report -o`": lambda: choices("report", "-o"),
     "Formats of `alerts -o`": lambda: choices("alerts", "-o"),
+    "Formats of `ack list -o`": lambda: choices("ack list", "-o"),
     "Kinds of `check --of`": lambda: Metric,
     "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],
     "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.PluginStatus],
@@ -186,6 +189,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Variables of a hook": lambda: EVENT_VARIABLES,
     "Variables of a row": lambda: ROW_VARIABLES,
     "Series": lambda: [name.strip("`") for name, *_ in tables(page("metrics.md")) if name.startswith("`envwatch_")],
+    "An acknowledgement of `ack list`": lambda: Line(Ack(0.0, EMPTY), EMPTY, EMPTY, EMPTY, is_served=False).content,
     "Versions of the format": lambda: [str(version) for version in range(1, FORMAT_VERSION + 1)],
 }
 

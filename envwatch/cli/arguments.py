@@ -49,6 +49,7 @@ GROUPS: Final = {
         "report": "print a handover report for the next person on call",
         "hooks": "test the hooks that `watch --hooks` runs",
         "alerts": "say which losses need a person and why, and change that",
+        "ack": "acknowledge problems, so that nobody else is called",
         "silence": "stop alerts of environments during planned work",
     },
     "Setup": {
@@ -212,6 +213,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
         self._fill = fill
+        self.optional_action: argparse.Action | None = None
+        """Actions that a first word may name; any other word is a value of this parser."""
         self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
             formatter_class=_HelpFormatter,
@@ -255,6 +258,9 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
         """Parse arguments; only the named subcommand's parser gets here."""
         self.fill()
+        action = self.optional_action
+        if action is not None and action.choices is not None and (not args or args[0] not in action.choices):
+            action.nargs = argparse.SUPPRESS  # takes no word
         return super().parse_known_args(args, namespace)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature

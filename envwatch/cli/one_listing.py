@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import client_for, poll_log_for
+from envwatch.cli.arguments import Exit, Options, StopError, check_query
+from envwatch.cli.bootstrap import client_for, poll_log_for, print_hint
 from envwatch.cli.streams import ProgressLine, print_error
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.outcome import Cause, Failed, Listed
@@ -20,7 +20,7 @@ from envwatch.watch.profiles import Profiles, host_of, matcher_for, policies_for
 from envwatch.watch.state_files import stored_news
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
@@ -42,6 +42,22 @@ def outcomes_for(profiles: Profiles, options: Options, line: ProgressLine) -> Ma
     poll_log.close()
     if poll_log.trouble is not None:
         print_error(f"envwatch: cannot write to the log {clean(options.log_file)}: {poll_log.trouble}")
+    return outcomes
+
+
+def outcomes_within(profiles: Profiles, seconds: float) -> Mapping[SafeText, Listed | Failed]:
+    """Poll each profile once.
+
+    Raises:
+        TimeoutError: if a listing takes longer.
+    """
+    outcomes: dict[SafeText, Listed | Failed] = {}
+
+    async def look() -> None:
+        async with asyncio.timeout(seconds):
+            await fetch_all(profiles, outcomes, ProgressLine())
+
+    asyncio.run(look())
     return outcomes
 
 
@@ -93,6 +109,34 @@ def matching_rows(query: str, monitor: Monitor, profiles: Profiles) -> Iterator[
         if (at := profile_state.listed_at) is not None:
             matcher = matcher_for(query, profiles[name].settings)
             yield from (each for each in profile_state.environments.values() if matcher.matches(each, at))
+
+
+def chosen_rows(
+    what: str, argument: str, monitor: Monitor, profiles: Profiles
+) -> tuple[Sequence[TrackedEnvironment], bool]:
+    """Return the rows that an argument names, and whether the argument is a query; stop for none, or several names.
+
+    `argument` names the argument in messages: `NAME|QUERY`.
+    """
+    from envwatch.query.language import Term, parse
+    from envwatch.views.table.table_view import by_name
+
+    name, rows = clean(what.strip()), [*monitor.fleet.environments]
+    if named := [row for row in rows if row.environment.id == name] or [
+        row for row in rows if row.environment.label == name
+    ]:
+        if len({(monitor.fleet.server_of(row.profile), row.environment.id) for row in named}) > 1:
+            ids = ", ".join(sorted(row.environment.id for row in named))
+            raise StopError(Exit.USAGE, f"{len(named):,} environments are called {name}: name one by its id: {ids}")
+        return named, False
+    check_query(what, argument)
+    query = parse(what)
+    if not query.is_wildcard and not any(isinstance(term, Term) for term in query.terms):
+        raise StopError(Exit.FAILED, f"no environment is called {name}; a filter has a field: name:{name}*")
+    if not (found := by_name(matching_rows(what, monitor, profiles))):
+        print_hint(query, monitor.fleet)
+        raise StopError(Exit.FAILED, f"{name} matches none of {counted(len(rows), 'environment')}")
+    return found, True
 
 
 def stops_in(outcomes: Mapping[SafeText, Outcome], profiles: Profiles) -> list[StopError]:

@@ -133,11 +133,11 @@ def write_table(rows: Sequence[Sequence[SafeText]]) -> None:
         write_text(f"{text.rstrip()}\n")
 
 
-def confirm(verb: str, past: str) -> None:
-    """Ask whether a filter may act on every environment; raise `StopError` for no, or without a terminal."""
+def confirm(verb: str, past: str, what: str = "environment") -> None:
+    """Ask whether a filter may act on every `what`; raise `StopError` for no, or without a terminal."""
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
-        raise StopError(Exit.USAGE, f"this filter {verb}s every environment; confirm with --yes")
-    print_error(f"{verb.capitalize()} every environment? [y/N] ", end="")
+        raise StopError(Exit.USAGE, f"this filter {verb}s every {what}; confirm with --yes")
+    print_error(f"{verb.capitalize()} every {what}? [y/N] ", end="")
     if (sys.__stdin__.readline() if sys.__stdin__ else "").strip().casefold() not in {"y", "yes"}:
         raise StopError(Exit.FAILED, f"nothing is {past}")
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.acks import LONGEST_NOTE, UUID, Ack, finite_number, text_in
+from envwatch.model.acks import LONGEST_NAME, LONGEST_NOTE, UUID, Ack, finite_number, text_in
 from envwatch.model.clock import WallMs
 from envwatch.model.text import EMPTY, SafeText, clean
 
@@ -98,6 +98,12 @@ def shared_alerts_of(environment: Environment) -> SharedAlerts | None:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
         share = None
     return SharedAlerts(counts, why, share)
+
+
+def shared_incident_of(environment: Environment) -> SafeText:
+    """Return the id of the row's open or waiting incident on the serving host; empty without an incident."""
+    marks = environment.unknown.get(SHARED_FIELD)
+    return text_in(marks.get("incident"), LONGEST_NAME) if isinstance(marks, dict) else EMPTY
 
 
 def without_marks(environment: Environment) -> Environment:

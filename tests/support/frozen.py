@@ -19,6 +19,7 @@ import ssl
 import sys
 import threading
 import time
+import uuid
 from dataclasses import replace
 from datetime import datetime
 from errno import ECONNREFUSED
@@ -230,6 +231,7 @@ def run() -> None:
     _freeze(clock, hangs=fleet.hangs)
     _replace(pwd, getpwuid=lambda _: SimpleNamespace(pw_name=USER))
     _replace(os, getpid=lambda: PROCESS)
+    _replace(uuid, uuid4=lambda: uuid.UUID(int=int(float(moment)), version=4))
     sys.argv = ["envwatch", *arguments]
     _leave(main())
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
+from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import keep_changes, past_moment, print_hint, profiles_for, user_name
 from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, stdout, write, write_table
 from envwatch.config.values import past
@@ -104,6 +104,7 @@ def _listed(profiles: Profiles, options: Options) -> tuple[Sequence[StopError], 
 
 
 def _set(options: Options) -> int:
+    from envwatch.cli.one_listing import chosen_rows
     from envwatch.fleet.alerting.acknowledgements import with_changes
     from envwatch.sources.poller import read_clocks
     from envwatch.storage.state_file import WORDS
@@ -113,7 +114,7 @@ def _set(options: Options) -> int:
     stops, monitor = _listed(profiles, options)
     if code := report_stops(stops):
         return code
-    rows, is_query = _chosen(options, monitor, profiles)
+    rows, is_query = chosen_rows(options.what, "NAME|QUERY", monitor, profiles)
     if is_query:
         names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows[:_NAMES]]
         count = counted(len(rows), "environment")
@@ -127,31 +128,6 @@ def _set(options: Options) -> int:
     monitor, _ = monitor.with_words(with_changes(monitor.words, changes), now)
     print_error(answer_to_word(decided_rows(rows, monitor, now), "`envwatch alerts set`"))
     return Exit.FINE
-
-
-def _chosen(options: Options, monitor: Monitor, profiles: Profiles) -> tuple[Sequence[TrackedEnvironment], bool]:
-    """Return the rows that an argument names, and whether the argument is a query; stop for none, or several names."""
-    from envwatch.cli.one_listing import matching_rows
-    from envwatch.query.language import Term, parse
-    from envwatch.views.table.table_view import by_name
-
-    what = clean(options.what.strip())
-    rows = [*monitor.fleet.environments]
-    if named := [row for row in rows if row.environment.id == what] or [
-        row for row in rows if row.environment.label == what
-    ]:
-        if len({(monitor.fleet.server_of(row.profile), row.environment.id) for row in named}) > 1:
-            ids = ", ".join(sorted(row.environment.id for row in named))
-            raise StopError(Exit.USAGE, f"{len(named):,} environments are called {what}: name one by its id: {ids}")
-        return named, False
-    check_query(options.what, "NAME|QUERY")
-    query = parse(options.what)
-    if not query.is_wildcard and not any(isinstance(term, Term) for term in query.terms):
-        raise StopError(Exit.FAILED, f"no environment is called {what}; a filter has a field: name:{what}*")
-    if not (found := by_name(matching_rows(options.what, monitor, profiles))):
-        print_hint(query, monitor.fleet)
-        raise StopError(Exit.FAILED, f"{what} matches none of {counted(len(rows), 'environment')}")
-    return found, True
 
 
 def _changes(rows: Sequence[TrackedEnvironment], word: str, monitor: Monitor) -> Mapping[ServerKey, Word | None]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, keep_changes, print_hint, profiles_for, user_name
-from envwatch.cli.streams import ProgressLine, confirm, print_error, write, write_table
+from envwatch.cli.streams import confirm, print_error, write, write_table
 from envwatch.config.values import duration
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, one_line, shortened
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.silences import Silence
-    from envwatch.model.outcome import Failed, Listed
 
 _Listed: TypeAlias = "tuple[Silence, float | None, float | None]"
 """A silence, its begin and its end."""
@@ -108,21 +107,13 @@ def _matching(options: Options) -> tuple[str, bool]:
 
     The listing takes at most `_LOOK_S`.
     """
-    import asyncio
-
-    from envwatch.cli.one_listing import fetch_all, matching_rows, monitor_after, stops_in
+    from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
     from envwatch.query.language import parse
     from envwatch.views.table.table_view import in_default_order
 
-    outcomes: dict[SafeText, Listed | Failed] = {}
-
-    async def look() -> None:
-        async with asyncio.timeout(_LOOK_S):
-            await fetch_all(profiles, outcomes, ProgressLine())
-
     try:
         profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
-        asyncio.run(look())
+        outcomes = outcomes_within(profiles, _LOOK_S)
         monitor = monitor_after(outcomes, profiles)
     except ReportedError as stop:
         return _matching_text([], 0, str(stop)), False

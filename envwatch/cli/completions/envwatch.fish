@@ -91,7 +91,7 @@ function _shtab_envwatch_using
   test "$_shtab_envwatch_cmdpath" = "$argv"
 end
 
-set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' alerts 'alerts set' silence 'silence list' 'silence end' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
+set -g _shtab_envwatch_commands dashboard demo replay list watch wait serve record check metrics report hooks 'hooks test' alerts 'alerts set' ack 'ack list' 'ack end' silence 'silence list' 'silence end' config 'config show' 'config validate' 'config init' 'config path' 'config schema' doctor completion
 set -g _shtab_envwatch_opts_with_value --at --bind --columns --config --count --critical --expect --filter --for --interval --largest --log-file --log-level --new-token --note --of --output --page-size --profile --since --size --sort --source --speed --textfile --timeout --tls-cert --tls-key --until --user --view --warning -c -o -t -w
 
 complete -c envwatch -e
@@ -313,6 +313,23 @@ complete -c envwatch -n '_shtab_envwatch_using alerts set' -l yes -d 'mark every
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
 complete -c envwatch -n '_shtab_envwatch_using alerts set' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using alerts set; and test $_shtab_envwatch_npos -eq 1' -ka "always never auto" -d 'the word'
+complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a ack -d 'acknowledge problems, so that nobody else is called'
+complete -c envwatch -n '_shtab_envwatch_using ack' -s h -l help -d 'show this help message and exit'
+complete -c envwatch -n '_shtab_envwatch_using ack' -l note -x -d 'what you do about the problem, for others'
+complete -c envwatch -n '_shtab_envwatch_using ack' -l for -x -d 'length, at most 7d: 30m, 4h, 1d (default: until the row is back)'
+complete -c envwatch -n '_shtab_envwatch_using ack' -l yes -d 'acknowledge every problem without asking'
+complete -c envwatch -n '_shtab_envwatch_using ack' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using ack' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using ack; and test $_shtab_envwatch_npos -eq 0' -a list -d 'Print the acknowledgements in force, of this machine and of the servers.'
+complete -c envwatch -n '_shtab_envwatch_using ack list' -s h -l help -d 'show this help message and exit'
+complete -c envwatch -n '_shtab_envwatch_using ack list' -s o -l output -xka "table json" -d 'the format (default table)'
+complete -c envwatch -n '_shtab_envwatch_using ack list' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'
+complete -c envwatch -n '_shtab_envwatch_using ack list' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using ack list' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
+complete -c envwatch -n '_shtab_envwatch_using ack; and test $_shtab_envwatch_npos -eq 0' -a end -d 'End acknowledgements. A row that is still off is lost at this moment. On a server, a whole acknowledgement ends, with all its rows.'
+complete -c envwatch -n '_shtab_envwatch_using ack end' -s h -l help -d 'show this help message and exit'
+complete -c envwatch -n '_shtab_envwatch_using ack end' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
+complete -c envwatch -n '_shtab_envwatch_using ack end' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'configuration file (default: `envwatch config path`)'
 complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -eq 0' -a silence -d 'stop alerts of environments during planned work'
 complete -c envwatch -n '_shtab_envwatch_using silence' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using silence' -l filter -xka "(_envwatch_filter)" -d 'only environments that match this filter'

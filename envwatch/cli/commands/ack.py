@@ -1,0 +1,477 @@
+"""`envwatch ack`: acknowledges problems, and lists and ends acknowledgements.
+
+With `envwatch serve`, the acknowledgement goes to the server and is the team's; with any other server, the
+acknowledgement belongs to this user on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import client_for, keep_changes, profiles_for, user_name
+from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stops, write, write_table
+from envwatch.config.values import duration
+from envwatch.model.acks import (
+    LONGEST_S,
+    MOST_ROWS,
+    SHORTEST_S,
+    UUID,
+    Ack,
+    AckedLoss,
+    AckRequest,
+    AckResult,
+    note_of,
+)
+from envwatch.model.clock import WallMs
+from envwatch.model.outcome import Cause, Failed, Listed, SourceError
+from envwatch.model.text import EMPTY, SafeText, clean, composed, enumerated, one_line, shortened
+from envwatch.model.times import date_text, minutes_age, span
+from envwatch.redactor import ReportedError
+from envwatch.watch.profiles import Profiles, host_of, state_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.acks import AckedRow
+    from envwatch.sources.letta.client import Client
+
+T = TypeVar("T")
+
+_INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
+_LOOK_S: Final = 10
+_ESTIMATES_DIFFER_MS: Final = 1_000.0
+"""Another process may estimate the server's clock earlier by this, and an ended acknowledgement must not last on."""
+_NAMES: Final = 3
+_NAME_CELLS: Final = 40
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add arguments."""
+    parser.usage = "envwatch ack [OPTION ...] NAME|QUERY|INCIDENT | ACTION ..."
+    parser.description = (
+        "Acknowledge problems that somebody works on: the rows stay on the screen, and nobody\n"
+        "else is called. An acknowledgement lasts until the row is back, or for the time of\n"
+        "--for. If the server is `envwatch serve`, the whole team sees the acknowledgement;\n"
+        "with any other server, all processes of this user on this machine."
+    )
+    parser.add_argument("--note", **valued("TEXT", one_line, "what you do about the problem, for others"))
+    about = "length, at most 7d: 30m, 4h, 1d (default: until the row is back)"
+    parser.add_argument("--for", dest="lasts", **valued("TIME", duration(SHORTEST_S, LONGEST_S), about))
+    parser.add_argument("--yes", action="store_true", help="acknowledge every problem without asking")
+    parser.add_shared("profile", "config")
+    actions = parser.optional_action = parser.add_subparsers(
+        dest="action", metavar="ACTION", title="actions", prog="envwatch ack"
+    )
+    about = "name or id of an environment, a filter such as pod:p-7, or the id of an incident, inc-…"
+    parser.add_argument("what", nargs="?", **valued("NAME|QUERY|INCIDENT", one_line, about))
+    list_parser = actions.add_parser(
+        "list",
+        help="print the acknowledgements in force",
+        description="Print the acknowledgements in force, of this machine and of the servers.",
+    )
+    about = "the format (default table)"
+    list_parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help=about)
+    list_parser.add_shared("filter", "profile", "config")
+    end_parser = actions.add_parser(
+        "end",
+        help="end acknowledgements: losses count again",
+        description=(
+            "End acknowledgements. A row that is still off is lost at this moment. On a server, a\n"
+            "whole acknowledgement ends, with all its rows."
+        ),
+    )
+    about = "as for `envwatch ack`, or the UUID of an acknowledgement"
+    end_parser.add_argument("what", **valued("NAME|QUERY|INCIDENT|UUID", one_line, about))
+    end_parser.add_shared("profile", "config")
+
+
+def run(options: Options) -> int:
+    """Acknowledge problems, or run an action."""
+    match getattr(options, "action", None):
+        case "list":
+            return _list(options)
+        case "end":
+            return _end(options)
+        case _:
+            return _make(options)
+
+
+class _Found(NamedTuple):
+    """The profiles after a listing."""
+
+    profiles: Profiles
+    monitor: Monitor
+    outcomes: Mapping[SafeText, Listed | Failed]
+
+    def has_team(self, profile: SafeText) -> bool:
+        """Whether a profile's server is envwatch."""
+        outcome = self.outcomes.get(profile)
+        served = outcome.snapshot.served if isinstance(outcome, Listed) else None
+        return served is not None and served.is_envwatch
+
+    def server_now(self, profile: SafeText) -> float:
+        """Return the present by a server's clock in ms, by the local clock if the server's is unknown."""
+        return self.monitor.fleet.by_profile[profile].clock.server_time(WallMs(time.time() * 1000))
+
+    @property
+    def moments(self) -> Mapping[SafeText, float]:
+        """The present by each listed server's clock in ms."""
+        return {self.monitor.fleet.server_of(name): self.server_now(name) for name in self.monitor.fleet.by_profile}
+
+    def key_of(self, row: TrackedEnvironment) -> ServerKey:
+        """Return a row's key in this machine's file."""
+        return self.monitor.fleet.server_of(row.profile), row.environment.id
+
+    def ack_of(self, row: TrackedEnvironment) -> Ack | None:
+        """Return the acknowledgement in force."""
+        from envwatch.model.shared_marks import shared_ack_of
+
+        at = self.server_now(row.profile)
+        acks = (self.monitor.ack_of(row), shared_ack_of(row.environment))
+        return next((ack for ack in acks if ack is not None and _is_in_force(ack, at)), None)
+
+    def is_problem(self, row: TrackedEnvironment) -> bool:
+        """Whether there is something to acknowledge, as for the key `a`."""
+        from envwatch.fleet.problems import is_problem
+
+        if row.is_unhealthy or is_problem(row, self.server_now(row.profile)):
+            return True
+        return not row.verdict.is_up and row.key in self.monitor.incidents.lost
+
+    def team(self, profile: SafeText, call: Callable[[Client], Coroutine[None, None, T]]) -> T:
+        """Return what a profile's server answers."""
+
+        async def ask() -> T:
+            async with client_for(*self.profiles[profile]) as client:
+                return await call(client)
+
+        return asyncio.run(ask())
+
+
+def _is_in_force(ack: Ack, at: float) -> bool:
+    return ack.until is None or ack.until > at
+
+
+def _names(rows: Iterable[TrackedEnvironment]) -> SafeText:
+    names = [shortened(row.environment.label, _NAME_CELLS, keep="ends") for row in rows]
+    return composed(enumerated(names[:_NAMES], len(names)))
+
+
+def _listed(options: Options) -> tuple[_Found, Sequence[StopError]]:
+    from envwatch.cli.one_listing import monitor_after, outcomes_for, stops_in
+
+    profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
+    outcomes = outcomes_for(profiles, options, ProgressLine())
+    return _Found(profiles, monitor_after(outcomes, profiles), outcomes), stops_in(outcomes, profiles)
+
+
+def _chosen(what: str, argument: str, found: _Found) -> tuple[Sequence[TrackedEnvironment], bool]:
+    """Return the rows that an argument names, once for each server, and whether the argument is a query."""
+    from envwatch.cli.one_listing import chosen_rows
+    from envwatch.model.shared_marks import shared_incident_of
+
+    is_query = False
+    rows: Sequence[TrackedEnvironment]
+    if _INCIDENT.fullmatch(what):
+        lost = found.monitor.incidents.lost_in(clean(what))
+        rows = [
+            row
+            for row in found.monitor.fleet.environments
+            if row.key in lost or shared_incident_of(row.environment) == what
+        ]
+        if not rows:
+            line = f"no open incident is called {what}: its rows may be back; `envwatch list` says what is off"
+            raise StopError(Exit.FAILED, line)
+    else:
+        rows, is_query = chosen_rows(what, argument, found.monitor, found.profiles)
+    return [*{found.key_of(row): row for row in reversed(rows)}.values()][::-1], is_query
+
+
+def _make(options: Options) -> int:
+    what: str | None = getattr(options, "what", None)
+    if what is None:
+        raise StopError(Exit.USAGE, "NAME|QUERY|INCIDENT is missing; see `envwatch ack --help`")
+    found, stops = _listed(options)
+    if code := report_stops(stops):
+        return code
+    rows, is_query = _chosen(what.strip(), "NAME|QUERY|INCIDENT", found)
+    acked = [(row, ack) for row in rows if (ack := found.ack_of(row)) is not None]
+    for row, ack in acked:
+        print_error(f"{_names([row])}: {_already(ack.by, found.server_now(row.profile) - ack.at)}")
+    taken = {row.key for row, _ in acked}
+    problems = [row for row in rows if found.is_problem(row) and row.key not in taken]
+    others = [row for row in rows if not found.is_problem(row) and row.key not in taken]
+    if others and not (is_query and problems):
+        print_error(f"nothing to acknowledge: {_names(others)} {'is' if len(others) == 1 else 'are'} up")
+    if not problems:
+        return Exit.FINE if acked else Exit.FAILED
+    if is_query:
+        print_error(f"{clean(what)} matches {_count(problems)} now: {_names(problems)}")
+        fleet = found.monitor.fleet.environments
+        every = {found.key_of(row) for row in fleet if found.is_problem(row) and found.ack_of(row) is None}
+        if 1 < len(every) <= len(problems) and not getattr(options, "yes", False):
+            confirm("acknowledge", "acknowledged", "problem")
+    lasts: timedelta | None = getattr(options, "lasts", None)
+    note = note_of(getattr(options, "note", ""))
+    codes = [
+        _acknowledge(profile, [row for row in problems if row.profile == profile], found, note, lasts)
+        for profile in dict.fromkeys(row.profile for row in problems)
+    ]
+    return max(codes)
+
+
+def _count(problems: Sequence[TrackedEnvironment]) -> str:
+    return "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
+
+
+def _already(by: SafeText, ago_ms: float) -> str:
+    return f"already acknowledged{f' by {by}' if by else ''}, {minutes_age(span(ago_ms))} ago"
+
+
+def _acknowledge(
+    profile: SafeText, rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None
+) -> Exit:
+    """Acknowledge problems of a profile, and say what became of each; return the exit code."""
+    from uuid import uuid4
+
+    from envwatch.fleet.alerting.acknowledgements import ack_of
+    from envwatch.storage.state_file import ACKNOWLEDGEMENTS
+
+    uuid, at = clean(str(uuid4())), found.server_now(profile)
+    until = None if lasts is None else at + lasts.total_seconds() * 1000
+    acks = {found.key_of(row): replace(ack_of(row, at, note), by=user_name(), uuid=uuid, until=until) for row in rows}
+    credentials, _ = found.profiles[profile]
+    if found.has_team(profile):
+        if len(rows) > MOST_ROWS:
+            raise StopError(Exit.USAGE, f"{_count(rows)} are too many for one request: name {MOST_ROWS:,} at most")
+        losses = tuple(AckedLoss(id_, ack.sign_at) for (_, id_), ack in acks.items())
+        request = AckRequest(losses, note, None if lasts is None else lasts.total_seconds())
+        try:
+            answer = found.team(profile, lambda client: client.acknowledge(uuid, request))
+        except SourceError as error:
+            if error.failure.cause is not Cause.NO_SUCH_ROUTE:
+                return _refused("acknowledged", error)
+            print_error(f"envwatch: {error}; acknowledged on this machine only")
+        else:
+            acked, code = _report(answer, rows, found)
+            if acked:
+                write(f"{uuid}\n".encode())
+                print_error(_done(acked, until, f"for everybody at {host_of(credentials)}"))
+            return code
+    keep_changes("acknowledged", ACKNOWLEDGEMENTS, acks)
+    write(f"{uuid}\n".encode())
+    print_error(_done(rows, until, "on this machine"))
+    return Exit.FINE
+
+
+def _done(rows: Sequence[TrackedEnvironment], until: float | None, where: str) -> str:
+    back = "it is" if len(rows) == 1 else "they are"
+    when = f"until {back} back" if until is None else f"until {date_text(until, None)}"
+    return f"acknowledged {where} {when}: {_names(rows)}"
+
+
+def _refused(what: str, error: SourceError) -> Exit:
+    print_error(f"envwatch: not {what}: {error}")
+    cause = error.failure.cause
+    if cause.is_refusal:
+        return Exit.AUTHENTICATION
+    return Exit.UNREACHABLE if cause in {Cause.UNREACHABLE, Cause.TIMEOUT, Cause.TLS} else Exit.FAILED
+
+
+def _report(
+    answer: Sequence[AckedRow], rows: Sequence[TrackedEnvironment], found: _Found
+) -> tuple[Sequence[TrackedEnvironment], Exit]:
+    """Say what became of rows that the server did not acknowledge; return the acknowledged rows and the exit code."""
+    answers, acked, code = {each.id: each for each in answer}, [], Exit.FINE
+    for row in rows:
+        name, got = _names([row]), answers.get(row.environment.id)
+        match None if got is None else got.result:
+            case AckResult.ACKED:
+                acked.append(row)
+            case AckResult.ALREADY if got is not None:
+                now = found.server_now(row.profile)
+                print_error(f"{name}: {_already(got.by, now - (now if got.at is None else got.at))}")
+            case AckResult.RECOVERED:
+                print_error(f"nothing to acknowledge: {name} is back")
+            case AckResult.OTHER_LOSS:
+                print_error(f"{name} is lost again since: look again")
+                code = Exit.FAILED
+            case _:
+                print_error(f"the server does not know {name}")
+                code = Exit.FAILED
+    return acked, code
+
+
+def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> Acks:
+    """Return this machine's acknowledgements in force; only of the profiles' servers, if given.
+
+    `moments` is the present by server, in ms; the local clock decides for other servers.
+    """
+    from envwatch.storage.state_file import acknowledged
+
+    servers, now = None if profiles is None else {*profiles.servers.values()}, time.time() * 1000
+    return {
+        key: ack
+        for key, ack in acknowledged(state_file("acknowledged")).items()
+        if _is_in_force(ack, moments.get(key[0], now)) and (servers is None or key[0] in servers)
+    }
+
+
+def _end(options: Options) -> int:
+    from envwatch.storage.state_file import ACKNOWLEDGEMENTS
+
+    what = clean(options.what.strip())
+    found, stops = _listed(options)
+    own = _own_acks(found.profiles, found.moments)
+    uuid = clean(what.lower()) if UUID.fullmatch(what.lower()) else EMPTY
+    rows: Sequence[TrackedEnvironment] = ()
+    if uuid:
+        rows = [row for row in found.monitor.fleet.environments if (ack := found.ack_of(row)) and ack.uuid == uuid]
+        ending = {key: ack for key, ack in own.items() if ack.uuid == uuid}
+    elif not (ending := {key: ack for key, ack in own.items() if key[1] == what}):
+        if len(stops) == len(found.profiles):
+            return report_stops(stops)
+        rows, _ = _chosen(what, "NAME|QUERY|INCIDENT|UUID", found)
+        ending = {key: own[key] for row in rows if (key := found.key_of(row)) in own}
+    shared = _shared_by_uuid(found, rows, uuid)
+    if not ending and not shared:
+        if code := report_stops(stops):
+            return code
+        name = what if uuid or not rows else _names(rows)
+        raise StopError(Exit.FAILED, f"{name}: nothing is acknowledged; `envwatch ack list` prints what is")
+    if ending:
+        now, moments = time.time() * 1000, found.moments
+        ended = {
+            key: replace(ack, until=max(moments.get(key[0], now) - _ESTIMATES_DIFFER_MS, ack.at))
+            for key, ack in ending.items()
+        }
+        keep_changes("acknowledged", ACKNOWLEDGEMENTS, ended)
+        labels = {found.key_of(row): row.environment.label for row in found.monitor.fleet.environments}
+        names = [shortened(labels.get(key, key[1]), _NAME_CELLS, keep="ends") for key in ending]
+        print_error(f"ended: {enumerated(names[:_NAMES], len(names))}")
+    return max((_end_shared(found, *each) for each in shared.items()), default=Exit.FINE)
+
+
+def _shared_by_uuid(
+    found: _Found, rows: Sequence[TrackedEnvironment], uuid: SafeText
+) -> Mapping[tuple[SafeText, SafeText], Sequence[TrackedEnvironment]]:
+    """Return rows with a server's acknowledgement, by profile and uuid; an unlisted uuid may be any server's."""
+    from envwatch.model.shared_marks import shared_ack_of
+
+    shared: dict[tuple[SafeText, SafeText], list[TrackedEnvironment]] = {}
+    for row in rows:
+        ack = shared_ack_of(row.environment)
+        if ack is not None and _is_in_force(ack, found.server_now(row.profile)):
+            shared.setdefault((row.profile, ack.uuid), []).append(row)
+    if uuid and not rows:
+        return {(profile, uuid): () for profile in found.profiles if found.has_team(profile)}
+    return shared
+
+
+def _end_shared(found: _Found, of: tuple[SafeText, SafeText], rows: Sequence[TrackedEnvironment]) -> Exit:
+    profile, uuid = of
+    host = host_of(found.profiles[profile].credentials)
+    if not uuid:
+        print_error(f"envwatch: not ended: {_names(rows)} was acknowledged with an older envwatch: end it at {host}")
+        return Exit.FAILED
+    try:
+        found.team(profile, lambda client: client.end(uuid))
+    except SourceError as error:
+        return _refused("ended", error)
+    print_error(f"ended for everybody at {host}: {_names(rows) if rows else uuid}")
+    return Exit.FINE
+
+
+class Line(NamedTuple):
+    """An acknowledgement in force."""
+
+    ack: Ack
+    id: SafeText
+    name: SafeText
+    profile: SafeText
+    is_served: bool
+
+    @property
+    def content(self) -> dict[str, object]:
+        """The acknowledgement for JSON; the names are stable."""
+        from envwatch.views.output.formats import iso
+
+        return {
+            "id": self.id,
+            "name": self.name,
+            "profile": self.profile or None,
+            "at": iso(self.ack.at),
+            "until": iso(self.ack.until),
+            "by": self.ack.by,
+            "note": self.ack.note,
+            "uuid": self.ack.uuid,
+            "address": self.ack.address,
+            "served": self.is_served,
+        }
+
+
+def _list(options: Options) -> int:
+    lines, why = _lines(options)
+    lines.sort(key=lambda line: (line.ack.at, line.name, line.id))
+    if why:
+        print_error(f"envwatch: only acknowledgements of this machine, and by id: {why}")
+    if options.output == "json":
+        found = [line.content for line in lines]
+        write(json.dumps(found, indent=2, ensure_ascii=False).encode() + b"\n")
+    elif lines:
+        write_table([*_cells(lines)])
+    else:
+        print_error("nothing is acknowledged")
+    return Exit.FINE
+
+
+def _cells(lines: Sequence[Line]) -> Iterator[Sequence[SafeText]]:
+    has_profiles = any(line.profile for line in lines)
+    titles = ("NAME", *(["PROFILE"] if has_profiles else []), "SINCE", "UNTIL", "BY", "NOTE", "UUID")
+    yield [composed(title) for title in titles]
+    for line in lines:
+        ack = line.ack
+        yield [
+            shortened(line.name, _NAME_CELLS, keep="ends"),
+            *([line.profile or clean("-")] if has_profiles else []),
+            composed(date_text(ack.at, None)),
+            composed("until back" if ack.until is None else date_text(ack.until, None)),
+            *(each or clean("-") for each in (ack.by, ack.note, ack.uuid)),
+        ]
+
+
+def _lines(options: Options) -> tuple[list[Line], str]:
+    """Return the acknowledgements in force, and why a server's may be missing; empty if none are missing."""
+    from envwatch.cli.one_listing import matching_rows, monitor_after, outcomes_within, stops_in
+
+    profiles, found, why = None, None, ""
+    try:
+        profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
+        outcomes = outcomes_within(profiles, _LOOK_S)
+        found = _Found(profiles, monitor_after(outcomes, profiles), outcomes)
+        why = "; ".join(map(str, stops_in(outcomes, profiles)))
+    except TimeoutError:
+        why = f"no listing within {_LOOK_S} s"
+    except ReportedError as stop:
+        why = str(stop)
+    own, named, lines = _own_acks(profiles, {} if found is None else found.moments), set(), list[Line]()
+    if profiles is not None and found is not None:
+        named = {found.key_of(row) for row in found.monitor.fleet.environments}
+        lines += [
+            Line(ack, row.environment.id, row.environment.label, row.profile, found.key_of(row) not in own)
+            for row in matching_rows(options.filter, found.monitor, profiles)
+            if (ack := found.ack_of(row)) is not None
+        ]
+    if not options.filter:
+        lines += [Line(ack, key[1], key[1], EMPTY, is_served=False) for key, ack in own.items() if key not in named]
+    return lines, why
