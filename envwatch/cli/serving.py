@@ -141,6 +141,8 @@ _COUNTED_EVERY_S: Final = 3_600.0
 
 
 _MOST_ANSWERS: Final = 1_000
+_ESTIMATES_DIFFER_MS: Final = 1_000.0
+"""Each listing estimates the platform's clock anew; no estimate may put a person's end into the future."""
 
 
 class Service:
@@ -275,7 +277,11 @@ class Service:
         acks = acks_of_uuid(known, profile_state.server, act.uuid)
         if not acks:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": f"there is no acknowledgement {act.uuid}"})
-        ended = {key: replace(ack, until=at) for key, ack in acks.items() if ack.until is None or ack.until > at}
+        ended = {
+            key: replace(ack, until=at - _ESTIMATES_DIFFER_MS)
+            for key, ack in acks.items()
+            if ack.until is None or ack.until > at
+        }
         await self._save(ended, known)
         if ended:
             note = _after_colon(next(iter(ended.values())).note)

@@ -68,9 +68,11 @@ class ServeProgram:
     def port(self) -> int:
         return int(self.urls[0].split("/")[2].rpartition(":")[2])
 
-    def ask(self, target: str = LISTING, token: str | None = TOKEN) -> Answer:
+    def ask(
+        self, target: str = LISTING, token: str | None = TOKEN, method: str = "GET", body: bytes | None = None
+    ) -> Answer:
         with Client(f"http://127.0.0.1:{self.port}", token) as client:
-            return client.ask(target)
+            return client.ask(target, method=method, body=body, **{"Content-Type": "application/json"})
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
