@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 HOST = clean("ops-1")
 HOUR = 3_600_000.0
 ACK = Ack(NOW - 60_000, clean("on it"))
+UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 
 
 def silence(ids: Iterable[str], until: float = NOW + 30_000) -> Silence:
@@ -55,6 +56,23 @@ def test_an_acknowledgement_stands_in_its_row() -> None:
     profile = Served()
     profile.poll(wire_rows(3), shared=shared(["env-2", "unknown"]))
     assert notes(profile) == {"env-2": {"ack": {"by": "ops-1", "at": NOW - 60_000, "note": "on it"}}}
+
+
+def test_an_acknowledgement_of_a_viewer_stands_in_its_row_with_all_that_viewers_need() -> None:
+    by_ann = replace(ACK, by=clean("ann"), until=NOW + 1.0, uuid=clean(UUID), address=clean("192.0.2.7"))
+    ended = replace(by_ann, until=NOW)
+    profile = Served()
+    profile.poll(wire_rows(3), shared=SharedState(HOST, {key_of("env-1"): by_ann, key_of("env-2"): ended}))
+    mark = {"by": "ann", "at": NOW - 60_000, "note": "on it", "until": NOW + 1, "uuid": UUID}
+    assert notes(profile) == {"env-1": {"ack": mark}}
+
+
+def test_an_incident_stands_in_its_lost_rows() -> None:
+    profile = Served()
+    profile.poll(wire_rows(3), shared=SharedState(HOST, incidents={clean("env-2"): clean("inc-0a1b2c3d4e5f")}))
+    assert notes(profile) == {"env-2": {"incident": "inc-0a1b2c3d4e5f"}}
+    profile.step(None, NOW + 1_000, SharedState(HOST))
+    assert notes(profile, NOW + 1_000) == {}
 
 
 def test_a_silence_stands_in_its_rows_until_it_ends() -> None:
