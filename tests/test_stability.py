@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support import programs
-from support.builders import NOW, list_of, listed, reading, wire_rows
+from support.builders import NOW, key_of, list_of, listed, reading, wire_rows
 from support.builders import environment as environment_row
 from support.documents import page, promises, tables
 from support.faulty_server import KEY, faulty_server
@@ -33,17 +33,20 @@ from envwatch.config.hooks import KINDS, HookSettings
 from envwatch.config.schema import Command, OwnView, schema
 from envwatch.config.validators import QuietTable
 from envwatch.fleet.alerting.alert_policy import AlertPolicy, Rule
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import ONLINE
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.history.encoding.frames import FORMAT_VERSION
 from envwatch.hooks.message import Context
-from envwatch.model.acks import Ack
+from envwatch.model.acks import Ack, AckedLoss, AckedRow, AckRequest, AckResult
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
 from envwatch.query.fields import FIELDS
+from envwatch.serving.answers import SharedState
+from envwatch.serving.tokens import ACK as RIGHT
 from envwatch.tui.keymap import binding_ids
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.events.cloud_events import cloud_event, word_of
@@ -137,6 +140,20 @@ def variables() -> Iterable[str]:
     return set(re.findall(r"(?:LETTA|ENVWATCH)_[A-Z_]+", text)) - {"ENVWATCH_INTERVAL", "ENVWATCH_THEME"}
 
 
+@cache
+def marks() -> Any:
+    """Return the field `envwatch` of a lost row that is acknowledged and silenced."""
+    monitor, outcome = Monitor.create({NO_PROFILE: Limits()}), listed([environment_row(connectionId=None)])
+    monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+    silence = silence_of_environments([key_of("env-1")], WallMs(NOW), timedelta(hours=1), clean("rack"), clean("ann"))
+    ack = Ack(NOW, EMPTY, until=NOW + HOUR_MS, uuid=clean("0f0e0d0c-0b0a-4908-8706-050403020100"))
+    incidents = {clean("env-1"): clean("inc-1")}
+    shared = SharedState(
+        clean("ops"), {key_of("env-1"): ack}, {silence.id: silence}, AlertPolicy(), incidents=incidents
+    )
+    return shared.marks(monitor.fleet.by_profile[NO_PROFILE], reading())[clean("env-1")]
+
+
 KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `list -o`": lambda: choices("list", "-o"),
     "Formats of `watch -o` and `replay -o`": lambda: {*choices("watch", "-o"), *choices("replay", "-o")},
@@ -190,6 +207,15 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Variables of a row": lambda: ROW_VARIABLES,
     "Series": lambda: [name.strip("`") for name, *_ in tables(page("metrics.md")) if name.startswith("`envwatch_")],
     "An acknowledgement of `ack list`": lambda: Line(Ack(0.0, EMPTY), EMPTY, EMPTY, EMPTY, is_served=False).content,
+    "Members of a request": lambda: AckRequest(()).content,
+    "Its `rows`": lambda: AckedLoss._fields,
+    "A row of the answer": lambda: AckedRow._fields,
+    "Its `result`": lambda: AckResult,
+    "Members of the field `envwatch`": marks,
+    "Its `ack`": lambda: marks()["ack"],
+    "Its `silence`": lambda: marks()["silence"],
+    "Its `alerts`": lambda: marks()["alerts"],
+    "Rights in the file of tokens": lambda: [RIGHT],
     "Versions of the format": lambda: [str(version) for version in range(1, FORMAT_VERSION + 1)],
 }
 
