@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,9 @@ def test_rows_that_are_up_or_acknowledged_are_named_and_nothing_changes(
 ) -> None:
     assert run(capfd, "web-1") == (1, "", "nothing to acknowledge: web-1 is up\n")
     keep(empty_home, server, "web-2")
-    assert run(capfd, "web-2") == (0, "", "web-2: already acknowledged by ann, 3m ago\n")
+    code, out, err = run(capfd, "web-2")
+    assert (code, out) == (0, "")
+    assert re.fullmatch(r"web-2: already acknowledged by ann, \d+m ago\n", err)
     assert kept(empty_home) == {"web-2": OLD}
 
 
@@ -169,8 +172,8 @@ def test_an_envwatch_server_gets_the_acknowledgement_and_this_machine_keeps_none
     assert (request.note, request.for_s) == ("disk", 3600.0)
     lines = err.splitlines()
     assert lines[-1].startswith(f"acknowledged for everybody at {server.url.partition('://')[2]} until ")
-    assert {*lines[1:-1]} == {
-        "web-3: already acknowledged by bob, 3m ago",
+    assert {re.sub(r"\d+m ago", "a while ago", line) for line in lines[1:-1]} == {
+        "web-3: already acknowledged by bob, a while ago",
         f"nothing to acknowledge: {clean(HOSTILE)} is back",
         "box is lost again since: look again",
         "the server does not know box",

@@ -196,6 +196,7 @@ async def failure_of(client: Client, *, end: bool = False) -> Failure:
             Cause.NO_SUCH_ROUTE,
             "HOST is too old for acknowledgements by viewers",
         ),
+        (says(431), Cause.NO_SUCH_ROUTE, "HOST is too old for acknowledgements by viewers"),
         (says(409), Cause.REFUSED, "HOST knows another acknowledgement under this id: try again"),
         (says(413), Cause.TOO_LARGE, "the request is too large for HOST: acknowledge fewer rows at once"),
         (says(415, '{"error": "json only"}'), Cause.REFUSED, "(json only): update envwatch here or there"),

@@ -19,7 +19,6 @@ from envwatch.cli.streams import ProgressLine, confirm, print_error, report_stop
 from envwatch.config.values import duration
 from envwatch.model.acks import (
     LONGEST_S,
-    MOST_ROWS,
     SHORTEST_S,
     UUID,
     Ack,
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _INCIDENT: Final = re.compile(r"inc-[0-9a-f]{12}")
+_ROWS_AT_ONCE: Final = 400
+"""Rows of a request, whose body is at most `REQUEST_BYTES`."""
 _LOOK_S: Final = 10
 _ESTIMATES_DIFFER_MS: Final = 1_000.0
 """Another process may estimate the server's clock earlier by this, and an ended acknowledgement must not last on."""
@@ -223,11 +224,13 @@ def _make(options: Options) -> int:
             confirm("acknowledge", "acknowledged", "problem")
     lasts: timedelta | None = getattr(options, "lasts", None)
     note = note_of(getattr(options, "note", ""))
-    codes = [
-        _acknowledge(profile, [row for row in problems if row.profile == profile], found, note, lasts)
-        for profile in dict.fromkeys(row.profile for row in problems)
+    parts = [
+        rows[start : start + _ROWS_AT_ONCE]
+        for profile in found.profiles
+        if (rows := [row for row in problems if row.profile == profile])
+        for start in range(0, len(rows), _ROWS_AT_ONCE)
     ]
-    return max(codes)
+    return max(_acknowledge(part, found, note, lasts) for part in parts)
 
 
 def _count(problems: Sequence[TrackedEnvironment]) -> str:
@@ -238,22 +241,19 @@ def _already(by: SafeText, ago_ms: float) -> str:
     return f"already acknowledged{f' by {by}' if by else ''}, {minutes_age(span(ago_ms))} ago"
 
 
-def _acknowledge(
-    profile: SafeText, rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None
-) -> Exit:
-    """Acknowledge problems of a profile, and say what became of each; return the exit code."""
+def _acknowledge(rows: Sequence[TrackedEnvironment], found: _Found, note: SafeText, lasts: timedelta | None) -> Exit:
+    """Acknowledge problems of one profile, and say what became of each; return the exit code."""
     from uuid import uuid4
 
     from envwatch.fleet.alerting.acknowledgements import ack_of
     from envwatch.storage.state_file import ACKNOWLEDGEMENTS
 
+    profile = rows[0].profile
     uuid, at = clean(str(uuid4())), found.server_now(profile)
     until = None if lasts is None else at + lasts.total_seconds() * 1000
     acks = {found.key_of(row): replace(ack_of(row, at, note), by=user_name(), uuid=uuid, until=until) for row in rows}
     credentials, _ = found.profiles[profile]
     if found.has_team(profile):
-        if len(rows) > MOST_ROWS:
-            raise StopError(Exit.USAGE, f"{_count(rows)} are too many for one request: name {MOST_ROWS:,} at most")
         losses = tuple(AckedLoss(id_, ack.sign_at) for (_, id_), ack in acks.items())
         request = AckRequest(losses, note, None if lasts is None else lasts.total_seconds())
         try:
@@ -329,6 +329,7 @@ def _own_acks(profiles: Profiles | None, moments: Mapping[SafeText, float]) -> A
 
 def _end(options: Options) -> int:
     from envwatch.storage.state_file import ACKNOWLEDGEMENTS
+    from envwatch.views.table.table_view import by_name
 
     what = clean(options.what.strip())
     found, stops = _listed(options)
@@ -336,7 +337,8 @@ def _end(options: Options) -> int:
     uuid = clean(what.lower()) if UUID.fullmatch(what.lower()) else EMPTY
     rows: Sequence[TrackedEnvironment] = ()
     if uuid:
-        rows = [row for row in found.monitor.fleet.environments if (ack := found.ack_of(row)) and ack.uuid == uuid]
+        fleet = found.monitor.fleet.environments
+        rows = by_name(row for row in fleet if (ack := found.ack_of(row)) and ack.uuid == uuid)
         ending = {key: ack for key, ack in own.items() if ack.uuid == uuid}
     elif not (ending := {key: ack for key, ack in own.items() if key[1] == what}):
         if len(stops) == len(found.profiles):

@@ -207,8 +207,8 @@ def ack_refusal_of(response: Response, endpoint: Endpoint, *, is_end: bool) -> S
             what = f"the token of this machine may not acknowledge: ask for the right `ack` at {host}"
         case 404 if is_end:
             cause, what = Cause.REFUSED, f"{host} knows no such acknowledgement: it may have ended already"
-        # Servers before 2.0 answer 413 to a request with a body, on any path.
-        case 404 | 405 | 413 if response.status != 413 or words == _NO_BODY:
+        # envwatch 1.1.0 answers 413 to a request with a body, on any path, and sometimes 431 to a large body.
+        case 404 | 405 | 431 | 413 if response.status != 413 or words == _NO_BODY:
             cause, what = Cause.NO_SUCH_ROUTE, f"{host} is too old for acknowledgements by viewers"
         case 409:
             what = f"{host} knows another acknowledgement under this id: try again"
