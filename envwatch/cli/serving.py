@@ -141,6 +141,8 @@ _COUNTED_EVERY_S: Final = 3_600.0
 
 
 _MOST_ANSWERS: Final = 1_000
+_MOST_ANSWERED_ROWS: Final = 20_000
+"""Bounds of the answers in memory; the uuids on the disk recognize older acknowledgements."""
 _ESTIMATES_DIFFER_MS: Final = 1_000.0
 """Each listing estimates the platform's clock anew; no estimate may put a person's end into the future."""
 
@@ -239,7 +241,8 @@ class Service:
 
     async def _acknowledge(self, act: Act) -> AckAnswer:
         """See `Acknowledge`; runs in the server's thread."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._decided(act), self._loop))
+        deciding = asyncio.run_coroutine_threadsafe(self._decided(act), self._loop)
+        return await asyncio.shield(asyncio.wrap_future(deciding))  # the act goes on if the connection ends
 
     async def _decided(self, act: Act) -> AckAnswer:
         if act.request is None:
@@ -247,13 +250,14 @@ class Service:
         key = act.profile, act.uuid
         if key not in self._answers:
             self._answers[key] = act.request, asyncio.ensure_future(self._acked(act, act.request))
-            if len(self._answers) > _MOST_ANSWERS:
-                del self._answers[next(iter(self._answers))]
+            kept = list(self._answers.values())
+            while len(kept) > _MOST_ANSWERS or sum(len(each.losses) for each, _ in kept) > _MOST_ANSWERED_ROWS:
+                del kept[0], self._answers[next(iter(self._answers))]
         request, answer = self._answers[key]
         if request != act.request:
             raise _conflict(act.uuid)
         try:
-            return await asyncio.shield(answer)  # a viewer may leave, and another repetition may wait
+            return await answer
         except RefusedError:
             self._answers.pop(key, None)
             raise
